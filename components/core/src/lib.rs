@@ -1,0 +1,1 @@
+//! The words every CIM component shares: names, envelope, subjects, schemas, the layout of the archive. No I/O.

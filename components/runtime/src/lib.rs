@@ -1,0 +1,1 @@
+//! What every CIM service needs around its work.

@@ -1,0 +1,1 @@
+//! Tiers JetStream streams to S3 and restores them exactly.
