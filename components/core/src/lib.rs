@@ -1,1 +1,3 @@
 //! The words every CIM component shares: names, envelope, subjects, schemas, the layout of the archive. No I/O.
+
+pub mod names;

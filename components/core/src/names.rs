@@ -1,0 +1,22 @@
+//! Names as validated types: a value that exists is valid, on construction and on deserialisation alike.
+//!
+//! Each type accepts what the service behind it accepts and no less: a stream, subject or object that
+//! a server holds can always be named here. Where a type is stricter its docs say so and why. Equality,
+//! order and hash are those of the string, so maps of names can be asked with a `&str`.
+//!
+//! The JSON Schema of a name carries its pattern and lengths. `maxLength` counts characters where the
+//! rules count bytes, and a few rules (an address as a bucket name, say) do not fit a portable pattern,
+//! so a schema refuses nothing that [`FromStr`](std::str::FromStr) accepts, but not the other way round.
+
+#[macro_use]
+mod macros;
+
+mod cim;
+mod error;
+mod nats;
+mod s3;
+
+pub use cim::{EventType, NodeName, Token};
+pub use error::{NameError, Problem};
+pub use nats::{ConsumerName, StreamName, Subject, SubjectFilter};
+pub use s3::{BucketName, ObjectKey};

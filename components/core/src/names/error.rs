@@ -1,0 +1,133 @@
+//! What is wrong with a name.
+
+use std::fmt;
+
+/// Characters of a refused value that an error shows; the rest is cut and its length told.
+const SHOWN: usize = 64;
+
+/// A string that is not a valid name of its kind.
+///
+/// The message is one line however long or odd the value is: it is cut to 64 characters, and control
+/// characters are escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} `{value}` {problem}: {rule}")]
+pub struct NameError {
+    kind: &'static str,
+    value: String,
+    problem: Problem,
+    rule: &'static str,
+}
+
+/// The way in which a name breaks its rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The value has no characters.
+    Empty,
+    /// The value has fewer bytes than the kind asks for.
+    TooShort {
+        /// Bytes in the value.
+        len: usize,
+        /// Bytes that it must have.
+        min: usize,
+    },
+    /// The value has more bytes than the kind allows.
+    TooLong {
+        /// Bytes in the value.
+        len: usize,
+        /// Bytes that it may have.
+        max: usize,
+    },
+    /// A character that the kind does not allow, or not in this place.
+    Character {
+        /// The first such character.
+        found: char,
+        /// Its byte offset in the value.
+        at: usize,
+    },
+    /// The characters are allowed, their arrangement is not.
+    Shape(&'static str),
+}
+
+impl NameError {
+    pub(super) fn new(
+        kind: &'static str,
+        value: &str,
+        problem: Problem,
+        rule: &'static str,
+    ) -> Self {
+        Self { kind, value: shown(value), problem, rule }
+    }
+
+    /// The kind of name that was wanted, such as `stream name`.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The refused value, escaped and cut for printing.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// What is wrong with the value.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+fn shown(value: &str) -> String {
+    let mut chars = value.chars();
+    let mut text: String = chars.by_ref().take(SHOWN).flat_map(escaped).collect();
+    if !chars.as_str().is_empty() {
+        text.push('…');
+    }
+    text
+}
+
+/// Escapes what would break a line or a terminal, and leaves every printable character as it is.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let (plain, escape) = if matches!(c, '\'' | '"' | '\\') {
+        (Some(c), None)
+    } else {
+        (None, Some(c.escape_debug()))
+    };
+    plain.into_iter().chain(escape.into_iter().flatten())
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::TooShort { len, min } => write!(f, "has {len} bytes, fewer than {min}"),
+            Self::TooLong { len, max } => write!(f, "has {len} bytes, more than {max}"),
+            Self::Character { found, at } => {
+                f.write_str("has `")?;
+                escaped(*found).try_for_each(|c| fmt::Write::write_char(f, c))?;
+                write!(f, "` at byte {at}")
+            }
+            Self::Shape(what) => f.write_str(what),
+        }
+    }
+}
+
+/// Refuses an empty value and one outside `min..=max` bytes.
+pub(super) fn check_len(value: &str, min: usize, max: usize) -> Result<(), Problem> {
+    let len = value.len();
+    if len == 0 {
+        Err(Problem::Empty)
+    } else if len < min {
+        Err(Problem::TooShort { len, min })
+    } else if len > max {
+        Err(Problem::TooLong { len, max })
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses the first character for which `allowed` is false.
+pub(super) fn check_chars(value: &str, allowed: impl Fn(char) -> bool) -> Result<(), Problem> {
+    match value.char_indices().find(|&(_, c)| !allowed(c)) {
+        Some((at, found)) => Err(Problem::Character { found, at }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Names that nats-server checks; the rules are those of version 2.15.2, which 2.9.10 shares.
+
+use super::error::{Problem, check_chars, check_len};
+
+/// The most bytes that the server allows for the name of a stream or a consumer.
+const ASSET_MAX: usize = 255;
+
+/// The store keeps a subject's length in 16 bits.
+const SUBJECT_MAX: usize = 65_535;
+
+validated_name! {
+    /// The name of a JetStream stream: a KV bucket's is `KV_…`, an object store's `OBJ_…`.
+    ///
+    /// Exactly what the server accepts. That includes control characters other than tab, line feed,
+    /// form feed and carriage return, and all of Unicode, so a name is not fit for a file name or a
+    /// terminal until it is escaped.
+    StreamName {
+        kind: "stream name",
+        rule: "a stream name is 1 to 255 bytes without spaces, line ends, `.`, `*`, `>`, `/` or `\\`",
+        len: 1..=ASSET_MAX,
+        pattern: r"^[^ \t\r\n\f.*>\\/]+$",
+        check: check_asset,
+    }
+}
+
+validated_name! {
+    /// The name of a JetStream consumer, durable or not. The rules are a [`StreamName`]'s.
+    ConsumerName {
+        kind: "consumer name",
+        rule: "a consumer name is 1 to 255 bytes without spaces, line ends, `.`, `*`, `>`, `/` or `\\`",
+        len: 1..=ASSET_MAX,
+        pattern: r"^[^ \t\r\n\f.*>\\/]+$",
+        check: check_asset,
+    }
+}
+
+validated_name! {
+    /// A subject to publish on: no wildcards.
+    ///
+    /// Stricter than the server in three ways. It is UTF-8, as JSON needs. It is at most 65,535 bytes,
+    /// which is what the store can hold (a server's `max_control_line`, 4,096 by default, is usually
+    /// the lower limit). And it is checked: a server checks the subjects of clients in pedantic mode
+    /// only, so a stream may hold a message whose subject is none of these. Keep the subjects of
+    /// *stored* messages as bytes, and match them with [`SubjectFilter::matches_bytes`].
+    Subject {
+        kind: "subject",
+        rule: "a subject is 1 to 65535 bytes of non-empty tokens between `.`, without whitespace or wildcards",
+        len: 1..=SUBJECT_MAX,
+        pattern: r"^[^ \t\r\n\f.]+(\.[^ \t\r\n\f.]+)*$",
+        check: check_subject,
+    }
+}
+
+validated_name! {
+    /// A subject in which a token may be `*` (any one token) and the last `>` (any one or more).
+    ///
+    /// What the server accepts for a stream's subjects, a consumer's filters and a subscription, but
+    /// for the length and the encoding, which are a [`Subject`]'s. A `*` or `>` within a longer token
+    /// is an ordinary character.
+    SubjectFilter {
+        kind: "subject filter",
+        rule: "a subject filter is 1 to 65535 bytes of non-empty tokens between `.`, without whitespace, `>` last if at all",
+        len: 1..=SUBJECT_MAX,
+        pattern: r"^[^ \t\r\n\f.]+(\.[^ \t\r\n\f.]+)*$",
+        check: check_filter,
+    }
+}
+
+impl Subject {
+    /// The parts between the dots, in order; there is at least one.
+    pub fn tokens(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('.')
+    }
+}
+
+impl SubjectFilter {
+    /// The filter that matches every subject, `>`.
+    pub fn all() -> Self {
+        Self(">".to_owned())
+    }
+
+    /// The parts between the dots, in order; there is at least one.
+    pub fn tokens(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('.')
+    }
+
+    /// Whether no token is a wildcard, so that the filter matches one subject only.
+    pub fn is_literal(&self) -> bool {
+        !self.tokens().any(is_wildcard)
+    }
+
+    /// Whether a message on `subject` is one that the filter asks for.
+    pub fn matches(&self, subject: &Subject) -> bool {
+        self.matches_bytes(subject.0.as_bytes())
+    }
+
+    /// The same for the subject of a stored message, which need not be a valid [`Subject`].
+    ///
+    /// A subject with an empty token matches no filter, as in the server. A wildcard *in the subject*
+    /// is an ordinary token.
+    pub fn matches_bytes(&self, subject: &[u8]) -> bool {
+        let mut filter = self.0.as_bytes().split(|&b| b == b'.');
+        let mut matched = true;
+        let mut rest = false;
+        for token in subject.split(|&b| b == b'.') {
+            if token.is_empty() {
+                return false;
+            }
+            if rest || !matched {
+                continue;
+            }
+            match filter.next() {
+                Some(b">") => rest = true,
+                Some(b"*") => {}
+                Some(wanted) => matched = wanted == token,
+                None => matched = false,
+            }
+        }
+        matched && (rest || filter.next().is_none())
+    }
+}
+
+impl From<Subject> for SubjectFilter {
+    fn from(subject: Subject) -> Self {
+        Self(subject.0)
+    }
+}
+
+fn check_asset(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, ASSET_MAX)?;
+    check_chars(value, |c| {
+        !matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0c' | '.' | '*' | '>' | '\\' | '/')
+    })
+}
+
+fn check_filter(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, SUBJECT_MAX)?;
+    check_chars(value, |c| !matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0c'))?;
+    let mut rest = false;
+    for token in value.split('.') {
+        if rest {
+            return Err(Problem::Shape("has a token after `>`"));
+        }
+        if token.is_empty() {
+            return Err(Problem::Shape("has an empty token"));
+        }
+        rest = token == ">";
+    }
+    Ok(())
+}
+
+fn check_subject(value: &str) -> Result<(), Problem> {
+    check_filter(value)?;
+    if value.split('.').any(is_wildcard) {
+        return Err(Problem::Shape("has a wildcard"));
+    }
+    Ok(())
+}
+
+fn is_wildcard(token: &str) -> bool {
+    matches!(token, "*" | ">")
+}
