@@ -1,3 +1,4 @@
 //! The words every CIM component shares: names, envelope, subjects, schemas, the layout of the archive. No I/O.
 
+pub mod archive;
 pub mod names;

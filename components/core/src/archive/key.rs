@@ -1,0 +1,252 @@
+//! Every key that the archive uses, in one place. Their meaning never changes.
+
+use std::fmt;
+
+use crate::archive::Sha256;
+use crate::names::StreamName;
+
+/// How many manifest entries share one group; the first of a group is a checkpoint.
+pub const GROUP: u64 = 256;
+
+/// The prefix under which every stream's archive lies.
+pub const STREAMS: &str = "v1/streams/";
+
+/// An object of the archive.
+///
+/// | variant | value | lifetime |
+/// |---|---|---|
+/// | `Segment` | Parquet file of messages | until a sealed segment replaced it and the grace period passed; sealed ones for ever |
+/// | `Manifest` | one commit, JSON | for ever |
+/// | `Tertiary` | on the NAS only: the commit that will lie at Wasabi as `Manifest`, decided here first | for ever |
+/// | `Probe` | a few bytes, written at start to learn what the service honours | deleted at once |
+///
+/// A stream's name is written with every byte outside `A-Z a-z 0-9 _ -` as `~` and two uppercase
+/// hex digits, so that no key needs escaping in a URL. Numbers have leading zeros, so that the
+/// order of keys is the order of numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArchiveKey {
+    /// `v1/streams/<stream>/segments/<timeline>/<first>-<last>-<hash>.parquet`
+    Segment {
+        /// The stream.
+        stream: StreamName,
+        /// The timeline it was written in.
+        timeline: u32,
+        /// First sequence that it covers.
+        first_seq: u64,
+        /// Last sequence that it covers.
+        last_seq: u64,
+        /// First 16 hex digits of the file's SHA-256.
+        hash: String,
+    },
+    /// `v1/streams/<stream>/manifest/<group>/<number>.json`
+    Manifest {
+        /// The stream.
+        stream: StreamName,
+        /// The entry's number.
+        number: u64,
+    },
+    /// `v1/streams/<stream>/tertiary/<group>/<number>.json`
+    Tertiary {
+        /// The stream.
+        stream: StreamName,
+        /// The entry's number.
+        number: u64,
+    },
+    /// `v1/probe/<id>`
+    Probe {
+        /// Unique to the probing process.
+        id: String,
+    },
+}
+
+/// Which of the two chains on the NAS is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Chain {
+    /// The tier's own manifest.
+    Manifest,
+    /// The tertiary tier's manifest, as decided on the NAS.
+    Tertiary,
+}
+
+impl Chain {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Tertiary => "tertiary",
+        }
+    }
+
+    /// The key of entry `number` in this chain.
+    pub fn key(self, stream: &StreamName, number: u64) -> ArchiveKey {
+        let stream = stream.clone();
+        match self {
+            Self::Manifest => ArchiveKey::Manifest { stream, number },
+            Self::Tertiary => ArchiveKey::Tertiary { stream, number },
+        }
+    }
+
+    /// The prefix of all the chain's groups; list it with delimiter `/`.
+    pub fn prefix(self, stream: &StreamName) -> String {
+        format!("{STREAMS}{}/{}/", escape(stream.as_str()), self.folder())
+    }
+
+    /// The prefix of one group.
+    pub fn group_prefix(self, stream: &StreamName, group: u64) -> String {
+        format!("{}{group:08}/", self.prefix(stream))
+    }
+}
+
+/// A key that is not the archive's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a key of the archive (format v1)")]
+pub struct KeyError(String);
+
+impl ArchiveKey {
+    /// The key of a segment with this hash.
+    pub fn segment(
+        stream: &StreamName,
+        timeline: u32,
+        first_seq: u64,
+        last_seq: u64,
+        sha256: &Sha256,
+    ) -> Self {
+        let (stream, hash) = (stream.clone(), sha256.short());
+        Self::Segment { stream, timeline, first_seq, last_seq, hash }
+    }
+
+    /// Reads a key.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        parse(text).filter(|key| key.to_string() == text).ok_or_else(|| KeyError(text.into()))
+    }
+}
+
+/// The stream that a common prefix below [`STREAMS`] belongs to, if it is one.
+pub fn stream_of_prefix(prefix: &str) -> Option<StreamName> {
+    let escaped = prefix.strip_prefix(STREAMS)?.trim_end_matches('/');
+    StreamName::new(unescape(escaped)?).ok()
+}
+
+/// The prefix of everything that belongs to a stream.
+pub fn stream_prefix(stream: &StreamName) -> String {
+    format!("{STREAMS}{}/", escape(stream.as_str()))
+}
+
+impl fmt::Display for ArchiveKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment { stream, timeline, first_seq, last_seq, hash } => write!(
+                f,
+                "{}segments/{timeline:04}/{first_seq:020}-{last_seq:020}-{hash}.parquet",
+                stream_prefix(stream)
+            ),
+            Self::Manifest { stream, number } => entry_key(f, Chain::Manifest, stream, *number),
+            Self::Tertiary { stream, number } => entry_key(f, Chain::Tertiary, stream, *number),
+            Self::Probe { id } => write!(f, "v1/probe/{id}"),
+        }
+    }
+}
+
+fn entry_key(f: &mut fmt::Formatter<'_>, chain: Chain, stream: &StreamName, n: u64) -> fmt::Result {
+    write!(f, "{}{n:012}.json", chain.group_prefix(stream, n / GROUP))
+}
+
+fn parse(text: &str) -> Option<ArchiveKey> {
+    if let Some(id) = text.strip_prefix("v1/probe/") {
+        return Some(ArchiveKey::Probe { id: id.into() });
+    }
+    let parts: Vec<_> = text.strip_prefix(STREAMS)?.split('/').collect();
+    let [stream, kind, folder, file] = parts[..] else { return None };
+    let stream = StreamName::new(unescape(stream)?).ok()?;
+    if kind == "segments" {
+        let mut fields = file.strip_suffix(".parquet")?.splitn(3, '-');
+        return Some(ArchiveKey::Segment {
+            stream,
+            timeline: folder.parse().ok()?,
+            first_seq: fields.next()?.parse().ok()?,
+            last_seq: fields.next()?.parse().ok()?,
+            hash: fields.next()?.into(),
+        });
+    }
+    let number = file.strip_suffix(".json")?.parse().ok()?;
+    match kind {
+        "manifest" => Some(ArchiveKey::Manifest { stream, number }),
+        "tertiary" => Some(ArchiveKey::Tertiary { stream, number }),
+        _ => None,
+    }
+}
+
+fn escape(name: &str) -> String {
+    use fmt::Write as _;
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+            escaped.push(byte as char);
+        } else {
+            write!(escaped, "~{byte:02X}").expect("writing to a string does not fail");
+        }
+    }
+    escaped
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        if byte == b'~' {
+            let mut decoded = [0];
+            hex::decode_to_slice(tail.get(..2)?, &mut decoded).ok()?;
+            bytes.push(decoded[0]);
+            rest = &tail[2..];
+        } else {
+            bytes.push(byte);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_spelled_as_documented() {
+        let stream = StreamName::new("KV_größe").unwrap();
+        let sha = Sha256::of(b"x");
+        let keys = [
+            ArchiveKey::segment(&stream, 1, 1, 500, &sha).to_string(),
+            ArchiveKey::Manifest { stream: stream.clone(), number: 300 }.to_string(),
+            ArchiveKey::Tertiary { stream, number: 0 }.to_string(),
+        ];
+        insta::assert_snapshot!(keys.join("\n"), @"
+        v1/streams/KV_gr~C3~B6~C3~9Fe/segments/0001/00000000000000000001-00000000000000000500-2d711642b726b044.parquet
+        v1/streams/KV_gr~C3~B6~C3~9Fe/manifest/00000001/000000000300.json
+        v1/streams/KV_gr~C3~B6~C3~9Fe/tertiary/00000000/000000000000.json
+        ");
+    }
+
+    proptest! {
+        #[test]
+        fn keys_round_trip(name in "[a-zA-Z0-9_äß$%~-]{1,40}", n in any::<u64>(), m in any::<u64>(), t in any::<u32>()) {
+            let stream = StreamName::new(name).unwrap();
+            let keys = [
+                ArchiveKey::segment(&stream, t, n, m, &Sha256::of(b"")),
+                ArchiveKey::Manifest { stream: stream.clone(), number: n },
+                ArchiveKey::Tertiary { stream: stream.clone(), number: m },
+            ];
+            for key in keys {
+                prop_assert_eq!(ArchiveKey::parse(&key.to_string()), Ok(key));
+            }
+            prop_assert_eq!(stream_of_prefix(&stream_prefix(&stream)), Some(stream));
+        }
+
+        #[test]
+        fn any_text_is_refused_or_reads_back(text in ".{0,80}|v1/streams/[a-z~/0-9.-]{0,60}") {
+            if let Ok(key) = ArchiveKey::parse(&text) {
+                prop_assert_eq!(key.to_string(), text);
+            }
+        }
+    }
+}

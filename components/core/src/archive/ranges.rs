@@ -1,0 +1,131 @@
+//! Sets of sequences as sorted ranges.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The sequences from `.0` to `.1`, both included; stored as `[from, to]`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct SeqRange(pub u64, pub u64);
+
+/// A set of sequences. Neighbours are merged, so its size is the number of runs, not of sequences.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SeqRanges(BTreeMap<u64, u64>);
+
+impl SeqRanges {
+    /// Adds a range; empty ones (`from > to`) are nothing.
+    pub fn insert(&mut self, SeqRange(mut from, mut to): SeqRange) {
+        if from > to {
+            return;
+        }
+        // The run that starts at or before us may reach us or touch us.
+        if let Some((&start, &end)) = self.0.range(..=from).next_back()
+            && end.saturating_add(1) >= from
+        {
+            from = start;
+            to = to.max(end);
+        }
+        while let Some((&start, &end)) = self.0.range(from..=to.saturating_add(1)).next() {
+            to = to.max(end);
+            self.0.remove(&start);
+        }
+        self.0.insert(from, to);
+    }
+
+    /// Whether `seq` is in the set.
+    pub fn contains(&self, seq: u64) -> bool {
+        self.0.range(..=seq).next_back().is_some_and(|(_, &to)| to >= seq)
+    }
+
+    /// The runs, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = SeqRange> + '_ {
+        self.0.iter().map(|(&from, &to)| SeqRange(from, to))
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many sequences are in it.
+    pub fn count(&self) -> u64 {
+        self.0.iter().map(|(from, to)| to - from + 1).sum()
+    }
+
+    /// What is in `self` and not in `other`.
+    pub fn difference(&self, other: &Self) -> Self {
+        let mut rest = Self::default();
+        for SeqRange(mut from, to) in self.iter() {
+            let before = other.0.range(..=from).next_back().map(|(&f, _)| f).unwrap_or(from);
+            for (&cut_from, &cut_to) in other.0.range(before..=to) {
+                if cut_to < from {
+                    continue;
+                }
+                if cut_from > from {
+                    rest.insert(SeqRange(from, cut_from - 1));
+                }
+                from = cut_to.saturating_add(1);
+            }
+            rest.insert(SeqRange(from, to));
+        }
+        rest
+    }
+
+    /// The part of the set between `from` and `to`, both included.
+    pub fn clipped(&self, from: u64, to: u64) -> Self {
+        let mut rest = Self::default();
+        for range in self.iter() {
+            rest.insert(SeqRange(range.0.max(from), range.1.min(to)));
+        }
+        rest
+    }
+}
+
+impl FromIterator<SeqRange> for SeqRanges {
+    fn from_iter<I: IntoIterator<Item = SeqRange>>(ranges: I) -> Self {
+        let mut set = Self::default();
+        for range in ranges {
+            set.insert(range);
+        }
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expand(set: &SeqRanges) -> BTreeSet<u64> {
+        set.iter().flat_map(|SeqRange(from, to)| from..=to).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_plain_set(
+            a in prop::collection::vec((0u64..60, 0u64..8), 0..12),
+            b in prop::collection::vec((0u64..60, 0u64..8), 0..12),
+        ) {
+            let to_ranges = |v: &[(u64, u64)]| v.iter().map(|&(f, n)| SeqRange(f, f + n)).collect::<SeqRanges>();
+            let (left, right) = (to_ranges(&a), to_ranges(&b));
+            let plain = |v: &[(u64, u64)]| v.iter().flat_map(|&(f, n)| f..=f + n).collect::<BTreeSet<_>>();
+            let (plain_left, plain_right) = (plain(&a), plain(&b));
+            prop_assert_eq!(expand(&left), plain_left.clone());
+            prop_assert_eq!(left.count(), plain_left.len() as u64);
+            let wanted: BTreeSet<_> = plain_left.difference(&plain_right).copied().collect();
+            prop_assert_eq!(expand(&left.difference(&right)), wanted);
+            for seq in 0..70 {
+                prop_assert_eq!(left.contains(seq), plain_left.contains(&seq));
+            }
+            // Runs never touch: otherwise the set grows with every commit.
+            let runs: Vec<_> = left.iter().collect();
+            prop_assert!(runs.windows(2).all(|w| w[0].1 + 1 < w[1].0));
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The fold of a chain of entries: what a stream's archive holds.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::archive::key::GROUP;
+use crate::archive::{
+    ArchiveKey, Checkpoint, ConsumerRecord, Entry, Fork, Segment, SeqRanges, Sha256, StreamRecord,
+    StreamState, Superseded, TimelineRecord, Watermark,
+};
+
+/// What a stream's archive holds after some entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveState {
+    /// The last entry's number.
+    pub number: u64,
+    /// The last entry's hash.
+    pub hash: Sha256,
+    /// When the last entry was committed.
+    pub committed_at: Timestamp,
+    /// Every timeline; the last is the current one.
+    pub timelines: BTreeMap<u32, Timeline>,
+    /// Every segment, by timeline and first sequence.
+    pub segments: BTreeMap<(u32, u64), Segment>,
+    /// The stream as last seen.
+    pub stream: StreamRecord,
+    /// Its durable consumers as last seen.
+    pub consumers: Vec<ConsumerRecord>,
+    /// Replaced segments whose objects are still there.
+    pub superseded: Vec<Superseded>,
+}
+
+/// One history of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    /// Why and where it began.
+    pub fork: Fork,
+    /// Sequences deleted after they were archived.
+    pub deleted: SeqRanges,
+    /// Sequences dropped before they were archived.
+    pub missed: SeqRanges,
+    /// How far it goes.
+    pub watermark: Watermark,
+    /// The stream's counts when it was last extended.
+    pub state: StreamState,
+}
+
+/// A segment and the part of it that belongs to a timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// The segment.
+    pub segment: &'a Segment,
+    /// First sequence that counts.
+    pub first_seq: u64,
+    /// Last sequence that counts.
+    pub last_seq: u64,
+}
+
+/// A chain that does not hold together. Restore from another tier, or from an earlier entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// An entry is not the one after its predecessor.
+    #[error("manifest chain is broken: entry {found} stands where {expected} should be")]
+    Number {
+        /// What should come.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// An entry does not continue its predecessor.
+    #[error("manifest chain is broken at entry {number}: it does not continue entry {}", number - 1)]
+    Previous {
+        /// The entry.
+        number: u64,
+    },
+    /// The chain is to be read from an entry that restates nothing.
+    #[error("manifest entry {0} should be a checkpoint and is not")]
+    NoCheckpoint(u64),
+    /// An entry contradicts what was committed before.
+    #[error("manifest entry {number} contradicts the chain: {what}")]
+    Contradiction {
+        /// The entry.
+        number: u64,
+        /// What it says that cannot be.
+        what: String,
+    },
+}
+
+impl ArchiveState {
+    /// Starts from a checkpoint.
+    pub fn open(entry: &Entry, hash: Sha256) -> Result<Self, ChainError> {
+        let number = entry.number;
+        let (Some(checkpoint), Some(stream), Some(consumers)) =
+            (&entry.checkpoint, &entry.stream, &entry.consumers)
+        else {
+            return Err(ChainError::NoCheckpoint(number));
+        };
+        if checkpoint.timelines.last().map(|t| t.number) != Some(entry.timeline) {
+            let what =
+                format!("it extends timeline {}, its checkpoint ends in another", entry.timeline);
+            return Err(ChainError::Contradiction { number, what });
+        }
+        let segments = checkpoint.segments.iter().map(|s| ((s.timeline, s.first_seq), s.clone()));
+        Ok(Self {
+            number,
+            hash,
+            committed_at: entry.committed_at,
+            timelines: checkpoint.timelines.iter().map(Timeline::from_record).collect(),
+            segments: segments.collect(),
+            stream: stream.clone(),
+            consumers: consumers.clone(),
+            superseded: checkpoint.superseded.clone(),
+        })
+    }
+
+    /// Folds `entry` in. After an error the state is of no use: read the chain again.
+    pub fn apply(&mut self, entry: &Entry, hash: Sha256) -> Result<(), ChainError> {
+        let number = entry.number;
+        if number != self.number + 1 {
+            return Err(ChainError::Number { expected: self.number + 1, found: number });
+        }
+        if entry.previous != Some(self.hash) {
+            return Err(ChainError::Previous { number });
+        }
+        self.fold(entry).map_err(|what| ChainError::Contradiction { number, what })?;
+        self.number = number;
+        self.hash = hash;
+        self.committed_at = entry.committed_at;
+        if let Some(checkpoint) = &entry.checkpoint
+            && *checkpoint != self.checkpoint()
+        {
+            let what = "its checkpoint is not what the entries before it add up to".into();
+            return Err(ChainError::Contradiction { number, what });
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, entry: &Entry) -> Result<(), String> {
+        if let Some(fork) = &entry.fork {
+            if entry.timeline != self.timeline() + 1 {
+                return Err(format!(
+                    "timeline {} cannot follow {}",
+                    entry.timeline,
+                    self.timeline()
+                ));
+            }
+            if let Some(parent) = &fork.parent
+                && !self.timelines.contains_key(&parent.timeline)
+            {
+                return Err(format!(
+                    "it forks from timeline {}, which is not there",
+                    parent.timeline
+                ));
+            }
+            self.timelines.insert(entry.timeline, Timeline::begin(fork.clone()));
+        } else if entry.timeline != self.timeline() {
+            return Err(format!("it extends timeline {}, not {}", entry.timeline, self.timeline()));
+        }
+        self.replace(entry)?;
+        let timeline = self.timelines.get_mut(&entry.timeline).expect("it was just checked");
+        if entry.watermark.seq < timeline.watermark.seq && entry.fork.is_none() {
+            return Err(format!(
+                "its watermark {} is behind {}",
+                entry.watermark.seq, timeline.watermark.seq
+            ));
+        }
+        for range in &entry.deleted {
+            timeline.deleted.insert(*range);
+        }
+        for range in &entry.missed {
+            timeline.missed.insert(*range);
+        }
+        timeline.watermark = entry.watermark.clone();
+        timeline.state = entry.state.clone();
+        if let Some(stream) = &entry.stream {
+            self.stream = stream.clone();
+        }
+        if let Some(consumers) = &entry.consumers {
+            self.consumers.clone_from(consumers);
+        }
+        self.superseded.retain(|s| !entry.collected.contains(&s.key));
+        Ok(())
+    }
+
+    /// Takes the removed segments out and the added ones in.
+    fn replace(&mut self, entry: &Entry) -> Result<(), String> {
+        let mut removed_messages = 0;
+        let mut removed = SeqRanges::default();
+        for key in &entry.remove {
+            let segment = match ArchiveKey::parse(key) {
+                Ok(ArchiveKey::Segment { timeline, first_seq, .. }) => {
+                    self.segments.remove(&(timeline, first_seq))
+                }
+                _ => None,
+            };
+            let segment = segment
+                .filter(|s| s.key == *key)
+                .ok_or_else(|| format!("it removes `{key}`, which is not there"))?;
+            if segment.sealed {
+                return Err(format!("it removes `{key}`, which is sealed"));
+            }
+            removed_messages += segment.messages;
+            removed.insert(crate::archive::SeqRange(segment.first_seq, segment.last_seq));
+            self.superseded.push(Superseded { key: segment.key, since: entry.committed_at });
+        }
+        let mut added_messages = 0;
+        let mut last = self.timelines[&entry.timeline].watermark.seq;
+        for segment in &entry.add {
+            if segment.first_seq > segment.last_seq {
+                return Err(format!("segment `{}` ends before it begins", segment.key));
+            }
+            if entry.remove.is_empty() {
+                if segment.first_seq <= last && entry.fork.is_none() {
+                    return Err(format!("segment `{}` overlaps what is there", segment.key));
+                }
+                if segment.last_seq > entry.watermark.seq {
+                    return Err(format!("segment `{}` is beyond the watermark", segment.key));
+                }
+                last = segment.last_seq;
+            } else if !(removed.contains(segment.first_seq) && removed.contains(segment.last_seq)) {
+                return Err(format!("segment `{}` covers more than it replaces", segment.key));
+            }
+            added_messages += segment.messages;
+            self.segments.insert((segment.timeline, segment.first_seq), segment.clone());
+        }
+        if !entry.remove.is_empty() && added_messages != removed_messages {
+            return Err(format!("it replaces {removed_messages} messages by {added_messages}"));
+        }
+        Ok(())
+    }
+
+    /// The current timeline's number.
+    pub fn timeline(&self) -> u32 {
+        *self.timelines.last_key_value().expect("a checkpoint has at least one timeline").0
+    }
+
+    /// The current timeline.
+    pub fn current(&self) -> &Timeline {
+        self.timelines.last_key_value().expect("a checkpoint has at least one timeline").1
+    }
+
+    /// How far the current timeline goes.
+    pub fn watermark(&self) -> &Watermark {
+        &self.current().watermark
+    }
+
+    /// Whether the next entry has to be a checkpoint.
+    pub fn checkpoint_due(&self) -> bool {
+        (self.number + 1).is_multiple_of(GROUP)
+    }
+
+    /// The state, restated.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            timelines: self.timelines.iter().map(|(number, t)| t.to_record(*number)).collect(),
+            segments: self.segments.values().cloned().collect(),
+            superseded: self.superseded.clone(),
+        }
+    }
+
+    /// The timelines that make up `timeline`, oldest first, each with the last sequence that counts.
+    pub fn lineage(&self, timeline: u32) -> Vec<(u32, u64)> {
+        let mut lineage = Vec::new();
+        let (mut next, mut last_seq) = (Some(timeline), u64::MAX);
+        while let Some((number, found)) = next.and_then(|n| Some((n, self.timelines.get(&n)?))) {
+            last_seq = last_seq.min(found.watermark.seq);
+            lineage.push((number, last_seq));
+            next = found.fork.parent.as_ref().map(|parent| {
+                last_seq = last_seq.min(parent.last_seq);
+                parent.timeline
+            });
+        }
+        lineage.reverse();
+        lineage
+    }
+
+    /// The pieces that hold `timeline`'s messages from `first_seq` to `last_seq`, ascending.
+    pub fn pieces(&self, timeline: u32, first_seq: u64, last_seq: u64) -> Vec<Piece<'_>> {
+        let mut pieces = Vec::new();
+        let mut from = first_seq;
+        for (number, until) in self.lineage(timeline) {
+            let until = until.min(last_seq);
+            for segment in self.segments.range((number, 0)..=(number, u64::MAX)).map(|(_, s)| s) {
+                let (first, last) = (segment.first_seq.max(from), segment.last_seq.min(until));
+                if first <= last {
+                    pieces.push(Piece { segment, first_seq: first, last_seq: last });
+                }
+            }
+            from = from.max(until.saturating_add(1));
+        }
+        pieces
+    }
+
+    /// Sequences of `timeline` that were archived and then deleted, or dropped before.
+    pub fn gone(&self, timeline: u32) -> SeqRanges {
+        let mut gone = SeqRanges::default();
+        for (number, until) in self.lineage(timeline) {
+            let found = &self.timelines[&number];
+            for range in found.deleted.iter().chain(found.missed.iter()) {
+                // A delete in a child may concern what the parent archived, never the reverse.
+                if range.0 <= until {
+                    gone.insert(crate::archive::SeqRange(range.0, range.1.min(until)));
+                }
+            }
+        }
+        gone
+    }
+}
+
+impl Timeline {
+    /// A timeline without messages.
+    pub fn begin(fork: Fork) -> Self {
+        let watermark = Watermark { seq: 0, last: None };
+        let (deleted, missed) = (SeqRanges::default(), SeqRanges::default());
+        Self { fork, deleted, missed, watermark, state: StreamState::default() }
+    }
+
+    fn from_record(record: &TimelineRecord) -> (u32, Self) {
+        let timeline = Self {
+            fork: record.fork.clone(),
+            deleted: record.deleted.iter().copied().collect(),
+            missed: record.missed.iter().copied().collect(),
+            watermark: record.watermark.clone(),
+            state: record.state.clone(),
+        };
+        (record.number, timeline)
+    }
+
+    fn to_record(&self, number: u32) -> TimelineRecord {
+        TimelineRecord {
+            number,
+            fork: self.fork.clone(),
+            deleted: self.deleted.iter().collect(),
+            missed: self.missed.iter().collect(),
+            watermark: self.watermark.clone(),
+            state: self.state.clone(),
+        }
+    }
+}
