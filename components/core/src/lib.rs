@@ -1,4 +1,7 @@
 //! The words every CIM component shares: names, envelope, subjects, schemas, the layout of the archive. No I/O.
 
 pub mod archive;
+pub mod envelope;
 pub mod names;
+pub mod schemas;
+pub mod subjects;

@@ -12,11 +12,14 @@
 mod macros;
 
 mod cim;
+mod content;
 mod error;
 mod nats;
 mod s3;
 
-pub use cim::{EventType, NodeName, Token};
+pub use cim::{AggregateId, EventType, NodeName, Token};
+pub use content::{ContentId, UnknownHash};
+pub(crate) use error::shown;
 pub use error::{NameError, Problem};
 pub use nats::{ConsumerName, StreamName, Subject, SubjectFilter};
 pub use s3::{BucketName, ObjectKey};

@@ -46,6 +46,19 @@ validated_name! {
     }
 }
 
+validated_name! {
+    /// What an event happened to, as its component names it: a UUID, a content id, a path.
+    ///
+    /// Opaque: components choose the form. Control characters are refused, for ids end up in logs.
+    AggregateId {
+        kind: "aggregate id",
+        rule: "an aggregate id is 1 to 255 bytes of UTF-8 without control characters",
+        len: 1..=255,
+        pattern: r"^[^\x00-\x1f\x7f-\x9f]+$",
+        check: check_aggregate,
+    }
+}
+
 impl EventType {
     /// The type of an event in which `action` happened to `resource`.
     pub fn of(resource: &Token, action: &Token) -> Self {
@@ -101,4 +114,9 @@ fn check_event_type(value: &str) -> Result<(), Problem> {
             })
         }
     }
+}
+
+fn check_aggregate(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, AggregateId::MAX_LEN)?;
+    check_chars(value, |c| !c.is_control())
 }

@@ -50,7 +50,7 @@ pub enum Problem {
 }
 
 impl NameError {
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: &'static str,
         value: &str,
         problem: Problem,
@@ -75,7 +75,8 @@ impl NameError {
     }
 }
 
-fn shown(value: &str) -> String {
+/// The value as an error prints it: escaped, and cut to 64 characters.
+pub(crate) fn shown(value: &str) -> String {
     let mut chars = value.chars();
     let mut text: String = chars.by_ref().take(SHOWN).flat_map(escaped).collect();
     if !chars.as_str().is_empty() {

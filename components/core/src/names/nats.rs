@@ -2,9 +2,6 @@
 
 use super::error::{Problem, check_chars, check_len};
 
-/// The most bytes that the server allows for the name of a stream or a consumer.
-const ASSET_MAX: usize = 255;
-
 /// The store keeps a subject's length in 16 bits.
 const SUBJECT_MAX: usize = 65_535;
 
@@ -17,20 +14,24 @@ validated_name! {
     StreamName {
         kind: "stream name",
         rule: "a stream name is 1 to 255 bytes without spaces, line ends, `.`, `*`, `>`, `/` or `\\`",
-        len: 1..=ASSET_MAX,
+        len: 1..=255,
         pattern: r"^[^ \t\r\n\f.*>\\/]+$",
-        check: check_asset,
+        check: check_stream,
     }
 }
 
 validated_name! {
-    /// The name of a JetStream consumer, durable or not. The rules are a [`StreamName`]'s.
+    /// The name of a JetStream consumer, durable or not.
+    ///
+    /// The characters are a [`StreamName`]'s. The server holds to 255 bytes only where the name becomes
+    /// a directory: a consumer that it keeps in memory may have a longer one. The limit here is that
+    /// of a subject, of which the name becomes a token.
     ConsumerName {
         kind: "consumer name",
-        rule: "a consumer name is 1 to 255 bytes without spaces, line ends, `.`, `*`, `>`, `/` or `\\`",
-        len: 1..=ASSET_MAX,
+        rule: "a consumer name is 1 to 65535 bytes without spaces, line ends, `.`, `*`, `>`, `/` or `\\`",
+        len: 1..=SUBJECT_MAX,
         pattern: r"^[^ \t\r\n\f.*>\\/]+$",
-        check: check_asset,
+        check: check_consumer,
     }
 }
 
@@ -40,8 +41,9 @@ validated_name! {
     /// Stricter than the server in three ways. It is UTF-8, as JSON needs. It is at most 65,535 bytes,
     /// which is what the store can hold (a server's `max_control_line`, 4,096 by default, is usually
     /// the lower limit). And it is checked: a server checks the subjects of clients in pedantic mode
-    /// only, so a stream may hold a message whose subject is none of these. Keep the subjects of
-    /// *stored* messages as bytes, and match them with [`SubjectFilter::matches_bytes`].
+    /// only, so a stream on `a.>` may hold messages whose subjects are `a.*`, `a.>`, `a.` and a form
+    /// feed, or no UTF-8. Keep the subjects of *stored* messages as bytes, and match them with
+    /// [`SubjectFilter::matches_bytes`].
     Subject {
         kind: "subject",
         rule: "a subject is 1 to 65535 bytes of non-empty tokens between `.`, without whitespace or wildcards",
@@ -126,8 +128,17 @@ impl From<Subject> for SubjectFilter {
     }
 }
 
-fn check_asset(value: &str) -> Result<(), Problem> {
-    check_len(value, 1, ASSET_MAX)?;
+fn check_stream(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, StreamName::MAX_LEN)?;
+    check_asset_chars(value)
+}
+
+fn check_consumer(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, ConsumerName::MAX_LEN)?;
+    check_asset_chars(value)
+}
+
+fn check_asset_chars(value: &str) -> Result<(), Problem> {
     check_chars(value, |c| {
         !matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0c' | '.' | '*' | '>' | '\\' | '/')
     })
