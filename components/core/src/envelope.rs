@@ -43,8 +43,8 @@ pub use id::EventId;
 /// The header by which JetStream recognises a message that it already has.
 pub const MSG_ID_HEADER: &str = "Nats-Msg-Id";
 
-/// An event and what is known about it. The module's docs have the invariants and the policy for
-/// unknown fields.
+/// An event and what is known about it. Fields that a reader does not know are kept, and written
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(rename = "EventEnvelope")]
 pub struct Envelope {
@@ -62,7 +62,7 @@ pub struct Envelope {
     /// When it happened, by the source's clock: RFC 3339, in UTC when it is written, to the nanosecond.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: Timestamp,
-    /// The id of the root event of the conversation. A root may leave it out.
+    /// The id of the root event of the conversation. Only a root may leave it out.
     #[schemars(with = "Option<EventId>")]
     pub correlation_id: EventId,
     /// The id of the event that caused this one. Absent or null means a root, which is its own cause.
@@ -76,9 +76,9 @@ pub struct Envelope {
     /// What the event type says about the event: any JSON.
     ///
     /// Kept as its text rather than as a parsed value. A parsed value would write its keys in another
-    /// order and numbers such as `1.0`, `1e3` or integers beyond 64 bits in another form, and a
-    /// content id or signature over the payload would no longer fit. Whoever wants
-    /// the value parses it into their own type.
+    /// order, and numbers such as `1.0`, `1e3` or integers beyond 64 bits in another form, and a
+    /// content id or signature over the payload would no longer fit. Whoever wants the value parses
+    /// it into a type of their own.
     #[schemars(with = "serde_json::Value")]
     pub payload: RawJson,
     #[schemars(skip)]
@@ -90,8 +90,9 @@ pub struct Envelope {
 pub struct Content {
     /// The content's id.
     #[serde(rename = "content_id")]
+    #[schemars(with = "Option<ContentId>")]
     pub id: ContentId,
-    /// The id of the content that it replaces; absent where a chain begins.
+    /// The id of the content that it replaces; absent where a chain begins, or without `content_id`.
     #[serde(rename = "previous_content_id", skip_serializing_if = "Option::is_none")]
     pub previous: Option<ContentId>,
 }

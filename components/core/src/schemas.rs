@@ -34,7 +34,8 @@ pub struct SchemaDoc {
     pub type_name: &'static str,
     /// [`WireType::VERSION`].
     pub version: u32,
-    /// What a reader accepts, in draft 2020-12.
+    /// What a document must be, in draft 2020-12. A reader may know rules that a schema cannot tell,
+    /// and may be more lenient with the spelling of times.
     pub schema: serde_json::Value,
     read: fn(&str) -> serde_json::Result<()>,
 }
@@ -59,7 +60,7 @@ impl SchemaDoc {
         }
     }
 
-    /// Reads a document with the type itself, which knows rules that no schema can tell.
+    /// Reads a document with the type itself.
     ///
     /// # Errors
     /// When the document is not one that the current reader accepts.

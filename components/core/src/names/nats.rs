@@ -13,7 +13,7 @@ validated_name! {
     /// terminal until it is escaped.
     StreamName {
         kind: "stream name",
-        rule: "a stream name is 1 to 255 bytes without spaces, line ends, `.`, `*`, `>`, `/` or `\\`",
+        rule: "a stream name is 1 to 255 bytes without spaces, tabs, line ends, `.`, `*`, `>`, `/` or `\\`",
         len: 1..=255,
         pattern: r"^[^ \t\r\n\f.*>\\/]+$",
         check: check_stream,
@@ -28,7 +28,7 @@ validated_name! {
     /// of a subject, of which the name becomes a token.
     ConsumerName {
         kind: "consumer name",
-        rule: "a consumer name is 1 to 65535 bytes without spaces, line ends, `.`, `*`, `>`, `/` or `\\`",
+        rule: "a consumer name is 1 to 65535 bytes without spaces, tabs, line ends, `.`, `*`, `>`, `/` or `\\`",
         len: 1..=SUBJECT_MAX,
         pattern: r"^[^ \t\r\n\f.*>\\/]+$",
         check: check_consumer,
@@ -46,7 +46,7 @@ validated_name! {
     /// [`SubjectFilter::matches_bytes`].
     Subject {
         kind: "subject",
-        rule: "a subject is 1 to 65535 bytes of non-empty tokens between `.`, without whitespace or wildcards",
+        rule: "a subject is 1 to 65535 bytes of non-empty tokens between `.`, without spaces, tabs, line ends or wildcards",
         len: 1..=SUBJECT_MAX,
         pattern: r"^[^ \t\r\n\f.]+(\.[^ \t\r\n\f.]+)*$",
         check: check_subject,
@@ -61,7 +61,7 @@ validated_name! {
     /// is an ordinary character.
     SubjectFilter {
         kind: "subject filter",
-        rule: "a subject filter is 1 to 65535 bytes of non-empty tokens between `.`, without whitespace, `>` last if at all",
+        rule: "a subject filter is 1 to 65535 bytes of non-empty tokens between `.`, without spaces, tabs or line ends, `>` last if at all",
         len: 1..=SUBJECT_MAX,
         pattern: r"^[^ \t\r\n\f.]+(\.[^ \t\r\n\f.]+)*$",
         check: check_filter,

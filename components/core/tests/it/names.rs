@@ -1,0 +1,270 @@
+//! Names: round trips, refusals, and subject filters against a naive reference.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use cim_core::names::{
+    AggregateId, BucketName, ConsumerName, ContentId, EventType, NameError, NodeName, ObjectKey,
+    Problem, StreamName, Subject, SubjectFilter, Token,
+};
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::support::Schema;
+
+/// Accepted in every way or refused in every way; says which.
+fn accepted<T>(schema: &Schema, text: &str) -> bool
+where
+    T: FromStr<Err = NameError> + DeserializeOwned + Serialize + Display + AsRef<str>,
+    T: TryFrom<String, Error = NameError> + Into<String> + Eq + Debug,
+{
+    let json = serde_json::to_value(text).unwrap();
+    match text.parse::<T>() {
+        Ok(name) => {
+            assert_eq!(name.as_ref(), text);
+            assert_eq!(name.to_string(), text);
+            assert_eq!(T::try_from(text.to_owned()).as_ref(), Ok(&name));
+            assert_eq!(serde_json::to_value(&name).unwrap(), json);
+            assert_eq!(schema.refusal(&json), None);
+            assert_eq!(serde_json::from_value::<T>(json).unwrap(), name);
+            assert_eq!(name.into(), text);
+            true
+        }
+        Err(error) => {
+            let message = error.to_string();
+            assert!(!message.contains(char::is_control), "{message:?}");
+            assert!(message.chars().count() < 800, "{message}");
+            assert_eq!(serde_json::from_value::<T>(json).unwrap_err().to_string(), message);
+            false
+        }
+    }
+}
+
+/// Text that is a name about as often as not.
+fn nearly_a_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[a-z0-9.*> _/\\-]{0,12}",
+        "[a-z*>.]{0,8}",
+        "[a-z]{1,4}([.-][a-z0-9]{1,4}){0,3}",
+        "[0-9]{1,3}(\\.[0-9]{1,3}){3}",
+        "[a-z0-9]{50,70}",
+        "[\\PC\t\n\r\x0c\x0b\x00]{0,6}",
+        "b[a-z2-7]{0,60}",
+        any::<Vec<u8>>().prop_map(|bytes| ContentId::of(&bytes).to_string()),
+    ]
+}
+
+macro_rules! round_trips {
+    ($($test:ident: $name:ty;)*) => {$(
+        #[test]
+        fn $test() {
+            let schema = Schema::of::<$name>();
+            proptest!(|(text in nearly_a_name())| {
+                accepted::<$name>(&schema, &text);
+            });
+            let longest = <$name>::MAX_LEN;
+            let (fits, over) = ("a".repeat(longest), "a".repeat(longest + 1));
+            accepted::<$name>(&schema, &fits);
+            assert_eq!(
+                *over.parse::<$name>().unwrap_err().problem(),
+                Problem::TooLong { len: longest + 1, max: longest },
+            );
+            assert_eq!(*"".parse::<$name>().unwrap_err().problem(), Problem::Empty);
+        }
+    )*};
+}
+
+round_trips! {
+    stream_names_round_trip: StreamName;
+    consumer_names_round_trip: ConsumerName;
+    subjects_round_trip: Subject;
+    subject_filters_round_trip: SubjectFilter;
+    bucket_names_round_trip: BucketName;
+    object_keys_round_trip: ObjectKey;
+    node_names_round_trip: NodeName;
+    tokens_round_trip: Token;
+    event_types_round_trip: EventType;
+    aggregate_ids_round_trip: AggregateId;
+    content_ids_round_trip: ContentId;
+}
+
+/// Asks for each text whether it is accepted, by the type and by its schema.
+fn sort<T>(good: &[&str], bad: &[&str])
+where
+    T: FromStr<Err = NameError> + DeserializeOwned + Serialize + Display + AsRef<str>,
+    T: TryFrom<String, Error = NameError> + Into<String> + Eq + Debug + schemars::JsonSchema,
+{
+    let schema = Schema::of::<T>();
+    for text in good {
+        assert!(accepted::<T>(&schema, text), "{text:?} was refused");
+    }
+    for text in bad {
+        assert!(!accepted::<T>(&schema, text), "{text:?} was accepted");
+    }
+}
+
+/// What nats-server 2.15.2 and 2.9.10 answered when asked to make streams of these names.
+#[test]
+fn streams_are_named_as_the_server_allows() {
+    let longest = "N".repeat(255);
+    let (umlauts, too_many) = ("ü".repeat(127), "ü".repeat(128));
+    let good = [
+        "orders",
+        "KV_settings",
+        "OBJ_files",
+        "$KV",
+        "Käse",
+        "%2F",
+        "a\"b",
+        "q'",
+        "con:1",
+        "A\u{1}B",
+        "C\u{7f}",
+        "T\u{b}V",
+        "x\u{a0}y",
+        "n\0l",
+        "e\u{2028}f",
+        &longest,
+        &umlauts,
+    ];
+    let bad =
+        ["", "a b", "a\tb", "a\nb", "a\rb", "a\u{c}b", "a.b", "a*", ">", "a/b", "a\\b", &too_many];
+    sort::<StreamName>(&good, &bad);
+    sort::<ConsumerName>(&[&good[..], &[&too_many]].concat(), &bad[..bad.len() - 1]);
+}
+
+#[test]
+fn subjects_are_what_the_server_checks() {
+    let good = ["a", "a.b", "$JS.API.INFO", "a*b", "a.>x", "a.b>", "**", "ü.\u{1}", "a.\0"];
+    let bad = ["", ".", "a.", ".a", "a..b", "a b", "a.\t", "a\n", "a\r", "a.\u{c}b"];
+    let wild = ["*", ">", "a.*", "*.a", "a.*.b", "a.>", "*.*.>"];
+    sort::<Subject>(&good, &[&bad[..], &wild, &[">.a", "a.>.b"]].concat());
+    sort::<SubjectFilter>(&[&good[..], &wild].concat(), &[&bad[..], &[">.a", "a.>.b"]].concat());
+}
+
+#[test]
+fn buckets_and_keys_are_what_s3_allows() {
+    let longest = "b".repeat(63);
+    sort::<BucketName>(
+        &["cim", "a.b.c", "a-b", "1-2.3", "xn--a", "1.2.3", "1.2.3.4.5", "256.1.1.1", &longest],
+        &["", "ab", "Cim", "a_b", "-ab", "ab-", ".ab", "ab.", "a..b", "a.-b", "a-.b", "10.0.0.1"],
+    );
+    let longest = "ü".repeat(512);
+    let over = format!("{longest}x");
+    sort::<ObjectKey>(&["a", "/", "a//b", "../x", " ", "\n", "ü\0", &longest], &["", &over]);
+}
+
+#[test]
+fn nodes_tokens_and_event_types_have_one_spelling() {
+    sort::<NodeName>(
+        &["host", "nas-1", "0", "a--b"],
+        &["", "Host", "nas_1", "-a", "a-", "a.b", "ä", "a b"],
+    );
+    sort::<Token>(&["unit", "status_changed", "a1_"], &["", "_a", "1a", "Unit", "a-b", "a.b", "*"]);
+    sort::<EventType>(
+        &["unit.created", "connector.status_changed"],
+        &["", "unit", "unit.", ".created", "a.b.c", "unit.Created", "unit.*", "1.a", "unit. x"],
+    );
+}
+
+#[test]
+fn an_event_type_comes_apart_and_together() {
+    let event = EventType::new("connector.status_changed").unwrap();
+    assert_eq!(event.resource().as_str(), "connector");
+    assert_eq!(event.action().as_str(), "status_changed");
+    assert_eq!(EventType::of(&event.resource(), &event.action()), event);
+}
+
+#[test]
+fn an_error_names_the_value_the_problem_and_the_rule() {
+    let errors = [
+        StreamName::new("orders.eu").unwrap_err(),
+        EventType::new("unit.created at").unwrap_err(),
+        BucketName::new("10.0.0.1").unwrap_err(),
+        NodeName::new("x\n".repeat(1_000)).unwrap_err(),
+        Subject::new("a.>\u{1b}[31m\t").unwrap_err(),
+        Subject::new("a.>").unwrap_err(),
+        Token::new("").unwrap_err(),
+    ];
+    let lines: Vec<_> = errors.iter().map(NameError::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    stream name `orders.eu` has `.` at byte 6: a stream name is 1 to 255 bytes without spaces, tabs, line ends, `.`, `*`, `>`, `/` or `\`
+    event type `unit.created at` has ` ` at byte 12: an event type is `<resource>.<action>`, each 1 to 63 lowercase letters, digits and `_` that begin with a letter
+    bucket name `10.0.0.1` is an IPv4 address: a bucket name is 3 to 63 lowercase letters, digits, `-` and `.`, and not an IPv4 address; each part between dots begins and ends with a letter or digit
+    node name `x\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\nx\n…` has 2000 bytes, more than 63: a node name is 1 to 63 lowercase letters, digits and `-`, and begins and ends with a letter or digit
+    subject `a.>\u{1b}[31m\t` has `\t` at byte 8: a subject is 1 to 65535 bytes of non-empty tokens between `.`, without spaces, tabs, line ends or wildcards
+    subject `a.>` has a wildcard: a subject is 1 to 65535 bytes of non-empty tokens between `.`, without spaces, tabs, line ends or wildcards
+    subject token `` is empty: a subject token is 1 to 63 lowercase letters, digits and `_`, and begins with a letter
+    ");
+}
+
+#[test]
+fn a_map_of_names_is_asked_with_a_str() {
+    let streams = BTreeMap::from([(StreamName::new("orders").unwrap(), 1)]);
+    assert_eq!(streams.get("orders"), Some(&1));
+    let json = serde_json::to_string(&streams).unwrap();
+    assert_eq!(json, r#"{"orders":1}"#);
+    assert_eq!(serde_json::from_str::<BTreeMap<StreamName, i32>>(&json).unwrap(), streams);
+    assert!(serde_json::from_str::<BTreeMap<StreamName, i32>>(r#"{"a.b":1}"#).is_err());
+}
+
+/// The definition of a match, with nothing clever in it.
+fn naive(filter: &[&str], subject: &[&str]) -> bool {
+    match (filter, subject) {
+        ([], []) => true,
+        ([">"], [_, ..]) => true,
+        (["*", filter @ ..], [_, subject @ ..]) => naive(filter, subject),
+        ([a, filter @ ..], [b, subject @ ..]) => a == b && naive(filter, subject),
+        _ => false,
+    }
+}
+
+fn few_tokens(token: &'static str) -> impl Strategy<Value = String> {
+    prop::collection::vec(token, 1..6).prop_map(|tokens| tokens.join("."))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+    #[test]
+    fn filters_match_as_defined(
+        filter in few_tokens("a|b|\\*|>|\\*a"),
+        subject in few_tokens("a|b|\\*a|a>"),
+    ) {
+        let subject = Subject::new(subject).unwrap();
+        let Ok(filter) = SubjectFilter::new(filter) else {
+            return Ok(());
+        };
+        let (f, s): (Vec<_>, Vec<_>) = (filter.tokens().collect(), subject.tokens().collect());
+        prop_assert_eq!(filter.matches(&subject), naive(&f, &s));
+        prop_assert!(SubjectFilter::all().matches(&subject));
+        prop_assert_eq!(
+            SubjectFilter::from(subject.clone()).matches(&subject),
+            SubjectFilter::from(subject.clone()).is_literal(),
+        );
+    }
+
+    #[test]
+    fn any_stored_subject_can_be_matched(
+        filter in few_tokens("[a-c]|\\*|>"),
+        stored in prop_oneof![
+            any::<Vec<u8>>(),
+            few_tokens("[a-c*>\t]{0,2}").prop_map(String::into_bytes),
+        ],
+    ) {
+        let Ok(filter) = SubjectFilter::new(filter) else {
+            return Ok(());
+        };
+        let matched = filter.matches_bytes(&stored);
+        let tokens: Vec<&[u8]> = stored.split(|&b| b == b'.').collect();
+        if tokens.iter().any(|token| token.is_empty()) {
+            prop_assert!(!matched);
+        } else if let Ok(text) = std::str::from_utf8(&stored) {
+            let (f, s): (Vec<_>, Vec<_>) = (filter.tokens().collect(), text.split('.').collect());
+            prop_assert_eq!(matched, naive(&f, &s));
+        }
+    }
+}
