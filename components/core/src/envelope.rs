@@ -19,6 +19,8 @@
 //! - A new reader takes an event without the fields that are newer than its writer: a field that is
 //!   added is optional, always.
 //! - An old writer leaves newer fields out, which is why they are optional.
+//! - A component more is the exception: a reader that is too old for it refuses its events by name
+//!   rather than pass them by.
 //!
 //! A change that does not fit, such as a field that must be understood, is not made to this object: it
 //! goes out on subjects of its own, where no old reader listens. The payload's form has a version
