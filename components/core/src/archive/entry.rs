@@ -78,9 +78,10 @@ pub struct Segment {
     pub key: String,
     /// The timeline that it was written in.
     pub timeline: u32,
-    /// First sequence that it covers; the first message may come later.
+    /// Sequence of its first message.
     pub first_seq: u64,
-    /// Last sequence that it covers. What is between and not in the file did not exist.
+    /// Sequence of its last message. What lies between and is not in the file did not exist, and so
+    /// it is with what lies between one segment and the next.
     pub last_seq: u64,
     /// Time of its first message.
     #[schemars(with = "String", extend("format" = "date-time"))]

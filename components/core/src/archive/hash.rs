@@ -89,3 +89,9 @@ impl From<Sha256> for String {
         hash.to_string()
     }
 }
+
+impl From<[u8; 32]> for Sha256 {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}

@@ -31,9 +31,9 @@ pub enum ArchiveKey {
         stream: StreamName,
         /// The timeline it was written in.
         timeline: u32,
-        /// First sequence that it covers.
+        /// Sequence of its first message.
         first_seq: u64,
-        /// Last sequence that it covers.
+        /// Sequence of its last message.
         last_seq: u64,
         /// First 16 hex digits of the file's SHA-256.
         hash: String,

@@ -202,7 +202,10 @@ impl ArchiveState {
             }
             removed_messages += segment.messages;
             removed.insert(crate::archive::SeqRange(segment.first_seq, segment.last_seq));
-            self.superseded.push(Superseded { key: segment.key, since: entry.committed_at });
+            // A segment that is sealed as it is stays where it is.
+            if !entry.add.iter().any(|added| added.key == segment.key) {
+                self.superseded.push(Superseded { key: segment.key, since: entry.committed_at });
+            }
         }
         let mut added_messages = 0;
         let mut last = self.timelines[&entry.timeline].watermark.seq;

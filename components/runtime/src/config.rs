@@ -1,0 +1,159 @@
+//! Configuration files: TOML, every key known, errors that name file, line and key.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read configuration `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file does not say what is needed.
+    #[error("configuration `{}`{place}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// ` line 3, column 7`, where known.
+        place: String,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A secret's file cannot be read.
+    #[error("cannot read secret `{}`", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A secret's file does not hold the secret.
+    #[error("secret `{}`: {message}", path.display())]
+    SecretContent {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        message: String,
+    },
+}
+
+/// Reads a TOML file.
+pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    parse(path, &text)
+}
+
+/// Reads TOML; `path` is for the error alone.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let place = error.span().map(|span| place(text, span.start)).unwrap_or_default();
+        let message = error.message().replace('\n', " ");
+        ConfigError::Parse { path: path.into(), place, message }
+    })
+}
+
+fn place(text: &str, offset: usize) -> String {
+    let before = &text[..offset.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!(" line {line}, column {column}")
+}
+
+/// The first line of a file that holds one secret.
+pub fn secret(path: &Path) -> Result<String, ConfigError> {
+    let text = read_secret(path)?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() {
+        let message = "its first line is empty".into();
+        return Err(ConfigError::SecretContent { path: path.into(), message });
+    }
+    Ok(line.into())
+}
+
+/// The value of `KEY=value` in an environment file (comments with `#`, optional quotes).
+pub fn env_file_value(path: &Path, key: &str) -> Result<String, ConfigError> {
+    let text = read_secret(path)?;
+    let value = text.lines().find_map(|line| {
+        let line = line.trim();
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line.split_once('=')?;
+        (name.trim() == key).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
+    });
+    value.filter(|v| !v.is_empty()).ok_or_else(|| ConfigError::SecretContent {
+        path: path.into(),
+        message: format!("it has no line `{key}=…`"),
+    })
+}
+
+fn read_secret(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Secret { path: path.into(), source })
+}
+
+/// A size in bytes, written `32MiB`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+pub struct Size(bytesize::ByteSize);
+
+impl Size {
+    /// So many mebibytes.
+    pub const fn mib(n: u64) -> Self {
+        Self(bytesize::ByteSize::mib(n))
+    }
+
+    /// The number of bytes.
+    pub fn bytes(self) -> usize {
+        usize::try_from(self.0.as_u64()).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::error::chain;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[expect(dead_code, reason = "only its parsing is tested")]
+        size: Size,
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let errors = ["size = \"32MiB\"\nsise = 1\n", "size = \n", "size = \"many\"\n"]
+            .map(|text| chain(&parse::<Sample>(Path::new("cim.toml"), text).unwrap_err()));
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        configuration `cim.toml` line 2, column 1: unknown field `sise`, expected `size`
+        configuration `cim.toml` line 1, column 8: string values must be quoted, expected literal string
+        configuration `cim.toml` line 1, column 8: invalid value: string "many", expected parsable string
+        "#);
+    }
+
+    #[test]
+    fn environment_files_are_read_as_systemd_reads_them() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "# NAS\nA=1\nexport B=\"two\"\nC=").unwrap();
+        assert_eq!(env_file_value(file.path(), "A").unwrap(), "1");
+        assert_eq!(env_file_value(file.path(), "B").unwrap(), "two");
+        assert!(env_file_value(file.path(), "C").is_err());
+        assert!(env_file_value(file.path(), "D").is_err());
+    }
+}

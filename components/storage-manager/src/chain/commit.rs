@@ -1,0 +1,118 @@
+//! Committing to a chain.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cim_core::archive::ArchiveState;
+use cim_core::archive::key::Chain;
+use cim_core::names::StreamName;
+use cim_runtime::retry::Backoff;
+use tokio_util::sync::CancellationToken;
+
+use super::{Draft, ReadError};
+use crate::s3::{Put, S3Error, Store};
+
+/// A commit that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else committed under this number.
+    #[error("another writer committed manifest entry {number} of stream `{stream}`")]
+    Conflict {
+        /// The stream.
+        stream: StreamName,
+        /// The entry's number.
+        number: u64,
+    },
+    /// The process was told to end before S3 answered.
+    #[error("manifest entry {number} of stream `{stream}` was not committed before the end")]
+    Cancelled {
+        /// The stream.
+        stream: StreamName,
+        /// The entry's number.
+        number: u64,
+        /// The last failure.
+        source: S3Error,
+    },
+    /// What is there could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Commits to one chain, one entry after the other.
+#[derive(Debug)]
+pub struct Committer {
+    store: Arc<Store>,
+    chain: Chain,
+    stream: StreamName,
+    writer: Arc<str>,
+    state: Option<ArchiveState>,
+}
+
+impl Committer {
+    /// Goes on from `state`, which was just read.
+    pub fn new(
+        store: Arc<Store>,
+        chain: Chain,
+        stream: StreamName,
+        writer: Arc<str>,
+        state: Option<ArchiveState>,
+    ) -> Self {
+        Self { store, chain, stream, writer, state }
+    }
+
+    /// The state after the last commit.
+    pub fn state(&self) -> Option<&ArchiveState> {
+        self.state.as_ref()
+    }
+
+    /// Commits. Retries until S3 says what is there, or `cancel` comes. Returns the entry's bytes.
+    /// After an error the committer is of no use: what is there has to be read again.
+    pub async fn commit(
+        &mut self,
+        draft: Draft,
+        cancel: &CancellationToken,
+    ) -> Result<Bytes, CommitError> {
+        let (entry, state, object) = draft.entry(self.state.take(), &self.writer);
+        let object = Bytes::from(object);
+        self.put_entry(entry.number, &object, cancel).await?;
+        self.state = Some(state);
+        Ok(object)
+    }
+
+    /// Writes an entry's bytes under its number, or finds that they are there already.
+    async fn put_entry(
+        &self,
+        number: u64,
+        object: &Bytes,
+        cancel: &CancellationToken,
+    ) -> Result<(), CommitError> {
+        let key = self.chain.key(&self.stream, number);
+        let mut tries = 0;
+        loop {
+            let failure = match self.store.put_new(&key, object.clone()).await {
+                Ok(Put::Created) => return Ok(()),
+                Ok(Put::Exists) => match self.store.get(&key.to_string()).await {
+                    // Ours: an answer was lost after the write had succeeded.
+                    Ok(there) if there == *object => return Ok(()),
+                    Ok(_) => {
+                        return Err(CommitError::Conflict { stream: self.stream.clone(), number });
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            tries += 1;
+            tracing::warn!(
+                stream = %self.stream,
+                "commit of manifest entry {number} not answered, trying again: {failure}"
+            );
+            if !Backoff::default().wait(tries, cancel).await {
+                return Err(CommitError::Cancelled {
+                    stream: self.stream.clone(),
+                    number,
+                    source: failure,
+                });
+            }
+        }
+    }
+}

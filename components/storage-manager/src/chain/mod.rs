@@ -1,0 +1,15 @@
+//! A stream's chain of manifest entries on one tier: reading it, and committing to it.
+//!
+//! - What is committed was durable before: segments first, then the entry that names them.
+//! - A commit that failed may still have happened. So a commit is retried with the same bytes under
+//!   the same number until the service says which entry is there, and if it is ours, it was us.
+//! - When somebody else's entry is there, the commit is a [`CommitError::Conflict`]: the caller
+//!   throws its state away and starts again from the chain, which is the truth.
+
+mod commit;
+mod draft;
+mod read;
+
+pub use commit::{CommitError, Committer};
+pub use draft::Draft;
+pub use read::{ReadError, load, load_full, streams};

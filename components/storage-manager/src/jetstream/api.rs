@@ -1,0 +1,225 @@
+//! Requests.
+
+use async_nats::Client;
+use cim_core::archive::ConsumerRecord;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::types::{ConsumerAnswer, ConsumersAnswer, InfoAnswer, MessageAnswer, NamesAnswer};
+use super::{StoredMessage, StreamInfo};
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The server refused.
+    #[error("JetStream refused `{subject}`: {description} ({err_code})")]
+    Refused {
+        /// What was asked.
+        subject: String,
+        /// HTTP-like code.
+        code: u64,
+        /// JetStream's own.
+        err_code: u64,
+        /// In words.
+        description: String,
+    },
+    /// No answer.
+    #[error("JetStream did not answer `{subject}`: is JetStream on, and may this user ask?")]
+    Silent {
+        /// What was asked.
+        subject: String,
+        /// How.
+        source: async_nats::RequestError,
+    },
+    /// An answer that makes no sense.
+    #[error("JetStream answered `{subject}` with what this version cannot read: {what}")]
+    Unreadable {
+        /// What was asked.
+        subject: String,
+        /// Why.
+        what: String,
+    },
+}
+
+impl ApiError {
+    /// Whether what was asked for does not exist.
+    pub fn not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// JetStream's own error code, where it gave one.
+    pub fn err_code(&self) -> Option<u64> {
+        match self {
+            Self::Refused { err_code, .. } => Some(*err_code),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: Option<ErrorBody>,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    code: u64,
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// A JetStream account.
+#[derive(Debug, Clone)]
+pub struct JetStream {
+    client: Client,
+}
+
+impl JetStream {
+    /// Through this connection.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The server's version, for example `(2, 15, 2)`.
+    pub fn server_version(&self) -> (u64, u64, u64) {
+        let version = self.client.server_info().version;
+        let mut numbers = version.split(['.', '-']).map(|n| n.parse().unwrap_or_default());
+        let mut next = || numbers.next().unwrap_or_default();
+        (next(), next(), next())
+    }
+
+    /// Asks `$JS.API.<what>`.
+    pub async fn ask<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, ApiError> {
+        let subject = format!("$JS.API.{what}");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.client.request(subject.clone(), body.into()).await;
+        let answer =
+            answer.map_err(|source| ApiError::Silent { subject: subject.clone(), source })?;
+        Self::read(&subject, &answer.payload)
+    }
+
+    /// Reads an answer: what was asked for, or the server's error.
+    pub fn read<T: DeserializeOwned>(subject: &str, answer: &[u8]) -> Result<T, ApiError> {
+        let unreadable = |error: serde_json::Error| ApiError::Unreadable {
+            subject: subject.into(),
+            what: error.to_string(),
+        };
+        let ErrorAnswer { error } = serde_json::from_slice(answer).map_err(unreadable)?;
+        match error {
+            Some(ErrorBody { code, err_code, description }) => {
+                Err(ApiError::Refused { subject: subject.into(), code, err_code, description })
+            }
+            None => serde_json::from_slice(answer).map_err(unreadable),
+        }
+    }
+
+    /// Every stream's name.
+    pub async fn stream_names(&self) -> Result<Vec<String>, ApiError> {
+        let mut names = Vec::new();
+        loop {
+            let body = json!({ "offset": names.len() });
+            let page: NamesAnswer = self.ask("STREAM.NAMES", &body).await?;
+            let found = page.streams.unwrap_or_default();
+            let done = found.is_empty();
+            names.extend(found);
+            if done || names.len() >= page.total {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// A stream; with `deleted` also which sequences are gone.
+    pub async fn stream_info(&self, stream: &str, deleted: bool) -> Result<StreamInfo, ApiError> {
+        let body = if deleted { json!({ "deleted_details": true }) } else { Value::Null };
+        let answer: InfoAnswer = self.ask(&format!("STREAM.INFO.{stream}"), &body).await?;
+        Ok(answer.into())
+    }
+
+    /// A stream's durable consumers, by name.
+    pub async fn durable_consumers(&self, stream: &str) -> Result<Vec<ConsumerRecord>, ApiError> {
+        let mut answers: Vec<ConsumerAnswer> = Vec::new();
+        loop {
+            let body = json!({ "offset": answers.len() });
+            let page: ConsumersAnswer = self.ask(&format!("CONSUMER.LIST.{stream}"), &body).await?;
+            let found = page.consumers.unwrap_or_default();
+            let done = found.is_empty();
+            answers.extend(found);
+            if done || answers.len() >= page.total {
+                break;
+            }
+        }
+        let mut consumers: Vec<_> =
+            answers.into_iter().filter_map(ConsumerAnswer::durable).collect();
+        consumers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(consumers)
+    }
+
+    /// The message with this sequence.
+    pub async fn message(&self, stream: &str, seq: u64) -> Result<Option<StoredMessage>, ApiError> {
+        self.get_message(stream, &json!({ "seq": seq })).await
+    }
+
+    /// The first message at or after this sequence.
+    pub async fn next_message(
+        &self,
+        stream: &str,
+        seq: u64,
+    ) -> Result<Option<StoredMessage>, ApiError> {
+        self.get_message(stream, &json!({ "seq": seq, "next_by_subj": ">" })).await
+    }
+
+    async fn get_message(
+        &self,
+        stream: &str,
+        body: &Value,
+    ) -> Result<Option<StoredMessage>, ApiError> {
+        let what = format!("STREAM.MSG.GET.{stream}");
+        let answer: MessageAnswer = match self.ask(&what, body).await {
+            Err(error) if error.not_found() => return Ok(None),
+            other => other?,
+        };
+        let unreadable = |text| ApiError::Unreadable { subject: what.clone(), what: text };
+        answer.stored().map(Some).map_err(unreadable)
+    }
+
+    /// Makes a pull consumer that acknowledges nothing and ends by itself; returns its name.
+    pub async fn create_reader(&self, stream: &str, start_seq: u64) -> Result<String, ApiError> {
+        #[derive(Deserialize)]
+        struct Created {
+            name: String,
+        }
+        let body = json!({
+            "stream_name": stream,
+            "config": {
+                "description": "cim-storage-manager reads for the archive",
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": start_seq.max(1),
+                "ack_policy": "none",
+                "replay_policy": "instant",
+                "inactive_threshold": 60_000_000_000_u64,
+                "mem_storage": true,
+                "num_replicas": 1,
+            },
+        });
+        let created: Created = self.ask(&format!("CONSUMER.CREATE.{stream}"), &body).await?;
+        Ok(created.name)
+    }
+
+    /// Deletes a consumer; one that is gone is fine.
+    pub async fn delete_consumer(&self, stream: &str, consumer: &str) -> Result<(), ApiError> {
+        let gone: Result<Value, _> =
+            self.ask(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &Value::Null).await;
+        match gone {
+            Err(error) if !error.not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

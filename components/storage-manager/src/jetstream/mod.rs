@@ -1,0 +1,7 @@
+//! The JetStream API, as JSON: what it answers is kept as it is, so that no field gets lost.
+
+mod api;
+mod types;
+
+pub use api::{ApiError, JetStream};
+pub use types::{StoredMessage, StreamInfo};

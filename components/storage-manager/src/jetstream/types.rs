@@ -1,0 +1,168 @@
+//! What the API answers.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges, StreamRecord, StreamState};
+use cim_core::names::ConsumerName;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::segment::Message;
+
+/// A stream as `STREAM.INFO` shows it.
+#[derive(Debug, Clone)]
+pub struct StreamInfo {
+    /// Its creation and configuration.
+    pub record: StreamRecord,
+    /// Its counts.
+    pub state: StreamState,
+    /// How many sequences between first and last are gone.
+    pub num_deleted: u64,
+    /// Which; only where they were asked for.
+    pub deleted: SeqRanges,
+}
+
+/// A message as `STREAM.MSG.GET` shows it.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    /// Sequence.
+    pub seq: u64,
+    /// Nanoseconds since 1970.
+    pub time: i64,
+    /// Subject.
+    pub subject: String,
+    /// Raw header block; empty for none.
+    pub headers: Vec<u8>,
+    /// Raw payload.
+    pub payload: Vec<u8>,
+}
+
+impl StoredMessage {
+    /// The same, borrowed.
+    pub fn as_message(&self) -> Message<'_> {
+        Message {
+            seq: self.seq,
+            time: self.time,
+            subject: self.subject.as_bytes(),
+            headers: &self.headers,
+            payload: &self.payload,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct InfoAnswer {
+    config: RawJson,
+    created: Timestamp,
+    state: StateAnswer,
+}
+
+#[derive(Deserialize)]
+struct StateAnswer {
+    messages: u64,
+    bytes: u64,
+    first_seq: u64,
+    last_seq: u64,
+    #[serde(default)]
+    num_deleted: u64,
+    #[serde(default)]
+    deleted: Option<Vec<u64>>,
+}
+
+impl From<InfoAnswer> for StreamInfo {
+    fn from(InfoAnswer { config, created, state }: InfoAnswer) -> Self {
+        let deleted = state.deleted.unwrap_or_default();
+        Self {
+            record: StreamRecord { created, config },
+            num_deleted: state.num_deleted,
+            deleted: deleted.into_iter().map(|s| cim_core::archive::SeqRange(s, s)).collect(),
+            state: StreamState {
+                first_seq: state.first_seq,
+                last_seq: state.last_seq,
+                messages: state.messages,
+                bytes: state.bytes,
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct NamesAnswer {
+    pub(super) total: usize,
+    #[serde(default)]
+    pub(super) streams: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ConsumersAnswer {
+    pub(super) total: usize,
+    #[serde(default)]
+    pub(super) consumers: Option<Vec<ConsumerAnswer>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ConsumerAnswer {
+    name: ConsumerName,
+    created: Timestamp,
+    config: RawJson,
+    delivered: PositionAnswer,
+    ack_floor: PositionAnswer,
+    num_ack_pending: u64,
+}
+
+#[derive(Deserialize)]
+struct PositionAnswer {
+    consumer_seq: u64,
+    stream_seq: u64,
+}
+
+#[derive(Deserialize)]
+struct DurableOnly {
+    durable_name: Option<String>,
+}
+
+impl ConsumerAnswer {
+    /// The record, if the consumer is durable: others end with their client.
+    pub(super) fn durable(self) -> Option<ConsumerRecord> {
+        let durable: DurableOnly = serde_json::from_str(self.config.get()).ok()?;
+        durable.durable_name.filter(|name| !name.is_empty())?;
+        let position = |p: &PositionAnswer| Position {
+            consumer_seq: p.consumer_seq,
+            stream_seq: p.stream_seq,
+        };
+        Some(ConsumerRecord {
+            name: self.name,
+            created: self.created,
+            delivered: position(&self.delivered),
+            ack_floor: position(&self.ack_floor),
+            ack_pending: self.num_ack_pending,
+            config: self.config,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct MessageAnswer {
+    message: MessageBody,
+}
+
+#[derive(Deserialize)]
+struct MessageBody {
+    subject: String,
+    seq: u64,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+    time: Timestamp,
+}
+
+impl MessageAnswer {
+    pub(super) fn stored(self) -> Result<StoredMessage, String> {
+        let MessageBody { subject, seq, hdrs, data, time } = self.message;
+        let decode = |text: &str| STANDARD.decode(text).map_err(|e| format!("message {seq}: {e}"));
+        let time =
+            i64::try_from(time.as_nanosecond()).map_err(|e| format!("message {seq}: {e}"))?;
+        Ok(StoredMessage { seq, time, subject, headers: decode(&hdrs)?, payload: decode(&data)? })
+    }
+}

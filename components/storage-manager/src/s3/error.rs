@@ -1,0 +1,112 @@
+//! What went wrong with S3, classified.
+
+use std::fmt;
+
+use cim_runtime::retry::Class;
+
+use super::Tier;
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{tier}: {operation} `{key}` failed: {kind}")]
+pub struct S3Error {
+    /// Which service.
+    pub tier: Tier,
+    /// `get`, `put`, `list`, `delete`.
+    pub operation: &'static str,
+    /// The key or prefix.
+    pub key: String,
+    /// What happened.
+    pub kind: Kind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// No such object.
+    NotFound,
+    /// No such bucket.
+    NoBucket,
+    /// The credentials are refused, or do not allow this.
+    Denied(String),
+    /// The service has no room left.
+    Full,
+    /// The service asks to slow down, or fails by itself.
+    Unavailable(String),
+    /// No answer in time.
+    Timeout,
+    /// No connection, or it broke.
+    Unreachable(String),
+    /// An answer that makes no sense.
+    Unexpected(String),
+}
+
+impl S3Error {
+    /// While running, all may pass (credentials are replaced, disks are emptied) but a missing object.
+    pub fn class(&self) -> Class {
+        if self.kind == Kind::NotFound { Class::Permanent } else { Class::Transient }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("there is no such object"),
+            Self::NoBucket => {
+                f.write_str("there is no such bucket: create it, or correct `bucket`")
+            }
+            Self::Denied(code) => {
+                write!(f, "access denied ({code}): check `credentials_file` and the key's policy")
+            }
+            Self::Full => f.write_str("the service has no room left: free some or add disks"),
+            Self::Unavailable(code) => write!(f, "the service is not available ({code})"),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Unreachable(why) => {
+                write!(f, "cannot reach the service: {why}; check `endpoint`")
+            }
+            Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
+        }
+    }
+}
+
+impl Kind {
+    /// From a status and the XML that came with it.
+    pub(super) fn of_answer(status: u16, body: &str) -> Self {
+        let code = element(body, "Code").unwrap_or_default();
+        let shown = if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() };
+        match (status, code) {
+            (_, "NoSuchBucket") => Self::NoBucket,
+            (404, _) => Self::NotFound,
+            (507, _) | (_, "XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded") => {
+                Self::Full
+            }
+            (401 | 403, _) => Self::Denied(shown),
+            (408 | 429 | 500..=599, _) => Self::Unavailable(shown),
+            _ => Self::Unexpected(format!("HTTP {status} {code}").trim_end().to_owned()),
+        }
+    }
+
+    /// From an error of the client library.
+    pub(super) fn of_client(error: &s3::error::S3Error) -> Self {
+        match error {
+            s3::error::S3Error::HttpFailWithBody(status, body) => Self::of_answer(*status, body),
+            s3::error::S3Error::Reqwest(error) if error.is_timeout() => Self::Timeout,
+            s3::error::S3Error::Reqwest(error) => Self::Unreachable(deepest(error)),
+            other => Self::Unexpected(cim_runtime::error::chain(other)),
+        }
+    }
+}
+
+/// The innermost source says what really happened: `connection refused`.
+pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
+    let rest = xml.split_once(&format!("<{name}>"))?.1;
+    Some(rest.split_once('<')?.0)
+}

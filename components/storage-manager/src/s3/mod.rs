@@ -1,0 +1,13 @@
+//! S3, as far as an archive needs it: get, put, put-if-absent, list, delete.
+//!
+//! - Every call has a time limit and classifies its error; none retries by itself.
+//! - Bodies are sent through URLs that rust-s3 signs, as the `Bytes` they are: its own `put_object`
+//!   copies and hashes the body twice more. What protects them is a CRC-32C that the service checks.
+
+mod error;
+mod probe;
+mod store;
+
+pub use error::{Kind, S3Error};
+pub use probe::{Probe, probe};
+pub use store::{Listed, Put, Store, Tier};

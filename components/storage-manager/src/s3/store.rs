@@ -1,0 +1,201 @@
+//! One bucket of one tier.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cim_core::archive::ArchiveKey;
+use cim_runtime::config;
+use s3::creds::Credentials;
+use s3::{Bucket, Region};
+
+use super::error::{Kind, S3Error, deepest};
+use crate::config::S3Config;
+
+/// Which tier a bucket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Tier {
+    /// The secondary tier.
+    Nas,
+    /// The tertiary tier.
+    Wasabi,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nas => "nas",
+            Self::Wasabi => "wasabi",
+        })
+    }
+}
+
+/// How a put-if-absent ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object is ours.
+    Created,
+    /// There was one already.
+    Exists,
+}
+
+/// What a listing found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The key, or the common prefix.
+    pub key: String,
+    /// The object's size in bytes; 0 for a prefix.
+    pub size: u64,
+}
+
+/// A bucket, reached with the credentials of its configuration.
+#[derive(Debug)]
+pub struct Store {
+    bucket: Bucket,
+    tier: Tier,
+    timeout: Duration,
+    single_writer: bool,
+    requests: AtomicU64,
+}
+
+/// Long enough for the slowest upload, short enough to be of no use to who finds the URL in a log.
+const URL_LIFETIME_SECONDS: u32 = 600;
+
+impl Store {
+    /// Reads the credentials; connects to nothing yet.
+    pub fn open(tier: Tier, config: &S3Config) -> anyhow::Result<Self> {
+        // Retries are ours to make: they must be seen, and end when the process is told to.
+        s3::set_retries(0);
+        let file = &config.credentials_file;
+        let key = config::env_file_value(file, "AWS_ACCESS_KEY_ID")?;
+        let secret = config::env_file_value(file, "AWS_SECRET_ACCESS_KEY")?;
+        let credentials = Credentials::new(Some(&key), Some(&secret), None, None, None)?;
+        let endpoint = config.endpoint.trim_end_matches('/').to_owned();
+        let region = Region::Custom { region: config.region.clone(), endpoint };
+        let bucket = Bucket::new(&config.bucket, region, credentials)?;
+        let bucket = if config.path_style { bucket.with_path_style() } else { bucket };
+        let bucket = *bucket.with_request_timeout(config.timeout)?;
+        let (timeout, single_writer) = (config.timeout, config.single_writer);
+        Ok(Self { bucket, tier, timeout, single_writer, requests: AtomicU64::new(0) })
+    }
+
+    /// Which tier this is.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Whether the configuration promises that nobody else writes.
+    pub fn single_writer(&self) -> bool {
+        self.single_writer
+    }
+
+    /// Requests sent so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// An object's bytes.
+    pub async fn get(&self, key: &str) -> Result<Bytes, S3Error> {
+        self.count();
+        let response = self.bucket.get_object(key).await;
+        response.map(|r| r.into_bytes()).map_err(|e| self.client_error("get", key, &e))
+    }
+
+    /// Writes an object, over whatever is there.
+    pub async fn put(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
+        let key = key.to_string();
+        match self.send(&key, body, false).await? {
+            Put::Created => Ok(()),
+            Put::Exists => Err(self.error("put", &key, Kind::Unexpected("HTTP 412".into()))),
+        }
+    }
+
+    /// Writes an object unless there is one, where the service honours `If-None-Match: *`.
+    pub async fn put_new(&self, key: &ArchiveKey, body: Bytes) -> Result<Put, S3Error> {
+        self.send(&key.to_string(), body, true).await
+    }
+
+    async fn send(&self, key: &str, body: Bytes, only_new: bool) -> Result<Put, S3Error> {
+        self.count();
+        let mut headers = http::HeaderMap::new();
+        if only_new {
+            headers.insert("if-none-match", "*".parse().expect("a valid header value"));
+        }
+        let url = self
+            .bucket
+            .presign_put(key, URL_LIFETIME_SECONDS, Some(headers.clone()), None)
+            .await
+            .map_err(|e| self.client_error("put", key, &e))?;
+        let request = self.bucket.http_client().put(url).headers(headers).timeout(self.timeout);
+        let unreachable = |error: &(dyn std::error::Error + 'static), timeout: bool| {
+            let kind = if timeout { Kind::Timeout } else { Kind::Unreachable(deepest(error)) };
+            self.error("put", key, kind)
+        };
+        let response = match request.body(body).send().await {
+            Ok(response) => response,
+            Err(error) => return Err(unreachable(&error, error.is_timeout())),
+        };
+        let status = response.status().as_u16();
+        let text = match response.text().await {
+            Ok(text) => text,
+            Err(error) => return Err(unreachable(&error, error.is_timeout())),
+        };
+        match status {
+            200..=299 => Ok(Put::Created),
+            412 => Ok(Put::Exists),
+            // Two conditional writes at once: whoever lost asks again and finds the winner's object.
+            409 if only_new => Err(self.error("put", key, Kind::Unavailable("conflict".into()))),
+            _ => Err(self.error("put", key, Kind::of_answer(status, &text))),
+        }
+    }
+
+    /// Deletes an object; one that is not there is fine.
+    pub async fn delete(&self, key: &str) -> Result<(), S3Error> {
+        self.count();
+        let deleted = self.bucket.delete_object(key).await;
+        match deleted.map_err(|e| self.client_error("delete", key, &e)) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Every key below `prefix`; with `folders` the common prefixes up to the next `/` instead.
+    pub async fn list(&self, prefix: &str, folders: bool) -> Result<Vec<Listed>, S3Error> {
+        let (mut found, mut token) = (Vec::new(), None);
+        loop {
+            self.count();
+            let delimiter = folders.then(|| "/".to_owned());
+            let page = self.bucket.list_page(prefix.into(), delimiter, token, None, None).await;
+            let (page, _) = page.map_err(|e| self.client_error("list", prefix, &e))?;
+            if folders {
+                let prefixes = page.common_prefixes.unwrap_or_default();
+                found.extend(prefixes.into_iter().map(|p| Listed { key: p.prefix, size: 0 }));
+            } else {
+                let objects = page.contents.into_iter();
+                found.extend(objects.map(|o| Listed { key: o.key, size: o.size }));
+            }
+            token = page.next_continuation_token;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn client_error(
+        &self,
+        operation: &'static str,
+        key: &str,
+        error: &s3::error::S3Error,
+    ) -> S3Error {
+        self.error(operation, key, Kind::of_client(error))
+    }
+
+    fn error(&self, operation: &'static str, key: &str, kind: Kind) -> S3Error {
+        S3Error { tier: self.tier, operation, key: key.into(), kind }
+    }
+}

@@ -1,0 +1,100 @@
+//! Messages on their way into a segment: copied once, out of the socket's buffer into columns.
+
+/// One message, borrowed from wherever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Stream sequence.
+    pub seq: u64,
+    /// Nanoseconds since 1970.
+    pub time: i64,
+    /// Subject, as bytes: servers do not insist on UTF-8.
+    pub subject: &'a [u8],
+    /// Raw header block; empty for none.
+    pub headers: &'a [u8],
+    /// Raw payload.
+    pub payload: &'a [u8],
+}
+
+impl Message<'_> {
+    /// What the message counts as in segment sizes and budgets: its three byte strings.
+    pub fn bytes(&self) -> usize {
+        self.subject.len() + self.headers.len() + self.payload.len()
+    }
+
+    /// See [`cim_core::archive::message_hash`].
+    pub fn hash(&self) -> cim_core::archive::Sha256 {
+        cim_core::archive::message_hash(
+            self.seq,
+            self.time,
+            self.subject,
+            self.headers,
+            self.payload,
+        )
+    }
+}
+
+/// A batch of messages, column by column.
+#[derive(Debug, Default)]
+pub struct Columns {
+    pub(super) seq: Vec<i64>,
+    pub(super) time: Vec<i64>,
+    pub(super) subject: Strings,
+    pub(super) headers: Strings,
+    pub(super) payload: Strings,
+}
+
+/// Byte strings end to end.
+#[derive(Debug, Default)]
+pub(super) struct Strings {
+    pub(super) bytes: Vec<u8>,
+    pub(super) ends: Vec<usize>,
+}
+
+impl Strings {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.bytes[start..self.ends[index]]
+    }
+}
+
+impl Columns {
+    /// Appends a message.
+    pub fn push(&mut self, message: Message<'_>) {
+        self.seq.push(message.seq.cast_signed());
+        self.time.push(message.time);
+        self.subject.push(message.subject);
+        self.headers.push(message.headers);
+        self.payload.push(message.payload);
+    }
+
+    /// Messages in it.
+    pub fn len(&self) -> usize {
+        self.seq.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.seq.is_empty()
+    }
+
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.subject.bytes.len() + self.headers.bytes.len() + self.payload.bytes.len()
+    }
+
+    /// One of them.
+    pub fn message(&self, index: usize) -> Message<'_> {
+        Message {
+            seq: self.seq[index].cast_unsigned(),
+            time: self.time[index],
+            subject: self.subject.get(index),
+            headers: self.headers.get(index),
+            payload: self.payload.get(index),
+        }
+    }
+}

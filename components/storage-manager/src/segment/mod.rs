@@ -1,0 +1,14 @@
+//! Segments: messages as Parquet and back.
+//!
+//! A segment is written row group by row group while messages arrive, so that of the bytes in memory
+//! only the last few MiB are not yet compressed, and read row group by row group, so that a reader
+//! holds one segment's file and one row group's rows.
+
+mod columns;
+mod read;
+mod schema;
+mod write;
+
+pub use columns::{Columns, Message};
+pub use read::{Rows, SegmentError};
+pub use write::{Finished, SegmentWriter};

@@ -1,0 +1,223 @@
+//! Parquet to messages. The file comes from outside: whatever is in it, reading it must not panic.
+
+use bytes::Bytes;
+use cim_core::archive::{Segment, Sha256};
+use parquet::column::reader::get_typed_column_reader;
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
+
+use super::columns::Message;
+use super::schema::{HEADERS, PAYLOAD, SCHEMA, SEQ, SUBJECT, TIME};
+
+/// A segment that is not what the manifest says it is.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// Other bytes than were written.
+    #[error("segment `{key}` is damaged: its SHA-256 is {actual}, the manifest says {stated}")]
+    Damaged {
+        /// Its key.
+        key: String,
+        /// What the manifest says.
+        stated: Sha256,
+        /// What its bytes give.
+        actual: Sha256,
+    },
+    /// The right bytes, but not a segment that this version reads.
+    #[error("segment `{key}` cannot be read")]
+    Unreadable {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: ParquetError,
+    },
+    /// The rows are not those that the manifest counted.
+    #[error("segment `{key}` does not hold what the manifest says: {what}")]
+    Contradiction {
+        /// Its key.
+        key: String,
+        /// What differs.
+        what: String,
+    },
+}
+
+/// The rows of one row group.
+pub struct Rows {
+    seq: Vec<i64>,
+    time: Vec<i64>,
+    subject: Vec<ByteArray>,
+    headers: Vec<ByteArray>,
+    payload: Vec<ByteArray>,
+}
+
+impl Rows {
+    /// Checks the file against the manifest and calls `each` for every row group, in order.
+    /// The hash is checked before the first row is believed.
+    pub fn read<E: From<SegmentError>>(
+        segment: &Segment,
+        file: &Bytes,
+        mut each: impl FnMut(&Rows) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let key = || segment.key.clone();
+        let actual = Sha256::of(file);
+        if actual != segment.sha256 {
+            let stated = segment.sha256;
+            return Err(SegmentError::Damaged { key: key(), stated, actual }.into());
+        }
+        let unreadable = |source| SegmentError::Unreadable { key: key(), source };
+        let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
+        let reader = SerializedFileReader::new(file.clone()).map_err(unreadable)?;
+        if reader.metadata().file_metadata().schema() != SCHEMA.as_ref() {
+            return Err(contradiction("it has other columns".into()).into());
+        }
+        let (mut messages, mut last_seq) = (0, None);
+        for index in 0..reader.num_row_groups() {
+            let group = reader.get_row_group(index).map_err(unreadable)?;
+            let rows = Self::read_group(group.as_ref()).map_err(unreadable)?;
+            for seq in rows.seq.iter().map(|seq| seq.cast_unsigned()) {
+                if last_seq.is_some_and(|last| seq <= last)
+                    || seq < segment.first_seq
+                    || seq > segment.last_seq
+                {
+                    return Err(contradiction(format!("sequence {seq} is out of place")).into());
+                }
+                last_seq = Some(seq);
+            }
+            messages += rows.len() as u64;
+            each(&rows)?;
+        }
+        if messages != segment.messages {
+            let what = format!("{messages} messages, not {}", segment.messages);
+            return Err(contradiction(what).into());
+        }
+        Ok(())
+    }
+
+    fn read_group(group: &dyn RowGroupReader) -> Result<Self, ParquetError> {
+        let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
+        Ok(Self {
+            seq: read_column::<Int64Type>(group, SEQ, rows)?,
+            time: read_column::<Int64Type>(group, TIME, rows)?,
+            subject: read_column::<ByteArrayType>(group, SUBJECT, rows)?,
+            headers: read_column::<ByteArrayType>(group, HEADERS, rows)?,
+            payload: read_column::<ByteArrayType>(group, PAYLOAD, rows)?,
+        })
+    }
+
+    /// Rows.
+    pub fn len(&self) -> usize {
+        self.seq.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.seq.is_empty()
+    }
+
+    /// The messages, ascending by sequence.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        (0..self.len()).map(|index| Message {
+            seq: self.seq[index].cast_unsigned(),
+            time: self.time[index],
+            subject: self.subject[index].data(),
+            headers: self.headers[index].data(),
+            payload: self.payload[index].data(),
+        })
+    }
+}
+
+fn read_column<T: DataType>(
+    group: &dyn RowGroupReader,
+    index: usize,
+    rows: usize,
+) -> Result<Vec<T::T>, ParquetError> {
+    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(index)?);
+    let mut values = Vec::new();
+    let (mut read, mut last) = (0, 1);
+    while read < rows && last > 0 {
+        (last, ..) = reader.read_records(rows - read, None, None, &mut values)?;
+        read += last;
+    }
+    if values.len() == rows {
+        Ok(values)
+    } else {
+        Err(ParquetError::General(format!("column {index} has {} of {rows} values", values.len())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_core::names::StreamName;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::segment::{Columns, Finished, SegmentWriter};
+
+    type Row = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
+
+    fn row() -> impl Strategy<Value = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>)> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..40);
+        (1u64..1000, any::<i64>(), "[a-z.]{1,20}".prop_map(String::into_bytes), bytes(), bytes())
+    }
+
+    fn write(groups: &[Vec<Row>]) -> (Vec<Row>, Finished) {
+        let (mut seq, mut rows) = (0, Vec::new());
+        let mut writer = SegmentWriter::new(1);
+        for group in groups {
+            let mut columns = Columns::default();
+            for (gap, time, subject, headers, payload) in group {
+                seq += gap;
+                columns.push(Message { seq, time: *time, subject, headers, payload });
+                rows.push((seq, *time, subject.clone(), headers.clone(), payload.clone()));
+            }
+            writer.append(columns).unwrap();
+        }
+        let stream = StreamName::new("S").unwrap();
+        (rows, writer.finish(&stream, 1, false).unwrap())
+    }
+
+    fn read(finished: &Finished) -> Result<Vec<Row>, SegmentError> {
+        let mut rows = Vec::new();
+        Rows::read(&finished.segment, &finished.file, |group| {
+            rows.extend(group.messages().map(|m| {
+                (m.seq, m.time, m.subject.to_vec(), m.headers.to_vec(), m.payload.to_vec())
+            }));
+            Ok::<_, SegmentError>(())
+        })?;
+        Ok(rows)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_goes_in_comes_out(groups in prop::collection::vec(prop::collection::vec(row(), 1..50), 1..4)) {
+            let (rows, finished) = write(&groups);
+            prop_assert_eq!(finished.segment.messages, rows.len() as u64);
+            prop_assert_eq!(read(&finished).unwrap(), rows);
+        }
+
+        #[test]
+        fn a_changed_byte_is_noticed(rows in prop::collection::vec(row(), 1..20), at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let (_, mut finished) = write(&[rows]);
+            let mut file = finished.file.to_vec();
+            let at = at.index(file.len());
+            file[at] ^= flip;
+            finished.file = file.into();
+            let damaged = matches!(read(&finished), Err(SegmentError::Damaged { .. }));
+            prop_assert!(damaged);
+        }
+
+        /// Even bytes whose hash agrees (somebody else's file) are refused, not believed.
+        #[test]
+        fn foreign_bytes_never_panic(rows in prop::collection::vec(row(), 1..20), at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let (_, mut finished) = write(&[rows]);
+            let mut file = finished.file.to_vec();
+            let at = at.index(file.len());
+            file[at] ^= flip;
+            finished.file = file.into();
+            finished.segment.sha256 = Sha256::of(&finished.file);
+            drop(read(&finished));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The one Parquet schema, as docs/archive.md describes it.
+
+use std::sync::{Arc, LazyLock};
+
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::{ColumnPath, Type};
+
+/// Column positions.
+pub(super) const SEQ: usize = 0;
+pub(super) const TIME: usize = 1;
+pub(super) const SUBJECT: usize = 2;
+pub(super) const HEADERS: usize = 3;
+pub(super) const PAYLOAD: usize = 4;
+
+pub(super) static SCHEMA: LazyLock<Arc<Type>> = LazyLock::new(|| {
+    let schema = "
+        message segment {
+            required int64 seq (INTEGER(64, false));
+            required int64 time (TIMESTAMP(NANOS, true));
+            required binary subject (STRING);
+            required binary headers;
+            required binary payload;
+        }";
+    Arc::new(parse_message_type(schema).expect("the schema above is valid"))
+});
+
+/// zstd levels: fresh segments want speed, sealed ones are kept for ever.
+pub(super) fn properties(level: i32) -> Arc<WriterProperties> {
+    let level = ZstdLevel::try_new(level).expect("levels here are constants");
+    let column = |name: &str| ColumnPath::from(name);
+    let properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_created_by(concat!("cim-storage-manager ", env!("CARGO_PKG_VERSION")).into())
+        .set_compression(Compression::ZSTD(level))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        // One page per megabyte keeps zstd's window full: small pages cost a third on JSON.
+        .set_data_page_size_limit(1 << 20)
+        .set_column_encoding(column("seq"), Encoding::DELTA_BINARY_PACKED)
+        .set_column_encoding(column("time"), Encoding::DELTA_BINARY_PACKED)
+        .set_column_dictionary_enabled(column("subject"), true)
+        .set_column_encoding(column("headers"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+        .set_column_encoding(column("payload"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    let statistics = ["seq", "time", "subject"];
+    let properties = statistics.iter().fold(properties, |p, name| {
+        p.set_column_statistics_enabled(column(name), EnabledStatistics::Chunk)
+    });
+    Arc::new(properties.build())
+}

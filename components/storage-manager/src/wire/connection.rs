@@ -1,0 +1,309 @@
+//! A connection to a server: login, and bytes in and out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use cim_runtime::config::{self, ConfigError};
+use cim_runtime::nats::NatsConfig;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::parse::{Op, ParseError, parse};
+
+/// A connection or a reader that cannot go on. The way out is always a new one.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// TCP or TLS failed.
+    #[error("connection to NATS at `{address}` failed")]
+    Io {
+        /// The server.
+        address: String,
+        /// How.
+        source: std::io::Error,
+    },
+    /// The server does not speak NATS.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// The server refused something.
+    #[error("NATS refused: {0}")]
+    Refused(String),
+    /// A secret could not be read, or is not one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A setting is wrong.
+    #[error("{0}")]
+    Setting(String),
+    /// The consumer is gone, or its count has a gap.
+    #[error("reading stream `{stream}` has to start again: {why}")]
+    Restart {
+        /// The stream.
+        stream: String,
+        /// Why.
+        why: String,
+    },
+}
+
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// A logged-in connection.
+pub struct Connection {
+    socket: Box<dyn Socket>,
+    address: String,
+    buffer: Vec<u8>,
+    start: usize,
+    /// The server's `max_payload` in bytes.
+    pub max_payload: usize,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    #[serde(default)]
+    max_payload: usize,
+    #[serde(default)]
+    tls_required: bool,
+    nonce: Option<String>,
+}
+
+#[derive(Serialize, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the protocol's own fields")]
+struct Connect {
+    verbose: bool,
+    pedantic: bool,
+    tls_required: bool,
+    name: &'static str,
+    lang: &'static str,
+    version: &'static str,
+    protocol: u8,
+    headers: bool,
+    no_responders: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pass: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sig: Option<String>,
+}
+
+/// How long a server may take to answer a login.
+const LOGIN: Duration = Duration::from_secs(5);
+const READ: usize = 1 << 18;
+
+impl Connection {
+    /// Connects to the first server of `nats.url` that answers.
+    pub async fn open(config: &NatsConfig) -> Result<Self, WireError> {
+        let mut last = WireError::Setting("`nats.url` is empty".into());
+        for server in config.url.split(',').map(str::trim).filter(|s| !s.is_empty()) {
+            let login = tokio::time::timeout(LOGIN, Self::login(config, server));
+            last = match login.await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let source = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                    WireError::Io { address: server.into(), source }
+                }
+            };
+        }
+        Err(last)
+    }
+
+    async fn login(config: &NatsConfig, server: &str) -> Result<Self, WireError> {
+        let with_scheme =
+            if server.contains("://") { server.into() } else { format!("nats://{server}") };
+        let url = url::Url::parse(&with_scheme).map_err(|error| {
+            WireError::Setting(format!("`{server}` is not a NATS URL: {error}"))
+        })?;
+        let host = url.host_str().unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned();
+        let port = url.port().unwrap_or(4222);
+        let address = format!("{host}:{port}");
+        let io = |source| WireError::Io { address: address.clone(), source };
+        let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(io)?;
+        tcp.set_nodelay(true).map_err(io)?;
+        let mut connection = Self {
+            socket: Box::new(tcp),
+            address: address.clone(),
+            buffer: Vec::with_capacity(4 * READ),
+            start: 0,
+            max_payload: 1 << 20,
+        };
+        let info: Info = connection.info().await?;
+        let tls = info.tls_required || url.scheme() == "tls" || config.tls_ca.is_some();
+        if tls {
+            let name = ServerName::try_from(host)
+                .map_err(|error| WireError::Setting(format!("`{server}`: {error}")))?;
+            let plain = std::mem::replace(&mut connection.socket, Box::new(tokio::io::empty()));
+            let secure = connector(config)?.connect(name, plain).await.map_err(io)?;
+            connection.socket = Box::new(secure);
+        }
+        connection.max_payload = info.max_payload.max(1 << 16);
+        let connect = Self::credentials(config, &url, info.nonce.as_deref(), tls)?;
+        let connect = serde_json::to_string(&connect).expect("plain fields are JSON");
+        connection.send(format!("CONNECT {connect}\r\nPING\r\n").as_bytes()).await?;
+        connection.wait_for_pong().await?;
+        Ok(connection)
+    }
+
+    fn credentials(
+        config: &NatsConfig,
+        url: &url::Url,
+        nonce: Option<&str>,
+        tls_required: bool,
+    ) -> Result<Connect, WireError> {
+        let mut connect = Connect {
+            tls_required,
+            name: "cim-storage-manager reader",
+            lang: "rust",
+            version: env!("CARGO_PKG_VERSION"),
+            protocol: 1,
+            headers: true,
+            no_responders: true,
+            ..Connect::default()
+        };
+        if !url.username().is_empty() {
+            connect.user = Some(url.username().into());
+            connect.pass = url.password().map(Into::into);
+        }
+        if let (Some(user), Some(file)) = (&config.user, &config.password_file) {
+            connect.user = Some(user.clone());
+            connect.pass = Some(config::secret(file)?);
+        }
+        if let Some(file) = &config.token_file {
+            connect.auth_token = Some(config::secret(file)?);
+        }
+        if let Some(file) = &config.credentials_file {
+            let text = std::fs::read_to_string(file)
+                .map_err(|source| ConfigError::Secret { path: file.clone(), source })?;
+            let missing =
+                |what| WireError::Setting(format!("`{}` holds no {what}", file.display()));
+            let jwt = pem_body(&text, "NATS USER JWT").ok_or_else(|| missing("user JWT"))?;
+            let seed = pem_body(&text, "USER NKEY SEED").ok_or_else(|| missing("NKEY seed"))?;
+            let pair = nkeys::KeyPair::from_seed(seed).map_err(|_| missing("valid NKEY seed"))?;
+            let signature = pair
+                .sign(nonce.unwrap_or_default().as_bytes())
+                .map_err(|_| missing("NKEY seed that can sign"))?;
+            connect.jwt = Some(jwt.into());
+            connect.sig = Some(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature));
+        }
+        Ok(connect)
+    }
+
+    async fn info(&mut self) -> Result<Info, WireError> {
+        loop {
+            if let Some((op, used)) = parse(&self.buffer[self.start..])? {
+                let info = match op {
+                    Op::Info(json) => serde_json::from_slice(json).map_err(|error| {
+                        WireError::Refused(format!("its INFO is not JSON: {error}"))
+                    }),
+                    _ => Err(WireError::Refused("it did not begin with INFO".into())),
+                };
+                self.start += used;
+                return info;
+            }
+            self.fill().await?;
+        }
+    }
+
+    async fn wait_for_pong(&mut self) -> Result<(), WireError> {
+        loop {
+            while let Some((op, used)) = parse(&self.buffer[self.start..])? {
+                let outcome = match op {
+                    Op::Pong => Some(Ok(())),
+                    Op::Err(text) => Some(Err(refused(text))),
+                    _ => None,
+                };
+                self.start += used;
+                if let Some(outcome) = outcome {
+                    return outcome;
+                }
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Sends bytes of the protocol.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        let sent = async {
+            self.socket.write_all(bytes).await?;
+            self.socket.flush().await
+        };
+        sent.await.map_err(|source| WireError::Io { address: self.address.clone(), source })
+    }
+
+    /// Reads more. Cancelling it loses nothing.
+    pub async fn fill(&mut self) -> Result<(), WireError> {
+        if self.start > 0 {
+            // What is left is less than one message: moving it is cheap.
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.reserve(READ);
+        let read = self.socket.read_buf(&mut self.buffer).await;
+        let eof = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let address = || self.address.clone();
+        match read {
+            Ok(0) => Err(WireError::Io { address: address(), source: eof() }),
+            Ok(_) => Ok(()),
+            Err(source) => Err(WireError::Io { address: address(), source }),
+        }
+    }
+
+    /// Hands every whole operation in the buffer to `each`. Answers no `PING`: the count of them is
+    /// returned, so that the caller can.
+    pub fn drain(
+        &mut self,
+        mut each: impl FnMut(Op<'_>) -> Result<(), WireError>,
+    ) -> Result<usize, WireError> {
+        let mut pings = 0;
+        while let Some((op, used)) = parse(&self.buffer[self.start..])? {
+            match op {
+                Op::Ping => pings += 1,
+                Op::Err(text) => return Err(refused(text)),
+                other => each(other)?,
+            }
+            self.start += used;
+        }
+        Ok(pings)
+    }
+}
+
+fn refused(text: &[u8]) -> WireError {
+    WireError::Refused(String::from_utf8_lossy(text).trim_matches('\'').into())
+}
+
+fn connector(config: &NatsConfig) -> Result<TlsConnector, WireError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = &config.tls_ca {
+        let setting = |error: &dyn std::fmt::Display| {
+            WireError::Setting(format!("`nats.tls_ca` `{}`: {error}", path.display()))
+        };
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| setting(&e))?;
+        for certificate in certificates {
+            roots.add(certificate.map_err(|e| setting(&e))?).map_err(|e| setting(&e))?;
+        }
+    } else {
+        for certificate in rustls_native_certs::load_native_certs().certs {
+            // One broken certificate of the system's must not make the others useless.
+            if let Err(error) = roots.add(certificate) {
+                tracing::debug!("a certificate of the system's was left out: {error}");
+            }
+        }
+    }
+    let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+/// The text between `-----BEGIN label-----` and the next dashes.
+fn pem_body<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    let after = text.split_once(&format!("BEGIN {label}-----"))?.1;
+    Some(after.split_once("-----")?.0.trim().trim_end_matches('-').trim())
+}
