@@ -1,0 +1,163 @@
+# shellcheck shell=bash
+# How ci/setup gets hold of things: a link to what is there, `go install`, a Debian package unpacked,
+# a Python environment.
+
+# shellcheck disable=SC2154 # `tools` comes from ci/lib.sh.
+bin=$tools/bin
+
+# is_version PROGRAM MODULE VERSION: Go writes both into what it builds, as text. A distribution's
+# build lacks them and prints the version.
+is_version() {
+    local program=$1 module=$2 version=$3 path
+    [[ -x $program ]] || return
+    for path in "$module" "${module%/*}"; do
+        ! grep -aqF $'mod\t'"$path"$'\t'"$version"$'\t' "$program" || return 0
+    done
+    [[ $version != v0.0.0-* && $("$program" --version 2>/dev/null) =~ (^|[ v])"${version#v}"$ ]]
+}
+
+# provide NAME PREFIX PROGRAM: puts NAME into .tools/bin. PREFIX is that of its variables in
+# ci/versions.sh; a PROGRAM that is named is taken whatever its version.
+provide() {
+    local name=$1 module=$2_module version=$2_version found
+    module=${!module} version=${!version}
+    if [[ -n $3 ]]; then
+        [[ -x $3 ]] || fail "\`$3\`, which the environment names as $name, is not a program"
+        [[ $bin/$name -ef $3 ]] || { ln -sfn "$(realpath "$3")" "$bin/$name" && say "$name: \`$3\`, as told"; }
+        return
+    fi
+    ! is_version "$bin/$name" "$module" "$version" || return 0
+    while read -r found; do
+        if [[ $found -ef $bin/$name ]] || ! is_version "$found" "$module" "$version"; then continue; fi
+        ln -sfn "$(realpath "$found")" "$bin/$name"
+        say "$name $version: \`$found\`"
+        return
+    done < <(type -aP "$name" || true)
+    go_install "$name" "$2" || fail "$name $version could not be built" \
+        "it comes from the Go module proxy (\`go env GOPROXY\`): is that within reach?" \
+        "or put $name $version on PATH by other means, then run ci/setup again"
+}
+
+# go_install NAME PREFIX: builds into .tools/bin.
+go_install() {
+    local name=$1 module=$2_module version=$2_version go=$2_go seconds=$2_seconds
+    module=${!module} version=${!version}
+    local start=$SECONDS work=$tools/go/$name log=$tools/log/$name.log
+    need_go "${!go}" "$name" || return
+    say "$name $version: building $module from source, about ${!seconds} s on two cores …"
+    rm -rf "$work"
+    mkdir -p "$work"
+    # Without cgo no C compiler is needed, and the program runs in an empty container too.
+    if ! GOBIN=$work CGO_ENABLED=0 go install "$module@$version" >"$log" 2>&1; then
+        tail -n 5 "$log" | sed 's/^/  /' >&2
+        return 1
+    fi
+    mv -f "$work/$(basename "${module%/v[0-9]*}")" "$bin/$name"
+    rm -rf "$work"
+    say "$name $version: built after $((SECONDS - start)) s"
+}
+
+# need_go VERSION FOR: from 1.21 on Go fetches a newer one by itself, where it may.
+need_go() {
+    local have
+    command -v go >/dev/null || fail "\`go\` is not on PATH: Go $1 or newer is needed to build $2" \
+        "\`apt-get install golang-go\` (any from 1.21 on fetches the right one itself), or https://go.dev/dl"
+    have=$(go env GOVERSION)
+    have=${have#go}
+    at_least "$have" "$1" && return
+    at_least "$have" 1.21 && [[ $(go env GOTOOLCHAIN) != local* ]] && return
+    fail "Go $have is too old: Go $1 or newer is needed to build $2" \
+        "with Go 1.21 or newer, \`GOTOOLCHAIN=auto\` fetches it" "or install it from https://go.dev/dl"
+}
+
+# debian_file PACKAGE VERSION FILE TARGET: takes one file out of a Debian package of which the
+# version begins so. No root, nothing installed; without package lists it fetches them for itself.
+debian_file() {
+    local package=$1 version=$2 work=$tools/debian found="" private
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return
+    private=(-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache"
+        -o Debug::NoLocking=1 -o APT::Sandbox::User=root)
+    local options=()
+    found=$(debian_version "$package" "$version")
+    if [[ -z $found ]]; then
+        options=("${private[@]}")
+        mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+        say "$package: fetching Debian's package lists into .tools …"
+        apt-get "${options[@]}" update >"$tools/log/apt.log" 2>&1 || return
+        found=$(debian_version "$package" "$version" "${options[@]}")
+        [[ -n $found ]] || return
+    fi
+    rm -rf "${work:?}/$package"
+    mkdir -p "$work/$package"
+    (cd "$work/$package" && apt-get "${options[@]}" -o APT::Sandbox::User=root download "$package=$found" &&
+        dpkg-deb -x ./*.deb .) >"$tools/log/$package.log" 2>&1 || return
+    mv -f "$work/$package/$3" "$4" && rm -rf "${work:?}/$package"
+    say "$(basename "$4"): from Debian's $package $found"
+}
+
+debian_version() {
+    local package=$1 version=$2
+    shift 2
+    { apt-cache "$@" madison "$package" 2>/dev/null || true; } |
+        awk -v version="$version" '{ if (found == "" && index($3, version) == 1) found = $3 } END { print found }'
+}
+
+provide_old_nats_server() {
+    # shellcheck disable=SC2154 # From ci/versions.sh.
+    local version=$old_nats_server_version name
+    name=nats-server-${version#v}
+    [[ ! -x $bin/$name ]] || return 0
+    debian_file nats-server "${version#v}" usr/sbin/nats-server "$bin/$name" ||
+        (go_install "$name" old_nats_server)
+}
+
+provide_rclone() {
+    [[ ! -x $bin/rclone ]] || return 0
+    local found
+    if found=$(type -P rclone); then
+        ln -sfn "$(realpath "$found")" "$bin/rclone"
+        say "rclone: \`$found\`"
+    else
+        debian_file rclone "" usr/bin/rclone "$bin/rclone"
+    fi
+}
+
+# provide_python: .tools/python/bin/python3 with pyarrow and DuckDB.
+provide_python() {
+    # shellcheck disable=SC2154 # From ci/versions.sh.
+    local packages=("pyarrow==$pyarrow_version" "duckdb==$duckdb_version")
+    local venv=$tools/python start=$SECONDS log=$tools/log/python.log
+    [[ ! -x $venv/bin/python3 || $(cat "$venv/installed" 2>/dev/null) != "${packages[*]}" ]] || return 0
+    command -v python3 >/dev/null || return
+    say "Python with ${packages[*]}: fetching about 80 MB from PyPI …"
+    rm -rf "$venv"
+    if ! python_environment "$venv" "${packages[@]}" >"$log" 2>&1; then
+        tail -n 3 "$log" | sed 's/^/  /' >&2
+        return 1
+    fi
+    echo "${packages[*]}" >"$venv/installed"
+    say "Python with ${packages[*]}: there after $((SECONDS - start)) s"
+}
+
+# python_environment VENV PACKAGE…: Debian keeps pip out of python3, and its wheel in a package of
+# its own.
+python_environment() {
+    local venv=$1 pip
+    shift
+    if python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        python3 -m venv "$venv" || return
+        pip=("$venv/bin/python3" -m pip)
+    else
+        python3 -m venv --without-pip "$venv" || return
+        debian_file python3-pip-whl "" usr/share/python-wheels "$venv/wheels" || return
+        pip=("$venv/bin/python3" "$(echo "$venv"/wheels/pip-*.whl)/pip")
+    fi
+    "${pip[@]}" install --disable-pip-version-check --no-input --only-binary :all: "$@"
+}
+
+# lacks WHAT TESTS WAY_OUT: not having it costs some tests; in CI that is not taken.
+lacks() {
+    [[ ${CI:-} != true ]] || fail "$1 cannot be had here, and with CI=true no test may be skipped" "needs $3"
+    say "$1: not available here, $2 will be skipped (needs $3)"
+    echo "$1: $2 skipped (needs $3)" >>"$tools/missing"
+}

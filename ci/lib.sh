@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# What the scripts of ci/ share. Sourced after `set -euo pipefail`.
+#
+# stdout belongs to the program that a script runs; all that the scripts say goes to stderr.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # For who sources this.
+tools=$root/.tools
+me=ci/$(basename "$0")
+
+say() { printf '%s: %s\n' "$me" "$*" >&2; }
+
+# fail MESSAGE [HINT…]: one line that names the thing and what happened, then the way out.
+fail() {
+    printf '%s: error: %s\n' "$me" "$1" >&2
+    shift
+    (($# == 0)) || printf '  hint: %s\n' "$@" >&2
+    exit 1
+}
+
+# usage: prints the comment at the top of the script.
+usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
+
+# phase NAME COMMAND…: runs it, with its output on stderr, and says how long it took.
+phase() {
+    local name=$1 start=$SECONDS status=0
+    shift
+    say "$name …"
+    "$@" >&2 || status=$?
+    if ((status == 0)); then
+        say "$name: done after $((SECONDS - start)) s"
+    else
+        say "$name: failed after $((SECONDS - start)) s"
+    fi
+    return "$status"
+}
+
+# at_least HAVE WANTED: compares versions of up to three numbers.
+at_least() {
+    local have wanted i
+    IFS=. read -r -a have <<<"${1%%[!0-9.]*}"
+    IFS=. read -r -a wanted <<<"${2%%[!0-9.]*}"
+    for i in 0 1 2; do
+        ((${have[i]:-0} == ${wanted[i]:-0})) || { ((${have[i]:-0} > ${wanted[i]:-0})); return; }
+    done
+}
+
+need_rust() {
+    local wanted have
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    command -v rustc >/dev/null ||
+        fail "\`rustc\` is not on PATH: Rust $wanted or newer is needed" \
+            "install it from https://rustup.rs"
+    have=$(rustc --version)
+    have=${have#rustc }
+    at_least "${have%% *}" "$wanted" ||
+        fail "rustc ${have%% *} is too old: Rust $wanted or newer is needed" \
+            "\`rustup update stable\`, or install it from https://rustup.rs"
+    command -v cc >/dev/null ||
+        fail "\`cc\` is not on PATH: zstd and ring are compiled with a C compiler" \
+            "\`apt-get install build-essential\`"
+}
+
+# target_dir: where cargo builds to, with CARGO_TARGET_DIR and cargo's own configuration honoured.
+target_dir() {
+    cargo metadata --manifest-path "$root/Cargo.toml" --no-deps --format-version 1 |
+        grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4
+}
+
+# release_build: the programs that a lab needs. The first time it compiles every dependency.
+release_build() {
+    need_rust
+    phase "release build (the first takes some minutes)" \
+        cargo build --manifest-path "$root/Cargo.toml" --release --locked --bins \
+        -p cim-harness -p cim-storage-manager -p cim-fake-wasabi ||
+        fail "the release build failed" "the compiler's own message stands above"
+}

@@ -1,0 +1,34 @@
+# shellcheck shell=bash disable=SC2034 # Sourced; its readers use the variables.
+# Every program and package that ci/ brings, pinned, in one place.
+#
+# NAME_module    what `go install` builds
+# NAME_version   the version, as the module proxy spells it
+# NAME_go        the `go` line of the module's own go.mod: the oldest Go that builds it
+# NAME_seconds   how long the build took on two cores with nothing in any cache
+
+nats_server_module=github.com/nats-io/nats-server/v2
+nats_server_version=v2.15.2
+nats_server_go=1.26.0
+nats_server_seconds=30
+
+minio_module=github.com/minio/minio
+minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
+minio_go=1.24.0
+minio_seconds=120
+
+# The peer of the benchmarks.
+natscli_module=github.com/nats-io/natscli/nats
+natscli_version=v0.5.1
+natscli_go=1.26.0
+natscli_seconds=35
+
+# The oldest server that restores are tested on: what Debian 12 has in apt. Where apt does not have
+# it, the same version comes from source.
+old_nats_server_module=github.com/nats-io/nats-server/v2
+old_nats_server_version=v2.9.10
+old_nats_server_go=1.19
+old_nats_server_seconds=20
+
+# Readers of Parquet that are not ours, for the test that the archive is open.
+pyarrow_version=26.0.1
+duckdb_version=2.0.0
