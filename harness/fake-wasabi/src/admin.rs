@@ -1,0 +1,135 @@
+//! The admin endpoint: faults, stats, clock. JSON over HTTP on a port of its own, unauthenticated.
+//!
+//! ```text
+//! GET    /healthz    {"status":"ok"} once S3 is served
+//! GET    /stats      Stats
+//! GET    /faults     {"seed":0,"rules":[RuleState…]}
+//! PUT    /faults     [Rule…], in place of the plan in force; answers as GET
+//! DELETE /faults     ends all faults; answers as GET
+//! GET    /clock      {"offset_seconds":0}
+//! PUT    /clock      {"advance_seconds":7776000}, moves the clock of storage on; answers as GET
+//! GET    /behaviour  the table of Wasabi's behaviour
+//! ```
+//!
+//! Errors are `{"error":"…"}` with status 400, 404 or 405.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::behaviour;
+use crate::faults::Rule;
+use crate::server::State;
+
+const BODY_BYTES: usize = 1024 * 1024;
+
+/// The admin endpoint.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    state: Arc<State>,
+}
+
+/// The body of `PUT /clock`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: u32,
+}
+
+type Answer = Result<Value, (StatusCode, String)>;
+
+impl Admin {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    pub(crate) async fn serve(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (status, value) = match self.answer(request).await {
+            Ok(value) => (StatusCode::OK, value),
+            Err((status, error)) => (status, json!({ "error": error })),
+        };
+        let mut text = value.to_string();
+        text.push('\n');
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        Ok(response)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        match (parts.uri.path(), parts.method) {
+            ("/healthz", Method::GET) => Ok(json!({ "status": "ok" })),
+            ("/stats", Method::GET) => {
+                let state = self.state.clone();
+                let counting =
+                    tokio::task::spawn_blocking(move || state.counters.snapshot(&state.store));
+                let failed = |error: &dyn std::fmt::Display| {
+                    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+                };
+                let counted = counting.await.map_err(|error| failed(&error))?;
+                serde_json::to_value(counted).map_err(|error| failed(&error))
+            }
+            ("/faults", Method::GET) => Ok(self.faults()),
+            ("/faults", Method::PUT) => {
+                let rules: Vec<Rule> = read(body).await?;
+                let bad =
+                    |error: &dyn std::fmt::Display| (StatusCode::BAD_REQUEST, error.to_string());
+                self.state.plan.set(rules).map_err(|error| bad(&error))?;
+                tracing::info!(plan = %self.faults(), "fault plan set");
+                Ok(self.faults())
+            }
+            ("/faults", Method::DELETE) => {
+                // An empty plan has no rule to refuse.
+                let _ = self.state.plan.set(Vec::new());
+                tracing::info!("fault plan cleared");
+                Ok(self.faults())
+            }
+            ("/clock", Method::GET) => Ok(self.clock()),
+            ("/clock", Method::PUT) => {
+                let Advance { advance_seconds } = read(body).await?;
+                let by = Duration::from_secs(advance_seconds.into());
+                self.state.store.clock().advance(by);
+                tracing::info!(advance_seconds, "clock moved on");
+                Ok(self.clock())
+            }
+            ("/behaviour", Method::GET) => Ok(json!(behaviour::TABLE)),
+            (path @ ("/healthz" | "/stats" | "/faults" | "/clock" | "/behaviour"), method) => {
+                Err((StatusCode::METHOD_NOT_ALLOWED, format!("`{path}` does not take {method}")))
+            }
+            (path, _) => Err((
+                StatusCode::NOT_FOUND,
+                format!("no `{path}`; there are /healthz, /stats, /faults, /clock and /behaviour"),
+            )),
+        }
+    }
+
+    fn faults(&self) -> Value {
+        json!({ "seed": self.state.plan.seed(), "rules": self.state.plan.state() })
+    }
+
+    fn clock(&self) -> Value {
+        json!({ "offset_seconds": self.state.store.clock().offset_seconds() })
+    }
+}
+
+async fn read<T: serde::de::DeserializeOwned>(body: Incoming) -> Result<T, (StatusCode, String)> {
+    let bytes = Limited::new(body, BODY_BYTES)
+        .collect()
+        .await
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("failed to read the body: {error}")))?
+        .to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+}

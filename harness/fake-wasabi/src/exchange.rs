@@ -1,0 +1,234 @@
+//! One request on its way through the server, and the two bodies that faults tamper with.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use s3s::StdError;
+
+use crate::faults::Strike;
+use crate::stats::Counters;
+
+/// What the operation is, known once the request was authenticated and routed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Target {
+    pub(crate) operation: String,
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+}
+
+/// One request. The front makes it, the gate fills it in, the front reads what came of it.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    body: Mutex<Incoming>,
+    bytes_in: AtomicU64,
+    /// Bytes of the body after which the connection is to be cut.
+    tear_after: OnceLock<u64>,
+    torn: AtomicBool,
+    target: OnceLock<Target>,
+    strike: OnceLock<Strike>,
+}
+
+impl Exchange {
+    pub(crate) fn new(body: Incoming) -> Self {
+        Self {
+            body: Mutex::new(body),
+            bytes_in: AtomicU64::new(0),
+            tear_after: OnceLock::new(),
+            torn: AtomicBool::new(false),
+            target: OnceLock::new(),
+            strike: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn set_target(&self, target: Target) {
+        // A request is routed once.
+        let _ = self.target.set(target);
+    }
+
+    pub(crate) fn target(&self) -> Option<&Target> {
+        self.target.get()
+    }
+
+    pub(crate) fn set_strike(&self, strike: Strike) {
+        let _ = self.strike.set(strike);
+    }
+
+    pub(crate) fn strike(&self) -> Option<&Strike> {
+        self.strike.get()
+    }
+
+    /// Has the body fail after this many bytes, or at its end when it is shorter.
+    pub(crate) fn tear_after(&self, bytes: u64) {
+        let _ = self.tear_after.set(bytes);
+    }
+
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    fn body(&self) -> MutexGuard<'_, Incoming> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The request's body, as the S3 service reads it and as the front drains what was left.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestBody(pub(crate) Arc<Exchange>);
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let exchange = &self.0;
+        let polled = Pin::new(&mut *exchange.body()).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            exchange.bytes_in.fetch_add(length, Ordering::Relaxed);
+        }
+        let at_end = matches!(polled, Poll::Ready(None));
+        if let Some(limit) = exchange.tear_after.get()
+            && (at_end || exchange.bytes_in() > *limit)
+        {
+            exchange.torn.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Err("torn by the fault plan".into())));
+        }
+        polled.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.tear_after.get().is_none() && self.0.body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.body().size_hint()
+    }
+}
+
+/// What happens to a response's body on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Tamper {
+    #[default]
+    Nothing,
+    /// The connection is cut after this many bytes.
+    CutAfter(u64),
+    /// The bits of the mask are flipped in the byte at this place.
+    Flip { at: u64, mask: u8 },
+}
+
+/// The response's body: counted, and tampered with when a fault says so.
+pub(crate) struct ReplyBody {
+    inner: s3s::Body,
+    tamper: Tamper,
+    sent: u64,
+    counters: Arc<Counters>,
+    operation: String,
+}
+
+impl ReplyBody {
+    pub(crate) fn new(
+        inner: s3s::Body,
+        tamper: Tamper,
+        counters: Arc<Counters>,
+        operation: String,
+    ) -> Self {
+        Self { inner, tamper, sent: 0, counters, operation }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let this = &mut *self;
+        if this.tamper == Tamper::CutAfter(this.sent) {
+            return Poll::Ready(Some(Err("cut by the fault plan".into())));
+        }
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        let Poll::Ready(Some(Ok(frame))) = polled else { return polled };
+        let data = match frame.into_data() {
+            Ok(data) => tampered(data, this.sent, this.tamper),
+            Err(other) => return Poll::Ready(Some(Ok(other))),
+        };
+        this.sent += data.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !matches!(self.tamper, Tamper::CutAfter(_)) && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A chunk that starts at `from` in the body, as it is to be sent.
+fn tampered(data: Bytes, from: u64, tamper: Tamper) -> Bytes {
+    match tamper {
+        Tamper::Nothing => data,
+        Tamper::CutAfter(limit) => {
+            let left = usize::try_from(limit - from).unwrap_or(usize::MAX);
+            data.slice(..left.min(data.len()))
+        }
+        Tamper::Flip { at, mask } => {
+            let offset = at.checked_sub(from).and_then(|offset| usize::try_from(offset).ok());
+            match offset.filter(|offset| *offset < data.len()) {
+                Some(offset) => {
+                    let mut changed = data.to_vec();
+                    changed[offset] ^= mask;
+                    Bytes::from(changed)
+                }
+                None => data,
+            }
+        }
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        if self.sent > 0 {
+            self.counters.sent(&self.operation, self.sent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flip_changes_one_bit_of_the_whole_body() {
+        let flip = Tamper::Flip { at: 5, mask: 0b100 };
+        let chunks = ["abcd", "efgh", "ij"];
+        let mut from = 0;
+        let mut out = Vec::new();
+        for chunk in chunks {
+            out.extend_from_slice(&tampered(Bytes::from(chunk), from, flip));
+            from += chunk.len() as u64;
+        }
+        assert_eq!(out, b"abcdebghij");
+    }
+
+    #[test]
+    fn a_cut_keeps_the_first_bytes() {
+        let cut = Tamper::CutAfter(6);
+        assert_eq!(tampered(Bytes::from("abcd"), 0, cut), "abcd");
+        assert_eq!(tampered(Bytes::from("efgh"), 4, cut), "ef");
+    }
+}

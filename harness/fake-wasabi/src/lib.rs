@@ -1,0 +1,41 @@
+//! An S3 server that behaves like Wasabi, bad days included. For tests only.
+//!
+//! It speaks the real protocol (Signature Version 4, multipart, versions, object lock) over a
+//! directory, accounts as Wasabi bills, and fails on request: see [`Rule`] for the fault plan and
+//! [`behaviour`] for what is known of Wasabi and what is assumed.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), cim_fake_wasabi::StartError> {
+//! use cim_fake_wasabi::{Config, FakeWasabi, Fault, Rule};
+//!
+//! let dir = std::env::temp_dir().join("fake-wasabi");
+//! let wasabi = FakeWasabi::start(Config { buckets: vec!["tier".into()], ..Config::new(dir) }).await?;
+//! println!("S3 at {}", wasabi.s3_url());
+//! wasabi.set_faults(vec![Rule::new(Fault::SlowDown).count(3)]).expect("a valid plan");
+//! // … the code under test …
+//! assert_eq!(wasabi.stats().faults["slow_down"], 3);
+//! wasabi.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod admin;
+pub mod behaviour;
+mod clock;
+mod config;
+mod error;
+mod exchange;
+mod faults;
+mod front;
+mod gate;
+mod operations;
+mod s3;
+mod server;
+mod stats;
+mod store;
+
+pub use config::{Config, Credentials};
+pub use error::StartError;
+pub use faults::{Fault, PlanError, Rule, RuleState};
+pub use server::FakeWasabi;
+pub use stats::{EarlyDeletions, Requests, Stats, Storage};
