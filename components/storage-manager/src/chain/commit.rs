@@ -79,6 +79,18 @@ impl Committer {
         Ok(object)
     }
 
+    /// Begins this chain with what another tier's chain says.
+    pub async fn adopt(
+        &mut self,
+        other: &ArchiveState,
+        cancel: &CancellationToken,
+    ) -> Result<(), CommitError> {
+        let (state, object) = super::draft::adopted(other, &self.writer);
+        self.put_entry(0, &Bytes::from(object), cancel).await?;
+        self.state = Some(state);
+        Ok(())
+    }
+
     /// Writes an entry's bytes under its number, or finds that they are there already.
     async fn put_entry(
         &self,

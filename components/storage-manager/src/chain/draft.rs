@@ -142,3 +142,30 @@ fn first_checkpoint(entry: &Entry) -> Checkpoint {
     };
     Checkpoint { timelines: vec![timeline], segments: entry.add.clone(), superseded: Vec::new() }
 }
+
+/// Entry 0 of a chain that takes over what another one says.
+pub(super) fn adopted(other: &ArchiveState, writer: &str) -> (ArchiveState, Vec<u8>) {
+    let current = other.current();
+    let entry = Entry {
+        format: FORMAT,
+        number: 0,
+        previous: None,
+        committed_at: Timestamp::now(),
+        writer: writer.into(),
+        timeline: other.timeline(),
+        fork: None,
+        add: Vec::new(),
+        remove: Vec::new(),
+        collected: Vec::new(),
+        deleted: Vec::new(),
+        missed: Vec::new(),
+        watermark: current.watermark.clone(),
+        state: current.state.clone(),
+        stream: Some(other.stream.clone()),
+        consumers: Some(other.consumers.clone()),
+        checkpoint: Some(other.checkpoint()),
+    };
+    let (object, hash) = entry.to_object();
+    let state = ArchiveState::open(&entry, hash).expect("it was just made a checkpoint");
+    (state, object)
+}

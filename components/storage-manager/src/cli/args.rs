@@ -1,0 +1,144 @@
+//! Arguments.
+
+use std::path::PathBuf;
+
+use cim_core::names::{StreamName, SubjectFilter};
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+
+use crate::s3::Tier;
+
+/// Tiers JetStream streams to S3 and restores them exactly.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXIT)]
+pub(super) struct Cli {
+    /// The configuration file (docs/storage-manager.md explains it)
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "CIM_CONFIG",
+        value_name = "FILE",
+        default_value = "/etc/cim/storage-manager.toml"
+    )]
+    pub(super) config: PathBuf,
+    /// What to log to stderr: `warn`, `debug`, `cim_storage_manager=trace`, …
+    #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
+    pub(super) log: String,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT: &str = "Exit status:
+  0  done
+  1  something unforeseen
+  2  the command line or the configuration is wrong
+  3  NATS cannot be reached, or refuses the credentials
+  4  S3 cannot be reached, refuses the credentials, or is full
+  5  the archive is damaged
+  6  refused: the target exists, or the server cannot take it; nothing was written
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Tier every stream that the configuration names, until SIGTERM or SIGINT
+    #[command(
+        after_help = "The first signal flushes what there is and ends; a second one ends at once.\nEither way nothing is lost: the next start resumes from the manifest."
+    )]
+    Tier(TierArgs),
+    /// Show how far each stream is on each tier
+    Status(Show),
+    /// Show what a tier's archive holds; needs no NATS
+    Streams(StreamsArgs),
+    /// Bring streams back, exactly
+    #[command(
+        after_help = "Examples:\n  cim-storage-manager restore --all\n  cim-storage-manager restore ORDERS --from wasabi\n  cim-storage-manager restore ORDERS --until 2026-11-23T03:00:00Z --as ORDERS_0300 --subjects 'restored.>'\n  cim-storage-manager restore ORDERS --dry-run"
+    )]
+    Restore(RestoreArgs),
+    /// Read a tier's archive and check every hash and count
+    Verify(VerifyArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TierArgs {
+    /// Create this file once connected and probed
+    #[arg(long, value_name = "PATH")]
+    pub(super) ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StreamsArgs {
+    /// The tier to read
+    #[arg(long, value_enum, default_value_t = Tier::Nas)]
+    pub(super) from: Tier,
+    #[command(flatten)]
+    pub(super) show: Show,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// The streams
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(super) streams: Vec<StreamName>,
+    /// Every stream in the archive
+    #[arg(long)]
+    pub(super) all: bool,
+    /// The tier to read
+    #[arg(long, value_enum, default_value_t = Tier::Nas)]
+    pub(super) from: Tier,
+    /// Restore under another name (one stream only)
+    #[arg(long = "as", value_name = "NAME", conflicts_with = "all")]
+    pub(super) rename: Option<StreamName>,
+    /// Give the restored stream other subjects, comma-separated
+    #[arg(long, value_delimiter = ',', value_name = "SUBJECTS")]
+    pub(super) subjects: Option<Vec<String>>,
+    /// Only up to this sequence
+    #[arg(long, value_name = "SEQ")]
+    pub(super) until_seq: Option<u64>,
+    /// Only up to this time (RFC 3339)
+    #[arg(long = "until", value_name = "TIME")]
+    pub(super) until_time: Option<Timestamp>,
+    /// Only messages on these subjects; the others leave gaps
+    #[arg(long, value_name = "FILTER")]
+    pub(super) subject: Option<SubjectFilter>,
+    /// Another timeline than the newest (`streams` lists them)
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    pub(super) timeline: Option<u32>,
+    /// Also what the stream had dropped by its limits, purges and deletes
+    #[arg(long)]
+    pub(super) with_dropped: bool,
+    /// Read from this tier alone, even when another has what is missing here
+    #[arg(long)]
+    pub(super) no_fallback: bool,
+    /// Say what would be restored, and restore nothing
+    #[arg(long, short = 'n')]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) show: Show,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// The streams; all when none is named
+    pub(super) streams: Vec<StreamName>,
+    /// The tier to read
+    #[arg(long, value_enum, default_value_t = Tier::Nas)]
+    pub(super) from: Tier,
+    /// Check the chain and that segments are there with their sizes, without reading them
+    #[arg(long)]
+    pub(super) chain_only: bool,
+    #[command(flatten)]
+    pub(super) show: Show,
+}

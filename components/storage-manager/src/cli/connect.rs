@@ -1,0 +1,35 @@
+//! From the configuration to connections.
+
+use std::sync::Arc;
+
+use super::args::Cli;
+use super::exit::Failure;
+use crate::config::Config;
+use crate::jetstream::JetStream;
+use crate::s3::{Store, Tier};
+
+pub(super) fn config(cli: &Cli) -> Result<Config, Failure> {
+    Ok(Config::load(&cli.config)?)
+}
+
+pub(super) async fn jetstream(config: &Config) -> Result<JetStream, Failure> {
+    Ok(JetStream::new(config.nats.connect("cim-storage-manager").await?))
+}
+
+/// A tier's bucket; its absence from the configuration is the user's to correct.
+pub(super) fn store(config: &Config, tier: Tier) -> Result<Arc<Store>, Failure> {
+    optional_store(config, tier)?.ok_or_else(|| {
+        Failure::usage(format!(
+            "the configuration has no `[tertiary]` table: there is no {tier} to use"
+        ))
+    })
+}
+
+pub(super) fn optional_store(config: &Config, tier: Tier) -> Result<Option<Arc<Store>>, Failure> {
+    let settings = match tier {
+        Tier::Nas => Some(&config.secondary),
+        Tier::Wasabi => config.tertiary.as_ref(),
+    };
+    let open = |settings| Store::open(tier, settings).map(Arc::new);
+    settings.map(open).transpose().map_err(|error| Failure::usage(format!("{tier}: {error:#}")))
+}

@@ -1,0 +1,130 @@
+//! Exit statuses: what the user can do something about has one of its own.
+
+use std::error::Error;
+
+use cim_runtime::config::ConfigError;
+use cim_runtime::error::chain;
+use cim_runtime::nats::NatsError;
+
+use crate::chain::ReadError;
+use crate::jetstream::ApiError;
+use crate::restore::{PlanError, RestoreError};
+use crate::s3::{Kind, S3Error};
+use crate::segment::SegmentError;
+use crate::tier::StartError;
+
+/// Why the program fails.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: u8,
+    message: String,
+}
+
+const OTHER: u8 = 1;
+const USAGE: u8 = 2;
+const NATS: u8 = 3;
+const S3: u8 = 4;
+const DAMAGED: u8 = 5;
+const REFUSED: u8 = 6;
+const INTERRUPTED: u8 = 130;
+
+impl Failure {
+    fn new(status: u8, error: &(dyn Error + 'static)) -> Self {
+        Self { status, message: chain(error) }
+    }
+
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self { status: USAGE, message: message.into() }
+    }
+
+    pub(super) fn damaged(message: impl Into<String>) -> Self {
+        Self { status: DAMAGED, message: message.into() }
+    }
+
+    pub(super) fn other(error: &(dyn Error + 'static)) -> Self {
+        Self::new(OTHER, error)
+    }
+
+    pub(super) fn status(&self) -> u8 {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(USAGE, &error)
+    }
+}
+
+impl From<NatsError> for Failure {
+    fn from(error: NatsError) -> Self {
+        let status = if matches!(error, NatsError::Config(_)) { USAGE } else { NATS };
+        Self::new(status, &error)
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::new(if matches!(error, ApiError::Silent { .. }) { NATS } else { REFUSED }, &error)
+    }
+}
+
+impl From<S3Error> for Failure {
+    fn from(error: S3Error) -> Self {
+        Self::new(if error.kind == Kind::NotFound { DAMAGED } else { S3 }, &error)
+    }
+}
+
+impl From<SegmentError> for Failure {
+    fn from(error: SegmentError) -> Self {
+        Self::new(DAMAGED, &error)
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::S3(error) => error.into(),
+            damaged => Self::new(DAMAGED, &damaged),
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Self::new(USAGE, &error)
+    }
+}
+
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::S3(error) => error.into(),
+            RestoreError::Api(error) => error.into(),
+            RestoreError::Segment(error) => error.into(),
+            RestoreError::Missing { .. } => Self::new(DAMAGED, &error),
+            RestoreError::Exists(_) | RestoreError::MemoryOnOldServer(_) => {
+                Self::new(REFUSED, &error)
+            }
+            RestoreError::Send(crate::restore::SendError::Api(error)) => Self::new(REFUSED, &error),
+            RestoreError::Send(_) => Self::new(NATS, &error),
+            RestoreError::Interrupted(_) => Self::new(INTERRUPTED, &error),
+            RestoreError::Differs { .. } | RestoreError::Cut(_) => Self::new(OTHER, &error),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::S3(error) => error.into(),
+            StartError::Api(error) => error.into(),
+            StartError::Unconditional(_) | StartError::Glob(_) => Self::new(USAGE, &error),
+            StartError::Ready(_) => Self::new(OTHER, &error),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The command line.
+
+mod args;
+mod connect;
+mod exit;
+mod restore;
+mod status;
+mod streams;
+mod table;
+mod tier;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Command};
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Completions { shell } = cli.command {
+        let mut command = Cli::command();
+        clap_complete::generate(shell, &mut command, "cim-storage-manager", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    let outcome =
+        cim_runtime::logging::init(&cli.log).map_err(exit::Failure::usage).and_then(|()| run(cli));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", failure.message());
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), exit::Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| exit::Failure::other(&error))?;
+    let done = runtime.block_on(async {
+        let config = connect::config(&cli)?;
+        match cli.command {
+            Command::Tier(args) => tier::run(config, args).await,
+            Command::Status(args) => status::run(config, args).await,
+            Command::Streams(args) => streams::run(&config, args).await,
+            Command::Restore(args) => restore::run(&config, args).await,
+            Command::Verify(args) => verify::run(&config, args).await,
+            Command::Completions { .. } => unreachable!("it needs no configuration and is done"),
+        }
+    });
+    // What still blocks (a read that nobody waits for) must not hold the process.
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,189 @@
+//! `restore`
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use cim_core::archive::key::Chain;
+use cim_core::names::StreamName;
+use cim_runtime::shutdown;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::args::RestoreArgs;
+use super::exit::Failure;
+use super::{connect, table};
+use crate::chain;
+use crate::config::Config;
+use crate::jetstream::JetStream;
+use crate::restore::{self, Options, Plan, Progress, RestoreError, Source};
+use crate::s3::Tier;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    dry_run: bool,
+    streams: Vec<Restored>,
+}
+
+#[derive(Debug, Serialize)]
+struct Restored {
+    stream: StreamName,
+    restored_as: StreamName,
+    from: String,
+    timeline: u32,
+    first_seq: u64,
+    last_seq: u64,
+    messages: u64,
+    bytes: u64,
+    consumers: usize,
+    method: &'static str,
+    seconds: f64,
+    segments: usize,
+    s3_requests: u64,
+}
+
+pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failure> {
+    let tier = connect::store(config, args.from)?;
+    let other = if args.from == Tier::Nas { Tier::Wasabi } else { Tier::Nas };
+    let fallback = if args.no_fallback { None } else { connect::optional_store(config, other)? };
+    let source = Source { tier, fallback };
+    let jetstream = connect::jetstream(config).await?;
+    let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
+    if args.rename.is_some() && args.streams.len() > 1 {
+        return Err(Failure::usage("`--as` takes one stream: it is one name"));
+    }
+    let streams = if args.all { chain::streams(&source.tier).await? } else { args.streams.clone() };
+    let options = Options {
+        rename: args.rename.clone(),
+        subjects: args.subjects.clone(),
+        until_seq: args.until_seq,
+        until_time: args.until_time,
+        subject: args.subject.clone(),
+        timeline: args.timeline,
+        with_dropped: args.with_dropped,
+    };
+    // All chains are read before the first stream is touched: a broken one is known in time.
+    let mut plans = Vec::new();
+    for stream in &streams {
+        let state = chain::load(&source.tier, Chain::Manifest, stream).await?;
+        let state = state.ok_or_else(|| {
+            Failure::usage(format!(
+                "{} has no archive of stream `{stream}`: `cim-storage-manager streams --from {}` lists what it has",
+                args.from, args.from
+            ))
+        })?;
+        plans.push(restore::plan(stream, &state, &options)?);
+    }
+    let mut report = Report { dry_run: args.dry_run, streams: Vec::new() };
+    for plan in plans {
+        let target = plan.target.to_string();
+        let restored = if args.dry_run {
+            preview(&plan, &args)
+        } else {
+            tokio::select! {
+                restored = one(&jetstream, &source, plan, &args) => restored?,
+                () = stop.cancelled() => return Err(RestoreError::Interrupted(target).into()),
+            }
+        };
+        report.streams.push(restored);
+    }
+    print(&report, args.show.json);
+    Ok(())
+}
+
+async fn one(
+    jetstream: &JetStream,
+    source: &Source,
+    plan: Plan,
+    args: &RestoreArgs,
+) -> Result<Restored, Failure> {
+    let before = source.tier.requests();
+    let started = Instant::now();
+    let mut restored = preview(&plan, args);
+    let progress = Arc::new(Progress::default());
+    let outcome = {
+        let restoring = restore::restore(jetstream, source, plan, Arc::clone(&progress));
+        let bar = bar(&restored);
+        tokio::pin!(restoring);
+        loop {
+            tokio::select! {
+                outcome = &mut restoring => break outcome,
+                () = tokio::time::sleep(Duration::from_millis(100)) => {
+                    bar.set_position(progress.messages.load(Ordering::Relaxed));
+                }
+            }
+        }
+    }?;
+    restored.first_seq = outcome.first_seq;
+    restored.last_seq = outcome.last_seq;
+    restored.messages = outcome.messages;
+    restored.bytes = outcome.bytes;
+    restored.method = outcome.method;
+    restored.seconds = started.elapsed().as_secs_f64();
+    restored.s3_requests = source.tier.requests() - before;
+    Ok(restored)
+}
+
+/// What a plan says; exact but for messages that are filtered out.
+fn preview(plan: &Plan, args: &RestoreArgs) -> Restored {
+    Restored {
+        stream: plan.stream.clone(),
+        restored_as: plan.target.clone(),
+        from: args.from.to_string(),
+        timeline: plan.timeline,
+        first_seq: plan.first_seq,
+        last_seq: plan.last_seq,
+        messages: plan.messages(),
+        bytes: plan.bytes(),
+        consumers: plan.consumers.len(),
+        method: if plan.in_memory() { "snapshot v2" } else { "snapshot v1" },
+        seconds: 0.0,
+        segments: plan.pieces.len(),
+        s3_requests: 0,
+    }
+}
+
+fn bar(restored: &Restored) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = "{msg} {bar:30} {human_pos}/{human_len} messages, {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(style).expect("the template above is valid");
+    ProgressBar::new(restored.messages).with_style(style).with_message(restored.stream.to_string())
+}
+
+fn print(report: &Report, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report).expect("plain fields are JSON"));
+        return;
+    }
+    let mut shown = table::table(&[
+        "stream",
+        "restored as",
+        "#first",
+        "#last",
+        "#messages",
+        "#size",
+        "#consumers",
+        "method",
+        "#seconds",
+    ]);
+    for stream in &report.streams {
+        shown.add_row([
+            stream.stream.to_string(),
+            stream.restored_as.to_string(),
+            stream.first_seq.to_string(),
+            stream.last_seq.to_string(),
+            stream.messages.to_string(),
+            table::size(stream.bytes),
+            stream.consumers.to_string(),
+            stream.method.into(),
+            format!("{:.2}", stream.seconds),
+        ]);
+    }
+    println!("{shown}");
+    if report.dry_run {
+        eprintln!("dry run: nothing was restored; messages are at most as many as shown");
+    }
+}

@@ -1,0 +1,137 @@
+//! `status`
+
+use cim_core::archive::ArchiveState;
+use cim_core::archive::key::Chain;
+use cim_core::names::StreamName;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::args::Show;
+use super::exit::Failure;
+use super::{connect, table};
+use crate::chain;
+use crate::config::Config;
+use crate::jetstream::JetStream;
+use crate::s3::{Store, Tier};
+
+#[derive(Debug, Serialize)]
+struct Status {
+    streams: Vec<StreamStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct StreamStatus {
+    stream: StreamName,
+    last_seq: u64,
+    timeline: Option<u32>,
+    nas: Option<TierStatus>,
+    wasabi: Option<TierStatus>,
+}
+
+/// How far a tier is.
+#[derive(Debug, Serialize)]
+struct TierStatus {
+    seq: u64,
+    /// Time of the last message that the tier holds.
+    time: Option<Timestamp>,
+    /// Age of the oldest message that it does not hold; 0 when it holds all.
+    lag_seconds: f64,
+    lag_events: u64,
+    entry: u64,
+    segments: usize,
+    bytes: u64,
+}
+
+pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
+    let jetstream = connect::jetstream(&config).await?;
+    let nas = connect::store(&config, Tier::Nas)?;
+    let wasabi = connect::optional_store(&config, Tier::Wasabi)?;
+    let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
+    let mut streams = Vec::new();
+    let mut names = jetstream.stream_names().await?;
+    names.sort();
+    for name in names.into_iter().filter(|name| matcher.matches(name)) {
+        let stream = StreamName::new(name).map_err(|error| Failure::other(&error))?;
+        let last_seq = jetstream.stream_info(stream.as_str(), false).await?.state.last_seq;
+        let state = chain::load(&nas, Chain::Manifest, &stream).await?;
+        let timeline = state.as_ref().map(ArchiveState::timeline);
+        let on_nas = tier_status(&jetstream, &stream, last_seq, state).await?;
+        let on_wasabi = match &wasabi {
+            Some(store) => wasabi_status(&jetstream, &stream, last_seq, store).await?,
+            None => None,
+        };
+        streams.push(StreamStatus { stream, last_seq, timeline, nas: on_nas, wasabi: on_wasabi });
+    }
+    print(&Status { streams }, args.json);
+    Ok(())
+}
+
+async fn wasabi_status(
+    jetstream: &JetStream,
+    stream: &StreamName,
+    last_seq: u64,
+    store: &Store,
+) -> Result<Option<TierStatus>, Failure> {
+    let state = chain::load(store, Chain::Manifest, stream).await?;
+    tier_status(jetstream, stream, last_seq, state).await
+}
+
+async fn tier_status(
+    jetstream: &JetStream,
+    stream: &StreamName,
+    last_seq: u64,
+    state: Option<ArchiveState>,
+) -> Result<Option<TierStatus>, Failure> {
+    let Some(state) = state else { return Ok(None) };
+    let watermark = state.watermark();
+    let oldest = if last_seq > watermark.seq {
+        jetstream.next_message(stream.as_str(), watermark.seq + 1).await?
+    } else {
+        None
+    };
+    let now = Timestamp::now().as_nanosecond();
+    Ok(Some(TierStatus {
+        seq: watermark.seq,
+        time: watermark.last.as_ref().map(|last| last.time),
+        lag_seconds: oldest.map_or(0.0, |m| (now - i128::from(m.time)).max(0) as f64 / 1e9),
+        lag_events: last_seq.saturating_sub(watermark.seq),
+        entry: state.number,
+        segments: state.segments.len(),
+        bytes: state.segments.values().map(|s| s.size).sum(),
+    }))
+}
+
+fn print(status: &Status, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(status).expect("plain fields are JSON"));
+        return;
+    }
+    let mut shown = table::table(&[
+        "stream",
+        "#last",
+        "tier",
+        "#watermark",
+        "#lag (events)",
+        "#lag (s)",
+        "#timeline",
+        "#segments",
+        "#size",
+    ]);
+    for stream in &status.streams {
+        for (name, tier) in [("nas", &stream.nas), ("wasabi", &stream.wasabi)] {
+            let Some(tier) = tier else { continue };
+            shown.add_row([
+                stream.stream.to_string(),
+                stream.last_seq.to_string(),
+                name.into(),
+                tier.seq.to_string(),
+                tier.lag_events.to_string(),
+                format!("{:.1}", tier.lag_seconds),
+                stream.timeline.map(|t| t.to_string()).unwrap_or_default(),
+                tier.segments.to_string(),
+                table::size(tier.bytes),
+            ]);
+        }
+    }
+    println!("{shown}");
+}

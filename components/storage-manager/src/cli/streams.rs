@@ -1,0 +1,101 @@
+//! `streams`
+
+use cim_core::archive::key::Chain;
+use cim_core::names::StreamName;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::args::StreamsArgs;
+use super::exit::Failure;
+use super::{connect, table};
+use crate::chain;
+use crate::config::Config;
+
+#[derive(Debug, Serialize)]
+struct Held {
+    from: String,
+    streams: Vec<HeldStream>,
+}
+
+#[derive(Debug, Serialize)]
+struct HeldStream {
+    stream: StreamName,
+    committed_at: Timestamp,
+    entry: u64,
+    segments: usize,
+    bytes: u64,
+    consumers: usize,
+    timelines: Vec<HeldTimeline>,
+}
+
+#[derive(Debug, Serialize)]
+struct HeldTimeline {
+    timeline: u32,
+    reason: String,
+    parent: Option<u32>,
+    parent_seq: Option<u64>,
+    first_seq: u64,
+    last_seq: u64,
+    last_time: Option<Timestamp>,
+}
+
+pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failure> {
+    let store = connect::store(config, args.from)?;
+    let mut streams = Vec::new();
+    for stream in chain::streams(&store).await? {
+        let Some(state) = chain::load(&store, Chain::Manifest, &stream).await? else { continue };
+        let timelines = state.timelines.iter().map(|(number, timeline)| HeldTimeline {
+            timeline: *number,
+            reason: timeline.fork.reason.clone(),
+            parent: timeline.fork.parent.as_ref().map(|p| p.timeline),
+            parent_seq: timeline.fork.parent.as_ref().map(|p| p.last_seq),
+            first_seq: timeline.state.first_seq,
+            last_seq: timeline.watermark.seq,
+            last_time: timeline.watermark.last.as_ref().map(|last| last.time),
+        });
+        streams.push(HeldStream {
+            committed_at: state.committed_at,
+            entry: state.number,
+            segments: state.segments.len(),
+            bytes: state.segments.values().map(|s| s.size).sum(),
+            consumers: state.consumers.len(),
+            timelines: timelines.collect(),
+            stream,
+        });
+    }
+    let held = Held { from: args.from.to_string(), streams };
+    if args.show.json {
+        println!("{}", serde_json::to_string_pretty(&held).expect("plain fields are JSON"));
+        return Ok(());
+    }
+    let mut shown = table::table(&[
+        "stream",
+        "#timeline",
+        "why",
+        "#first",
+        "#last",
+        "last message",
+        "#segments",
+        "#size",
+        "#consumers",
+    ]);
+    for stream in &held.streams {
+        for timeline in &stream.timelines {
+            let current = Some(timeline.timeline) == stream.timelines.last().map(|t| t.timeline);
+            let of_stream = |text: String| if current { text } else { String::new() };
+            shown.add_row([
+                stream.stream.to_string(),
+                timeline.timeline.to_string(),
+                timeline.reason.clone(),
+                timeline.first_seq.to_string(),
+                timeline.last_seq.to_string(),
+                timeline.last_time.map(|t| t.to_string()).unwrap_or_default(),
+                of_stream(stream.segments.to_string()),
+                of_stream(table::size(stream.bytes)),
+                of_stream(stream.consumers.to_string()),
+            ]);
+        }
+    }
+    println!("{shown}");
+    Ok(())
+}

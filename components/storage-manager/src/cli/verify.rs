@@ -1,0 +1,145 @@
+//! `verify`
+
+use std::collections::BTreeMap;
+
+use cim_core::archive::key::{Chain, stream_prefix};
+use cim_core::archive::{ArchiveState, Segment};
+use cim_core::names::StreamName;
+use cim_runtime::error::chain as error_chain;
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+
+use super::args::VerifyArgs;
+use super::exit::Failure;
+use super::{connect, table};
+use crate::chain::{self, ReadError};
+use crate::config::Config;
+use crate::s3::{Kind, S3Error, Store};
+use crate::segment::{Rows, SegmentError};
+
+/// Segments read at once.
+const AT_ONCE: usize = 2;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    from: String,
+    streams: Vec<Verified>,
+}
+
+#[derive(Debug, Serialize)]
+struct Verified {
+    stream: StreamName,
+    entries: u64,
+    segments: usize,
+    messages: u64,
+    bytes: u64,
+    problems: Vec<String>,
+}
+
+pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
+    let store = connect::store(config, args.from)?;
+    let streams =
+        if args.streams.is_empty() { chain::streams(&store).await? } else { args.streams };
+    let mut report = Report { from: args.from.to_string(), streams: Vec::new() };
+    for stream in streams {
+        report.streams.push(verify(&store, stream, args.chain_only).await?);
+    }
+    print(&report, args.show.json);
+    let damaged = report.streams.iter().filter(|s| !s.problems.is_empty()).count();
+    if damaged > 0 {
+        return Err(Failure::damaged(format!(
+            "{damaged} of {} streams on {} are damaged: restore them from another tier",
+            report.streams.len(),
+            report.from
+        )));
+    }
+    Ok(())
+}
+
+async fn verify(store: &Store, stream: StreamName, chain_only: bool) -> Result<Verified, Failure> {
+    let mut verified =
+        Verified { stream, entries: 0, segments: 0, messages: 0, bytes: 0, problems: Vec::new() };
+    let state = match chain::load_full(store, Chain::Manifest, &verified.stream).await {
+        Ok(Some(state)) => state,
+        Ok(None) => {
+            verified.problems.push("there is no archive of this stream".into());
+            return Ok(verified);
+        }
+        Err(ReadError::S3(error)) => return Err(error.into()),
+        Err(damaged) => {
+            verified.problems.push(error_chain(&damaged));
+            return Ok(verified);
+        }
+    };
+    verified.entries = state.number + 1;
+    verified.segments = state.segments.len();
+    verified.messages = state.segments.values().map(|s| s.messages).sum();
+    verified.bytes = state.segments.values().map(|s| s.size).sum();
+    let mut present = sizes(store, &state, &mut verified).await?;
+    if !chain_only {
+        let mut checks =
+            stream::iter(present.drain(..)).map(|segment| check(store, segment)).buffered(AT_ONCE);
+        while let Some(problem) = checks.next().await {
+            verified.problems.extend(problem?);
+        }
+    }
+    Ok(verified)
+}
+
+/// The segments that are there with their sizes; the others are problems.
+async fn sizes(
+    store: &Store,
+    state: &ArchiveState,
+    verified: &mut Verified,
+) -> Result<Vec<Segment>, S3Error> {
+    let listed =
+        store.list(&format!("{}segments/", stream_prefix(&verified.stream)), false).await?;
+    let there: BTreeMap<String, u64> = listed.into_iter().map(|o| (o.key, o.size)).collect();
+    let mut present = Vec::new();
+    for segment in state.segments.values() {
+        match there.get(&segment.key) {
+            Some(size) if *size == segment.size => present.push(segment.clone()),
+            Some(size) => verified
+                .problems
+                .push(format!("segment `{}` has {size} bytes, not {}", segment.key, segment.size)),
+            None => verified.problems.push(format!("segment `{}` is missing", segment.key)),
+        }
+    }
+    Ok(present)
+}
+
+async fn check(store: &Store, segment: Segment) -> Result<Option<String>, S3Error> {
+    let file = match store.get(&segment.key).await {
+        Ok(file) => file,
+        Err(error) if error.kind == Kind::NotFound => return Ok(Some(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    let read = move || Rows::read(&segment, &file, |_| Ok::<_, SegmentError>(()));
+    let read = tokio::task::spawn_blocking(read).await.expect("reading does not panic");
+    Ok(read.err().map(|error| error_chain(&error)))
+}
+
+fn print(report: &Report, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report).expect("plain fields are JSON"));
+        return;
+    }
+    let mut shown =
+        table::table(&["stream", "#entries", "#segments", "#messages", "#size", "#problems"]);
+    for stream in &report.streams {
+        shown.add_row([
+            stream.stream.to_string(),
+            stream.entries.to_string(),
+            stream.segments.to_string(),
+            stream.messages.to_string(),
+            table::size(stream.bytes),
+            stream.problems.len().to_string(),
+        ]);
+    }
+    println!("{shown}");
+    for stream in &report.streams {
+        for problem in &stream.problems {
+            println!("{}: {problem}", stream.stream);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Exact restore: a JetStream snapshot made of segments while it is sent.
+//!
+//! Invariants
+//! - Nothing is visible on the server before the last byte was accepted: a restore that fails leaves
+//!   no stream behind.
+//! - Every segment's hash is checked before its first row is sent; chain, presence and sizes of all
+//!   segments before anything is sent at all.
+//! - Memory: two segments' files, one row group, one block, and the chunks in flight, whatever the
+//!   size of the stream.
+//!
+//! File streams go as v1 snapshots (message blocks as the server stores them; every version reads
+//! them, and it only has to move files), memory streams as v2 (2.15 and later).
+
+mod consumers;
+mod frame;
+mod plan;
+mod run;
+mod send;
+mod source;
+mod v1;
+mod v2;
+
+pub use plan::{Options, Plan, PlanError, plan};
+pub use run::{Outcome, Progress, RestoreError, restore};
+pub use send::SendError;
+pub use source::Source;

@@ -1,0 +1,145 @@
+//! What is to be restored, worked out from the archive's state.
+
+use cim_core::archive::{ArchiveState, ConsumerRecord, Segment, SeqRange, SeqRanges};
+use cim_core::names::{StreamName, SubjectFilter};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Another name for the restored stream.
+    pub rename: Option<StreamName>,
+    /// Other subjects for the restored stream.
+    pub subjects: Option<Vec<String>>,
+    /// Only up to this sequence.
+    pub until_seq: Option<u64>,
+    /// Only up to this time.
+    pub until_time: Option<Timestamp>,
+    /// Only these subjects.
+    pub subject: Option<SubjectFilter>,
+    /// Another timeline than the current one.
+    pub timeline: Option<u32>,
+    /// Also what the stream had dropped by its limits, purges and deletes, as far as it was archived.
+    pub with_dropped: bool,
+}
+
+/// Something that the archive cannot give.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// No such timeline.
+    #[error("stream `{stream}` has no timeline {timeline} in the archive: it has 1 to {last}")]
+    NoTimeline {
+        /// The stream.
+        stream: StreamName,
+        /// The one asked for.
+        timeline: u32,
+        /// The newest.
+        last: u32,
+    },
+}
+
+/// A restore, worked out.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The archived stream.
+    pub stream: StreamName,
+    /// What it is called on the server.
+    pub target: StreamName,
+    /// Its configuration.
+    pub config: Value,
+    /// When it was created.
+    pub created: Timestamp,
+    /// The timeline that is restored.
+    pub timeline: u32,
+    /// The first sequence that may be in it.
+    pub first_seq: u64,
+    /// The last sequence that it has given out.
+    pub last_seq: u64,
+    /// Where its messages are: the segment, and the first and last sequence that count.
+    pub pieces: Vec<(Segment, u64, u64)>,
+    /// Sequences that must not come back.
+    pub gone: SeqRanges,
+    /// Only up to this time.
+    pub until_time: Option<i64>,
+    /// Only these subjects.
+    pub subject: Option<SubjectFilter>,
+    /// Its durable consumers.
+    pub consumers: Vec<ConsumerRecord>,
+}
+
+/// Works out a restore.
+pub fn plan(
+    stream: &StreamName,
+    state: &ArchiveState,
+    options: &Options,
+) -> Result<Plan, PlanError> {
+    let timeline = options.timeline.unwrap_or(state.timeline());
+    let Some(history) = state.timelines.get(&timeline) else {
+        let (stream, last) = (stream.clone(), state.timeline());
+        return Err(PlanError::NoTimeline { stream, timeline, last });
+    };
+    let first_seq = if options.with_dropped { 1 } else { history.state.first_seq.max(1) };
+    let watermark = history.watermark.seq;
+    let mut last_seq = options.until_seq.map_or(watermark, |seq| seq.min(watermark));
+    let pieces: Vec<_> = state
+        .pieces(timeline, first_seq, last_seq)
+        .into_iter()
+        .filter(|piece| options.until_time.is_none_or(|until| piece.segment.first_time <= until))
+        .map(|piece| (piece.segment.clone(), piece.first_seq, piece.last_seq))
+        .collect();
+    if options.until_time.is_some() {
+        // Nothing after the last message that is old enough; which one that is, reading will tell.
+        last_seq = pieces.last().map_or(0, |(_, _, last)| *last).min(last_seq);
+    }
+    let gone = if options.with_dropped { SeqRanges::default() } else { state.gone(timeline) };
+    let target = options.rename.clone().unwrap_or_else(|| stream.clone());
+    let mut config = state.stream.config.value();
+    config["name"] = Value::from(target.as_str());
+    if let Some(subjects) = &options.subjects {
+        config["subjects"] = Value::from(subjects.clone());
+    }
+    Ok(Plan {
+        stream: stream.clone(),
+        target,
+        config,
+        created: state.stream.created,
+        timeline,
+        first_seq,
+        last_seq,
+        pieces,
+        gone: gone.clipped(first_seq, u64::MAX),
+        until_time: options.until_time.map(nanoseconds),
+        subject: options.subject.clone(),
+        consumers: state.consumers.clone(),
+    })
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    let nanoseconds = time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+    i64::try_from(nanoseconds).expect("it was just clamped")
+}
+
+impl Plan {
+    /// Messages at most; fewer where some are gone or filtered out.
+    pub fn messages(&self) -> u64 {
+        let in_piece =
+            |(segment, first, last): &(Segment, u64, u64)| segment.messages.min(last - first + 1);
+        self.pieces.iter().map(in_piece).sum()
+    }
+
+    /// Bytes of messages at most.
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|(segment, ..)| segment.bytes).sum()
+    }
+
+    /// Whether the stream lives in memory.
+    pub fn in_memory(&self) -> bool {
+        self.config["storage"] == "memory"
+    }
+
+    /// Sequences of a piece that must not come back.
+    pub fn gone_in(&self, first_seq: u64, last_seq: u64) -> Vec<SeqRange> {
+        self.gone.clipped(first_seq, last_seq).iter().collect()
+    }
+}

@@ -1,0 +1,341 @@
+//! One restore, from checks to the stream being there.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use cim_core::archive::key::stream_prefix;
+use cim_core::archive::{Segment, SeqRange};
+use futures_util::{StreamExt as _, pin_mut};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::frame::{Chunks, Frames};
+use super::plan::Plan;
+use super::send::{SendError, Transfer};
+use super::source::Source;
+use super::{v1, v2};
+use crate::jetstream::{ApiError, JetStream};
+use crate::s3::S3Error;
+use crate::segment::{Message, Rows, SegmentError};
+
+/// A restore that did not happen; the server has no part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The stream is there already.
+    #[error(
+        "stream `{0}` exists on the server: delete it, or restore under another name with `--as`"
+    )]
+    Exists(String),
+    /// A segment is not where the manifest says.
+    #[error("segment `{key}` is missing or cut short on {tier}: try another tier with `--from`")]
+    Missing {
+        /// The segment.
+        key: String,
+        /// The tier.
+        tier: crate::s3::Tier,
+    },
+    /// A segment is not what it was.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The tier does not answer.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// The server does not answer.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The server did not accept it.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The server is too old for memory streams.
+    #[error(
+        "stream `{0}` is kept in memory, which servers before 2.15 cannot restore: \
+         use a newer nats-server"
+    )]
+    MemoryOnOldServer(String),
+    /// The server has another stream than was sent.
+    #[error("stream `{stream}` was restored with {what}: delete it and report this")]
+    Differs {
+        /// The stream.
+        stream: String,
+        /// What differs.
+        what: String,
+    },
+    /// Interrupted.
+    #[error("interrupted: nothing was restored of stream `{0}`")]
+    Interrupted(String),
+    /// The pipe to the sender broke: its error comes instead of this one.
+    #[error("the snapshot was cut off")]
+    Cut(#[from] io::Error),
+}
+
+/// What was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Messages.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// First sequence.
+    pub first_seq: u64,
+    /// Last sequence.
+    pub last_seq: u64,
+    /// `snapshot v1` or `snapshot v2`.
+    pub method: &'static str,
+}
+
+/// How far a restore is, for whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Messages sent.
+    pub messages: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+}
+
+/// Restores a stream.
+pub async fn restore(
+    jetstream: &JetStream,
+    source: &Source,
+    mut plan: Plan,
+    progress: Arc<Progress>,
+) -> Result<Outcome, RestoreError> {
+    check_target(jetstream, &plan).await?;
+    check_segments(source, &plan).await?;
+    resolve_until(source, &mut plan).await?;
+    let mut transfer = Transfer::begin(jetstream, &plan).await?;
+    let (sender, mut chunks) = mpsc::channel(16);
+    let (files, mut incoming) = mpsc::channel(1);
+    let sent = {
+        let to_write = plan.clone();
+        let writer =
+            tokio::task::spawn_blocking(move || write(&to_write, &mut incoming, sender, &progress));
+        let send = async {
+            let sent = transfer.send(&mut chunks).await;
+            // A writer that waits for room must learn that nobody makes any.
+            chunks.close();
+            sent
+        };
+        let written = async { writer.await.expect("writing does not panic") };
+        let (fed, sent, written) = tokio::join!(feed(source, &plan, files), send, written);
+        match (sent, fed, written) {
+            (Ok(()), Ok(()), Ok(counts)) => Ok(counts),
+            (Err(error), ..) => Err(error.into()),
+            (_, Err(error), _) => Err(error),
+            (.., Err(error)) => Err(error),
+        }
+    };
+    let counts = match sent {
+        Ok(counts) => counts,
+        Err(error) => {
+            transfer.abort().await;
+            remove_partial(jetstream, &plan).await;
+            return Err(error);
+        }
+    };
+    let answer = match transfer.finish().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            remove_partial(jetstream, &plan).await;
+            return Err(error.into());
+        }
+    };
+    check_result(&plan, counts, &answer)
+}
+
+async fn check_target(jetstream: &JetStream, plan: &Plan) -> Result<(), RestoreError> {
+    if plan.in_memory() && jetstream.server_version() < (2, 15, 0) {
+        return Err(RestoreError::MemoryOnOldServer(plan.target.to_string()));
+    }
+    match jetstream.stream_info(plan.target.as_str(), false).await {
+        Ok(_) => Err(RestoreError::Exists(plan.target.to_string())),
+        Err(error) if error.not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Every segment is there and has its size: found out before the server hears of the restore.
+async fn check_segments(source: &Source, plan: &Plan) -> Result<(), RestoreError> {
+    if plan.pieces.is_empty() {
+        return Ok(());
+    }
+    let prefix = format!("{}segments/", stream_prefix(&plan.stream));
+    let mut there = BTreeMap::new();
+    for store in [Some(&source.tier), source.fallback.as_ref()].into_iter().flatten() {
+        let listed = match store.list(&prefix, false).await {
+            // The other tier is a bonus: that it is away must not stop what can be done without it.
+            Err(_) if !Arc::ptr_eq(store, &source.tier) => continue,
+            other => other?,
+        };
+        for object in listed {
+            there.entry(object.key).or_insert(object.size);
+        }
+    }
+    for (segment, ..) in &plan.pieces {
+        if there.get(&segment.key) != Some(&segment.size) {
+            let (key, tier) = (segment.key.clone(), source.tier.tier());
+            return Err(RestoreError::Missing { key, tier });
+        }
+    }
+    Ok(())
+}
+
+/// Which sequence a point in time is.
+async fn resolve_until(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
+    let Some(until) = plan.until_time else { return Ok(()) };
+    let mut last_seq = 0;
+    for (segment, _, last) in plan.pieces.iter().rev() {
+        let files = source.files(vec![segment.clone()]);
+        pin_mut!(files);
+        let (segment, file) = files.next().await.expect("one was asked for")?;
+        Rows::read::<RestoreError>(&segment, &file, |rows| {
+            let old = rows.messages().filter(|m| m.time <= until && m.seq <= *last);
+            last_seq = old.map(|m| m.seq).max().unwrap_or(0).max(last_seq);
+            Ok(())
+        })?;
+        if last_seq > 0 {
+            break;
+        }
+    }
+    plan.last_seq = last_seq;
+    plan.pieces.retain(|(_, first, _)| *first <= last_seq);
+    Ok(())
+}
+
+/// Fetches the files in order.
+async fn feed(
+    source: &Source,
+    plan: &Plan,
+    out: mpsc::Sender<(usize, Segment, Bytes)>,
+) -> Result<(), RestoreError> {
+    let files = source.files(plan.pieces.iter().map(|(segment, ..)| segment.clone()).collect());
+    let files = files.enumerate();
+    pin_mut!(files);
+    while let Some((index, file)) = files.next().await {
+        let (segment, file) = file?;
+        if out.send((index, segment, file)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+enum Writer {
+    V1(Box<v1::Snapshot<Frames<Chunks>>>),
+    V2(v2::Snapshot<Frames<Chunks>>),
+}
+
+impl Writer {
+    fn push(&mut self, plan: &Plan, message: &Message<'_>) -> io::Result<()> {
+        match self {
+            Self::V1(snapshot) => snapshot.push(message),
+            Self::V2(snapshot) => snapshot.push(plan, message),
+        }
+    }
+
+    /// Ends the snapshot; returns what it is called.
+    fn finish(self, plan: &Plan) -> io::Result<&'static str> {
+        let (frames, method) = match self {
+            Self::V1(snapshot) => (snapshot.finish(plan.last_seq, &plan.consumers)?, "snapshot v1"),
+            Self::V2(snapshot) => (snapshot.finish(plan)?, "snapshot v2"),
+        };
+        frames.finish()?.flush()?;
+        Ok(method)
+    }
+}
+
+/// Turns files into chunks. Runs on a thread of its own; ends early when the sender hangs up.
+fn write(
+    plan: &Plan,
+    files: &mut mpsc::Receiver<(usize, Segment, Bytes)>,
+    chunks: mpsc::Sender<Bytes>,
+    progress: &Progress,
+) -> Result<Outcome, RestoreError> {
+    let frames = Frames::new(Chunks::new(chunks));
+    let mut writer = if plan.in_memory() {
+        Writer::V2(v2::Snapshot::new(frames))
+    } else {
+        Writer::V1(Box::new(v1::Snapshot::begin(frames, plan)?))
+    };
+    let (mut messages, mut bytes, mut first_seq, mut pieces) = (0, 0, None, 0);
+    while let Some((index, segment, file)) = files.blocking_recv() {
+        let (_, first, last) = plan.pieces[index];
+        let gone = plan.gone_in(first, last);
+        Rows::read::<RestoreError>(&segment, &file, |rows| {
+            for message in rows.messages().filter(|m| wanted(plan, &gone, first, last, m)) {
+                first_seq.get_or_insert(message.seq);
+                writer.push(plan, &message)?;
+                messages += 1;
+                bytes += message.bytes() as u64;
+            }
+            progress.messages.store(messages, Ordering::Relaxed);
+            progress.bytes.store(bytes, Ordering::Relaxed);
+            Ok(())
+        })?;
+        pieces += 1;
+    }
+    if pieces < plan.pieces.len() {
+        // The feeder failed and says why; what was sent must not be ended as if it were whole.
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    let first = first_seq.unwrap_or(plan.last_seq + 1);
+    let method = writer.finish(plan)?;
+    Ok(Outcome { messages, bytes, first_seq: first, last_seq: plan.last_seq, method })
+}
+
+fn wanted(plan: &Plan, gone: &[SeqRange], first: u64, last: u64, message: &Message<'_>) -> bool {
+    let seq = message.seq;
+    seq >= first
+        && seq <= last
+        && plan.until_time.is_none_or(|until| message.time <= until)
+        && plan.subject.as_ref().is_none_or(|filter| filter.matches_bytes(message.subject))
+        && gone
+            .binary_search_by(|range| match (range.1 < seq, range.0 > seq) {
+                (true, _) => std::cmp::Ordering::Less,
+                (_, true) => std::cmp::Ordering::Greater,
+                _ => std::cmp::Ordering::Equal,
+            })
+            .is_err()
+}
+
+/// A v2 restore makes the stream before it has all of it. It was not there before: it is ours.
+async fn remove_partial(jetstream: &JetStream, plan: &Plan) {
+    if !plan.in_memory() {
+        return;
+    }
+    let gone: Result<Value, _> =
+        jetstream.ask(&format!("STREAM.DELETE.{}", plan.target), &Value::Null).await;
+    if let Err(error) = gone
+        && !error.not_found()
+    {
+        tracing::error!(
+            "stream `{}` is there in part and could not be deleted: {error}",
+            plan.target
+        );
+    }
+}
+
+/// The server says what it has; it must be what was sent.
+fn check_result(plan: &Plan, sent: Outcome, answer: &Value) -> Result<Outcome, RestoreError> {
+    let state = &answer["state"];
+    let number = |name: &str| state[name].as_u64().unwrap_or_default();
+    let what = if number("last_seq") != sent.last_seq {
+        format!("last sequence {}, not {}", number("last_seq"), sent.last_seq)
+    } else if number("messages") > sent.messages {
+        format!("{} messages, not {}", number("messages"), sent.messages)
+    } else if number("messages") < sent.messages {
+        // The stream's own limits apply again at once: what had expired expires.
+        let dropped = sent.messages - number("messages");
+        tracing::warn!("stream `{}`: its limits dropped {dropped} messages at once", plan.target);
+        return Ok(Outcome {
+            messages: number("messages"),
+            first_seq: number("first_seq"),
+            ..sent
+        });
+    } else {
+        return Ok(sent);
+    };
+    Err(RestoreError::Differs { stream: plan.target.to_string(), what })
+}

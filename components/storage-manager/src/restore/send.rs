@@ -1,0 +1,143 @@
+//! Sending a snapshot: many chunks in flight, each answered.
+
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::plan::Plan;
+use crate::jetstream::{ApiError, JetStream};
+
+/// Chunks that are sent and not answered: 4 MiB, which fills 20 ms of 200 MiB/s.
+const IN_FLIGHT: usize = 32;
+/// The server answers a chunk when it has consumed it; the last one when the stream is recovered.
+const ANSWER: Duration = Duration::from_secs(30);
+const RECOVERY: Duration = Duration::from_secs(600);
+
+/// A restore that the server did not accept.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// It refused.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// It did not answer, or the connection broke.
+    #[error("NATS did not answer within {} s while stream `{stream}` was restored", after.as_secs())]
+    Silent {
+        /// The stream.
+        stream: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// Nothing could be sent.
+    #[error("cannot send to NATS: {0}")]
+    Publish(String),
+}
+
+/// A restore that the server has begun.
+pub(super) struct Transfer<'a> {
+    jetstream: &'a JetStream,
+    stream: String,
+    deliver: String,
+    inbox: String,
+    answers: Subscriber,
+    in_flight: usize,
+}
+
+impl<'a> Transfer<'a> {
+    /// Asks the server to begin. It refuses when the stream exists.
+    pub(super) async fn begin(jetstream: &'a JetStream, plan: &Plan) -> Result<Self, SendError> {
+        #[derive(Deserialize)]
+        struct Begun {
+            deliver_subject: String,
+        }
+        let publish = |error: &dyn std::fmt::Display| SendError::Publish(error.to_string());
+        let client = jetstream.client();
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(inbox.clone()).await.map_err(|e| publish(&e))?;
+        let request = json!({
+            "config": plan.config,
+            "state": {
+                "messages": plan.messages(),
+                "bytes": plan.bytes(),
+                "first_seq": plan.first_seq,
+                "last_seq": plan.last_seq,
+            },
+        });
+        let what = format!("STREAM.RESTORE.{}", plan.target);
+        let begun: Begun = jetstream.ask(&what, &request).await?;
+        let (stream, deliver) = (plan.target.to_string(), begun.deliver_subject);
+        Ok(Self { jetstream, stream, deliver, inbox, answers, in_flight: 0 })
+    }
+
+    /// Sends every chunk as it comes.
+    pub(super) async fn send(
+        &mut self,
+        chunks: &mut mpsc::Receiver<Bytes>,
+    ) -> Result<(), SendError> {
+        while let Some(chunk) = chunks.recv().await {
+            while self.in_flight >= IN_FLIGHT {
+                self.answer().await?;
+            }
+            self.publish(chunk).await?;
+            self.in_flight += 1;
+        }
+        while self.in_flight > 0 {
+            self.answer().await?;
+        }
+        Ok(())
+    }
+
+    /// Says that this was all, and waits for the stream.
+    pub(super) async fn finish(mut self) -> Result<Value, SendError> {
+        self.publish(Bytes::new()).await?;
+        let answer = self.receive(RECOVERY).await?;
+        Ok(JetStream::read(&self.deliver, &answer)?)
+    }
+
+    /// Makes the server forget what was sent: bytes that are no snapshot. Its answer is an error, and wanted.
+    pub(super) async fn abort(mut self) {
+        let end = async {
+            self.publish(Bytes::from_static(b"this restore was given up")).await?;
+            self.publish(Bytes::new()).await?;
+            self.receive(ANSWER).await
+        };
+        if let Err(error) = end.await {
+            tracing::debug!("the server will forget the restore by itself: {error}");
+        }
+    }
+
+    async fn publish(&self, chunk: Bytes) -> Result<(), SendError> {
+        let (deliver, inbox) = (self.deliver.clone(), self.inbox.clone());
+        let sent = self.jetstream.client().publish_with_reply(deliver, inbox, chunk).await;
+        sent.map_err(|error| SendError::Publish(error.to_string()))
+    }
+
+    /// One chunk's answer: empty, or an error.
+    async fn answer(&mut self) -> Result<(), SendError> {
+        let answer = self.receive(ANSWER).await?;
+        self.in_flight -= 1;
+        if !answer.is_empty() {
+            let _: Value = JetStream::read(&self.deliver, &answer)?;
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self, after: Duration) -> Result<Bytes, SendError> {
+        match tokio::time::timeout(after, self.answers.next()).await {
+            Ok(Some(message)) => {
+                if message.status.is_some_and(|s| s == async_nats::StatusCode::NO_RESPONDERS) {
+                    let (code, err_code) = (503, 0);
+                    let description = "the server has given up the restore".into();
+                    let subject = self.deliver.clone();
+                    return Err(ApiError::Refused { subject, code, err_code, description }.into());
+                }
+                Ok(message.payload)
+            }
+            _ => Err(SendError::Silent { stream: self.stream.clone(), after }),
+        }
+    }
+}

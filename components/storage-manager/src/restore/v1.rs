@@ -1,0 +1,185 @@
+//! The v1 snapshot: a tar of message blocks as nats-server's file store keeps them.
+//!
+//! Sources: nats-server `server/filestore.go` (`writeMsgRecord`, `rebuildState`), `server/stream.go`
+//! (`RestoreStream`). A record is, little-endian,
+//! `u32 length | u64 seq | i64 nanoseconds | u16 subject length | subject |`
+//! `[u32 header length | headers] | payload | HighwayHash-64`; bit 31 of the length says that there
+//! are headers, bit 63 of the sequence that the record is erased.
+
+use std::io::{self, Write};
+
+use cim_core::archive::{ConsumerRecord, Sha256};
+use highway::{HighwayHash as _, HighwayHasher, Key};
+use serde_json::Value;
+
+use super::consumers::{encode, position};
+use super::plan::Plan;
+use crate::segment::Message;
+
+/// Bytes of a block before the next one begins: the server's own size for limits streams.
+const BLOCK: usize = 8 << 20;
+/// A longer gap begins a new block instead of being filled with erased records: old servers want
+/// every sequence inside a block accounted for, and none want gigabytes of nothing.
+const FILLED_GAP: u64 = 4096;
+const ERASED: u64 = 1 << 63;
+const HEADERS: u32 = 1 << 31;
+
+/// Writes a snapshot.
+pub(super) struct Snapshot<W: Write> {
+    tar: tar::Builder<W>,
+    stream: String,
+    block: Vec<u8>,
+    index: u64,
+    key: [u64; 4],
+    last_seq: u64,
+}
+
+impl<W: Write> Snapshot<W> {
+    /// Begins with the stream's configuration.
+    pub(super) fn begin(writer: W, plan: &Plan) -> io::Result<Self> {
+        let mut tar = tar::Builder::new(writer);
+        let mut meta = plan.config.clone();
+        meta["created"] = Value::from(plan.created.to_string());
+        let meta = meta.to_string();
+        file(&mut tar, "meta.inf", meta.as_bytes())?;
+        file(&mut tar, "meta.sum", checksum(plan.target.as_str(), meta.as_bytes()).as_bytes())?;
+        let mut snapshot = Self {
+            tar,
+            stream: plan.target.to_string(),
+            block: Vec::with_capacity(BLOCK + (1 << 20)),
+            index: 0,
+            key: [0; 4],
+            last_seq: 0,
+        };
+        snapshot.next_block();
+        Ok(snapshot)
+    }
+
+    /// Adds a message; sequences ascend.
+    pub(super) fn push(&mut self, message: &Message<'_>) -> io::Result<()> {
+        self.fill_gap(message.seq)?;
+        if self.block.len() >= BLOCK {
+            self.write_block()?;
+        }
+        record(&mut self.block, self.key, message);
+        self.last_seq = message.seq;
+        Ok(())
+    }
+
+    /// Accounts for the sequences between the last message and `seq`.
+    fn fill_gap(&mut self, seq: u64) -> io::Result<()> {
+        if self.last_seq == 0 || seq - self.last_seq <= 1 {
+            return Ok(());
+        }
+        if seq - self.last_seq > FILLED_GAP {
+            return self.write_block();
+        }
+        for gone in self.last_seq + 1..seq {
+            self.erased(gone);
+        }
+        Ok(())
+    }
+
+    fn erased(&mut self, seq: u64) {
+        let message =
+            Message { seq: seq | ERASED, time: 0, subject: b"", headers: b"", payload: b"" };
+        record(&mut self.block, self.key, &message);
+    }
+
+    /// Ends: the tail up to `last_seq`, the consumers, the end of the tar.
+    pub(super) fn finish(mut self, last_seq: u64, consumers: &[ConsumerRecord]) -> io::Result<W> {
+        if last_seq > self.last_seq {
+            self.fill_gap(last_seq)?;
+            self.erased(last_seq);
+        }
+        self.write_block()?;
+        for consumer in consumers {
+            let (delivered, floor) = position(consumer, last_seq);
+            let name = consumer.name.as_str();
+            let mut meta = consumer.config.value();
+            meta["Created"] = Value::from(consumer.created.to_string());
+            meta["Name"] = Value::from(name);
+            let meta = meta.to_string();
+            let key = format!("{}/{name}", self.stream);
+            file(&mut self.tar, &format!("obs/{name}/meta.inf"), meta.as_bytes())?;
+            file(
+                &mut self.tar,
+                &format!("obs/{name}/meta.sum"),
+                checksum(&key, meta.as_bytes()).as_bytes(),
+            )?;
+            file(&mut self.tar, &format!("obs/{name}/o.dat"), &encode(delivered, floor))?;
+        }
+        self.tar.into_inner()
+    }
+
+    fn write_block(&mut self) -> io::Result<()> {
+        if !self.block.is_empty() {
+            file(&mut self.tar, &format!("msgs/{}.blk", self.index), &self.block)?;
+            self.block.clear();
+            self.next_block();
+        }
+        Ok(())
+    }
+
+    fn next_block(&mut self) {
+        self.index += 1;
+        self.key = hash_key(&format!("{}-{}", self.stream, self.index));
+    }
+}
+
+fn file<W: Write>(tar: &mut tar::Builder<W>, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o600);
+    tar.append_data(&mut header, name, content)
+}
+
+fn record(block: &mut Vec<u8>, key: [u64; 4], message: &Message<'_>) {
+    let Message { seq, time, subject, headers, payload } = *message;
+    let with_headers = if headers.is_empty() { 0 } else { 4 + headers.len() };
+    let length = 22 + subject.len() + with_headers + payload.len() + 8;
+    let mut length = u32::try_from(length).expect("a message is far below 2 GiB");
+    if !headers.is_empty() {
+        length |= HEADERS;
+    }
+    block.extend_from_slice(&length.to_le_bytes());
+    let hashed = block.len();
+    block.extend_from_slice(&seq.to_le_bytes());
+    block.extend_from_slice(&time.to_le_bytes());
+    let mut hasher = HighwayHasher::new(Key(key));
+    hasher.append(&block[hashed..]);
+    let subject_length = u16::try_from(subject.len()).expect("a subject is far below 64 KiB");
+    block.extend_from_slice(&subject_length.to_le_bytes());
+    block.extend_from_slice(subject);
+    hasher.append(subject);
+    if !headers.is_empty() {
+        let header_length = u32::try_from(headers.len()).expect("so are headers");
+        block.extend_from_slice(&header_length.to_le_bytes());
+        block.extend_from_slice(headers);
+        hasher.append(headers);
+    }
+    block.extend_from_slice(payload);
+    hasher.append(payload);
+    block.extend_from_slice(&hasher.finalize64().to_le_bytes());
+}
+
+/// A HighwayHash key: the SHA-256 of a name.
+fn hash_key(name: &str) -> [u64; 4] {
+    let hash = Sha256::of(name.as_bytes());
+    let mut key = [0; 4];
+    for (place, bytes) in key.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
+        *place = u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
+    }
+    key
+}
+
+/// What a `meta.sum` holds: the hash as hex digits.
+fn checksum(name: &str, content: &[u8]) -> String {
+    let mut hasher = HighwayHasher::new(Key(hash_key(name)));
+    hasher.append(content);
+    hasher.finalize64().to_le_bytes().iter().fold(String::new(), |mut hex, byte| {
+        use std::fmt::Write as _;
+        write!(hex, "{byte:02x}").expect("writing to a string does not fail");
+        hex
+    })
+}

@@ -1,0 +1,32 @@
+//! Deleting the objects of segments that a sealed one has replaced.
+
+use std::sync::Arc;
+
+use cim_core::archive::ArchiveState;
+use jiff::Timestamp;
+
+use super::context::Context;
+use crate::s3::S3Error;
+
+/// How many are deleted before the manifest says so.
+const AT_ONCE: usize = 256;
+
+/// The keys whose grace period has passed.
+pub fn due(context: &Context, state: &ArchiveState) -> Vec<String> {
+    let grace = context.config.collect.grace.as_secs_f64();
+    let now = Timestamp::now();
+    let old = state.superseded.iter().filter(|s| {
+        // A clock that was set back makes ages negative: then nothing is old.
+        (now.as_duration() - s.since.as_duration()).as_secs_f64() >= grace
+    });
+    old.take(AT_ONCE).map(|s| s.key.clone()).collect()
+}
+
+/// Deletes them. What is deleted and not yet committed is deleted again next time, which is nothing.
+pub async fn collect(context: &Arc<Context>, keys: Vec<String>) -> Result<Vec<String>, S3Error> {
+    for key in &keys {
+        let what = format!("deleting replaced segment `{key}`");
+        context.insist(&what, || context.nas.delete(key)).await?;
+    }
+    Ok(keys)
+}

@@ -1,0 +1,79 @@
+//! What every stream's task shares.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cim_core::archive::ArchiveState;
+use cim_core::archive::Segment;
+use cim_core::archive::Sha256;
+use cim_runtime::retry::{self, Backoff};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use crate::config::Config;
+use crate::jetstream::JetStream;
+use crate::s3::{S3Error, Store};
+use crate::segment::SegmentError;
+
+/// What every stream's task shares.
+pub struct Context {
+    /// The configuration.
+    pub config: Config,
+    /// JetStream.
+    pub jetstream: JetStream,
+    /// The secondary tier.
+    pub nas: Arc<Store>,
+    /// The tertiary tier, where there is one.
+    pub wasabi: Option<Arc<Store>>,
+    /// Node and process, as manifests name them.
+    pub writer: Arc<str>,
+    /// Bounds the bytes of messages in memory.
+    pub budget: Budget,
+    /// One at a time: merging segments and copying them on, which hold a whole segment each.
+    pub background: Semaphore,
+    /// Cancelled when tiering is to finish what it has and end.
+    pub stop: CancellationToken,
+    /// Cancelled when it is to end at once.
+    pub abort: CancellationToken,
+}
+
+/// A segment's file that could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// S3 does not give it.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// It is not what it should be.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+}
+
+impl Context {
+    /// Calls S3 until it answers, the object is missing, or everything is to end.
+    pub async fn insist<T, F>(&self, what: &str, attempt: impl FnMut() -> F) -> Result<T, S3Error>
+    where
+        F: Future<Output = Result<T, S3Error>>,
+    {
+        retry::retry(what, Backoff::default(), &self.abort, S3Error::class, attempt).await
+    }
+
+    /// A segment's file from the NAS, its hash checked.
+    pub async fn fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
+        let what = format!("reading segment `{}`", segment.key);
+        let file = self.insist(&what, || self.nas.get(&segment.key)).await?;
+        let checked = file.clone();
+        let actual = tokio::task::spawn_blocking(move || Sha256::of(&checked));
+        let actual = actual.await.expect("hashing does not panic");
+        if actual == segment.sha256 {
+            return Ok(file);
+        }
+        let (key, stated) = (segment.key.clone(), segment.sha256);
+        Err(SegmentError::Damaged { key, stated, actual }.into())
+    }
+}
+
+/// The current timeline's unsealed segments and those of older timelines, by timeline and sequence.
+pub fn unsealed(state: &ArchiveState) -> impl Iterator<Item = &Segment> {
+    state.segments.values().filter(|segment| !segment.sealed)
+}

@@ -1,0 +1,204 @@
+//! The daemon: finds streams and gives each its task.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::names::StreamName;
+use cim_runtime::error::chain;
+use cim_runtime::retry::Backoff;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+use super::context::Context;
+use super::session::{self, End};
+use crate::config::{Config, StreamMatcher};
+use crate::jetstream::{ApiError, JetStream};
+use crate::s3::{Probe, S3Error, Store, Tier, probe};
+
+/// How often streams are looked for.
+const DISCOVER: Duration = Duration::from_secs(1);
+/// How long ending may take before it is cut short.
+const FINISH: Duration = Duration::from_secs(20);
+
+/// Tiering that could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The NAS does not answer as it should.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// JetStream does not answer.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The NAS cannot keep two writers apart, and nobody promised that there is one.
+    #[error(
+        "{0}: the service ignores `If-None-Match`, so two writers could overwrite each other: \
+         set `single_writer = true` if there is only this one"
+    )]
+    Unconditional(Tier),
+    /// The globs are wrong.
+    #[error("`streams`: a glob cannot be read")]
+    Glob(#[from] globset::Error),
+    /// The ready file could not be written.
+    #[error("cannot write ready file")]
+    Ready(#[source] std::io::Error),
+}
+
+/// Tiers until `stop`.
+pub async fn run(
+    config: Config,
+    client: async_nats::Client,
+    nas: Store,
+    wasabi: Option<Store>,
+    ready_file: Option<&Path>,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let matcher = config.streams.matcher()?;
+    let jetstream = JetStream::new(client);
+    let names = jetstream.stream_names().await?;
+    check(&nas, probe(&nas).await?)?;
+    if let Some(wasabi) = &wasabi {
+        // Wasabi may be away for a while: tiering to the NAS does not wait for it.
+        match probe(wasabi).await {
+            Ok(found) => {
+                tracing::info!("wasabi honours conditional writes: {}", found.conditional_writes)
+            }
+            Err(error) => {
+                tracing::warn!("wasabi does not answer, going on without: {}", chain(&error))
+            }
+        }
+    }
+    let context = Arc::new(Context {
+        budget: Budget::new(config.memory.budget.bytes()),
+        writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),
+        jetstream,
+        nas: Arc::new(nas),
+        wasabi: wasabi.map(Arc::new),
+        background: Semaphore::new(1),
+        stop: stop.clone(),
+        abort: CancellationToken::new(),
+        config,
+    });
+    let mut tasks = Tasks { context: Arc::clone(&context), matcher, running: BTreeMap::new() };
+    tasks.start(names);
+    if let Some(path) = ready_file {
+        std::fs::write(path, "").map_err(StartError::Ready)?;
+    }
+    notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(node = %context.config.node.name, "tiering");
+    tasks.discover(&stop).await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tasks.finish().await;
+    Ok(())
+}
+
+fn check(store: &Store, found: Probe) -> Result<(), StartError> {
+    if found.conditional_writes {
+        return Ok(());
+    }
+    if !store.single_writer() {
+        return Err(StartError::Unconditional(store.tier()));
+    }
+    tracing::warn!("{} ignores `If-None-Match`: a second writer would do harm", store.tier());
+    Ok(())
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("systemd was not told: {error}");
+    }
+}
+
+struct Tasks {
+    context: Arc<Context>,
+    matcher: StreamMatcher,
+    running: BTreeMap<String, JoinHandle<()>>,
+}
+
+impl Tasks {
+    async fn discover(&mut self, stop: &CancellationToken) {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(DISCOVER) => {}
+            }
+            match self.context.jetstream.stream_names().await {
+                Ok(names) => {
+                    failing = false;
+                    self.start(names);
+                }
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!("cannot list streams, trying again: {}", chain(&error));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn start(&mut self, names: Vec<String>) {
+        self.running.retain(|_, task| !task.is_finished());
+        for name in names {
+            if self.running.contains_key(&name) || !self.matcher.matches(&name) {
+                continue;
+            }
+            match StreamName::new(name.clone()) {
+                Ok(stream) => {
+                    let task = tokio::spawn(tier(Arc::clone(&self.context), stream));
+                    self.running.insert(name, task);
+                }
+                Err(error) => tracing::error!("stream is not tiered: {error}"),
+            }
+        }
+    }
+
+    async fn finish(self) {
+        let abort = self.context.abort.clone();
+        let end = async {
+            for (_, task) in self.running {
+                if let Err(error) = task.await {
+                    tracing::error!("a stream's task failed: {error}");
+                }
+            }
+        };
+        tokio::pin!(end);
+        if tokio::time::timeout(FINISH, &mut end).await.is_err() {
+            tracing::error!(
+                "not everything could be flushed in {} s; what is not on the nas stays in JetStream",
+                FINISH.as_secs()
+            );
+            abort.cancel();
+            end.await;
+        }
+    }
+}
+
+/// One stream's sessions, until it is gone or everything ends.
+async fn tier(context: Arc<Context>, stream: StreamName) {
+    let mut failures = 0;
+    loop {
+        let started = tokio::time::Instant::now();
+        match session::run(&context, &stream).await {
+            Ok(End::Gone) => {
+                tracing::info!(stream = %stream, "stream is gone; its archive stays");
+                return;
+            }
+            Ok(End::Stopped) => return,
+            Err(error) => {
+                // A session that worked for a while and then failed is not the same failure again.
+                failures =
+                    if started.elapsed() > Duration::from_secs(30) { 1 } else { failures + 1 };
+                tracing::warn!(stream = %stream, "starting again from the manifest: {}", chain(&error));
+                if context.stop.is_cancelled()
+                    || !Backoff::default().wait(failures, &context.stop).await
+                {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Is the live stream the one that was archived? Names do not tell, messages do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Segment, Sha256};
+use cim_core::names::StreamName;
+
+use super::context::{Context, FetchError};
+use crate::jetstream::{ApiError, StreamInfo};
+use crate::segment::{Rows, SegmentError};
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alignment {
+    /// The archive's current timeline goes on.
+    Continues,
+    /// The live stream went another way: a new timeline begins.
+    Forks {
+        /// What both share.
+        parent: Option<ParentTimeline>,
+        /// The last message that both share.
+        last: Option<LastMessage>,
+        /// In words.
+        reason: &'static str,
+    },
+}
+
+/// The comparison could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// JetStream did not answer.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A segment could not be read.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+/// What one message says about both histories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Same {
+    Yes,
+    No,
+    /// The live stream does not have it any more.
+    Gone,
+}
+
+/// Compares the archive with the live stream.
+pub async fn align(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    state: &ArchiveState,
+    live: &StreamInfo,
+) -> Result<Alignment, HistoryError> {
+    let watermark = state.watermark();
+    let same_birth = state.stream.created == live.record.created;
+    if live.state.last_seq >= watermark.seq {
+        let Some(last) = &watermark.last else {
+            // Nothing archived to compare with. A stream of another birth is another stream.
+            return Ok(if same_birth || watermark.seq == 0 {
+                Alignment::Continues
+            } else {
+                recreated()
+            });
+        };
+        match compare(context, stream, live, last).await? {
+            Same::Yes => return Ok(Alignment::Continues),
+            // What was purged, expired or deleted says nothing; the birth must do.
+            Same::Gone if same_birth => return Ok(Alignment::Continues),
+            Same::Gone | Same::No => {}
+        }
+    }
+    let shared = last_shared(context, stream, state, live).await?;
+    Ok(match shared {
+        None => recreated(),
+        Some(last) => Alignment::Forks {
+            parent: Some(ParentTimeline {
+                timeline: state.timeline(),
+                // A deleted tail that both have is beyond the last message that both have.
+                last_seq: last.seq,
+            }),
+            last: Some(last),
+            reason: "restored to an earlier point",
+        },
+    })
+}
+
+fn recreated() -> Alignment {
+    Alignment::Forks { parent: None, last: None, reason: "recreated" }
+}
+
+async fn compare(
+    context: &Context,
+    stream: &StreamName,
+    live: &StreamInfo,
+    archived: &LastMessage,
+) -> Result<Same, ApiError> {
+    if archived.seq < live.state.first_seq || archived.seq > live.state.last_seq {
+        return Ok(if archived.seq > live.state.last_seq { Same::No } else { Same::Gone });
+    }
+    let message = context.jetstream.message(stream.as_str(), archived.seq).await?;
+    Ok(match message {
+        None => Same::Gone,
+        Some(message) if message.as_message().hash() == archived.sha256 => Same::Yes,
+        Some(_) => Same::No,
+    })
+}
+
+/// The last archived message that the live stream has too. Histories share a beginning and then
+/// nothing, so the place where they part is found by halving.
+async fn last_shared(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    state: &ArchiveState,
+    live: &StreamInfo,
+) -> Result<Option<LastMessage>, HistoryError> {
+    let pieces = state.pieces(state.timeline(), 1, u64::MAX);
+    let segments: Vec<&Segment> = pieces.iter().map(|piece| piece.segment).collect();
+    let (mut low, mut high) = (0, segments.len());
+    // Segments before `low` are shared to their end, those from `high` on are not.
+    let mut witnessed = false;
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        match compare(context, stream, live, &segments[middle].last).await? {
+            Same::Yes => {
+                witnessed = true;
+                low = middle + 1;
+            }
+            // Gone from the front is what limits do to a stream that shares it.
+            Same::Gone => low = middle + 1,
+            Same::No => high = middle,
+        }
+    }
+    let within = match segments.get(low) {
+        Some(segment) => last_shared_in(context, stream, segment, live).await?,
+        None => None,
+    };
+    if within.is_some() {
+        return Ok(within);
+    }
+    let same_birth = state.stream.created == live.record.created;
+    let before = low.checked_sub(1).map(|index| segments[index].last.clone());
+    // Without a single message that both have, only the birth can speak for a shared beginning.
+    Ok(before.filter(|_| witnessed || same_birth))
+}
+
+async fn last_shared_in(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    segment: &Segment,
+    live: &StreamInfo,
+) -> Result<Option<LastMessage>, HistoryError> {
+    let file = context.fetch(segment).await?;
+    let (record, mut hashes) = (segment.clone(), BTreeMap::new());
+    let hashes: BTreeMap<u64, (i64, Sha256)> = tokio::task::spawn_blocking(move || {
+        Rows::read(&record, &file, |rows| {
+            hashes.extend(rows.messages().map(|m| (m.seq, (m.time, m.hash()))));
+            Ok::<_, SegmentError>(())
+        })
+        .map(|()| hashes)
+    })
+    .await
+    .expect("reading does not panic")
+    .map_err(FetchError::from)?;
+    let messages: Vec<LastMessage> = hashes
+        .into_iter()
+        .map(|(seq, (time, sha256))| LastMessage {
+            seq,
+            time: jiff::Timestamp::from_nanosecond(time.into())
+                .expect("i64 nanoseconds are in range"),
+            sha256,
+        })
+        .collect();
+    let (mut low, mut high, mut found) = (0, messages.len(), None);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        match compare(context, stream, live, &messages[middle]).await? {
+            Same::No => high = middle,
+            Same::Gone => low = middle + 1,
+            Same::Yes => {
+                found = Some(messages[middle].clone());
+                low = middle + 1;
+            }
+        }
+    }
+    Ok(found)
+}

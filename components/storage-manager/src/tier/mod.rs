@@ -1,0 +1,30 @@
+//! Tiering: JetStream to the NAS, and on to Wasabi.
+//!
+//! Invariants
+//! - The cursor is the manifest: reading always starts one past the NAS's watermark. Nothing else is
+//!   remembered, so this process may die anywhere, at any instant.
+//! - Segments are committed in order; a segment is durable before an entry names it.
+//! - A message is in memory only against the budget ([`crate::config::MemoryConfig`]), which is given back when
+//!   it is committed. When S3 is slow the budget runs out, nothing more is asked of NATS, and memory
+//!   stays where it is.
+//!
+//! When something fails, the stream's session ends with an error, its state is thrown away, and the
+//! next session reads the chain again: there is one way back, and it is the way in.
+
+mod budget;
+mod collect;
+mod context;
+mod daemon;
+mod history;
+mod pull;
+mod reader;
+mod scan;
+mod seal;
+mod segmenter;
+mod session;
+mod ship;
+mod survey;
+
+pub use context::Context;
+pub use daemon::{StartError, run};
+pub use history::{Alignment, HistoryError, align};

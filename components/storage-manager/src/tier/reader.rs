@@ -1,0 +1,56 @@
+//! Reads a stream from a sequence on and feeds the segmenter.
+
+use std::sync::Arc;
+
+use cim_core::names::StreamName;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::segmenter::{Segmenter, Upload, UploadError};
+use super::{pull, scan};
+use crate::jetstream::ApiError;
+use crate::wire::WireError;
+
+/// Reading that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// The connection or the consumer.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// JetStream refused.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A segment could not be made.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+}
+
+/// What to read.
+pub struct Task {
+    /// What every stream shares.
+    pub context: Arc<Context>,
+    /// The stream.
+    pub stream: StreamName,
+    /// Its timeline.
+    pub timeline: u32,
+    /// Where to begin.
+    pub start_seq: u64,
+    /// Whether the stream refuses a second consumer.
+    pub work_queue: bool,
+    /// Cancelled when reading is to flush and end.
+    pub stop: CancellationToken,
+}
+
+impl Task {
+    /// Reads until `stop`; then flushes. Uploads come out of `uploads` in order.
+    pub async fn run(self, uploads: mpsc::Sender<Upload>) -> Result<(), ReaderError> {
+        let segmenter =
+            Segmenter::new(Arc::clone(&self.context), self.stream.clone(), self.timeline, uploads);
+        if self.work_queue {
+            scan::run(&self, segmenter).await
+        } else {
+            pull::run(&self, segmenter).await
+        }
+    }
+}

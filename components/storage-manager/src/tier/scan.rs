@@ -1,0 +1,51 @@
+//! Reading by sequence, for work queues: they allow no second consumer. One request a message, many
+//! under way at once.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::budget::cost;
+use super::reader::{ReaderError, Task};
+use super::segmenter::Segmenter;
+
+/// Requests under way.
+const AHEAD: usize = 64;
+/// How often an idle work queue is asked for news.
+const IDLE: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), ReaderError> {
+    let (jetstream, stream) = (&task.context.jetstream, task.stream.as_str());
+    let age = task.context.config.segment.flush_age;
+    let mut next = task.start_seq;
+    loop {
+        let state = jetstream.stream_info(stream, false).await?.state;
+        next = next.max(state.first_seq);
+        let until = state.last_seq.min(next.saturating_add(AHEAD as u64 * 16));
+        let mut messages =
+            stream::iter(next..=until).map(|seq| jetstream.message(stream, seq)).buffered(AHEAD);
+        while let Some(message) = messages.try_next().await? {
+            // A sequence that is gone was done before it could be archived: a gap.
+            let Some(message) = message else { continue };
+            let message = message.as_message();
+            let reserved = task.context.budget.reserve(cost(&message)).await;
+            segmenter.push(message, Some(reserved));
+            segmenter.step().await?;
+        }
+        let idle = until >= state.last_seq;
+        next = next.max(until + 1);
+        if task.stop.is_cancelled() {
+            segmenter.flush().await?;
+            return Ok(());
+        }
+        if segmenter.deadline(age).is_some_and(|deadline| deadline <= tokio::time::Instant::now()) {
+            segmenter.flush().await?;
+        }
+        if idle {
+            tokio::select! {
+                () = task.stop.cancelled() => {}
+                () = tokio::time::sleep(IDLE.min(age)) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Sealing: runs of small segments become one, which is what goes to Wasabi.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cim_core::archive::{ArchiveState, Segment};
+use cim_core::names::StreamName;
+use tokio::time::Instant;
+
+use super::context::{Context, FetchError, unsealed};
+use super::segmenter::{ROW_GROUP, put};
+use crate::s3::S3Error;
+use crate::segment::{Columns, Finished, Rows, SegmentError, SegmentWriter};
+
+/// zstd level of merged segments: they are kept for ever, and nobody waits for them.
+const LEVEL: i32 = 3;
+
+/// A run of segments and what replaces it.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The sealed segment.
+    pub segment: Segment,
+    /// The keys that it replaces.
+    pub replaces: Vec<String>,
+}
+
+/// A run that could not be sealed; it stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// One of its segments could not be read.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Its rows could not be written again.
+    #[error("cannot merge segments")]
+    Encode(#[from] parquet::errors::ParquetError),
+    /// S3 did not take the result.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+}
+
+impl From<SegmentError> for SealError {
+    fn from(error: SegmentError) -> Self {
+        FetchError::from(error).into()
+    }
+}
+
+/// Decides when runs are due.
+#[derive(Debug, Default)]
+pub struct Ages {
+    since: HashMap<String, Instant>,
+}
+
+impl Ages {
+    /// The oldest run that is due: complete in size, old enough, or never to grow because another
+    /// timeline or a sealed segment follows. `now` asks for whatever there is.
+    pub fn due(
+        &mut self,
+        context: &Context,
+        state: &ArchiveState,
+        now: bool,
+    ) -> Option<Vec<Segment>> {
+        let waiting: Vec<&Segment> = unsealed(state).collect();
+        self.since.retain(|key, _| waiting.iter().any(|s| s.key == *key));
+        for segment in &waiting {
+            self.since.entry(segment.key.clone()).or_insert_with(Instant::now);
+        }
+        let first = waiting.first()?;
+        let limit = context.config.seal.size.bytes() as u64;
+        let (mut run, mut bytes, mut complete) = (Vec::new(), 0, first.timeline < state.timeline());
+        for segment in state.segments.range((first.timeline, first.first_seq)..).map(|(_, s)| s) {
+            if segment.sealed
+                || segment.timeline != first.timeline
+                || (bytes + segment.bytes > limit && !run.is_empty())
+            {
+                complete = true;
+                break;
+            }
+            bytes += segment.bytes;
+            run.push(segment.clone());
+        }
+        let age = self.since.get(&first.key).map(Instant::elapsed).unwrap_or_default();
+        let due = now || complete || bytes >= limit || age >= context.config.seal.interval;
+        due.then_some(run)
+    }
+}
+
+/// Makes one sealed segment of a run.
+pub async fn seal(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    run: Vec<Segment>,
+) -> Result<Sealed, SealError> {
+    let replaces = run.iter().map(|s| s.key.clone()).collect();
+    if let [only] = &run[..] {
+        return Ok(Sealed { segment: Segment { sealed: true, ..only.clone() }, replaces });
+    }
+    let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
+    let timeline = run[0].timeline;
+    let mut merge = Merge { writer: SegmentWriter::new(LEVEL), columns: Columns::default() };
+    for segment in run {
+        let file = context.fetch(&segment).await?;
+        let append = move || {
+            merge.append(&segment, &file)?;
+            Ok::<_, SealError>(merge)
+        };
+        merge = tokio::task::spawn_blocking(append).await.expect("merging does not panic")?;
+    }
+    let name = stream.clone();
+    let finish = tokio::task::spawn_blocking(move || merge.finish(&name, timeline));
+    let finished = finish.await.expect("merging does not panic")?;
+    put(context, &finished).await?;
+    Ok(Sealed { segment: finished.segment, replaces })
+}
+
+/// Rows on their way from small row groups into full ones: a row group of ten rows compresses badly.
+struct Merge {
+    writer: SegmentWriter,
+    columns: Columns,
+}
+
+impl Merge {
+    fn append(&mut self, segment: &Segment, file: &bytes::Bytes) -> Result<(), SealError> {
+        Rows::read(segment, file, |rows| {
+            rows.messages().for_each(|message| self.columns.push(message));
+            if self.columns.bytes() >= ROW_GROUP {
+                self.writer.append(std::mem::take(&mut self.columns))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn finish(mut self, stream: &StreamName, timeline: u32) -> Result<Finished, SealError> {
+        self.writer.append(self.columns)?;
+        Ok(self.writer.finish(stream, timeline, true)?)
+    }
+}

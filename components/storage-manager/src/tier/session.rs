@@ -1,0 +1,453 @@
+//! One stream, from reading its chain until something fails or everything ends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::archive::key::Chain;
+use cim_core::archive::{ArchiveState, Fork, Segment, SeqRange, SeqRanges, Watermark};
+use cim_core::names::StreamName;
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::context::{Context, FetchError};
+use super::history::{Alignment, HistoryError, align};
+use super::reader::{self, ReaderError};
+use super::seal::{self, Ages, SealError, Sealed};
+use super::segmenter::{Upload, UploadError, Uploaded};
+use super::survey::{Survey, Surveyor, missed};
+use super::{collect, ship};
+use crate::chain::{self, CommitError, Committer, Draft, ReadError};
+use crate::jetstream::{ApiError, StreamInfo};
+use crate::s3::S3Error;
+
+/// How often the live stream is surveyed.
+const SURVEY: Duration = Duration::from_secs(1);
+/// Uploads that may be finished or under way and not committed.
+const UPLOADS: usize = 2;
+
+/// Why a session ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The stream is gone.
+    Gone,
+    /// Everything is to end, and everything is committed.
+    Stopped,
+}
+
+/// Why a session ended otherwise. The next one begins at the manifest.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum SessionError {
+    /// JetStream.
+    Api(#[from] ApiError),
+    /// The archive could not be read.
+    Read(#[from] ReadError),
+    /// A commit did not happen.
+    Commit(#[from] CommitError),
+    /// The histories could not be compared.
+    History(#[from] HistoryError),
+    /// Reading the stream failed.
+    Reader(#[from] ReaderError),
+    /// A segment did not get to the NAS.
+    Upload(#[from] UploadError),
+    /// A segment could not be read.
+    Fetch(#[from] FetchError),
+    /// S3.
+    S3(#[from] S3Error),
+    /// The live stream became another one.
+    #[error("stream `{0}` was deleted and made again: its archive begins a new timeline")]
+    Recreated(StreamName),
+}
+
+/// Tiers one stream.
+pub async fn run(context: &Arc<Context>, stream: &StreamName) -> Result<End, SessionError> {
+    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
+        Err(error) if error.not_found() => return Ok(End::Gone),
+        other => other?,
+    };
+    let committer = open_chain(context, stream, &live).await?;
+    Session::start(context, stream, committer, &live).run().await
+}
+
+/// Reads the chain, or begins it; opens a new timeline where the live stream went another way.
+async fn open_chain(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    live: &StreamInfo,
+) -> Result<Committer, SessionError> {
+    let state = chain::load(&context.nas, Chain::Manifest, stream).await?;
+    let known = state.is_some();
+    let committer = |state| {
+        let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
+        Committer::new(nas, Chain::Manifest, stream.clone(), writer, state)
+    };
+    let mut committer = committer(state);
+    let consumers = context.jetstream.durable_consumers(stream.as_str()).await?;
+    if !known {
+        match adoptable(context, stream).await? {
+            Some(wasabi) => {
+                tracing::warn!(
+                    stream = %stream,
+                    "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
+                    wasabi.watermark().seq
+                );
+                committer.adopt(&wasabi, &context.abort).await?;
+            }
+            None => {
+                let draft =
+                    Draft::begin(live.record.clone(), live.state.clone(), consumers.clone());
+                committer.commit(draft, &context.abort).await?;
+            }
+        }
+    }
+    let state = committer.state().expect("it was read or begun");
+    match align(context, stream, state, live).await? {
+        Alignment::Continues => {
+            if let Some(range) = missed(state, live.state.first_seq) {
+                tracing::warn!(
+                    stream = %stream,
+                    "sequences {} to {} were gone before they could be archived",
+                    range.0, range.1
+                );
+                let mut draft = Draft::of(state);
+                draft.missed = vec![range];
+                draft.watermark.seq = range.1;
+                committer.commit(draft, &context.abort).await?;
+            }
+        }
+        Alignment::Forks { parent, last, reason } => {
+            tracing::warn!(stream = %stream, "{reason}: opening timeline {}", state.timeline() + 1);
+            let mut draft = Draft::of(state);
+            draft.timeline = state.timeline() + 1;
+            draft.watermark = Watermark { seq: parent.as_ref().map_or(0, |p| p.last_seq), last };
+            draft.fork = Some(Fork { parent, reason: reason.into() });
+            (draft.stream, draft.state, draft.consumers) =
+                (live.record.clone(), live.state.clone(), consumers);
+            committer.commit(draft, &context.abort).await?;
+        }
+    }
+    Ok(committer)
+}
+
+/// What Wasabi has of a stream that the NAS knows nothing of.
+async fn adoptable(
+    context: &Context,
+    stream: &StreamName,
+) -> Result<Option<ArchiveState>, SessionError> {
+    let Some(wasabi) = &context.wasabi else { return Ok(None) };
+    // Not to know is not to have nothing: a chain begun over one that Wasabi holds would hide it.
+    let what = format!("looking for an archive of stream `{stream}` at wasabi");
+    let prefix = Chain::Manifest.prefix(stream);
+    let folders = context.insist(&what, || wasabi.list(&prefix, true)).await?;
+    if folders.is_empty() {
+        return Ok(None);
+    }
+    Ok(chain::load(wasabi, Chain::Manifest, stream).await?)
+}
+
+struct Session<'a> {
+    context: &'a Arc<Context>,
+    stream: &'a StreamName,
+    committer: Committer,
+    surveyor: Surveyor,
+    survey: Option<Survey>,
+    /// Deleted from the live stream and not in the manifest yet; some may not be archived yet.
+    deleted: SeqRanges,
+    uploads: mpsc::Receiver<Upload>,
+    waiting: VecDeque<Upload>,
+    reader: JoinHandle<Result<(), ReaderError>>,
+    sealing: Option<JoinHandle<Result<Sealed, SealError>>>,
+    collecting: Option<JoinHandle<Result<Vec<String>, S3Error>>>,
+    ages: Ages,
+    states: Option<watch::Sender<Arc<ArchiveState>>>,
+    shipper: Option<JoinHandle<()>>,
+    shipped: Instant,
+    committed: Instant,
+    stop_reader: CancellationToken,
+    _stop_all: DropGuard,
+}
+
+impl<'a> Session<'a> {
+    fn start(
+        context: &'a Arc<Context>,
+        stream: &'a StreamName,
+        committer: Committer,
+        live: &StreamInfo,
+    ) -> Self {
+        let state = committer.state().expect("the chain was opened");
+        let ended = CancellationToken::new();
+        let stop_reader = ended.child_token();
+        let (sender, uploads) = mpsc::channel(UPLOADS);
+        let task = reader::Task {
+            context: Arc::clone(context),
+            stream: stream.clone(),
+            timeline: state.timeline(),
+            start_seq: state.watermark().seq + 1,
+            work_queue: live.record.config.value()["retention"] == "workqueue",
+            stop: stop_reader.clone(),
+        };
+        let (mut states, mut shipper) = (None, None);
+        if let Some(wasabi) = &context.wasabi {
+            let (sender, receiver) = watch::channel(Arc::new(state.clone()));
+            let (ctx, wasabi, name) = (Arc::clone(context), Arc::clone(wasabi), stream.clone());
+            fill_back(&ctx, &wasabi, stream, state);
+            shipper =
+                Some(tokio::spawn(ship::run(ctx, wasabi, name, receiver, context.abort.clone())));
+            states = Some(sender);
+        }
+        Self {
+            context,
+            stream,
+            surveyor: Surveyor::new(context.jetstream.clone(), stream.clone()),
+            survey: None,
+            deleted: SeqRanges::default(),
+            uploads,
+            waiting: VecDeque::new(),
+            reader: tokio::spawn(task.run(sender)),
+            sealing: None,
+            collecting: None,
+            ages: Ages::default(),
+            states,
+            shipper,
+            shipped: Instant::now(),
+            committed: Instant::now(),
+            stop_reader,
+            _stop_all: ended.drop_guard(),
+            committer,
+        }
+    }
+
+    async fn run(mut self) -> Result<End, SessionError> {
+        let mut ticks = tokio::time::interval(SURVEY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                () = self.context.stop.cancelled() => break self.finish().await.map(|()| End::Stopped),
+                uploaded = next_upload(&mut self.uploads, &mut self.waiting) => {
+                    let committed = match uploaded {
+                        Some(upload) => self.append(upload).await,
+                        None => match (&mut self.reader).await.expect("reading does not panic") {
+                            Ok(()) => continue,
+                            Err(error) => Err(error.into()),
+                        },
+                    };
+                    if let Err(error) = committed { break Err(error) }
+                }
+                sealed = join(&mut self.sealing) => {
+                    self.sealing = None;
+                    match sealed {
+                        Ok(sealed) => if let Err(error) = self.commit_sealed(sealed).await { break Err(error) },
+                        Err(error) => self.log_background("sealing", &error),
+                    }
+                }
+                collected = join(&mut self.collecting) => {
+                    self.collecting = None;
+                    match collected {
+                        Ok(keys) => if let Err(error) = self.commit_collected(keys).await { break Err(error) },
+                        Err(error) => self.log_background("deleting replaced segments", &error),
+                    }
+                }
+                _ = ticks.tick() => match self.tick().await {
+                    Ok(()) => {}
+                    Err(SessionError::Api(error)) if error.not_found() => break Ok(End::Gone),
+                    Err(error) => break Err(error),
+                }
+            }
+        };
+        self.reader.abort();
+        outcome
+    }
+
+    /// Commits an upload, and with it all that are finished behind it.
+    async fn append(&mut self, first: Upload) -> Result<(), SessionError> {
+        let mut done = vec![first.await.expect("uploading does not panic")?];
+        while let Ok(upload) = self.uploads.try_recv() {
+            self.waiting.push_back(upload);
+        }
+        while self.waiting.front().is_some_and(JoinHandle::is_finished) {
+            let upload = self.waiting.pop_front().expect("it is there");
+            done.push(
+                upload
+                    .now_or_never()
+                    .expect("it is finished")
+                    .expect("uploading does not panic")?,
+            );
+        }
+        let state = self.committer.state().expect("the chain was opened");
+        let mut draft = Draft::of(state);
+        if let Some(survey) = self.survey.take() {
+            survey.fill(&mut draft);
+        }
+        // A survey taken before these messages arrived knows nothing of what follows them.
+        let last = done.last().expect("there is at least one").segment.last.clone();
+        draft.watermark = Watermark { seq: last.seq.max(draft.watermark.seq), last: Some(last) };
+        draft.deleted = self.take_deleted(draft.watermark.seq);
+        draft.add = done.iter().map(|Uploaded { segment, .. }| segment.clone()).collect();
+        let sealed = draft.add.iter().any(|s| s.sealed);
+        self.commit(draft, sealed).await?;
+        for uploaded in done {
+            drop(uploaded.reserved);
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), SessionError> {
+        let archived = self.committer.state().expect("the chain was opened").watermark().seq;
+        let survey = self.surveyor.survey(archived).await?;
+        let state = self.committer.state().expect("the chain was opened");
+        if survey.record.created != state.stream.created && survey.state.last_seq < archived {
+            return Err(SessionError::Recreated(self.stream.clone()));
+        }
+        if let Some(deleted) = &survey.deleted {
+            self.deleted = deleted.difference(&state.gone(state.timeline()));
+        }
+        let mut draft = Draft::of(state);
+        survey.fill(&mut draft);
+        let archived_deleted = self.deleted.clipped(1, draft.watermark.seq);
+        let news = draft.says_something(state) || !archived_deleted.is_empty();
+        if news && self.committed.elapsed() >= SURVEY {
+            draft.deleted = self.take_deleted(draft.watermark.seq);
+            self.commit(draft, false).await?;
+        } else {
+            self.survey = Some(survey);
+        }
+        self.start_background(false);
+        Ok(())
+    }
+
+    /// The deletes up to a watermark, which are about to be committed.
+    fn take_deleted(&mut self, watermark: u64) -> Vec<SeqRange> {
+        let archived = self.deleted.clipped(1, watermark);
+        self.deleted = self.deleted.clipped(watermark + 1, u64::MAX);
+        archived.iter().collect()
+    }
+
+    fn start_background(&mut self, now: bool) {
+        let state = self.committer.state().expect("the chain was opened");
+        if self.sealing.is_none()
+            && let Some(run) = self.ages.due(self.context, state, now)
+        {
+            let (context, stream) = (Arc::clone(self.context), self.stream.clone());
+            self.sealing =
+                Some(tokio::spawn(async move { seal::seal(&context, &stream, run).await }));
+        }
+        if self.collecting.is_none() {
+            let keys = collect::due(self.context, state);
+            if !keys.is_empty() {
+                let context = Arc::clone(self.context);
+                self.collecting =
+                    Some(tokio::spawn(async move { collect::collect(&context, keys).await }));
+            }
+        }
+        // What needs no segment (consumers, deletes) goes to Wasabi at its own interval.
+        if self.shipped.elapsed() >= self.context.config.seal.interval {
+            self.publish_state();
+        }
+    }
+
+    async fn commit_sealed(&mut self, sealed: Sealed) -> Result<(), SessionError> {
+        let mut draft = Draft::of(self.committer.state().expect("the chain was opened"));
+        draft.add = vec![sealed.segment];
+        draft.remove = sealed.replaces;
+        self.commit(draft, true).await?;
+        self.start_background(false);
+        Ok(())
+    }
+
+    async fn commit_collected(&mut self, keys: Vec<String>) -> Result<(), SessionError> {
+        let mut draft = Draft::of(self.committer.state().expect("the chain was opened"));
+        draft.collected = keys;
+        self.commit(draft, false).await
+    }
+
+    async fn commit(&mut self, draft: Draft, sealed: bool) -> Result<(), SessionError> {
+        self.committer.commit(draft, &self.context.abort).await?;
+        self.committed = Instant::now();
+        if sealed {
+            self.publish_state();
+        }
+        Ok(())
+    }
+
+    fn publish_state(&mut self) {
+        if let (Some(states), Some(state)) = (&self.states, self.committer.state()) {
+            states.send_replace(Arc::new(state.clone()));
+            self.shipped = Instant::now();
+        }
+    }
+
+    /// Flushes, commits, seals and ships what there is.
+    async fn finish(&mut self) -> Result<(), SessionError> {
+        self.stop_reader.cancel();
+        while let Some(upload) = next_upload(&mut self.uploads, &mut self.waiting).await {
+            self.append(upload).await?;
+        }
+        (&mut self.reader).await.expect("reading does not panic")?;
+        self.tick().await?;
+        if let Some(sealing) = self.sealing.take() {
+            match sealing.await.expect("sealing does not panic") {
+                Ok(sealed) => self.commit_sealed(sealed).await?,
+                Err(error) => self.log_background("sealing", &error),
+            }
+        }
+        self.publish_state();
+        self.states = None;
+        if let Some(shipper) = self.shipper.take() {
+            shipper.await.expect("shipping does not panic");
+        }
+        Ok(())
+    }
+
+    fn log_background(&self, what: &str, error: &(dyn std::error::Error + 'static)) {
+        tracing::error!(stream = %self.stream, "{what} failed: {}", cim_runtime::error::chain(error));
+    }
+}
+
+/// The next upload in order; `None` when the reader has ended. Cancelling it loses nothing.
+async fn next_upload(
+    uploads: &mut mpsc::Receiver<Upload>,
+    waiting: &mut VecDeque<Upload>,
+) -> Option<Upload> {
+    match waiting.pop_front() {
+        Some(upload) => Some(upload),
+        None => uploads.recv().await,
+    }
+}
+
+async fn join<T, E>(task: &mut Option<JoinHandle<Result<T, E>>>) -> Result<T, E> {
+    match task {
+        Some(task) => task.await.expect("background work does not panic"),
+        None => std::future::pending().await,
+    }
+}
+
+/// Brings back to the NAS what only Wasabi has.
+fn fill_back(
+    context: &Arc<Context>,
+    wasabi: &Arc<crate::s3::Store>,
+    stream: &StreamName,
+    state: &ArchiveState,
+) {
+    if !state.segments.values().any(|s: &Segment| s.sealed) {
+        return;
+    }
+    let (context, wasabi, state, stream) =
+        (Arc::clone(context), Arc::clone(wasabi), state.clone(), stream.clone());
+    tokio::spawn(async move {
+        match ship::backfill(context, wasabi, stream.clone(), state).await {
+            Ok(0) => {}
+            Ok(segments) => {
+                tracing::info!(stream = %stream, "brought {segments} segments back to the nas")
+            }
+            Err(error) => {
+                let error = cim_runtime::error::chain(&error);
+                tracing::error!(stream = %stream, "bringing segments back to the nas failed: {error}");
+            }
+        }
+    });
+}

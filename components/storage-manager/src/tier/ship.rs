@@ -1,0 +1,253 @@
+//! From the NAS to Wasabi: sealed segments, then the entry that names them.
+//!
+//! Wasabi is not known to honour conditional writes, so its chain is decided on the NAS: an entry is
+//! committed under `tertiary/` there, and its bytes are then copied to Wasabi's `manifest/`. Two
+//! writers that race copy the same bytes. What is decided and not yet copied is copied first.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cim_core::archive::key::Chain;
+use cim_core::archive::{ArchiveKey, ArchiveState, Segment, SeqRanges, Watermark};
+use cim_core::names::StreamName;
+use cim_runtime::retry::Backoff;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, FetchError};
+use crate::chain::{self, CommitError, Committer, Draft, ReadError};
+use crate::s3::{Put, S3Error, Store};
+
+/// Something did not get to Wasabi. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    /// A chain could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The entry was not committed on the NAS.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A segment could not be read from the NAS.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Wasabi did not take it.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// What is at Wasabi is not what the NAS decided.
+    #[error(
+        "wasabi holds another `{0}` than the nas decided: two archives share this bucket; \
+         give each its own"
+    )]
+    Diverged(String),
+}
+
+/// Ships what each new state has sealed, until the sender of states is gone; then once more.
+pub async fn run(
+    context: Arc<Context>,
+    wasabi: Arc<Store>,
+    stream: StreamName,
+    mut states: watch::Receiver<Arc<ArchiveState>>,
+    abort: CancellationToken,
+) {
+    let mut tries = 0;
+    loop {
+        let state = Arc::clone(&states.borrow_and_update());
+        match ship(&context, &wasabi, &stream, &state).await {
+            Ok(()) => {
+                tries = 0;
+                if states.changed().await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tries += 1;
+                let error = cim_runtime::error::chain(&error);
+                tracing::warn!(stream = %stream, "copying to wasabi failed, trying again: {error}");
+                if !Backoff::default().wait(tries, &abort).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn ship(
+    context: &Arc<Context>,
+    wasabi: &Arc<Store>,
+    stream: &StreamName,
+    nas: &ArchiveState,
+) -> Result<(), ShipError> {
+    let mut decided = chain::load(&context.nas, Chain::Tertiary, stream).await?;
+    if decided.is_none() && recover_decided(context, wasabi, stream).await? {
+        decided = chain::load(&context.nas, Chain::Tertiary, stream).await?;
+    }
+    copy_decided(context, wasabi, stream, decided.as_ref()).await?;
+    let (nas_store, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
+    let mut committer = Committer::new(nas_store, Chain::Tertiary, stream.clone(), writer, decided);
+    // One entry a timeline: each is complete at Wasabi before the next one begins there.
+    loop {
+        let Some(step) = next_step(nas, committer.state()) else { return Ok(()) };
+        for segment in &step.add {
+            let file = {
+                let _one_at_a_time =
+                    context.background.acquire().await.expect("it is never closed");
+                let file = context.fetch(segment).await?;
+                let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
+                wasabi.put(&key, file).await
+            };
+            file?;
+        }
+        let number = committer.state().map_or(0, |s| s.number + 1);
+        let object = committer.commit(step, &context.abort).await?;
+        put_decided(wasabi, stream, number, object).await?;
+    }
+}
+
+/// A NAS that was lost knows nothing of what it had decided: Wasabi does. True when there was any.
+async fn recover_decided(
+    context: &Context,
+    wasabi: &Store,
+    stream: &StreamName,
+) -> Result<bool, ShipError> {
+    let Some(group) = wasabi.list(&Chain::Manifest.prefix(stream), true).await?.pop() else {
+        return Ok(false);
+    };
+    for object in wasabi.list(&group.key, false).await? {
+        if let Ok(ArchiveKey::Manifest { number, .. }) = ArchiveKey::parse(&object.key) {
+            let bytes = wasabi.get(&object.key).await?;
+            context.nas.put(&Chain::Tertiary.key(stream, number), bytes).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Writes a decided entry at Wasabi. What is there already must be the same.
+async fn put_decided(
+    wasabi: &Store,
+    stream: &StreamName,
+    number: u64,
+    object: Bytes,
+) -> Result<(), ShipError> {
+    let key = Chain::Manifest.key(stream, number);
+    if wasabi.put_new(&key, object.clone()).await? == Put::Exists
+        && wasabi.get(&key.to_string()).await? != object
+    {
+        return Err(ShipError::Diverged(key.to_string()));
+    }
+    Ok(())
+}
+
+/// Copies entries that were decided on the NAS and did not reach Wasabi.
+async fn copy_decided(
+    context: &Context,
+    wasabi: &Store,
+    stream: &StreamName,
+    decided: Option<&ArchiveState>,
+) -> Result<(), ShipError> {
+    let Some(decided) = decided else { return Ok(()) };
+    let there = wasabi.list(&Chain::Manifest.prefix(stream), true).await?;
+    let last_group = there.last().map(|group| group.key.clone());
+    let mut next = 0;
+    if let Some(group) = last_group {
+        let keys = wasabi.list(&group, false).await?;
+        if let Some(Ok(ArchiveKey::Manifest { number, .. })) =
+            keys.last().map(|object| ArchiveKey::parse(&object.key))
+        {
+            next = number + 1;
+        }
+    }
+    for number in next..=decided.number {
+        let object = context.nas.get(&Chain::Tertiary.key(stream, number).to_string()).await?;
+        put_decided(wasabi, stream, number, object).await?;
+    }
+    Ok(())
+}
+
+/// The next entry of Wasabi's chain; `None` when it says all that it can.
+fn next_step(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Draft> {
+    let Some(there) = there else {
+        let first = *nas.timelines.first_key_value()?.0;
+        let timeline = &nas.timelines[&first];
+        let (add, watermark) = sealed_beyond(nas, first, 0);
+        let mut draft =
+            Draft::begin(nas.stream.clone(), timeline.state.clone(), nas.consumers.clone());
+        draft.fork = Some(timeline.fork.clone());
+        (draft.timeline, draft.add, draft.watermark) = (first, add, watermark);
+        add_deleted(&mut draft, nas, &SeqRanges::default());
+        return Some(draft);
+    };
+    let mut draft = Draft::of(there);
+    let here = there.timeline();
+    let (add, watermark) = sealed_beyond(nas, here, there.watermark().seq);
+    draft.add = add;
+    if watermark.seq > draft.watermark.seq {
+        draft.watermark = watermark;
+    }
+    draft.state = nas.timelines.get(&here)?.state.clone();
+    if here == nas.timeline() {
+        draft.stream = nas.stream.clone();
+        draft.consumers.clone_from(&nas.consumers);
+    }
+    let known: SeqRanges = there.current().deleted.clone();
+    add_deleted(&mut draft, nas, &known);
+    if draft.says_something(there) {
+        return Some(draft);
+    }
+    // This timeline is complete; the next one may begin when all of it is here.
+    let complete = there.watermark().seq >= nas.timelines.get(&here)?.watermark.seq;
+    let next = here + 1;
+    let timeline = nas.timelines.get(&next).filter(|_| complete)?;
+    let parent = timeline.fork.parent.as_ref().map_or(0, |p| p.last_seq);
+    let (add, watermark) = sealed_beyond(nas, next, parent);
+    let mut draft = Draft::of(there);
+    (draft.timeline, draft.fork) = (next, Some(timeline.fork.clone()));
+    (draft.add, draft.watermark, draft.state) = (add, watermark, timeline.state.clone());
+    add_deleted(&mut draft, nas, &SeqRanges::default());
+    Some(draft)
+}
+
+/// A timeline's sealed segments after `seq` up to the first unsealed one, and how far they reach.
+fn sealed_beyond(nas: &ArchiveState, timeline: u32, seq: u64) -> (Vec<Segment>, Watermark) {
+    let until = nas.timelines[&timeline].watermark.clone();
+    let mut add: Vec<Segment> = Vec::new();
+    for (_, segment) in nas.segments.range((timeline, seq + 1)..=(timeline, u64::MAX)) {
+        if !segment.sealed {
+            let last = add.last().map(|s| s.last.clone());
+            let seq = last.as_ref().map_or(seq, |l| l.seq);
+            return (add, Watermark { seq, last });
+        }
+        add.push(segment.clone());
+    }
+    (add, until)
+}
+
+fn add_deleted(draft: &mut Draft, nas: &ArchiveState, known: &SeqRanges) {
+    let Some(timeline) = nas.timelines.get(&draft.timeline) else { return };
+    let until = draft.watermark.seq;
+    let part = |all: &SeqRanges| all.clipped(1, until).difference(known).iter().collect::<Vec<_>>();
+    draft.deleted = part(&timeline.deleted);
+    draft.missed = timeline.missed.clipped(1, until).iter().collect();
+}
+
+/// The segments that a NAS which was lost and came back empty does not have, newest first: they are
+/// what the next restore needs most.
+pub async fn backfill(
+    context: Arc<Context>,
+    wasabi: Arc<Store>,
+    stream: StreamName,
+    state: ArchiveState,
+) -> Result<usize, ShipError> {
+    let prefix = format!("{}segments/", cim_core::archive::key::stream_prefix(&stream));
+    let there: BTreeSet<String> =
+        context.nas.list(&prefix, false).await?.into_iter().map(|object| object.key).collect();
+    let missing: Vec<&Segment> =
+        state.segments.values().rev().filter(|s| s.sealed && !there.contains(&s.key)).collect();
+    for segment in &missing {
+        let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
+        let file = wasabi.get(&segment.key).await?;
+        let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
+        context.nas.put(&key, file).await?;
+    }
+    Ok(missing.len())
+}
