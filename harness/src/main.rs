@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! `cim-harness`
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cim_harness::cli::main()
+}

@@ -1,0 +1,345 @@
+//! The machines of a lab on the process substrate: directories, processes and links between them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cim_core::names::NodeName;
+
+use crate::error::{Context as _, Error, Result};
+use crate::lab::link::{Conditions, Link};
+use crate::lab::nats::{self, Nats};
+use crate::lab::process::{End, Launcher, Process, Signal};
+use crate::lab::s3::{self, Access, Kind, Service};
+use crate::lab::storage_manager::{self, Config};
+use crate::lab::tools::Tools;
+use crate::scenario::{Program, Role, Scenario, Tier, programs};
+
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+const BUCKET: &str = "cim-archive";
+
+/// The machines and the links between them.
+#[derive(Debug)]
+pub(super) struct Machines {
+    pub(super) launcher: Launcher,
+    pub(super) tools: Tools,
+    disks: PathBuf,
+    scenario: Scenario,
+    machines: BTreeMap<NodeName, Machine>,
+    /// From the host to each S3 node, and from the operator to the host.
+    links: BTreeMap<(NodeName, NodeName), Link>,
+    operator: NodeName,
+}
+
+#[derive(Debug)]
+struct Machine {
+    role: Role,
+    /// Counts the machines that stood in this place.
+    generation: u32,
+    nats: Option<Nats>,
+    /// The port that clients know; kept when the server is started again on the same machine.
+    nats_port: Option<u16>,
+    s3: Option<Service>,
+    /// How to reach the service directly; kept while it is down.
+    access: Option<Access>,
+    storage_manager: Option<Process>,
+    runs: u32,
+}
+
+impl Machines {
+    /// Machines that are off, and links that lead nowhere yet.
+    pub(super) async fn new(
+        scenario: &Scenario,
+        launcher: Launcher,
+        tools: Tools,
+        disks: &Path,
+    ) -> Result<Self> {
+        let operator = match scenario.node_of(Role::Operator) {
+            Some(name) => name.clone(),
+            None => NodeName::new("operator").setup(|| "a lab needs an operator".into())?,
+        };
+        let machines = scenario.nodes.iter().map(|(name, node)| {
+            let machine = Machine {
+                role: node.role,
+                generation: 1,
+                nats: None,
+                nats_port: None,
+                s3: None,
+                access: None,
+                storage_manager: None,
+                runs: 0,
+            };
+            (name.clone(), machine)
+        });
+        let mut lab = Self {
+            launcher,
+            tools,
+            disks: disks.to_owned(),
+            scenario: scenario.clone(),
+            machines: machines.collect(),
+            links: BTreeMap::new(),
+            operator: operator.clone(),
+        };
+        let host = lab.host();
+        for (name, node) in &scenario.nodes {
+            let (from, to) = match node.role {
+                Role::Host => (operator.clone(), name.clone()),
+                Role::Nas | Role::Wasabi => (host.clone(), name.clone()),
+                Role::Operator => continue,
+            };
+            let given = scenario.links.iter().find(|l| l.from == from && l.to == to);
+            let conditions = given.map(|l| l.conditions).unwrap_or_default();
+            let link = Link::open(None, conditions).await?;
+            lab.links.insert((from, to), link);
+        }
+        Ok(lab)
+    }
+
+    /// The host's node, which the check has found to exist.
+    pub(super) fn host(&self) -> NodeName {
+        self.scenario.node_of(Role::Host).expect("a checked scenario has a host").clone()
+    }
+
+    pub(super) fn role(&self, node: &NodeName) -> Role {
+        self.machines[node].role
+    }
+
+    fn machine(&mut self, node: &NodeName) -> &mut Machine {
+        self.machines.get_mut(node).expect("a checked scenario names nodes that exist")
+    }
+
+    fn disk(&self, node: &NodeName) -> PathBuf {
+        self.disks.join(format!("{node}-{}", self.machines[node].generation))
+    }
+
+    /// Changes a link.
+    pub(super) fn set_link(&self, from: &NodeName, to: &NodeName, conditions: Conditions) -> Result<()> {
+        let link = self.links.get(&(from.clone(), to.clone())).ok_or_else(|| {
+            Error::step(format!("no link leads from `{from}` to `{to}`: nothing connects that way"))
+        })?;
+        link.set(conditions);
+        Ok(())
+    }
+
+    /// Starts a program, or all of a node's that are not running.
+    pub(super) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        let role = self.role(node);
+        let wanted = programs(role).iter().filter(|p| program.is_none_or(|only| only == **p));
+        for program in wanted {
+            match program {
+                Program::Nats => self.start_nats(node).await?,
+                Program::S3 => self.start_s3(node).await?,
+                Program::StorageManager => self.start_storage_manager(node).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_nats(&mut self, node: &NodeName) -> Result<()> {
+        let machine = &self.machines[node];
+        let options = nats::Options {
+            name: format!("{node}-{}-nats", machine.generation),
+            dir: self.disk(node).join("nats"),
+            port: machine.nats_port,
+            extra: self.scenario.nodes[node].nats.clone(),
+        };
+        let nats = Nats::start(&self.launcher, &self.tools, &options).await?;
+        let link = &self.links[&(self.operator.clone(), node.clone())];
+        link.set_target(Some(nats.addr));
+        let machine = self.machine(node);
+        machine.nats_port = Some(nats.addr.port());
+        machine.nats = Some(nats);
+        Ok(())
+    }
+
+    async fn start_s3(&mut self, node: &NodeName) -> Result<()> {
+        let machine = &self.machines[node];
+        let keys = machine.access.as_ref().map(|a| (a.access_key.clone(), a.secret_key.clone()));
+        let options = s3::Options {
+            name: format!("{node}-{}-s3", machine.generation),
+            kind: if machine.role == Role::Wasabi { Kind::FakeWasabi } else { Kind::Minio },
+            dir: self.disk(node).join("s3"),
+            bucket: BUCKET.into(),
+            credentials: keys,
+        };
+        let service = Service::start(&self.launcher, &self.tools, &options).await?;
+        let link = &self.links[&(self.host(), node.clone())];
+        link.set_target(Some(service.access.addr));
+        let machine = self.machine(node);
+        machine.access = Some(service.access.clone());
+        machine.s3 = Some(service);
+        Ok(())
+    }
+
+    /// Writes the configuration of the storage manager on a host, for where everything is now.
+    pub(super) fn write_config(&self, node: &NodeName) -> Result<PathBuf> {
+        let nats = self.machines[node].nats.as_ref();
+        let nats = nats.ok_or_else(|| Error::step(format!("NATS does not run on `{node}`")))?;
+        let tier = |role| {
+            let to = self.scenario.node_of(role)?;
+            let access = self.machines[to].access.as_ref()?;
+            Some(access.via(self.links[&(node.clone(), to.clone())].addr()))
+        };
+        let secondary = tier(Role::Nas)
+            .ok_or_else(|| Error::step("the NAS has never been started".to_owned()))?;
+        let config = Config {
+            node: node.to_string(),
+            nats_url: nats.url(),
+            secondary,
+            tertiary: tier(Role::Wasabi),
+            overrides: self.scenario.storage_manager.clone(),
+        };
+        config.write(&self.disk(node).join("storage-manager"))
+    }
+
+    async fn start_storage_manager(&mut self, node: &NodeName) -> Result<()> {
+        let config = self.write_config(node)?;
+        let name = format!("{node}-{}-storage-manager", self.machines[node].generation);
+        let process =
+            storage_manager::start_tiering(&self.launcher, &self.tools, &name, &config).await?;
+        self.machine(node).storage_manager = Some(process);
+        Ok(())
+    }
+
+    /// Runs a command of the storage manager on a host.
+    pub(super) async fn run_storage_manager(
+        &mut self,
+        node: &NodeName,
+        args: &[&str],
+    ) -> Result<String> {
+        let config = self.write_config(node)?;
+        let machine = self.machine(node);
+        machine.runs += 1;
+        let command = args.first().copied().unwrap_or_default();
+        let name = format!("{node}-{}-{command}-{}", machine.generation, machine.runs);
+        storage_manager::run(&self.launcher, &self.tools, &name, args, &config).await
+    }
+
+    /// The running programs of a node, or one of them.
+    fn running(&self, node: &NodeName, program: Option<Program>) -> Vec<&Process> {
+        let machine = &self.machines[node];
+        let all = [
+            (Program::Nats, machine.nats.as_ref().map(|n| &n.process)),
+            (Program::S3, machine.s3.as_ref().map(|s| &s.process)),
+            (Program::StorageManager, machine.storage_manager.as_ref()),
+        ];
+        let wanted = all.into_iter().filter(|(p, _)| program.is_none_or(|only| only == *p));
+        wanted.filter_map(|(_, process)| process).collect()
+    }
+
+    /// Sends a signal to programs that go on existing.
+    pub(super) async fn signal(
+        &self,
+        node: &NodeName,
+        program: Option<Program>,
+        signal: Signal,
+    ) -> Result<()> {
+        for process in self.running(node, program) {
+            if let Some(end) = process.ended() {
+                let name = process.name();
+                return Err(Error::step(format!("`{name}` has ended by itself ({end})")));
+            }
+            process.signal(signal).await;
+        }
+        Ok(())
+    }
+
+    /// Kills programs, all at the same moment, and waits until they are gone.
+    pub(super) async fn kill(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        self.signal(node, program, Signal::Kill).await?;
+        for process in self.running(node, program) {
+            process.wait().await;
+        }
+        self.forget(node, program);
+        Ok(())
+    }
+
+    /// Stops programs in an orderly way; the storage manager first, while NATS still answers it.
+    pub(super) async fn stop(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        for process in self.running(node, program).into_iter().rev() {
+            match process.stop(STOP_WITHIN).await {
+                // nats-server ends with 1 on SIGTERM.
+                End::Exit(0 | 1) | End::Signal(15) => {}
+                end => {
+                    let name = process.name();
+                    return Err(Error::step(format!("`{name}` ended with {end} on SIGTERM")));
+                }
+            }
+        }
+        self.forget(node, program);
+        Ok(())
+    }
+
+    fn forget(&mut self, node: &NodeName, program: Option<Program>) {
+        let is = |which| program.is_none_or(|only| only == which);
+        let (nats, s3, storage_manager) =
+            (is(Program::Nats), is(Program::S3), is(Program::StorageManager));
+        let machine = self.machine(node);
+        if nats {
+            machine.nats = None;
+        }
+        if s3 {
+            machine.s3 = None;
+        }
+        if storage_manager {
+            machine.storage_manager = None;
+        }
+    }
+
+    /// Kills everything on a node and deletes its disk.
+    pub(super) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
+        self.kill(node, None).await?;
+        for ((_, to), link) in &self.links {
+            if to == node {
+                link.set_target(None);
+            }
+        }
+        let disk = self.disk(node);
+        std::fs::remove_dir_all(&disk).step(|| format!("cannot delete `{}`", disk.display()))
+    }
+
+    /// A new machine: empty, with NATS or S3 running, but no storage manager yet.
+    pub(super) async fn replace(&mut self, node: &NodeName) -> Result<()> {
+        let machine = self.machine(node);
+        machine.generation += 1;
+        machine.nats_port = None;
+        match machine.role {
+            Role::Host => self.start_nats(node).await,
+            Role::Nas | Role::Wasabi => self.start_s3(node).await,
+            Role::Operator => Ok(()),
+        }
+    }
+
+    /// Fails when a program has ended that nobody stopped.
+    pub(super) fn all_alive(&self) -> Result<()> {
+        for node in self.machines.keys() {
+            for process in self.running(node, None) {
+                if let Some(end) = process.ended() {
+                    let (name, log) = (process.name(), process.last_log());
+                    return Err(Error::step(format!("`{name}` has ended by itself ({end}): {log}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// NATS on the host, directly; for the oracle.
+    pub(super) fn nats_url(&self) -> Result<String> {
+        let nats = self.machines[&self.host()].nats.as_ref();
+        let nats = nats.ok_or_else(|| Error::step("NATS does not run on the host"))?;
+        Ok(nats.url())
+    }
+
+    /// NATS on the host, through the operator's link.
+    pub(super) fn nats_url_through_link(&self) -> String {
+        let link = &self.links[&(self.operator.clone(), self.host())];
+        format!("nats://{}", link.addr())
+    }
+
+    /// A tier's bucket, directly, if its service runs.
+    pub(super) fn bucket(&self, tier: Tier) -> Result<Option<Box<::s3::Bucket>>> {
+        let role = if tier == Tier::Nas { Role::Nas } else { Role::Wasabi };
+        let service = self.scenario.node_of(role).and_then(|n| self.machines[n].s3.as_ref());
+        service.map(|service| service.access.client()).transpose()
+    }
+}

@@ -1,0 +1,162 @@
+//! The engine: does a scenario's steps and asks the oracle what came of them.
+
+mod judging;
+mod machines;
+mod replay;
+mod run;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::lab::process::Launcher;
+use crate::lab::tools::{Tool, Tools, version};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::report::{Oracle, Report, Verdict};
+use crate::rundir::RunDir;
+use crate::scenario::{Capability, Role, Scenario};
+
+/// What the process substrate can do.
+const OFFERED: [Capability; 2] = [Capability::Processes, Capability::Links];
+
+/// How to run a scenario.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What chance draws from.
+    pub seed: u64,
+    /// Keep the run directory of a run that passed too.
+    pub keep: bool,
+    /// Run directories go here.
+    pub runs_dir: PathBuf,
+    /// Where programs are found.
+    pub tools: Tools,
+    /// Payloads; without them they are random.
+    pub corpus: Option<Arc<Vec<Bytes>>>,
+    /// No progress on stderr.
+    pub quiet: bool,
+}
+
+/// Runs a scenario on this machine. `Ok` has a verdict; an error means that none was reached.
+pub async fn run(name: &str, scenario: Scenario, options: &Options) -> Result<Report> {
+    let plan = Plan::draw(scenario, options.seed, options.corpus.as_deref());
+    let lacking: BTreeSet<_> =
+        plan.scenario.requires.iter().filter(|c| !OFFERED.contains(c)).copied().collect();
+    if !lacking.is_empty() {
+        let what = serde_json::to_string(&lacking).unwrap_or_default();
+        let reason = format!("the process substrate does not offer {what}");
+        return Ok(blank(name, &plan, Verdict::Skipped, Some(reason)));
+    }
+    let versions = versions(&plan.scenario, &options.tools).await?;
+    let dir = RunDir::create(&options.runs_dir, name, options.seed)?;
+    let progress = Progress::new(options.quiet);
+    progress.line(&format!("{name}, seed {}, in {}", options.seed, dir.path().display()));
+    let launcher = Launcher::new(&options.tools, &dir.logs())?;
+    let mut report = blank(name, &plan, Verdict::Failed, None);
+    report.versions = versions;
+    let outcome = tokio::select! {
+        outcome = run::drive(&plan, options, &dir, launcher.clone(), &progress, &mut report) => outcome,
+        () = interrupted() => Err(Error::Interrupted),
+    };
+    // Everything of the lab has been dropped; now it must also be gone.
+    if !launcher.all_ended(Duration::from_secs(10)).await {
+        progress.line("a program of the lab did not end within 10 s of being killed");
+    }
+    report.seconds = progress.elapsed().as_secs_f64();
+    conclude(outcome, report, &dir, options, &progress)
+}
+
+fn conclude(
+    outcome: Result<()>,
+    mut report: Report,
+    dir: &RunDir,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Report> {
+    let path = dir.path().display();
+    match outcome {
+        Ok(()) => {}
+        Err(error @ Error::Step(..)) => {
+            report.verdict = Verdict::Failed;
+            report.reason = Some(error.chain());
+        }
+        Err(error @ Error::Interrupted) => {
+            if options.keep {
+                progress.line(&format!("interrupted; {path} is kept"));
+            } else {
+                dir.remove()?;
+            }
+            return Err(error);
+        }
+        Err(error) => {
+            progress.line(&format!("logs are kept in {path}"));
+            return Err(error);
+        }
+    }
+    if report.verdict == Verdict::Passed && !options.keep {
+        dir.remove()?;
+    } else {
+        report.run_dir = Some(path.to_string());
+        let text = serde_json::to_vec_pretty(&report).expect("a report is always JSON");
+        crate::error::write_file(&dir.path().join("report.json"), text)?;
+    }
+    Ok(report)
+}
+
+fn blank(name: &str, plan: &Plan, verdict: Verdict, reason: Option<String>) -> Report {
+    Report {
+        scenario: name.to_owned(),
+        title: plan.scenario.title.clone(),
+        substrate: "process".to_owned(),
+        seed: plan.seed,
+        plan_digest: plan.digest(),
+        verdict,
+        reason,
+        started_at: jiff::Timestamp::now(),
+        seconds: 0.0,
+        oracle: Oracle::default(),
+        rpo_seconds: BTreeMap::new(),
+        rto_seconds: BTreeMap::new(),
+        losses: Vec::new(),
+        judgements: Vec::new(),
+        expectations: Vec::new(),
+        versions: BTreeMap::new(),
+        steps: Vec::new(),
+        run_dir: None,
+    }
+}
+
+/// Finds every program that the lab needs, before anything is started.
+async fn versions(scenario: &Scenario, tools: &Tools) -> Result<BTreeMap<String, String>> {
+    let mut needed = vec![Tool::NatsServer, Tool::Minio, Tool::StorageManager];
+    if scenario.node_of(Role::Wasabi).is_some() {
+        needed.push(Tool::FakeWasabi);
+    }
+    let mut versions = BTreeMap::new();
+    versions.insert(Tool::Harness.name().to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    for tool in needed {
+        let path = tools.find(tool)?;
+        versions.insert(tool.name().to_owned(), version(&path).await);
+    }
+    Ok(versions)
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signals) => {
+            signals.recv().await;
+        }
+        // Without a handler the signal ends the process, and the supervisors end the rest.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
+    }
+}

@@ -1,0 +1,100 @@
+//! Rebuilding a consumer's state by reading the stream again.
+//!
+//! The state is what a projection would keep: by subject, how many events there were, the last one,
+//! and a hash over all of them in order. Whoever reads all events once, in order, gets the same digest;
+//! a reader that starts later begins with the state as it was there.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::judging::read_stream;
+use super::run::Run;
+use crate::error::{Error, Result};
+use crate::oracle::print::Print;
+use crate::oracle::wire::From;
+use crate::scenario::{Replay, ReplayFrom};
+
+/// What a projection keeps.
+#[derive(Debug, Clone, Default)]
+struct Projection {
+    subjects: BTreeMap<u64, (u64, u64, [u8; 32])>,
+}
+
+impl Projection {
+    fn apply(&mut self, print: &Print) {
+        let (count, last, chain) = self.subjects.entry(print.content.subject).or_default();
+        *count += 1;
+        *last = print.seq;
+        let mut hasher = Sha256::new();
+        hasher.update(&chain);
+        for part in [print.seq, print.content.headers, print.content.payload] {
+            hasher.update(part.to_le_bytes());
+        }
+        hasher.update(print.time.to_le_bytes());
+        *chain = hasher.finalize().into();
+    }
+
+    fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        for (subject, (count, last, chain)) in &self.subjects {
+            for part in [subject, count, last] {
+                hasher.update(part.to_le_bytes());
+            }
+            hasher.update(chain);
+        }
+        hex::encode(hasher.finalize())
+    }
+}
+
+impl Run<'_> {
+    pub(super) async fn replay(&mut self, replay: &Replay) -> Result<()> {
+        let stream = self.stream_of(&replay.stream);
+        let gone: Vec<u64> = self
+            .ledger
+            .deletes(stream)
+            .iter()
+            .map(|d| d.seq)
+            .filter(|seq| !self.undone[stream].contains(seq))
+            .collect();
+        let known: Vec<Print> = self.seen[stream].prints().into_values().collect();
+        let known: Vec<Print> = known.into_iter().filter(|p| !gone.contains(&p.seq)).collect();
+        let Some(last) = known.last().map(|p| p.seq) else {
+            return Err(Error::step(format!("`{}` has no messages to replay", replay.stream)));
+        };
+        let at = |share: crate::scenario::Percent| {
+            let place = share.of(known.len() as u64 - 1);
+            &known[usize::try_from(place).unwrap_or_default()]
+        };
+        let (from, starts): (From, Box<dyn Fn(&Print) -> bool>) = match replay.from {
+            ReplayFrom::Start => (From::Start, Box::new(|_| true)),
+            ReplayFrom::Sequence(share) => {
+                let seq = at(share.0).seq;
+                (From::Sequence(seq), Box::new(move |p| p.seq >= seq))
+            }
+            ReplayFrom::Time(share) => {
+                let time = at(share.0).time;
+                (From::Time(time), Box::new(move |p| p.time >= time))
+            }
+        };
+        let mut whole = Projection::default();
+        known.iter().for_each(|print| whole.apply(print));
+        let mut rebuilt = Projection::default();
+        known.iter().take_while(|print| !starts(print)).for_each(|print| rebuilt.apply(print));
+        let url = self.machines.nats_url()?;
+        let name = replay.stream.as_str();
+        for print in read_stream(&url, self.plan.seed, name, from, last).await? {
+            rebuilt.apply(&print);
+        }
+        let (whole, rebuilt) = (whole.digest(), rebuilt.digest());
+        if whole == rebuilt {
+            self.progress.line(&format!("state digest {}", &whole[..16]));
+            return Ok(());
+        }
+        Err(Error::step(format!(
+            "the state that was rebuilt from `{name}` has the digest {}, it should be {}",
+            &rebuilt[..16],
+            &whole[..16]
+        )))
+    }
+}

@@ -1,0 +1,13 @@
+//! What labs are made of on this machine: processes, links, S3 services, NATS servers.
+//!
+//! Everything here can be used without a scenario; benchmarks do.
+
+pub mod http;
+pub mod link;
+pub mod nats;
+pub mod ports;
+pub mod process;
+pub mod s3;
+pub mod storage_manager;
+pub mod tools;
+pub mod wait;

@@ -1,0 +1,255 @@
+//! The S3 services of a lab: MinIO as the NAS, fake Wasabi as Wasabi.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::RngExt as _;
+use s3::creds::Credentials;
+use s3::{Bucket, BucketConfiguration, Region};
+use serde::Deserialize;
+
+use super::http;
+use super::ports;
+use super::process::{Launcher, Process, Spec};
+use super::tools::{Tool, Tools};
+use super::wait::wait_until;
+use crate::error::{Context as _, Error, Result, make_dir};
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// The programs that serve S3 in a lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// MinIO, which honours conditional writes.
+    Minio,
+    /// Fake Wasabi, with an endpoint for its faults besides.
+    FakeWasabi,
+}
+
+/// What a client needs to know.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Where the service listens; a link may lie before it.
+    pub addr: SocketAddr,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The archive's bucket.
+    pub bucket: String,
+    /// The access key.
+    pub access_key: String,
+    /// The secret key, drawn anew for every service.
+    pub secret_key: String,
+}
+
+/// A running service. The bucket exists.
+#[derive(Debug)]
+pub struct Service {
+    /// The process.
+    pub process: Process,
+    /// Which program it is.
+    pub kind: Kind,
+    /// How to reach it directly.
+    pub access: Access,
+    /// Fake Wasabi's endpoint for faults.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Which service to start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Names the process and its log.
+    pub name: String,
+    /// Which program.
+    pub kind: Kind,
+    /// Its objects lie here.
+    pub dir: PathBuf,
+    /// The bucket to make.
+    pub bucket: String,
+    /// The credentials to keep when a service comes back; `None` draws new ones.
+    pub credentials: Option<(String, String)>,
+}
+
+impl Access {
+    /// The endpoint's URL.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The same service, through a link.
+    #[must_use]
+    pub fn via(&self, addr: SocketAddr) -> Self {
+        Self { addr, ..self.clone() }
+    }
+
+    /// A client for the bucket.
+    pub fn client(&self) -> Result<Box<Bucket>> {
+        let bucket = Bucket::new(&self.bucket, self.region(), self.credentials()?);
+        Ok(bucket.setup(|| format!("bucket `{}` cannot be used", self.bucket))?.with_path_style())
+    }
+
+    /// Writes the keys in the form that the storage manager reads, for this user's eyes only.
+    pub fn write_credentials(&self, path: &Path) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (access, secret) = (&self.access_key, &self.secret_key);
+        let text = format!("AWS_ACCESS_KEY_ID={access}\nAWS_SECRET_ACCESS_KEY={secret}\n");
+        crate::error::write_file(path, text)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+            .setup(|| format!("cannot restrict `{}`", path.display()))
+    }
+
+    fn region(&self) -> Region {
+        Region::Custom { region: self.region.clone(), endpoint: self.endpoint() }
+    }
+
+    fn credentials(&self) -> Result<Credentials> {
+        Credentials::new(Some(&self.access_key), Some(&self.secret_key), None, None, None)
+            .setup(|| "S3 credentials cannot be used".into())
+    }
+
+    /// Makes the bucket; one that is there already is fine.
+    async fn make_bucket(&self) -> Result<(), String> {
+        let credentials = self.credentials().map_err(|e| e.chain())?;
+        let (name, config) = (&self.bucket, BucketConfiguration::default());
+        match Bucket::create_with_path_style(name, self.region(), credentials, config).await {
+            Ok(answer) if answer.success() || answer.response_code == 409 => Ok(()),
+            Ok(answer) => Err(format!("HTTP {}: {}", answer.response_code, answer.response_text)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Service {
+    /// Starts a service, waits until it answers and makes the bucket.
+    pub async fn start(launcher: &Launcher, tools: &Tools, options: &Options) -> Result<Self> {
+        make_dir(&options.dir)?;
+        match options.kind {
+            Kind::Minio => Self::start_minio(launcher, tools, options).await,
+            Kind::FakeWasabi => Self::start_fake_wasabi(launcher, tools, options).await,
+        }
+    }
+
+    async fn start_minio(launcher: &Launcher, tools: &Tools, options: &Options) -> Result<Self> {
+        let program = tools.find(Tool::Minio)?;
+        let mut last = Error::setup("`minio` was not tried");
+        for _ in 0..ports::ATTEMPTS {
+            let [addr, console] = ports::free()?;
+            let access = options.access(addr, "us-east-1");
+            let spec = Spec::new(&options.name, &program)
+                .arg("server")
+                .arg("--address")
+                .arg(addr.to_string())
+                .arg("--console-address")
+                .arg(console.to_string())
+                .arg(&options.dir)
+                .env("MINIO_ROOT_USER", &access.access_key)
+                .env("MINIO_ROOT_PASSWORD", &access.secret_key)
+                .env("MINIO_PROMETHEUS_AUTH_TYPE", "public")
+                .env("MINIO_BROWSER", "off")
+                .env("MINIO_UPDATE", "off");
+            let process = launcher.start(spec).await?;
+            match ready(&process, &access).await {
+                Ok(()) => return Ok(Self { process, kind: Kind::Minio, access, admin: None }),
+                // Its port may have been taken between the look and the start.
+                Err(error) if process.ended().is_some() => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    async fn start_fake_wasabi(
+        launcher: &Launcher,
+        tools: &Tools,
+        options: &Options,
+    ) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Ready {
+            s3: String,
+            admin: String,
+        }
+        let program = tools.find(Tool::FakeWasabi)?;
+        let placeholder = options.access(SocketAddr::from(([127, 0, 0, 1], 0)), "eu-central-1");
+        let out = launcher.log_path(&options.name).with_extension("ready.json");
+        // A ready line of an earlier start would name dead ports; there may be none.
+        drop(std::fs::remove_file(&out));
+        let mut spec = Spec::new(&options.name, &program).arg("serve").arg("--dir").arg(&options.dir);
+        for (flag, value) in [
+            ("--listen", "127.0.0.1:0"),
+            ("--admin-listen", "127.0.0.1:0"),
+            ("--access-key", placeholder.access_key.as_str()),
+            ("--secret-key", placeholder.secret_key.as_str()),
+            ("--create-bucket", options.bucket.as_str()),
+        ] {
+            spec = spec.arg(flag).arg(value);
+        }
+        spec.out = Some(out.clone());
+        let process = launcher.start(spec).await?;
+        let line = wait_until("the start of fake Wasabi", READY_WITHIN, async || {
+            if let Some(end) = process.ended() {
+                return Ok(Err(end));
+            }
+            let text = std::fs::read_to_string(&out).map_err(|e| e.to_string())?;
+            let line = text.lines().next().unwrap_or_default();
+            serde_json::from_str::<Ready>(line).map(Ok).map_err(|e| e.to_string())
+        });
+        let ended = |end| {
+            Error::setup(format!("`cim-fake-wasabi` ended at once ({end}): {}", process.last_log()))
+        };
+        let said = line.await?.map_err(ended)?;
+        let parse = |url: &str| {
+            let addr = url.trim_end_matches('/').rsplit_once("//").and_then(|u| u.1.parse().ok());
+            addr.ok_or_else(|| Error::setup(format!("fake Wasabi names no address: `{url}`")))
+        };
+        let access = Access { addr: parse(&said.s3)?, ..placeholder };
+        let admin = Some(parse(&said.admin)?);
+        ready(&process, &access).await?;
+        Ok(Self { process, kind: Kind::FakeWasabi, access, admin })
+    }
+
+    /// S3 requests that MinIO has served since it started; `None` for other services, and when it
+    /// does not say.
+    pub async fn requests(&self) -> Option<u64> {
+        if self.kind != Kind::Minio {
+            return None;
+        }
+        let (addr, limit) = (self.access.addr, Duration::from_secs(5));
+        let path = "/minio/metrics/v3/api/requests";
+        let answer = http::request(addr, "GET", path, "", limit).await.ok()?;
+        let lines = answer.body.lines().filter(|l| l.starts_with("minio_api_requests_total{"));
+        let counts = lines.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let total = counts.sum::<f64>() as u64;
+        Some(total)
+    }
+}
+
+impl Options {
+    fn access(&self, addr: SocketAddr, region: &str) -> Access {
+        let (access_key, secret_key) =
+            self.credentials.clone().unwrap_or_else(|| (random_key(20), random_key(40)));
+        let (region, bucket) = (region.to_owned(), self.bucket.clone());
+        Access { addr, region, bucket, access_key, secret_key }
+    }
+}
+
+/// Secrets do not come from the seed: a report shows the seed.
+fn random_key(length: usize) -> String {
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
+}
+
+async fn ready(process: &Process, access: &Access) -> Result<()> {
+    let name = process.name();
+    let made = wait_until("the bucket's creation", READY_WITHIN, async || {
+        if let Some(end) = process.ended() {
+            return Ok(Err(end));
+        }
+        access.make_bucket().await.map(Ok)
+    });
+    let why = match made.await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(end)) => format!("ended at once ({end})"),
+        Err(error) => format!("is not ready: {error}"),
+    };
+    Err(Error::setup(format!("`{name}` {why}: {}", process.last_log())))
+}

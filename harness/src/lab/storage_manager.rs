@@ -1,0 +1,132 @@
+//! The storage manager, as its users see it: a program, a configuration file, exit statuses.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::process::{End, Launcher, Process, Spec};
+use super::s3::Access;
+use super::tools::{Tool, Tools};
+use super::wait::wait_until;
+use crate::error::{Context as _, Error, Result, make_dir, write_file};
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a storage manager's configuration says.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who writes.
+    pub node: String,
+    /// NATS.
+    pub nats_url: String,
+    /// The NAS, through its link.
+    pub secondary: Access,
+    /// Wasabi, through its link.
+    pub tertiary: Option<Access>,
+    /// More configuration; its keys win.
+    pub overrides: toml::Table,
+}
+
+impl Config {
+    /// Writes the file and the credentials beside it into `dir`; answers the file's path.
+    pub fn write(&self, dir: &Path) -> Result<PathBuf> {
+        make_dir(dir)?;
+        let mut table = toml::Table::new();
+        table.insert("node".into(), toml::toml! { name = "" }.into());
+        table["node"]["name"] = self.node.clone().into();
+        table.insert("nats".into(), toml::toml! { url = "" }.into());
+        table["nats"]["url"] = self.nats_url.clone().into();
+        table.insert("secondary".into(), service(&self.secondary, dir, "nas")?);
+        if let Some(tertiary) = &self.tertiary {
+            table.insert("tertiary".into(), service(tertiary, dir, "wasabi")?);
+        }
+        merge(&mut table, &self.overrides);
+        let path = dir.join("storage-manager.toml");
+        let text = toml::to_string(&table).setup(|| "configuration cannot be written".into())?;
+        write_file(&path, text)?;
+        Ok(path)
+    }
+}
+
+fn service(access: &Access, dir: &Path, name: &str) -> Result<toml::Value> {
+    let credentials = dir.join(format!("{name}.env"));
+    access.write_credentials(&credentials)?;
+    let mut table = toml::Table::new();
+    for (key, value) in [
+        ("endpoint", access.endpoint()),
+        ("region", access.region.clone()),
+        ("bucket", access.bucket.clone()),
+        ("credentials_file", credentials.display().to_string()),
+    ] {
+        table.insert(key.into(), value.into());
+    }
+    Ok(table.into())
+}
+
+/// Lays `over` over `base`, table by table.
+pub(crate) fn merge(base: &mut toml::Table, over: &toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => merge(base, over),
+            _ => {
+                base.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// Starts the daemon and waits until it says that it is ready.
+pub async fn start_tiering(
+    launcher: &Launcher,
+    tools: &Tools,
+    name: &str,
+    config: &Path,
+) -> Result<Process> {
+    let ready_file = config.with_extension("ready");
+    // From an earlier start; there may be none.
+    drop(std::fs::remove_file(&ready_file));
+    let spec = Spec::new(name, tools.find(Tool::StorageManager)?)
+        .arg("tier")
+        .arg("--config")
+        .arg(config)
+        .arg("--ready-file")
+        .arg(&ready_file);
+    let process = launcher.start(spec).await?;
+    let ready = wait_until("the storage manager's start", READY_WITHIN, async || {
+        match process.ended() {
+            Some(end) => Ok(Err(end)),
+            None if ready_file.exists() => Ok(Ok(())),
+            None => Err("it has not written its ready file".into()),
+        }
+    });
+    match ready.await {
+        Ok(Ok(())) => Ok(process),
+        Ok(Err(end)) => Err(failed("tier", &end, &process)),
+        Err(error) => Err(Error::step(format!("{error}: {}", process.last_log()))),
+    }
+}
+
+/// Runs another command to its end and answers what it printed.
+pub async fn run(
+    launcher: &Launcher,
+    tools: &Tools,
+    name: &str,
+    args: &[&str],
+    config: &Path,
+) -> Result<String> {
+    let out = launcher.log_path(name).with_extension("out");
+    let mut spec = Spec::new(name, tools.find(Tool::StorageManager)?);
+    spec.args.extend(args.iter().map(Into::into));
+    spec = spec.arg("--config").arg(config);
+    spec.out = Some(out.clone());
+    let process = launcher.start(spec).await?;
+    match process.wait().await {
+        End::Exit(0) => {
+            std::fs::read_to_string(&out).step(|| format!("cannot read `{}`", out.display()))
+        }
+        end => Err(failed(args.first().copied().unwrap_or_default(), &end, &process)),
+    }
+}
+
+fn failed(command: &str, end: &End, process: &Process) -> Error {
+    Error::step(format!("`cim-storage-manager {command}` ended with {end}: {}", process.last_log()))
+}

@@ -1,0 +1,118 @@
+//! Where the programs of a lab are found.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A program that a lab starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tool {
+    /// `nats-server`
+    NatsServer,
+    /// `minio`
+    Minio,
+    /// `cim-storage-manager`
+    StorageManager,
+    /// `cim-fake-wasabi`
+    FakeWasabi,
+    /// `cim-harness` itself, as the supervisor of the others
+    Harness,
+}
+
+impl Tool {
+    /// The program's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NatsServer => "nats-server",
+            Self::Minio => "minio",
+            Self::StorageManager => "cim-storage-manager",
+            Self::FakeWasabi => "cim-fake-wasabi",
+            Self::Harness => "cim-harness",
+        }
+    }
+
+    /// The environment variable that overrides the search.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::NatsServer => "CIM_NATS_SERVER",
+            Self::Minio => "CIM_MINIO",
+            Self::StorageManager => "CIM_STORAGE_MANAGER",
+            Self::FakeWasabi => "CIM_FAKE_WASABI",
+            Self::Harness => "CIM_HARNESS",
+        }
+    }
+}
+
+/// The search for programs: the tool's own variable, `--bin-dir`, the directory of the running
+/// program, `.tools/bin` of the project, `PATH`, in this order.
+#[derive(Debug, Clone, Default)]
+pub struct Tools {
+    bin_dir: Option<PathBuf>,
+}
+
+impl Tools {
+    /// A search that looks into `bin_dir` first.
+    pub fn new(bin_dir: Option<PathBuf>) -> Self {
+        Self { bin_dir }
+    }
+
+    /// The program's path.
+    pub fn find(&self, tool: Tool) -> Result<PathBuf> {
+        if let Some(path) = std::env::var_os(tool.variable()).filter(|v| !v.is_empty()) {
+            let path = PathBuf::from(path);
+            return if path.is_file() {
+                Ok(path)
+            } else {
+                let (variable, path) = (tool.variable(), path.display());
+                Err(Error::setup(format!("`{variable}` names `{path}`, which is not a file")))
+            };
+        }
+        self.places().into_iter().map(|dir| dir.join(tool.name())).find(|p| p.is_file()).ok_or_else(
+            || {
+                let name = tool.name();
+                let way_out = if name.starts_with("cim-") {
+                    format!("run `cargo build --bin {name}`, or set `{}`", tool.variable())
+                } else {
+                    format!("run `ci/setup`, or set `{}`", tool.variable())
+                };
+                Error::setup(format!("program `{name}` is not found: {way_out}"))
+            },
+        )
+    }
+
+    fn places(&self) -> Vec<PathBuf> {
+        let mut places: Vec<PathBuf> = self.bin_dir.iter().cloned().collect();
+        if let Some(dir) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+            places.push(dir.to_owned());
+            // Test programs lie in `deps/`, one below the binaries.
+            places.extend(dir.parent().filter(|_| dir.ends_with("deps")).map(Path::to_owned));
+        }
+        places.extend(project_dir().map(|dir| dir.join(".tools/bin")));
+        if let Some(path) = std::env::var_os("PATH") {
+            places.extend(std::env::split_paths(&path));
+        }
+        places
+    }
+}
+
+/// The project that the current directory or the running program lies in: where
+/// `fixtures/scenarios` is, or where `ci/setup` puts `.tools`.
+pub fn project_dir() -> Option<PathBuf> {
+    let start = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+    start
+        .iter()
+        .flatten()
+        .flat_map(|path| path.ancestors())
+        .find(|dir| dir.join("fixtures/scenarios").is_dir() || dir.join(".tools/bin").is_dir())
+        .map(Path::to_owned)
+}
+
+/// The version that a program prints, without its own name.
+pub async fn version(program: &Path) -> String {
+    let output = tokio::process::Command::new(program).arg("--version").output().await;
+    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let words = line.split_whitespace().map(|w| w.trim_end_matches(','));
+    let mut versions = words.filter(|w| w.chars().any(|c| c.is_ascii_digit()));
+    versions.next().unwrap_or("unknown").to_owned()
+}

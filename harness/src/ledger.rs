@@ -1,0 +1,259 @@
+//! The ledger: the oracle's own record of every publish, its ack, and every delete.
+//!
+//! An *epoch* is the life of one host. When a host is lost its epoch ends, and what was acked in it
+//! beyond the point that came back is the recovery point's tail: the sequences are given out again.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::error::{Context as _, Result};
+
+/// An event's number, unique in a run.
+pub type EventId = u64;
+
+/// Microseconds since the run began.
+pub type Micros = u64;
+
+/// What is known of one event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Record {
+    /// When it was handed to the client; `None` before.
+    pub published_at: Option<Micros>,
+    /// Its last ack.
+    pub ack: Option<Ack>,
+}
+
+/// A server's word that it has stored an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// The host's life in which it was given.
+    pub epoch: u32,
+    /// The sequence that it names.
+    pub seq: u64,
+    /// When it arrived.
+    pub at: Micros,
+}
+
+/// A message that was deleted from a stream on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delete {
+    /// The event.
+    pub event: EventId,
+    /// The stream, as its place in the scenario.
+    pub stream: usize,
+    /// The host's life in which it was.
+    pub epoch: u32,
+    /// Its sequence.
+    pub seq: u64,
+    /// When the server was asked.
+    pub asked_at: Micros,
+    /// When the server said that it is gone; `None` when nobody knows.
+    pub done_at: Option<Micros>,
+}
+
+/// The record of a run.
+#[derive(Debug)]
+pub struct Ledger {
+    started: Instant,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    epoch: u32,
+    records: Vec<Record>,
+    /// By stream, by epoch, by sequence: event + 1, or 0.
+    by_seq: Vec<Vec<Vec<u64>>>,
+    deletes: Vec<Delete>,
+    counts: Counts,
+    /// When the first publish of each epoch was acked.
+    first_acks: Vec<Option<Micros>>,
+    file: BufWriter<File>,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that were handed to the client.
+    pub published: u64,
+    /// Events that were acked.
+    pub acked: u64,
+}
+
+impl Ledger {
+    /// A ledger for `events` events on `streams` streams that also writes to `file`.
+    pub fn new(events: u64, streams: usize, file: &Path) -> Result<Self> {
+        let cannot = || format!("cannot write `{}`", file.display());
+        let mut out = BufWriter::new(File::create(file).setup(cannot)?);
+        writeln!(out, "event,stream,epoch,seq,published_us,acked_us").setup(cannot)?;
+        let events = usize::try_from(events).setup(|| "too many events for this machine".into())?;
+        let inner = Inner {
+            epoch: 0,
+            records: vec![Record::default(); events],
+            by_seq: vec![vec![Vec::new()]; streams],
+            deletes: Vec::new(),
+            counts: Counts::default(),
+            first_acks: vec![None],
+            file: out,
+        };
+        Ok(Self { started: Instant::now(), inner: Mutex::new(inner) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere does not make what was recorded less true.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Now, on the ledger's clock.
+    pub fn now(&self) -> Micros {
+        self.at(Instant::now())
+    }
+
+    /// An instant on the ledger's clock.
+    pub fn at(&self, instant: Instant) -> Micros {
+        let since = instant.saturating_duration_since(self.started);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The current host's life.
+    pub fn epoch(&self) -> u32 {
+        self.lock().epoch
+    }
+
+    /// The host is lost; what is acked from now on was acked by another one.
+    pub fn next_epoch(&self) {
+        let mut inner = self.lock();
+        inner.epoch += 1;
+        inner.first_acks.push(None);
+        for stream in &mut inner.by_seq {
+            stream.push(Vec::new());
+        }
+    }
+
+    /// An event is about to be handed to the client.
+    pub fn published(&self, event: EventId) {
+        let now = self.now();
+        let mut inner = self.lock();
+        let Some(record) = inner.records.get_mut(index(event)) else { return };
+        if record.published_at.is_none() {
+            record.published_at = Some(now);
+            inner.counts.published += 1;
+        }
+    }
+
+    /// An ack of an event arrived.
+    pub fn acked(&self, event: EventId, stream: usize, epoch: u32, seq: u64) {
+        let at = self.now();
+        let mut inner = self.lock();
+        let Some(record) = inner.records.get_mut(index(event)) else { return };
+        let (published, first) = (record.published_at.unwrap_or_default(), record.ack.is_none());
+        record.ack = Some(Ack { epoch, seq, at });
+        inner.counts.acked += u64::from(first);
+        inner.first_acks[epoch as usize].get_or_insert(at);
+        let place = &mut inner.by_seq[stream][epoch as usize];
+        let slot = index(seq);
+        if place.len() <= slot {
+            place.resize(slot + 1, 0);
+        }
+        place[slot] = event + 1;
+        // The file is for people; a full disk shows where it matters.
+        drop(writeln!(inner.file, "{event},{stream},{epoch},{seq},{published},{at}"));
+    }
+
+    /// A delete, done or of unknown outcome.
+    pub fn deleted(&self, delete: Delete) {
+        self.lock().deletes.push(delete);
+    }
+
+    /// How many were published and acked so far.
+    pub fn counts(&self) -> Counts {
+        self.lock().counts
+    }
+
+    /// What is known of an event.
+    pub fn record(&self, event: EventId) -> Option<Record> {
+        self.lock().records.get(index(event)).copied()
+    }
+
+    /// All deletes of a stream.
+    pub fn deletes(&self, stream: usize) -> Vec<Delete> {
+        self.lock().deletes.iter().filter(|d| d.stream == stream).copied().collect()
+    }
+
+    /// When a publish was first acked in a host's life.
+    pub fn first_ack(&self, epoch: u32) -> Option<Micros> {
+        self.lock().first_acks.get(epoch as usize).copied().flatten()
+    }
+
+    /// The acked events of a stream in a host's life, by sequence.
+    pub fn acks(&self, stream: usize, epoch: u32) -> Vec<(u64, EventId)> {
+        let inner = self.lock();
+        let Some(place) = inner.by_seq[stream].get(epoch as usize) else { return Vec::new() };
+        let slots = place.iter().enumerate().filter(|(_, event)| **event > 0);
+        slots.map(|(seq, event)| (seq as u64, event - 1)).collect()
+    }
+
+    /// When the first event beyond `seq` was acked, in the current host's life.
+    pub fn first_acked_after(&self, stream: usize, seq: u64) -> Option<Micros> {
+        let inner = self.lock();
+        let place = inner.by_seq[stream].last()?;
+        let event = place.get(index(seq) + 1..)?.iter().find(|event| **event > 0)?;
+        inner.records.get(index(event - 1))?.ack.map(|ack| ack.at)
+    }
+
+    /// The events that were published and never acked.
+    pub fn unacked(&self) -> HashSet<EventId> {
+        let inner = self.lock();
+        let records = (0u64..).zip(&inner.records);
+        let unacked = records.filter(|(_, r)| r.published_at.is_some() && r.ack.is_none());
+        unacked.map(|(event, _)| event).collect()
+    }
+
+    /// Writes what was never acked and closes the file.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        let unacked: Vec<_> = (0u64..)
+            .zip(&inner.records)
+            .filter(|(_, r)| r.ack.is_none())
+            .filter_map(|(event, r)| Some((event, r.published_at?)))
+            .collect();
+        for (event, at) in unacked {
+            drop(writeln!(inner.file, "{event},,,,{at},"));
+        }
+        drop(inner.file.flush());
+    }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acks_are_kept_by_the_life_of_the_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(10, 1, &dir.path().join("ledger.csv")).unwrap();
+        for event in 0..4 {
+            ledger.published(event);
+        }
+        ledger.acked(0, 0, 0, 1);
+        ledger.acked(1, 0, 0, 3);
+        ledger.next_epoch();
+        ledger.acked(2, 0, 1, 2);
+        assert_eq!(ledger.acks(0, 0), [(1, 0), (3, 1)]);
+        assert_eq!(ledger.acks(0, 1), [(2, 2)]);
+        assert_eq!(ledger.counts(), Counts { published: 4, acked: 3 });
+        assert!(ledger.first_acked_after(0, 1).is_some());
+        assert!(ledger.first_acked_after(0, 2).is_none());
+        ledger.close();
+        let text = std::fs::read_to_string(dir.path().join("ledger.csv")).unwrap();
+        assert_eq!(text.lines().count(), 5);
+    }
+}

@@ -1,0 +1,21 @@
+//! Breaks CIM labs and proves that everything comes back.
+//!
+//! A [`scenario`] says what a lab is made of and what happens to it; the [`engine`] does it, with real
+//! programs from [`lab`]; the [`oracle`] judges what came of it against its own [`ledger`].
+
+pub mod cli;
+pub mod engine;
+mod error;
+pub mod lab;
+pub mod ledger;
+pub mod oracle;
+pub mod plan;
+mod progress;
+pub mod report;
+mod rundir;
+pub mod scenario;
+pub mod supervise;
+pub mod workload;
+
+pub use error::{Context, Error, Result};
+pub use rundir::RunDir;

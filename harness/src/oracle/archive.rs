@@ -1,0 +1,283 @@
+//! A tier, read by the oracle's own code from what docs/archive.md says.
+//!
+//! It shares with the storage manager how keys are spelled and which fields an entry has, and nothing
+//! else: hashes, the chain, the fold and the segments are checked here again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cim_core::archive::key::{Chain, GROUP};
+use cim_core::archive::{ArchiveKey, Checkpoint, ConsumerRecord, Entry, Segment, StreamRecord};
+use cim_core::names::StreamName;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use s3::Bucket;
+use s3::error::S3Error;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::print::Print;
+use super::segment;
+use crate::error::{Context as _, Error, Result};
+
+/// Objects that are fetched at once.
+const PARALLEL: usize = 8;
+
+/// What a tier says of a stream, checked.
+#[derive(Debug, Clone)]
+pub struct Archived {
+    /// The last entry's number.
+    pub number: u64,
+    /// How far the tier goes.
+    pub watermark: u64,
+    /// Where the live stream began when the last entry was made.
+    pub first_seq: u64,
+    /// The current timeline.
+    pub timeline: u32,
+    /// The segments in use.
+    pub segments: Vec<Segment>,
+    /// By timeline: its parent and the last sequence that both share.
+    parents: BTreeMap<u32, Option<(u32, u64)>>,
+    /// Sequences that were deleted after they were archived, by timeline.
+    deleted: BTreeMap<u32, Vec<(u64, u64)>>,
+    /// The stream.
+    pub stream: StreamRecord,
+    /// Its consumers.
+    pub consumers: Vec<ConsumerRecord>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored<'a> {
+    sha256: String,
+    #[serde(borrow)]
+    entry: &'a RawValue,
+}
+
+struct Link {
+    entry: Entry,
+    sha256: String,
+}
+
+/// The whole chain of a stream, from entry 0; `None` when the tier has none.
+pub async fn read_chain(bucket: &Bucket, stream: &StreamName) -> Result<Option<Archived>> {
+    let Some(last) = last_number(bucket, stream).await? else { return Ok(None) };
+    let links: Vec<Link> = futures_util::stream::iter(0..=last)
+        .map(|number| read_entry(bucket, stream, number))
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
+    fold(&links).map(Some).map_err(|what| damaged(stream, &what))
+}
+
+fn damaged(stream: &StreamName, what: &str) -> Error {
+    Error::step(format!("archive of `{stream}` is damaged: {what}"))
+}
+
+async fn last_number(bucket: &Bucket, stream: &StreamName) -> Result<Option<u64>> {
+    let prefix = Chain::Manifest.prefix(stream);
+    let cannot = || format!("cannot list `{prefix}`");
+    let pages = bucket.list(prefix.clone(), Some("/".into())).await.step(cannot)?;
+    let folders = pages.iter().flat_map(|page| page.common_prefixes.iter().flatten());
+    let Some(group) = folders.map(|p| p.prefix.clone()).max() else { return Ok(None) };
+    let pages = bucket.list(group, None).await.step(cannot)?;
+    let keys = pages.iter().flat_map(|page| &page.contents).map(|object| object.key.as_str());
+    let numbers = keys.filter_map(|key| match ArchiveKey::parse(key) {
+        Ok(ArchiveKey::Manifest { number, .. }) => Some(number),
+        _ => None,
+    });
+    Ok(numbers.max())
+}
+
+/// An object's bytes; `None` when there is no such object.
+pub(crate) async fn get(bucket: &Bucket, key: &str) -> Result<Option<bytes::Bytes>> {
+    let cannot = || format!("cannot read `{key}`");
+    match bucket.get_object(key).await {
+        Ok(answer) if answer.status_code() == 200 => Ok(Some(answer.into_bytes())),
+        Ok(answer) if answer.status_code() == 404 => Ok(None),
+        Ok(answer) => Err(Error::step(format!("{}: HTTP {}", cannot(), answer.status_code()))),
+        Err(S3Error::HttpFailWithBody(404, _)) => Ok(None),
+        Err(error) => Err(error).step(cannot),
+    }
+}
+
+async fn read_entry(bucket: &Bucket, stream: &StreamName, number: u64) -> Result<Link> {
+    let key = Chain::Manifest.key(stream, number).to_string();
+    let bytes = get(bucket, &key).await?;
+    let bytes = bytes.ok_or_else(|| damaged(stream, &format!("`{key}` is missing")))?;
+    check_entry(&bytes, number).map_err(|what| damaged(stream, &format!("`{key}` {what}")))
+}
+
+fn check_entry(bytes: &[u8], number: u64) -> Result<Link, String> {
+    let stored: Stored<'_> =
+        serde_json::from_slice(bytes).map_err(|e| format!("is not an entry: {e}"))?;
+    let sha256 = segment::sha256(stored.entry.get().as_bytes());
+    if sha256 != stored.sha256 {
+        return Err(format!("has the hash {sha256} and says {}", stored.sha256));
+    }
+    let entry: Entry =
+        serde_json::from_str(stored.entry.get()).map_err(|e| format!("is not an entry: {e}"))?;
+    if entry.number != number {
+        return Err(format!("says that it is entry {}", entry.number));
+    }
+    Ok(Link { entry, sha256 })
+}
+
+fn fold(links: &[Link]) -> Result<Archived, String> {
+    let first = &links.first().ok_or("it has no entries")?.entry;
+    let missing = |what| format!("entry 0 has no {what}");
+    let mut archived = Archived {
+        number: 0,
+        watermark: 0,
+        first_seq: 0,
+        timeline: first.timeline,
+        segments: Vec::new(),
+        parents: BTreeMap::new(),
+        deleted: BTreeMap::new(),
+        stream: first.stream.clone().ok_or_else(|| missing("stream"))?,
+        consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
+    };
+    let mut segments: BTreeMap<(u32, u64), Segment> = BTreeMap::new();
+    let mut previous: Option<&Link> = None;
+    for link in links {
+        let entry = &link.entry;
+        let number = entry.number;
+        let says = entry.previous.map(|hash| hash.to_string());
+        if says.as_deref() != previous.map(|p| p.sha256.as_str()) {
+            return Err(format!("entry {number} does not continue the one before it"));
+        }
+        if entry.timeline != archived.timeline && entry.fork.is_none() {
+            return Err(format!("entry {number} changes the timeline without a fork"));
+        }
+        if let Some(fork) = &entry.fork {
+            let parent = fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
+            archived.parents.insert(entry.timeline, parent);
+        } else if entry.watermark.seq < archived.watermark {
+            return Err(format!("the watermark goes back in entry {number}"));
+        }
+        replace(&mut segments, entry)?;
+        archived.timeline = entry.timeline;
+        archived.watermark = entry.watermark.seq;
+        archived.first_seq = entry.state.first_seq;
+        archived.number = number;
+        let deleted = archived.deleted.entry(entry.timeline).or_default();
+        deleted.extend(entry.deleted.iter().map(|range| (range.0, range.1)));
+        if let Some(stream) = &entry.stream {
+            archived.stream = stream.clone();
+        }
+        if let Some(consumers) = &entry.consumers {
+            archived.consumers.clone_from(consumers);
+        }
+        if number.is_multiple_of(GROUP) {
+            let checkpoint = entry.checkpoint.as_ref();
+            let checkpoint = checkpoint.ok_or_else(|| format!("entry {number} is no checkpoint"))?;
+            restated(checkpoint, &segments)
+                .map_err(|what| format!("the checkpoint in entry {number} {what}"))?;
+            if number == 0 {
+                archived.adopt(checkpoint);
+            }
+        }
+        previous = Some(link);
+    }
+    archived.segments = segments.into_values().collect();
+    Ok(archived)
+}
+
+fn replace(segments: &mut BTreeMap<(u32, u64), Segment>, entry: &Entry) -> Result<(), String> {
+    let number = entry.number;
+    for key in &entry.remove {
+        let found = segments.iter().find(|(_, s)| s.key == *key).map(|(place, _)| *place);
+        let place = found.ok_or_else(|| format!("entry {number} removes `{key}`, never added"))?;
+        segments.remove(&place);
+    }
+    for segment in &entry.add {
+        let place = (segment.timeline, segment.first_seq);
+        let before = segments.range(..place).next_back().map(|(_, s)| s);
+        let after = segments.range(place..).next().map(|(_, s)| s);
+        let overlaps = before
+            .is_some_and(|s| s.timeline == segment.timeline && s.last_seq >= segment.first_seq)
+            || after.is_some_and(|s| {
+                s.timeline == segment.timeline && s.first_seq <= segment.last_seq
+            });
+        if overlaps {
+            return Err(format!("entry {number} adds `{}`, which overlaps another", segment.key));
+        }
+        segments.insert(place, segment.clone());
+    }
+    Ok(())
+}
+
+/// Whether a checkpoint says of the segments what the entries before it add up to.
+fn restated(
+    checkpoint: &Checkpoint,
+    segments: &BTreeMap<(u32, u64), Segment>,
+) -> Result<(), String> {
+    let stated: BTreeSet<_> = checkpoint.segments.iter().map(|s| (s.key.as_str(), s.sha256)).collect();
+    let folded: BTreeSet<_> = segments.values().map(|s| (s.key.as_str(), s.sha256)).collect();
+    match stated.symmetric_difference(&folded).next() {
+        None => Ok(()),
+        Some((key, _)) => Err(format!("disagrees with the entries before it about `{key}`")),
+    }
+}
+
+impl Archived {
+    fn adopt(&mut self, checkpoint: &Checkpoint) {
+        for timeline in &checkpoint.timelines {
+            let parent = timeline.fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
+            self.parents.insert(timeline.number, parent);
+        }
+    }
+
+    /// The sequences of the current timeline by the timeline whose segments hold them, oldest first:
+    /// timeline and the last sequence that counts.
+    fn lineage(&self) -> Vec<(u32, u64)> {
+        let mut lineage = vec![(self.timeline, self.watermark)];
+        let mut at = self.timeline;
+        while let Some((parent, last)) = self.parents.get(&at).copied().flatten() {
+            // A chain of forks that goes in a circle would never end.
+            if lineage.iter().any(|(timeline, _)| *timeline == parent) {
+                break;
+            }
+            let bound = lineage.last().map_or(last, |(_, bound)| last.min(*bound));
+            lineage.push((parent, bound));
+            at = parent;
+        }
+        lineage.reverse();
+        lineage
+    }
+
+    /// Reads every segment of the current timeline, checks it and answers the prints of the stream
+    /// as it was, ascending by sequence.
+    pub async fn messages(&self, bucket: &Bucket, seed: u64) -> Result<Vec<Print>> {
+        let lineage = self.lineage();
+        let mut from = self.first_seq;
+        let mut wanted: Vec<(&Segment, u64, u64)> = Vec::new();
+        for (timeline, until) in &lineage {
+            let own = self.segments.iter().filter(|s| s.timeline == *timeline);
+            wanted.extend(own.map(|s| (s, s.first_seq.max(from), s.last_seq.min(*until))));
+            from = from.max(until.saturating_add(1));
+        }
+        wanted.retain(|(_, first, last)| first <= last);
+        wanted.sort_by_key(|(_, first, _)| *first);
+        let gone: Vec<(u64, u64)> = lineage
+            .iter()
+            .flat_map(|(timeline, _)| self.deleted.get(timeline).into_iter().flatten().copied())
+            .collect();
+        let read: Vec<Vec<Print>> = futures_util::stream::iter(wanted)
+            .map(|(segment, first, last)| async move {
+                let bytes = get(bucket, &segment.key).await?;
+                let lost = || Error::step(format!("segment `{}` is missing", segment.key));
+                let bytes = bytes.ok_or_else(lost)?;
+                let prints = segment::read(segment, bytes, seed).map_err(|what| {
+                    Error::step(format!("segment `{}` is damaged: {what}", segment.key))
+                })?;
+                Ok::<_, Error>(
+                    prints.into_iter().filter(|p| (first..=last).contains(&p.seq)).collect(),
+                )
+            })
+            .buffered(2)
+            .try_collect()
+            .await?;
+        let mut prints: Vec<Print> = read.into_iter().flatten().collect();
+        prints.retain(|p| !gone.iter().any(|(first, last)| (*first..=*last).contains(&p.seq)));
+        Ok(prints)
+    }
+}

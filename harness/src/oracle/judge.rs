@@ -1,0 +1,412 @@
+//! The judgement: what should be there against what is.
+//!
+//! Nothing in here reads or waits; it compares prints. So every defect that a storage manager could
+//! have can be laid before it by hand, and the tests below do.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::print::{ContentPrint, Print};
+use crate::ledger::EventId;
+
+/// What should be there, of one stream.
+pub struct Truth<'a> {
+    /// The acked events that must be there, by sequence.
+    pub expected: BTreeMap<u64, EventId>,
+    /// Sequences that were deleted and must be gone.
+    pub deleted: BTreeSet<u64>,
+    /// Sequences whose delete may have come too late: there or not, both are right.
+    pub maybe_deleted: BTreeSet<u64>,
+    /// Events that were published and never acked: there or not, both are right.
+    pub unacked: HashSet<EventId>,
+    /// What an event's content comes down to.
+    pub content: &'a dyn Fn(EventId) -> Option<ContentPrint>,
+    /// What was read of the same history before, by sequence: time and raw headers must agree.
+    pub witnessed: &'a BTreeMap<u64, Print>,
+}
+
+/// In which way something is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Defect {
+    /// An acked event is nowhere.
+    Lost,
+    /// An event is there more than once.
+    Duplicated,
+    /// An event is there, at another sequence, or out of order.
+    Reordered,
+    /// A message is there with another subject, header, payload or time.
+    Changed,
+    /// A message is there that should not be.
+    Phantom,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// In which way.
+    pub defect: Defect,
+    /// At which sequence.
+    pub seq: u64,
+    /// The event, if it is one.
+    pub event: Option<EventId>,
+    /// More, for people.
+    pub what: &'static str,
+}
+
+/// Of a deleted message that is there: the one defect that time may heal, at a tier.
+pub(crate) const BACK: &str = "it was deleted and is back";
+
+/// Where in the stream events are missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LostWhere {
+    /// Before the first message that is there.
+    pub prefix: u64,
+    /// Between messages that are there.
+    pub middle: u64,
+    /// After the last message that is there.
+    pub postfix: u64,
+}
+
+/// What came out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Messages that were read.
+    pub read: u64,
+    /// Messages that are as they should be.
+    pub exact: u64,
+    /// Of these, the ones whose time was known from before.
+    pub witnessed: u64,
+    /// Everything that is not as it should be.
+    pub findings: Vec<Finding>,
+    /// Where the lost ones are.
+    pub lost_where: LostWhere,
+}
+
+impl Findings {
+    /// How many of a kind.
+    pub fn count(&self, defect: Defect) -> u64 {
+        self.findings.iter().filter(|f| f.defect == defect).count() as u64
+    }
+}
+
+/// Compares; `found` is in the order in which it was read.
+pub fn judge(truth: &Truth<'_>, found: &[Print]) -> Findings {
+    let places: HashMap<EventId, u64> =
+        truth.expected.iter().map(|(seq, event)| (*event, *seq)).collect();
+    let mut out = Findings { read: found.len() as u64, ..Findings::default() };
+    let mut seen: HashSet<EventId> = HashSet::new();
+    let mut last = 0;
+    for print in found {
+        let verdict = if print.seq <= last {
+            seen.extend(print.event);
+            Err((Defect::Reordered, print.event, "its sequence does not ascend"))
+        } else {
+            last = print.seq;
+            one(truth, &places, &mut seen, print)
+        };
+        match verdict {
+            Ok(()) => {
+                out.exact += 1;
+                out.witnessed += u64::from(truth.witnessed.contains_key(&print.seq));
+            }
+            Err((defect, event, what)) => {
+                out.findings.push(Finding { defect, seq: print.seq, event, what });
+            }
+        }
+    }
+    let bounds = found.iter().map(|p| p.seq).min().zip(found.iter().map(|p| p.seq).max());
+    for (seq, event) in &truth.expected {
+        let excused = truth.deleted.contains(seq) || truth.maybe_deleted.contains(seq);
+        if excused || seen.contains(event) {
+            continue;
+        }
+        match bounds {
+            Some((first, _)) if *seq < first => out.lost_where.prefix += 1,
+            Some((_, last)) if *seq < last => out.lost_where.middle += 1,
+            _ => out.lost_where.postfix += 1,
+        }
+        let what = "it was acked and is not there";
+        let finding = Finding { defect: Defect::Lost, seq: *seq, event: Some(*event), what };
+        out.findings.push(finding);
+    }
+    out
+}
+
+type Wrong = (Defect, Option<EventId>, &'static str);
+
+fn one(
+    truth: &Truth<'_>,
+    places: &HashMap<EventId, u64>,
+    seen: &mut HashSet<EventId>,
+    print: &Print,
+) -> Result<(), Wrong> {
+    let genuine = |event| (truth.content)(event).is_some_and(|content| content == print.content);
+    let expected = truth.expected.get(&print.seq).copied();
+    // A damaged payload may bear another event's number, or none: then the place tells.
+    let event = match (print.event, expected) {
+        (Some(event), _) if genuine(event) => event,
+        (said, Some(expected)) => {
+            seen.insert(expected);
+            return Err(changed(truth, expected, said, print));
+        }
+        (Some(event), None) => {
+            let known = places.contains_key(&event) || truth.unacked.contains(&event);
+            let (defect, what) = if known {
+                (Defect::Changed, "its content is not what was published")
+            } else {
+                (Defect::Phantom, "it was never published")
+            };
+            seen.insert(event);
+            return Err((defect, Some(event), what));
+        }
+        (None, None) => return Err((Defect::Phantom, None, "it is no event of this run")),
+    };
+    if !seen.insert(event) {
+        return Err((Defect::Duplicated, Some(event), "it is there more than once"));
+    }
+    match places.get(&event) {
+        Some(place) if *place != print.seq => {
+            return Err((Defect::Reordered, Some(event), "it was acked with another sequence"));
+        }
+        Some(_) if truth.deleted.contains(&print.seq) => {
+            return Err((Defect::Phantom, Some(event), BACK));
+        }
+        Some(_) => {}
+        None if truth.unacked.contains(&event) => {}
+        None => {
+            return Err((Defect::Phantom, Some(event), "it does not belong to this history"));
+        }
+    }
+    match truth.witnessed.get(&print.seq) {
+        Some(before) if before.event != print.event => {
+            Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
+        }
+        Some(before) if before.time != print.time => {
+            Err((Defect::Changed, Some(event), "its time is another one"))
+        }
+        Some(before) if before.raw_headers != print.raw_headers => {
+            Err((Defect::Changed, Some(event), "its header block is another one, to the byte"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn changed(truth: &Truth<'_>, event: EventId, said: Option<EventId>, print: &Print) -> Wrong {
+    let what = match (truth.content)(event) {
+        _ if said.is_none() => "its payload is unreadable",
+        Some(content) if content.subject != print.content.subject => "its subject is another one",
+        Some(content) if content.headers != print.content.headers => "its headers are others",
+        _ => "its payload is another one",
+    };
+    (Defect::Changed, Some(event), what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Event `n` is acked at sequence `n + 1`.
+    fn content(event: EventId) -> Option<ContentPrint> {
+        (event < 100).then(|| ContentPrint { subject: event, headers: event, payload: event })
+    }
+
+    fn print(seq: u64, event: EventId) -> Print {
+        Print {
+            seq,
+            time: i64::try_from(1000 + seq).unwrap(),
+            event: Some(event),
+            content: ContentPrint { subject: event, headers: event, payload: event },
+            raw_headers: event,
+        }
+    }
+
+    fn good() -> Vec<Print> {
+        (0..10).map(|event| print(event + 1, event)).collect()
+    }
+
+    struct Case {
+        deleted: Vec<u64>,
+        maybe_deleted: Vec<u64>,
+        unacked: Vec<EventId>,
+    }
+
+    const PLAIN: Case = Case { deleted: Vec::new(), maybe_deleted: Vec::new(), unacked: Vec::new() };
+
+    fn with(case: &Case, found: &[Print]) -> Findings {
+        let witnessed = good().into_iter().map(|p| (p.seq, p)).collect();
+        let truth = Truth {
+            expected: (0..10).map(|event| (event + 1, event)).collect(),
+            deleted: case.deleted.iter().copied().collect(),
+            maybe_deleted: case.maybe_deleted.iter().copied().collect(),
+            unacked: case.unacked.iter().copied().collect(),
+            content: &content,
+            witnessed: &witnessed,
+        };
+        judge(&truth, found)
+    }
+
+    fn defects(findings: &Findings) -> Vec<(Defect, u64, &'static str)> {
+        findings.findings.iter().map(|f| (f.defect, f.seq, f.what)).collect()
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_has_no_findings() {
+        let findings = with(&PLAIN, &good());
+        assert_eq!(defects(&findings), []);
+        assert_eq!((findings.read, findings.exact, findings.witnessed), (10, 10, 10));
+    }
+
+    #[test]
+    fn a_lost_event_is_found_and_placed() {
+        for (lost, place) in [
+            (0, LostWhere { prefix: 1, ..LostWhere::default() }),
+            (4, LostWhere { middle: 1, ..LostWhere::default() }),
+            (9, LostWhere { postfix: 1, ..LostWhere::default() }),
+        ] {
+            let mut found = good();
+            found.remove(lost);
+            let findings = with(&PLAIN, &found);
+            let seq = lost as u64 + 1;
+            assert_eq!(
+                defects(&findings),
+                [(Defect::Lost, seq, "it was acked and is not there")]
+            );
+            assert_eq!(findings.lost_where, place);
+        }
+        assert_eq!(with(&PLAIN, &[]).lost_where.postfix, 10);
+    }
+
+    #[test]
+    fn a_hole_in_the_tail_is_a_loss() {
+        let mut found = good();
+        found.remove(8);
+        assert_eq!(with(&PLAIN, &found).lost_where.middle, 1);
+    }
+
+    #[test]
+    fn a_duplicate_is_found() {
+        let mut found = good();
+        found.push(print(11, 3));
+        assert_eq!(
+            defects(&with(&PLAIN, &found)),
+            [(Defect::Duplicated, 11, "it is there more than once")]
+        );
+    }
+
+    #[test]
+    fn swapped_and_shifted_events_are_found() {
+        let mut found = good();
+        (found[2], found[3]) = (print(3, 3), print(4, 2));
+        let findings = with(&PLAIN, &found);
+        assert_eq!(findings.count(Defect::Reordered), 2);
+        assert_eq!(findings.count(Defect::Lost), 0);
+        // The stream was renumbered: a gap closed.
+        let shifted: Vec<_> = (0..10).map(|event| print(event + 2, event)).collect();
+        assert_eq!(with(&PLAIN, &shifted).count(Defect::Reordered), 10);
+    }
+
+    #[test]
+    fn a_sequence_that_does_not_ascend_is_found() {
+        let mut found = good();
+        found.swap(2, 3);
+        assert_eq!(
+            defects(&with(&PLAIN, &found)),
+            [(Defect::Reordered, 3, "its sequence does not ascend")]
+        );
+    }
+
+    #[test]
+    fn every_kind_of_change_is_found() {
+        type Change = fn(&mut Print);
+        let changes: [(Change, &str); 7] = [
+            (|p| p.content.payload = 77, "its payload is another one"),
+            (|p| p.content.subject = 77, "its subject is another one"),
+            (|p| p.content.headers = 77, "its headers are others"),
+            (|p| p.time += 1, "its time is another one"),
+            (|p| p.raw_headers = 77, "its header block is another one, to the byte"),
+            (
+                |p| {
+                    p.event = None;
+                    p.content.payload = 77;
+                },
+                "its payload is unreadable",
+            ),
+            // A digit of its number has flipped.
+            (
+                |p| {
+                    p.event = Some(7);
+                    p.content.payload = 77;
+                },
+                "its payload is another one",
+            ),
+        ];
+        for (change, what) in changes {
+            let mut found = good();
+            change(&mut found[4]);
+            assert_eq!(defects(&with(&PLAIN, &found)), [(Defect::Changed, 5, what)]);
+        }
+    }
+
+    #[test]
+    fn a_phantom_is_found() {
+        let mut stranger = print(11, 0);
+        stranger.event = None;
+        stranger.content.payload = 77;
+        let mut found = good();
+        found.push(stranger);
+        assert_eq!(
+            defects(&with(&PLAIN, &found)),
+            [(Defect::Phantom, 11, "it is no event of this run")]
+        );
+        // Published in a life of the host that is over, and lost with it.
+        found[10] = print(11, 50);
+        assert_eq!(
+            defects(&with(&PLAIN, &found)),
+            [(Defect::Phantom, 11, "it does not belong to this history")]
+        );
+        // Never published at all.
+        found[10] = print(11, 500);
+        assert_eq!(
+            defects(&with(&PLAIN, &found)),
+            [(Defect::Phantom, 11, "it was never published")]
+        );
+    }
+
+    #[test]
+    fn what_was_never_acked_may_be_there_once_and_only_unchanged() {
+        let case = Case { unacked: vec![50], ..PLAIN };
+        let mut found = good();
+        found.push(print(11, 50));
+        assert_eq!(defects(&with(&case, &found)), []);
+        assert_eq!(defects(&with(&case, &good())), []);
+        found.push(print(12, 50));
+        assert_eq!(with(&case, &found).count(Defect::Duplicated), 1);
+        found.pop();
+        found[10].content.payload = 77;
+        assert_eq!(with(&case, &found).count(Defect::Changed), 1);
+    }
+
+    #[test]
+    fn an_unacked_event_in_an_acked_ones_place_is_a_loss() {
+        let case = Case { unacked: vec![50], ..PLAIN };
+        let mut found = good();
+        found[4] = print(5, 50);
+        let findings = with(&case, &found);
+        assert_eq!(findings.count(Defect::Lost), 1);
+        assert_eq!(findings.count(Defect::Changed), 1);
+    }
+
+    #[test]
+    fn deletes_must_survive_unless_they_came_too_late() {
+        let mut without = good();
+        without.remove(4);
+        let case = Case { deleted: vec![5], ..PLAIN };
+        assert_eq!(defects(&with(&case, &without)), []);
+        assert_eq!(
+            defects(&with(&case, &good())),
+            [(Defect::Phantom, 5, "it was deleted and is back")]
+        );
+        let case = Case { maybe_deleted: vec![5], ..PLAIN };
+        assert_eq!(defects(&with(&case, &without)), []);
+        assert_eq!(defects(&with(&case, &good())), []);
+    }
+}

@@ -1,0 +1,136 @@
+//! A message's print: all that the judge needs to compare, in a few words of memory.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::ledger::EventId;
+use crate::workload::{Content, event};
+
+/// What a message is, wherever it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Print {
+    /// Its sequence.
+    pub seq: u64,
+    /// When it was stored, in nanoseconds since 1970.
+    pub time: i64,
+    /// The event that its payload says it is.
+    pub event: Option<EventId>,
+    /// Its content.
+    pub content: ContentPrint,
+    /// The header block to the byte, which the client library writes in an order of its own.
+    pub raw_headers: u64,
+}
+
+/// What an event's content comes down to: 64 bits of a SHA-256 each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentPrint {
+    /// Of the subject.
+    pub subject: u64,
+    /// Of the headers, whatever their order; the order of the values of one name counts.
+    pub headers: u64,
+    /// Of the payload.
+    pub payload: u64,
+}
+
+impl Print {
+    /// The print of a message that was read.
+    pub fn of(seed: u64, seq: u64, time: i64, parts: &Parts<'_>) -> Self {
+        let lines = header_lines(parts.headers);
+        let content = ContentPrint {
+            subject: hash([parts.subject]),
+            headers: hash(lines),
+            payload: hash([parts.payload]),
+        };
+        let event = event::identity(seed, parts.payload);
+        Self { seq, time, event, content, raw_headers: hash([parts.headers]) }
+    }
+}
+
+/// A message's parts as bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// The subject.
+    pub subject: &'a [u8],
+    /// The raw header block; empty when there is none.
+    pub headers: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+impl ContentPrint {
+    /// What an event that was published must come down to.
+    pub fn of(content: &Content) -> Self {
+        let mut lines: Vec<_> =
+            content.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        lines.sort_by(|a, b| name_of(a.as_bytes()).cmp(name_of(b.as_bytes())));
+        Self {
+            subject: hash([content.subject.as_bytes()]),
+            headers: hash(lines.iter().map(String::as_bytes)),
+            payload: hash([content.payload.as_ref()]),
+        }
+    }
+}
+
+/// The lines of a header block without its first, sorted by name.
+fn header_lines(block: &[u8]) -> Vec<&[u8]> {
+    let mut lines: Vec<&[u8]> = block
+        .split(|b| *b == b'\n')
+        .skip(1)
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.sort_by(|a, b| name_of(a).cmp(name_of(b)));
+    lines
+}
+
+fn name_of(line: &[u8]) -> &[u8] {
+    line.split(|b| *b == b':').next().unwrap_or_default()
+}
+
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(block: &str) -> Print {
+        let parts = Parts { subject: b"s", headers: block.as_bytes(), payload: b"p" };
+        Print::of(1, 1, 1, &parts)
+    }
+
+    #[test]
+    fn the_order_of_headers_is_no_difference_but_their_values_are() {
+        let one = headers("NATS/1.0\r\nA: 1\r\nB: 2\r\nB: 3\r\n\r\n");
+        let other = headers("NATS/1.0\r\nB: 2\r\nB: 3\r\nA: 1\r\n\r\n");
+        assert_eq!(one.content, other.content);
+        assert_ne!(one.raw_headers, other.raw_headers);
+        let swapped = headers("NATS/1.0\r\nA: 1\r\nB: 3\r\nB: 2\r\n\r\n");
+        assert_ne!(one.content.headers, swapped.content.headers);
+        let merged = headers("NATS/1.0\r\nA: 1\r\nB: 2B: 3\r\n\r\n");
+        assert_ne!(one.content.headers, merged.content.headers);
+    }
+
+    #[test]
+    fn what_was_published_and_what_is_read_agree() {
+        let content = Content {
+            subject: "lab.1".into(),
+            headers: vec![("B", "2".into()), ("A", "1".into()), ("B", "1".into())],
+            payload: bytes::Bytes::from_static(b"p"),
+        };
+        let parts = Parts {
+            subject: b"lab.1",
+            headers: b"NATS/1.0\r\nA: 1\r\nB: 2\r\nB: 1\r\n\r\n",
+            payload: b"p",
+        };
+        assert_eq!(Print::of(1, 1, 1, &parts).content, ContentPrint::of(&content));
+    }
+}

@@ -1,0 +1,131 @@
+//! A segment: a Parquet file of five columns, checked against what the manifest says of it.
+
+use bytes::Bytes;
+use cim_core::archive::Segment;
+use parquet::column::reader::get_typed_column_reader;
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
+use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
+use sha2::{Digest as _, Sha256};
+
+use super::print::{Parts, Print};
+
+const COLUMNS: [&str; 5] = ["seq", "time", "subject", "headers", "payload"];
+
+/// 64 lowercase hex digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// The prints of a segment's messages, in its order.
+pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Print>, String> {
+    let hash = sha256(&bytes);
+    if hash != segment.sha256.to_string() {
+        return Err(format!("its SHA-256 is {hash}, the manifest says {}", segment.sha256));
+    }
+    if !segment.key.ends_with(&format!("-{}.parquet", &hash[..16])) {
+        return Err("its key does not end in its hash".into());
+    }
+    if bytes.len() as u64 != segment.size {
+        return Err(format!("it has {} bytes, the manifest says {}", bytes.len(), segment.size));
+    }
+    let file = SerializedFileReader::new(bytes).map_err(|e| e.to_string())?;
+    let names: Vec<_> =
+        file.metadata().file_metadata().schema_descr().columns().iter().map(|c| c.name().to_owned()).collect();
+    if names != COLUMNS {
+        return Err(format!("its columns are {names:?}"));
+    }
+    let mut prints = Vec::new();
+    let mut volume = 0;
+    for group in 0..file.num_row_groups() {
+        let group = file.get_row_group(group).map_err(|e| e.to_string())?;
+        rows(group.as_ref(), seed, &mut prints, &mut volume)?;
+    }
+    check(segment, &prints, volume)?;
+    Ok(prints)
+}
+
+fn rows(
+    group: &dyn RowGroupReader,
+    seed: u64,
+    prints: &mut Vec<Print>,
+    volume: &mut u64,
+) -> Result<(), String> {
+    let rows = usize::try_from(group.metadata().num_rows()).map_err(|e| e.to_string())?;
+    let seqs = column::<Int64Type>(group, 0, rows)?;
+    let times = column::<Int64Type>(group, 1, rows)?;
+    let subjects = column::<ByteArrayType>(group, 2, rows)?;
+    let headers = column::<ByteArrayType>(group, 3, rows)?;
+    let payloads = column::<ByteArrayType>(group, 4, rows)?;
+    for row in 0..rows {
+        let bytes = |column: &[ByteArray]| column[row].data().to_vec();
+        let (subject, headers, payload) = (bytes(&subjects), bytes(&headers), bytes(&payloads));
+        *volume += (subject.len() + headers.len() + payload.len()) as u64;
+        let parts = Parts { subject: &subject, headers: &headers, payload: &payload };
+        prints.push(Print::of(seed, seqs[row].cast_unsigned(), times[row], &parts));
+    }
+    Ok(())
+}
+
+/// All values of a column; every row must have one.
+fn column<T: DataType>(
+    group: &dyn RowGroupReader,
+    index: usize,
+    rows: usize,
+) -> Result<Vec<T::T>, String> {
+    let name = COLUMNS[index];
+    let reader = group.get_column_reader(index).map_err(|e| e.to_string())?;
+    let nullable = group.metadata().column(index).column_descr().max_def_level() > 0;
+    let mut reader = get_typed_column_reader::<T>(reader);
+    let (mut values, mut levels) = (Vec::with_capacity(rows), Vec::new());
+    let mut read = 0;
+    while read < rows {
+        let levels = nullable.then_some(&mut levels);
+        let (records, _, _) = reader
+            .read_records(rows - read, levels, None, &mut values)
+            .map_err(|e| format!("column `{name}`: {e}"))?;
+        if records == 0 {
+            break;
+        }
+        read += records;
+    }
+    if values.len() != rows {
+        return Err(format!("column `{name}` has {} values in {rows} rows", values.len()));
+    }
+    Ok(values)
+}
+
+fn check(segment: &Segment, prints: &[Print], volume: u64) -> Result<(), String> {
+    let (Some(first), Some(last)) = (prints.first(), prints.last()) else {
+        return Err("it has no messages".into());
+    };
+    if prints.len() as u64 != segment.messages {
+        return Err(format!(
+            "it has {} messages, the manifest says {}",
+            prints.len(),
+            segment.messages
+        ));
+    }
+    if !prints.windows(2).all(|w| w[0].seq < w[1].seq) {
+        return Err("its sequences do not ascend".into());
+    }
+    if first.seq < segment.first_seq || last.seq > segment.last_seq {
+        return Err(format!(
+            "it goes from {} to {}, the manifest says from {} to {}",
+            first.seq, last.seq, segment.first_seq, segment.last_seq
+        ));
+    }
+    if volume != segment.bytes {
+        return Err(format!("it holds {volume} bytes, the manifest says {}", segment.bytes));
+    }
+    let nanos = |time: jiff::Timestamp| i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX);
+    if (first.time, last.time) != (nanos(segment.first_time), nanos(segment.last_time)) {
+        return Err("its times are not those of the manifest".into());
+    }
+    if last.seq != segment.last.seq {
+        return Err(format!(
+            "its last message is {}, the manifest says {}",
+            last.seq, segment.last.seq
+        ));
+    }
+    Ok(())
+}

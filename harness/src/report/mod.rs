@@ -1,0 +1,255 @@
+//! What a run found out: the JSON report, and the table made from it.
+
+mod table;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::Tier;
+
+pub use table::{render, summary};
+
+/// A run's report.
+///
+/// Fields are only ever added, so a reader ignores those that it does not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Its title.
+    pub title: String,
+    /// What the lab was made of: `process`.
+    pub substrate: String,
+    /// What every choice was drawn from.
+    pub seed: u64,
+    /// SHA-256 of the plan: two runs with the same one did the same.
+    pub plan_digest: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Why it did not pass, on one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it began.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started_at: Timestamp,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// What the oracle counted.
+    pub oracle: Oracle,
+    /// By tier, how far it was behind while the load ran, in seconds: what a loss at that moment
+    /// would have lost.
+    pub rpo_seconds: BTreeMap<Tier, Spread>,
+    /// By tier, how long recoveries from it took, in seconds.
+    pub rto_seconds: BTreeMap<Tier, Spread>,
+    /// Every loss of a host, and its recovery.
+    pub losses: Vec<Loss>,
+    /// Every comparison that the oracle made.
+    pub judgements: Vec<Judgement>,
+    /// Expectations, each with what was measured.
+    pub expectations: Vec<Expectation>,
+    /// What every program in the lab says its version is.
+    pub versions: BTreeMap<String, String>,
+    /// What happened, in order.
+    pub steps: Vec<StepReport>,
+    /// Where logs and disks are, if they were kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_dir: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The oracle agrees with everything.
+    Passed,
+    /// It does not, or a step did not do what it must.
+    Failed,
+    /// It was not run; never counted as passed.
+    Skipped,
+}
+
+/// What the oracle counted, over all streams, tiers and recoveries; an event that is wrong in several
+/// places counts once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Oracle {
+    /// Events that were published.
+    pub published: u64,
+    /// Events that a server acked.
+    pub acked: u64,
+    /// Events that were published and never acked; they may exist or not.
+    pub unacked: u64,
+    /// Messages that were deleted on purpose.
+    pub deleted: u64,
+    /// Messages that recoveries brought back exactly.
+    pub recovered: u64,
+    /// Acked events that were lost with a host because no tier had confirmed them: the recovery
+    /// points' tails.
+    pub tail: u64,
+    /// Acked and confirmed events that are missing.
+    pub lost: u64,
+    /// Events that exist more than once.
+    pub duplicated: u64,
+    /// Events at another sequence, or out of order.
+    pub reordered: u64,
+    /// Messages with another subject, header, payload or time.
+    pub changed: u64,
+    /// Messages that should not exist.
+    pub phantom: u64,
+    /// Consumers with another configuration or a position that they never had.
+    pub consumers_wrong: u64,
+    /// Streams with another configuration.
+    pub streams_wrong: u64,
+}
+
+/// Something that was measured many times, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Spread {
+    /// How often.
+    pub samples: u64,
+    /// The median.
+    pub p50: f64,
+    /// The 90th percentile.
+    pub p90: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The most.
+    pub max: f64,
+}
+
+/// The loss of a host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Loss {
+    /// Which node.
+    pub node: String,
+    /// When, in seconds since the run began.
+    pub at_seconds: f64,
+    /// The tier that it was recovered from, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered_from: Option<Tier>,
+    /// By stream, what had been confirmed and what came back.
+    pub streams: Vec<StreamLoss>,
+    /// Acked events that are gone, all streams.
+    pub tail_events: u64,
+    /// The age, at the moment of the loss, of the oldest acked event that is gone; 0 without one.
+    pub rpo_seconds: f64,
+    /// From the start of the recovery until the last recovered event was read and the first new
+    /// publish was acked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rto_seconds: Option<f64>,
+    /// Deletes that the tier did not know of yet.
+    pub deletes_undone: u64,
+}
+
+/// A stream in a loss.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StreamLoss {
+    /// The stream.
+    pub stream: String,
+    /// The last sequence that was acked before the loss.
+    pub acked_seq: u64,
+    /// The last sequence that the tier had confirmed, read from the tier after the loss.
+    pub confirmed_seq: u64,
+    /// The last sequence that came back.
+    pub recovered_seq: u64,
+    /// Acked events after it.
+    pub tail_events: u64,
+}
+
+/// A comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Judgement {
+    /// What was read: a stream, or a tier's copy of it, and when.
+    pub of: String,
+    /// Messages that were read.
+    pub read: u64,
+    /// Messages that were as they should be.
+    pub exact: u64,
+    /// Of these, those whose time and header bytes were known from before.
+    pub witnessed: u64,
+    /// Missing before, between and after what is there.
+    pub lost: [u64; 3],
+    /// Events that exist more than once.
+    pub duplicated: u64,
+    /// Events at another sequence.
+    pub reordered: u64,
+    /// Messages that differ.
+    pub changed: u64,
+    /// Messages that should not exist.
+    pub phantom: u64,
+    /// What else is wrong, and the first of each kind.
+    pub examples: Vec<String>,
+}
+
+/// An expectation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Expectation {
+    /// What was expected.
+    pub what: String,
+    /// The bound.
+    pub bound: f64,
+    /// What was measured.
+    pub measured: f64,
+    /// Whether it holds.
+    pub met: bool,
+}
+
+/// A step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepReport {
+    /// What was done.
+    pub what: String,
+    /// When it began, in seconds since the run began.
+    pub start: f64,
+    /// When it ended.
+    pub end: f64,
+    /// `done`, or why not.
+    pub outcome: String,
+}
+
+impl Judgement {
+    /// Whether nothing is wrong.
+    pub fn clean(&self) -> bool {
+        let wrong = self.lost.iter().sum::<u64>()
+            + self.duplicated
+            + self.reordered
+            + self.changed
+            + self.phantom;
+        wrong == 0 && self.examples.is_empty()
+    }
+}
+
+impl Spread {
+    /// Of at least one value.
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let max = *values.last()?;
+        // Nearest rank: a value that was measured, never one in between.
+        let rank = |percent: usize| values[(values.len() * percent).div_ceil(100).max(1) - 1];
+        let (p50, p90, p99) = (rank(50), rank(90), rank(99));
+        Some(Self { samples: values.len() as u64, p50, p90, p99, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let spread = Spread::of((1..=200).rev().map(f64::from).collect()).unwrap();
+        assert_eq!(
+            spread,
+            Spread { samples: 200, p50: 100.0, p90: 180.0, p99: 198.0, max: 200.0 }
+        );
+        assert_eq!(Spread::of(vec![3.0]).unwrap().p99, 3.0);
+        assert_eq!(Spread::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn the_shape_of_the_report_is_known() {
+        insta::assert_json_snapshot!(schemars::schema_for!(Report));
+    }
+}

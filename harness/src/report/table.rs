@@ -1,0 +1,164 @@
+//! The report as tables for a terminal.
+
+use std::fmt::Write as _;
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+use super::{Report, Spread, Verdict};
+
+/// The whole report.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    let head = format!("{} · seed {} · {}", report.scenario, report.seed, report.title);
+    let tables = [counts(report), times(report), losses(report), versions(report)];
+    let tables = tables.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let problems = problems(report);
+    // Writing to a string does not fail.
+    drop(write!(text, "{head}\n{tables}\n{problems}{}\n", verdict_line(report)));
+    text
+}
+
+/// One line a run.
+pub fn summary(reports: &[Report]) -> String {
+    let mut table = table(&["seed", "verdict", "published", "recovered", "tail", "wrong", "RTO s", "reason"]);
+    for report in reports {
+        let o = &report.oracle;
+        let wrong = o.lost + o.duplicated + o.reordered + o.changed + o.phantom;
+        let rto = report.losses.iter().filter_map(|l| l.rto_seconds).fold(0.0, f64::max);
+        table.add_row([
+            report.seed.to_string(),
+            verdict(report.verdict).to_owned(),
+            o.published.to_string(),
+            o.recovered.to_string(),
+            o.tail.to_string(),
+            wrong.to_string(),
+            format!("{rto:.2}"),
+            report.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().copied());
+    table
+}
+
+fn right(table: &mut Table, from: usize) {
+    for column in table.column_iter_mut().skip(from) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+fn counts(report: &Report) -> Option<Table> {
+    if report.verdict == Verdict::Skipped {
+        return None;
+    }
+    let o = &report.oracle;
+    let mut table = table(&[
+        "published", "acked", "deleted", "recovered", "tail", "lost", "duplicated", "reordered", "changed", "phantom",
+    ]);
+    let row = [
+        o.published, o.acked, o.deleted, o.recovered, o.tail, o.lost, o.duplicated, o.reordered, o.changed, o.phantom,
+    ];
+    table.add_row(row.map(|count| count.to_string()));
+    right(&mut table, 0);
+    Some(table)
+}
+
+fn times(report: &Report) -> Option<Table> {
+    let rows = report.rpo_seconds.iter().map(|(tier, spread)| ("RPO under load", tier, spread));
+    let rows: Vec<_> =
+        rows.chain(report.rto_seconds.iter().map(|(tier, spread)| ("RTO", tier, spread))).collect();
+    let mut table = table(&["seconds", "tier", "samples", "p50", "p90", "p99", "max"]);
+    for (what, tier, Spread { samples, p50, p90, p99, max }) in &rows {
+        let mut row = vec![(*what).to_owned(), tier.to_string(), samples.to_string()];
+        row.extend([p50, p90, p99, max].map(|value| format!("{value:.3}")));
+        table.add_row(row);
+    }
+    right(&mut table, 2);
+    (!rows.is_empty()).then_some(table)
+}
+
+fn losses(report: &Report) -> Option<Table> {
+    let mut table = table(&[
+        "lost at s", "node", "back from", "stream", "acked", "confirmed", "recovered", "tail", "RPO s", "RTO s",
+    ]);
+    for loss in &report.losses {
+        for stream in &loss.streams {
+            table.add_row([
+                format!("{:.2}", loss.at_seconds),
+                loss.node.clone(),
+                loss.recovered_from.map_or_else(|| "-".to_owned(), |tier| tier.to_string()),
+                stream.stream.clone(),
+                stream.acked_seq.to_string(),
+                stream.confirmed_seq.to_string(),
+                stream.recovered_seq.to_string(),
+                stream.tail_events.to_string(),
+                format!("{:.3}", loss.rpo_seconds),
+                loss.rto_seconds.map_or_else(|| "-".to_owned(), |s| format!("{s:.3}")),
+            ]);
+        }
+    }
+    right(&mut table, 4);
+    (!report.losses.is_empty()).then_some(table)
+}
+
+fn versions(report: &Report) -> Option<Table> {
+    let mut table = table(&["program", "version"]);
+    for (program, version) in &report.versions {
+        table.add_row([program, version]);
+    }
+    (!report.versions.is_empty()).then_some(table)
+}
+
+fn problems(report: &Report) -> String {
+    let mut text = String::new();
+    for judgement in report.judgements.iter().filter(|j| !j.clean()) {
+        let [prefix, middle, postfix] = judgement.lost;
+        drop(writeln!(
+            text,
+            "{}: lost {} ({prefix} prefix, {middle} middle, {postfix} postfix), duplicated {}, \
+             reordered {}, changed {}, phantom {}",
+            judgement.of,
+            prefix + middle + postfix,
+            judgement.duplicated,
+            judgement.reordered,
+            judgement.changed,
+            judgement.phantom
+        ));
+        for example in &judgement.examples {
+            drop(writeln!(text, "  {example}"));
+        }
+    }
+    for missed in report.expectations.iter().filter(|e| !e.met) {
+        drop(writeln!(
+            text,
+            "{}: {:.3}, expected at most {:.3}",
+            missed.what, missed.measured, missed.bound
+        ));
+    }
+    text
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed => "FAILED",
+        Verdict::Skipped => "skipped",
+    }
+}
+
+fn verdict_line(report: &Report) -> String {
+    let mut line = format!("{} in {:.1} s", verdict(report.verdict), report.seconds);
+    if let Some(reason) = &report.reason {
+        drop(write!(line, ": {reason}"));
+    }
+    if let Some(dir) = &report.run_dir {
+        drop(write!(line, "\nlogs and disks are kept in {dir}"));
+    }
+    line
+}

@@ -1,0 +1,250 @@
+//! Scenarios: files that say what a lab is made of, what happens to it, and what must come out.
+//!
+//! The types here are the format; docs/scenarios.md describes it for people. Unknown keys are
+//! refused everywhere: a misspelt expectation would otherwise be one that nobody checks.
+
+pub(crate) mod check;
+mod find;
+mod parse;
+mod step;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cim_core::names::{ConsumerName, NodeName, StreamName, Subject, SubjectFilter};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use check::programs;
+pub use find::{Listed, directory, list, load};
+pub use parse::parse;
+pub use step::{
+    AwaitLoad, Between, ChangeLink, Drain, FinishLoad, Judge, Judged, Load, NodeOnly, Program, Repeat,
+    Replay, ReplayFrom, Restore, Step, Target, Tier,
+};
+pub use value::{Percent, Rate, Size, Span, ValueError};
+
+use crate::lab::link::Conditions;
+
+/// A scenario file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// One line for the list.
+    pub title: String,
+    /// What it proves and how, for people.
+    #[serde(default)]
+    pub description: String,
+    /// What the substrate must be able to do; without it the scenario is skipped.
+    #[serde(default)]
+    pub requires: BTreeSet<Capability>,
+    /// The machines.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// Conditions of links between nodes; links that are not named are undisturbed.
+    #[serde(default)]
+    pub links: Vec<LinkSpec>,
+    /// What the storage manager's configuration says besides the addresses; its own words.
+    #[serde(default)]
+    pub storage_manager: toml::Table,
+    /// The streams that exist from the start.
+    pub streams: Vec<StreamSpec>,
+    /// Durable consumers on them.
+    #[serde(default)]
+    pub consumers: Vec<ConsumerSpec>,
+    /// What is published.
+    pub workloads: Vec<WorkloadSpec>,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+    /// What must hold besides the exactness that always must.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// What not every substrate can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capability {
+    /// Programs can be killed, paused and started one by one.
+    Processes,
+    /// Links can be delayed, throttled and cut.
+    Links,
+    /// A machine loses power: what was not synced to disk is gone.
+    PowerLoss,
+    /// Clocks can be set.
+    Clock,
+    /// Disks can be filled.
+    DiskFull,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Node {
+    /// What runs on it.
+    pub role: Role,
+    /// More of nats-server's configuration, on a host.
+    #[serde(default)]
+    pub nats: String,
+}
+
+/// What runs on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// NATS with JetStream and the storage manager.
+    Host,
+    /// MinIO, the secondary tier.
+    Nas,
+    /// Fake Wasabi, the tertiary tier.
+    Wasabi,
+    /// The publishers and the oracle.
+    Operator,
+}
+
+/// The state of the link between two nodes at the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LinkSpec {
+    /// Who connects.
+    pub from: NodeName,
+    /// To whom.
+    pub to: NodeName,
+    /// The conditions.
+    pub conditions: Conditions,
+}
+
+/// A stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StreamSpec {
+    /// Its name.
+    pub name: StreamName,
+    /// What it takes.
+    pub subjects: Vec<SubjectFilter>,
+    /// More of its configuration, as `$JS.API.STREAM.CREATE` takes it.
+    #[serde(default)]
+    pub config: toml::Table,
+}
+
+/// A durable consumer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ConsumerSpec {
+    /// Its name.
+    pub name: ConsumerName,
+    /// The stream it reads.
+    pub stream: StreamName,
+    /// What it acknowledges.
+    pub acks: Acks,
+}
+
+/// What a consumer acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Acks {
+    /// All that it gets, as it comes.
+    All,
+    /// Every message of the first half of what it gets, and every second one after that.
+    Some,
+    /// None: nothing is ever read.
+    None,
+}
+
+/// A load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WorkloadSpec {
+    /// Its name.
+    pub name: String,
+    /// The stream that takes it.
+    pub stream: StreamName,
+    /// The events' subjects are this one and one more token.
+    pub subject: Subject,
+    /// How many different subjects.
+    #[serde(default = "defaults::subjects")]
+    pub subjects: u32,
+    /// Publishers, each with a connection of its own.
+    #[serde(default = "defaults::publishers")]
+    pub publishers: u32,
+    /// Events, all publishers together.
+    pub events: u64,
+    /// Events per second, all publishers together; absent for as fast as it goes.
+    pub rate: Option<Rate>,
+    /// Bytes of a payload.
+    #[serde(default = "defaults::size")]
+    pub size: Size,
+    /// Every how manieth event has headers, `Nats-Msg-Id` among them; 0 for none.
+    #[serde(default = "defaults::headers_every")]
+    pub headers_every: u64,
+    /// How many events are deleted from the stream again, soon after they were acked.
+    #[serde(default)]
+    pub deletes: u64,
+    /// Publishes per publisher that may be without an ack.
+    #[serde(default = "defaults::window")]
+    pub window: usize,
+    /// Whether what was not acked is published again, with the same `Nats-Msg-Id`.
+    #[serde(default)]
+    pub republish: bool,
+}
+
+mod defaults {
+    use super::Size;
+
+    pub(super) fn subjects() -> u32 {
+        16
+    }
+    pub(super) fn publishers() -> u32 {
+        4
+    }
+    pub(super) fn size() -> Size {
+        Size::from_bytes(1024)
+    }
+    pub(super) fn headers_every() -> u64 {
+        8
+    }
+    pub(super) fn window() -> usize {
+        1024
+    }
+}
+
+/// Bounds. That everything confirmed comes back exactly is not among them: it always must.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Expect {
+    /// How old the oldest acked event that a tier does not hold yet may be, under load.
+    pub lag: BTreeMap<Tier, Bounds>,
+    /// The most that a recovery from a tier may lose, as the age of the oldest lost event.
+    pub rpo: BTreeMap<Tier, Span>,
+    /// The longest that a recovery from a tier may take.
+    pub rto: BTreeMap<Tier, Span>,
+    /// A delete that is older than this at the loss must have survived it.
+    pub deletes_within: Option<Span>,
+    /// The fewest events that must have been judged, so that nothing passes by doing nothing.
+    pub events_at_least: u64,
+}
+
+/// Upper bounds of something that was measured many times.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// Of the median.
+    pub p50: Option<Span>,
+    /// Of the 99th percentile.
+    pub p99: Option<Span>,
+    /// Of all.
+    pub max: Option<Span>,
+}
+
+impl Scenario {
+    /// The only node of a role.
+    pub fn node_of(&self, role: Role) -> Option<&NodeName> {
+        self.nodes.iter().find(|(_, node)| node.role == role).map(|(name, _)| name)
+    }
+
+    /// The tiers that the topology has.
+    pub fn tiers(&self) -> Vec<Tier> {
+        [(Role::Nas, Tier::Nas), (Role::Wasabi, Tier::Wasabi)]
+            .into_iter()
+            .filter_map(|(role, tier)| self.node_of(role).map(|_| tier))
+            .collect()
+    }
+}

@@ -1,0 +1,285 @@
+//! What can happen in a scenario.
+//!
+//! In a file a step is a table with `do = "<kind>"` and the kind's own keys.
+
+use std::fmt;
+
+use cim_core::names::{NodeName, StreamName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Percent, Span};
+use crate::lab::link::Conditions;
+
+/// A step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Begins to publish.
+    Load(Load),
+    /// Waits while the load runs.
+    AwaitLoad(AwaitLoad),
+    /// Publishing goes on against the host as it is now.
+    ResumeLoad(Empty),
+    /// Waits until every event has been published.
+    FinishLoad(FinishLoad),
+    /// Kills with SIGKILL, at once and without warning; the disk stays.
+    Kill(Target),
+    /// Stops with SIGTERM.
+    Stop(Target),
+    /// Starts what was killed or stopped, with the same disk.
+    Start(Target),
+    /// SIGSTOP: hangs without ending.
+    Pause(Target),
+    /// SIGCONT: goes on after a pause.
+    Continue(Target),
+    /// Kills everything on a node and deletes its disk.
+    Destroy(NodeOnly),
+    /// A new machine in a destroyed one's place: empty disk, other ports. The recovery begins.
+    Replace(NodeOnly),
+    /// Brings every stream back with the storage manager's own command.
+    Restore(Restore),
+    /// Waits until tiers hold all that the streams hold.
+    Drain(Drain),
+    /// The oracle reads and compares.
+    Judge(Judge),
+    /// Rebuilds a consumer's state from the stream and compares digests.
+    Replay(Replay),
+    /// Changes a link while the lab runs.
+    Link(ChangeLink),
+    /// Does the steps several times; every choice is drawn anew.
+    Repeat(Repeat),
+}
+
+/// No keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// Which loads to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// One of `workloads`; absent for all of them.
+    pub workload: Option<String>,
+}
+
+/// How long to wait: one of the two keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AwaitLoad {
+    /// Until a share of all events has been published, drawn from this range.
+    pub published: Option<Between<Percent>>,
+    /// For a time that is drawn from this range.
+    #[serde(rename = "for")]
+    pub time: Option<Between<Span>>,
+}
+
+/// A range that the seed picks from; both ends are part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Between<T>(pub T, pub T);
+
+/// How long the rest may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishLoad {
+    /// The longest that it may take.
+    #[serde(default = "minutes")]
+    pub within: Span,
+}
+
+/// A node, and one of its programs or all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The node.
+    pub node: NodeName,
+    /// The program; absent for all.
+    pub program: Option<Program>,
+}
+
+/// A program of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Program {
+    /// nats-server
+    Nats,
+    /// The storage manager's daemon.
+    StorageManager,
+    /// The S3 service of a NAS or of Wasabi.
+    S3,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nats => "nats",
+            Self::StorageManager => "storage-manager",
+            Self::S3 => "s3",
+        })
+    }
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeOnly {
+    /// The node.
+    pub node: NodeName,
+}
+
+/// A place that an archive lies in.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// The secondary tier.
+    Nas,
+    /// The tertiary tier.
+    Wasabi,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nas => "nas",
+            Self::Wasabi => "wasabi",
+        })
+    }
+}
+
+/// Where to restore from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    /// The host that gets the streams.
+    pub node: NodeName,
+    /// The tier.
+    #[serde(default = "nas")]
+    pub from: Tier,
+}
+
+/// Which tiers, and how long it may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// The tiers.
+    pub tiers: Vec<Tier>,
+    /// The longest that it may take.
+    #[serde(default = "minutes")]
+    pub within: Span,
+}
+
+/// What to compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judge {
+    /// What is judged.
+    pub what: Judged,
+}
+
+/// What is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Judged {
+    /// The streams that a restore has just brought back, against what the tier had confirmed.
+    Recovery,
+    /// The streams and every tier, against everything that was ever acked and not lost before.
+    Everything,
+}
+
+/// From where a consumer is rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// The stream.
+    pub stream: StreamName,
+    /// Where reading begins.
+    pub from: ReplayFrom,
+}
+
+/// Where a replay begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplayFrom {
+    /// At sequence 1.
+    Start,
+    /// At a sequence, with the state of everything before it from the ledger.
+    Sequence(Between<Percent>),
+    /// At a point in time, likewise.
+    Time(Between<Percent>),
+}
+
+
+/// A link's new state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeLink {
+    /// Who connects.
+    pub from: NodeName,
+    /// To whom.
+    pub to: NodeName,
+    /// The conditions; absent heals it.
+    #[serde(default)]
+    pub conditions: Conditions,
+}
+
+/// Steps, several times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeat {
+    /// How often.
+    pub times: u32,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+fn minutes() -> Span {
+    Span::micros(120_000_000)
+}
+
+fn nas() -> Tier {
+    Tier::Nas
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = |f: &mut fmt::Formatter<'_>, verb: &str, t: &Target| match t.program {
+            Some(program) => write!(f, "{verb} {program} on {}", t.node),
+            None => write!(f, "{verb} {}", t.node),
+        };
+        match self {
+            Self::Load(Load { workload: Some(name) }) => write!(f, "start load {name}"),
+            Self::Load(_) => f.write_str("start the load"),
+            Self::AwaitLoad(AwaitLoad { published: Some(p), .. }) => {
+                write!(f, "wait until {} is published", p.0)
+            }
+            Self::AwaitLoad(AwaitLoad { time: Some(t), .. }) => write!(f, "wait {}", t.0),
+            Self::AwaitLoad(_) => f.write_str("wait"),
+            Self::ResumeLoad(_) => f.write_str("let the load go on"),
+            Self::FinishLoad(_) => f.write_str("finish the load"),
+            Self::Kill(t) => target(f, "kill", t),
+            Self::Stop(t) => target(f, "stop", t),
+            Self::Start(t) => target(f, "start", t),
+            Self::Pause(t) => target(f, "pause", t),
+            Self::Continue(t) => target(f, "continue", t),
+            Self::Destroy(n) => write!(f, "destroy {}", n.node),
+            Self::Replace(n) => write!(f, "replace {}", n.node),
+            Self::Restore(r) => write!(f, "restore {} from {}", r.node, r.from),
+            Self::Drain(d) => {
+                let tiers: Vec<_> = d.tiers.iter().map(ToString::to_string).collect();
+                write!(f, "drain to {}", tiers.join(" and "))
+            }
+            Self::Judge(Judge { what: Judged::Recovery }) => f.write_str("judge the recovery"),
+            Self::Judge(Judge { what: Judged::Everything }) => f.write_str("judge everything"),
+            Self::Replay(r) => match r.from {
+                ReplayFrom::Start => write!(f, "replay {} from its start", r.stream),
+                ReplayFrom::Sequence(at) => write!(f, "replay {} from {} of it", r.stream, at.0),
+                ReplayFrom::Time(at) => write!(f, "replay {} from {} of its time", r.stream, at.0),
+            },
+            Self::Link(l) => write!(f, "change the link from {} to {}", l.from, l.to),
+            Self::Repeat(r) => write!(f, "repeat {} times", r.times),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Durable consumers that acknowledge all, some or nothing of what they get.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::jetstream::{self, consumer::PullConsumer};
+use futures_util::StreamExt as _;
+use tokio::task::JoinHandle;
+
+use super::publish::{HostAt, connect};
+use crate::scenario::{Acks, ConsumerSpec};
+
+/// How many acks a consumer with `acks = "some"` gives before it leaves out every second one.
+const ALL_UNTIL: u64 = 500;
+
+/// What a consumer of the lab has acknowledged, over all of the host's lives.
+#[derive(Debug, Default)]
+pub struct ConsumerLog {
+    inner: Mutex<Acked>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Acked {
+    /// Everything up to this sequence was acknowledged.
+    floor: u64,
+    received: u64,
+}
+
+/// A consumer at work. Dropping it ends it.
+#[derive(Debug)]
+pub struct Consumption {
+    task: JoinHandle<()>,
+}
+
+impl ConsumerLog {
+    /// The last sequence up to which every message was acknowledged by the lab. The server may know
+    /// less, never more.
+    pub fn floor(&self) -> u64 {
+        self.get().floor
+    }
+
+    /// Messages that were received.
+    pub fn received(&self) -> u64 {
+        self.get().received
+    }
+
+    /// The host is lost: `seq` is where the stream goes on, so what was beyond is no more.
+    pub fn rewind(&self, seq: u64) {
+        let mut acked = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        acked.floor = acked.floor.min(seq);
+    }
+
+    fn get(&self) -> Acked {
+        *self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Consumption {
+    /// Begins to read; the durable consumer exists already.
+    pub fn start(spec: &ConsumerSpec, host: HostAt, log: Arc<ConsumerLog>) -> Self {
+        Self { task: tokio::spawn(consume(spec.clone(), host, log)) }
+    }
+}
+
+impl Drop for Consumption {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn consume(spec: ConsumerSpec, host: HostAt, log: Arc<ConsumerLog>) {
+    if spec.acks == Acks::None {
+        return;
+    }
+    let Some(client) = connect(&host).await else { return };
+    let context = jetstream::new(client);
+    loop {
+        let consumer: Result<PullConsumer, _> =
+            context.get_consumer_from_stream(spec.name.as_str(), spec.stream.as_str()).await;
+        let messages = match consumer {
+            Ok(consumer) => {
+                consumer.fetch().max_messages(500).max_bytes(1 << 20).messages().await.ok()
+            }
+            Err(_) => None,
+        };
+        let Some(mut messages) = messages else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let mut got = false;
+        while let Some(Ok(message)) = messages.next().await {
+            got = true;
+            let Ok(seq) = message.info().map(|info| info.stream_sequence) else { continue };
+            let wanted = log.wants(spec.acks, seq);
+            if wanted && message.ack().await.is_err() {
+                break;
+            }
+        }
+        if !got {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl ConsumerLog {
+    /// Whether the message is to be acknowledged; if so it counts as acknowledged from here on.
+    fn wants(&self, acks: Acks, seq: u64) -> bool {
+        let mut acked = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        acked.received += 1;
+        let in_order = acked.received <= ALL_UNTIL || acks == Acks::All;
+        if in_order {
+            acked.floor = acked.floor.max(seq);
+        }
+        in_order || acked.received.is_multiple_of(2)
+    }
+}

@@ -1,0 +1,122 @@
+//! Loads: publishers, deletes and consumers against the host of the moment.
+
+mod consume;
+mod delete;
+pub mod event;
+mod publish;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+pub use consume::{ConsumerLog, Consumption};
+pub use event::{Content, Generator};
+pub use publish::{Host, HostAt};
+
+use crate::ledger::{EventId, Ledger};
+use crate::plan::Plan;
+use crate::scenario::Scenario;
+
+/// The loads of a run.
+#[derive(Debug)]
+pub struct Loads {
+    generators: Vec<Arc<Generator>>,
+    host: watch::Receiver<Host>,
+    ledger: Arc<Ledger>,
+    running: JoinSet<()>,
+    deleters: Vec<JoinHandle<()>>,
+}
+
+/// The loads' generators, events numbered through all of them.
+pub fn generators(plan: &Plan, corpus: Option<&Arc<Vec<bytes::Bytes>>>) -> Vec<Arc<Generator>> {
+    let bases = bases(&plan.scenario);
+    let specs = plan.scenario.workloads.iter().zip(bases);
+    specs
+        .map(|(w, base)| Arc::new(Generator::new(plan.seed, base, w.clone(), corpus.cloned())))
+        .collect()
+}
+
+/// The number of each load's first event.
+pub(crate) fn bases(scenario: &Scenario) -> Vec<EventId> {
+    let mut next = 0;
+    let mut bases = Vec::new();
+    for workload in &scenario.workloads {
+        bases.push(next);
+        next += workload.events;
+    }
+    bases
+}
+
+/// All events of a scenario.
+pub(crate) fn total(scenario: &Scenario) -> u64 {
+    scenario.workloads.iter().map(|w| w.events).sum()
+}
+
+impl Loads {
+    /// Loads that have not started yet.
+    pub fn new(
+        generators: Vec<Arc<Generator>>,
+        ledger: Arc<Ledger>,
+        host: watch::Receiver<Host>,
+    ) -> Self {
+        Self { generators, host, ledger, running: JoinSet::new(), deleters: Vec::new() }
+    }
+
+    /// Starts the load at this place in the scenario.
+    pub fn start(&mut self, plan: &Plan, workload: usize) {
+        let spec = &plan.scenario.workloads[workload];
+        let base = bases(&plan.scenario)[workload];
+        let stream = stream_index(&plan.scenario, spec.stream.as_str());
+        let deletes = plan.deletes[workload].iter().map(|event| base + event).collect();
+        let deletes = Arc::new(deletes);
+        let (to_delete, asked) = mpsc::unbounded_channel();
+        let deleter = delete::Deleter {
+            ledger: Arc::clone(&self.ledger),
+            stream,
+            name: spec.stream.clone(),
+            host: self.host.clone(),
+        };
+        self.deleters.push(tokio::spawn(deleter.run(asked)));
+        for publisher in 0..spec.publishers {
+            let share = (u64::from(publisher)..spec.events).step_by(spec.publishers as usize);
+            let publisher = publish::Publisher {
+                ledger: Arc::clone(&self.ledger),
+                generator: Arc::clone(&self.generators[workload]),
+                stream,
+                events: share.map(|event| base + event).collect(),
+                rate: spec.rate,
+                publishers: spec.publishers,
+                window: spec.window,
+                republish: spec.republish,
+                deletes: Arc::clone(&deletes),
+                to_delete: to_delete.clone(),
+                host: self.host.clone(),
+            };
+            self.running.spawn(publisher.run());
+        }
+    }
+
+    /// Waits until every publisher that was started has ended and every delete is done.
+    pub async fn finish(&mut self) {
+        while self.running.join_next().await.is_some() {}
+        for deleter in self.deleters.drain(..) {
+            // A deleter ends when its publishers have; one that panicked has left its deletes undone,
+            // which the oracle then sees.
+            drop(deleter.await);
+        }
+    }
+}
+
+impl Drop for Loads {
+    fn drop(&mut self) {
+        for deleter in &self.deleters {
+            deleter.abort();
+        }
+    }
+}
+
+/// A stream's place in the scenario, which the check has found to exist.
+pub(crate) fn stream_index(scenario: &Scenario, name: &str) -> usize {
+    scenario.streams.iter().position(|s| s.name.as_str() == name).unwrap_or_default()
+}
