@@ -70,36 +70,40 @@ need_go() {
         "with Go 1.21 or newer, \`GOTOOLCHAIN=auto\` fetches it" "or install it from https://go.dev/dl"
 }
 
-# debian_file PACKAGE VERSION FILE TARGET: takes one file out of a Debian package of which the
-# version begins so. No root, nothing installed; without package lists it fetches them for itself.
-debian_file() {
-    local package=$1 version=$2 work=$tools/debian found="" private
+# apt_find PACKAGE VERSION: sets `found` to the package's version that begins so, and `apt` to the
+# options that apt needs to fetch it without root and without installing anything. Where the machine
+# has no package lists, they are fetched into .tools.
+apt_find() {
+    local work=$tools/debian
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return
-    private=(-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache"
-        -o Debug::NoLocking=1 -o APT::Sandbox::User=root)
-    local options=()
-    found=$(debian_version "$package" "$version")
-    if [[ -z $found ]]; then
-        options=("${private[@]}")
-        mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-        say "$package: fetching Debian's package lists into .tools …"
-        apt-get "${options[@]}" update >"$tools/log/apt.log" 2>&1 || return
-        found=$(debian_version "$package" "$version" "${options[@]}")
-        [[ -n $found ]] || return
-    fi
-    rm -rf "${work:?}/$package"
-    mkdir -p "$work/$package"
-    (cd "$work/$package" && apt-get "${options[@]}" -o APT::Sandbox::User=root download "$package=$found" &&
-        dpkg-deb -x ./*.deb .) >"$tools/log/$package.log" 2>&1 || return
-    mv -f "$work/$package/$3" "$4" && rm -rf "${work:?}/$package"
-    say "$(basename "$4"): from Debian's $package $found"
+    apt=(-o "Dir::Cache=$work/cache" -o Debug::NoLocking=1 -o APT::Sandbox::User=root)
+    mkdir -p "$work/cache/archives/partial" "$work/lists/partial"
+    found=$(apt_version "$1" "$2")
+    [[ -z $found ]] || return 0
+    apt+=(-o "Dir::State::Lists=$work/lists")
+    found=$(apt_version "$1" "$2")
+    [[ -z $found ]] || return 0
+    say "$1: fetching Debian's package lists into .tools …"
+    apt-get "${apt[@]}" update >"$tools/log/apt.log" 2>&1 || return
+    found=$(apt_version "$1" "$2")
+    [[ -n $found ]]
 }
 
-debian_version() {
-    local package=$1 version=$2
-    shift 2
-    { apt-cache "$@" madison "$package" 2>/dev/null || true; } |
-        awk -v version="$version" '{ if (found == "" && index($3, version) == 1) found = $3 } END { print found }'
+apt_version() {
+    { apt-cache "${apt[@]}" madison "$1" 2>/dev/null || true; } |
+        awk -v version="$2" '{ if (found == "" && index($3, version) == 1) found = $3 } END { print found }'
+}
+
+# debian_file PACKAGE VERSION FILE TARGET: takes one file out of a Debian package.
+debian_file() {
+    local work=$tools/debian/$1 found apt
+    apt_find "$1" "$2" || return
+    rm -rf "${work:?}"
+    mkdir -p "$work"
+    (cd "$work" && apt-get "${apt[@]}" download "$1=$found" && dpkg-deb -x ./*.deb .) \
+        >"$tools/log/$1.log" 2>&1 || return
+    mv -f "$work/$3" "$4" && rm -rf "${work:?}" || return
+    say "$(basename "$4"): from Debian's $1 $found"
 }
 
 provide_old_nats_server() {
@@ -126,33 +130,58 @@ provide_rclone() {
 provide_python() {
     # shellcheck disable=SC2154 # From ci/versions.sh.
     local packages=("pyarrow==$pyarrow_version" "duckdb==$duckdb_version")
-    local venv=$tools/python start=$SECONDS log=$tools/log/python.log
-    [[ ! -x $venv/bin/python3 || $(cat "$venv/installed" 2>/dev/null) != "${packages[*]}" ]] || return 0
-    command -v python3 >/dev/null || return
-    say "Python with ${packages[*]}: fetching about 80 MB from PyPI …"
-    rm -rf "$venv"
-    if ! python_environment "$venv" "${packages[@]}" >"$log" 2>&1; then
+    local place=$tools/python start=$SECONDS log=$tools/log/python.log make=python_of_machine
+    [[ ! -x $place/bin/python3 || $(cat "$place/installed" 2>/dev/null) != "${packages[*]}" ]] || return 0
+    command -v python3 >/dev/null || make=python_of_debian
+    say "Python with ${packages[*]}: fetching about 80 MB …"
+    rm -rf "$place"
+    if ! "$make" "$place" "${packages[@]}" >"$log"; then
         tail -n 3 "$log" | sed 's/^/  /' >&2
         return 1
     fi
-    echo "${packages[*]}" >"$venv/installed"
+    echo "${packages[*]}" >"$place/installed"
     say "Python with ${packages[*]}: there after $((SECONDS - start)) s"
 }
 
-# python_environment VENV PACKAGE…: Debian keeps pip out of python3, and its wheel in a package of
-# its own.
-python_environment() {
-    local venv=$1 pip
+pip_options=(install --disable-pip-version-check --no-input --only-binary :all:)
+
+# python_of_machine: Debian keeps pip's wheel in a package of its own, which need not be there.
+python_of_machine() {
+    local place=$1 pip
     shift
-    if python3 -c 'import ensurepip, venv' 2>/dev/null; then
-        python3 -m venv "$venv" || return
-        pip=("$venv/bin/python3" -m pip)
+    if python3 -c 'import ensurepip' 2>/dev/null; then
+        python3 -m venv "$place" || return
+        pip=("$place/bin/python3" -m pip)
     else
-        python3 -m venv --without-pip "$venv" || return
-        debian_file python3-pip-whl "" usr/share/python-wheels "$venv/wheels" || return
-        pip=("$venv/bin/python3" "$(echo "$venv"/wheels/pip-*.whl)/pip")
+        python3 -m venv --without-pip "$place" || return
+        debian_file python3-pip-whl "" usr/share/python-wheels "$place/wheels" || return
+        pip=("$place/bin/python3" "$(echo "$place"/wheels/pip-*.whl)/pip")
     fi
-    "${pip[@]}" install --disable-pip-version-check --no-input --only-binary :all: "$@"
+    "${pip[@]}" "${pip_options[@]}" "$@" 2>&1
+}
+
+# python_of_debian: for a machine without Python, Debian's packages are unpacked, with those that they
+# depend on and that are not installed.
+python_of_debian() {
+    local place=$1 found apt deb
+    shift
+    apt_find python3-pip-whl "" || return
+    rm -f "$tools"/debian/cache/archives/*.deb
+    apt-get "${apt[@]}" install --download-only --yes --no-install-recommends \
+        python3 python3-pip-whl 2>&1 || return
+    for deb in "$tools"/debian/cache/archives/*.deb; do dpkg-deb -x "$deb" "$place" || return; done
+    rm -f "$tools"/debian/cache/archives/*.deb
+    mkdir -p "$place/bin"
+    cat >"$place/bin/python3" <<'WRAPPER' || return
+#!/bin/bash
+place=$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")
+libraries=$(echo "$place"/usr/lib/*-linux-gnu):$(echo "$place"/lib/*-linux-gnu)
+export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PYTHONPATH=$place/site
+exec "$place/usr/bin/python3" "$@"
+WRAPPER
+    chmod +x "$place/bin/python3"
+    "$place/bin/python3" "$(echo "$place"/usr/share/python-wheels/pip-*.whl)/pip" "${pip_options[@]}" \
+        --target "$place/site" "$@" 2>&1
 }
 
 # lacks WHAT TESTS WAY_OUT: not having it costs some tests; in CI that is not taken.
