@@ -10,12 +10,14 @@ me=ci/$(basename "$0")
 
 say() { printf '%s: %s\n' "$me" "$*" >&2; }
 
-# fail MESSAGE [HINT…]: one line that names the thing and what happened, then the way out.
+# fail MESSAGE [HINT…]: one line that names the thing and what happened, then the way out. Exits with
+# `failure`, which scripts set that run a program with statuses of its own.
+failure=1
 fail() {
     printf '%s: error: %s\n' "$me" "$1" >&2
     shift
     (($# == 0)) || printf '  hint: %s\n' "$@" >&2
-    exit 1
+    exit "$failure"
 }
 
 # usage: prints the comment at the top of the script.
