@@ -114,6 +114,7 @@ impl Access {
         match Bucket::create_with_path_style(name, self.region(), credentials, config).await {
             Ok(answer) if answer.success() || answer.response_code == 409 => Ok(()),
             Ok(answer) => Err(format!("HTTP {}: {}", answer.response_code, answer.response_text)),
+            Err(s3::error::S3Error::HttpFailWithBody(409, _)) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -177,13 +178,15 @@ impl Service {
         for (flag, value) in [
             ("--listen", "127.0.0.1:0"),
             ("--admin-listen", "127.0.0.1:0"),
-            ("--access-key", placeholder.access_key.as_str()),
-            ("--secret-key", placeholder.secret_key.as_str()),
+            ("--region", placeholder.region.as_str()),
             ("--create-bucket", options.bucket.as_str()),
         ] {
             spec = spec.arg(flag).arg(value);
         }
         spec.out = Some(out.clone());
+        spec = spec
+            .env("CIM_FAKE_WASABI_ACCESS_KEY", &placeholder.access_key)
+            .env("CIM_FAKE_WASABI_SECRET_KEY", &placeholder.secret_key);
         let process = launcher.start(spec).await?;
         let line = wait_until("the start of fake Wasabi", READY_WITHIN, async || {
             if let Some(end) = process.ended() {
