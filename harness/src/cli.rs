@@ -95,7 +95,12 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Supervise(args) => return supervise::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "cim-harness", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "cim-harness",
+                &mut std::io::stdout(),
+            );
             return ExitCode::SUCCESS;
         }
         Command::Scenario(args) if args.list => list(&args),
@@ -153,7 +158,8 @@ fn run(args: &ScenarioArgs) -> Result<ExitCode> {
     let corpus = args.corpus.as_deref().map(read_corpus).transpose()?.map(Arc::new);
     let first = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::Setup("cannot start the runtime".into(), Some(e.into())))?;
+    let runtime =
+        runtime.map_err(|e| Error::Setup("cannot start the runtime".into(), Some(e.into())))?;
     let mut reports = Vec::new();
     for seed in (first..).take(usize::try_from(args.repeat).unwrap_or(usize::MAX)) {
         let options = Options {
@@ -202,7 +208,9 @@ fn apply(args: &ScenarioArgs, scenario: &mut Scenario) -> Result<()> {
         if let Some(size) = args.size {
             if size.bytes() < scenario::check::SIZE_MIN {
                 let least = scenario::check::SIZE_MIN;
-                return Err(Error::Usage(format!("`--size {size}` is below {least}B, which an event needs to be told from others")));
+                return Err(Error::Usage(format!(
+                    "`--size {size}` is below {least}B, which an event needs to be told from others"
+                )));
             }
             workload.size = size;
         }

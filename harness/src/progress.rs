@@ -23,14 +23,14 @@ impl Progress {
     pub fn line(&self, text: &str) {
         if !self.quiet {
             let clear = if self.live { "\r\x1b[K" } else { "" };
-            self.write(&format!("{clear}{:>7.2}s  {text}\n", self.elapsed().as_secs_f64()));
+            Self::write(&format!("{clear}{:>7.2}s  {text}\n", self.elapsed().as_secs_f64()));
         }
     }
 
     /// A line that the next one overwrites.
     pub fn live(&self, text: &str) {
         if self.live {
-            self.write(&format!("\r\x1b[K{:>7.2}s  {text}", self.elapsed().as_secs_f64()));
+            Self::write(&format!("\r\x1b[K{:>7.2}s  {text}", self.elapsed().as_secs_f64()));
         }
     }
 
@@ -40,7 +40,7 @@ impl Progress {
     }
 
     /// A closed stderr is no reason to stop a run.
-    fn write(&self, text: &str) {
+    fn write(text: &str) {
         let mut stderr = std::io::stderr().lock();
         drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
     }

@@ -66,7 +66,7 @@ fn attend(mut child: std::process::Child) -> ExitCode {
     std::thread::spawn(move || obey(group));
     let end = child.wait();
     // Whatever the program left running goes with it; there may be nothing left to signal.
-    drop(kill_process_group(group, Signal::KILL));
+    let _ = kill_process_group(group, Signal::KILL);
     match end {
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => say(&format!("exit {code}")),
@@ -87,13 +87,13 @@ fn obey(group: Pid) {
             _ => continue,
         };
         // A program that has just ended cannot be signalled, and need not be.
-        drop(kill_process_group(group, signal));
+        let _ = kill_process_group(group, signal);
     }
-    drop(kill_process_group(group, Signal::KILL));
+    let _ = kill_process_group(group, Signal::KILL);
 }
 
 /// The harness may be gone already; then nobody listens, and that is no reason to stop.
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }

@@ -25,7 +25,7 @@ pub(super) struct Machines {
     pub(super) tools: Tools,
     disks: PathBuf,
     scenario: Scenario,
-    machines: BTreeMap<NodeName, Machine>,
+    nodes: BTreeMap<NodeName, Machine>,
     /// From the host to each S3 node, and from the operator to the host.
     links: BTreeMap<(NodeName, NodeName), Link>,
     operator: NodeName,
@@ -76,7 +76,7 @@ impl Machines {
             tools,
             disks: disks.to_owned(),
             scenario: scenario.clone(),
-            machines: machines.collect(),
+            nodes: machines.collect(),
             links: BTreeMap::new(),
             operator: operator.clone(),
         };
@@ -101,19 +101,24 @@ impl Machines {
     }
 
     pub(super) fn role(&self, node: &NodeName) -> Role {
-        self.machines[node].role
+        self.nodes[node].role
     }
 
     fn machine(&mut self, node: &NodeName) -> &mut Machine {
-        self.machines.get_mut(node).expect("a checked scenario names nodes that exist")
+        self.nodes.get_mut(node).expect("a checked scenario names nodes that exist")
     }
 
     fn disk(&self, node: &NodeName) -> PathBuf {
-        self.disks.join(format!("{node}-{}", self.machines[node].generation))
+        self.disks.join(format!("{node}-{}", self.nodes[node].generation))
     }
 
     /// Changes a link.
-    pub(super) fn set_link(&self, from: &NodeName, to: &NodeName, conditions: Conditions) -> Result<()> {
+    pub(super) fn set_link(
+        &self,
+        from: &NodeName,
+        to: &NodeName,
+        conditions: Conditions,
+    ) -> Result<()> {
         let link = self.links.get(&(from.clone(), to.clone())).ok_or_else(|| {
             Error::step(format!("no link leads from `{from}` to `{to}`: nothing connects that way"))
         })?;
@@ -136,7 +141,7 @@ impl Machines {
     }
 
     async fn start_nats(&mut self, node: &NodeName) -> Result<()> {
-        let machine = &self.machines[node];
+        let machine = &self.nodes[node];
         let options = nats::Options {
             name: format!("{node}-{}-nats", machine.generation),
             dir: self.disk(node).join("nats"),
@@ -153,7 +158,7 @@ impl Machines {
     }
 
     async fn start_s3(&mut self, node: &NodeName) -> Result<()> {
-        let machine = &self.machines[node];
+        let machine = &self.nodes[node];
         let keys = machine.access.as_ref().map(|a| (a.access_key.clone(), a.secret_key.clone()));
         let options = s3::Options {
             name: format!("{node}-{}-s3", machine.generation),
@@ -173,11 +178,11 @@ impl Machines {
 
     /// Writes the configuration of the storage manager on a host, for where everything is now.
     pub(super) fn write_config(&self, node: &NodeName) -> Result<PathBuf> {
-        let nats = self.machines[node].nats.as_ref();
+        let nats = self.nodes[node].nats.as_ref();
         let nats = nats.ok_or_else(|| Error::step(format!("NATS does not run on `{node}`")))?;
         let tier = |role| {
             let to = self.scenario.node_of(role)?;
-            let access = self.machines[to].access.as_ref()?;
+            let access = self.nodes[to].access.as_ref()?;
             Some(access.via(self.links[&(node.clone(), to.clone())].addr()))
         };
         let secondary = tier(Role::Nas)
@@ -194,7 +199,7 @@ impl Machines {
 
     async fn start_storage_manager(&mut self, node: &NodeName) -> Result<()> {
         let config = self.write_config(node)?;
-        let name = format!("{node}-{}-storage-manager", self.machines[node].generation);
+        let name = format!("{node}-{}-storage-manager", self.nodes[node].generation);
         let process =
             storage_manager::start_tiering(&self.launcher, &self.tools, &name, &config).await?;
         self.machine(node).storage_manager = Some(process);
@@ -217,7 +222,7 @@ impl Machines {
 
     /// The running programs of a node, or one of them.
     fn running(&self, node: &NodeName, program: Option<Program>) -> Vec<&Process> {
-        let machine = &self.machines[node];
+        let machine = &self.nodes[node];
         let all = [
             (Program::Nats, machine.nats.as_ref().map(|n| &n.process)),
             (Program::S3, machine.s3.as_ref().map(|s| &s.process)),
@@ -312,11 +317,13 @@ impl Machines {
 
     /// Fails when a program has ended that nobody stopped.
     pub(super) fn all_alive(&self) -> Result<()> {
-        for node in self.machines.keys() {
+        for node in self.nodes.keys() {
             for process in self.running(node, None) {
                 if let Some(end) = process.ended() {
                     let (name, log) = (process.name(), process.last_log());
-                    return Err(Error::step(format!("`{name}` has ended by itself ({end}): {log}")));
+                    return Err(Error::step(format!(
+                        "`{name}` has ended by itself ({end}): {log}"
+                    )));
                 }
             }
         }
@@ -325,7 +332,7 @@ impl Machines {
 
     /// NATS on the host, directly; for the oracle.
     pub(super) fn nats_url(&self) -> Result<String> {
-        let nats = self.machines[&self.host()].nats.as_ref();
+        let nats = self.nodes[&self.host()].nats.as_ref();
         let nats = nats.ok_or_else(|| Error::step("NATS does not run on the host"))?;
         Ok(nats.url())
     }
@@ -339,7 +346,7 @@ impl Machines {
     /// A tier's bucket, directly, if its service runs.
     pub(super) fn bucket(&self, tier: Tier) -> Result<Option<Box<::s3::Bucket>>> {
         let role = if tier == Tier::Nas { Role::Nas } else { Role::Wasabi };
-        let service = self.scenario.node_of(role).and_then(|n| self.machines[n].s3.as_ref());
+        let service = self.scenario.node_of(role).and_then(|n| self.nodes[n].s3.as_ref());
         service.map(|service| service.access.client()).transpose()
     }
 }

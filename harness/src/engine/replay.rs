@@ -66,21 +66,23 @@ impl Run<'_> {
             let place = share.of(known.len() as u64 - 1);
             &known[usize::try_from(place).unwrap_or_default()]
         };
-        let (from, starts): (From, Box<dyn Fn(&Print) -> bool>) = match replay.from {
-            ReplayFrom::Start => (From::Start, Box::new(|_| true)),
-            ReplayFrom::Sequence(share) => {
-                let seq = at(share.0).seq;
-                (From::Sequence(seq), Box::new(move |p| p.seq >= seq))
-            }
+        let (from, begins) = match replay.from {
+            ReplayFrom::Start => (From::Start, 0),
+            ReplayFrom::Sequence(share) => (From::Sequence(at(share.0).seq), at(share.0).seq),
             ReplayFrom::Time(share) => {
                 let time = at(share.0).time;
-                (From::Time(time), Box::new(move |p| p.time >= time))
+                let first = known.iter().find(|p| p.time >= time).map_or(last, |p| p.seq);
+                (From::Time(time), first)
             }
         };
         let mut whole = Projection::default();
-        known.iter().for_each(|print| whole.apply(print));
+        for print in &known {
+            whole.apply(print);
+        }
         let mut rebuilt = Projection::default();
-        known.iter().take_while(|print| !starts(print)).for_each(|print| rebuilt.apply(print));
+        for print in known.iter().take_while(|print| print.seq < begins) {
+            rebuilt.apply(print);
+        }
         let url = self.machines.nats_url()?;
         let name = replay.stream.as_str();
         for print in read_stream(&url, self.plan.seed, name, from, last).await? {

@@ -87,8 +87,7 @@ pub(super) async fn drive(
     let plan_text = serde_json::to_vec_pretty(plan).expect("a plan is always JSON");
     crate::error::write_file(&dir.path().join("plan.json"), plan_text)?;
     let generators = workload::generators(plan, options.corpus.as_ref());
-    let machines =
-        Machines::new(scenario, launcher, options.tools.clone(), &dir.disks()).await?;
+    let machines = Machines::new(scenario, launcher, options.tools.clone(), &dir.disks()).await?;
     let (host, hosts) = watch::channel(None);
     let mut run = Run {
         plan,
@@ -138,11 +137,15 @@ impl Run<'_> {
         let start = self.progress.elapsed();
         self.progress.live(what);
         let result = work(self).await;
-        let (end, outcome) = (self.progress.elapsed(), match &result {
-            Ok(()) => "done".to_owned(),
-            Err(error) => error.chain(),
-        });
-        self.progress.line(&format!("{what} ({:.2} s): {outcome}", (end - start).as_secs_f64()));
+        let (end, outcome) = (
+            self.progress.elapsed(),
+            match &result {
+                Ok(()) => "done".to_owned(),
+                Err(error) => error.chain(),
+            },
+        );
+        self.progress
+            .line(&format!("{what} ({:.2} s): {outcome}", end.saturating_sub(start).as_secs_f64()));
         self.report.steps.push(StepReport {
             what: what.to_owned(),
             start: start.as_secs_f64(),
@@ -374,11 +377,11 @@ impl Run<'_> {
         for (stream, bound) in bounds.iter().enumerate() {
             self.seen[stream].rewind(*bound);
         }
+        self.bounds.push(bounds.clone());
         self.check_restored(from).await?;
         for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
             log.rewind(bounds[workload::stream_index(&self.plan.scenario, spec.stream.as_str())]);
         }
-        self.bounds.push(bounds);
         if let Some(lost) = self.losses.last_mut() {
             lost.from = Some(from);
         }
@@ -452,9 +455,7 @@ impl Run<'_> {
         (self.report.verdict, self.report.reason) = match (clean && wrong == 0, missed) {
             (true, 0) => (Verdict::Passed, None),
             (true, n) => (Verdict::Failed, Some(format!("{n} expectations were not met"))),
-            (false, _) => {
-                (Verdict::Failed, Some("the oracle found what should not be".to_owned()))
-            }
+            (false, _) => (Verdict::Failed, Some("the oracle found what should not be".to_owned())),
         };
     }
 

@@ -69,7 +69,8 @@ impl Nats {
                 return Ok(Err(end));
             }
             let (addr, monitor) = read_ports(&ports)?;
-            let health = http::request(monitor, "GET", "/healthz", "", Duration::from_secs(5)).await;
+            let health =
+                http::request(monitor, "GET", "/healthz", "", Duration::from_secs(5)).await;
             match health {
                 Ok(answer) if answer.status == 200 => Ok(Ok((addr, monitor))),
                 Ok(answer) => Err(format!("its health check answers {}", answer.status)),

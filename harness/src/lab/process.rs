@@ -131,8 +131,10 @@ impl Launcher {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let cannot = || format!("cannot start `{}`", spec.program.display());
         let mut child = command.spawn().setup(cannot)?;
-        let orders = child.stdin.take().expect("stdin is piped");
-        let mut said = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let (Some(orders), Some(said)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Error::setup(format!("{}: it has no pipes", cannot())));
+        };
+        let mut said = BufReader::new(said).lines();
         let first = said.next_line().await.setup(cannot)?.unwrap_or_default();
         let Some(pid) = first.strip_prefix("pid ").and_then(|pid| pid.parse().ok()) else {
             let why = first.trim_start_matches("error ");
@@ -237,7 +239,8 @@ impl Process {
     pub fn usage(&self) -> Option<Usage> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-        let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        let ticks: u64 =
+            fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
         let per_second = rustix::param::clock_ticks_per_second();
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;

@@ -174,7 +174,8 @@ impl Service {
         let out = launcher.log_path(&options.name).with_extension("ready.json");
         // A ready line of an earlier start would name dead ports; there may be none.
         drop(std::fs::remove_file(&out));
-        let mut spec = Spec::new(&options.name, &program).arg("serve").arg("--dir").arg(&options.dir);
+        let mut spec =
+            Spec::new(&options.name, &program).arg("serve").arg("--dir").arg(&options.dir);
         for (flag, value) in [
             ("--listen", "127.0.0.1:0"),
             ("--admin-listen", "127.0.0.1:0"),

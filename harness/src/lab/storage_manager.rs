@@ -91,13 +91,12 @@ pub async fn start_tiering(
         .arg("--ready-file")
         .arg(&ready_file);
     let process = launcher.start(spec).await?;
-    let ready = wait_until("the storage manager's start", READY_WITHIN, async || {
-        match process.ended() {
+    let ready =
+        wait_until("the storage manager's start", READY_WITHIN, async || match process.ended() {
             Some(end) => Ok(Err(end)),
             None if ready_file.exists() => Ok(Ok(())),
             None => Err("it has not written its ready file".into()),
-        }
-    });
+        });
     match ready.await {
         Ok(Ok(())) => Ok(process),
         Ok(Err(end)) => Err(failed("tier", &end, &process)),

@@ -112,7 +112,10 @@ pub async fn version(program: &Path) -> String {
     let output = tokio::process::Command::new(program).arg("--version").output().await;
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
-    let words = line.split_whitespace().map(|w| w.trim_end_matches(','));
-    let mut versions = words.filter(|w| w.chars().any(|c| c.is_ascii_digit()));
-    versions.next().unwrap_or("unknown").to_owned()
+    let words: Vec<_> = line.split_whitespace().map(|w| w.trim_end_matches(',')).collect();
+    let numbered =
+        words.iter().find(|w| w.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()));
+    // MinIO that was built from source says `minio version DEVELOPMENT.GOGET`.
+    let named = || words.iter().skip_while(|w| **w != "version").nth(1);
+    numbered.or_else(named).map_or_else(|| "unknown".to_owned(), |w| (*w).to_owned())
 }

@@ -153,7 +153,18 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         } else if entry.watermark.seq < archived.watermark {
             return Err(format!("the watermark goes back in entry {number}"));
         }
-        replace(&mut segments, entry)?;
+        if number == 0 {
+            // A chain may begin with what another tier holds: its first entry restates all of it.
+            let checkpoint = entry.checkpoint.as_ref().ok_or("entry 0 is no checkpoint")?;
+            archived.adopt(checkpoint);
+            segments
+                .extend(checkpoint.segments.iter().map(|s| ((s.timeline, s.first_seq), s.clone())));
+            if let Some(added) = entry.add.iter().find(|s| !checkpoint.segments.contains(s)) {
+                return Err(format!("entry 0 adds `{}` and does not restate it", added.key));
+            }
+        } else {
+            replace(&mut segments, entry)?;
+        }
         archived.timeline = entry.timeline;
         archived.watermark = entry.watermark.seq;
         archived.first_seq = entry.state.first_seq;
@@ -168,12 +179,10 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         }
         if number.is_multiple_of(GROUP) {
             let checkpoint = entry.checkpoint.as_ref();
-            let checkpoint = checkpoint.ok_or_else(|| format!("entry {number} is no checkpoint"))?;
+            let checkpoint =
+                checkpoint.ok_or_else(|| format!("entry {number} is no checkpoint"))?;
             restated(checkpoint, &segments)
                 .map_err(|what| format!("the checkpoint in entry {number} {what}"))?;
-            if number == 0 {
-                archived.adopt(checkpoint);
-            }
         }
         previous = Some(link);
     }
@@ -194,9 +203,8 @@ fn replace(segments: &mut BTreeMap<(u32, u64), Segment>, entry: &Entry) -> Resul
         let after = segments.range(place..).next().map(|(_, s)| s);
         let overlaps = before
             .is_some_and(|s| s.timeline == segment.timeline && s.last_seq >= segment.first_seq)
-            || after.is_some_and(|s| {
-                s.timeline == segment.timeline && s.first_seq <= segment.last_seq
-            });
+            || after
+                .is_some_and(|s| s.timeline == segment.timeline && s.first_seq <= segment.last_seq);
         if overlaps {
             return Err(format!("entry {number} adds `{}`, which overlaps another", segment.key));
         }
@@ -210,7 +218,8 @@ fn restated(
     checkpoint: &Checkpoint,
     segments: &BTreeMap<(u32, u64), Segment>,
 ) -> Result<(), String> {
-    let stated: BTreeSet<_> = checkpoint.segments.iter().map(|s| (s.key.as_str(), s.sha256)).collect();
+    let stated: BTreeSet<_> =
+        checkpoint.segments.iter().map(|s| (s.key.as_str(), s.sha256)).collect();
     let folded: BTreeSet<_> = segments.values().map(|s| (s.key.as_str(), s.sha256)).collect();
     match stated.symmetric_difference(&folded).next() {
         None => Ok(()),
@@ -223,6 +232,8 @@ impl Archived {
         for timeline in &checkpoint.timelines {
             let parent = timeline.fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
             self.parents.insert(timeline.number, parent);
+            let deleted = timeline.deleted.iter().map(|range| (range.0, range.1));
+            self.deleted.insert(timeline.number, deleted.collect());
         }
     }
 

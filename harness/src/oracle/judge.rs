@@ -206,7 +206,7 @@ mod tests {
 
     /// Event `n` is acked at sequence `n + 1`.
     fn content(event: EventId) -> Option<ContentPrint> {
-        (event < 100).then(|| ContentPrint { subject: event, headers: event, payload: event })
+        (event < 100).then_some(ContentPrint { subject: event, headers: event, payload: event })
     }
 
     fn print(seq: u64, event: EventId) -> Print {
@@ -229,7 +229,8 @@ mod tests {
         unacked: Vec<EventId>,
     }
 
-    const PLAIN: Case = Case { deleted: Vec::new(), maybe_deleted: Vec::new(), unacked: Vec::new() };
+    const PLAIN: Case =
+        Case { deleted: Vec::new(), maybe_deleted: Vec::new(), unacked: Vec::new() };
 
     fn with(case: &Case, found: &[Print]) -> Findings {
         let witnessed = good().into_iter().map(|p| (p.seq, p)).collect();
@@ -266,10 +267,7 @@ mod tests {
             found.remove(lost);
             let findings = with(&PLAIN, &found);
             let seq = lost as u64 + 1;
-            assert_eq!(
-                defects(&findings),
-                [(Defect::Lost, seq, "it was acked and is not there")]
-            );
+            assert_eq!(defects(&findings), [(Defect::Lost, seq, "it was acked and is not there")]);
             assert_eq!(findings.lost_where, place);
         }
         assert_eq!(with(&PLAIN, &[]).lost_where.postfix, 10);

@@ -29,8 +29,14 @@ pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Pri
         return Err(format!("it has {} bytes, the manifest says {}", bytes.len(), segment.size));
     }
     let file = SerializedFileReader::new(bytes).map_err(|e| e.to_string())?;
-    let names: Vec<_> =
-        file.metadata().file_metadata().schema_descr().columns().iter().map(|c| c.name().to_owned()).collect();
+    let names: Vec<_> = file
+        .metadata()
+        .file_metadata()
+        .schema_descr()
+        .columns()
+        .iter()
+        .map(|c| c.name().to_owned())
+        .collect();
     if names != COLUMNS {
         return Err(format!("its columns are {names:?}"));
     }

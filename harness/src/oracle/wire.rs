@@ -221,10 +221,10 @@ impl Wire {
         }
         let body = json!({ "stream_name": stream, "config": config });
         self.api(&format!("CONSUMER.CREATE.{stream}.{name}"), &body).await?;
-        let subscribe = format!("SUB {0}-2 2\r\nSUB {0}-3 3\r\n", self.inbox);
+        let subscribe = format!("SUB {0}-2.* 2\r\nSUB {0}-3.* 3\r\n", self.inbox);
         self.stream.write_all(subscribe.as_bytes()).await?;
         let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
-        Ok(Reader { wire: self, next, left: [0; 2] })
+        Ok(Reader { wire: self, next, left: [0; 2], pulls: [0; 2] })
     }
 }
 
@@ -236,9 +236,15 @@ pub struct Reader {
     /// What is left of the two pulls in flight. Two, so that the server never waits for one; each
     /// with a subscription of its own, because a delivery says nothing else of its pull.
     left: [u64; 2],
+    /// How many pulls there were. A status may come for one that has ended already.
+    pulls: [u64; 2],
 }
 
 impl Reader {
+    fn reply(&self, slot: usize) -> String {
+        format!("{}-{}.{}", self.wire.inbox, slot + 2, self.pulls[slot])
+    }
+
     /// The next message of the stream; waits for one as long as it takes.
     pub async fn next(&mut self) -> Result<StreamMessage> {
         loop {
@@ -247,7 +253,8 @@ impl Reader {
                     let pull = json!({
                         "batch": BATCH, "max_bytes": BATCH_BYTES, "expires": 5_000_000_000_u64,
                     });
-                    let reply = format!("{}-{}", self.wire.inbox, slot + 2);
+                    self.pulls[slot] += 1;
+                    let reply = self.reply(slot);
                     self.wire.publish(&self.next, &reply, pull.to_string().as_bytes()).await?;
                     self.left[slot] = BATCH;
                 }
@@ -262,11 +269,16 @@ impl Reader {
                 let time = time.try_into().map_err(|_| invalid("a time beyond the year 2262"))?;
                 return Ok(StreamMessage { seq, time, pending, delivery });
             }
+            if delivery.subject != self.reply(slot).as_bytes() {
+                continue;
+            }
             match status(&delivery.headers) {
                 // The pull has ended: too old, or enough bytes.
                 Some(408 | 409) => self.left[slot] = 0,
                 Some(100) | None => {}
-                Some(code) => return Err(invalid(format!("the server answers a pull with {code}"))),
+                Some(code) => {
+                    return Err(invalid(format!("the server answers a pull with {code}")));
+                }
             }
         }
     }
@@ -283,9 +295,8 @@ fn place(reply: &[u8]) -> Result<[u64; 3]> {
         11.. => 7,
         _ => return Err(invalid(format!("`{text}` names no sequence"))),
     };
-    let number = |at: usize| {
-        tokens[at].parse().map_err(|_| invalid(format!("`{text}` names no sequence")))
-    };
+    let number =
+        |at: usize| tokens[at].parse().map_err(|_| invalid(format!("`{text}` names no sequence")));
     Ok([number(first)?, number(first + 2)?, number(first + 3)?])
 }
 

@@ -50,12 +50,12 @@ impl Seen {
 
 impl Witness {
     /// Begins to read after what was seen already, and goes on until it is dropped.
-    pub fn start(url: String, stream: String, seed: u64, seen: Arc<Seen>) -> Self {
+    pub fn start(url: String, stream: String, seed: u64, notes: Arc<Seen>) -> Self {
         let task = tokio::spawn(async move {
             loop {
                 // The server may be away for a while; the witness waits for it to come back.
-                if let Ok(reader) = open(&url, &stream, seen.last() + 1).await {
-                    follow(reader, seed, &seen).await;
+                if let Ok(reader) = open(&url, &stream, notes.last() + 1).await {
+                    follow(reader, seed, &notes).await;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -74,9 +74,9 @@ async fn open(url: &str, stream: &str, from: u64) -> std::io::Result<Reader> {
     Wire::connect(url).await?.read(stream, From::Sequence(from)).await
 }
 
-async fn follow(mut reader: Reader, seed: u64, seen: &Seen) {
+async fn follow(mut reader: Reader, seed: u64, notes: &Seen) {
     while let Ok(message) = reader.next().await {
-        seen.add(print_of(seed, &message));
+        notes.add(print_of(seed, &message));
     }
 }
 

@@ -15,13 +15,14 @@ pub fn render(report: &Report) -> String {
     let tables = tables.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let problems = problems(report);
     // Writing to a string does not fail.
-    drop(write!(text, "{head}\n{tables}\n{problems}{}\n", verdict_line(report)));
+    let _ = write!(text, "{head}\n{tables}\n{problems}{}\n", verdict_line(report));
     text
 }
 
 /// One line a run.
 pub fn summary(reports: &[Report]) -> String {
-    let mut table = table(&["seed", "verdict", "published", "recovered", "tail", "wrong", "RTO s", "reason"]);
+    let mut table =
+        table(&["seed", "verdict", "published", "recovered", "tail", "wrong", "RTO s", "reason"]);
     for report in reports {
         let o = &report.oracle;
         let wrong = o.lost + o.duplicated + o.reordered + o.changed + o.phantom;
@@ -59,10 +60,28 @@ fn counts(report: &Report) -> Option<Table> {
     }
     let o = &report.oracle;
     let mut table = table(&[
-        "published", "acked", "deleted", "recovered", "tail", "lost", "duplicated", "reordered", "changed", "phantom",
+        "published",
+        "acked",
+        "deleted",
+        "recovered",
+        "tail",
+        "lost",
+        "duplicated",
+        "reordered",
+        "changed",
+        "phantom",
     ]);
     let row = [
-        o.published, o.acked, o.deleted, o.recovered, o.tail, o.lost, o.duplicated, o.reordered, o.changed, o.phantom,
+        o.published,
+        o.acked,
+        o.deleted,
+        o.recovered,
+        o.tail,
+        o.lost,
+        o.duplicated,
+        o.reordered,
+        o.changed,
+        o.phantom,
     ];
     table.add_row(row.map(|count| count.to_string()));
     right(&mut table, 0);
@@ -85,7 +104,16 @@ fn times(report: &Report) -> Option<Table> {
 
 fn losses(report: &Report) -> Option<Table> {
     let mut table = table(&[
-        "lost at s", "node", "back from", "stream", "acked", "confirmed", "recovered", "tail", "RPO s", "RTO s",
+        "lost at s",
+        "node",
+        "back from",
+        "stream",
+        "acked",
+        "confirmed",
+        "recovered",
+        "tail",
+        "RPO s",
+        "RTO s",
     ]);
     for loss in &report.losses {
         for stream in &loss.streams {
@@ -119,7 +147,7 @@ fn problems(report: &Report) -> String {
     let mut text = String::new();
     for judgement in report.judgements.iter().filter(|j| !j.clean()) {
         let [prefix, middle, postfix] = judgement.lost;
-        drop(writeln!(
+        let _ = writeln!(
             text,
             "{}: lost {} ({prefix} prefix, {middle} middle, {postfix} postfix), duplicated {}, \
              reordered {}, changed {}, phantom {}",
@@ -129,17 +157,17 @@ fn problems(report: &Report) -> String {
             judgement.reordered,
             judgement.changed,
             judgement.phantom
-        ));
+        );
         for example in &judgement.examples {
-            drop(writeln!(text, "  {example}"));
+            let _ = writeln!(text, "  {example}");
         }
     }
     for missed in report.expectations.iter().filter(|e| !e.met) {
-        drop(writeln!(
+        let _ = writeln!(
             text,
             "{}: {:.3}, expected at most {:.3}",
             missed.what, missed.measured, missed.bound
-        ));
+        );
     }
     text
 }
@@ -155,10 +183,10 @@ fn verdict(verdict: Verdict) -> &'static str {
 fn verdict_line(report: &Report) -> String {
     let mut line = format!("{} in {:.1} s", verdict(report.verdict), report.seconds);
     if let Some(reason) = &report.reason {
-        drop(write!(line, ": {reason}"));
+        let _ = write!(line, ": {reason}");
     }
     if let Some(dir) = &report.run_dir {
-        drop(write!(line, "\nlogs and disks are kept in {dir}"));
+        let _ = write!(line, "\nlogs and disks are kept in {dir}");
     }
     line
 }

@@ -61,19 +61,28 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Found> {
         stream(scenario, workload.stream.as_str())?;
         let (name, size) = (&workload.name, workload.size);
         if size.bytes() < SIZE_MIN {
-            return wrong("size", format!("`size` of `{name}` is {size}, the least is {SIZE_MIN}B"));
+            return wrong(
+                "size",
+                format!("`size` of `{name}` is {size}, the least is {SIZE_MIN}B"),
+            );
         }
         if workload.deletes > workload.events / 2 {
             return wrong("deletes", format!("`deletes` of `{name}` is more than half its events"));
         }
         if workload.events == 0 || workload.publishers == 0 || workload.subjects == 0 {
-            return wrong(name, format!("`events`, `publishers` and `subjects` of `{name}` are at least 1"));
+            return wrong(
+                name,
+                format!("`events`, `publishers` and `subjects` of `{name}` are at least 1"),
+            );
         }
     }
     steps(scenario, &scenario.steps)?;
     match scenario.steps.last() {
         Some(Step::Judge(judge)) if judge.what == Judged::Everything => Ok(()),
-        _ => wrong("do =", "the last step is not `judge` with `what = \"everything\"`: nothing would be proven"),
+        _ => wrong(
+            "do =",
+            "the last step is not `judge` with `what = \"everything\"`: nothing would be proven",
+        ),
     }
 }
 
@@ -95,11 +104,14 @@ fn steps(scenario: &Scenario, steps: &[Step]) -> Result<(), Found> {
             Step::Restore(r) => {
                 node(scenario, &r.node)?;
                 tier(scenario, r.from)?;
-                let judged = steps[at..].iter().any(
-                    |s| matches!(s, Step::Judge(j) if j.what == Judged::Recovery),
-                );
+                let judged = steps[at..]
+                    .iter()
+                    .any(|s| matches!(s, Step::Judge(j) if j.what == Judged::Recovery));
                 if !judged {
-                    return wrong("restore", "a `restore` that no `judge` with `what = \"recovery\"` follows proves nothing");
+                    return wrong(
+                        "restore",
+                        "a `restore` that no `judge` with `what = \"recovery\"` follows proves nothing",
+                    );
                 }
             }
             Step::Drain(d) => d.tiers.iter().try_for_each(|t| tier(scenario, *t))?,

@@ -44,7 +44,7 @@ pub fn list(dir: &Path) -> Result<Vec<Listed>> {
 
 /// A scenario by name, or by path when it has a `/` or ends in `.toml`.
 pub fn load(dir: Option<&Path>, name: &str) -> Result<(String, Scenario)> {
-    if name.contains('/') || name.ends_with(".toml") {
+    if name.contains('/') || Path::new(name).extension().is_some_and(|e| e == "toml") {
         let path = Path::new(name);
         return Ok((name_of(path), read(path)?));
     }
@@ -53,7 +53,9 @@ pub fn load(dir: Option<&Path>, name: &str) -> Result<(String, Scenario)> {
     if !path.is_file() {
         let names: Vec<_> = list(&dir)?.into_iter().map(|l| format!("`{}`", l.name)).collect();
         let (names, dir) = (names.join(", "), dir.display());
-        return Err(Error::Usage(format!("scenario `{name}` is not in `{dir}`: there are {names}")));
+        return Err(Error::Usage(format!(
+            "scenario `{name}` is not in `{dir}`: there are {names}"
+        )));
     }
     Ok((name.to_owned(), read(&path)?))
 }

@@ -211,7 +211,6 @@ pub enum ReplayFrom {
     Time(Between<Percent>),
 }
 
-
 /// A link's new state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -177,7 +177,8 @@ fn show_rate(rate: u32) -> String {
 }
 
 fn parse_percent(text: &str) -> Option<u16> {
-    let (whole, tenth) = text.strip_suffix('%')?.split_once('.').unwrap_or((text.strip_suffix('%')?, "0"));
+    let (whole, tenth) =
+        text.strip_suffix('%')?.split_once('.').unwrap_or((text.strip_suffix('%')?, "0"));
     let tenth = tenth.parse::<u16>().ok().filter(|t| *t < 10)?;
     Some(whole.parse::<u16>().ok()?.checked_mul(10)? + tenth).filter(|p| *p <= 1000)
 }

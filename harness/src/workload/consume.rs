@@ -1,6 +1,7 @@
 //! Durable consumers that acknowledge all, some or nothing of what they get.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer::PullConsumer};
@@ -19,11 +20,13 @@ pub struct ConsumerLog {
     inner: Mutex<Acked>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Acked {
-    /// Everything up to this sequence was acknowledged.
-    floor: u64,
     received: u64,
+    /// The last sequence that was received.
+    last: u64,
+    /// Received and not acknowledged.
+    left_out: BTreeSet<u64>,
 }
 
 /// A consumer at work. Dropping it ends it.
@@ -36,22 +39,39 @@ impl ConsumerLog {
     /// The last sequence up to which every message was acknowledged by the lab. The server may know
     /// less, never more.
     pub fn floor(&self) -> u64 {
-        self.get().floor
+        let acked = self.lock();
+        acked.left_out.first().map_or(acked.last, |seq| seq - 1)
     }
 
-    /// Messages that were received.
+    /// Messages that were received, those that came again included.
     pub fn received(&self) -> u64 {
-        self.get().received
+        self.lock().received
     }
 
     /// The host is lost: `seq` is where the stream goes on, so what was beyond is no more.
     pub fn rewind(&self, seq: u64) {
-        let mut acked = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        acked.floor = acked.floor.min(seq);
+        let mut acked = self.lock();
+        acked.last = acked.last.min(seq);
+        acked.left_out.split_off(&(seq + 1));
     }
 
-    fn get(&self) -> Acked {
-        *self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the message is to be acknowledged; if so it counts as acknowledged from here on.
+    fn wants(&self, acks: Acks, seq: u64) -> bool {
+        let mut acked = self.lock();
+        acked.received += 1;
+        acked.last = acked.last.max(seq);
+        let wanted =
+            acks == Acks::All || acked.received <= ALL_UNTIL || acked.received.is_multiple_of(2);
+        if wanted {
+            acked.left_out.remove(&seq);
+        } else {
+            acked.left_out.insert(seq);
+        }
+        wanted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Acked> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,15 +122,22 @@ async fn consume(spec: ConsumerSpec, host: HostAt, log: Arc<ConsumerLog>) {
     }
 }
 
-impl ConsumerLog {
-    /// Whether the message is to be acknowledged; if so it counts as acknowledged from here on.
-    fn wants(&self, acks: Acks, seq: u64) -> bool {
-        let mut acked = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        acked.received += 1;
-        let in_order = acked.received <= ALL_UNTIL || acks == Acks::All;
-        if in_order {
-            acked.floor = acked.floor.max(seq);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_is_below_the_first_message_that_was_left_out() {
+        let log = ConsumerLog::default();
+        for seq in 1..=ALL_UNTIL + 4 {
+            log.wants(Acks::Some, seq);
         }
-        in_order || acked.received.is_multiple_of(2)
+        assert_eq!(log.floor(), ALL_UNTIL);
+        // It comes again and is acknowledged this time.
+        log.wants(Acks::Some, ALL_UNTIL + 3);
+        log.wants(Acks::Some, ALL_UNTIL + 1);
+        assert_eq!(log.floor(), ALL_UNTIL + 2);
+        log.rewind(100);
+        assert_eq!(log.floor(), 100);
     }
 }

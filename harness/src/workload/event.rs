@@ -83,18 +83,15 @@ impl Generator {
         );
         let mut payload = MARK.to_vec();
         payload.extend(format!("{:016x}-{event:012}\"", self.seed).bytes());
-        match &self.corpus {
-            Some(corpus) => {
-                let line = &corpus[usize::try_from(event).unwrap_or_default() % corpus.len()];
-                payload.push(b',');
-                payload.extend_from_slice(&line[1..]);
-            }
-            None => {
-                let size = usize::try_from(self.spec.size.bytes()).unwrap_or(usize::MAX);
-                let written = payload.len();
-                payload.resize(size.max(written), 0);
-                rng.fill_bytes(&mut payload[written..]);
-            }
+        if let Some(corpus) = &self.corpus {
+            let line = &corpus[usize::try_from(event).unwrap_or_default() % corpus.len()];
+            payload.push(b',');
+            payload.extend_from_slice(&line[1..]);
+        } else {
+            let size = usize::try_from(self.spec.size.bytes()).unwrap_or(usize::MAX);
+            let written = payload.len();
+            payload.resize(size.max(written), 0);
+            rng.fill_bytes(&mut payload[written..]);
         }
         Content { subject, headers: self.headers(event, &mut rng), payload: payload.into() }
     }

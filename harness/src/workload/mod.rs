@@ -5,6 +5,7 @@ mod delete;
 pub mod event;
 mod publish;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -68,8 +69,8 @@ impl Loads {
         let spec = &plan.scenario.workloads[workload];
         let base = bases(&plan.scenario)[workload];
         let stream = stream_index(&plan.scenario, spec.stream.as_str());
-        let deletes = plan.deletes[workload].iter().map(|event| base + event).collect();
-        let deletes = Arc::new(deletes);
+        let chosen = plan.deletes[workload].iter().map(|event| base + event).collect();
+        let chosen: Arc<BTreeSet<EventId>> = Arc::new(chosen);
         let (to_delete, asked) = mpsc::unbounded_channel();
         let deleter = delete::Deleter {
             ledger: Arc::clone(&self.ledger),
@@ -89,7 +90,7 @@ impl Loads {
                 publishers: spec.publishers,
                 window: spec.window,
                 republish: spec.republish,
-                deletes: Arc::clone(&deletes),
+                deletes: Arc::clone(&chosen),
                 to_delete: to_delete.clone(),
                 host: self.host.clone(),
             };

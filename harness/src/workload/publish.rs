@@ -87,22 +87,27 @@ impl Publisher {
                 Arc::clone(&self.deletes),
                 self.to_delete.clone(),
             ));
-            self.publish(&events, &sent).await;
+            // The connection stays open until its last ack is in.
+            let connection = self.publish(&events, &sent).await;
             drop(sent);
             let unacked = collector.await.unwrap_or_default();
+            drop(connection);
             events = if self.republish { unacked } else { Vec::new() };
         }
     }
 
-    async fn publish(&mut self, events: &[EventId], sent: &mpsc::Sender<InFlight>) {
+    async fn publish(
+        &mut self,
+        events: &[EventId],
+        sent: &mpsc::Sender<InFlight>,
+    ) -> Option<jetstream::Context> {
         let mut context: Option<(u32, jetstream::Context)> = None;
-        let gap = self.rate.map(|rate| {
-            Duration::from_secs(1) * self.publishers / rate.per_second()
-        });
+        let gap =
+            self.rate.map(|rate| Duration::from_secs(1) * self.publishers / rate.per_second());
         let mut due = Instant::now();
         for &event in events {
-            let Ok(host) = self.host.wait_for(Option::is_some).await.map(|h| h.clone()) else { return };
-            let Some(host) = host else { return };
+            let host = self.host.wait_for(Option::is_some).await.ok().and_then(|h| h.clone());
+            let Some(host) = host else { break };
             if context.as_ref().is_none_or(|(epoch, _)| *epoch != host.epoch) {
                 let Some(client) = connect(&host).await else { continue };
                 let builder = jetstream::ContextBuilder::new()
@@ -120,11 +125,11 @@ impl Publisher {
                 sleep_until(due).await;
                 due += gap;
             }
-            let content = self.generator.content(event);
-            let mut message = PublishMessage::build().payload(content.payload);
-            if !content.headers.is_empty() {
+            let made = self.generator.content(event);
+            let mut message = PublishMessage::build().payload(made.payload);
+            if !made.headers.is_empty() {
                 let mut headers = HeaderMap::new();
-                for (name, value) in &content.headers {
+                for (name, value) in &made.headers {
                     headers.append(*name, value.as_str());
                 }
                 message = message.headers(headers);
@@ -132,16 +137,18 @@ impl Publisher {
             self.ledger.published(event);
             let lost = self.host.wait_for(|h| h.as_ref().is_none_or(|h| h.epoch != *epoch));
             let ack = tokio::select! {
-                ack = context.send_publish(content.subject, message) => ack,
+                ack = context.send_publish(made.subject, message) => ack,
                 // It may have arrived or not: it stays without an ack.
                 _ = lost => continue,
             };
             let Ok(ack) = ack else { continue };
-            let in_flight = InFlight { event, epoch: *epoch, due: Instant::now() + ACK_WITHIN, ack };
+            let in_flight =
+                InFlight { event, epoch: *epoch, due: Instant::now() + ACK_WITHIN, ack };
             if sent.send(in_flight).await.is_err() {
-                return;
+                break;
             }
         }
+        context.map(|(_, context)| context)
     }
 }
 
@@ -170,7 +177,7 @@ async fn collect(
         };
         ledger.acked(event, stream, epoch, answer.sequence);
         if deletes.contains(&event) {
-            drop(to_delete.send(ToDelete { event, epoch, seq: answer.sequence }));
+            let _ = to_delete.send(ToDelete { event, epoch, seq: answer.sequence });
         }
     }
     unacked
