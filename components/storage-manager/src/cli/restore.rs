@@ -75,6 +75,10 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         })?;
         plans.push(restore::plan(stream, &state, &options)?);
     }
+    // So are targets that exist and segments that do not: all or nothing, as far as it can be known.
+    for plan in &plans {
+        restore::check(&jetstream, &source, plan).await?;
+    }
     let mut report = Report { dry_run: args.dry_run, streams: Vec::new() };
     for plan in plans {
         let target = plan.target.to_string();

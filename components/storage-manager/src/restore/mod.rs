@@ -21,6 +21,6 @@ mod v1;
 mod v2;
 
 pub use plan::{Options, Plan, PlanError, plan};
-pub use run::{Outcome, Progress, RestoreError, restore};
+pub use run::{Outcome, Progress, RestoreError, check, restore};
 pub use send::SendError;
 pub use source::Source;

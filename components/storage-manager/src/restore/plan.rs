@@ -56,6 +56,8 @@ pub struct Plan {
     pub first_seq: u64,
     /// The last sequence that it has given out.
     pub last_seq: u64,
+    /// The time of the last message that it has given out, though that may be gone.
+    pub last_time: i64,
     /// Where its messages are: the segment, and the first and last sequence that count.
     pub pieces: Vec<(Segment, u64, u64)>,
     /// Sequences that must not come back.
@@ -107,6 +109,7 @@ pub fn plan(
         timeline,
         first_seq,
         last_seq,
+        last_time: history.watermark.last.as_ref().map_or(0, |last| nanoseconds(last.time)),
         pieces,
         gone: gone.clipped(first_seq, u64::MAX),
         until_time: options.until_time.map(nanoseconds),

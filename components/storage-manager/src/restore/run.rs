@@ -95,15 +95,13 @@ pub struct Progress {
     pub bytes: AtomicU64,
 }
 
-/// Restores a stream.
+/// Restores a stream that was [`check`]ed.
 pub async fn restore(
     jetstream: &JetStream,
     source: &Source,
     mut plan: Plan,
     progress: Arc<Progress>,
 ) -> Result<Outcome, RestoreError> {
-    check_target(jetstream, &plan).await?;
-    check_segments(source, &plan).await?;
     resolve_until(source, &mut plan).await?;
     let mut transfer = Transfer::begin(jetstream, &plan).await?;
     let (sender, mut chunks) = mpsc::channel(16);
@@ -143,6 +141,16 @@ pub async fn restore(
         }
     };
     check_result(&plan, counts, &answer)
+}
+
+/// Checks, before anything is begun, that nothing known stands against a restore.
+pub async fn check(
+    jetstream: &JetStream,
+    source: &Source,
+    plan: &Plan,
+) -> Result<(), RestoreError> {
+    check_target(jetstream, plan).await?;
+    check_segments(source, plan).await
 }
 
 async fn check_target(jetstream: &JetStream, plan: &Plan) -> Result<(), RestoreError> {
@@ -238,7 +246,7 @@ impl Writer {
     /// Ends the snapshot; returns what it is called.
     fn finish(self, plan: &Plan) -> io::Result<&'static str> {
         let (frames, method) = match self {
-            Self::V1(snapshot) => (snapshot.finish(plan.last_seq, &plan.consumers)?, "snapshot v1"),
+            Self::V1(snapshot) => (snapshot.finish(plan)?, "snapshot v1"),
             Self::V2(snapshot) => (snapshot.finish(plan)?, "snapshot v2"),
         };
         frames.finish()?.flush()?;

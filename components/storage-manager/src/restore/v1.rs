@@ -8,12 +8,13 @@
 
 use std::io::{self, Write};
 
-use cim_core::archive::{ConsumerRecord, Sha256};
+use cim_core::archive::Sha256;
 use highway::{HighwayHash as _, HighwayHasher, Key};
 use serde_json::Value;
 
 use super::consumers::{encode, position};
 use super::plan::Plan;
+use super::v2::uvarint;
 use crate::segment::Message;
 
 /// Bytes of a block before the next one begins: the server's own size for limits streams.
@@ -75,25 +76,28 @@ impl<W: Write> Snapshot<W> {
             return self.write_block();
         }
         for gone in self.last_seq + 1..seq {
-            self.erased(gone);
+            self.erased(gone, 0);
         }
         Ok(())
     }
 
-    fn erased(&mut self, seq: u64) {
-        let message =
-            Message { seq: seq | ERASED, time: 0, subject: b"", headers: b"", payload: b"" };
+    fn erased(&mut self, seq: u64, time: i64) {
+        let message = Message { seq: seq | ERASED, time, subject: b"", headers: b"", payload: b"" };
         record(&mut self.block, self.key, &message);
     }
 
     /// Ends: the tail up to `last_seq`, the consumers, the end of the tar.
-    pub(super) fn finish(mut self, last_seq: u64, consumers: &[ConsumerRecord]) -> io::Result<W> {
+    pub(super) fn finish(mut self, plan: &Plan) -> io::Result<W> {
+        let last_seq = plan.last_seq;
         if last_seq > self.last_seq {
             self.fill_gap(last_seq)?;
-            self.erased(last_seq);
+            self.erased(last_seq, plan.last_time);
+            if self.last_seq == 0 {
+                self.index_of_nothing(last_seq, plan.last_time)?;
+            }
         }
         self.write_block()?;
-        for consumer in consumers {
+        for consumer in &plan.consumers {
             let (delivered, floor) = position(consumer, last_seq);
             let name = consumer.name.as_str();
             let mut meta = consumer.config.value();
@@ -110,6 +114,19 @@ impl<W: Write> Snapshot<W> {
             file(&mut self.tar, &format!("obs/{name}/o.dat"), &encode(delivered, floor))?;
         }
         self.tar.into_inner()
+    }
+
+    /// Servers before 2.10 forget a block without messages, and with it how far the stream was, unless
+    /// the block's index says so (`filestore.go`, `readIndexInfo`); later ones pass the file over.
+    fn index_of_nothing(&mut self, last_seq: u64, last_time: i64) -> io::Result<()> {
+        let zigzag = ((last_time << 1) ^ (last_time >> 63)).cast_unsigned();
+        let mut index = vec![22, 1];
+        // Messages, bytes, first sequence and time, last sequence and time, deleted.
+        for number in [0, 0, last_seq + 1, 0, last_seq, zigzag, 0] {
+            uvarint(&mut index, number);
+        }
+        index.extend_from_slice(&self.block[self.block.len() - 8..]);
+        file(&mut self.tar, &format!("msgs/{}.idx", self.index), &index)
     }
 
     fn write_block(&mut self) -> io::Result<()> {

@@ -70,6 +70,11 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
+    /// Whether waiting a little may be all that it takes: a service that is starting, a restart.
+    pub fn may_pass_soon(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Timeout | Self::Unreachable(_))
+    }
+
     /// From a status and the XML that came with it.
     pub(super) fn of_answer(status: u16, body: &str) -> Self {
         let code = element(body, "Code").unwrap_or_default();

@@ -21,6 +21,8 @@ use crate::s3::{Probe, S3Error, Store, Tier, probe};
 
 /// How often streams are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
+/// How long a service may take to come up.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
 
@@ -59,7 +61,7 @@ pub async fn run(
     let matcher = config.streams.matcher()?;
     let jetstream = JetStream::new(client);
     let names = jetstream.stream_names().await?;
-    check(&nas, probe(&nas).await?)?;
+    check(&nas, patiently_probe(&nas, &stop).await?)?;
     if let Some(wasabi) = &wasabi {
         // Wasabi may be away for a while: tiering to the NAS does not wait for it.
         match probe(wasabi).await {
@@ -93,6 +95,23 @@ pub async fn run(
     notify(&[sd_notify::NotifyState::Stopping]);
     tasks.finish().await;
     Ok(())
+}
+
+/// Probes, and gives a service that is just starting a while to come up.
+async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Probe, S3Error> {
+    let started = tokio::time::Instant::now();
+    let mut tries = 0;
+    loop {
+        let error = match probe(store).await {
+            Err(error) if started.elapsed() < PATIENCE && error.kind.may_pass_soon() => error,
+            other => return other,
+        };
+        tries += 1;
+        tracing::info!("waiting for {}: {}", store.tier(), chain(&error));
+        if !Backoff::default().wait(tries, stop).await {
+            return Err(error);
+        }
+    }
 }
 
 fn check(store: &Store, found: Probe) -> Result<(), StartError> {

@@ -56,8 +56,10 @@ impl Pull<'_> {
                 self.puller.request(1 << 16, self.size, EXPIRES).await?;
             }
             let open = self.puller.open_requests() > 0;
-            let missing =
-                self.size.saturating_sub(self.reserved.as_ref().map_or(0, Reserved::bytes));
+            if !open {
+                // Who holds a part while waiting for the rest can wait for ever, for another who does.
+                self.reserved = None;
+            }
             let deadline = segmenter.deadline(age);
             tokio::select! {
                 biased;
@@ -66,7 +68,7 @@ impl Pull<'_> {
                     return Ok(());
                 }
                 () = until(deadline) => segmenter.flush().await?,
-                reserved = budget.reserve(missing), if !open => self.add(reserved),
+                reserved = budget.reserve(self.size), if !open => self.add(reserved),
                 () = tokio::time::sleep_until(self.heard + SILENCE), if open => {
                     let why = format!("NATS said nothing for {} s", SILENCE.as_secs());
                     return Err(WireError::Restart { stream: self.task.stream.to_string(), why }.into());
@@ -82,22 +84,19 @@ impl Pull<'_> {
 
     /// Whether one more pull's bytes are reserved.
     fn make_room(&mut self) -> bool {
+        let budget = &self.task.context.budget;
         let have = self.reserved.as_ref().map_or(0, Reserved::bytes);
         // What open pulls may still bring is reserved already.
-        let want = self.size * (self.puller.open_requests() + 1);
+        let want = (self.size * (self.puller.open_requests() + 1)).min(budget.limit());
         if have >= want {
             return true;
         }
-        match self.task.context.budget.try_reserve(want - have) {
-            Some(more) => {
-                self.add(more);
-                true
-            }
-            None => {
-                self.puller.open_requests() == 0
-                    && have >= self.size.min(self.task.context.budget.limit())
-            }
+        let more = budget.try_reserve(want - have);
+        let enough = more.is_some();
+        if let Some(more) = more {
+            self.add(more);
         }
+        enough
     }
 
     fn add(&mut self, more: Reserved) {
@@ -109,7 +108,9 @@ impl Pull<'_> {
 
     /// Asks for more at once while much comes, for little while nothing does.
     fn adapt(&mut self, pumped: Pumped) {
-        let limit = LARGE.max(self.puller.max_payload() + MARGIN);
+        // A quarter of the budget, so that no stream has all of it; but the largest message must fit.
+        let fair = LARGE.min(self.task.context.budget.limit() / 4);
+        let limit = fair.max(self.puller.max_payload() + MARGIN);
         if pumped.too_small > 0 || pumped.messages > 256 {
             self.size = (self.size * 4).min(limit);
         } else if pumped.ended > 0 && pumped.messages == 0 {

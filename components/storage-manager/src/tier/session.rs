@@ -252,7 +252,7 @@ impl<'a> Session<'a> {
                         Err(error) => self.log_background("deleting replaced segments", &error),
                     }
                 }
-                _ = ticks.tick() => match self.tick().await {
+                _ = ticks.tick() => match self.tick(false).await {
                     Ok(()) => {}
                     Err(SessionError::Api(error)) if error.not_found() => break Ok(End::Gone),
                     Err(error) => break Err(error),
@@ -296,7 +296,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn tick(&mut self) -> Result<(), SessionError> {
+    /// Surveys the live stream, and commits what is new when nothing else does.
+    async fn tick(&mut self, at_once: bool) -> Result<(), SessionError> {
         let archived = self.committer.state().expect("the chain was opened").watermark().seq;
         let survey = self.surveyor.survey(archived).await?;
         let state = self.committer.state().expect("the chain was opened");
@@ -310,7 +311,7 @@ impl<'a> Session<'a> {
         survey.fill(&mut draft);
         let archived_deleted = self.deleted.clipped(1, draft.watermark.seq);
         let news = draft.says_something(state) || !archived_deleted.is_empty();
-        if news && self.committed.elapsed() >= SURVEY {
+        if news && (at_once || self.committed.elapsed() >= SURVEY) {
             draft.deleted = self.take_deleted(draft.watermark.seq);
             self.commit(draft, false).await?;
         } else {
@@ -388,7 +389,7 @@ impl<'a> Session<'a> {
             self.append(upload).await?;
         }
         (&mut self.reader).await.expect("reading does not panic")?;
-        self.tick().await?;
+        self.tick(true).await?;
         if let Some(sealing) = self.sealing.take() {
             match sealing.await.expect("sealing does not panic") {
                 Ok(sealed) => self.commit_sealed(sealed).await?,

@@ -1,0 +1,145 @@
+//! Whatever is wrong, one line says what and the way out, and nothing is half done.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Manager, Minio, Nats, Settings, credentials_file};
+
+/// Paths and ports differ from run to run.
+fn plain(text: &str, dir: &Path) -> String {
+    let text = text.replace(&dir.display().to_string(), "DIR");
+    let digits = |word: &str| word.trim_matches(['`', ';', ':', ',']).to_owned();
+    text.split(' ')
+        .map(|word| match digits(word) {
+            word if word.contains("127.0.0.1") => "ADDRESS",
+            word if word.starts_with("v1/probe/") => "PROBE",
+            _ => word,
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn configurations_and_services_that_are_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    let mut errors = Vec::new();
+    let mut see = |what: &str, (status, error): (i32, String)| {
+        errors.push(format!("{what} ({status})\n  {}", plain(&error, path)));
+    };
+    let manager = |name: &str, settings: &Settings| Manager::new(path, name, settings);
+
+    let mut settings = Settings::new(&nats.url, &minio.url);
+    settings.more = "[segment]\nflush_age = 5\n".into();
+    see("a value of the wrong kind", manager("a", &settings).error(&["tier"]));
+    settings.more = "[segment]\nflsh_age = \"5s\"\n".into();
+    see("an unknown key", manager("b", &settings).error(&["tier"]));
+    settings.more = "[memory]\nbudget = \"1MiB\"\n".into();
+    see("a budget that is too small", manager("c", &settings).error(&["tier"]));
+
+    let away = Settings::new("nats://127.0.0.1:1", &minio.url);
+    see("no NATS", manager("d", &away).error(&["tier"]));
+    see("no NATS, restore", manager("d", &away).error(&["restore", "--all"]));
+    let away = Settings::new(&nats.url, "http://127.0.0.1:1");
+    see("no S3", manager("e", &away).error(&["tier"]));
+    see("no S3, verify", manager("e", &away).error(&["verify"]));
+
+    let settings = Settings::new(&nats.url, &minio.url);
+    let wrong = manager("f", &settings);
+    credentials_file(path, "f.env", "nobody", "nothing-at-all");
+    see("wrong credentials", wrong.error(&["tier"]));
+    fs::write(path.join("f.env"), "AWS_ACCESS_KEY_ID=x\n").unwrap();
+    see("half a credentials file", wrong.error(&["tier"]));
+    fs::remove_file(path.join("f.env")).unwrap();
+    see("no credentials file", wrong.error(&["tier"]));
+
+    let right = manager("g", &settings);
+    see("no such stream", right.error(&["restore", "NOPE"]));
+    see("no third tier", right.error(&["restore", "--all", "--from", "wasabi"]));
+    nats.create("S", json!({})).await;
+    let daemon = right.tier().await;
+    nats.publish("S", 1).await;
+    right.reaches("S", "nas", 1).await;
+    daemon.stop().await;
+    see("the stream exists", right.error(&["restore", "S"]));
+    see("no such timeline", right.error(&["restore", "S", "--timeline", "9"]));
+    insta::assert_snapshot!(errors.join("\n"));
+}
+
+/// Damage of every kind, at the object that holds it: refused, and the server has no stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    for target in [20, 40, 60] {
+        nats.publish("S", 20).await;
+        manager.reaches("S", "nas", target).await;
+    }
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    let bucket = bucket(&minio.url);
+    let keys = |prefix: &'static str| {
+        let bucket = bucket.clone();
+        async move {
+            let pages = bucket.list(prefix.into(), None).await.unwrap();
+            let keys: Vec<String> =
+                pages.into_iter().flat_map(|p| p.contents).map(|o| o.key).collect();
+            keys
+        }
+    };
+    let segments = keys("v1/streams/S/segments/").await;
+    let entries = keys("v1/streams/S/manifest/").await;
+    assert!(segments.len() >= 3 && entries.len() >= 4, "{segments:?} {entries:?}");
+    let (segment, entry, head) = (&segments[1], &entries[1], &entries[entries.len() - 1]);
+    for (key, kinds) in [
+        (segment, &["flipped", "cut", "empty", "missing"][..]),
+        (entry, &["flipped", "cut", "empty", "missing"]),
+        // The newest entry that is missing is an archive that is one commit younger, and whole.
+        (head, &["flipped", "cut", "empty"]),
+        (&entries[0], &["flipped", "missing"]),
+    ] {
+        let whole = bucket.get_object(key).await.unwrap().to_vec();
+        for kind in kinds {
+            let mut bytes = whole.clone();
+            match *kind {
+                "flipped" => bytes[whole.len() / 2] ^= 0x10,
+                "cut" => bytes.truncate(whole.len() / 2),
+                "empty" => bytes.clear(),
+                _ => {}
+            }
+            if *kind == "missing" {
+                bucket.delete_object(key).await.unwrap();
+            } else {
+                bucket.put_object(key, &bytes).await.unwrap();
+            }
+            let (status, error) = manager.error(&["restore", "S"]);
+            assert_eq!(status, 5, "{key} {kind}: {error}");
+            let (status, error) = manager.error(&["verify"]);
+            assert_eq!(status, 5, "{key} {kind}: {error}");
+            let names = nats.api("STREAM.NAMES", Value::Null).await;
+            assert_eq!(names["total"], 0, "{key} {kind} left a stream behind: {names}");
+        }
+        bucket.put_object(key, &whole).await.unwrap();
+    }
+    // With everything back in its place the archive is whole.
+    manager.json(&["verify"]);
+    manager.json(&["restore", "S"]);
+    assert_eq!(nats.last_seq("S").await, 60);
+}
+
+fn bucket(url: &str) -> Box<s3::Bucket> {
+    use crate::support::{SECRET, USER};
+    let credentials =
+        s3::creds::Credentials::new(Some(USER), Some(SECRET), None, None, None).unwrap();
+    let region = s3::Region::Custom { region: "us-east-1".into(), endpoint: url.into() };
+    s3::Bucket::new("archive", region, credentials).unwrap().with_path_style()
+}

@@ -1,0 +1,9 @@
+//! The storage manager as its users run it: real nats-server, real MinIO, real processes.
+
+mod bad_input;
+mod exactness;
+mod faults;
+mod openness;
+mod support;
+mod timelines;
+mod wasabi;

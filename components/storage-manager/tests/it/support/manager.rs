@@ -1,0 +1,138 @@
+//! The storage manager's binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::{Child, SECRET, USER, credentials_file, wait_until};
+
+/// What goes into the configuration file.
+pub(crate) struct Settings {
+    pub(crate) nats: String,
+    pub(crate) nas: String,
+    pub(crate) wasabi: Option<String>,
+    pub(crate) more: String,
+}
+
+impl Settings {
+    pub(crate) fn new(nats: &str, nas: &str) -> Self {
+        Self { nats: nats.into(), nas: nas.into(), wasabi: None, more: String::new() }
+    }
+}
+
+pub(crate) struct Manager {
+    config: PathBuf,
+    dir: PathBuf,
+}
+
+pub(crate) struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Manager {
+    pub(crate) fn new(dir: &Path, name: &str, settings: &Settings) -> Self {
+        let credentials = credentials_file(dir, &format!("{name}.env"), USER, SECRET);
+        let table = |tier: &str, url: &str| {
+            format!(
+                "[{tier}]\nendpoint = \"{url}\"\nbucket = \"archive\"\ncredentials_file = \"{}\"\ntimeout = \"5s\"\n",
+                credentials.display()
+            )
+        };
+        let wasabi = settings.wasabi.as_ref().map(|url| table("tertiary", url)).unwrap_or_default();
+        let text = format!(
+            "[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{wasabi}{}",
+            settings.nats,
+            table("secondary", &settings.nas),
+            settings.more
+        );
+        let config = dir.join(format!("{name}.toml"));
+        std::fs::write(&config, text).unwrap();
+        Self { config, dir: dir.into() }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cim-storage-manager"));
+        command.env_clear().arg("--config").arg(&self.config);
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command().args(["--log", "warn"]).args(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; its JSON.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs a command that must fail: its status and its one line.
+    pub(crate) fn error(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?} should fail");
+        let errors: Vec<_> = stderr.lines().filter(|l| l.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 1, "one line says what is wrong: {stderr}");
+        (output.status.code().unwrap(), errors[0].into())
+    }
+
+    pub(crate) async fn tier(&self) -> Daemon {
+        let ready = self.dir.join(format!("ready-{}", uuid::Uuid::now_v7()));
+        let log = self.config.with_extension("log");
+        let file = std::fs::File::options().create(true).append(true).open(&log).unwrap();
+        let mut command = self.command();
+        command.arg("tier").arg("--ready-file").arg(&ready);
+        let mut child = Child(command.stdout(Stdio::null()).stderr(file).spawn().unwrap());
+        wait_until("the storage manager is ready", async || {
+            if let Some(status) = child.0.try_wait().unwrap() {
+                panic!("it ended with {status}: {}", std::fs::read_to_string(&log).unwrap());
+            }
+            if ready.exists() { Ok(()) } else { Err(std::fs::read_to_string(&log).unwrap()) }
+        })
+        .await;
+        Daemon { child, log }
+    }
+
+    /// Waits until a tier's watermark has reached a sequence and the stream's positions are in.
+    pub(crate) async fn reaches(&self, stream: &str, tier: &str, seq: u64) {
+        wait_until(&format!("`{stream}` is on {tier} up to {seq}"), async || {
+            let status = self.json(&["status"]);
+            let found =
+                status["streams"].as_array().unwrap().iter().find(|s| s["stream"] == stream);
+            match found.map(|s| s[tier]["seq"].as_u64().unwrap_or_default()) {
+                Some(reached) if reached >= seq => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+}
+
+impl Daemon {
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// SIGTERM: it flushes what there is and ends well.
+    pub(crate) async fn stop(mut self) {
+        let pid = self.child.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = wait_until("the storage manager ends", async || {
+            self.child.0.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+        })
+        .await;
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// kill -9
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}

@@ -1,0 +1,22 @@
+//! A small lab: one directory, one nats-server, one S3 service, one storage manager.
+
+mod manager;
+mod nats;
+mod s3;
+mod tools;
+
+pub(crate) use manager::{Manager, Settings};
+pub(crate) use nats::{Nats, Version, fingerprint};
+pub(crate) use s3::{Minio, SECRET, USER, credentials_file};
+pub(crate) use tools::{tool, wait_until};
+
+/// Ends with its process: nothing outlives a test, failed ones included.
+pub(crate) struct Child(pub(crate) std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // A process that is gone already needs no killing.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

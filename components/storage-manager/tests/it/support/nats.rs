@@ -1,0 +1,189 @@
+//! A nats-server with JetStream.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use async_nats::HeaderMap;
+use serde_json::{Value, json};
+
+use super::Child;
+use super::tools::{optional_tool, tool, wait_until};
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 2.15.2
+    Current,
+    /// Debian's 2.9.10
+    Old,
+}
+
+pub(crate) struct Nats {
+    pub(crate) url: String,
+    pub(crate) client: async_nats::Client,
+    dir: PathBuf,
+    version: Version,
+    child: Child,
+}
+
+impl Nats {
+    /// `None`, said aloud, where the old server is not there and need not be.
+    pub(crate) async fn start_version(dir: &Path, version: Version) -> Option<Self> {
+        let binary = match version {
+            Version::Current => tool("bin/nats-server"),
+            Version::Old => match optional_tool("bin/nats-server-2.9.10") {
+                Some(path) => path,
+                None => {
+                    eprintln!(
+                        "skipped: nats-server 2.9.10 is not here; `ci/setup --test` brings it"
+                    );
+                    return None;
+                }
+            },
+        };
+        std::fs::create_dir_all(dir).unwrap();
+        let log = std::fs::File::create(dir.join("nats.log")).unwrap();
+        let child = Command::new(binary)
+            .args(["-js", "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
+            .arg(dir)
+            .arg("-sd")
+            .arg(dir.join("js"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let ports = dir.join(format!("nats-server_{}.ports", child.id()));
+        // The old server names its file after itself.
+        let ports_old = dir.join(format!("nats-server-2.9.10_{}.ports", child.id()));
+        let child = Child(child);
+        let url = wait_until("nats-server says its port", async || {
+            let text = std::fs::read_to_string(&ports)
+                .or_else(|_| std::fs::read_to_string(&ports_old))
+                .map_err(|e| e.to_string())?;
+            let ports: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+            ports["nats"][0].as_str().map(str::to_owned).ok_or(text)
+        })
+        .await;
+        let client = wait_until("JetStream answers", async || {
+            let client = async_nats::connect(&url).await.map_err(|e| e.to_string())?;
+            client.request("$JS.API.INFO", "".into()).await.map_err(|e| e.to_string())?;
+            Ok(client)
+        })
+        .await;
+        Some(Self { url, client, dir: dir.into(), version, child })
+    }
+
+    pub(crate) async fn start(dir: &Path) -> Self {
+        Self::start_version(dir, Version::Current).await.expect("the current server is a must")
+    }
+
+    /// Killed -9 and started again on the same store.
+    pub(crate) async fn crash_and_start(self) -> Self {
+        let Self { dir, version, child, .. } = self;
+        drop(child);
+        Self::start_version(&dir, version).await.expect("it was there before")
+    }
+
+    /// Asks the JetStream API; its error is the test's.
+    pub(crate) async fn api(&self, what: &str, body: Value) -> Value {
+        let answer = self.try_api(what, body).await;
+        assert!(answer["error"].is_null(), "{what}: {answer}");
+        answer
+    }
+
+    pub(crate) async fn try_api(&self, what: &str, body: Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.client.request(format!("$JS.API.{what}"), body.into()).await.unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
+    }
+
+    /// Makes a stream on `<lowercase name>.>`, with further settings.
+    pub(crate) async fn create(&self, name: &str, more: Value) {
+        let mut config = json!({
+            "name": name,
+            "subjects": [format!("{}.>", name.to_lowercase())],
+            "retention": "limits", "max_consumers": -1, "max_msgs": -1, "max_bytes": -1,
+            "discard": "old", "max_age": 0, "max_msg_size": -1, "storage": "file", "num_replicas": 1,
+        });
+        for (key, value) in more.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        self.api(&format!("STREAM.CREATE.{name}"), config).await;
+    }
+
+    /// Publishes `count` messages of several shapes on three subjects and waits for their acks.
+    pub(crate) async fn publish(&self, stream: &str, count: usize) {
+        let prefix = stream.to_lowercase();
+        let mut acks = Vec::new();
+        for n in 0..count {
+            let subject = format!("{prefix}.{}", ["a", "b.c", "größe"][n % 3]);
+            let payload = vec![(n % 251) as u8; [0, 1, 100, 3000][n % 4]];
+            let jetstream = async_nats::jetstream::new(self.client.clone());
+            let ack = if n % 2 == 0 {
+                let mut headers = HeaderMap::new();
+                headers.insert("Nats-Msg-Id", format!("{prefix}-{n}-{}", uuid::Uuid::now_v7()));
+                headers.append("Zeta", "last");
+                headers.append("alpha", "first");
+                headers.append("alpha", "second");
+                jetstream.publish_with_headers(subject, headers, payload.into()).await.unwrap()
+            } else {
+                jetstream.publish(subject, payload.into()).await.unwrap()
+            };
+            acks.push(ack);
+        }
+        for ack in acks {
+            ack.await.unwrap();
+        }
+    }
+
+    pub(crate) async fn delete(&self, stream: &str, seqs: &[u64]) {
+        for seq in seqs {
+            self.api(&format!("STREAM.MSG.DELETE.{stream}"), json!({ "seq": seq })).await;
+        }
+    }
+
+    pub(crate) async fn info(&self, stream: &str) -> Value {
+        self.api(&format!("STREAM.INFO.{stream}"), Value::Null).await
+    }
+
+    pub(crate) async fn last_seq(&self, stream: &str) -> u64 {
+        self.info(stream).await["state"]["last_seq"].as_u64().unwrap()
+    }
+}
+
+/// Everything about a stream that an exact restore must bring back: configuration, counts, every
+/// sequence's message (raw header bytes, payload, time, or that it is gone), consumers' positions.
+pub(crate) async fn fingerprint(nats: &Nats, stream: &str) -> Value {
+    let info = nats.info(stream).await;
+    let state = &info["state"];
+    let (first, last) = (state["first_seq"].as_u64().unwrap(), state["last_seq"].as_u64().unwrap());
+    let mut messages = Vec::new();
+    for seq in first.max(1)..=last {
+        let answer = nats.try_api(&format!("STREAM.MSG.GET.{stream}"), json!({ "seq": seq })).await;
+        messages.push(answer["message"].clone());
+    }
+    let listed = nats.api(&format!("CONSUMER.LIST.{stream}"), Value::Null).await;
+    let consumers: Vec<Value> = listed["consumers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|c| c["config"]["durable_name"].is_string())
+        .map(|c| {
+            let position = |p: &Value| json!([p["consumer_seq"], p["stream_seq"]]);
+            json!({
+                "config": c["config"],
+                "delivered": position(&c["delivered"]),
+                "ack_floor": position(&c["ack_floor"]),
+            })
+        })
+        .collect();
+    json!({
+        "config": info["config"],
+        "first_seq": first,
+        "last_seq": last,
+        "messages": state["messages"],
+        "bytes": state["bytes"],
+        "all": messages,
+        "consumers": consumers,
+    })
+}

@@ -1,0 +1,78 @@
+//! MinIO, the NAS.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Child;
+use super::tools::{tool, wait_until};
+
+pub(crate) const USER: &str = "cim-test";
+pub(crate) const SECRET: &str = "cim-test-secret";
+
+pub(crate) struct Minio {
+    pub(crate) url: String,
+    pub(crate) data: PathBuf,
+    _child: Child,
+}
+
+impl Minio {
+    /// With a bucket `archive`.
+    pub(crate) async fn start(dir: &Path) -> Self {
+        let data = dir.join("nas");
+        // On a single drive MinIO's buckets are folders.
+        std::fs::create_dir_all(data.join("archive")).unwrap();
+        loop {
+            // Between asking for a port and MinIO taking it somebody else may: then once more.
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let log = std::fs::File::create(dir.join("minio.log")).unwrap();
+            let child = Command::new(tool("bin/minio"))
+                .args(["server", "--quiet", "--address", &format!("127.0.0.1:{port}")])
+                .arg(&data)
+                .env("MINIO_ROOT_USER", USER)
+                .env("MINIO_ROOT_PASSWORD", SECRET)
+                .env("MINIO_BROWSER", "off")
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .unwrap();
+            let mut child = Child(child);
+            let started = wait_until("MinIO listens", async || {
+                if child.0.try_wait().unwrap().is_some() {
+                    return Ok(false);
+                }
+                let connected = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
+                connected.map(|_| true).map_err(|e| e.to_string())
+            })
+            .await;
+            if started {
+                return Self { url: format!("http://127.0.0.1:{port}"), data, _child: child };
+            }
+        }
+    }
+
+    /// Every file of the bucket whose path contains `part`: MinIO keeps an object as a folder.
+    pub(crate) fn files(&self, part: &str) -> Vec<PathBuf> {
+        let mut folders = vec![self.data.join("archive")];
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.to_string_lossy().contains(part) {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+pub(crate) fn credentials_file(dir: &Path, name: &str, user: &str, secret: &str) -> PathBuf {
+    let path = dir.join(name);
+    let text = format!("AWS_ACCESS_KEY_ID={user}\nAWS_SECRET_ACCESS_KEY={secret}\n");
+    std::fs::write(&path, text).unwrap();
+    path
+}

@@ -1,0 +1,42 @@
+//! Programs, and waiting for them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A program that `ci/setup --test` brings; `None`, said aloud, where it is not and need not be.
+pub(crate) fn optional_tool(name: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = root.join(".tools").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    let required = std::env::var_os("CIM_REQUIRE_TOOLS").is_some_and(|v| v == "1");
+    assert!(!required, "`{}` is not there: run `ci/setup --test`", path.display());
+    None
+}
+
+/// A program without which there is nothing to test.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    optional_tool(name)
+        .unwrap_or_else(|| panic!("`.tools/{name}` is not there: run `ci/setup --test`"))
+}
+
+/// Polls until `condition` holds; after 30 s the test fails and says what it last saw.
+pub(crate) async fn wait_until<T>(
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    let started = Instant::now();
+    loop {
+        match condition().await {
+            Ok(value) => return value,
+            Err(last) => {
+                assert!(
+                    started.elapsed() < Duration::from_secs(30),
+                    "waited 30 s until {what}: {last}"
+                );
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}

@@ -1,0 +1,81 @@
+//! Another history under the same name opens a new timeline and harms nothing.
+
+use serde_json::{Value, json};
+
+use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
+
+async fn timelines(manager: &Manager, count: usize) -> Vec<Value> {
+    wait_until("the new timeline is there", async || {
+        let held = manager.json(&["streams"]);
+        let timelines = held["streams"][0]["timelines"].as_array().unwrap().clone();
+        if timelines.len() >= count { Ok(timelines) } else { Err(held.to_string()) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_deleted_and_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    nats.create("S", json!({})).await;
+    nats.publish("S", 30).await;
+    manager.reaches("S", "nas", 30).await;
+    let first = fingerprint(&nats, "S").await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    nats.create("S", json!({})).await;
+    // Further than the old one went: sequences alone would say that nothing happened.
+    nats.publish("S", 50).await;
+    let found = timelines(&manager, 2).await;
+    manager.reaches("S", "nas", 50).await;
+    assert_eq!(found[1]["reason"], "recreated");
+    let second = fingerprint(&nats, "S").await;
+    manager.json(&["verify"]);
+    daemon.stop().await;
+
+    for (timeline, expected) in [("1", &first), ("2", &second)] {
+        let name = format!("T{timeline}");
+        let subjects = format!("t{timeline}.>");
+        manager.json(&[
+            "restore",
+            "S",
+            "--timeline",
+            timeline,
+            "--as",
+            &name,
+            "--subjects",
+            &subjects,
+        ]);
+        let found = fingerprint(&nats, &name).await;
+        assert_eq!(found["all"], expected["all"], "timeline {timeline}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_restored_to_an_earlier_point() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    let daemon = manager.tier().await;
+    nats.publish("S", 40).await;
+    manager.reaches("S", "nas", 40).await;
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "S", "--until-seq", "25"]);
+    nats.publish("S", 35).await;
+    let expected = fingerprint(&nats, "S").await;
+    let daemon = manager.tier().await;
+    let found = timelines(&manager, 2).await;
+    manager.reaches("S", "nas", 60).await;
+    assert_eq!(found[1]["parent"], 1);
+    assert_eq!(found[1]["parent_seq"], 25);
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
+    manager.json(&["verify"]);
+}

@@ -1,0 +1,117 @@
+//! The third tier.
+
+use std::path::Path;
+
+use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
+use serde_json::json;
+
+use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, fingerprint};
+
+const QUICK: &str = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n";
+
+async fn wasabi(dir: &Path, conditional_writes: bool) -> FakeWasabi {
+    let config = Config {
+        buckets: vec!["archive".into()],
+        credentials: vec![Credentials::new(USER, SECRET)],
+        conditional_writes,
+        ..Config::new(dir.join("wasabi"))
+    };
+    FakeWasabi::start(config).await.unwrap()
+}
+
+fn settings(nats: &Nats, nas: &str, wasabi: &FakeWasabi) -> Settings {
+    Settings { wasabi: Some(wasabi.s3_url()), more: QUICK.into(), ..Settings::new(&nats.url, nas) }
+}
+
+/// NAS lost, tiering goes on with an empty one; then the host is lost too.
+async fn nas_and_host_lost(conditional_writes: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, conditional_writes).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    {
+        let minio = Minio::start(&path.join("first-nas")).await;
+        let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+        let daemon = manager.tier().await;
+        nats.publish("S", 100).await;
+        nats.delete("S", &[10, 11]).await;
+        manager.reaches("S", "wasabi", 100).await;
+        daemon.stop().await;
+    }
+    let minio = Minio::start(&path.join("second-nas")).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let daemon = manager.tier().await;
+    nats.publish("S", 50).await;
+    manager.reaches("S", "nas", 150).await;
+    manager.reaches("S", "wasabi", 150).await;
+    daemon.stop().await;
+    for tier in ["nas", "wasabi"] {
+        let report = manager.json(&["verify", "--from", tier]);
+        assert_eq!(report["streams"][0]["messages"], 150, "{tier}: {report}");
+    }
+    let before = fingerprint(&nats, "S").await;
+    drop((nats, minio));
+    let nats = Nats::start(&path.join("new")).await;
+    // The NAS is gone for good: its address answers nobody, and nobody needs it.
+    let manager = Manager::new(path, "new", &settings(&nats, "http://127.0.0.1:1", &wasabi));
+    manager.json(&["restore", "--all", "--from", "wasabi"]);
+    assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nas_and_then_host_lost() {
+    nas_and_host_lost(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nas_and_then_host_lost_where_wasabi_ignores_conditions() {
+    nas_and_host_lost(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_the_nas_lost_comes_from_wasabi() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, true).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let daemon = manager.tier().await;
+    nats.publish("S", 40).await;
+    manager.reaches("S", "wasabi", 40).await;
+    daemon.stop().await;
+    let before = fingerprint(&nats, "S").await;
+    for file in minio.files("/segments/") {
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+    nats.api("STREAM.DELETE.S", serde_json::Value::Null).await;
+    let (status, error) = manager.error(&["restore", "S", "--no-fallback"]);
+    assert_eq!(status, 5, "{error}");
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wasabi_away_does_not_hold_the_nas_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, true).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "wasabi", 20).await;
+    wasabi.set_faults(vec![Rule::new(Fault::SlowDown).operation("PutObject")]).unwrap();
+    nats.publish("S", 20).await;
+    manager.reaches("S", "nas", 40).await;
+    let status = manager.json(&["status"]);
+    assert_eq!(status["streams"][0]["wasabi"]["seq"], 20, "{status}");
+    wasabi.set_faults(Vec::new()).unwrap();
+    manager.reaches("S", "wasabi", 40).await;
+    daemon.stop().await;
+    manager.json(&["verify", "--from", "wasabi"]);
+}
