@@ -122,6 +122,10 @@ pub(super) struct RestoreArgs {
     /// Read from this tier alone, even when another has what is missing here
     #[arg(long)]
     pub(super) no_fallback: bool,
+    /// Make the whole snapshot in memory first: what then remains is the restore protocol alone, for
+    /// benchmarks
+    #[arg(long, hide = true)]
+    pub(super) staged: bool,
     /// Say what would be restored, and restore nothing
     #[arg(long, short = 'n')]
     pub(super) dry_run: bool,

@@ -39,6 +39,8 @@ struct Restored {
     consumers: usize,
     method: &'static str,
     seconds: f64,
+    /// Of those, from the server's first answer to its last.
+    seconds_sending: f64,
     segments: usize,
     s3_requests: u64,
 }
@@ -62,6 +64,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         subject: args.subject.clone(),
         timeline: args.timeline,
         with_dropped: args.with_dropped,
+        staged: args.staged,
     };
     // All chains are read before the first stream is touched: a broken one is known in time.
     let mut plans = Vec::new();
@@ -125,6 +128,7 @@ async fn one(
     restored.bytes = outcome.bytes;
     restored.method = outcome.method;
     restored.seconds = started.elapsed().as_secs_f64();
+    restored.seconds_sending = outcome.sending.as_secs_f64();
     restored.s3_requests = source.tier.requests() - before;
     Ok(restored)
 }
@@ -143,6 +147,7 @@ fn preview(plan: &Plan, args: &RestoreArgs) -> Restored {
         consumers: plan.consumers.len(),
         method: if plan.in_memory() { "snapshot v2" } else { "snapshot v1" },
         seconds: 0.0,
+        seconds_sending: 0.0,
         segments: plan.pieces.len(),
         s3_requests: 0,
     }

@@ -22,6 +22,8 @@ pub struct Options {
     pub timeline: Option<u32>,
     /// Also what the stream had dropped by its limits, purges and deletes, as far as it was archived.
     pub with_dropped: bool,
+    /// Make the whole snapshot in memory before the server hears of it.
+    pub staged: bool,
 }
 
 /// Something that the archive cannot give.
@@ -68,6 +70,8 @@ pub struct Plan {
     pub subject: Option<SubjectFilter>,
     /// Its durable consumers.
     pub consumers: Vec<ConsumerRecord>,
+    /// Make the whole snapshot in memory before the server hears of it.
+    pub staged: bool,
 }
 
 /// Works out a restore.
@@ -115,6 +119,7 @@ pub fn plan(
         until_time: options.until_time.map(nanoseconds),
         subject: options.subject.clone(),
         consumers: state.consumers.clone(),
+        staged: options.staged,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cim_core::archive::key::stream_prefix;
@@ -84,6 +85,8 @@ pub struct Outcome {
     pub last_seq: u64,
     /// `snapshot v1` or `snapshot v2`.
     pub method: &'static str,
+    /// From the server's first answer to its last.
+    pub sending: Duration,
 }
 
 /// How far a restore is, for whoever shows it.
@@ -103,27 +106,33 @@ pub async fn restore(
     progress: Arc<Progress>,
 ) -> Result<Outcome, RestoreError> {
     resolve_until(source, &mut plan).await?;
-    let mut transfer = Transfer::begin(jetstream, &plan).await?;
-    let (sender, mut chunks) = mpsc::channel(16);
+    // A bounded channel keeps memory flat; a staged restore holds the whole snapshot instead.
+    let (sender, mut chunks) = mpsc::channel(if plan.staged { 1 << 24 } else { 16 });
     let (files, mut incoming) = mpsc::channel(1);
-    let sent = {
-        let to_write = plan.clone();
-        let writer =
-            tokio::task::spawn_blocking(move || write(&to_write, &mut incoming, sender, &progress));
+    let to_write = plan.clone();
+    let writer =
+        tokio::task::spawn_blocking(move || write(&to_write, &mut incoming, sender, &progress));
+    let made = async {
+        let (fed, written) = tokio::join!(feed(source, &plan, files), writer);
+        let written = written.expect("writing does not panic");
+        fed.and(written)
+    };
+    let (transfer, sent) = if plan.staged {
+        let made = made.await?;
+        let mut transfer = Transfer::begin(jetstream, &plan).await?;
+        let sent = transfer.send(&mut chunks).await;
+        (transfer, sent.map(|()| made).map_err(RestoreError::from))
+    } else {
+        let mut transfer = Transfer::begin(jetstream, &plan).await?;
         let send = async {
             let sent = transfer.send(&mut chunks).await;
             // A writer that waits for room must learn that nobody makes any.
             chunks.close();
             sent
         };
-        let written = async { writer.await.expect("writing does not panic") };
-        let (fed, sent, written) = tokio::join!(feed(source, &plan, files), send, written);
-        match (sent, fed, written) {
-            (Ok(()), Ok(()), Ok(counts)) => Ok(counts),
-            (Err(error), ..) => Err(error.into()),
-            (_, Err(error), _) => Err(error),
-            (.., Err(error)) => Err(error),
-        }
+        let (made, sent) = tokio::join!(made, send);
+        // What the server refused explains why the writer was cut off, not the other way round.
+        (transfer, sent.map_err(RestoreError::from).and(made))
     };
     let counts = match sent {
         Ok(counts) => counts,
@@ -133,6 +142,7 @@ pub async fn restore(
             return Err(error);
         }
     };
+    let begun = transfer.begun();
     let answer = match transfer.finish().await {
         Ok(answer) => answer,
         Err(error) => {
@@ -140,6 +150,7 @@ pub async fn restore(
             return Err(error.into());
         }
     };
+    let counts = Outcome { sending: begun.elapsed(), ..counts };
     check_result(&plan, counts, &answer)
 }
 
@@ -290,7 +301,14 @@ fn write(
     }
     let first = first_seq.unwrap_or(plan.last_seq + 1);
     let method = writer.finish(plan)?;
-    Ok(Outcome { messages, bytes, first_seq: first, last_seq: plan.last_seq, method })
+    Ok(Outcome {
+        messages,
+        bytes,
+        first_seq: first,
+        last_seq: plan.last_seq,
+        method,
+        sending: Duration::ZERO,
+    })
 }
 
 fn wanted(plan: &Plan, gone: &[SeqRange], first: u64, last: u64, message: &Message<'_>) -> bool {

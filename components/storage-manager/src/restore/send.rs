@@ -1,6 +1,6 @@
 //! Sending a snapshot: many chunks in flight, each answered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Subscriber;
 use bytes::Bytes;
@@ -45,6 +45,7 @@ pub(super) struct Transfer<'a> {
     inbox: String,
     answers: Subscriber,
     in_flight: usize,
+    begun: Instant,
 }
 
 impl<'a> Transfer<'a> {
@@ -70,7 +71,12 @@ impl<'a> Transfer<'a> {
         let what = format!("STREAM.RESTORE.{}", plan.target);
         let begun: Begun = jetstream.ask(&what, &request).await?;
         let (stream, deliver) = (plan.target.to_string(), begun.deliver_subject);
-        Ok(Self { jetstream, stream, deliver, inbox, answers, in_flight: 0 })
+        Ok(Self { jetstream, stream, deliver, inbox, answers, in_flight: 0, begun: Instant::now() })
+    }
+
+    /// When the server said yes.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Sends every chunk as it comes.
