@@ -22,11 +22,11 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::behaviour;
-use crate::faults::Rule;
+use crate::faults::{PlanError, Rule};
 use crate::server::State;
 
 const BODY_BYTES: usize = 1024 * 1024;
@@ -44,7 +44,8 @@ struct Advance {
     advance_seconds: u32,
 }
 
-type Answer = Result<Value, (StatusCode, String)>;
+/// JSON, or an error.
+type Answer = Result<String, (StatusCode, String)>;
 
 impl Admin {
     pub(crate) fn new(state: Arc<State>) -> Self {
@@ -55,11 +56,10 @@ impl Admin {
         self,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
-        let (status, value) = match self.answer(request).await {
-            Ok(value) => (StatusCode::OK, value),
-            Err((status, error)) => (status, json!({ "error": error })),
+        let (status, mut text) = match self.answer(request).await {
+            Ok(text) => (StatusCode::OK, text),
+            Err((status, error)) => (status, json!({ "error": error }).to_string()),
         };
-        let mut text = value.to_string();
         text.push('\n');
         let mut response = Response::new(Full::from(text));
         *response.status_mut() = status;
@@ -71,41 +71,37 @@ impl Admin {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         match (parts.uri.path(), parts.method) {
-            ("/healthz", Method::GET) => Ok(json!({ "status": "ok" })),
+            ("/healthz", Method::GET) => show(&json!({ "status": "ok" })),
             ("/stats", Method::GET) => {
                 let state = self.state.clone();
                 let counting =
                     tokio::task::spawn_blocking(move || state.counters.snapshot(&state.store));
-                let failed = |error: &dyn std::fmt::Display| {
-                    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-                };
-                let counted = counting.await.map_err(|error| failed(&error))?;
-                serde_json::to_value(counted).map_err(|error| failed(&error))
+                show(&counting.await.map_err(internal)?)
             }
-            ("/faults", Method::GET) => Ok(self.faults()),
+            ("/faults", Method::GET) => self.faults(),
             ("/faults", Method::PUT) => {
                 let rules: Vec<Rule> = read(body).await?;
-                let bad =
-                    |error: &dyn std::fmt::Display| (StatusCode::BAD_REQUEST, error.to_string());
-                self.state.plan.set(rules).map_err(|error| bad(&error))?;
-                tracing::info!(plan = %self.faults(), "fault plan set");
-                Ok(self.faults())
+                let refused = |error: PlanError| (StatusCode::BAD_REQUEST, error.to_string());
+                self.state.plan.set(rules).map_err(refused)?;
+                let plan = self.faults()?;
+                tracing::info!(plan, "fault plan set");
+                Ok(plan)
             }
             ("/faults", Method::DELETE) => {
                 // An empty plan has no rule to refuse.
                 let _ = self.state.plan.set(Vec::new());
                 tracing::info!("fault plan cleared");
-                Ok(self.faults())
+                self.faults()
             }
-            ("/clock", Method::GET) => Ok(self.clock()),
+            ("/clock", Method::GET) => self.clock(),
             ("/clock", Method::PUT) => {
                 let Advance { advance_seconds } = read(body).await?;
                 let by = Duration::from_secs(advance_seconds.into());
                 self.state.store.clock().advance(by);
                 tracing::info!(advance_seconds, "clock moved on");
-                Ok(self.clock())
+                self.clock()
             }
-            ("/behaviour", Method::GET) => Ok(json!(behaviour::TABLE)),
+            ("/behaviour", Method::GET) => show(&behaviour::TABLE),
             (path @ ("/healthz" | "/stats" | "/faults" | "/clock" | "/behaviour"), method) => {
                 Err((StatusCode::METHOD_NOT_ALLOWED, format!("`{path}` does not take {method}")))
             }
@@ -116,13 +112,21 @@ impl Admin {
         }
     }
 
-    fn faults(&self) -> Value {
-        json!({ "seed": self.state.plan.seed(), "rules": self.state.plan.state() })
+    fn faults(&self) -> Answer {
+        show(&json!({ "seed": self.state.plan.seed(), "rules": self.state.plan.state() }))
     }
 
-    fn clock(&self) -> Value {
-        json!({ "offset_seconds": self.state.store.clock().offset_seconds() })
+    fn clock(&self) -> Answer {
+        show(&json!({ "offset_seconds": self.state.store.clock().offset_seconds() }))
     }
+}
+
+fn show(value: &impl Serialize) -> Answer {
+    serde_json::to_string(value).map_err(internal)
+}
+
+fn internal(error: impl std::fmt::Display) -> (StatusCode, String) {
+    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
 async fn read<T: serde::de::DeserializeOwned>(body: Incoming) -> Result<T, (StatusCode, String)> {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi, StartError, behaviour};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use serde_json::json;
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -117,6 +117,13 @@ struct Serve {
     i_know_this_is_a_fake: bool,
 }
 
+/// The line that says where the server is.
+#[derive(Serialize)]
+struct Ready {
+    s3: String,
+    admin: String,
+}
+
 /// Runs the command line and turns what came of it into an exit status.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -178,7 +185,8 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
         ..Config::new(options.dir)
     })
     .await?;
-    let ready = json!({ "s3": wasabi.s3_url(), "admin": wasabi.admin_url() }).to_string();
+    let ready = Ready { s3: wasabi.s3_url(), admin: wasabi.admin_url() };
+    let ready = serde_json::to_string(&ready)?;
     print(&ready)?;
     if let Some(path) = &options.ready_file {
         write_ready(path, &ready)

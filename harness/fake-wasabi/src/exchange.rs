@@ -4,13 +4,18 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use s3s::StdError;
+use tokio::time::Sleep;
 
 use crate::faults::Strike;
 use crate::stats::Counters;
+
+/// How long bytes before a cut have for leaving hyper's buffer, which an error throws away.
+const FLUSH_TIME: Duration = Duration::from_millis(100);
 
 /// What the operation is, known once the request was authenticated and routed.
 #[derive(Debug, Clone, Default)]
@@ -132,6 +137,8 @@ pub(crate) struct ReplyBody {
     inner: s3s::Body,
     tamper: Tamper,
     sent: u64,
+    /// Runs before the connection is cut.
+    pause: Option<Pin<Box<Sleep>>>,
     counters: Arc<Counters>,
     operation: String,
 }
@@ -143,7 +150,7 @@ impl ReplyBody {
         counters: Arc<Counters>,
         operation: String,
     ) -> Self {
-        Self { inner, tamper, sent: 0, counters, operation }
+        Self { inner, tamper, sent: 0, pause: None, counters, operation }
     }
 }
 
@@ -157,6 +164,8 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let this = &mut *self;
         if this.tamper == Tamper::CutAfter(this.sent) {
+            let pause = this.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(FLUSH_TIME)));
+            std::task::ready!(pause.as_mut().poll(cx));
             return Poll::Ready(Some(Err("cut by the fault plan".into())));
         }
         let polled = Pin::new(&mut this.inner).poll_frame(cx);

@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
-use hyper::{Request, Response};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, EXPECT, HeaderName, HeaderValue, SERVER};
+use hyper::{Request, Response, StatusCode};
 use s3s::service::S3Service;
 use s3s::{Body, HttpResponse};
 
@@ -38,8 +39,9 @@ impl From<Infallible> for Cut {
 /// Serves the S3 port.
 #[derive(Clone)]
 pub(crate) struct Front {
-    pub(crate) service: S3Service,
-    pub(crate) counters: Arc<Counters>,
+    service: S3Service,
+    counters: Arc<Counters>,
+    requests: Arc<AtomicU64>,
 }
 
 /// Counts the request when it ends, however it ends.
@@ -61,6 +63,10 @@ fn operation(exchange: &Exchange) -> &str {
 }
 
 impl Front {
+    pub(crate) fn new(service: S3Service, counters: Arc<Counters>) -> Self {
+        Self { service, counters, requests: Arc::default() }
+    }
+
     /// Serves one request. An error makes hyper cut the connection.
     pub(crate) async fn serve(
         self,
@@ -71,17 +77,22 @@ impl Front {
         // A client that goes away drops this future, so a cut is what is counted until the end.
         let mut count =
             Count { counters: &self.counters, exchange: exchange.clone(), outcome: Outcome::Cut };
+        let request_id = HeaderValue::from(self.requests.fetch_add(1, Ordering::Relaxed));
         let method = parts.method.clone();
         let uri = parts.uri.clone();
         let expects_continue = parts.headers.contains_key(EXPECT);
         parts.extensions.insert(exchange.clone());
         let body = RequestBody(exchange.clone());
         let request = Request::from_parts(parts, Body::http_body(body.clone()));
-        let response = self.service.call(request).await.map_err(|error| {
+        let mut response = self.service.call(request).await.map_err(|error| {
             let error: s3s::StdError = error.into();
             tracing::error!(%method, %uri, %error, "failed to answer");
             Cut
         })?;
+        if response.headers().contains_key(CONTENT_RANGE) && response.status() == StatusCode::OK {
+            // s3s has 200 for a HEAD with a range.
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
 
         let strike = exchange.strike().cloned().unwrap_or_default();
         let tamper = match strike.fault {
@@ -98,7 +109,7 @@ impl Front {
         if status == 501 {
             // Loud, because a fake that quietly lacks something makes tests pass for no reason.
             let operation = operation(&exchange);
-            tracing::error!(operation, %method, %uri, "not implemented");
+            tracing::error!(operation, %method, %uri, request_id = ?request_id, "not implemented");
         }
         // The client of `Expect: 100-continue` waits for a word before it sends; then the answer
         // is that word. Any other has to be let finish first.
@@ -110,8 +121,9 @@ impl Front {
         tracing::debug!(operation, %method, %uri, status, "served");
         let counters = self.counters.clone();
         let mut reply = response.map(|body| ReplyBody::new(body, tamper, counters, operation));
-        let server = HeaderValue::from_static("cim-fake-wasabi");
-        reply.headers_mut().insert(HeaderName::from_static("server"), server);
+        let headers = reply.headers_mut();
+        headers.insert(SERVER, HeaderValue::from_static("cim-fake-wasabi"));
+        headers.insert(HeaderName::from_static("x-amz-request-id"), request_id);
         Ok(reply)
     }
 }

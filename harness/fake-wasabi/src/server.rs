@@ -167,7 +167,7 @@ fn front(state: &State, config: Config) -> Front {
     builder.set_auth(KeyPairs(config.credentials));
     builder.set_access(Gate { plan: state.plan.clone(), counters: state.counters.clone() });
     builder.set_host(hosts);
-    Front { service: builder.build(), counters: state.counters.clone() }
+    Front::new(builder.build(), state.counters.clone())
 }
 
 async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {

@@ -71,7 +71,7 @@ impl Api {
         request: S3Request<DeleteBucketInput>,
     ) -> S3Result<S3Response<DeleteBucketOutput>> {
         self.run(move |store| store.delete_bucket(&request.input.bucket)).await?;
-        Ok(S3Response::with_status(DeleteBucketOutput {}, hyper::StatusCode::NO_CONTENT))
+        Ok(S3Response::new(DeleteBucketOutput {}))
     }
 
     pub(super) fn bucket_exists(

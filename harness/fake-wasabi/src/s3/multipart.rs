@@ -151,8 +151,7 @@ impl Api {
         let input = request.input;
         self.run(move |store| store.abort_upload(&input.bucket, &input.key, &input.upload_id))
             .await?;
-        let output = AbortMultipartUploadOutput::default();
-        Ok(S3Response::with_status(output, hyper::StatusCode::NO_CONTENT))
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 
     pub(super) fn parts(

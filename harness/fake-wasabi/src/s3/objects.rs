@@ -308,7 +308,7 @@ impl Api {
             version_id: deleted.version_id,
             ..DeleteObjectOutput::default()
         };
-        Ok(S3Response::with_status(output, hyper::StatusCode::NO_CONTENT))
+        Ok(S3Response::new(output))
     }
 
     pub(super) async fn delete_many(

@@ -1,0 +1,18 @@
+//! Tests against the real HTTP server: through rust-s3, and through signed requests of our own
+//! where rust-s3 has no call or hides what the server said.
+
+mod admin;
+mod auth;
+mod cli;
+mod conditional;
+mod crash;
+mod faults;
+mod listing;
+mod lock;
+mod multipart;
+mod objects;
+mod process;
+mod raw;
+mod rclone;
+mod support;
+mod versions;
