@@ -36,6 +36,11 @@ struct Cli {
 enum Command {
     /// Runs a scenario in a lab of real processes and judges what comes of it.
     Scenario(ScenarioArgs),
+    /// Measures ours against its peers, in one run on this machine.
+    #[command(
+        after_help = "Figures compare within one run only: machines differ, and are noisy.\nNeeds natscli besides what scenarios need: `ci/bench` brings it."
+    )]
+    Bench(crate::bench::Args),
     /// Prints a script that completes this command in a shell.
     Completions {
         /// The shell.
@@ -103,6 +108,7 @@ pub fn main() -> ExitCode {
             );
             return ExitCode::SUCCESS;
         }
+        Command::Bench(args) => bench(&args),
         Command::Scenario(args) if args.list => list(&args),
         Command::Scenario(args) => run(&args),
     };
@@ -110,6 +116,13 @@ pub fn main() -> ExitCode {
         complain(&error);
         error.exit_code()
     })
+}
+
+fn bench(args: &crate::bench::Args) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|e| Error::Setup("cannot start the runtime".into(), Some(e.into())))?;
+    runtime.block_on(crate::bench::run(args))
 }
 
 fn complain(error: &Error) {

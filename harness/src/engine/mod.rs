@@ -146,7 +146,7 @@ async fn versions(scenario: &Scenario, tools: &Tools) -> Result<BTreeMap<String,
 }
 
 /// Waits for SIGINT or SIGTERM.
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let wait = async |kind| match signal(kind) {
         Ok(mut signals) => {

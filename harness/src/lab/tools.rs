@@ -15,6 +15,8 @@ pub enum Tool {
     StorageManager,
     /// `cim-fake-wasabi`
     FakeWasabi,
+    /// `nats`, natscli: the peer that benchmarks compare with
+    Natscli,
     /// `cim-harness` itself, as the supervisor of the others
     Harness,
 }
@@ -27,6 +29,7 @@ impl Tool {
             Self::Minio => "minio",
             Self::StorageManager => "cim-storage-manager",
             Self::FakeWasabi => "cim-fake-wasabi",
+            Self::Natscli => "nats",
             Self::Harness => "cim-harness",
         }
     }
@@ -38,6 +41,7 @@ impl Tool {
             Self::Minio => "CIM_MINIO",
             Self::StorageManager => "CIM_STORAGE_MANAGER",
             Self::FakeWasabi => "CIM_FAKE_WASABI",
+            Self::Natscli => "CIM_NATSCLI",
             Self::Harness => "CIM_HARNESS",
         }
     }

@@ -26,6 +26,8 @@ const PARALLEL: usize = 8;
 pub struct Archived {
     /// The last entry's number.
     pub number: u64,
+    /// When it was committed, by its writer's clock.
+    pub committed_at: jiff::Timestamp,
     /// How far the tier goes.
     pub watermark: u64,
     /// Where the live stream began when the last entry was made.
@@ -126,6 +128,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
     let missing = |what| format!("entry 0 has no {what}");
     let mut archived = Archived {
         number: 0,
+        committed_at: first.committed_at,
         watermark: 0,
         first_seq: 0,
         timeline: first.timeline,
@@ -140,6 +143,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
     for link in links {
         let entry = &link.entry;
         let number = entry.number;
+        archived.committed_at = entry.committed_at;
         let says = entry.previous.map(|hash| hash.to_string());
         if says.as_deref() != previous.map(|p| p.sha256.as_str()) {
             return Err(format!("entry {number} does not continue the one before it"));
@@ -169,6 +173,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         archived.watermark = entry.watermark.seq;
         archived.first_seq = entry.state.first_seq;
         archived.number = number;
+        archived.committed_at = entry.committed_at;
         let deleted = archived.deleted.entry(entry.timeline).or_default();
         deleted.extend(entry.deleted.iter().map(|range| (range.0, range.1)));
         if let Some(stream) = &entry.stream {
@@ -290,5 +295,128 @@ impl Archived {
         let mut prints: Vec<Print> = read.into_iter().flatten().collect();
         prints.retain(|p| !gone.iter().any(|(first, last)| (*first..=*last).contains(&p.seq)));
         Ok(prints)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const TIME: &str = "2026-01-01T00:00:00Z";
+
+    fn segment(first: u64, last: u64) -> Value {
+        let hash = segment::sha256(&first.to_le_bytes());
+        json!({
+            "key": format!("v1/streams/S/segments/0001/{first:020}-{last:020}-{}.parquet", &hash[..16]),
+            "timeline": 1, "first_seq": first, "last_seq": last, "first_time": TIME,
+            "last_time": TIME, "messages": last - first + 1, "bytes": 1, "size": 1, "sha256": hash,
+            "last": { "seq": last, "time": TIME, "sha256": hash },
+        })
+    }
+
+    fn entry(number: u64, previous: Option<&Link>, watermark: u64) -> Value {
+        let mut entry = json!({
+            "format": 1, "number": number, "committed_at": TIME, "writer": "t", "timeline": 1,
+            "watermark": { "seq": watermark },
+            "state": { "first_seq": 1, "last_seq": watermark, "messages": watermark, "bytes": 1 },
+        });
+        if let Some(previous) = previous {
+            entry["previous"] = previous.sha256.clone().into();
+        }
+        entry
+    }
+
+    fn first() -> Value {
+        let mut first = entry(0, None, 10);
+        first["stream"] = json!({ "created": TIME, "config": {} });
+        first["consumers"] = json!([]);
+        first["add"] = json!([segment(1, 10)]);
+        first["fork"] = json!({ "reason": "created" });
+        first["checkpoint"] = json!({
+            "segments": [segment(1, 10)],
+            "timelines": [{
+                "number": 1, "fork": { "reason": "created" }, "watermark": { "seq": 10 },
+                "state": { "first_seq": 1, "last_seq": 10, "messages": 10, "bytes": 1 },
+            }],
+        });
+        first
+    }
+
+    fn stored(entry: &Value) -> Vec<u8> {
+        let text = entry.to_string();
+        let hash = segment::sha256(text.as_bytes());
+        format!("{{\"sha256\":\"{hash}\",\"entry\":{text}}}").into_bytes()
+    }
+
+    fn link(entry: &Value) -> Link {
+        check_entry(&stored(entry), entry["number"].as_u64().unwrap()).unwrap()
+    }
+
+    /// A chain of two; `change` spoils the second.
+    fn chain(change: impl Fn(&mut Value)) -> Result<Archived, String> {
+        let first = link(&first());
+        let mut second = entry(1, Some(&first), 20);
+        second["add"] = json!([segment(11, 20)]);
+        second["deleted"] = json!([[5, 6]]);
+        change(&mut second);
+        let second = link(&second);
+        fold(&[first, second])
+    }
+
+    #[test]
+    fn a_good_chain_is_folded() {
+        let archived = chain(|_| ()).unwrap();
+        assert_eq!((archived.number, archived.watermark), (1, 20));
+        assert_eq!(archived.segments.len(), 2);
+        assert_eq!(archived.deleted[&1], [(5, 6)]);
+        let merged = chain(|second| {
+            second["remove"] = json!([segment(1, 10)["key"]]);
+            second["add"] = json!([segment(1, 20)]);
+        });
+        assert_eq!(merged.unwrap().segments.len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_entry_is_refused() {
+        let good = stored(&first());
+        let at = good.len() / 2;
+        for cut in [0, 1, at, good.len() - 1] {
+            assert!(check_entry(&good[..cut], 0).is_err(), "cut at {cut}");
+        }
+        let text = String::from_utf8(good).unwrap().replace("\"messages\":10", "\"messages\":11");
+        let refused = check_entry(text.as_bytes(), 0).map(|_| ()).unwrap_err();
+        assert!(refused.starts_with("has the hash "), "{refused}");
+        let refused = check_entry(&stored(&first()), 3).map(|_| ()).unwrap_err();
+        assert_eq!(refused, "says that it is entry 0");
+    }
+
+    #[test]
+    fn a_broken_chain_is_refused() {
+        let refused = |change: fn(&mut Value)| chain(change).unwrap_err();
+        assert_eq!(
+            refused(|e| e["previous"] = "0".repeat(64).into()),
+            "entry 1 does not continue the one before it"
+        );
+        assert_eq!(
+            refused(|e| e["watermark"]["seq"] = 9.into()),
+            "the watermark goes back in entry 1"
+        );
+        assert_eq!(
+            refused(|e| e["timeline"] = 2.into()),
+            "entry 1 changes the timeline without a fork"
+        );
+        assert!(refused(|e| e["add"] = json!([segment(10, 20)])).ends_with("overlaps another"));
+        assert!(refused(|e| e["remove"] = json!([segment(2, 3)["key"]])).ends_with("never added"));
+    }
+
+    #[test]
+    fn a_first_entry_must_restate_what_it_adds() {
+        let mut wrong = first();
+        wrong["checkpoint"]["segments"] = json!([]);
+        assert!(fold(&[link(&wrong)]).unwrap_err().ends_with("does not restate it"));
+        wrong.as_object_mut().unwrap().remove("checkpoint");
+        assert_eq!(fold(&[link(&wrong)]).unwrap_err(), "entry 0 is no checkpoint");
     }
 }

@@ -135,3 +135,101 @@ fn check(segment: &Segment, prints: &[Print], volume: u64) -> Result<(), String>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    const SCHEMA: &str = "message segment {
+        required int64 seq (INTEGER(64,false));
+        required int64 time (TIMESTAMP(NANOS,true));
+        required byte_array subject (STRING);
+        required byte_array headers;
+        required byte_array payload;
+    }";
+
+    fn parquet(seqs: &[i64]) -> Vec<u8> {
+        let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
+        let properties = Arc::new(WriterProperties::builder().build());
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let times: Vec<i64> = seqs.iter().map(|seq| seq * 1_000_000_000).collect();
+        let texts: Vec<ByteArray> = seqs.iter().map(|_| ByteArray::from("text")).collect();
+        for index in 0..5 {
+            let mut column = group.next_column().unwrap().unwrap();
+            match index {
+                0 => column.typed::<Int64Type>().write_batch(seqs, None, None).unwrap(),
+                1 => column.typed::<Int64Type>().write_batch(&times, None, None).unwrap(),
+                _ => column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap(),
+            };
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.into_inner().unwrap()
+    }
+
+    fn describe(bytes: &[u8], seqs: &[i64]) -> Segment {
+        let hash = sha256(bytes);
+        let (first, last) = (seqs[0], seqs[seqs.len() - 1]);
+        let time = |seq: i64| jiff::Timestamp::from_second(seq).unwrap().to_string();
+        let key =
+            format!("v1/streams/S/segments/0001/{first:020}-{last:020}-{}.parquet", &hash[..16]);
+        let segment = serde_json::json!({
+            "key": key, "timeline": 1, "first_seq": first, "last_seq": last,
+            "first_time": time(first), "last_time": time(last), "messages": seqs.len(),
+            "bytes": seqs.len() * 12, "size": bytes.len(), "sha256": hash,
+            "last": { "seq": last, "time": time(last), "sha256": hash },
+        });
+        serde_json::from_value(segment).unwrap()
+    }
+
+    fn refused(change: impl Fn(&mut Vec<u8>, &mut Segment)) -> String {
+        let seqs = [3, 4, 9];
+        let mut bytes = parquet(&seqs);
+        let mut segment = describe(&bytes, &seqs);
+        change(&mut bytes, &mut segment);
+        read(&segment, bytes.into(), 0).unwrap_err()
+    }
+
+    #[test]
+    fn a_good_segment_is_read() {
+        let bytes = parquet(&[3, 4, 9]);
+        let prints = read(&describe(&bytes, &[3, 4, 9]), bytes.into(), 0).unwrap();
+        let places: Vec<_> = prints.iter().map(|p| (p.seq, p.time)).collect();
+        assert_eq!(places, [(3, 3_000_000_000), (4, 4_000_000_000), (9, 9_000_000_000)]);
+    }
+
+    #[test]
+    fn a_flipped_bit_and_a_cut_are_found_by_the_hash() {
+        let hash = "its SHA-256 is ";
+        assert!(refused(|bytes, _| bytes[20] ^= 1).starts_with(hash));
+        assert!(refused(|bytes, _| bytes.truncate(100)).starts_with(hash));
+    }
+
+    #[test]
+    fn a_segment_that_is_not_what_the_manifest_says_is_refused() {
+        assert_eq!(refused(|_, s| s.messages = 4), "it has 3 messages, the manifest says 4");
+        assert_eq!(refused(|_, s| s.bytes = 35), "it holds 36 bytes, the manifest says 35");
+        assert!(
+            refused(|_, s| s.size += 1)
+                .ends_with(&format!("the manifest says {}", parquet(&[3, 4, 9]).len() + 1))
+        );
+        assert!(refused(|_, s| s.first_seq = 4).starts_with("it goes from 3 to 9, "));
+        assert_eq!(refused(|_, s| s.last.seq = 8), "its last message is 9, the manifest says 8");
+        assert_eq!(
+            refused(|_, s| s.last_time = s.first_time),
+            "its times are not those of the manifest"
+        );
+        assert_eq!(refused(|_, s| s.key.push('x')), "its key does not end in its hash");
+        let other = [3, 9, 4];
+        let (bytes, mut segment) = (parquet(&other), describe(&parquet(&other), &[3, 9, 4]));
+        segment.last_seq = 9;
+        assert_eq!(read(&segment, bytes.into(), 0).unwrap_err(), "its sequences do not ascend");
+    }
+}

@@ -133,43 +133,43 @@ what = "everything"
     fn errors_name_file_line_and_key() {
         insta::assert_snapshot!(
             refused(|t| t.replace("times = 2", "tines = 2")),
-            @""
+            @r#"`x.toml`:22:1: unknown field `tines`, expected `times` or `steps`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("\"70%\"", "\"170%\"")),
-            @""
+            @r#"`x.toml`:19:13: key `published`: `170%` is not a percentage: write it like `30%`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("events = 10", "events = \"ten\"")),
-            @""
+            @r#"`x.toml`:14:10: key `events`: invalid type: string "ten", expected u64"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "do = \"lead\"")),
-            @""
+            @r#"`x.toml`:16:6: key `do`: unknown variant `lead`, expected one of `load`, `await-load`, `resume-load`, `finish-load`, `kill`, `stop`, `start`, `pause`, `continue`, `destroy`, `replace`, `restore`, `drain`, `judge`, `replay`, `link`, `repeat`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "")),
-            @""
+            @r#"`x.toml`:15:1: key `steps`: a step without `do`: say what is to be done"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("title = \"t\"", "title = ")),
-            @""
+            @r#"`x.toml`:2:9: key `title`: string values must be quoted, expected literal string"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("program = \"nats\"", "program = \"s3\"")),
-            @""
+            @r#"`x.toml`:23:40: key `steps`: no program `s3` runs on node `host`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("node = \"host\"", "node = \"hose\"")),
-            @""
+            @r#"`x.toml`:23:32: key `steps`: node `hose` is not one of `nodes`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("stream = \"EVENTS\"", "stream = \"EVENT\"")),
-            @""
+            @r#"`x.toml`:12:1: key `stream`: stream `EVENT` is not one of `streams`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("what = \"everything\"", "what = \"recovery\"")),
-            @""
+            @r#"`x.toml`:16:1: key `do`: the last step is not `judge` with `what = "everything"`: nothing would be proven"#
         );
     }
 }

@@ -1,0 +1,177 @@
+//! Restoring a stream, ours from the NAS against natscli's from a local file.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Scale;
+use super::bed::{Bed, Host};
+use super::fill::{self, Payloads};
+use super::row::{Row, median};
+use crate::error::{Context as _, Error, Result};
+use crate::lab::link::{Conditions, Link};
+use crate::lab::process::{End, Spec};
+use crate::lab::storage_manager::{run as run_manager, start_tiering};
+use crate::lab::tools::Tool;
+use crate::lab::wait::wait_until;
+use crate::scenario::Span;
+
+const STREAM: &str = "BENCH";
+const PEER: &str = "natscli 0.5.1, from a local file";
+
+/// Medians in seconds.
+struct Times {
+    ours: f64,
+    protocol: f64,
+    natscli: f64,
+}
+
+pub(super) async fn kibibyte(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
+    let times = measure(bed, "restore-1k", scale.restored_1k, 1024, scale.rounds, None).await?;
+    Ok(vec![
+        Row::seconds("restore_vs_natscli_1k", times.ours, PEER, times.natscli),
+        Row::seconds("restore_protocol_vs_natscli_1k", times.protocol, PEER, times.natscli),
+    ])
+}
+
+pub(super) async fn small(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+    let times = measure(bed, "restore-128b", scale.restored_128b, 128, scale.rounds, None).await?;
+    Ok(Row::seconds("restore_vs_natscli_128b", times.ours, PEER, times.natscli))
+}
+
+pub(super) async fn over_a_slow_link(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+    let half: Span = "10ms".parse().expect("a length of time");
+    let times = measure(bed, "restore-20ms", scale.restored_slow, 1024, 1, Some(half)).await?;
+    Ok(Row::seconds("restore_vs_natscli_20ms", times.ours, PEER, times.natscli))
+}
+
+async fn measure(
+    bed: &Bed<'_>,
+    name: &str,
+    events: u64,
+    size: usize,
+    rounds: u64,
+    delay: Option<Span>,
+) -> Result<Times> {
+    bed.progress.line(&format!("{name}: publishing and archiving {events} events of {size} bytes"));
+    let host = bed.host(name).await?;
+    let client = host.client().await?;
+    fill::stream(&client, STREAM, events, &Payloads::Random(size)).await?;
+    archive(bed, &host, events).await?;
+    let backup = host.dir.join("backup");
+    natscli(bed, &host.nats.url(), &["backup", "stream", STREAM], &backup).await?;
+    let link = match delay {
+        Some(delay) => {
+            let conditions = Conditions { delay, ..Conditions::default() };
+            Some(Link::open(Some(host.nats.addr), conditions).await?)
+        }
+        None => None,
+    };
+    let url =
+        link.as_ref().map_or_else(|| host.nats.url(), |link| format!("nats://{}", link.addr()));
+    let config = host.config(&url)?;
+    let (mut ours, mut protocol, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        bed.progress.line(&format!("{name}: round {round} of {rounds}"));
+        let (whole, _) = restore(bed, &config, &client, events, &[]).await?;
+        ours.push(whole);
+        let (_, sending) = restore(bed, &config, &client, events, &["--staged"]).await?;
+        protocol.push(sending);
+        delete(&client).await?;
+        let started = Instant::now();
+        natscli(bed, &url, &["backup", "restore", "stream"], &backup).await?;
+        theirs.push(started.elapsed().as_secs_f64());
+        check(&client, events).await?;
+    }
+    host.end().await?;
+    Ok(Times { ours: median(ours), protocol: median(protocol), natscli: median(theirs) })
+}
+
+async fn archive(bed: &Bed<'_>, host: &Host, events: u64) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Status {
+        streams: Vec<Stream>,
+    }
+    #[derive(Deserialize)]
+    struct Stream {
+        nas: Option<Tier>,
+    }
+    #[derive(Deserialize)]
+    struct Tier {
+        seq: u64,
+    }
+    let config = host.config(&host.nats.url())?;
+    let manager = start_tiering(&bed.launcher, &bed.tools, "storage-manager", &config).await?;
+    wait_until("everything is on the NAS", Duration::from_secs(300), async || {
+        let status =
+            run_manager(&bed.launcher, &bed.tools, "status", &["status", "--json"], &config).await;
+        let status = status.map_err(|e| e.chain())?;
+        let status: Status = serde_json::from_str(&status).map_err(|e| e.to_string())?;
+        let reached = status.streams.iter().filter_map(|s| Some(s.nas.as_ref()?.seq)).max();
+        if reached >= Some(events) { Ok(()) } else { Err(format!("it has {reached:?}")) }
+    })
+    .await?;
+    manager.stop(Duration::from_secs(30)).await;
+    Ok(())
+}
+
+/// Seconds of the whole program, and of those the ones in which it talked to NATS.
+async fn restore(
+    bed: &Bed<'_>,
+    config: &Path,
+    client: &async_nats::Client,
+    events: u64,
+    more: &[&str],
+) -> Result<(f64, f64)> {
+    #[derive(Deserialize)]
+    struct Report {
+        streams: Vec<Restored>,
+    }
+    #[derive(Deserialize)]
+    struct Restored {
+        seconds_sending: f64,
+    }
+    delete(client).await?;
+    let args = [&["restore", STREAM, "--json"][..], more].concat();
+    let started = Instant::now();
+    let said = run_manager(&bed.launcher, &bed.tools, "restore", &args, config).await?;
+    let whole = started.elapsed().as_secs_f64();
+    let report: Report = serde_json::from_str(&said).step(|| "restore printed no report".into())?;
+    check(client, events).await?;
+    let sending = report.streams.first().map_or(f64::NAN, |s| s.seconds_sending);
+    Ok((whole, sending))
+}
+
+async fn natscli(bed: &Bed<'_>, url: &str, command: &[&str], dir: &Path) -> Result<()> {
+    let mut spec = Spec::new("natscli", bed.tools.find(Tool::Natscli)?);
+    // Its own configuration could point it anywhere.
+    spec = spec.env("XDG_CONFIG_HOME", dir.with_extension("config").display().to_string());
+    spec = spec.arg("--server").arg(url).arg("--no-context");
+    spec.args.extend(command.iter().map(Into::into));
+    spec = spec.arg(dir);
+    let process = bed.launcher.start(spec).await?;
+    match process.wait().await {
+        End::Exit(0) => Ok(()),
+        end => {
+            Err(Error::step(format!("`nats {}`: {end}: {}", command.join(" "), process.last_log())))
+        }
+    }
+}
+
+async fn delete(client: &async_nats::Client) -> Result<()> {
+    let subject = format!("$JS.API.STREAM.DELETE.{STREAM}");
+    client.request(subject, "".into()).await.step(|| format!("cannot delete `{STREAM}`"))?;
+    Ok(())
+}
+
+async fn check(client: &async_nats::Client, events: u64) -> Result<()> {
+    let subject = format!("$JS.API.STREAM.INFO.{STREAM}");
+    let answer = client.request(subject, "".into()).await.step(|| format!("no `{STREAM}`"))?;
+    let info: Value = serde_json::from_slice(&answer.payload).step(|| "no stream info".into())?;
+    match info["state"]["messages"].as_u64() {
+        Some(found) if found == events => Ok(()),
+        found => Err(Error::step(format!("{found:?} events were restored, not {events}"))),
+    }
+}
