@@ -229,6 +229,9 @@ fn apply(args: &ScenarioArgs, scenario: &mut Scenario) -> Result<()> {
         }
         workload.rate = args.rate.or(workload.rate);
     }
-    scenario.expect.events_at_least = scenario.expect.events_at_least.min(1);
+    if args.events.is_some() {
+        scenario.expect.events_at_least = 0;
+        scenario.expect.recovered_at_least = 0;
+    }
     Ok(())
 }

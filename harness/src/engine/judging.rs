@@ -120,6 +120,7 @@ impl Run<'_> {
             tail_events: 0,
             rpo_seconds: 0.0,
             rto_seconds: None,
+            recovered: 0,
             deletes_undone: 0,
         };
         for (stream, name) in self.stream_names().iter().enumerate() {
@@ -136,7 +137,9 @@ impl Run<'_> {
                 Some(archived) => archived.messages(&bucket, self.plan.seed).await?,
                 None => Vec::new(),
             };
+            let before = self.report.oracle.recovered;
             let late = self.judge_one_recovery(stream, epoch, watermark, goal, &archive, &found);
+            loss.recovered += self.report.oracle.recovered - before;
             for delete in &late {
                 let age = at.saturating_sub(delete.1);
                 let bound = self.plan.scenario.expect.deletes_within;

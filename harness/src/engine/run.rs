@@ -489,14 +489,17 @@ impl Run<'_> {
                 at_most(what, seconds(bound.as_micros()), loss.rto_seconds);
             }
         }
+        let mut at_least = |what: &str, bound: u64, measured: u64| {
+            let (what, met_it) = (format!("{what}, at least"), measured >= bound);
+            let (bound, measured) = (bound as f64, measured as f64);
+            met.push(Expectation { what, bound, measured, met: met_it });
+        };
+        for loss in self.report.losses.iter().filter(|l| l.recovered_from.is_some()) {
+            let bound = expect.recovered_at_least.max(1);
+            at_least("messages that a recovery brought back", bound, loss.recovered);
+        }
         let exact = self.report.judgements.iter().map(|j| j.exact).max().unwrap_or_default();
-        let least = expect.events_at_least.max(1);
-        met.push(Expectation {
-            what: format!("messages in the largest comparison, {exact}, at least"),
-            bound: least as f64,
-            measured: exact as f64,
-            met: exact >= least,
-        });
+        at_least("messages in the largest comparison", expect.events_at_least.max(1), exact);
         self.report.expectations = met;
     }
 }

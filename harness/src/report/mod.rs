@@ -139,6 +139,8 @@ pub struct Loss {
     /// publish was acked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rto_seconds: Option<f64>,
+    /// Messages that came back exactly.
+    pub recovered: u64,
     /// Deletes that the tier did not know of yet.
     pub deletes_undone: u64,
 }

@@ -15,11 +15,17 @@ pub(super) struct Found {
     pub(super) message: String,
     /// Text that the offending line has.
     needle: String,
+    at_end: bool,
 }
 
 impl Found {
-    /// The first place of the offending value that is not a comment.
+    /// The first place of the offending value that is not a comment; the last where the scenario's end
+    /// is what offends.
     pub(super) fn find(&self, text: &str) -> Option<Range<usize>> {
+        if self.at_end {
+            let start = text.rfind(&self.needle)?;
+            return Some(start..start + self.needle.len());
+        }
         let mut start = 0;
         for line in text.split_inclusive('\n') {
             if !line.trim_start().starts_with('#')
@@ -34,7 +40,7 @@ impl Found {
 }
 
 fn wrong<T>(needle: impl Into<String>, message: impl Into<String>) -> Result<T, Found> {
-    Err(Found { message: message.into(), needle: needle.into() })
+    Err(Found { message: message.into(), needle: needle.into(), at_end: false })
 }
 
 pub(super) fn check(scenario: &Scenario) -> Result<(), Found> {
@@ -79,10 +85,13 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Found> {
     steps(scenario, &scenario.steps)?;
     match scenario.steps.last() {
         Some(Step::Judge(judge)) if judge.what == Judged::Everything => Ok(()),
-        _ => wrong(
-            "do =",
-            "the last step is not `judge` with `what = \"everything\"`: nothing would be proven",
-        ),
+        _ => Err(Found {
+            message:
+                "the last step is not `judge` with `what = \"everything\"`: nothing would be proven"
+                    .into(),
+            needle: "do =".into(),
+            at_end: true,
+        }),
     }
 }
 

@@ -218,8 +218,11 @@ pub struct Expect {
     pub rto: BTreeMap<Tier, Span>,
     /// A delete that is older than this at the loss must have survived it.
     pub deletes_within: Option<Span>,
-    /// The fewest events that must have been judged, so that nothing passes by doing nothing.
+    /// The fewest messages that the largest comparison must have found exact; at least 1, so that
+    /// nothing passes by doing nothing.
     pub events_at_least: u64,
+    /// The fewest messages that each recovery must bring back; at least 1, likewise.
+    pub recovered_at_least: u64,
 }
 
 /// Upper bounds of something that was measured many times.

@@ -169,7 +169,16 @@ what = "everything"
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("what = \"everything\"", "what = \"recovery\"")),
-            @r#"`x.toml`:16:1: key `do`: the last step is not `judge` with `what = "everything"`: nothing would be proven"#
+            @r#"`x.toml`:25:1: key `do`: the last step is not `judge` with `what = "everything"`: nothing would be proven"#
         );
+    }
+
+    #[test]
+    fn the_example_in_the_documentation_is_taken() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenarios.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        let (_, example) = docs.split_once("## An example\n```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        parse(Path::new("docs/scenarios.md"), example).unwrap();
     }
 }

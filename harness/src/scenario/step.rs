@@ -254,7 +254,9 @@ impl fmt::Display for Step {
             Self::AwaitLoad(AwaitLoad { published: Some(p), .. }) => {
                 write!(f, "wait until {} is published", p.0)
             }
-            Self::AwaitLoad(AwaitLoad { time: Some(t), .. }) => write!(f, "wait {}", t.0),
+            Self::AwaitLoad(AwaitLoad { time: Some(t), .. }) => {
+                write!(f, "wait {:?}", std::time::Duration::from(t.0))
+            }
             Self::AwaitLoad(_) => f.write_str("wait"),
             Self::ResumeLoad(_) => f.write_str("let the load go on"),
             Self::FinishLoad(_) => f.write_str("finish the load"),

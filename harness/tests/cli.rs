@@ -1,0 +1,108 @@
+//! The command line: what is wrong is said on one line, with the way out and the right status.
+
+mod common;
+
+use std::process::Output;
+
+use common::{harness, scenarios, stderr, stdout};
+
+fn failed(output: &Output, status: i32) -> String {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(status), "{text}");
+    assert_eq!(stdout(output), "", "stdout is for data");
+    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    errors[0].to_owned()
+}
+
+#[test]
+fn an_unknown_scenario_is_refused_with_those_that_there_are() {
+    let output = harness(&["scenario", "desaster-recovery"]).output().unwrap();
+    let error = failed(&output, 2);
+    assert!(error.contains("scenario `desaster-recovery` is not in `"), "{error}");
+    assert!(error.contains("`disaster-recovery`, "), "{error}");
+}
+
+#[test]
+fn a_broken_file_is_refused_with_line_and_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mine.toml");
+    let text = std::fs::read_to_string(scenarios().join("disaster-recovery.toml")).unwrap();
+    let line = text.lines().position(|l| l.starts_with("deletes = ")).unwrap() + 1;
+    std::fs::write(&path, text.replace("deletes = 40", "delete = 40")).unwrap();
+    let output = harness(&["scenario", path.to_str().unwrap()]).output().unwrap();
+    let error = failed(&output, 2);
+    let place = format!("mine.toml`:{line}:1: unknown field `delete`, expected one of");
+    assert!(error.contains(&place), "{error}");
+}
+
+#[test]
+fn a_missing_program_is_named_with_the_way_out() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut command = harness(&["scenario", "disaster-recovery", "--runs-dir"]);
+    command.arg(runs.path()).env("CIM_NATS_SERVER", "/no/such/nats-server");
+    let error = failed(&command.output().unwrap(), 3);
+    assert_eq!(error, "error: `CIM_NATS_SERVER` names `/no/such/nats-server`, which is not a file");
+    // Nowhere at all: a copy of the harness, away from the project and without a PATH.
+    let lonely = tempfile::tempdir().unwrap();
+    let copy = lonely.path().join("cim-harness");
+    std::fs::copy(common::HARNESS, &copy).unwrap();
+    let mut command = std::process::Command::new(&copy);
+    command.args(["scenario", "disaster-recovery", "--dir"]).arg(scenarios());
+    command.current_dir(lonely.path()).env_clear().arg("--runs-dir").arg(runs.path());
+    let error = failed(&command.output().unwrap(), 3);
+    assert_eq!(
+        error,
+        "error: program `nats-server` is not found: run `ci/setup`, or set `CIM_NATS_SERVER`"
+    );
+    assert_eq!(std::fs::read_dir(runs.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn bad_flags_are_refused() {
+    for (flags, wanted) in [
+        (&["--rate", "fast"][..], "`fast` is not a rate: write it like `10000/s`"),
+        (&["--events", "0"], "0 is not in 1.."),
+        (&["--seed", "minus"], "invalid digit"),
+    ] {
+        let output = harness(&["scenario", "tiering"]).args(flags).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
+    }
+    let output = harness(&["scenario", "tiering", "--size", "3"]).output().unwrap();
+    assert!(failed(&output, 2).contains("`--size 3B` is below 40B"));
+    let output = harness(&["scenario", "tiering", "--corpus", "/no/such.ndjson"]).output().unwrap();
+    assert!(failed(&output, 2).contains("cannot read the corpus `/no/such.ndjson`"));
+}
+
+#[test]
+fn the_directory_is_the_list() {
+    let output = harness(&["scenario", "--list", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let rows: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let files = std::fs::read_dir(scenarios()).unwrap().count();
+    assert_eq!(rows.as_array().unwrap().len(), files);
+    assert!(files >= 6, "{files}");
+    assert!(rows.as_array().unwrap().iter().all(|row| row["error"].is_null()), "{rows}");
+}
+
+#[test]
+fn a_scenario_that_the_substrate_cannot_do_is_skipped_and_not_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(scenarios().join("tiering.toml")).unwrap();
+    let text = format!("requires = [\"power-loss\"]\n{text}");
+    std::fs::write(dir.path().join("power.toml"), text).unwrap();
+    let mut command = harness(&["scenario", "power", "--json", "--dir"]);
+    let output = command.arg(dir.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(report["verdict"], "skipped");
+    assert_eq!(report["reason"], "the process substrate does not offer [\"power-loss\"]");
+}
+
+#[test]
+fn completions_are_printed() {
+    let output = harness(&["completions", "bash"]).output().unwrap();
+    assert!(output.status.success());
+    assert!(stdout(&output).contains("complete -F"));
+}

@@ -1,0 +1,68 @@
+//! What the tests share: a lab in a directory that goes away, and waiting for conditions.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use cim_harness::lab::process::Launcher;
+use cim_harness::lab::tools::Tools;
+
+pub const HARNESS: &str = env!("CARGO_BIN_EXE_cim-harness");
+
+pub struct Lab {
+    pub dir: tempfile::TempDir,
+    pub tools: Tools,
+    pub launcher: Launcher,
+}
+
+pub fn lab() -> Lab {
+    let dir = tempfile::tempdir().unwrap();
+    let tools = Tools::new(Path::new(HARNESS).parent().map(Path::to_owned));
+    let launcher = Launcher::new(&tools, &dir.path().join("logs")).unwrap();
+    Lab { dir, tools, launcher }
+}
+
+/// Polls until `probe` is true; fails after `seconds`.
+pub fn eventually(what: &str, seconds: u64, mut probe: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !probe() {
+        assert!(Instant::now() < deadline, "{what} did not happen within {seconds} s");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Process ids of everything that has `text` on its command line.
+pub fn processes_with(text: &str) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let hit = String::from_utf8_lossy(&line).replace('\0', " ").contains(text);
+        (hit && pid != std::process::id()).then_some(pid)
+    });
+    pids.collect()
+}
+
+/// The harness, in an environment that says nothing of its own.
+pub fn harness(args: &[&str]) -> Command {
+    let mut command = Command::new(HARNESS);
+    command.args(args).env("NO_COLOR", "1");
+    for variable in ["CIM_BIN_DIR", "CIM_NATS_SERVER", "CIM_MINIO", "CIM_STORAGE_MANAGER"] {
+        command.env_remove(variable);
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+pub fn scenarios() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/scenarios")
+}

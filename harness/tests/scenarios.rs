@@ -1,0 +1,146 @@
+//! Whole runs, small: every scenario of the directory passes, and nothing is left behind, even when
+//! the harness is killed in the middle.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use common::{eventually, harness, processes_with, scenarios, stderr, stdout};
+use serde_json::Value;
+
+fn run(name: &str, flags: &[&str]) -> Value {
+    let runs = tempfile::tempdir().unwrap();
+    let mut command = harness(&["scenario", name, "--json", "--runs-dir"]);
+    command.arg(runs.path()).args(flags);
+    let output = command.output().unwrap();
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap_or_default();
+    assert!(output.status.success(), "{}\n{}", stderr(&output), stdout(&output));
+    assert_eq!(report["verdict"], "passed");
+    for wrong in ["lost", "duplicated", "reordered", "changed", "phantom"] {
+        assert_eq!(report["oracle"][wrong], 0, "{wrong}");
+    }
+    let left = std::fs::read_dir(runs.path()).unwrap().count();
+    assert_eq!(left, 0, "a run that passed leaves nothing");
+    assert_eq!(processes_with(runs.path().to_str().unwrap()), Vec::<u32>::new());
+    report
+}
+
+/// Small enough for a test, with bounds on times left out: the machine is shared.
+fn small(name: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(scenarios().join(format!("{name}.toml"))).unwrap();
+    let (text, _) = text.split_once("[expect]").unwrap_or((&text, ""));
+    let path = dir.path().join(format!("{name}.toml"));
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn disaster_recovery_brings_back_what_was_confirmed_and_one_seed_gives_one_plan() {
+    let (_dir, path) = small("disaster-recovery");
+    let flags = ["--events", "8000", "--rate", "4000/s", "--seed", "11"];
+    let first = run(&path, &flags);
+    assert!(first["oracle"]["recovered"].as_u64().unwrap() > 1000, "{first}");
+    assert!(first["rto_seconds"]["nas"]["p50"].as_f64().unwrap() > 0.0);
+    assert!(first["oracle"]["deleted"].as_u64().unwrap() > 0);
+    let second = run(&path, &flags);
+    assert_eq!(first["plan_digest"], second["plan_digest"]);
+    assert_ne!(first["plan_digest"], "");
+}
+
+#[test]
+fn a_second_loss_is_survived_too() {
+    let (_dir, path) = small("lost-twice");
+    let report = run(&path, &["--events", "9000", "--rate", "3000/s", "--seed", "12"]);
+    assert_eq!(report["losses"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn wasabi_alone_brings_back_what_it_had_confirmed() {
+    let (_dir, path) = small("nas-loss");
+    let report = run(&path, &["--events", "16000", "--rate", "2000/s", "--seed", "13"]);
+    assert_eq!(report["losses"][0]["recovered_from"], "wasabi");
+    assert!(report["oracle"]["recovered"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
+fn a_replay_gives_the_same_state_from_anywhere() {
+    let (_dir, path) = small("event-replay");
+    let report = run(&path, &["--events", "5000", "--seed", "14"]);
+    let steps = report["steps"].as_array().unwrap();
+    let replays = steps.iter().filter(|s| s["what"].as_str().unwrap().starts_with("replay"));
+    assert_eq!(replays.count(), 6);
+    assert_eq!(report["oracle"]["tail"], 0);
+}
+
+#[test]
+fn tiering_reaches_both_tiers_with_a_corpus_too() {
+    let (dir, path) = small("tiering");
+    let corpus = dir.path().join("corpus.ndjson");
+    let line =
+        |n: u32| format!("{{\"type\":\"a.b\",\"source\":\"s\",\"data\":{{\"größe\":{n}}}}}\n");
+    std::fs::write(&corpus, (0..7).map(line).collect::<String>()).unwrap();
+    let flags = ["--events", "5000", "--rate", "2500/s", "--seed", "15", "--corpus"];
+    let flags = [&flags[..], &[corpus.to_str().unwrap()]].concat();
+    let report = run(&path, &flags);
+    let of: Vec<_> = report["judgements"].as_array().unwrap().iter().map(|j| &j["of"]).collect();
+    assert_eq!(of, ["`EVENTS` at the end", "`EVENTS` at nas", "`EVENTS` at wasabi"]);
+    let exact = |n: usize| report["judgements"][n]["exact"].as_u64().unwrap();
+    assert_eq!(exact(0), 5000 - 40);
+    assert_eq!(exact(1), exact(0));
+    assert_eq!(exact(2), exact(0));
+}
+
+#[test]
+fn a_crashing_storage_manager_loses_and_duplicates_nothing() {
+    let (_dir, path) = small("storage-manager-crash");
+    let report = run(&path, &["--events", "20000", "--rate", "2500/s", "--seed", "16"]);
+    let steps = report["steps"].as_array().unwrap();
+    let kills = steps.iter().filter(|s| s["what"].as_str().unwrap().starts_with("kill"));
+    assert_eq!(kills.count(), 20);
+}
+
+/// A run that is well under way: every program of the lab has started.
+fn under_way(runs: &Path) -> Child {
+    let mut command = harness(&["scenario", "tiering", "--events", "1000000", "--runs-dir"]);
+    command.arg(runs).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    let here = runs.to_str().unwrap();
+    eventually("the start of the lab", 60, || {
+        let running = |program: &str| {
+            processes_with(here).iter().any(|pid| {
+                let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+                exe.ends_with(program)
+            })
+        };
+        ["nats-server", "minio", "cim-fake-wasabi", "cim-storage-manager"].into_iter().all(running)
+    });
+    child
+}
+
+#[test]
+fn killing_the_harness_leaves_nothing_but_the_run_directory() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut child = under_way(runs.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let here = runs.path().to_str().unwrap();
+    eventually("the end of every process", 20, || processes_with(here).is_empty());
+    let left: Vec<_> = std::fs::read_dir(runs.path()).unwrap().collect();
+    assert_eq!(left.len(), 1);
+    assert!(left[0].as_ref().unwrap().path().join("logs").is_dir());
+}
+
+#[test]
+fn an_interrupt_ends_everything_and_tidies_up() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut child = under_way(runs.path());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let here = runs.path().to_str().unwrap();
+    assert_eq!(processes_with(here), Vec::<u32>::new());
+    assert_eq!(std::fs::read_dir(runs.path()).unwrap().count(), 0);
+}
