@@ -3,7 +3,7 @@
 //! Each row says where it comes from. `assumed` means that no public document of Wasabi's was
 //! found that says so; such a row is this project's guess and worth an experiment.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use serde::{Serialize, Serializer};
 
@@ -388,7 +388,7 @@ pub fn render() -> String {
 fn table() -> Table {
     let mut table = Table::new();
     table
-        .load_style(UTF8_HORIZONTAL_ONLY)
+        .load_style(UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["behaviour", "Wasabi", "here", "source"]);
     for row in TABLE {

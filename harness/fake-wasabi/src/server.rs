@@ -28,7 +28,9 @@ use crate::store::{Store, StoreError};
 /// How long a clean stop waits for requests that are under way.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// A running server. Dropping it stops it at once, cutting every connection.
+/// A running server. Dropping it stops it at once, cutting every connection; the directory can be
+/// opened again a moment later, when what was being written then is done. To know when, use
+/// [`shutdown`](Self::shutdown).
 #[derive(Debug)]
 pub struct FakeWasabi {
     s3: SocketAddr,

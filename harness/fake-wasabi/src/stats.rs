@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::store::Store;
 
 /// The answer of `GET /stats`. Requests, faults and early deletions are counted since the start;
-/// storage is what is stored now.
+/// storage is what is stored now. Here and below, reading refuses unknown fields: who reads it has
+/// the same version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stats {

@@ -182,8 +182,9 @@ impl Rule {
     }
 }
 
-/// A rule and what it has done, for `GET /faults`.
+/// A rule and what it has done, for `GET /faults`. Unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RuleState {
     /// The rule.
     pub rule: Rule,

@@ -1,5 +1,7 @@
 //! Listings of objects and of their versions.
 
+use std::sync::Arc;
+
 use s3s::dto::{
     CommonPrefix, DeleteMarkerEntry, EncodingType, ListObjectVersionsInput,
     ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
@@ -225,8 +227,7 @@ impl Api {
                 Entry::CommonPrefix(prefix) => pages.add_prefix(prefix),
             }
         }
-        let more = pages.more || found.next.is_some();
-        let next = pages.last.filter(|_| more);
+        let (more, next_key, next_version) = pages.room.next(found.next.is_some());
         Ok(S3Response::new(ListObjectVersionsOutput {
             name: Some(input.bucket.clone()),
             prefix: Some(encoding.text(&prefix)),
@@ -238,60 +239,74 @@ impl Api {
             delete_markers: Some(pages.markers),
             common_prefixes: Some(pages.prefixes),
             delimiter: encoding.optional(delimiter),
-            next_key_marker: next.as_ref().map(|(key, _)| encoding.text(key)),
-            next_version_id_marker: next.and_then(|(_, version)| version),
+            next_key_marker: encoding.optional(next_key.as_deref()),
+            next_version_id_marker: next_version,
             encoding_type: encoding.name(),
             ..ListObjectVersionsOutput::default()
         }))
     }
 }
 
-/// A page of versions as it fills.
-struct VersionPage {
-    room: usize,
-    encoding: Encoding,
-    versions: Vec<ObjectVersion>,
-    markers: Vec<DeleteMarkerEntry>,
-    prefixes: Vec<CommonPrefix>,
-    /// The last row: its key or common prefix, and its version.
+/// The room on a page, and where the next one starts.
+pub(super) struct Room {
+    left: usize,
+    /// The last row: its key or common prefix, and its version or upload.
     last: Option<(String, Option<String>)>,
     /// Whether a row did not fit.
     more: bool,
 }
 
+impl Room {
+    pub(super) fn new(left: usize) -> Self {
+        Self { left, last: None, more: false }
+    }
+
+    /// Takes room for a row, if there is any left.
+    pub(super) fn take(&mut self, key: &str, id: Option<&str>) -> bool {
+        if self.left == 0 {
+            self.more = self.last.is_some();
+            return false;
+        }
+        self.left -= 1;
+        self.last = Some((key.to_owned(), id.map(str::to_owned)));
+        true
+    }
+
+    /// Whether there is another page, and the markers with which it starts.
+    pub(super) fn next(self, more: bool) -> (bool, Option<String>, Option<String>) {
+        match self.last {
+            Some((key, id)) if self.more || more => (true, Some(key), id),
+            _ => (false, None, None),
+        }
+    }
+}
+
+/// A page of versions as it fills.
+struct VersionPage {
+    room: Room,
+    encoding: Encoding,
+    versions: Vec<ObjectVersion>,
+    markers: Vec<DeleteMarkerEntry>,
+    prefixes: Vec<CommonPrefix>,
+}
+
 impl VersionPage {
     fn new(room: usize, encoding: Encoding) -> Self {
         Self {
-            room,
+            room: Room::new(room),
             encoding,
             versions: Vec::new(),
             markers: Vec::new(),
             prefixes: Vec::new(),
-            last: None,
-            more: false,
         }
     }
 
-    fn take_room(&mut self) -> bool {
-        if self.room == 0 {
-            self.more = self.last.is_some();
-            return false;
-        }
-        self.room -= 1;
-        true
-    }
-
-    fn add(
-        &mut self,
-        latest: Option<&std::sync::Arc<VersionMeta>>,
-        versions: Vec<&std::sync::Arc<VersionMeta>>,
-    ) {
+    fn add(&mut self, latest: Option<&Arc<VersionMeta>>, versions: Vec<&Arc<VersionMeta>>) {
         for version in versions {
-            if !self.take_room() {
+            if !self.room.take(&version.key, Some(&version.version_id)) {
                 return;
             }
             let is_latest = latest.is_some_and(|latest| latest.seq == version.seq);
-            self.last = Some((version.key.clone(), Some(version.version_id.clone())));
             if version.delete_marker {
                 self.markers.push(DeleteMarkerEntry {
                     is_latest: Some(is_latest),
@@ -318,9 +333,8 @@ impl VersionPage {
     }
 
     fn add_prefix(&mut self, prefix: &str) {
-        if self.take_room() {
+        if self.room.take(prefix, None) {
             self.prefixes.push(CommonPrefix { prefix: Some(self.encoding.text(prefix)) });
-            self.last = Some((prefix.to_owned(), None));
         }
     }
 }

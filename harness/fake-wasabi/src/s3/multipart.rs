@@ -12,7 +12,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::convert::{accept_attributes, lock_of, owner, signed, strong};
-use super::lists::{Encoding, delimiter};
+use super::lists::{Encoding, Room, delimiter};
 use super::objects::{limit, shown_version};
 use super::receive::Claims;
 use super::{Api, invalid, missing};
@@ -200,7 +200,7 @@ impl Api {
         for ((key, _), upload) in &index.bucket(&input.bucket)?.uploads {
             by_key.entry(key.clone()).or_default().push(upload);
         }
-        let mut page = UploadPage { room: max, encoding, ..UploadPage::new(encoding) };
+        let mut page = UploadPage::new(max, encoding);
         if let (Some(key), Some(id)) = (&key_marker, &id_marker)
             && key.starts_with(&prefix)
         {
@@ -220,8 +220,7 @@ impl Api {
                 Entry::CommonPrefix(prefix) => page.add_prefix(prefix),
             }
         }
-        let more = page.more || found.next.is_some();
-        let next = page.last.filter(|_| more);
+        let (more, next_key, next_upload) = page.room.next(found.next.is_some());
         Ok(S3Response::new(ListMultipartUploadsOutput {
             bucket: Some(input.bucket.clone()),
             prefix: Some(encoding.text(&prefix)),
@@ -232,8 +231,8 @@ impl Api {
             uploads: Some(page.uploads),
             common_prefixes: Some(page.prefixes),
             delimiter: encoding.optional(delimiter),
-            next_key_marker: next.as_ref().map(|(key, _)| encoding.text(key)),
-            next_upload_id_marker: next.and_then(|(_, id)| id),
+            next_key_marker: encoding.optional(next_key.as_deref()),
+            next_upload_id_marker: next_upload,
             encoding_type: encoding.name(),
             ..ListMultipartUploadsOutput::default()
         }))
@@ -242,44 +241,23 @@ impl Api {
 
 /// A page of uploads as it fills.
 struct UploadPage {
-    room: usize,
+    room: Room,
     encoding: Encoding,
     uploads: Vec<MultipartUpload>,
     prefixes: Vec<CommonPrefix>,
-    /// The last row: its key or common prefix, and its upload id.
-    last: Option<(String, Option<String>)>,
-    /// Whether a row did not fit.
-    more: bool,
 }
 
 impl UploadPage {
-    fn new(encoding: Encoding) -> Self {
-        Self {
-            room: 0,
-            encoding,
-            uploads: Vec::new(),
-            prefixes: Vec::new(),
-            last: None,
-            more: false,
-        }
-    }
-
-    fn take_room(&mut self) -> bool {
-        if self.room == 0 {
-            self.more = self.last.is_some();
-            return false;
-        }
-        self.room -= 1;
-        true
+    fn new(room: usize, encoding: Encoding) -> Self {
+        Self { room: Room::new(room), encoding, uploads: Vec::new(), prefixes: Vec::new() }
     }
 
     fn add<'a>(&mut self, uploads: impl Iterator<Item = &'a Upload>) {
         for upload in uploads {
-            if !self.take_room() {
+            let meta = &upload.meta;
+            if !self.room.take(&meta.key, Some(&meta.upload_id)) {
                 return;
             }
-            let meta = &upload.meta;
-            self.last = Some((meta.key.clone(), Some(meta.upload_id.clone())));
             self.uploads.push(MultipartUpload {
                 initiated: Some(timestamp_of(meta.created_ms)),
                 initiator: Some(initiator()),
@@ -293,9 +271,8 @@ impl UploadPage {
     }
 
     fn add_prefix(&mut self, prefix: &str) {
-        if self.take_room() {
+        if self.room.take(prefix, None) {
             self.prefixes.push(CommonPrefix { prefix: Some(self.encoding.text(prefix)) });
-            self.last = Some((prefix.to_owned(), None));
         }
     }
 }

@@ -65,7 +65,8 @@ impl Store {
 
     /// Accounts for stored bytes that are going away.
     pub(super) fn account_removed(&self, size: u64, created_ms: i64) {
-        let age_ms = self.clock.now_ms().saturating_sub(created_ms);
+        // A clock that was moved on and a restart leave objects of the future.
+        let age_ms = self.clock.now_ms().saturating_sub(created_ms).max(0);
         let owed_ms = (MINIMUM_STORAGE_DAYS * DAY_MS).saturating_sub(age_ms);
         let Ok(owed_ms @ 1..) = u64::try_from(owed_ms) else { return };
         let days = owed_ms.div_ceil(DAY_MS.unsigned_abs());

@@ -52,6 +52,19 @@ async fn signals_stop_it_cleanly() {
     }
 }
 
+#[tokio::test]
+async fn what_is_not_implemented_is_logged_as_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path(), &["--create-bucket", "tier"]);
+    let client = process.client();
+    client.get("/tier/absent").await.expect(404);
+    assert!(!process.log().contains("ERROR"), "{}", process.log());
+    client.get("/tier?lifecycle").await.expect_code(501, "NotImplemented");
+    let log = process.log();
+    let line = log.lines().find(|line| line.contains("ERROR")).unwrap_or_default();
+    assert!(line.contains("not implemented") && line.contains("uri=/tier?lifecycle"), "{log}");
+}
+
 #[test]
 fn a_directory_is_used_by_one_server_at_a_time() {
     let dir = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ mod cli;
 mod conditional;
 mod crash;
 mod faults;
+mod handle;
 mod listing;
 mod lock;
 mod multipart;

@@ -14,6 +14,7 @@ pub(crate) const SECRET_KEY: &str = "process-test-secret";
 /// A running server process; killed when dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
+    stderr: tempfile::NamedTempFile,
     pub(crate) ready: Ready,
 }
 
@@ -36,6 +37,7 @@ pub(crate) fn command() -> Command {
 impl Process {
     /// Starts the binary and waits for its line.
     pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
+        let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut child = command()
             .arg("serve")
             .arg("--dir")
@@ -43,14 +45,21 @@ impl Process {
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr.reopen().unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready = serde_json::from_str(&line)
-            .unwrap_or_else(|error| panic!("not a ready line: {line:?}: {error}"));
-        Self { child, ready }
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| {
+            let stderr = std::fs::read_to_string(stderr.path()).unwrap();
+            panic!("not a ready line: {line:?}: {error}\n{stderr}")
+        });
+        Self { child, stderr, ready }
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.stderr.path()).unwrap()
     }
 
     pub(crate) fn client(&self) -> Client {
