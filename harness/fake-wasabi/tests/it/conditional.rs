@@ -1,6 +1,7 @@
 //! Conditional writes: honoured, raced for, and ignored on request.
 
 use futures_util::future::join_all;
+use hyper::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
 
 use crate::support::{Server, refusal};
 
@@ -36,6 +37,23 @@ async fn rust_s3_sees_the_precondition_fail() {
     };
     assert_eq!(put().await.unwrap().status_code(), 200);
     assert_eq!(refusal(put().await).0, 412);
+}
+
+#[tokio::test]
+async fn a_presigned_put_may_carry_the_condition() {
+    let server = Server::start().await;
+    let headers: HeaderMap = [(IF_NONE_MATCH, HeaderValue::from_static("*"))].into_iter().collect();
+    let url = server.bucket().presign_put("/key", 60, Some(headers), None).await.unwrap();
+    let target = &url[url.find("/tier/").expect("path style")..];
+    let headers = [("if-none-match".to_owned(), "*".to_owned())];
+    let client = server.client();
+    let put = async |headers: &[(String, String)]| {
+        client.transmit("PUT", target, headers, "x".into()).await.unwrap()
+    };
+    // The condition was signed, so it cannot be left out.
+    put(&[]).await.expect_code(403, "SignatureDoesNotMatch");
+    put(&headers).await.expect(200);
+    put(&headers).await.expect_code(412, "PreconditionFailed");
 }
 
 #[tokio::test]
