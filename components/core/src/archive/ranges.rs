@@ -56,10 +56,11 @@ impl SeqRanges {
     }
 
     /// What is in `self` and not in `other`.
+    #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         let mut rest = Self::default();
         for SeqRange(mut from, to) in self.iter() {
-            let before = other.0.range(..=from).next_back().map(|(&f, _)| f).unwrap_or(from);
+            let before = other.0.range(..=from).next_back().map_or(from, |(&f, _)| f);
             for (&cut_from, &cut_to) in other.0.range(before..=to) {
                 if cut_to < from {
                     continue;
@@ -75,6 +76,7 @@ impl SeqRanges {
     }
 
     /// The part of the set between `from` and `to`, both included.
+    #[must_use]
     pub fn clipped(&self, from: u64, to: u64) -> Self {
         let mut rest = Self::default();
         for range in self.iter() {

@@ -1,6 +1,7 @@
 //! Committing to a chain.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cim_core::archive::ArchiveState;
@@ -10,7 +11,7 @@ use cim_runtime::retry::Backoff;
 use tokio_util::sync::CancellationToken;
 
 use super::{Draft, ReadError};
-use crate::s3::{Put, S3Error, Store};
+use crate::s3::{Kind, Put, S3Error, Store};
 
 /// A commit that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,17 @@ pub enum CommitError {
         /// The stream.
         stream: StreamName,
         /// The entry's number.
+        number: u64,
+    },
+    /// The chain that was read is not there any more: the bucket was emptied, or is another one.
+    #[error(
+        "manifest entry {number} of stream `{stream}` is gone: the bucket was lost or emptied, \
+         the archive begins anew"
+    )]
+    Lost {
+        /// The stream.
+        stream: StreamName,
+        /// The entry that was there before.
         number: u64,
     },
     /// The process was told to end before S3 answered.
@@ -38,6 +50,10 @@ pub enum CommitError {
     Read(#[from] ReadError),
 }
 
+/// How long a chain that was seen is believed to be there still. A service that is replaced by an
+/// empty one takes longer than this to come up, and a chain must not be continued in an empty bucket.
+const TRUST: Duration = Duration::from_secs(1);
+
 /// Commits to one chain, one entry after the other.
 #[derive(Debug)]
 pub struct Committer {
@@ -46,6 +62,7 @@ pub struct Committer {
     stream: StreamName,
     writer: Arc<str>,
     state: Option<ArchiveState>,
+    seen: Option<Instant>,
 }
 
 impl Committer {
@@ -57,7 +74,7 @@ impl Committer {
         writer: Arc<str>,
         state: Option<ArchiveState>,
     ) -> Self {
-        Self { store, chain, stream, writer, state }
+        Self { store, chain, stream, writer, state, seen: None }
     }
 
     /// The state after the last commit.
@@ -93,38 +110,56 @@ impl Committer {
 
     /// Writes an entry's bytes under its number, or finds that they are there already.
     async fn put_entry(
-        &self,
+        &mut self,
         number: u64,
         object: &Bytes,
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
-        let key = self.chain.key(&self.stream, number);
         let mut tries = 0;
         loop {
-            let failure = match self.store.put_new(&key, object.clone()).await {
-                Ok(Put::Created) => return Ok(()),
-                Ok(Put::Exists) => match self.store.get(&key.to_string()).await {
-                    // Ours: an answer was lost after the write had succeeded.
-                    Ok(there) if there == *object => return Ok(()),
-                    Ok(_) => {
-                        return Err(CommitError::Conflict { stream: self.stream.clone(), number });
-                    }
-                    Err(error) => error,
-                },
-                Err(error) => error,
+            let failure = match self.try_put_entry(number, object).await {
+                Ok(done) => return done,
+                Err(failure) => failure,
             };
+            // Whatever answers next may be another service at the same address.
+            self.seen = None;
             tries += 1;
             tracing::warn!(
                 stream = %self.stream,
                 "commit of manifest entry {number} not answered, trying again: {failure}"
             );
             if !Backoff::default().wait(tries, cancel).await {
-                return Err(CommitError::Cancelled {
-                    stream: self.stream.clone(),
-                    number,
-                    source: failure,
-                });
+                let stream = self.stream.clone();
+                return Err(CommitError::Cancelled { stream, number, source: failure });
             }
         }
+    }
+
+    async fn try_put_entry(
+        &mut self,
+        number: u64,
+        object: &Bytes,
+    ) -> Result<Result<(), CommitError>, S3Error> {
+        if number > 0 && self.seen.is_none_or(|seen| seen.elapsed() > TRUST) {
+            let previous = self.chain.key(&self.stream, number - 1).to_string();
+            match self.store.get(&previous).await {
+                Ok(_) => {}
+                Err(S3Error { kind: Kind::NotFound, .. }) => {
+                    let stream = self.stream.clone();
+                    return Ok(Err(CommitError::Lost { stream, number: number - 1 }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let key = self.chain.key(&self.stream, number);
+        let put = self.store.put_new(&key, object.clone()).await?;
+        // Ours after all, where an answer was lost after the write had succeeded.
+        let ours = put == Put::Created || self.store.get(&key.to_string()).await? == *object;
+        self.seen = Some(Instant::now());
+        Ok(if ours {
+            Ok(())
+        } else {
+            Err(CommitError::Conflict { stream: self.stream.clone(), number })
+        })
     }
 }

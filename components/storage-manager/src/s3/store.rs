@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
 use cim_runtime::config;
@@ -119,6 +121,11 @@ impl Store {
     async fn send(&self, key: &str, body: Bytes, only_new: bool) -> Result<Put, S3Error> {
         self.count();
         let mut headers = http::HeaderMap::new();
+        let checksum = STANDARD.encode(crc32c::crc32c(&body).to_be_bytes());
+        headers.insert(
+            "x-amz-checksum-crc32c",
+            checksum.parse().expect("base64 is a valid header value"),
+        );
         if only_new {
             headers.insert("if-none-match", "*".parse().expect("a valid header value"));
         }

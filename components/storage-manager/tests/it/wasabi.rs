@@ -5,7 +5,7 @@ use std::path::Path;
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, fingerprint};
+use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, fingerprint, wait_until};
 
 const QUICK: &str = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n";
 
@@ -114,4 +114,36 @@ async fn wasabi_away_does_not_hold_the_nas_up() {
     manager.reaches("S", "wasabi", 40).await;
     daemon.stop().await;
     manager.json(&["verify", "--from", "wasabi"]);
+}
+
+/// The NAS is replaced by an empty one at the same address while the storage manager runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nas_that_is_emptied_under_a_running_storage_manager() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, true).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let daemon = manager.tier().await;
+    nats.publish("S", 60).await;
+    manager.reaches("S", "wasabi", 60).await;
+    // At rest: the next commit is the first to meet the empty bucket.
+    wait_until("nothing is being committed", async || {
+        let entries = async || manager.json(&["status"])["streams"][0]["nas"]["entry"].clone();
+        let before = entries().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        if entries().await == before { Ok(()) } else { Err("an entry".to_owned()) }
+    })
+    .await;
+    std::fs::remove_dir_all(minio.data.join("archive").join("v1")).unwrap();
+    nats.publish("S", 60).await;
+    manager.reaches("S", "nas", 120).await;
+    manager.reaches("S", "wasabi", 120).await;
+    daemon.stop().await;
+    for tier in ["nas", "wasabi"] {
+        let report = manager.json(&["verify", "--from", tier]);
+        assert_eq!(report["streams"][0]["messages"], 120, "{tier}: {report}");
+    }
 }
