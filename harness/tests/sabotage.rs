@@ -109,7 +109,7 @@ fn a_message_that_was_dropped_is_lost() {
 
 #[test]
 fn a_message_that_nobody_published_is_a_phantom() {
-    let report = sabotaged("", r#"nats 'PUB lab.events.1 5\r\nghost\r\n'"#);
+    let report = sabotaged("", r"nats 'PUB lab.events.1 5\r\nghost\r\n'");
     assert_eq!(counts(&report), [0, 0, 0, 0, 1]);
 }
 

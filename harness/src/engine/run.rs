@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Expectation, Loss, Report, Spread, StepReport, Verdict};
 use crate::rundir::RunDir;
-use crate::scenario::{AwaitLoad, Drain, Judged, Load, Role, Step, Tier};
+use crate::scenario::{AwaitLoad, AwaitTier, Drain, Judged, Load, Role, Step, Tier};
 use crate::workload::{self, ConsumerLog, Consumption, Generator, Host, HostAt, Loads};
 
 /// A run under way.
@@ -162,6 +162,7 @@ impl Run<'_> {
                 Ok(())
             }
             Step::AwaitLoad(wait) => self.await_load(wait).await,
+            Step::AwaitTier(wait) => self.await_tier(wait).await,
             Step::ResumeLoad(_) => self.host_is_up(),
             Step::FinishLoad(f) => self.finish_load(f.within.into()).await,
             Step::Kill(t) => self.machines.kill(&t.node, t.program).await,
@@ -299,6 +300,24 @@ impl Run<'_> {
             let next = tokio::time::Instant::now() + pause;
             tokio::time::sleep_until(deadline.map_or(next, |at| at.min(next))).await;
         }
+    }
+
+    async fn await_tier(&mut self, wait: &AwaitTier) -> Result<()> {
+        let goal = wait.holds.of(workload::total(&self.plan.scenario));
+        let bucket = self.machines.bucket(wait.tier)?;
+        let bucket = bucket.ok_or_else(|| Error::step(format!("tier {} is down", wait.tier)))?;
+        let streams = self.plan.scenario.streams.iter();
+        let mut heads: Vec<_> = streams.map(|s| Head::new(s.name.clone())).collect();
+        let what = format!("filling {} with {goal} messages", wait.tier);
+        wait_until(&what, wait.within.into(), async || {
+            for head in &mut heads {
+                head.advance(&bucket).await;
+            }
+            let held: u64 = heads.iter().map(Head::watermark).sum();
+            if held >= goal { Ok(()) } else { Err(format!("it holds {held}")) }
+        })
+        .await?;
+        self.machines.all_alive()
     }
 
     async fn finish_load(&mut self, within: Duration) -> Result<()> {

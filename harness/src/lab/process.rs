@@ -232,6 +232,9 @@ impl Process {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).collect();
+        if lines.is_empty() {
+            return "its log is empty".to_owned();
+        }
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 

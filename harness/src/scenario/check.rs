@@ -141,6 +141,7 @@ fn steps(scenario: &Scenario, steps: &[Step]) -> Result<(), Found> {
                     return wrong("await-load", "`await-load` takes either `published` or `for`");
                 }
             }
+            Step::AwaitTier(a) => tier(scenario, a.tier)?,
             Step::Repeat(r) => self::steps(scenario, &r.steps)?,
             Step::ResumeLoad(_) | Step::FinishLoad(_) | Step::Judge(_) => {}
         }

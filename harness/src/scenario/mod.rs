@@ -18,8 +18,8 @@ pub(crate) use check::programs;
 pub use find::{Listed, directory, list, load};
 pub use parse::parse;
 pub use step::{
-    AwaitLoad, Between, ChangeLink, Drain, FinishLoad, Judge, Judged, Load, NodeOnly, Program,
-    Repeat, Replay, ReplayFrom, Restore, Step, Target, Tier,
+    AwaitLoad, AwaitTier, Between, ChangeLink, Drain, FinishLoad, Judge, Judged, Load, NodeOnly,
+    Program, Repeat, Replay, ReplayFrom, Restore, Step, Target, Tier,
 };
 pub use value::{Percent, Rate, Size, Span, ValueError};
 

@@ -19,6 +19,8 @@ pub enum Step {
     Load(Load),
     /// Waits while the load runs.
     AwaitLoad(AwaitLoad),
+    /// Waits until a tier holds a share of all events, while the load runs.
+    AwaitTier(AwaitTier),
     /// Publishing goes on against the host as it is now.
     ResumeLoad(Empty),
     /// Waits until every event has been published.
@@ -73,6 +75,19 @@ pub struct AwaitLoad {
     /// For a time that is drawn from this range.
     #[serde(rename = "for")]
     pub time: Option<Between<Span>>,
+}
+
+/// How much a tier must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitTier {
+    /// The tier.
+    pub tier: Tier,
+    /// The share of all events of the scenario.
+    pub holds: Percent,
+    /// The longest that it may take.
+    #[serde(default = "minutes")]
+    pub within: Span,
 }
 
 /// A range that the seed picks from; both ends are part of it.
@@ -258,6 +273,7 @@ impl fmt::Display for Step {
                 write!(f, "wait {:?}", std::time::Duration::from(t.0))
             }
             Self::AwaitLoad(_) => f.write_str("wait"),
+            Self::AwaitTier(a) => write!(f, "wait until {} holds {}", a.tier, a.holds),
             Self::ResumeLoad(_) => f.write_str("let the load go on"),
             Self::FinishLoad(_) => f.write_str("finish the load"),
             Self::Kill(t) => target(f, "kill", t),
