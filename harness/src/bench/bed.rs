@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::error::Result;
@@ -18,6 +19,7 @@ pub(super) struct Bed<'a> {
     pub(super) launcher: Launcher,
     pub(super) progress: &'a Progress,
     dir: PathBuf,
+    started: AtomicU32,
 }
 
 /// A host and its NAS, new and empty.
@@ -30,7 +32,12 @@ pub(super) struct Host {
 impl<'a> Bed<'a> {
     pub(super) fn new(tools: Tools, dir: &RunDir, progress: &'a Progress) -> Result<Self> {
         let launcher = Launcher::new(&tools, &dir.logs())?;
-        Ok(Self { tools, launcher, progress, dir: dir.disks() })
+        Ok(Self { tools, launcher, progress, dir: dir.disks(), started: AtomicU32::new(0) })
+    }
+
+    /// A process's name; what programs print is appended to files of their names.
+    pub(super) fn unique(&self, name: &str) -> String {
+        format!("{name}-{}", self.started.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(super) async fn host(&self, name: &str) -> Result<Host> {

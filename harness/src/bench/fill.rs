@@ -67,10 +67,10 @@ pub(super) async fn stream(
             ack.await.step(|| "a publish was not acked".into())
         }
     });
-    let mut acks = publishes.buffered(WINDOW);
+    let mut acks = publishes.buffer_unordered(WINDOW);
     let mut last = 0;
     while let Some(ack) = acks.next().await {
-        last = ack?.sequence;
+        last = last.max(ack?.sequence);
     }
     if last == events {
         Ok(())

@@ -1,24 +1,23 @@
 //! Restoring a stream, ours from the NAS against natscli's from a local file.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Scale;
-use super::bed::{Bed, Host};
+use super::bed::Bed;
 use super::fill::{self, Payloads};
 use super::row::{Row, median};
+use super::{Scale, tiering};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::link::{Conditions, Link};
 use crate::lab::process::{End, Spec};
-use crate::lab::storage_manager::{run as run_manager, start_tiering};
+use crate::lab::storage_manager::run as run_manager;
 use crate::lab::tools::Tool;
-use crate::lab::wait::wait_until;
 use crate::scenario::Span;
 
-const STREAM: &str = "BENCH";
+use super::tiering::STREAM;
 const PEER: &str = "natscli 0.5.1, from a local file";
 
 /// Medians in seconds.
@@ -59,7 +58,7 @@ async fn measure(
     let host = bed.host(name).await?;
     let client = host.client().await?;
     fill::stream(&client, STREAM, events, &Payloads::Random(size)).await?;
-    archive(bed, &host, events).await?;
+    tiering::tier(bed, &host, events).await?;
     let backup = host.dir.join("backup");
     natscli(bed, &host.nats.url(), &["backup", "stream", STREAM], &backup).await?;
     let link = match delay {
@@ -89,34 +88,6 @@ async fn measure(
     Ok(Times { ours: median(ours), protocol: median(protocol), natscli: median(theirs) })
 }
 
-async fn archive(bed: &Bed<'_>, host: &Host, events: u64) -> Result<()> {
-    #[derive(Deserialize)]
-    struct Status {
-        streams: Vec<Stream>,
-    }
-    #[derive(Deserialize)]
-    struct Stream {
-        nas: Option<Tier>,
-    }
-    #[derive(Deserialize)]
-    struct Tier {
-        seq: u64,
-    }
-    let config = host.config(&host.nats.url())?;
-    let manager = start_tiering(&bed.launcher, &bed.tools, "storage-manager", &config).await?;
-    wait_until("everything is on the NAS", Duration::from_secs(300), async || {
-        let status =
-            run_manager(&bed.launcher, &bed.tools, "status", &["status", "--json"], &config).await;
-        let status = status.map_err(|e| e.chain())?;
-        let status: Status = serde_json::from_str(&status).map_err(|e| e.to_string())?;
-        let reached = status.streams.iter().filter_map(|s| Some(s.nas.as_ref()?.seq)).max();
-        if reached >= Some(events) { Ok(()) } else { Err(format!("it has {reached:?}")) }
-    })
-    .await?;
-    manager.stop(Duration::from_secs(30)).await;
-    Ok(())
-}
-
 /// Seconds of the whole program, and of those the ones in which it talked to NATS.
 async fn restore(
     bed: &Bed<'_>,
@@ -136,7 +107,8 @@ async fn restore(
     delete(client).await?;
     let args = [&["restore", STREAM, "--json"][..], more].concat();
     let started = Instant::now();
-    let said = run_manager(&bed.launcher, &bed.tools, "restore", &args, config).await?;
+    let said =
+        run_manager(&bed.launcher, &bed.tools, &bed.unique("restore"), &args, config).await?;
     let whole = started.elapsed().as_secs_f64();
     let report: Report = serde_json::from_str(&said).step(|| "restore printed no report".into())?;
     check(client, events).await?;

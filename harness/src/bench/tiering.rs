@@ -6,17 +6,17 @@ use cim_core::names::StreamName;
 
 use super::bed::{Bed, Host, cpu};
 use super::fill::{self, Payloads};
-use super::row::{Row, median};
+use super::row::Row;
 use super::{Scale, pull};
 use crate::error::{Error, Result};
 use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
 use crate::oracle::archive::{Archived, read_chain};
 
-const STREAM: &str = "BENCH";
+pub(super) const STREAM: &str = "BENCH";
 
 /// What one tiering of a stream took.
-struct Tiered {
+pub(super) struct Tiered {
     seconds: f64,
     requests: u64,
     peak_rss: u64,
@@ -36,7 +36,6 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let before = pull::measure(&client, STREAM, events).await?;
     let tiered = tier(bed, &host, events).await?;
     let after = pull::measure(&client, STREAM, events).await?;
-    let pulled = median(vec![before, after]).min(before.max(after));
     host.end().await?;
     let (events, mib) = (events as f64, f64::from(1 << 20));
     let mut throughput = Row::rate(
@@ -44,7 +43,7 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
         events / tiered.seconds,
         "events/s",
         "bare JetStream pull",
-        events / ((before + after) / 2.0).min(pulled),
+        events / f64::midpoint(before, after),
     );
     throughput.cpu_seconds = tiered.cpu;
     Ok(vec![
@@ -89,12 +88,13 @@ pub(super) async fn json(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     Ok(Row::rate("archive_ratio_json", stored, "bytes", "subjects, headers and payloads", raw))
 }
 
-async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tiered> {
+pub(super) async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tiered> {
     let config = host.config(&host.nats.url())?;
     let requests = host.nas.requests().await;
     let before = cpu([("nats-server", &host.nats.process), ("minio", &host.nas.process)]);
     let started = now();
-    let manager = start_tiering(&bed.launcher, &bed.tools, "storage-manager", &config).await?;
+    let manager =
+        start_tiering(&bed.launcher, &bed.tools, &bed.unique("storage-manager"), &config).await?;
     // What counts is when the last entry was committed, which it says itself; asking seldom leaves
     // the processors to those who are measured.
     let mut asked = 0;

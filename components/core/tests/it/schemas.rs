@@ -24,7 +24,9 @@ fn folder() -> &'static Path {
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/schemas");
         if std::env::var_os("CIM_UPDATE_FIXTURES").is_some_and(|value| value == "1") {
-            schemas().iter().for_each(|doc| update(&folder, doc));
+            for doc in &schemas() {
+                update(&folder, doc);
+            }
         }
         folder
     })

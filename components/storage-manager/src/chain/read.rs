@@ -131,6 +131,6 @@ pub(super) async fn entry(
         }
         Err(error) => return Err(error.into()),
     };
-    let read = Entry::from_object(&object).and_then(|(entry, hash)| Ok((entry, hash)));
+    let read = Entry::from_object(&object);
     read.map_err(|source| ReadError::Entry { stream: stream.clone(), key, source })
 }

@@ -29,7 +29,8 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct Restored {
     stream: StreamName,
-    restored_as: StreamName,
+    #[serde(rename = "restored_as")]
+    target: StreamName,
     from: String,
     timeline: u32,
     first_seq: u64,
@@ -137,7 +138,7 @@ async fn one(
 fn preview(plan: &Plan, args: &RestoreArgs) -> Restored {
     Restored {
         stream: plan.stream.clone(),
-        restored_as: plan.target.clone(),
+        target: plan.target.clone(),
         from: args.from.to_string(),
         timeline: plan.timeline,
         first_seq: plan.first_seq,
@@ -181,7 +182,7 @@ fn print(report: &Report, json: bool) {
     for stream in &report.streams {
         shown.add_row([
             stream.stream.to_string(),
-            stream.restored_as.to_string(),
+            stream.target.to_string(),
             stream.first_seq.to_string(),
             stream.last_seq.to_string(),
             stream.messages.to_string(),

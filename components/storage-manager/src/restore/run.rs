@@ -243,7 +243,7 @@ async fn feed(
 
 enum Writer {
     V1(Box<v1::Snapshot<Frames<Chunks>>>),
-    V2(v2::Snapshot<Frames<Chunks>>),
+    V2(Box<v2::Snapshot<Frames<Chunks>>>),
 }
 
 impl Writer {
@@ -274,7 +274,7 @@ fn write(
 ) -> Result<Outcome, RestoreError> {
     let frames = Frames::new(Chunks::new(chunks));
     let mut writer = if plan.in_memory() {
-        Writer::V2(v2::Snapshot::new(frames))
+        Writer::V2(Box::new(v2::Snapshot::new(frames)))
     } else {
         Writer::V1(Box::new(v1::Snapshot::begin(frames, plan)?))
     };

@@ -98,8 +98,8 @@ fn consumer_state(consumer: &ConsumerRecord, last_seq: u64) -> Value {
 /// LEB128, as Go's `binary.PutUvarint`.
 pub(super) fn uvarint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
+        bytes.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
     }
-    bytes.push(number as u8);
+    bytes.push(number.to_le_bytes()[0]);
 }

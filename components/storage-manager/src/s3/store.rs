@@ -101,7 +101,9 @@ impl Store {
     pub async fn get(&self, key: &str) -> Result<Bytes, S3Error> {
         self.count();
         let response = self.bucket.get_object(key).await;
-        response.map(|r| r.into_bytes()).map_err(|e| self.client_error("get", key, &e))
+        response
+            .map(s3::request::ResponseData::into_bytes)
+            .map_err(|e| self.client_error("get", key, &e))
     }
 
     /// Writes an object, over whatever is there.

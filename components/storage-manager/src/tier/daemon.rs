@@ -66,10 +66,10 @@ pub async fn run(
         // Wasabi may be away for a while: tiering to the NAS does not wait for it.
         match probe(wasabi).await {
             Ok(found) => {
-                tracing::info!("wasabi honours conditional writes: {}", found.conditional_writes)
+                tracing::info!("wasabi honours conditional writes: {}", found.conditional_writes);
             }
             Err(error) => {
-                tracing::warn!("wasabi does not answer, going on without: {}", chain(&error))
+                tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
             }
         }
     }

@@ -88,20 +88,16 @@ async fn open_chain(
     let mut committer = committer(state);
     let consumers = context.jetstream.durable_consumers(stream.as_str()).await?;
     if !known {
-        match adoptable(context, stream).await? {
-            Some(wasabi) => {
-                tracing::warn!(
-                    stream = %stream,
-                    "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
-                    wasabi.watermark().seq
-                );
-                committer.adopt(&wasabi, &context.abort).await?;
-            }
-            None => {
-                let draft =
-                    Draft::begin(live.record.clone(), live.state.clone(), consumers.clone());
-                committer.commit(draft, &context.abort).await?;
-            }
+        if let Some(wasabi) = adoptable(context, stream).await? {
+            tracing::warn!(
+                stream = %stream,
+                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
+                wasabi.watermark().seq
+            );
+            committer.adopt(&wasabi, &context.abort).await?;
+        } else {
+            let draft = Draft::begin(live.record.clone(), live.state.clone(), consumers.clone());
+            committer.commit(draft, &context.abort).await?;
         }
     }
     let state = committer.state().expect("it was read or begun");
@@ -293,6 +289,7 @@ impl<'a> Session<'a> {
         for uploaded in done {
             drop(uploaded.reserved);
         }
+        self.start_background(false);
         Ok(())
     }
 
@@ -443,7 +440,7 @@ fn fill_back(
         match ship::backfill(context, wasabi, stream.clone(), state).await {
             Ok(0) => {}
             Ok(segments) => {
-                tracing::info!(stream = %stream, "brought {segments} segments back to the nas")
+                tracing::info!(stream = %stream, "brought {segments} segments back to the nas");
             }
             Err(error) => {
                 let error = cim_runtime::error::chain(&error);

@@ -225,8 +225,7 @@ fn sealed_beyond(nas: &ArchiveState, timeline: u32, seq: u64) -> (Vec<Segment>, 
 fn add_deleted(draft: &mut Draft, nas: &ArchiveState, known: &SeqRanges) {
     let Some(timeline) = nas.timelines.get(&draft.timeline) else { return };
     let until = draft.watermark.seq;
-    let part = |all: &SeqRanges| all.clipped(1, until).difference(known).iter().collect::<Vec<_>>();
-    draft.deleted = part(&timeline.deleted);
+    draft.deleted = timeline.deleted.clipped(1, until).difference(known).iter().collect();
     draft.missed = timeline.missed.clipped(1, until).iter().collect();
 }
 

@@ -72,7 +72,6 @@ struct Info {
 }
 
 #[derive(Serialize, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "the protocol's own fields")]
 struct Connect {
     verbose: bool,
     pedantic: bool,

@@ -44,7 +44,7 @@ async fn pyarrow_and_duckdb_find_the_same_rows() {
             let time: jiff::Timestamp = m["time"].as_str().unwrap().parse().unwrap();
             json!([
                 m["seq"],
-                time.as_nanosecond() as i64,
+                i64::try_from(time.as_nanosecond()).unwrap(),
                 m["subject"],
                 hex(&m["hdrs"]),
                 hex(&m["data"])

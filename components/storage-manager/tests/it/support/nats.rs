@@ -7,7 +7,7 @@ use async_nats::HeaderMap;
 use serde_json::{Value, json};
 
 use super::Child;
-use super::tools::{optional_tool, tool, wait_until};
+use super::tools::{optional_tool, skipped, tool, wait_until};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +31,16 @@ impl Nats {
     pub(crate) async fn start_version(dir: &Path, version: Version) -> Option<Self> {
         let binary = match version {
             Version::Current => tool("bin/nats-server"),
-            Version::Old => match optional_tool("bin/nats-server-2.9.10") {
-                Some(path) => path,
-                None => {
-                    eprintln!(
-                        "skipped: nats-server 2.9.10 is not here; `ci/setup --test` brings it"
+            Version::Old => {
+                let Some(path) = optional_tool("bin/nats-server-2.9.10") else {
+                    skipped(
+                        "the old server",
+                        "nats-server 2.9.10 is not here: run `ci/setup --test`",
                     );
                     return None;
-                }
-            },
+                };
+                path
+            }
         };
         std::fs::create_dir_all(dir).unwrap();
         let log = std::fs::File::create(dir.join("nats.log")).unwrap();
@@ -117,7 +118,7 @@ impl Nats {
         let mut acks = Vec::new();
         for n in 0..count {
             let subject = format!("{prefix}.{}", ["a", "b.c", "größe"][n % 3]);
-            let payload = vec![(n % 251) as u8; [0, 1, 100, 3000][n % 4]];
+            let payload = vec![u8::try_from(n % 251).unwrap(); [0, 1, 100, 3000][n % 4]];
             let jetstream = async_nats::jetstream::new(self.client.clone());
             let ack = if n % 2 == 0 {
                 let mut headers = HeaderMap::new();

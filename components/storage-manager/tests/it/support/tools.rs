@@ -15,6 +15,16 @@ pub(crate) fn optional_tool(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Says aloud that something was not tested, and why; ci/test counts it.
+pub(crate) fn skipped(name: &str, reason: &str) {
+    use std::io::Write as _;
+    eprintln!("skipped: {name}: {reason}");
+    if let Some(path) = std::env::var_os("CIM_SKIPPED_FILE") {
+        let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
+        writeln!(file, "{name}: {reason}").unwrap();
+    }
+}
+
 /// A program without which there is nothing to test.
 pub(crate) fn tool(name: &str) -> PathBuf {
     optional_tool(name)
