@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 
+use crate::archive::{Entry, FORMAT};
 use crate::envelope::Envelope;
 
 /// A type that is stored or sent, under a name and a version.
@@ -27,6 +28,11 @@ impl WireType for Envelope {
     const VERSION: u32 = 1;
 }
 
+impl WireType for Entry {
+    const TYPE_NAME: &'static str = "archive-entry";
+    const VERSION: u32 = FORMAT;
+}
+
 /// The current schema of one type.
 #[derive(Debug, Clone)]
 pub struct SchemaDoc {
@@ -42,7 +48,7 @@ pub struct SchemaDoc {
 
 /// The current schema of every type that is stored or sent.
 pub fn schemas() -> Vec<SchemaDoc> {
-    vec![SchemaDoc::of::<Envelope>()]
+    vec![SchemaDoc::of::<Envelope>(), SchemaDoc::of::<Entry>()]
 }
 
 impl SchemaDoc {
