@@ -30,8 +30,13 @@ async fn a_program_tells_how_it_ended() {
     assert_eq!(process.wait().await, End::Signal(11));
     let process = lab.launcher.start(shell("exec sleep 1000")).await.unwrap();
     assert_eq!(process.kill().await, End::Signal(9));
-    let stubborn =
-        lab.launcher.start(shell("trap '' TERM; while :; do sleep 1; done")).await.unwrap();
+    let stubborn = shell("trap '' TERM; echo deaf; while :; do sleep 1; done");
+    let stubborn = lab.launcher.start(Spec { name: "stubborn".into(), ..stubborn }).await.unwrap();
+    // Before the shell has set its trap it would die of the signal like anybody.
+    while stubborn.last_log() != "deaf" {
+        assert_eq!(stubborn.ended(), None);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(stubborn.stop(Duration::from_millis(50)).await, End::Signal(9));
 }
 

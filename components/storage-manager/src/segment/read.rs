@@ -1,5 +1,7 @@
 //! Parquet to messages. The file comes from outside: whatever is in it, reading it must not panic.
 
+use std::panic::{self, AssertUnwindSafe};
+
 use bytes::Bytes;
 use cim_core::archive::{Segment, Sha256};
 use parquet::column::reader::get_typed_column_reader;
@@ -66,14 +68,14 @@ impl Rows {
         }
         let unreadable = |source| SegmentError::Unreadable { key: key(), source };
         let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
-        let reader = SerializedFileReader::new(file.clone()).map_err(unreadable)?;
+        let reader = guarded(|| SerializedFileReader::new(file.clone())).map_err(unreadable)?;
         if reader.metadata().file_metadata().schema() != SCHEMA.as_ref() {
             return Err(contradiction("it has other columns".into()).into());
         }
         let (mut messages, mut last_seq) = (0, None);
         for index in 0..reader.num_row_groups() {
-            let group = reader.get_row_group(index).map_err(unreadable)?;
-            let rows = Self::read_group(group.as_ref()).map_err(unreadable)?;
+            let rows = guarded(|| Self::read_group(reader.get_row_group(index)?.as_ref()));
+            let rows = rows.map_err(unreadable)?;
             for seq in rows.seq.iter().map(|seq| seq.cast_unsigned()) {
                 if last_seq.is_some_and(|last| seq <= last)
                     || seq < segment.first_seq
@@ -124,6 +126,13 @@ impl Rows {
             payload: self.payload[index].data(),
         })
     }
+}
+
+/// The parquet crate trusts lengths in the file here and there, and panics where they lie. Only a file
+/// that somebody forged together with its hash gets this far; it is refused like any other.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    let panicked = |_| Err(ParquetError::General("its lengths contradict each other".into()));
+    panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(panicked)
 }
 
 fn read_column<T: DataType>(

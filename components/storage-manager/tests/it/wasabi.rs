@@ -35,6 +35,8 @@ async fn nas_and_host_lost(conditional_writes: bool) {
         let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
         let daemon = manager.tier().await;
         nats.publish("S", 100).await;
+        // Deleted after they were archived: before, they would be gaps like any other.
+        manager.reaches("S", "nas", 100).await;
         nats.delete("S", &[10, 11]).await;
         manager.reaches("S", "wasabi", 100).await;
         daemon.stop().await;
