@@ -64,7 +64,9 @@ pub async fn run(
                 tries += 1;
                 let error = cim_runtime::error::chain(&error);
                 tracing::warn!(stream = %stream, "copying to wasabi failed, trying again: {error}");
-                if !Backoff::default().wait(tries, &abort).await {
+                // A session that failed has a successor, which ships; one that ends well is waited for.
+                let orphaned = states.has_changed().is_err() && !context.stop.is_cancelled();
+                if orphaned || !Backoff::default().wait(tries, &abort).await {
                     return;
                 }
             }
