@@ -53,7 +53,7 @@ pub async fn load(
     fold(store, chain, stream, &[*last]).await.map(Some)
 }
 
-/// The same from entry 0, so that every entry is checked; and how many there are.
+/// The same from entry 0, so that every entry is checked.
 pub async fn load_full(
     store: &Store,
     chain: Chain,
