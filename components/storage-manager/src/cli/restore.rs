@@ -10,6 +10,7 @@ use cim_core::names::StreamName;
 use cim_runtime::shutdown;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::args::RestoreArgs;
 use super::exit::Failure;
@@ -17,7 +18,7 @@ use super::{connect, table};
 use crate::chain;
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::restore::{self, Options, Plan, Progress, RestoreError, Source};
+use crate::restore::{self, Options, Plan, Progress, Source};
 use crate::s3::Tier;
 
 #[derive(Debug, Serialize)]
@@ -85,14 +86,10 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     }
     let mut report = Report { dry_run: args.dry_run, streams: Vec::new() };
     for plan in plans {
-        let target = plan.target.to_string();
         let restored = if args.dry_run {
             preview(&plan, &args)
         } else {
-            tokio::select! {
-                restored = one(&jetstream, &source, plan, &args) => restored?,
-                () = stop.cancelled() => return Err(RestoreError::Interrupted(target).into()),
-            }
+            one(&jetstream, &source, plan, &args, &stop).await?
         };
         report.streams.push(restored);
     }
@@ -105,13 +102,14 @@ async fn one(
     source: &Source,
     plan: Plan,
     args: &RestoreArgs,
+    stop: &CancellationToken,
 ) -> Result<Restored, Failure> {
     let before = source.tier.requests();
     let started = Instant::now();
     let mut restored = preview(&plan, args);
     let progress = Arc::new(Progress::default());
     let outcome = {
-        let restoring = restore::restore(jetstream, source, plan, Arc::clone(&progress));
+        let restoring = restore::restore(jetstream, source, plan, Arc::clone(&progress), stop);
         let bar = bar(&restored);
         tokio::pin!(restoring);
         loop {

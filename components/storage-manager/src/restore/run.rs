@@ -12,6 +12,7 @@ use cim_core::archive::{Segment, SeqRange};
 use futures_util::{StreamExt as _, pin_mut};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::frame::{Chunks, Frames};
 use super::plan::Plan;
@@ -98,12 +99,14 @@ pub struct Progress {
     pub bytes: AtomicU64,
 }
 
-/// Restores a stream that was [`check`]ed.
+/// Restores a stream that was [`check`]ed. When `stop` is cancelled the server is made to forget what
+/// it was sent; once it has everything it is too late for that.
 pub async fn restore(
     jetstream: &JetStream,
     source: &Source,
     mut plan: Plan,
     progress: Arc<Progress>,
+    stop: &CancellationToken,
 ) -> Result<Outcome, RestoreError> {
     resolve_until(source, &mut plan).await?;
     // A bounded channel keeps memory flat; a staged restore holds the whole snapshot instead.
@@ -118,10 +121,11 @@ pub async fn restore(
         fed.and(written)
     };
     let (transfer, sent) = if plan.staged {
-        let made = made.await?;
+        let made = unless(stop, &plan, made).await?;
         let mut transfer = Transfer::begin(jetstream, &plan).await?;
-        let sent = transfer.send(&mut chunks).await;
-        (transfer, sent.map(|()| made).map_err(RestoreError::from))
+        let send = async { Ok(transfer.send(&mut chunks).await.map(|()| made)?) };
+        let sent = unless(stop, &plan, send).await;
+        (transfer, sent)
     } else {
         let mut transfer = Transfer::begin(jetstream, &plan).await?;
         let send = async {
@@ -130,10 +134,16 @@ pub async fn restore(
             chunks.close();
             sent
         };
-        let (made, sent) = tokio::join!(made, send);
-        // What the server refused explains why the writer was cut off, not the other way round.
-        (transfer, sent.map_err(RestoreError::from).and(made))
+        let both = async {
+            let (made, sent) = tokio::join!(made, send);
+            // What the server refused explains why the writer was cut off, not the other way round.
+            sent.map_err(RestoreError::from).and(made)
+        };
+        let sent = unless(stop, &plan, both).await;
+        (transfer, sent)
     };
+    // Where it was interrupted the writer is still at work.
+    chunks.close();
     let counts = match sent {
         Ok(counts) => counts,
         Err(error) => {
@@ -152,6 +162,18 @@ pub async fn restore(
     };
     let counts = Outcome { sending: begun.elapsed(), ..counts };
     check_result(&plan, counts, &answer)
+}
+
+/// The work's outcome, or that it was interrupted.
+async fn unless<T>(
+    stop: &CancellationToken,
+    plan: &Plan,
+    work: impl Future<Output = Result<T, RestoreError>>,
+) -> Result<T, RestoreError> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = stop.cancelled() => Err(RestoreError::Interrupted(plan.target.to_string())),
+    }
 }
 
 /// Checks, before anything is begun, that nothing known stands against a restore.

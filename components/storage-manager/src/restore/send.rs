@@ -109,7 +109,10 @@ impl<'a> Transfer<'a> {
         let end = async {
             self.publish(Bytes::from_static(b"this restore was given up")).await?;
             self.publish(Bytes::new()).await?;
-            self.receive(ANSWER).await
+            // Chunks on their way are answered first, with nothing. The server is done with the stream
+            // only when it says that it failed; deleting a part of it before that would be in vain.
+            while self.receive(ANSWER).await?.is_empty() {}
+            Ok::<(), SendError>(())
         };
         if let Err(error) = end.await {
             tracing::debug!("the server will forget the restore by itself: {error}");

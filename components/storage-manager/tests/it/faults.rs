@@ -1,6 +1,7 @@
 //! Bad days: nothing is lost, nothing twice.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
@@ -134,4 +135,58 @@ async fn a_nas_that_is_away_costs_time_and_nothing_else() {
     daemon.stop().await;
     let before = fingerprint(&nats, "S").await;
     restores_exactly(dir.path(), &s3.s3_url(), &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_restore_leaves_nothing_on_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let s3 = fake(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut settings = Settings::new(&nats.url, &s3.s3_url());
+    settings.more = "[segment]\nflush_age = \"30ms\"\nflush_size = \"1MiB\"\n".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let daemon = manager.tier().await;
+    for (stream, storage) in [("FILE", "file"), ("MEMORY", "memory")] {
+        nats.create(stream, json!({ "storage": storage })).await;
+        // Nothing that compresses: what was read must be on its way to the server.
+        let mut noise = 1_u64;
+        let mut byte = || {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            noise.to_be_bytes()[0]
+        };
+        let subject = format!("{}.big", stream.to_lowercase());
+        for _ in 0..320 {
+            let payload: Vec<u8> = std::iter::repeat_with(&mut byte).take(64 << 10).collect();
+            let answer = nats.client.request(subject.clone(), payload.into()).await.unwrap();
+            assert!(!answer.payload.is_empty());
+        }
+        manager.reaches(stream, "nas", 320).await;
+    }
+    daemon.stop().await;
+    let second = Nats::start(&dir.path().join("second")).await;
+    let manager = Manager::new(dir.path(), "second", &Settings::new(&second.url, &s3.s3_url()));
+    for stream in ["FILE", "MEMORY"] {
+        // Some segments come, then none: the server has a part, and waits.
+        let rule = Rule::new(Fault::Delay).operation("GetObject").keys("*segments*").seconds(60.0);
+        s3.set_faults(vec![Rule { skip: Some(8), ..rule }]).unwrap();
+        let late = || s3.stats().faults.get("delay").copied().unwrap_or_default();
+        let before = late();
+        let restore = manager.spawn(&["restore", stream]);
+        wait_until("a segment is late", async || {
+            if late() > before { Ok(()) } else { Err("none yet".to_owned()) }
+        })
+        .await;
+        let pid = restore.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let output = restore.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(130), "{stderr}");
+        assert!(stderr.contains(&format!("nothing was restored of stream `{stream}`")), "{stderr}");
+        let left = second.try_api(&format!("STREAM.INFO.{stream}"), json!(null)).await;
+        assert_eq!(left["error"]["err_code"], 10059, "{stream} is there: {left}");
+        // And the next one goes through.
+        s3.set_faults(Vec::new()).unwrap();
+        manager.json(&["restore", stream]);
+        assert_eq!(second.last_seq(stream).await, 320);
+    }
 }

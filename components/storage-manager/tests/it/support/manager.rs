@@ -62,6 +62,13 @@ impl Manager {
         self.command().args(["--log", "warn"]).args(arguments).output().unwrap()
     }
 
+    /// Starts a command and leaves it running.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> std::process::Child {
+        let mut command = self.command();
+        command.args(["--log", "warn"]).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Runs a command that must succeed; its JSON.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[arguments, &["--json"]].concat());
