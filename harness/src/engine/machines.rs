@@ -304,7 +304,13 @@ impl Machines {
     }
 
     /// A new machine: empty, with NATS or S3 running, but no storage manager yet.
+    ///
+    /// The way from the operator to a new host is a new one: a client of the old host that still has
+    /// publishes in its buffer would else reconnect and flush them into the stream that is restored.
     pub(super) async fn replace(&mut self, node: &NodeName) -> Result<()> {
+        if let Some(way) = self.links.get_mut(&(self.operator.clone(), node.clone())) {
+            *way = Link::open(None, way.conditions()).await?;
+        }
         let machine = self.machine(node);
         machine.generation += 1;
         machine.nats_port = None;

@@ -63,11 +63,16 @@ struct InFlight {
     ack: PublishAckFuture,
 }
 
-/// Connects and keeps trying until it works or the host is another one.
+/// Attempts to reconnect, [`RECONNECT_AFTER`] apart: for longer than any outage of a scenario, but
+/// not for ever, for a client of a host that is gone cannot be told to stop.
+const RECONNECTS: usize = 6_000;
+const RECONNECT_AFTER: Duration = Duration::from_millis(50);
+
+/// Connects and keeps trying while the host may come back.
 pub(crate) async fn connect(host: &HostAt) -> Option<async_nats::Client> {
     let options = async_nats::ConnectOptions::new()
-        .max_reconnects(None)
-        .reconnect_delay_callback(|_| Duration::from_millis(50))
+        .max_reconnects(RECONNECTS)
+        .reconnect_delay_callback(|_| RECONNECT_AFTER)
         .client_capacity(65_536)
         .subscription_capacity(65_536);
     options.retry_on_initial_connect().connect(&host.url).await.ok()
