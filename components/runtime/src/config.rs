@@ -27,6 +27,9 @@ pub enum ConfigError {
         /// What is wrong there.
         message: String,
     },
+    /// Keys that do not go together.
+    #[error("configuration: {0}")]
+    Conflict(String),
     /// A secret's file cannot be read.
     #[error("cannot read secret `{}`", path.display())]
     Secret {

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::{self, ConfigError};
+use crate::config::ConfigError;
 
-/// The `[nats]` table of a configuration.
+mod login;
+
+pub use login::{Login, Nkey};
+
+/// The `[nats]` table of a configuration. It names one way to log in at most: [`NatsConfig::login`].
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NatsConfig {
@@ -21,6 +25,8 @@ pub struct NatsConfig {
     pub token_file: Option<PathBuf>,
     /// A `.creds` file: JWT and seed.
     pub credentials_file: Option<PathBuf>,
+    /// File whose first line is the seed of a user's nkey, `SU…`.
+    pub nkey_file: Option<PathBuf>,
     /// PEM file of the authorities to trust instead of the system's.
     pub tls_ca: Option<PathBuf>,
 }
@@ -28,7 +34,7 @@ pub struct NatsConfig {
 /// NATS could not be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
-    /// A secret could not be read.
+    /// A secret could not be read, or the table asks for two ways to log in.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The credentials file could not be read.
@@ -66,18 +72,16 @@ impl NatsConfig {
                     other => tracing::debug!("NATS: {other}"),
                 }
             });
-        if let (Some(user), Some(file)) = (&self.user, &self.password_file) {
-            options = options.user_and_password(user.clone(), config::secret(file)?);
-        }
-        if let Some(file) = &self.token_file {
-            options = options.token(config::secret(file)?);
-        }
-        if let Some(path) = &self.credentials_file {
-            options = options
-                .credentials_file(path)
+        options = match self.login()? {
+            Login::Nobody => options,
+            Login::Password { user, password } => options.user_and_password(user, password),
+            Login::Token(token) => options.token(token),
+            Login::Credentials(path) => options
+                .credentials_file(&path)
                 .await
-                .map_err(|source| NatsError::Credentials { path: path.clone(), source })?;
-        }
+                .map_err(|source| NatsError::Credentials { path, source })?,
+            Login::Nkey(nkey) => options.nkey(nkey.seed().into()),
+        };
         if let Some(ca) = &self.tls_ca {
             options = options.add_root_certificates(ca.clone());
         }

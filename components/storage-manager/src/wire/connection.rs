@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use cim_runtime::config::{self, ConfigError};
-use cim_runtime::nats::NatsConfig;
+use cim_runtime::config::ConfigError;
+use cim_runtime::nats::{Login, NatsConfig};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -91,6 +91,8 @@ struct Connect {
     #[serde(skip_serializing_if = "Option::is_none")]
     jwt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    nkey: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sig: Option<String>,
 }
 
@@ -172,26 +174,31 @@ impl Connection {
             connect.user = Some(url.username().into());
             connect.pass = url.password().map(Into::into);
         }
-        if let (Some(user), Some(file)) = (&config.user, &config.password_file) {
-            connect.user = Some(user.clone());
-            connect.pass = Some(config::secret(file)?);
-        }
-        if let Some(file) = &config.token_file {
-            connect.auth_token = Some(config::secret(file)?);
-        }
-        if let Some(file) = &config.credentials_file {
-            let text = std::fs::read_to_string(file)
-                .map_err(|source| ConfigError::Secret { path: file.clone(), source })?;
-            let missing =
-                |what| WireError::Setting(format!("`{}` holds no {what}", file.display()));
-            let jwt = pem_body(&text, "NATS USER JWT").ok_or_else(|| missing("user JWT"))?;
-            let seed = pem_body(&text, "USER NKEY SEED").ok_or_else(|| missing("NKEY seed"))?;
-            let pair = nkeys::KeyPair::from_seed(seed).map_err(|_| missing("valid NKEY seed"))?;
-            let signature = pair
-                .sign(nonce.unwrap_or_default().as_bytes())
-                .map_err(|_| missing("NKEY seed that can sign"))?;
-            connect.jwt = Some(jwt.into());
-            connect.sig = Some(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature));
+        let nonce = nonce.unwrap_or_default().as_bytes();
+        match config.login()? {
+            Login::Nobody => {}
+            Login::Password { user, password } => {
+                connect.user = Some(user);
+                connect.pass = Some(password);
+            }
+            Login::Token(token) => connect.auth_token = Some(token),
+            Login::Credentials(file) => {
+                let text = std::fs::read_to_string(&file)
+                    .map_err(|source| ConfigError::Secret { path: file.clone(), source })?;
+                let missing =
+                    |what| WireError::Setting(format!("`{}` holds no {what}", file.display()));
+                let jwt = pem_body(&text, "NATS USER JWT").ok_or_else(|| missing("user JWT"))?;
+                let seed = pem_body(&text, "USER NKEY SEED").ok_or_else(|| missing("NKEY seed"))?;
+                let pair =
+                    nkeys::KeyPair::from_seed(seed).map_err(|_| missing("valid NKEY seed"))?;
+                let signature = pair.sign(nonce).map_err(|_| missing("NKEY seed that can sign"))?;
+                connect.jwt = Some(jwt.into());
+                connect.sig = Some(encoded(&signature));
+            }
+            Login::Nkey(nkey) => {
+                connect.nkey = Some(nkey.public_key());
+                connect.sig = Some(encoded(&nkey.sign(nonce)));
+            }
         }
         Ok(connect)
     }
@@ -299,6 +306,11 @@ fn connector(config: &NatsConfig) -> Result<TlsConnector, WireError> {
     }
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+/// A signature as `CONNECT` carries it.
+fn encoded(signature: &[u8]) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature)
 }
 
 /// The text between `-----BEGIN label-----` and the next dashes.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod exactness;
 mod faults;
+mod login;
 mod openness;
 mod support;
 mod timelines;

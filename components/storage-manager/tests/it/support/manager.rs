@@ -12,12 +12,20 @@ pub(crate) struct Settings {
     pub(crate) nats: String,
     pub(crate) nas: String,
     pub(crate) wasabi: Option<String>,
+    /// More keys of `[nats]`.
+    pub(crate) login: String,
     pub(crate) more: String,
 }
 
 impl Settings {
     pub(crate) fn new(nats: &str, nas: &str) -> Self {
-        Self { nats: nats.into(), nas: nas.into(), wasabi: None, more: String::new() }
+        Self {
+            nats: nats.into(),
+            nas: nas.into(),
+            wasabi: None,
+            login: String::new(),
+            more: String::new(),
+        }
     }
 }
 
@@ -42,8 +50,9 @@ impl Manager {
         };
         let wasabi = settings.wasabi.as_ref().map(|url| table("tertiary", url)).unwrap_or_default();
         let text = format!(
-            "[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{wasabi}{}",
+            "[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{}{wasabi}{}",
             settings.nats,
+            settings.login,
             table("secondary", &settings.nas),
             settings.more
         );

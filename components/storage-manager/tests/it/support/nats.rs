@@ -23,12 +23,18 @@ pub(crate) struct Nats {
     pub(crate) client: async_nats::Client,
     dir: PathBuf,
     version: Version,
+    seed: Option<String>,
     child: Child,
 }
 
 impl Nats {
     /// `None`, said aloud, where the old server is not there and need not be.
     pub(crate) async fn start_version(dir: &Path, version: Version) -> Option<Self> {
+        Self::start_as(dir, version, None).await
+    }
+
+    /// With `seed`, the server lets in the user of that nkey and nobody else.
+    async fn start_as(dir: &Path, version: Version, seed: Option<String>) -> Option<Self> {
         let binary = match version {
             Version::Current => tool("bin/nats-server"),
             Version::Old => {
@@ -44,7 +50,15 @@ impl Nats {
         };
         std::fs::create_dir_all(dir).unwrap();
         let log = std::fs::File::create(dir.join("nats.log")).unwrap();
+        let config = dir.join("nats.conf");
+        let users = seed.as_deref().map(|seed| {
+            let key = nkeys::KeyPair::from_seed(seed).unwrap().public_key();
+            format!("authorization {{ users = [ {{ nkey: \"{key}\" }} ] }}\n")
+        });
+        std::fs::write(&config, users.unwrap_or_default()).unwrap();
         let child = Command::new(binary)
+            .arg("-c")
+            .arg(config)
             .args(["-js", "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
             .arg(dir)
             .arg("-sd")
@@ -66,23 +80,33 @@ impl Nats {
         })
         .await;
         let client = wait_until("JetStream answers", async || {
-            let client = async_nats::connect(&url).await.map_err(|e| e.to_string())?;
+            let options = seed.clone().map(async_nats::ConnectOptions::with_nkey);
+            let client = options.unwrap_or_default().connect(&url).await;
+            let client = client.map_err(|e| e.to_string())?;
             client.request("$JS.API.INFO", "".into()).await.map_err(|e| e.to_string())?;
             Ok(client)
         })
         .await;
-        Some(Self { url, client, dir: dir.into(), version, child })
+        Some(Self { url, client, dir: dir.into(), version, seed, child })
     }
 
     pub(crate) async fn start(dir: &Path) -> Self {
         Self::start_version(dir, Version::Current).await.expect("the current server is a must")
     }
 
+    /// A server for the user of one nkey.
+    pub(crate) async fn start_for(dir: &Path, user: &nkeys::KeyPair) -> Self {
+        let seed = user.seed().unwrap();
+        Self::start_as(dir, Version::Current, Some(seed))
+            .await
+            .expect("the current server is a must")
+    }
+
     /// Killed -9 and started again on the same store.
     pub(crate) async fn crash_and_start(self) -> Self {
-        let Self { dir, version, child, .. } = self;
+        let Self { dir, version, seed, child, .. } = self;
         drop(child);
-        Self::start_version(&dir, version).await.expect("it was there before")
+        Self::start_as(&dir, version, seed).await.expect("it was there before")
     }
 
     /// Asks the JetStream API; its error is the test's.

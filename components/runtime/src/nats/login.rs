@@ -1,0 +1,172 @@
+//! Who a service says that it is.
+
+use std::path::{Path, PathBuf};
+
+use nkeys::{KeyPair, KeyPairType};
+
+use super::NatsConfig;
+use crate::config::{self, ConfigError};
+
+/// What a server is shown, secrets read. Has no `Debug`, so that no log can hold it.
+pub enum Login {
+    /// Nothing, or what the URL says.
+    Nobody,
+    /// A name and its password.
+    Password {
+        /// The name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token.
+    Token(String),
+    /// A `.creds` file, not yet read.
+    Credentials(PathBuf),
+    /// A user's key pair, which signs the server's nonce: the server never sees a secret.
+    Nkey(Nkey),
+}
+
+/// A user's nkey, seed included.
+pub struct Nkey {
+    seed: String,
+    pair: Box<KeyPair>,
+}
+
+impl Nkey {
+    /// Reads the seed in the first line of a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no seed of a user. The error never shows what it holds.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let seed = config::secret(path)?;
+        let refuse = |what: &str| ConfigError::SecretContent {
+            path: path.into(),
+            message: format!(
+                "{what}: its first line must be the seed of a user's nkey, 58 characters that begin with `SU`"
+            ),
+        };
+        let pair = KeyPair::from_seed(&seed).map_err(|_| refuse("it holds no nkey seed"))?;
+        if pair.key_pair_type() != KeyPairType::User {
+            return Err(refuse("it holds an nkey seed that is not a user's"));
+        }
+        Ok(Self { seed, pair: Box::new(pair) })
+    }
+
+    /// The secret, `SU…`.
+    pub fn seed(&self) -> &str {
+        &self.seed
+    }
+
+    /// What the server's configuration names the user by, `U…`.
+    pub fn public_key(&self) -> String {
+        self.pair.public_key()
+    }
+
+    /// The signature of a server's nonce, 64 bytes.
+    pub fn sign(&self, nonce: &[u8]) -> Vec<u8> {
+        self.pair.sign(nonce).expect("a key pair with its seed can sign")
+    }
+}
+
+impl NatsConfig {
+    /// The one way to log in that the table names, with its secret read.
+    ///
+    /// # Errors
+    /// The table names two ways, or half of one; a secret cannot be read or is none.
+    pub fn login(&self) -> Result<Login, ConfigError> {
+        let named = [
+            ("user", self.user.is_some() || self.password_file.is_some()),
+            ("token_file", self.token_file.is_some()),
+            ("credentials_file", self.credentials_file.is_some()),
+            ("nkey_file", self.nkey_file.is_some()),
+        ];
+        let named: Vec<_> = named.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect();
+        if let [first, second, ..] = named[..] {
+            return Err(ConfigError::Conflict(format!(
+                "`nats.{first}` and `nats.{second}` are two ways to log in: keep one of them"
+            )));
+        }
+        Ok(match self {
+            Self { user: Some(user), password_file: Some(file), .. } => {
+                Login::Password { user: user.clone(), password: config::secret(file)? }
+            }
+            Self { user: Some(_), .. } => {
+                let message = "`nats.user` is there without `nats.password_file`: add it".into();
+                return Err(ConfigError::Conflict(message));
+            }
+            Self { password_file: Some(_), .. } => {
+                let message = "`nats.password_file` is there without `nats.user`: add it".into();
+                return Err(ConfigError::Conflict(message));
+            }
+            Self { token_file: Some(file), .. } => Login::Token(config::secret(file)?),
+            Self { credentials_file: Some(file), .. } => Login::Credentials(file.clone()),
+            Self { nkey_file: Some(file), .. } => Login::Nkey(Nkey::read(file)?),
+            _ => Login::Nobody,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+
+    fn login(toml: &str) -> Result<Login, ConfigError> {
+        let text = format!("url = \"nats://127.0.0.1\"\n{toml}");
+        config::parse::<NatsConfig>(Path::new("cim.toml"), &text).unwrap().login()
+    }
+
+    #[test]
+    fn one_way_to_log_in_and_the_whole_of_it() {
+        assert!(matches!(login("").unwrap(), Login::Nobody));
+        let errors = [
+            "nkey_file = \"a\"\ncredentials_file = \"b\"",
+            "nkey_file = \"a\"\nuser = \"b\"\npassword_file = \"c\"",
+            "nkey_file = \"a\"\ntoken_file = \"b\"",
+            "user = \"a\"",
+            "password_file = \"a\"",
+        ]
+        .map(|toml| chain(&login(toml).err().unwrap()));
+        insta::assert_snapshot!(errors.join("\n"), @"
+        configuration: `nats.credentials_file` and `nats.nkey_file` are two ways to log in: keep one of them
+        configuration: `nats.user` and `nats.nkey_file` are two ways to log in: keep one of them
+        configuration: `nats.token_file` and `nats.nkey_file` are two ways to log in: keep one of them
+        configuration: `nats.user` is there without `nats.password_file`: add it
+        configuration: `nats.password_file` is there without `nats.user`: add it
+        ");
+    }
+
+    #[test]
+    fn a_seed_is_a_users_and_is_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.nk");
+        let toml = format!("nkey_file = \"{}\"", path.display());
+        let error = || {
+            let error = chain(&login(&toml).err().unwrap());
+            error.replace(&path.display().to_string(), "FILE")
+        };
+        let user = KeyPair::new_user();
+        let seed = user.seed().unwrap();
+        let mut errors = vec![error()];
+        let cut = &seed[..57];
+        let account = KeyPair::new_account().seed().unwrap();
+        for content in ["", "\nsecond line", cut, &user.public_key(), &account] {
+            std::fs::write(&path, content).unwrap();
+            errors.push(error());
+            assert!(content.len() < 20 || !errors.last().unwrap().contains(&content[..20]));
+        }
+        insta::assert_snapshot!(errors.join("\n"), @"
+        cannot read secret `FILE`: No such file or directory (os error 2)
+        secret `FILE`: its first line is empty
+        secret `FILE`: its first line is empty
+        secret `FILE`: it holds no nkey seed: its first line must be the seed of a user's nkey, 58 characters that begin with `SU`
+        secret `FILE`: it holds no nkey seed: its first line must be the seed of a user's nkey, 58 characters that begin with `SU`
+        secret `FILE`: it holds an nkey seed that is not a user's: its first line must be the seed of a user's nkey, 58 characters that begin with `SU`
+        ");
+
+        std::fs::write(&path, format!("{seed}\n# of the storage manager\n")).unwrap();
+        let Ok(Login::Nkey(nkey)) = login(&toml) else { panic!("the seed is good") };
+        assert_eq!((nkey.seed(), nkey.public_key()), (seed.as_str(), user.public_key()));
+        user.verify(b"nonce", &nkey.sign(b"nonce")).unwrap();
+    }
+}
