@@ -1,0 +1,26 @@
+# `nix run`: the harness, with what a lab of processes needs on its PATH and the scenarios beside it.
+{
+  pkgs,
+  self,
+}: let
+  inherit (pkgs) lib;
+  cim = self.packages.${pkgs.stdenv.hostPlatform.system};
+  harness = pkgs.writeShellApplication {
+    name = "cim-harness";
+    runtimeInputs = [cim.cim-harness cim.cim-storage-manager cim.cim-fake-wasabi pkgs.nats-server pkgs.minio];
+    # The harness looks for fixtures/scenarios upwards from where it stands; a copy in the store has none.
+    text = ''
+      if [[ ''${1:-} == scenario && ! -d fixtures/scenarios ]]; then
+        shift
+        exec cim-harness scenario --dir ${../fixtures/scenarios} --runs-dir "''${CIM_RUNS_DIR:-$PWD/runs}" "$@"
+      fi
+      exec cim-harness "$@"
+    '';
+  };
+in {
+  default = {
+    type = "app";
+    program = lib.getExe harness;
+    meta.description = "Runs scenarios in labs of real programs";
+  };
+}

@@ -1,0 +1,62 @@
+# `nix flake check`: what ci/test checks on any machine, with nixpkgs' programs, and the scenarios in
+# machines of their own besides. A check is a derivation; that it builds is that it passed.
+{
+  deploy-rs,
+  pkgs,
+  self,
+}: let
+  inherit (pkgs) lib;
+  inherit (pkgs.stdenv.hostPlatform) system;
+  workspace = self.packages.${system}.cim-workspace;
+
+  # The workspace's derivation with another command in the place of the build.
+  cargo = name: inputs: command:
+    workspace.overrideAttrs (old: {
+      pname = "cim-${name}";
+      nativeBuildInputs = old.nativeBuildInputs ++ inputs;
+      buildPhase = ''
+        runHook preBuild
+        export HOME=$TMPDIR
+        ${command}
+        runHook postBuild
+      '';
+      installPhase = "touch $out";
+      doInstallCheck = false;
+    });
+
+  # Every .nix file, and nothing else.
+  nixFiles = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.fileFilter (file: file.hasExt "nix") ../.;
+  };
+
+  # deploy-rs builds what its checks are about, so each system checks the nodes that it can build.
+  nodes = lib.filterAttrs (name: _: self.nixosConfigurations.${name}.pkgs.stdenv.hostPlatform.system == system) self.deploy.nodes;
+in
+  {
+    build = workspace;
+    clippy = cargo "clippy" [pkgs.clippy] "cargo clippy --workspace --all-targets --offline --keep-going -- -D warnings";
+    fmt = cargo "fmt" [pkgs.rustfmt] "cargo fmt --all -- --check";
+
+    # Tests that compare with an old nats-server, pyarrow or DuckDB name them as skipped; ci/test has them.
+    tests = cargo "tests" [pkgs.minio pkgs.nats-server pkgs.rclone] ''
+      export CIM_NATS_SERVER=${lib.getExe pkgs.nats-server} CIM_MINIO=${lib.getExe pkgs.minio}
+      cargo build --workspace --bins --offline
+      cargo test --workspace --offline --no-fail-fast
+    '';
+
+    nix-format = pkgs.runCommand "cim-nix-format" {nativeBuildInputs = [pkgs.alejandra pkgs.deadnix];} ''
+      alejandra --check --quiet ${nixFiles}
+      deadnix --fail ${nixFiles}
+      touch $out
+    '';
+
+    # `ci/nix` writes the file; an option without a description fails here too.
+    options-doc = pkgs.runCommand "cim-options-doc" {} ''
+      diff -u ${../docs/options.md} ${pkgs.writeText "options.md" (import ./options-doc.nix {inherit lib;})} >&2 ||
+        { echo "docs/options.md is not what the modules say: run \`ci/nix --update\`" >&2; exit 1; }
+      touch $out
+    '';
+  }
+  // deploy-rs.lib.${system}.deployChecks (self.deploy // {inherit nodes;})
+  // (import ./tests {inherit pkgs self;}).checks

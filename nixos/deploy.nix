@@ -1,0 +1,21 @@
+# One deploy-rs node a machine: `nix run nixpkgs#deploy-rs -- .#host`. A machine that does not answer
+# after an activation goes back to what it had.
+{
+  deploy-rs,
+  lib,
+  self,
+}:
+lib.mapAttrs (_: machine: {
+  hostname = machine.config.cim.address;
+  sshUser = "root";
+  magicRollback = true;
+  autoRollback = true;
+  # Stopping nats-server in an orderly way takes up to its lame-duck time.
+  activationTimeout = 300;
+  confirmTimeout = 60;
+  profiles.system = {
+    user = "root";
+    path = deploy-rs.lib.${machine.pkgs.stdenv.hostPlatform.system}.activate.nixos machine;
+  };
+})
+self.nixosConfigurations

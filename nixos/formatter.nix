@@ -1,0 +1,7 @@
+# `nix fmt`: without arguments everything below the current directory.
+{pkgs}:
+pkgs.writeShellApplication {
+  name = "format";
+  runtimeInputs = [pkgs.alejandra];
+  text = ''exec alejandra --quiet "''${@:-.}"'';
+}

@@ -1,0 +1,109 @@
+# The seven components, each in a nixos-container of its own on the host's private network.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}: let
+  inherit (lib) mkOption types;
+  cim = import ./types.nix {inherit lib;};
+  known = import ../lib/components.nix;
+  packages = pkgs.cim or (import ../packages.nix {inherit pkgs;});
+
+  component = name: {config, ...}: {
+    options = {
+      enable = mkOption {
+        type = types.bool;
+        default = config.address != null && config.package != null;
+        defaultText = lib.literalExpression "address != null && package != null";
+        example = true;
+        description = "Whether the component runs on this host, in a container of its own.";
+      };
+      package = mkOption {
+        type = types.nullOr types.package;
+        default =
+          if name == "storage-manager"
+          then packages.cim-storage-manager
+          else null;
+        defaultText = lib.literalMD "the storage manager's program; for the other components `null`, until they have one";
+        example = lib.literalExpression "pkgs.cim.cim-storage-manager";
+        description = "The program. Its main program is started; see `command` for how.";
+      };
+      command = mkOption {
+        type = types.nullOr (types.listOf types.str);
+        default = null;
+        example = ["/run/current-system/sw/bin/cim-ui-framework" "--verbose"];
+        description = ''
+          What is started instead of the package's main program with `CIM_NATS_URL` and
+          `CIM_NATS_NKEY_FILE` in its environment. Not for the storage manager, which has a configuration.
+        '';
+      };
+      nkey = mkOption {
+        type = types.nullOr cim.nkey;
+        default = null;
+        example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
+        description = ''
+          Its public nkey. NATS lets it publish and read what it is for, and nothing else. The seed lies in
+          `/var/lib/cim-secrets/<component>.nk`. Null: the component is no user of NATS.
+        '';
+      };
+      address = mkOption {
+        type = types.nullOr cim.ipv4;
+        default = null;
+        example = "10.71.0.11";
+        description = "Its container's address in `cim.host.containers.cidr`. Null: there is no container.";
+      };
+      memory = mkOption {
+        type = cim.memory;
+        default = "512M";
+        example = "1G";
+        description = "How much memory its container may have. What is more ends the container.";
+      };
+      tasks = mkOption {
+        type = types.ints.positive;
+        default = 512;
+        example = 1024;
+        description = "How many processes and threads its container may have.";
+      };
+      cpuWeight = mkOption {
+        type = types.ints.between 1 10000;
+        default = 100;
+        example = 50;
+        description = "Its share of the processors when they are all busy. NATS has 200.";
+      };
+      asks = mkOption {
+        type = types.listOf (types.enum (lib.attrNames known));
+        default = [];
+        example = ["component-registry"];
+        description = "Components whose services it may call.";
+      };
+      reads = mkOption {
+        type = types.listOf (types.enum (lib.attrNames known));
+        default = [];
+        example = ["information-units"];
+        description = "Components whose events it may read.";
+      };
+      settings = mkOption {
+        type = types.attrsOf (types.attrsOf types.anything);
+        default = {};
+        example = {segment.flush_age = "1s";};
+        description = ''
+          More of the storage manager's configuration, in its own words: the tables `streams`, `segment`,
+          `seal`, `collect` and `memory` of docs/storage-manager.md. Of no use to other components.
+        '';
+      };
+    };
+  };
+
+  # One option each, so that a misspelt component is an error and each is in the reference.
+  option = name: about:
+    mkOption {
+      type = types.submodule (component name);
+      default = {};
+      example = lib.literalExpression ''{nkey = "UAQF…"; address = "10.71.0.11";}'';
+      description = "The ${name}: ${about.description}.";
+    };
+in {
+  imports = [./host.nix];
+  options.cim.components = lib.mapAttrs option known;
+}

@@ -1,0 +1,1 @@
+{imports = builtins.attrValues (removeAttrs (import ./list.nix) ["default"]);}

@@ -1,0 +1,85 @@
+# Leaf nodes: NATS servers elsewhere, such as in a cloud, that share some subjects with the host and no more.
+{
+  lib,
+  ...
+}: let
+  inherit (lib) mkOption types;
+  cim = import ./types.nix {inherit lib;};
+
+  subjects = description: example:
+    mkOption {
+      type = types.listOf cim.subject;
+      default = [];
+      inherit description example;
+    };
+
+  user = types.submodule {
+    options = {
+      nkey = mkOption {
+        type = cim.nkey;
+        example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
+        description = "The leaf node's public nkey.";
+      };
+      publish = subjects "What it may send to this host." ["edge.>"];
+      subscribe = subjects "What it gets from this host." ["cim.iu.created"];
+    };
+  };
+
+  remote = types.submodule {
+    options = {
+      urls = mkOption {
+        type = types.listOf cim.leafUrl;
+        example = ["tls://nats.example.com:7422"];
+        description = "Where the other server listens for leaf nodes. Several are tried in order.";
+      };
+      export = subjects "What the other server gets from this host." ["cim.iu.created"];
+      import = subjects "What this host takes from the other server." ["cloud.>"];
+    };
+  };
+
+  listen = types.submodule {
+    options = {
+      port = mkOption {
+        type = types.port;
+        default = 7422;
+        example = 7422;
+        description = "The port that leaf nodes connect to.";
+      };
+      from = mkOption {
+        type = cim.node;
+        example = "wan";
+        description = "The network of `cim.networks` that they connect from.";
+      };
+      users = mkOption {
+        type = types.attrsOf user;
+        default = {};
+        example = lib.literalExpression ''{edge = {nkey = "UAQF…"; publish = ["edge.>"];};}'';
+        description = "Who may connect, and what may cross.";
+      };
+    };
+  };
+in {
+  imports = [./host.nix];
+  options.cim.leafNode = {
+    listen = mkOption {
+      type = types.nullOr listen;
+      default = null;
+      example = lib.literalExpression ''{from = "wan"; users.edge = {nkey = "UAQF…"; publish = ["edge.>"];};}'';
+      description = "Lets leaf nodes connect to this host. Null: none can.";
+    };
+    remotes = mkOption {
+      type = types.attrsOf remote;
+      default = {};
+      example = {
+        cloud = {
+          urls = ["tls://nats.example.com:7422"];
+          export = ["cim.iu.created"];
+        };
+      };
+      description = ''
+        Servers that this host connects to as a leaf node. The seed for `<name>` lies in
+        `/var/lib/cim-secrets/leaf-<name>.nk`.
+      '';
+    };
+  };
+}

@@ -1,0 +1,94 @@
+# Plugins: programs of other people, each in a container like a component's, with the subjects that it is
+# given and no others.
+{
+  lib,
+  ...
+}: let
+  inherit (lib) mkOption types;
+  cim = import ./types.nix {inherit lib;};
+
+  plugin = {config, ...}: {
+    options = {
+      enable = mkOption {
+        type = types.bool;
+        default = config.address != null && config.package != null;
+        defaultText = lib.literalExpression "address != null && package != null";
+        example = true;
+        description = "Whether the plugin runs on this host.";
+      };
+      package = mkOption {
+        type = types.nullOr types.package;
+        default = null;
+        example = lib.literalExpression "pkgs.callPackage ./thumbnails.nix {}";
+        description = "The program. Null: the plugin is a user of NATS, but does not run here.";
+      };
+      command = mkOption {
+        type = types.nullOr (types.listOf types.str);
+        default = null;
+        example = ["/run/current-system/sw/bin/thumbnails" "--small"];
+        description = ''
+          What is started instead of the package's main program. `CIM_NATS_URL` and `CIM_NATS_NKEY_FILE`
+          are in its environment.
+        '';
+      };
+      nkey = mkOption {
+        type = cim.nkey;
+        example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
+        description = "Its public nkey. The seed lies in `/var/lib/cim-secrets/plugin-<name>.nk`.";
+      };
+      address = mkOption {
+        type = types.nullOr cim.ipv4;
+        default = null;
+        example = "10.71.0.51";
+        description = "Its container's address in `cim.host.containers.cidr`. Null: there is no container.";
+      };
+      memory = mkOption {
+        type = cim.memory;
+        default = "256M";
+        example = "1G";
+        description = "How much memory its container may have.";
+      };
+      tasks = mkOption {
+        type = types.ints.positive;
+        default = 128;
+        example = 512;
+        description = "How many processes and threads its container may have.";
+      };
+      cpuWeight = mkOption {
+        type = types.ints.between 1 10000;
+        default = 50;
+        example = 100;
+        description = "Its share of the processors when they are all busy.";
+      };
+      publish = mkOption {
+        type = types.listOf cim.subject;
+        default = [];
+        example = ["plugins.thumbnails.>"];
+        description = "Subjects that it may publish to.";
+      };
+      subscribe = mkOption {
+        type = types.listOf cim.subject;
+        default = [];
+        example = ["cim.iu.created"];
+        description = "Subjects that it may read.";
+      };
+    };
+  };
+in {
+  imports = [./host.nix];
+  options.cim.plugins = mkOption {
+    type = types.attrsOf (types.submodule plugin);
+    default = {};
+    example = lib.literalExpression ''
+      {
+        thumbnails = {
+          package = pkgs.callPackage ./thumbnails.nix {};
+          nkey = "UAQF…";
+          address = "10.71.0.51";
+          subscribe = ["cim.iu.created"];
+        };
+      }
+    '';
+    description = "Plugins on this host, by name.";
+  };
+}

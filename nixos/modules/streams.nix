@@ -1,0 +1,98 @@
+# Streams and buckets: declared here, compared with what the server has, and made so.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}: let
+  inherit (lib) mkOption types;
+  cim = import ./types.nix {inherit lib;};
+
+  storage = mkOption {
+    type = types.enum ["file" "memory"];
+    default = "file";
+    example = "memory";
+    description = "Where the server keeps it. What is in memory is gone when the server ends.";
+  };
+  maybe = type: example: description:
+    mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit example description;
+    };
+
+  stream = types.submodule {
+    options = {
+      inherit storage;
+      subjects = mkOption {
+        type = types.listOf cim.subject;
+        example = ["cim.>"];
+        description = "What it keeps. Two streams that could keep the same message are refused.";
+      };
+      retention = mkOption {
+        type = types.enum ["limits" "interest" "workqueue"];
+        default = "limits";
+        example = "limits";
+        description = "When a message goes: at the limits, or when its consumers have acked it.";
+      };
+      discard = mkOption {
+        type = types.enum ["old" "new"];
+        default = "old";
+        example = "new";
+        description = "What goes when the stream is full: its oldest message, or the one that comes.";
+      };
+      maxBytes = maybe types.ints.positive 107374182400 "How many bytes it may have. Null: no limit of its own.";
+      maxMessages = maybe types.ints.positive 1000000 "How many messages it may have.";
+      maxAge = maybe cim.duration "8760h" "How old a message may get.";
+      maxMessageSize = maybe (types.ints.between 1 67108864) 65536 "How many bytes a message may have.";
+      duplicateWindow = mkOption {
+        type = cim.duration;
+        default = "2m";
+        example = "10m";
+        description = "How long a message with the same `Nats-Msg-Id` is recognised as the same.";
+      };
+      description = maybe types.singleLineStr "Everything that happened." "What it is for, for people.";
+    };
+  };
+
+  bucket = types.submodule {
+    options = {
+      inherit storage;
+      kind = mkOption {
+        type = types.enum ["kv" "object"];
+        default = "kv";
+        example = "object";
+        description = "A key-value bucket or an object store.";
+      };
+      history = mkOption {
+        type = types.ints.between 1 64;
+        default = 1;
+        example = 8;
+        description = "How many values of a key are kept.";
+      };
+      maxBytes = maybe types.ints.positive 1073741824 "How many bytes it may have.";
+      ttl = maybe cim.duration "24h" "How long a value lives.";
+      description = maybe types.singleLineStr "Who is running." "What it is for, for people.";
+    };
+  };
+in {
+  imports = [./host.nix];
+
+  options.cim.streams = mkOption {
+    type = types.attrsOf stream;
+    default = {};
+    example = {EVENTS.subjects = ["cim.>"];};
+    description = ''
+      JetStream's streams, by name. A stream that is missing is made, one that differs is changed where
+      the server allows it. One that is not declared is left alone, and one whose storage or retention
+      differs is an error: neither could be put right without losing what is in it.
+    '';
+  };
+
+  options.cim.buckets = mkOption {
+    type = types.attrsOf bucket;
+    default = {};
+    example = {settings.history = 8;};
+    description = "JetStream's key-value and object-store buckets, by name; reconciled as streams are.";
+  };
+}

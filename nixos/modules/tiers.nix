@@ -1,0 +1,57 @@
+# Where the storage manager sends what JetStream has acked.
+{lib, ...}: let
+  inherit (lib) mkOption types;
+  cim = import ./types.nix {inherit lib;};
+
+  tier = description: example:
+    mkOption {
+      type = types.nullOr (types.submodule {
+        options = {
+          host = mkOption {
+            type = types.nullOr cim.node;
+            default = null;
+            example = "nas";
+            description = "A machine of the inventory that serves S3. Either this or `endpoint`.";
+          };
+          endpoint = mkOption {
+            type = types.nullOr cim.url;
+            default = null;
+            example = "https://s3.eu-central-1.wasabisys.com";
+            description = "An S3 service elsewhere. Either this or `host`.";
+          };
+          region = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+            example = "eu-central-1";
+            description = "The service's region. With `host` it is that machine's.";
+          };
+          bucket = mkOption {
+            type = cim.bucket;
+            example = "example-cim-archive";
+            description = "The bucket that the archive is in. On a NAS of the inventory it is made.";
+          };
+        };
+      });
+      default = null;
+      inherit description example;
+    };
+in {
+  imports = [./inventory.nix];
+  options.cim.tiers = {
+    secondary = tier ''
+      The NAS. The storage manager reads its key from `/var/lib/cim-secrets/nas.env`, two lines
+      `AWS_ACCESS_KEY_ID=…` and `AWS_SECRET_ACCESS_KEY=…`. Null: nothing is tiered.
+    '' {
+      host = "nas";
+      bucket = "cim-archive";
+    };
+    tertiary = tier ''
+      Wasabi, or any S3 service far away. The key lies in `/var/lib/cim-secrets/wasabi.env`. Null: there are
+      two tiers.
+    '' {
+      endpoint = "https://s3.eu-central-1.wasabisys.com";
+      region = "eu-central-1";
+      bucket = "example-cim-archive";
+    };
+  };
+}

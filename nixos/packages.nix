@@ -1,0 +1,64 @@
+# Every program of the workspace. One derivation compiles them all, so dependencies are built once; the
+# named packages are links to one program each, so that a machine's closure has what it runs.
+{pkgs}: let
+  inherit (pkgs) lib;
+
+  # What a build reads. Documentation and Nix files are left out, so changing them rebuilds nothing.
+  source = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../Cargo.toml
+      ../Cargo.lock
+      ../clippy.toml
+      ../rustfmt.toml
+      ../components
+      ../fixtures
+      ../harness
+    ];
+  };
+
+  manifest = lib.importTOML ../Cargo.toml;
+
+  workspace = pkgs.rustPlatform.buildRustPackage {
+    pname = "cim";
+    inherit (manifest.workspace.package) version;
+    src = source;
+    cargoLock.lockFile = ../Cargo.lock;
+    cargoBuildFlags = ["--workspace" "--bins"];
+    # Tests start nats-server and MinIO; they are a check of their own, see checks.nix.
+    doCheck = false;
+    meta = {
+      description = "Tiers JetStream to S3, brings it back exactly, and proves it";
+      homepage = manifest.workspace.package.repository;
+      license = lib.licenses.asl20;
+      platforms = lib.platforms.linux;
+    };
+  };
+
+  program = name: description:
+    pkgs.runCommand "${name}-${workspace.version}" {
+      inherit (workspace) version;
+      pname = name;
+      nativeBuildInputs = [pkgs.installShellFiles];
+      meta =
+        workspace.meta
+        // {
+          inherit description;
+          mainProgram = name;
+        };
+    } ''
+      install -D -t $out/bin ${workspace}/bin/${name}
+      # Not every program has completions, and none can be asked when it was built for another machine.
+      if $out/bin/${name} completions bash >${name}.bash 2>/dev/null; then
+        $out/bin/${name} completions fish >${name}.fish
+        $out/bin/${name} completions zsh >_${name}
+        installShellCompletion ${name}.{bash,fish} _${name}
+      fi
+    '';
+in rec {
+  cim-storage-manager = program "cim-storage-manager" "Tiers JetStream streams to S3 and restores them exactly";
+  cim-harness = program "cim-harness" "Runs scenarios in labs of real machines and lets an oracle judge them";
+  cim-fake-wasabi = program "cim-fake-wasabi" "An S3 server that behaves like Wasabi, bad days included; for tests";
+  cim-workspace = workspace;
+  default = cim-harness;
+}

@@ -1,0 +1,41 @@
+# The tests in machines: one a file of fixtures/scenarios, and those that are about the modules themselves.
+#
+#   checks    what `nix flake check` builds
+#   reports   what each scenario's run left behind, whether it passed or not
+{
+  pkgs,
+  self,
+}: let
+  inherit (pkgs) lib;
+
+  # What the NixOS test driver can do to machines. `links` and `clock` need a substrate that it is not.
+  offers = ["power-loss" "processes"];
+
+  directory = ../../fixtures/scenarios;
+  files = lib.filterAttrs (name: kind: kind == "regular" && lib.hasSuffix ".toml" name) (builtins.readDir directory);
+  scenarios =
+    lib.mapAttrs' (file: _:
+      lib.nameValuePair (lib.removeSuffix ".toml" file) (lib.importTOML (directory + "/${file}")))
+    files;
+
+  lacks = scenario: lib.subtractLists offers (scenario.requires or []);
+  possible = lib.filterAttrs (_: scenario: lacks scenario == []) scenarios;
+  impossible = lib.filterAttrs (_: scenario: lacks scenario != []) scenarios;
+
+  run = name: _: import ./scenario.nix {inherit name pkgs self;};
+  runs = lib.mapAttrs run possible;
+
+  test = name: pkgs.testers.runNixOSTest (import (./. + "/${name}.nix") {inherit pkgs self;});
+  about-modules = ["minimal-host" "containers-isolated" "least-privilege" "upgrade-and-rollback"];
+in {
+  checks =
+    lib.mapAttrs' (name: one: lib.nameValuePair "scenario-${name}" one.verdict) runs
+    # A skipped scenario is never counted as passed: its name says so, and its content the reason.
+    // lib.mapAttrs' (name: scenario:
+      lib.nameValuePair "skipped-${name}"
+      (pkgs.writeText "skipped-${name}" "the driver substrate lacks: ${toString (lacks scenario)}\n"))
+    impossible
+    // lib.genAttrs about-modules test;
+
+  reports = pkgs.linkFarm "cim-scenario-reports" (lib.mapAttrs (_: one: one.run) runs);
+}
