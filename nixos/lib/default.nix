@@ -1,0 +1,13 @@
+# The functional core: from an inventory to what its machines are given. README.md says how to use it.
+{
+  inherit (import ./inventory) parse check read;
+  render = import ./render.nix;
+  components = import ./components.nix;
+  streams = import ./streams.nix;
+  hardening = import ./parts/hardening.nix;
+  text = {
+    json = import ./text/json.nix;
+    toml = import ./text/toml.nix;
+    unit = import ./text/unit.nix;
+  };
+}

@@ -1,0 +1,44 @@
+# The files of a machine without NixOS, by path. A text that begins with `#!` is a program.
+{
+  inventory,
+  name,
+  machine,
+  units,
+  users,
+  streams,
+  tmpfiles,
+  firewall,
+  nats,
+  storageManager,
+  buckets,
+  text,
+}: let
+  p = import ./prelude.nix;
+  inherit (p) optionalAttrs mapAttrsToList lines attrNames;
+  header = "# Rendered from inventory `${inventory.name}` for machine `${name}`: change that, not this file.";
+  unitText = import ./text/unit.nix;
+  script = file: builtins.readFile (./scripts + "/${file}");
+  enabled = p.filter (unit: units.${unit}.wantedBy != []) (attrNames units);
+  file = body: lines ([header] ++ body) + "\n";
+in
+  p.listToAttrs (mapAttrsToList (unit: u: p.nameValue "/etc/systemd/system/${unit}.service" (unitText header u)) units)
+  // {
+    "/etc/nftables.conf" = "#!/usr/sbin/nft -f\n${header}\nflush ruleset\n${firewall.nftables}";
+    "/etc/tmpfiles.d/cim.conf" = file tmpfiles;
+    "/etc/systemd/system-preset/10-cim.preset" = file (map (unit: "enable ${unit}.service") (["nftables"] ++ enabled));
+  }
+  // optionalAttrs (users != {}) {
+    "/etc/sysusers.d/cim.conf" = file (mapAttrsToList (user: u: "u ${user} - \"${u.description}\" ${u.home}") users);
+  }
+  // optionalAttrs (nats != {}) {
+    "/etc/nats-server.conf" = "${header}\n${text.json nats.settings}";
+  }
+  // optionalAttrs (storageManager != {}) {
+    "/etc/cim/storage-manager.toml" = "${header}\n\n${text.toml storageManager.settings}";
+    "/usr/local/sbin/cim-run-storage-manager" = script "cim-run-storage-manager";
+  }
+  // optionalAttrs (units ? minio-provision) {
+    "/usr/local/sbin/cim-minio-provision" = script "cim-minio-provision";
+    "/etc/cim/minio-policy.json" = text.json (import ./parts/minio-policy.nix buckets);
+  }
+  // p.listToAttrs (mapAttrsToList (stream: config: p.nameValue "/etc/cim/streams/${stream}.json" (text.json config)) streams)

@@ -1,0 +1,32 @@
+# Tiers: where the archive goes, and that only one storage manager writes it.
+inventory: let
+  p = import ../prelude.nix;
+  inherit (p) optional optionals concatMap attrNames filter;
+  inherit (inventory) hosts tiers lab;
+  writers = filter (name: hosts.${name}.components ? storage-manager) (attrNames hosts);
+  quoted = names: p.concatStringsSep " and " (map (n: "`${n}`") names);
+
+  tier = key: roles: let
+    t = tiers.${key};
+    at = "`tiers.${key}";
+    role = hosts.${t.host}.role;
+  in
+    optionals (t != null) (
+      optional ((t.host == null) == (t.endpoint == null)) "${at}` needs either `host` or `endpoint`: give exactly one of them"
+      ++ optionals (t.host != null) (
+        if !(hosts ? ${t.host})
+        then ["${at}.host` is `${t.host}`, which is not there: add it to `hosts`, or use another"]
+        else optional (!(p.elem role roles)) "${at}.host` is `${t.host}` of role `${role}`: use a machine of role ${quoted roles}"
+      )
+      ++ optionals (t.endpoint != null) (
+        optional (t.region == null) "${at}.region` is missing: give the region that requests to `${t.endpoint}` are signed for"
+        ++ optional (!lab && !(p.hasPrefix "https://" t.endpoint)) "${at}.endpoint` is `${t.endpoint}`, which is not encrypted: use `https://`"
+      )
+    );
+in
+  tier "secondary" ["nas"]
+  ++ tier "tertiary" ["fake-wasabi" "nas"]
+  ++ optional (tiers.secondary == null && tiers.tertiary != null) "`tiers.tertiary` is given without `tiers.secondary`: events reach it from there, so give that as well"
+  ++ optional (tiers.secondary == null && writers != []) "`tiers.secondary` is missing, but a storage manager runs on ${quoted writers}: give the NAS's `host` and `bucket`"
+  ++ optional (p.length writers > 1) "${quoted writers} each run a storage manager, and both would write the same archive: keep it on one of them"
+  ++ optional (tiers.secondary != null && tiers.tertiary != null && tiers.secondary.host != null && tiers.secondary.host == tiers.tertiary.host) "`tiers.secondary` and `tiers.tertiary` are the same machine, `${tiers.secondary.host}`: losing it would lose both; use another"

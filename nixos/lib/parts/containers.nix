@@ -1,0 +1,37 @@
+# The containers of a host: a private network each, on one bridge, with a limit of memory and with the
+# secrets of their unit and no others.
+{
+  host,
+  units,
+  storageManager,
+  enabled,
+}: let
+  p = import ../prelude.nix;
+  ipv4 = import ../ipv4.nix;
+
+  container = kind: name: c: {
+    inherit kind name;
+    inherit (c) address memory;
+    bridge = host.containers.bridge;
+    prefixLength = ipv4.prefixLength host.containers.cidr;
+    gateway = host.containers.hostAddress;
+    natsPort = host.nats.port;
+    # The unit inside, where the core knows the program; null where a package has to be given.
+    unit =
+      if name == "storage-manager"
+      then units.cim-storage-manager
+      else null;
+    # Files of the host that are bound into the container, read-only, at the same path.
+    binds =
+      if name == "storage-manager"
+      then p.attrValues storageManager.credentials
+      else ["/var/lib/cim-secrets/${name}.nk"];
+    # systemd's limits for container@<name>.service.
+    limits = {
+      MemoryMax = c.memory;
+      TasksMax = 512;
+    };
+  };
+  of = kind: builtins.mapAttrs (container kind) (p.filterAttrs (_: c: c.address != null) host.${kind});
+in
+  p.optionalAttrs enabled (of "components" // of "plugins")

@@ -1,0 +1,142 @@
+# What each NATS user may say and hear. Nothing that is not listed is allowed.
+{
+  inventory,
+  host,
+}: let
+  p = import ../prelude.nix;
+  components = import ../components.nix;
+  streams = import ../streams.nix;
+  inherit (p) concatMap concatLists;
+  token = name: components.${name}.token;
+
+  # Reading a stream's part through one pull consumer of this name, and nothing else of the stream: the
+  # filter is part of the subject that creates the consumer.
+  reader = stream: consumer: filter: {
+    publish = [
+      "$JS.API.STREAM.INFO.${stream}"
+      "$JS.API.CONSUMER.CREATE.${stream}.${consumer}.${filter}"
+      "$JS.API.CONSUMER.INFO.${stream}.${consumer}"
+      "$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}"
+      "$JS.ACK.${stream}.${consumer}.>"
+      # The form of servers that put domain and account before the stream.
+      "$JS.ACK.*.*.${stream}.${consumer}.>"
+    ];
+    subscribe = [];
+  };
+
+  # The events of `of`, for `name`: a consumer `<name>` for one's own, `<name>-<of>` for another's.
+  events = name: of: let
+    filter = "cim.event.${token of}.>";
+    consumer =
+      if of == name
+      then name
+      else "${name}-${of}";
+  in
+    map (stream: reader stream consumer filter) (streams.holding inventory filter);
+
+  bucket = name: let
+    b = inventory.buckets.${name};
+    stream = streams.bucketStream name b;
+    space =
+      if b.kind == "kv"
+      then "$KV.${name}.>"
+      else "$O.${name}.>";
+  in {
+    publish = [
+      space
+      "$JS.API.STREAM.INFO.${stream}"
+      "$JS.API.DIRECT.GET.${stream}.>"
+      "$JS.API.STREAM.MSG.GET.${stream}"
+      "$JS.API.CONSUMER.CREATE.${stream}.*.${space}"
+      "$JS.API.CONSUMER.INFO.${stream}.*"
+      "$JS.API.CONSUMER.DELETE.${stream}.*"
+    ];
+    subscribe = [];
+  };
+  buckets = name: map bucket (p.filter (b: p.elem name inventory.buckets.${b}.users) (p.attrNames inventory.buckets));
+
+  join = parts: {
+    publish = p.unique (concatLists (map (part: part.publish) parts));
+    subscribe = p.unique (concatLists (map (part: part.subscribe) parts));
+  };
+
+  # Answers are allowed to whoever asked, once, on the subject that the question named.
+  answers = {
+    max = 1;
+    expires = "1m";
+  };
+
+  allow = {
+    publish,
+    subscribe,
+    ...
+  } @ rules:
+    {
+      publish = {allow = publish;};
+      subscribe = {allow = subscribe;};
+    }
+    // p.optionalAttrs (rules ? answers) {allow_responses = rules.answers;};
+
+  # A user has an inbox of its own, `_INBOX_<token>`, which nobody else may hear.
+  member = inbox: name: {
+    publish = [];
+    subscribe =
+      ["${inbox}.>"]
+      ++ concatMap (verb: ["$SRV.${verb}" "$SRV.${verb}.${name}" "$SRV.${verb}.${name}.*"]) ["PING" "INFO" "STATS"];
+  };
+
+  component = name: let
+    c = host.components.${name};
+    own = token name;
+    speaks = {
+      publish = ["cim.event.${own}.>"] ++ map (other: "cim.service.${token other}.>") c.asks;
+      subscribe = ["cim.service.${own}.>" "cim.cmd.${own}.>"];
+    };
+  in
+    join ([speaks (member "_INBOX_${own}" name)] ++ events name name ++ concatMap (events name) c.reads ++ buckets name)
+    // {inherit answers;};
+
+  # What the program asks today, no more: it reads and restores every stream, so its reach is wide in
+  # streams and narrow in verbs. It may neither publish events nor make, change or purge a stream.
+  # It deletes its own readers, and what a restore that failed left of a stream in memory.
+  # Its clients use the inbox prefix `_INBOX`, not one of its own.
+  storageManager = {
+    publish = map (verb: "$JS.${verb}") [
+      "API.STREAM.NAMES"
+      "API.STREAM.INFO.*"
+      "API.STREAM.MSG.GET.*"
+      "API.STREAM.RESTORE.*"
+      "API.STREAM.DELETE.*"
+      "API.CONSUMER.LIST.*"
+      "API.CONSUMER.CREATE.*"
+      "API.CONSUMER.DELETE.*.*"
+      "API.CONSUMER.MSG.NEXT.*.*"
+      "SNAPSHOT.RESTORE.*.*"
+    ];
+    subscribe = ["_INBOX.>"];
+  };
+
+  plugin = name: let
+    given = host.plugins.${name};
+  in
+    join [given (member "_INBOX_${name}" name)] // {inherit answers;};
+in {
+  component = name:
+    allow (
+      if name == "storage-manager"
+      then storageManager
+      else component name
+    );
+  plugin = name: allow (plugin name);
+  leaf = user: allow {inherit (user) publish subscribe;};
+  # People with the operator's key administer the whole account.
+  operator = null;
+  # What the server tells about itself. Others of its verbs act: RELOAD, KICK, LDM.
+  monitor = allow {
+    publish =
+      ["$SYS.REQ.SERVER.PING"]
+      ++ concatMap (verb: ["$SYS.REQ.SERVER.PING.${verb}" "$SYS.REQ.SERVER.*.${verb}"])
+      ["ACCOUNTZ" "CONNZ" "HEALTHZ" "IDZ" "JSZ" "LEAFZ" "STATSZ" "SUBSZ" "VARZ"];
+    subscribe = ["_INBOX.>" "$SYS.SERVER.>" "$SYS.ACCOUNT.>"];
+  };
+}

@@ -1,0 +1,16 @@
+# Which secrets a machine's units read, from what the units say.
+units: let
+  p = import ../prelude.nix;
+  directory = "/var/lib/cim-secrets/";
+  ofUnit = name: let
+    config = units.${name}.serviceConfig;
+    credentials = map (c: builtins.elemAt (p.splitOn ":" c) 1) (config.LoadCredential or []);
+    environment = p.optional (config ? EnvironmentFile) config.EnvironmentFile;
+  in
+    map (path: {
+      inherit path;
+      unit = "${name}.service";
+    }) (p.filter (p.hasPrefix directory) (credentials ++ environment));
+  all = p.concatMap ofUnit (p.attrNames units);
+in
+  builtins.mapAttrs (_: map (s: s.unit)) (builtins.groupBy (s: s.path) all)

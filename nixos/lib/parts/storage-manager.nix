@@ -1,0 +1,54 @@
+# The configuration of cim-storage-manager, as a set. It is TOML.
+{
+  inventory,
+  name,
+  host,
+  natsAddress,
+}: let
+  p = import ../prelude.nix;
+  inherit (p) optionalAttrs;
+  inherit (inventory) hosts tiers;
+  credential = file: "/run/credentials/cim-storage-manager.service/${file}";
+  inherit (host.nats) tls;
+
+  service = file: tier: let
+    machine = hosts.${tier.host};
+    given =
+      if tier.host != null
+      then {
+        endpoint = "http://${machine.address}:${toString machine.s3.port}";
+        region =
+          if tier.region != null
+          then tier.region
+          else machine.s3.region;
+      }
+      else {inherit (tier) endpoint region;};
+  in
+    given
+    // {
+      inherit (tier) bucket;
+      credentials_file = credential file;
+    };
+in {
+  settings =
+    {
+      node = {inherit name;};
+      nats =
+        {
+          url = "${if tls == null then "nats" else "tls"}://${natsAddress}:${toString host.nats.port}";
+          nkey_file = credential "storage-manager.nk";
+        }
+        // optionalAttrs (tls != null && tls.ca != null) {tls_ca = credential "nats-ca.pem";};
+      secondary = service "nas.env" tiers.secondary;
+    }
+    // optionalAttrs (tiers.tertiary != null) {tertiary = service "wasabi.env" tiers.tertiary;}
+    // host.components.storage-manager.settings;
+
+  credentials =
+    {
+      "storage-manager.nk" = "/var/lib/cim-secrets/storage-manager.nk";
+      "nas.env" = "/var/lib/cim-secrets/nas.env";
+    }
+    // optionalAttrs (tiers.tertiary != null) {"wasabi.env" = "/var/lib/cim-secrets/wasabi.env";}
+    // optionalAttrs (tls != null && tls.ca != null) {"nats-ca.pem" = tls.ca;};
+}

@@ -1,0 +1,120 @@
+# What one machine of an inventory gets: parts for NixOS modules, and files for a machine without NixOS.
+{
+  inventory,
+  host,
+  # "debian": everything on the machine itself. "nixos": components in containers.
+  platform ? "debian",
+  programs ? {},
+}: let
+  p = import ./prelude.nix;
+  inherit (p) optional optionals optionalAttrs attrNames filterAttrs mapAttrs;
+  name = host;
+  read = (import ./inventory).read inventory;
+  machine =
+    read.hosts.${name}
+    or (throw "`${name}` is none of the inventory's machines: use one of ${p.concatStringsSep ", " (map (n: "`${n}`") (attrNames read.hosts))}");
+  json = import ./text/json.nix;
+  toml = import ./text/toml.nix;
+
+  inside = kind: filterAttrs (_: c: c.address != null) machine.${kind};
+  contained = platform == "nixos" && inside "components" // inside "plugins" != {};
+
+  reach = import ./parts/reach.nix {
+    inherit name;
+    inventory = read;
+    host = machine;
+    containers = contained;
+  };
+
+  runs = {
+    nats = machine.nats != null;
+    storageManager = machine.components ? storage-manager;
+    s3 = machine.s3 != null;
+  };
+
+  nats = optionalAttrs runs.nats (import ./parts/nats.nix {
+    inherit name reach;
+    inventory = read;
+    host = machine;
+  });
+
+  storageManager = optionalAttrs runs.storageManager (import ./parts/storage-manager.nix {
+    inherit name;
+    inventory = read;
+    host = machine;
+    natsAddress =
+      if contained
+      then machine.containers.hostAddress
+      else "127.0.0.1";
+  });
+
+  # The buckets of the tiers that lie on this machine.
+  buckets = p.unique (map (t: t.bucket) (p.filter (t: t != null && t.host == name) [read.tiers.secondary read.tiers.tertiary]));
+
+  units = import ./parts/units.nix {
+    inherit reach nats storageManager buckets;
+    inventory = read;
+    host = machine;
+    containers = contained;
+    programs =
+      {
+        nats-server = "/usr/local/bin/nats-server";
+        minio = "/usr/local/bin/minio";
+        cim-storage-manager = "/usr/local/bin/cim-storage-manager";
+        cim-fake-wasabi = "/usr/local/bin/cim-fake-wasabi";
+        cim-minio-provision = "/usr/local/sbin/cim-minio-provision";
+      }
+      // programs;
+    configurations = {
+      nats = "/etc/nats-server.conf";
+      storageManager = "/etc/cim/storage-manager.toml";
+      policy = "/etc/cim/minio-policy.json";
+    };
+  };
+
+  users = import ./parts/users.nix units;
+  streams = optionalAttrs runs.nats ((import ./streams.nix).configs read);
+  tmpfiles = import ./parts/tmpfiles.nix;
+  firewall = {
+    inherit (reach) input forward;
+    nftables = import ./text/nftables.nix {
+      inherit reach;
+      containers =
+        if contained
+        then machine.containers
+        else null;
+    };
+  };
+
+  network = {
+    inherit (machine) address network;
+    inherit (read.networks.${machine.network}) cidr;
+    prefixLength = (import ./ipv4.nix).prefixLength read.networks.${machine.network}.cidr;
+    hosts = mapAttrs (_: h: h.address) read.hosts;
+  };
+
+  containers = import ./parts/containers.nix {
+    inherit units storageManager;
+    host = machine;
+    enabled = contained;
+  };
+
+  files = import ./files.nix {
+    inherit name machine units users streams tmpfiles firewall nats storageManager buckets;
+    inventory = read;
+    text = {inherit json toml;};
+  };
+in {
+  inherit name users streams tmpfiles firewall network containers units files;
+  inherit (machine) role system ssh;
+  inherit (read) lab;
+  nats = optionalAttrs runs.nats nats;
+  storageManager = optionalAttrs runs.storageManager storageManager;
+  s3 = optionalAttrs runs.s3 (machine.s3
+    // {
+      inherit buckets;
+      policy = import ./parts/minio-policy.nix buckets;
+    });
+  # Files that an administrator puts there by hand, by path, and the units that read them.
+  secrets = import ./parts/secrets.nix units;
+}
