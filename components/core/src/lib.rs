@@ -1,7 +1,8 @@
-//! The words every CIM component shares: names, envelope, subjects, schemas, the layout of the archive. No I/O.
+//! The words every CIM component shares: names, envelope, subjects, schemas, the layout of the archive, the inventory. No I/O.
 
 pub mod archive;
 pub mod envelope;
+pub mod inventory;
 pub mod names;
 pub mod schemas;
 pub mod subjects;

@@ -8,18 +8,21 @@
 //! rules count bytes, and a few rules (an address as a bucket name, say) do not fit a portable pattern,
 //! so a schema refuses nothing that [`FromStr`](std::str::FromStr) accepts, but not the other way round.
 
-#[macro_use]
 mod macros;
 
 mod cim;
 mod content;
 mod error;
 mod nats;
+mod nkey;
 mod s3;
+mod system;
 
 pub use cim::{AggregateId, EventType, NodeName, Token};
 pub use content::{ContentId, UnknownHash};
 pub(crate) use error::shown;
 pub use error::{NameError, Problem};
-pub use nats::{ConsumerName, StreamName, Subject, SubjectFilter};
-pub use s3::{BucketName, ObjectKey};
+pub use nats::{ConsumerName, NatsUrl, StoreName, StreamName, Subject, SubjectFilter};
+pub use nkey::UserKey;
+pub use s3::{BucketName, Endpoint, ObjectKey, Region};
+pub use system::{FilePath, InterfaceName, MemorySize, Span, SshKey};

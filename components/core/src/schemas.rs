@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::archive::{Entry, FORMAT};
 use crate::envelope::Envelope;
+use crate::inventory::{self, Inventory};
 
 /// A type that is stored or sent, under a name and a version.
 ///
@@ -33,6 +34,11 @@ impl WireType for Entry {
     const VERSION: u32 = FORMAT;
 }
 
+impl WireType for Inventory {
+    const TYPE_NAME: &'static str = "inventory";
+    const VERSION: u32 = inventory::VERSION;
+}
+
 /// The current schema of one type.
 #[derive(Debug, Clone)]
 pub struct SchemaDoc {
@@ -48,7 +54,7 @@ pub struct SchemaDoc {
 
 /// The current schema of every type that is stored or sent.
 pub fn schemas() -> Vec<SchemaDoc> {
-    vec![SchemaDoc::of::<Envelope>(), SchemaDoc::of::<Entry>()]
+    vec![SchemaDoc::of::<Envelope>(), SchemaDoc::of::<Entry>(), SchemaDoc::of::<Inventory>()]
 }
 
 impl SchemaDoc {

@@ -1,6 +1,7 @@
 //! Names that CIM itself gives.
 
 use super::error::{Problem, check_chars, check_len};
+use super::macros::validated_name;
 
 /// The most bytes of a token of CIM's subjects.
 const TOKEN_MAX: usize = 63;

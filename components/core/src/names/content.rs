@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::error::{Problem, check_len};
+use super::macros::validated_name;
 
 /// Multicodec of bytes that are not interpreted.
 const RAW: u8 = 0x55;

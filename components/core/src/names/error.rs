@@ -132,3 +132,25 @@ pub(super) fn check_chars(value: &str, allowed: impl Fn(char) -> bool) -> Result
         None => Ok(()),
     }
 }
+
+/// Refuses what is not one of `schemes`, a host and perhaps a port.
+pub(super) fn check_address(value: &str, schemes: &[&str]) -> Result<(), Problem> {
+    let rest = schemes.iter().find_map(|scheme| value.strip_prefix(scheme));
+    let rest = rest.ok_or(Problem::Shape("begins with none of its schemes"))?;
+    let (host, port) = rest.split_once(':').map_or((rest, None), |(h, p)| (h, Some(p)));
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !host.starts_with(edge) || !host.ends_with(edge) {
+        return Err(Problem::Shape(
+            "has no host that begins and ends with a lowercase letter or digit",
+        ));
+    }
+    let inner = host.chars().all(|c| edge(c) || matches!(c, '.' | '-'));
+    if !inner {
+        return Err(Problem::Shape("has a character that is none of a host's"));
+    }
+    let good = |port: &str| !port.starts_with(['0', '+']) && port.parse::<u16>().is_ok();
+    match port {
+        Some(port) if !good(port) => Err(Problem::Shape("has a port that is none of 1 to 65535")),
+        _ => Ok(()),
+    }
+}

@@ -119,3 +119,5 @@ macro_rules! validated_name {
         }
     };
 }
+
+pub(crate) use validated_name;

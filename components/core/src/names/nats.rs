@@ -1,6 +1,7 @@
 //! Names that nats-server checks; the rules are those of version 2.15.2, which 2.9.10 shares.
 
-use super::error::{Problem, check_chars, check_len};
+use super::error::{Problem, check_address, check_chars, check_len};
+use super::macros::validated_name;
 
 /// The store keeps a subject's length in 16 bits.
 const SUBJECT_MAX: usize = 65_535;
@@ -32,6 +33,18 @@ validated_name! {
         len: 1..=SUBJECT_MAX,
         pattern: r"^[^ \t\r\n\f.*>\\/]+$",
         check: check_consumer,
+    }
+}
+
+validated_name! {
+    /// The name of a stream or bucket that people declare, a bucket's without the `KV_` or `OBJ_`
+    /// of its stream. Stricter than a [`StreamName`]: fit for file names, subjects and terminals.
+    StoreName {
+        kind: "name of a stream or bucket",
+        rule: "the name of a declared stream or bucket is 1 to 251 letters, digits, `_` and `-`",
+        len: 1..=251,
+        pattern: "^[A-Za-z0-9_-]+$",
+        check: check_store,
     }
 }
 
@@ -68,6 +81,17 @@ validated_name! {
     }
 }
 
+validated_name! {
+    /// Where one NATS server listens for leaf nodes.
+    NatsUrl {
+        kind: "NATS URL",
+        rule: "the URL of a NATS server is `tls://` or `nats://`, a host in lowercase, `:` and a port",
+        len: 9..=300,
+        pattern: "^(nats|tls)://[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[1-9][0-9]{0,4}$",
+        check: check_url,
+    }
+}
+
 impl Subject {
     /// The parts between the dots, in order; there is at least one.
     pub fn tokens(&self) -> impl DoubleEndedIterator<Item = &str> {
@@ -89,6 +113,18 @@ impl SubjectFilter {
     /// Whether no token is a wildcard, so that the filter matches one subject only.
     pub fn is_literal(&self) -> bool {
         !self.tokens().any(is_wildcard)
+    }
+
+    /// Whether some subject matches both filters, as no two streams' may.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.tokens(), other.tokens());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+                (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+                _ => return false,
+            }
+        }
     }
 
     /// Whether a message on `subject` is one that the filter asks for.
@@ -136,6 +172,21 @@ fn check_stream(value: &str) -> Result<(), Problem> {
 fn check_consumer(value: &str) -> Result<(), Problem> {
     check_len(value, 1, ConsumerName::MAX_LEN)?;
     check_asset_chars(value)
+}
+
+fn check_url(value: &str) -> Result<(), Problem> {
+    check_len(value, 9, NatsUrl::MAX_LEN)?;
+    check_address(value, &["nats://", "tls://"])?;
+    // The scheme has the first colon, the port the second.
+    if value.matches(':').count() < 2 {
+        return Err(Problem::Shape("has no port"));
+    }
+    Ok(())
+}
+
+fn check_store(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, StoreName::MAX_LEN)?;
+    check_chars(value, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 fn check_asset_chars(value: &str) -> Result<(), Problem> {

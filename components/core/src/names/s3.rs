@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::error::{Problem, check_chars, check_len};
+use super::error::{Problem, check_address, check_chars, check_len};
+use super::macros::validated_name;
 
 validated_name! {
     /// The name of an S3 bucket.
@@ -31,6 +32,38 @@ validated_name! {
         pattern: r"^[\s\S]+$",
         check: check_key,
     }
+}
+
+validated_name! {
+    /// Where an S3 service listens: scheme, host and port, nothing else.
+    Endpoint {
+        kind: "endpoint",
+        rule: "an endpoint is `http://` or `https://`, a host in lowercase and, if need be, `:` and a port",
+        len: 8..=300,
+        pattern: r"^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?$",
+        check: check_endpoint,
+    }
+}
+
+validated_name! {
+    /// The region that S3 requests are signed for.
+    Region {
+        kind: "region",
+        rule: "a region is 1 to 63 lowercase letters, digits and `-`",
+        len: 1..=63,
+        pattern: "^[a-z0-9-]+$",
+        check: check_region,
+    }
+}
+
+fn check_endpoint(value: &str) -> Result<(), Problem> {
+    check_len(value, 8, Endpoint::MAX_LEN)?;
+    check_address(value, &["http://", "https://"])
+}
+
+fn check_region(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, Region::MAX_LEN)?;
+    check_chars(value, |c| matches!(c, 'a'..='z' | '0'..='9' | '-'))
 }
 
 fn check_bucket(value: &str) -> Result<(), Problem> {

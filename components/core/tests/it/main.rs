@@ -1,6 +1,7 @@
 //! The tests of `cim-core` that need no more than its public functions; one binary, to link once.
 
 mod envelope;
+mod inventory;
 mod names;
 mod schemas;
 mod subjects;

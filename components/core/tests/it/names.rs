@@ -5,8 +5,9 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use cim_core::names::{
-    AggregateId, BucketName, ConsumerName, ContentId, EventType, NameError, NodeName, ObjectKey,
-    Problem, StreamName, Subject, SubjectFilter, Token,
+    AggregateId, BucketName, ConsumerName, ContentId, Endpoint, EventType, FilePath, InterfaceName,
+    MemorySize, NameError, NatsUrl, NodeName, ObjectKey, Problem, Region, Span, SshKey, StoreName,
+    StreamName, Subject, SubjectFilter, Token, UserKey,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -53,6 +54,11 @@ fn nearly_a_name() -> impl Strategy<Value = String> {
         "[a-z0-9]{50,70}",
         "[\\PC\t\n\r\x0c\x0b\x00]{0,6}",
         "b[a-z2-7]{0,60}",
+        "U[A-Z2-7]{54,56}",
+        "(https?|tls|nats)://[a-z0-9.-]{0,5}(:[0-9]{0,6})?",
+        "[0-9]{0,11}(ms|s|m|h|M|G)?",
+        "(/[a-z.]{0,3}){0,3}",
+        "(ssh-rsa|ssh-ed25519) [A-Za-z0-9+/]{0,4}={0,3}( [ -~]{0,4})?",
         any::<Vec<u8>>().prop_map(|bytes| ContentId::of(&bytes).to_string()),
     ]
 }
@@ -89,6 +95,16 @@ round_trips! {
     event_types_round_trip: EventType;
     aggregate_ids_round_trip: AggregateId;
     content_ids_round_trip: ContentId;
+    store_names_round_trip: StoreName;
+    nats_urls_round_trip: NatsUrl;
+    endpoints_round_trip: Endpoint;
+    regions_round_trip: Region;
+    spans_round_trip: Span;
+    memory_sizes_round_trip: MemorySize;
+    file_paths_round_trip: FilePath;
+    ssh_keys_round_trip: SshKey;
+    interface_names_round_trip: InterfaceName;
+    user_keys_round_trip: UserKey;
 }
 
 /// Asks for each text whether it is accepted, by the type and by its schema.
@@ -171,6 +187,57 @@ fn nodes_tokens_and_event_types_have_one_spelling() {
 }
 
 #[test]
+fn what_machines_and_services_are_told() {
+    sort::<StoreName>(&["EVENTS", "a_b-1"], &["", "a.b", "a b", "ü", "$KV"]);
+    sort::<InterfaceName>(&["br-cim", "a"], &["", "1a", "a-name-that-is-long", "br_cim", "Br"]);
+    sort::<MemorySize>(&["512M", "1K", "10T"], &["", "512", "0M", "M", "1.5G", "-1M", "1GiB"]);
+    sort::<Span>(
+        &["500ms", "2m", "720h", "999999999h"],
+        &["", "2", "m", "0s", "01s", "2 m", "1d", "1000000000s"],
+    );
+    sort::<FilePath>(
+        &["/a", "/var/lib/cim-secrets/nats.key", "/.x/_y"],
+        &["", "/", "a", "./a", "/a/", "//a", "/a b", "/a\"b", "/ä"],
+    );
+    sort::<Endpoint>(
+        &["http://nas:9000", "https://s3.eu-central-1.wasabisys.com", "http://127.0.0.1:1"],
+        &[
+            "",
+            "nas:9000",
+            "ftp://nas",
+            "http://",
+            "http://nas/",
+            "http://nas:0",
+            "http://nas:x",
+            "http://-nas",
+            "http://Nas",
+            "http://nas:70000",
+            "http://nas:+1",
+            "https://[::1]:9000",
+        ],
+    );
+    sort::<NatsUrl>(
+        &["tls://hub.example.com:7422", "nats://10.0.0.1:1"],
+        &["", "tls://hub", "http://hub:1", "tls://hub:1/x", "hub:7422", "tls://a b:1"],
+    );
+    sort::<Region>(&["us-east-1", "r"], &["", "US", "a_b", "a b"]);
+    sort::<SshKey>(
+        &["ssh-ed25519 AAAAC3Nza", "ssh-rsa AAAAB3Nza== me@desk at home"],
+        &[
+            "",
+            "ssh-dss AAAAB3Nza",
+            "ssh-ed25519",
+            "ssh-ed25519 AAAA===",
+            "ssh-ed25519 AAAAC3 ",
+            "ssh-ed25519 AAAAC3\nssh-rsa AAAA",
+            "no-pty ssh-ed25519 AAAAC3",
+        ],
+    );
+    let spans = ["250ms", "90s", "2m", "1h"].map(|s| Span::new(s).unwrap().duration().as_millis());
+    assert_eq!(spans, [250, 90_000, 120_000, 3_600_000]);
+}
+
+#[test]
 fn an_event_type_comes_apart_and_together() {
     let event = EventType::new("connector.status_changed").unwrap();
     assert_eq!(event.resource().as_str(), "connector");
@@ -221,6 +288,17 @@ fn naive(filter: &[&str], subject: &[&str]) -> bool {
     }
 }
 
+/// Every subject of one to `longest` tokens, each of them `a` or `b`.
+fn every_subject(longest: usize) -> Vec<Subject> {
+    let mut all = vec!["a".to_owned(), "b".to_owned()];
+    let mut last = all.clone();
+    for _ in 1..longest {
+        last = last.iter().flat_map(|s| [format!("{s}.a"), format!("{s}.b")]).collect();
+        all.extend(last.iter().cloned());
+    }
+    all.into_iter().map(|subject| Subject::new(subject).unwrap()).collect()
+}
+
 fn few_tokens(token: &'static str) -> impl Strategy<Value = String> {
     prop::collection::vec(token, 1..6).prop_map(|tokens| tokens.join("."))
 }
@@ -244,6 +322,20 @@ proptest! {
             SubjectFilter::from(subject.clone()).matches(&subject),
             SubjectFilter::from(subject.clone()).is_literal(),
         );
+    }
+
+    #[test]
+    fn filters_overlap_when_one_subject_matches_both(
+        a in prop::collection::vec("a|b|\\*|>", 1..4),
+        b in prop::collection::vec("a|b|\\*|>", 1..4),
+    ) {
+        let (Ok(x), Ok(y)) = (SubjectFilter::new(a.join(".")), SubjectFilter::new(b.join("."))) else {
+            return Ok(());
+        };
+        // Longer subjects, or ones of other tokens, match nothing that none of these does.
+        let both = every_subject(4).iter().any(|subject| x.matches(subject) && y.matches(subject));
+        prop_assert_eq!(x.overlaps(&y), both);
+        prop_assert_eq!(y.overlaps(&x), both);
     }
 
     #[test]

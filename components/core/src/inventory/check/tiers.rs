@@ -1,0 +1,72 @@
+//! Tiers: where the archive goes, and that one storage manager alone writes it.
+
+use super::{Problems, all_of};
+use crate::inventory::{ComponentName, Inventory, ProblemKind as Kind, Role, Tier};
+
+pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
+    let (secondary, tertiary) = (&inventory.tiers.secondary, &inventory.tiers.tertiary);
+    if let Some(of) = secondary {
+        tier(inventory, "secondary", of, &[Role::Nas], found);
+    }
+    if let Some(of) = tertiary {
+        tier(inventory, "tertiary", of, &[Role::FakeWasabi, Role::Nas], found);
+    }
+    found.add_if(secondary.is_none() && tertiary.is_some(), Kind::Missing, || {
+        "`tiers.tertiary` is given without `tiers.secondary`: events reach it from there, so give that as well".into()
+    });
+    let writers: Vec<_> = inventory
+        .hosts
+        .iter()
+        .filter(|(_, host)| host.components.contains_key(&ComponentName::StorageManager))
+        .map(|(name, _)| name)
+        .collect();
+    let names = all_of(&writers, " and ");
+    found.add_if(secondary.is_none() && !writers.is_empty(), Kind::Missing, || {
+        format!("`tiers.secondary` is missing, but a storage manager runs on {names}: give the NAS's `host` and `bucket`")
+    });
+    found.add_if(writers.len() > 1, Kind::TwoWriters, || {
+        format!("{names} each run a storage manager, and both would write the same archive: keep it on one of them")
+    });
+    let host = |tier: &Option<Tier>| tier.as_ref().and_then(|tier| tier.host.clone());
+    if let (Some(a), Some(b)) = (host(secondary), host(tertiary)) {
+        found.add_if(a == b, Kind::SameHost, || {
+            format!("`tiers.secondary` and `tiers.tertiary` are the same machine, `{a}`: losing it would lose both; use another")
+        });
+    }
+}
+
+fn tier(inventory: &Inventory, key: &str, tier: &Tier, roles: &[Role], found: &mut Problems) {
+    let at = format!("tiers.{key}");
+    found.add_if(tier.host.is_some() == tier.endpoint.is_some(), Kind::TierShape, || {
+        format!("`{at}` needs either `host` or `endpoint`: give exactly one of them")
+    });
+    if let Some(name) = &tier.host {
+        match inventory.hosts.get(name).map(|host| host.role) {
+            None => found.add(
+                Kind::UnknownHost,
+                format!(
+                    "`{at}.host` is `{name}`, which is not there: add it to `hosts`, or use another"
+                ),
+            ),
+            Some(role) if roles.contains(&role) => {}
+            Some(role) => {
+                let roles = all_of(roles, " and ");
+                found.add(
+                    Kind::Misplaced,
+                    format!(
+                        "`{at}.host` is `{name}` of role `{role}`: use a machine of role {roles}"
+                    ),
+                );
+            }
+        }
+    }
+    if let Some(endpoint) = &tier.endpoint {
+        found.add_if(tier.region.is_none(), Kind::TierShape, || {
+            format!("`{at}.region` is missing: give the region that requests to `{endpoint}` are signed for")
+        });
+        let open = !inventory.lab && !endpoint.as_str().starts_with("https://");
+        found.add_if(open, Kind::NotEncrypted, || {
+            format!("`{at}.endpoint` is `{endpoint}`, which is not encrypted: use `https://`")
+        });
+    }
+}

@@ -1,0 +1,55 @@
+//! Tiers two and three.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::names::{BucketName, Endpoint, NodeName, Region};
+
+/// Where the storage manager archives to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tiers {
+    /// The NAS; without it nothing is archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary: Option<Tier>,
+    /// Wasabi; without it there are two tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tertiary: Option<Tier>,
+}
+
+/// A bucket, on a host of the inventory or at an endpoint of somebody else's: one of the two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tier {
+    /// The host whose S3 service it is; port and region are that service's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<NodeName>,
+    /// Where the service listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+    /// The region that requests are signed for; an endpoint needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
+    /// The bucket.
+    pub bucket: BucketName,
+}
+
+/// Where a tier is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// On a host of the inventory.
+    Host(&'a NodeName),
+    /// At a service.
+    Endpoint(&'a Endpoint, &'a Region),
+}
+
+impl Tier {
+    /// Where it is; `None` when the tier says neither or both, or an endpoint without a region.
+    pub fn place(&self) -> Option<Place<'_>> {
+        match (&self.host, &self.endpoint, &self.region) {
+            (Some(host), None, _) => Some(Place::Host(host)),
+            (None, Some(endpoint), Some(region)) => Some(Place::Endpoint(endpoint, region)),
+            _ => None,
+        }
+    }
+}
