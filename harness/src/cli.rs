@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::engine::{self, Options};
+use crate::engine::{self, Options, Substrate};
 use crate::error::{Error, Result};
 use crate::lab::tools::Tools;
 use crate::report::{self, Report, Verdict};
 use crate::rundir::default_root;
-use crate::scenario::{self, Rate, Scenario, Size};
+use crate::scenario::{self, Rate, Scenario, Size, Span};
+use crate::substrate::driver::{self, LabFile};
 use crate::supervise;
 use crate::workload::event::read_corpus;
 
@@ -41,6 +42,8 @@ enum Command {
         after_help = "Figures compare within one run only: machines differ, and are noisy.\nNeeds natscli besides what scenarios need: `ci/bench` brings it."
     )]
     Bench(crate::bench::Args),
+    /// The other side of `scenario --substrate driver`: asks for what is to be done, and answers.
+    Driver(driver::Args),
     /// Prints a script that completes this command in a shell.
     Completions {
         /// The shell.
@@ -86,12 +89,38 @@ struct ScenarioArgs {
     /// Run several times, with the seed and those after it.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeat: u64,
+    /// What the lab is made of.
+    #[arg(long, value_enum, default_value_t = Made::Process)]
+    substrate: Made,
+    /// With `--substrate driver`: the machines, as JSON.
+    #[arg(long, value_name = "FILE", required_if_eq("substrate", "driver"))]
+    lab: Option<PathBuf>,
+    /// With `--substrate driver`: the Unix socket on which the driver asks what to do.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "CIM_DRIVER_SOCKET",
+        required_if_eq("substrate", "driver")
+    )]
+    socket: Option<PathBuf>,
+    /// With `--substrate driver`: how long the driver may be silent while something is asked of it.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    driver_patience: Span,
     /// Where run directories go [default: runs of the project].
     #[arg(long, value_name = "DIR")]
     runs_dir: Option<PathBuf>,
     /// Look for programs here first.
     #[arg(long, value_name = "DIR", env = "CIM_BIN_DIR")]
     bin_dir: Option<PathBuf>,
+}
+
+/// What a lab is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Made {
+    /// Processes of this machine.
+    Process,
+    /// Machines that another program starts, cuts off and unplugs; `cim-harness driver` is its side.
+    Driver,
 }
 
 /// Parses the command line and does what it says.
@@ -109,6 +138,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Bench(args) => bench(&args),
+        Command::Driver(args) => driver::run(args),
         Command::Scenario(args) if args.list => list(&args),
         Command::Scenario(args) => run(&args),
     };
@@ -173,6 +203,7 @@ fn run(args: &ScenarioArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|e| Error::Setup("cannot start the runtime".into(), Some(e.into())))?;
+    let substrate = substrate(args)?;
     let mut reports = Vec::new();
     for seed in (first..).take(usize::try_from(args.repeat).unwrap_or(usize::MAX)) {
         let options = Options {
@@ -181,6 +212,7 @@ fn run(args: &ScenarioArgs) -> Result<ExitCode> {
             runs_dir: args.runs_dir.clone().unwrap_or_else(default_root),
             tools: Tools::new(args.bin_dir.clone()),
             corpus: corpus.clone(),
+            substrate: substrate.clone(),
             quiet: false,
         };
         let report = runtime.block_on(engine::run(&name, scenario.clone(), &options))?;
@@ -196,6 +228,18 @@ fn run(args: &ScenarioArgs) -> Result<ExitCode> {
         (_, true) => 4,
         _ => 0,
     }))
+}
+
+fn substrate(args: &ScenarioArgs) -> Result<Substrate> {
+    let (Made::Driver, Some(lab), Some(socket)) = (args.substrate, &args.lab, &args.socket) else {
+        return Ok(Substrate::Process);
+    };
+    if args.repeat > 1 {
+        let what = "`--repeat` does not go with `--substrate driver`: a driver does one run";
+        return Err(Error::Usage(what.into()));
+    }
+    let (lab, socket) = (LabFile::read(lab)?, socket.clone());
+    Ok(Substrate::Driver { lab, socket, patience: args.driver_patience.into() })
 }
 
 fn show(args: &ScenarioArgs, report: &Report) {

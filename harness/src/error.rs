@@ -38,12 +38,16 @@ impl Error {
 
     /// The status that the process ends with.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.status())
+    }
+
+    pub(crate) fn status(&self) -> u8 {
+        match self {
             Self::Step(..) => 1,
             Self::Usage(_) => 2,
             Self::Setup(..) => 3,
             Self::Interrupted => 130,
-        })
+        }
     }
 
     /// The error and what caused it, on one line.

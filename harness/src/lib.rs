@@ -15,6 +15,7 @@ mod progress;
 pub mod report;
 mod rundir;
 pub mod scenario;
+mod substrate;
 pub mod supervise;
 pub mod workload;
 

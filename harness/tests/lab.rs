@@ -174,6 +174,7 @@ async fn nats_keeps_its_streams_over_a_kill_and_its_port() {
         name: "n".into(),
         dir: lab.dir.path().join("n"),
         port: None,
+        sync_interval: None,
         extra: "max_payload: 100000".into(),
     };
     let server = Nats::start(&lab.launcher, &lab.tools, &options).await.unwrap();
@@ -197,6 +198,7 @@ async fn a_server_that_cannot_start_says_why() {
         name: "n".into(),
         dir: lab.dir.path().join("n"),
         port: None,
+        sync_interval: None,
         extra: "no_such_setting_of_a_server: {".into(),
     };
     let error = Nats::start(&lab.launcher, &lab.tools, &options).await.unwrap_err().to_string();
@@ -210,6 +212,7 @@ async fn the_wire_reads_what_is_there_to_the_byte() {
         name: "n".into(),
         dir: lab.dir.path().join("n"),
         port: None,
+        sync_interval: None,
         extra: String::new(),
     };
     let server = Nats::start(&lab.launcher, &lab.tools, &options).await.unwrap();

@@ -46,6 +46,7 @@ impl<'a> Bed<'a> {
             name: format!("{name}-nats"),
             dir: dir.join("nats"),
             port: None,
+            sync_interval: None,
             extra: String::new(),
         };
         let nats = Nats::start(&self.launcher, &self.tools, &options).await?;

@@ -23,11 +23,12 @@ use crate::rundir::{RunDir, default_root};
 pub use row::Row;
 
 /// The rows, in the order in which they are measured.
-pub const ROWS: [&str; 9] = [
+pub const ROWS: [&str; 10] = [
     "tiering_vs_pull",
     "s3_requests_per_10k",
     "archive_ratio_random",
     "storage_manager_rss_mib",
+    "restore_rss_mib",
     "restore_vs_natscli_1k",
     "restore_protocol_vs_natscli_1k",
     "restore_vs_natscli_20ms",
@@ -126,19 +127,19 @@ async fn measure(
     let tools = Tools::new(args.bin_dir.clone());
     let bed = bed::Bed::new(tools, dir, progress)?;
     let mut rows = Vec::new();
-    if wanted(&ROWS[..4]) {
+    if wanted(&ROWS[..5]) {
         rows.extend(tiering::measure(&bed, scale).await?);
     }
-    if wanted(&ROWS[4..6]) {
+    if wanted(&ROWS[5..7]) {
         rows.extend(restore::kibibyte(&bed, scale).await?);
     }
-    if wanted(&ROWS[6..7]) {
+    if wanted(&ROWS[7..8]) {
         rows.push(restore::over_a_slow_link(&bed, scale).await?);
     }
-    if wanted(&ROWS[7..8]) {
+    if wanted(&ROWS[8..9]) {
         rows.push(restore::small(&bed, scale).await?);
     }
-    if wanted(&ROWS[8..]) {
+    if wanted(&ROWS[9..]) {
         rows.push(tiering::json(&bed, scale).await?);
     }
     rows.retain(|row| wanted(&[row.name.as_str()]));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::bed::Bed;
+use super::bed::{Bed, Host};
 use super::fill::{self, Payloads};
 use super::row::{Row, median};
 use super::{Scale, tiering};
@@ -88,6 +88,17 @@ async fn measure(
     Ok(Times { ours: median(ours), protocol: median(protocol), natscli: median(theirs) })
 }
 
+/// Bytes of memory that a restore of a stream, which the archive has whole, takes at most.
+pub(super) async fn memory(bed: &Bed<'_>, host: &Host, events: u64) -> Result<u64> {
+    let client = host.client().await?;
+    delete(&client).await?;
+    let config = host.config(&host.nats.url())?;
+    let (name, args) = (bed.unique("restore"), ["restore", STREAM]);
+    let ran = run_manager(&bed.launcher, &bed.tools, &name, &args, &config).await?;
+    check(&client, events).await?;
+    Ok(ran.peak_rss)
+}
+
 /// Seconds of the whole program, and of those the ones in which it talked to NATS.
 async fn restore(
     bed: &Bed<'_>,
@@ -110,7 +121,8 @@ async fn restore(
     let said =
         run_manager(&bed.launcher, &bed.tools, &bed.unique("restore"), &args, config).await?;
     let whole = started.elapsed().as_secs_f64();
-    let report: Report = serde_json::from_str(&said).step(|| "restore printed no report".into())?;
+    let report: Report =
+        serde_json::from_str(&said.stdout).step(|| "restore printed no report".into())?;
     check(client, events).await?;
     let sending = report.streams.first().map_or(f64::NAN, |s| s.seconds_sending);
     Ok((whole, sending))

@@ -7,7 +7,7 @@ use cim_core::names::StreamName;
 use super::bed::{Bed, Host, cpu};
 use super::fill::{self, Payloads};
 use super::row::Row;
-use super::{Scale, pull};
+use super::{Scale, pull, restore};
 use crate::error::{Error, Result};
 use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
@@ -36,6 +36,8 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let before = pull::measure(&client, STREAM, events).await?;
     let tiered = tier(bed, &host, events).await?;
     let after = pull::measure(&client, STREAM, events).await?;
+    bed.progress.line("tiering: deleting the stream and restoring it, for its memory");
+    let restoring = restore::memory(bed, &host, events).await?;
     host.end().await?;
     let (events, mib) = (events as f64, f64::from(1 << 20));
     let mut throughput = Row::rate(
@@ -69,6 +71,7 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
             "the promise",
             256.0,
         ),
+        Row::rate("restore_rss_mib", restoring as f64 / mib, "MiB", "the promise", 256.0),
     ])
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::run::{Run, cannot_read, seconds};
 use crate::error::{Context as _, Error, Result};
+use crate::lab::endpoint::Endpoint;
 use crate::lab::wait::wait_until;
 use crate::ledger::EventId;
 use crate::oracle::archive::{Archived, read_chain};
@@ -28,13 +29,13 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Reads a stream from a message on, up to `last`.
 pub(super) async fn read_stream(
-    url: &str,
+    nats: &Endpoint,
     seed: u64,
     stream: &str,
     from: From,
     last: u64,
 ) -> Result<Vec<Print>> {
-    let mut wire = Wire::connect(url).await.step(cannot_read)?;
+    let mut wire = Wire::connect(nats).await.step(cannot_read)?;
     let info = wire.api(&format!("STREAM.INFO.{stream}"), &Value::Null).await;
     // A stream that is not there has no messages; the judge finds them all lost.
     let Ok(info) = info else { return Ok(Vec::new()) };
@@ -104,16 +105,16 @@ impl Run<'_> {
 
     /// The streams that were just restored, against what the tier had confirmed at the loss.
     pub(super) async fn judge_recovery(&mut self) -> Result<()> {
-        let epoch = u32::try_from(self.losses.len()).unwrap_or(u32::MAX).wrapping_sub(1);
         let latest = self.losses.last();
-        let Some((at, tier)) = latest.and_then(|lost| Some((lost.at, lost.from?))) else {
+        let Some((at, epoch, tier)) = latest.and_then(|l| Some((l.at, l.epoch, l.from?))) else {
             return Err(Error::step("there was no recovery that could be judged"));
         };
+        let number = self.losses.len() - 1;
         let bucket = self.machines.bucket(tier)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
-        let url = self.machines.nats_url()?;
+        let url = self.machines.nats()?;
         let mut loss = Loss {
-            node: self.losses[epoch as usize].node.to_string(),
+            node: self.losses[number].node.to_string(),
             at_seconds: seconds(at),
             recovered_from: Some(tier),
             streams: Vec::new(),
@@ -124,7 +125,7 @@ impl Run<'_> {
             deletes_undone: 0,
         };
         for (stream, name) in self.stream_names().iter().enumerate() {
-            let confirmed = self.losses[epoch as usize].tiers.get(&tier);
+            let confirmed = self.losses[number].tiers.get(&tier);
             let confirmed = confirmed.and_then(|streams| streams[stream].clone());
             let watermark = confirmed.as_ref().map_or(0, |archived| archived.watermark);
             let recovered = self.bounds[epoch as usize][stream];
@@ -132,7 +133,7 @@ impl Run<'_> {
             // The stream first: the recovery is over when it has been read.
             let found =
                 read_stream(&url, self.plan.seed, name.as_str(), From::Start, recovered).await?;
-            self.losses[epoch as usize].read_at = Some(self.ledger.now());
+            self.losses[number].read_at = Some(self.ledger.now());
             let archive = match &confirmed {
                 Some(archived) => archived.messages(&bucket, self.plan.seed).await?,
                 None => Vec::new(),
@@ -169,7 +170,34 @@ impl Run<'_> {
                 tail_events: tail.len() as u64,
             });
         }
-        self.losses[epoch as usize].loss = Some(loss);
+        self.losses[number].loss = Some(loss);
+        Ok(())
+    }
+
+    /// The streams of a host that came back from a power cut: everything that it had acked is there.
+    pub(super) async fn judge_survival(&mut self) -> Result<()> {
+        let Some(epoch) = self.ledger.epoch().checked_sub(1) else {
+            return Err(Error::step("there was no power cut whose survivors could be judged"));
+        };
+        let nats = self.machines.nats()?;
+        for (stream, name) in self.stream_names().iter().enumerate() {
+            let last = self.bounds[epoch as usize][stream];
+            let found =
+                read_stream(&nats, self.plan.seed, name.as_str(), From::Start, last).await?;
+            let content = |event| self.content(event);
+            let seen = self.seen[stream].prints();
+            let expected = self.history(stream, epoch, u64::MAX);
+            let mut truth = self.truth(expected, &content, &seen);
+            // JetStream promises to sync messages, not deletes: either is right.
+            let deletes = self.ledger.deletes(stream);
+            truth.maybe_deleted = deletes.iter().map(|d| d.seq).collect();
+            let findings = judge(&truth, &found);
+            drop(truth);
+            let there: BTreeSet<u64> = found.iter().map(|print| print.seq).collect();
+            let undone = deletes.iter().map(|d| d.seq).filter(|seq| there.contains(seq));
+            self.undone[stream].extend(undone);
+            self.take(stream, format!("`{name}` after the power cut"), &findings);
+        }
         Ok(())
     }
 
@@ -221,8 +249,9 @@ impl Run<'_> {
         let late = late.filter_map(|d| Some((d.seq, d.done_at?))).collect();
         drop(truth);
         let name = self.plan.scenario.streams[stream].name.clone();
-        let from = self.losses[epoch as usize].from.map_or_else(String::new, |t| t.to_string());
-        let number = epoch + 1;
+        let from = self.losses.last().and_then(|lost| lost.from);
+        let from = from.map_or_else(String::new, |tier| tier.to_string());
+        let number = self.losses.len();
         self.report.oracle.recovered += of_stream.exact;
         self.take(stream, format!("`{name}` at {from}, as of loss {number}"), &of_archive);
         self.take(stream, format!("`{name}` after recovery {number} from {from}"), &of_stream);
@@ -231,7 +260,7 @@ impl Run<'_> {
 
     /// Streams and tiers against everything that lives on.
     pub(super) async fn judge_everything(&mut self) -> Result<()> {
-        let url = self.machines.nats_url()?;
+        let url = self.machines.nats()?;
         for (stream, name) in self.stream_names().iter().enumerate() {
             let mut wire = Wire::connect(&url).await.step(cannot_read)?;
             let info = wire.api(&format!("STREAM.INFO.{name}"), &Value::Null).await;
@@ -367,7 +396,7 @@ impl Run<'_> {
 
     /// Configurations and consumers' positions right after a restore, before anybody reads.
     pub(super) async fn check_restored(&mut self, tier: Tier) -> Result<()> {
-        let url = self.machines.nats_url()?;
+        let url = self.machines.nats()?;
         let mut wire = Wire::connect(&url).await.step(cannot_read)?;
         let bucket = self.machines.bucket(tier)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;

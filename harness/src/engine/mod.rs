@@ -1,7 +1,6 @@
 //! The engine: does a scenario's steps and asks the oracle what came of them.
 
 mod judging;
-mod machines;
 mod replay;
 mod run;
 
@@ -20,9 +19,40 @@ use crate::progress::Progress;
 use crate::report::{Oracle, Report, Verdict};
 use crate::rundir::RunDir;
 use crate::scenario::{Capability, Role, Scenario};
+use crate::substrate::driver::{Driver, LabFile};
+use crate::substrate::{Machines, PROCESS_OFFERS, lacking};
 
-/// What the process substrate can do.
-const OFFERED: [Capability; 2] = [Capability::Processes, Capability::Links];
+/// What a lab is made of.
+#[derive(Debug, Clone)]
+pub(crate) enum Substrate {
+    /// Processes of this machine.
+    Process,
+    /// Machines that an outside driver owns.
+    Driver {
+        /// Them.
+        lab: LabFile,
+        /// Where the driver asks what to do.
+        socket: PathBuf,
+        /// How long a driver may be silent while it is asked for something.
+        patience: Duration,
+    },
+}
+
+impl Substrate {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Driver { .. } => "driver",
+        }
+    }
+
+    fn offers(&self) -> BTreeSet<Capability> {
+        match self {
+            Self::Process => PROCESS_OFFERS.into(),
+            Self::Driver { lab, .. } => lab.offers.clone(),
+        }
+    }
+}
 
 /// How to run a scenario.
 #[derive(Debug, Clone)]
@@ -37,29 +67,52 @@ pub struct Options {
     pub tools: Tools,
     /// Payloads; without them they are random.
     pub corpus: Option<Arc<Vec<Bytes>>>,
+    /// What the lab is made of.
+    pub(crate) substrate: Substrate,
     /// No progress on stderr.
     pub quiet: bool,
 }
 
 /// Runs a scenario on this machine. `Ok` has a verdict; an error means that none was reached.
 pub async fn run(name: &str, scenario: Scenario, options: &Options) -> Result<Report> {
+    let Substrate::Driver { socket, patience, .. } = &options.substrate else {
+        return attempt(name, scenario, options, None).await;
+    };
+    let driver = Arc::new(Driver::listen(socket, *patience)?);
+    let outcome = attempt(name, scenario, options, Some(&driver)).await;
+    let (verdict, status) = match &outcome {
+        Ok(report) => (report.verdict.to_string(), report.verdict.status()),
+        Err(error) => (error.chain(), error.status()),
+    };
+    driver.end(&verdict, status).await;
+    outcome
+}
+
+async fn attempt(
+    name: &str,
+    scenario: Scenario,
+    options: &Options,
+    driver: Option<&Arc<Driver>>,
+) -> Result<Report> {
     let plan = Plan::draw(scenario, options.seed, options.corpus.as_deref());
-    let lacking: BTreeSet<_> =
-        plan.scenario.requires.iter().filter(|c| !OFFERED.contains(c)).copied().collect();
-    if !lacking.is_empty() {
-        let what = serde_json::to_string(&lacking).unwrap_or_default();
-        let reason = format!("the process substrate does not offer {what}");
-        return Ok(blank(name, &plan, Verdict::Skipped, Some(reason)));
+    let substrate = options.substrate.name();
+    if let Some(what) = lacking(&plan.scenario, &options.substrate.offers()) {
+        let reason = format!("the {substrate} substrate does not offer {what}");
+        return Ok(blank(name, substrate, &plan, Verdict::Skipped, Some(reason)));
     }
-    let versions = versions(&plan.scenario, &options.tools).await?;
+    let versions = versions(&plan.scenario, options).await?;
     let dir = RunDir::create(&options.runs_dir, name, options.seed)?;
     let progress = Progress::new(options.quiet);
     progress.line(&format!("{name}, seed {}, in {}", options.seed, dir.path().display()));
     let launcher = Launcher::new(&options.tools, &dir.logs())?;
-    let mut report = blank(name, &plan, Verdict::Failed, None);
+    let mut report = blank(name, substrate, &plan, Verdict::Failed, None);
     report.versions = versions;
+    let work = async {
+        let machines = machines(&plan.scenario, options, &dir, launcher.clone(), driver).await?;
+        run::drive(&plan, options, &dir, machines, &progress, &mut report).await
+    };
     let outcome = tokio::select! {
-        outcome = run::drive(&plan, options, &dir, launcher.clone(), &progress, &mut report) => outcome,
+        outcome = work => outcome,
         () = interrupted() => Err(Error::Interrupted),
     };
     // Everything of the lab has been dropped; now it must also be gone.
@@ -68,6 +121,21 @@ pub async fn run(name: &str, scenario: Scenario, options: &Options) -> Result<Re
     }
     report.seconds = progress.elapsed().as_secs_f64();
     conclude(outcome, report, &dir, options, &progress)
+}
+
+async fn machines(
+    scenario: &Scenario,
+    options: &Options,
+    dir: &RunDir,
+    launcher: Launcher,
+    driver: Option<&Arc<Driver>>,
+) -> Result<Machines> {
+    match (&options.substrate, driver) {
+        (Substrate::Driver { lab, .. }, Some(driver)) => {
+            Machines::driven(scenario, lab.clone(), Arc::clone(driver)).await
+        }
+        _ => Machines::processes(scenario, launcher, options.tools.clone(), &dir.disks()).await,
+    }
 }
 
 fn conclude(
@@ -107,11 +175,17 @@ fn conclude(
     Ok(report)
 }
 
-fn blank(name: &str, plan: &Plan, verdict: Verdict, reason: Option<String>) -> Report {
+fn blank(
+    name: &str,
+    substrate: &str,
+    plan: &Plan,
+    verdict: Verdict,
+    reason: Option<String>,
+) -> Report {
     Report {
         scenario: name.to_owned(),
         title: plan.scenario.title.clone(),
-        substrate: "process".to_owned(),
+        substrate: substrate.to_owned(),
         seed: plan.seed,
         plan_digest: plan.digest(),
         verdict,
@@ -131,15 +205,18 @@ fn blank(name: &str, plan: &Plan, verdict: Verdict, reason: Option<String>) -> R
 }
 
 /// Finds every program that the lab needs, before anything is started.
-async fn versions(scenario: &Scenario, tools: &Tools) -> Result<BTreeMap<String, String>> {
+async fn versions(scenario: &Scenario, options: &Options) -> Result<BTreeMap<String, String>> {
+    let harness = (Tool::Harness.name().to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    if let Substrate::Driver { lab, .. } = &options.substrate {
+        return Ok(lab.versions.clone().into_iter().chain([harness]).collect());
+    }
     let mut needed = vec![Tool::NatsServer, Tool::Minio, Tool::StorageManager];
     if scenario.node_of(Role::Wasabi).is_some() {
         needed.push(Tool::FakeWasabi);
     }
-    let mut versions = BTreeMap::new();
-    versions.insert(Tool::Harness.name().to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let mut versions = BTreeMap::from([harness]);
     for tool in needed {
-        let path = tools.find(tool)?;
+        let path = options.tools.find(tool)?;
         versions.insert(tool.name().to_owned(), version(&path).await);
     }
     Ok(versions)

@@ -83,7 +83,7 @@ impl Run<'_> {
         for print in known.iter().take_while(|print| print.seq < begins) {
             rebuilt.apply(print);
         }
-        let url = self.machines.nats_url()?;
+        let url = self.machines.nats()?;
         let name = replay.stream.as_str();
         for print in read_stream(&url, self.plan.seed, name, from, last).await? {
             rebuilt.apply(&print);

@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Options;
-use super::machines::Machines;
 use crate::error::{Context as _, Error, Result};
-use crate::lab::process::{Launcher, Signal};
+use crate::lab::process::Signal;
 use crate::lab::wait::wait_until;
 use crate::ledger::{Ledger, Micros};
 use crate::oracle::archive::Archived;
@@ -23,7 +22,8 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Expectation, Loss, Report, Spread, StepReport, Verdict};
 use crate::rundir::RunDir;
-use crate::scenario::{AwaitLoad, AwaitTier, Drain, Judged, Load, Role, Step, Tier};
+use crate::scenario::{AwaitLoad, AwaitTier, Drain, Judged, Load, Program, Role, Step, Tier};
+use crate::substrate::Machines;
 use crate::workload::{self, ConsumerLog, Consumption, Generator, Host, HostAt, Loads};
 
 /// A run under way.
@@ -37,6 +37,8 @@ pub(super) struct Run<'a> {
     host: watch::Sender<Host>,
     loads: Loads,
     loading: bool,
+    /// The host's power was cut, and it was not started again.
+    without_power: bool,
     active: watch::Sender<bool>,
     samples: Samples,
     samplers: BTreeMap<Tier, Sampler>,
@@ -62,6 +64,8 @@ pub(super) struct Run<'a> {
 #[derive(Debug)]
 pub(super) struct Lost {
     pub(super) node: NodeName,
+    /// Which of the host's lives it ended.
+    pub(super) epoch: u32,
     pub(super) at: Micros,
     /// By tier and stream, what the oracle read from it right after.
     pub(super) tiers: BTreeMap<Tier, Vec<Option<Archived>>>,
@@ -76,7 +80,7 @@ pub(super) async fn drive(
     plan: &Plan,
     options: &Options,
     dir: &RunDir,
-    launcher: Launcher,
+    machines: Machines,
     progress: &Progress,
     report: &mut Report,
 ) -> Result<()> {
@@ -87,7 +91,6 @@ pub(super) async fn drive(
     let plan_text = serde_json::to_vec_pretty(plan).expect("a plan is always JSON");
     crate::error::write_file(&dir.path().join("plan.json"), plan_text)?;
     let generators = workload::generators(plan, options.corpus.as_ref());
-    let machines = Machines::new(scenario, launcher, options.tools.clone(), &dir.disks()).await?;
     let (host, hosts) = watch::channel(None);
     let mut run = Run {
         plan,
@@ -95,6 +98,7 @@ pub(super) async fn drive(
         report,
         loads: Loads::new(generators.clone(), Arc::clone(&ledger), hosts),
         loading: false,
+        without_power: false,
         ledger,
         generators,
         machines,
@@ -167,15 +171,17 @@ impl Run<'_> {
             Step::FinishLoad(f) => self.finish_load(f.within.into()).await,
             Step::Kill(t) => self.machines.kill(&t.node, t.program).await,
             Step::Stop(t) => self.machines.stop(&t.node, t.program).await,
-            Step::Start(t) => self.machines.start(&t.node, t.program).await,
+            Step::Start(t) => self.start(&t.node, t.program).await,
             Step::Pause(t) => self.machines.signal(&t.node, t.program, Signal::Stop).await,
             Step::Continue(t) => self.machines.signal(&t.node, t.program, Signal::Continue).await,
+            Step::PowerCut(n) => self.power_cut(&n.node).await,
             Step::Destroy(n) => self.destroy(&n.node).await,
             Step::Replace(n) => self.replace(&n.node).await,
             Step::Restore(r) => self.restore(&r.node, r.from).await,
             Step::Drain(d) => self.drain(d).await,
             Step::Judge(j) => match j.what {
                 Judged::Recovery => self.judge_recovery().await,
+                Judged::Survival => self.judge_survival().await,
                 Judged::Everything => self.judge_everything().await,
             },
             Step::Replay(r) => self.replay(r).await,
@@ -203,7 +209,7 @@ impl Run<'_> {
 
     async fn make_streams(&mut self) -> Result<()> {
         let cannot = || "cannot make the streams".to_owned();
-        let mut wire = Wire::connect(&self.machines.nats_url()?).await.step(cannot)?;
+        let mut wire = Wire::connect(&self.machines.nats()?).await.step(cannot)?;
         for stream in &self.plan.scenario.streams {
             let mut config = json!({
                 "name": stream.name, "subjects": stream.subjects, "storage": "file",
@@ -247,8 +253,8 @@ impl Run<'_> {
     /// Publishers, consumers and witnesses go to the host as it is now.
     fn host_is_up(&mut self) -> Result<()> {
         let epoch = self.ledger.epoch();
-        let direct = self.machines.nats_url()?;
-        let host = HostAt { url: self.machines.nats_url_through_link(), epoch };
+        let direct = self.machines.nats()?;
+        let host = HostAt { nats: self.machines.nats_through_link(), epoch };
         let streams = self.plan.scenario.streams.iter().zip(&self.seen);
         self.witnesses = streams
             .map(|(stream, seen)| {
@@ -359,9 +365,56 @@ impl Run<'_> {
         self.consumptions.clear();
         destroyed?;
         let tiers = self.read_tiers().await?;
-        let node = node.clone();
+        let (node, epoch) = (node.clone(), self.ledger.epoch());
         let (recovery_began, from, read_at, loss) = (None, None, None, None);
-        self.losses.push(Lost { node, at, tiers, recovery_began, from, read_at, loss });
+        self.losses.push(Lost { node, epoch, at, tiers, recovery_began, from, read_at, loss });
+        Ok(())
+    }
+
+    /// A host's life ends with its power, as with its loss; what it had synced begins the next one.
+    async fn power_cut(&mut self, node: &NodeName) -> Result<()> {
+        let host = self.machines.role(node) == Role::Host;
+        if host {
+            self.active.send_replace(false);
+        }
+        let cut = self.machines.power_cut(node).await;
+        if host {
+            self.without_power = true;
+            self.host.send_replace(None);
+            self.witnesses.clear();
+            self.consumptions.clear();
+        }
+        cut
+    }
+
+    async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        self.machines.start(node, program).await?;
+        if self.machines.role(node) == Role::Host && std::mem::take(&mut self.without_power) {
+            self.next_life().await?;
+            self.ledger.next_epoch();
+        }
+        Ok(())
+    }
+
+    /// What the host has is what lives on.
+    async fn next_life(&mut self) -> Result<()> {
+        let mut wire = Wire::connect(&self.machines.nats()?).await.step(cannot_read)?;
+        let mut bounds = Vec::new();
+        for stream in &self.plan.scenario.streams {
+            let info = wire.api(&format!("STREAM.INFO.{}", stream.name), &Value::Null).await;
+            bounds.push(match info {
+                Ok(info) => info["state"]["last_seq"].as_u64().unwrap_or_default(),
+                // A stream that nobody knew does not come back; the judge will say what that means.
+                Err(_) => 0,
+            });
+        }
+        for (stream, bound) in bounds.iter().enumerate() {
+            self.seen[stream].rewind(*bound);
+        }
+        for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
+            log.rewind(bounds[workload::stream_index(&self.plan.scenario, spec.stream.as_str())]);
+        }
+        self.bounds.push(bounds);
         Ok(())
     }
 
@@ -383,24 +436,8 @@ impl Run<'_> {
         let tier = from.to_string();
         let args = ["restore", "--all", "--from", tier.as_str(), "--json"];
         self.machines.run_storage_manager(node, &args).await?;
-        let mut wire = Wire::connect(&self.machines.nats_url()?).await.step(cannot_read)?;
-        let mut bounds = Vec::new();
-        for stream in &self.plan.scenario.streams {
-            let info = wire.api(&format!("STREAM.INFO.{}", stream.name), &Value::Null).await;
-            bounds.push(match info {
-                Ok(info) => info["state"]["last_seq"].as_u64().unwrap_or_default(),
-                // A stream that no tier knew does not come back; the judge will say what that means.
-                Err(_) => 0,
-            });
-        }
-        for (stream, bound) in bounds.iter().enumerate() {
-            self.seen[stream].rewind(*bound);
-        }
-        self.bounds.push(bounds.clone());
+        self.next_life().await?;
         self.check_restored(from).await?;
-        for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
-            log.rewind(bounds[workload::stream_index(&self.plan.scenario, spec.stream.as_str())]);
-        }
         if let Some(lost) = self.losses.last_mut() {
             lost.from = Some(from);
         }
@@ -408,7 +445,7 @@ impl Run<'_> {
     }
 
     async fn drain(&mut self, drain: &Drain) -> Result<()> {
-        let url = self.machines.nats_url()?;
+        let url = self.machines.nats()?;
         let mut wire = Wire::connect(&url).await.step(cannot_read)?;
         let deadline = tokio::time::Instant::now() + drain.within.into();
         for stream in &self.plan.scenario.streams {
@@ -449,7 +486,8 @@ impl Run<'_> {
             *count = self.wrong.iter().filter(|(d, _, _)| *d == defect).count() as u64;
         }
         let mut recoveries: BTreeMap<Tier, Vec<f64>> = BTreeMap::new();
-        for (epoch, lost) in (1..).zip(&mut self.losses) {
+        for lost in &mut self.losses {
+            let epoch = lost.epoch + 1;
             let Some(mut loss) = lost.loss.take() else { continue };
             let done = lost.read_at.zip(self.ledger.first_ack(epoch)).map(|(r, a)| r.max(a));
             loss.rto_seconds =
@@ -468,7 +506,11 @@ impl Run<'_> {
         });
         self.report.rpo_seconds = spreads.collect();
         self.expectations();
-        let clean = self.report.judgements.iter().all(crate::report::Judgement::clean);
+        let must_lose = self.plan.scenario.expect.lost_at_least > 0;
+        let clean = |judgement: &crate::report::Judgement| {
+            judgement.clean() || (must_lose && judgement.only_lost())
+        };
+        let clean = self.report.judgements.iter().all(clean);
         let wrong = self.report.oracle.consumers_wrong + self.report.oracle.streams_wrong;
         let missed = self.report.expectations.iter().filter(|e| !e.met).count();
         (self.report.verdict, self.report.reason) = match (clean && wrong == 0, missed) {
@@ -516,6 +558,10 @@ impl Run<'_> {
         for loss in self.report.losses.iter().filter(|l| l.recovered_from.is_some()) {
             let bound = expect.recovered_at_least.max(1);
             at_least("messages that a recovery brought back", bound, loss.recovered);
+        }
+        if expect.lost_at_least > 0 {
+            let lost = self.report.oracle.lost;
+            at_least("acked events that were lost", expect.lost_at_least, lost);
         }
         let exact = self.report.judgements.iter().map(|j| j.exact).max().unwrap_or_default();
         at_least("messages in the largest comparison", expect.events_at_least.max(1), exact);

@@ -23,6 +23,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// The port for clients; `None` lets the server choose.
     pub port: Option<u16>,
+    /// How often JetStream syncs to disk; `None` for the server's own setting.
+    pub sync_interval: Option<String>,
     /// More configuration, in the server's own language.
     pub extra: String,
 }
@@ -55,11 +57,13 @@ impl Nats {
         let config = options.dir.join("nats.conf");
         let port = options.port.map_or(-1, i32::from);
         let (name, extra, store_dir) = (&options.name, &options.extra, store.display());
+        let sync = options.sync_interval.as_ref().map(|s| format!(", sync_interval: \"{s}\""));
+        let sync = sync.unwrap_or_default();
         write_file(
             &config,
             format!(
                 "server_name: \"{name}\"\nhost: \"127.0.0.1\"\nport: {port}\nhttp: \"127.0.0.1:-1\"\n\
-                 ports_file_dir: \"{dir}\"\njetstream {{ store_dir: \"{store_dir}\" }}\n{extra}\n"
+                 ports_file_dir: \"{dir}\"\njetstream {{ store_dir: \"{store_dir}\"{sync} }}\n{extra}\n"
             ),
         )?;
         let process = launcher.start(Spec::new(name, program).arg("--config").arg(config)).await?;

@@ -10,6 +10,16 @@ use super::wait::wait_until;
 use crate::error::{Context as _, Error, Result, make_dir, write_file};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
+const SAMPLED_EVERY: Duration = Duration::from_millis(50);
+
+/// A command that ended with status 0.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// What it printed.
+    pub stdout: String,
+    /// The most resident memory that it was seen to have, in bytes.
+    pub peak_rss: u64,
+}
 
 /// What a storage manager's configuration says.
 #[derive(Debug, Clone)]
@@ -104,23 +114,32 @@ pub async fn start_tiering(
     }
 }
 
-/// Runs another command to its end and answers what it printed.
+/// Runs another command to its end.
 pub async fn run(
     launcher: &Launcher,
     tools: &Tools,
     name: &str,
     args: &[&str],
     config: &Path,
-) -> Result<String> {
+) -> Result<Ran> {
     let out = launcher.log_path(name).with_extension("out");
     let mut spec = Spec::new(name, tools.find(Tool::StorageManager)?);
     spec.args.extend(args.iter().map(Into::into));
     spec = spec.arg("--config").arg(config);
     spec.out = Some(out.clone());
     let process = launcher.start(spec).await?;
-    match process.wait().await {
+    let mut peak_rss = 0;
+    let end = loop {
+        peak_rss = process.usage().map_or(peak_rss, |usage| usage.peak_rss.max(peak_rss));
+        if let Ok(end) = tokio::time::timeout(SAMPLED_EVERY, process.wait()).await {
+            break end;
+        }
+    };
+    match end {
         End::Exit(0) => {
-            std::fs::read_to_string(&out).step(|| format!("cannot read `{}`", out.display()))
+            let said = std::fs::read_to_string(&out);
+            let stdout = said.step(|| format!("cannot read `{}`", out.display()))?;
+            Ok(Ran { stdout, peak_rss })
         }
         end => Err(failed(args.first().copied().unwrap_or_default(), &end, &process)),
     }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::lab::endpoint::Endpoint;
+
 const READ: usize = 256 * 1024;
 /// What a single batch may carry. The server disconnects clients that it owes much more.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
@@ -70,22 +72,28 @@ fn invalid(what: impl Into<String>) -> Error {
 }
 
 impl Wire {
-    /// Connects to a `nats://` URL without credentials.
-    pub async fn connect(url: &str) -> Result<Self> {
-        let addr = url.trim_start_matches("nats://");
+    /// Connects to a `nats://` URL, with an nkey where there is one.
+    pub async fn connect(at: impl Into<Endpoint>) -> Result<Self> {
+        let at: Endpoint = at.into();
+        let addr = at.url.trim_start_matches("nats://");
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
         let inbox = format!("_INBOX.oracle.{:016x}", rand::random::<u64>());
         let buffer = BytesMut::with_capacity(2 * READ);
         let mut wire = Self { stream, buffer, inbox, requests: 0 };
         let info = wire.line().await?;
-        if !info.starts_with(b"INFO ") {
+        let Some(info) = info.strip_prefix(b"INFO ") else {
             return Err(invalid(format!("`{addr}` is not a NATS server")));
-        }
-        let hello = json!({
+        };
+        let mut hello = json!({
             "verbose": false, "pedantic": false, "headers": true, "no_responders": true,
             "lang": "oracle", "version": "1", "name": "oracle", "protocol": 1,
         });
+        let info: Value = serde_json::from_slice(info)?;
+        if let Some((nkey, sig)) = info["nonce"].as_str().and_then(|nonce| at.sign(nonce)) {
+            hello["nkey"] = nkey.into();
+            hello["sig"] = sig.into();
+        }
         let hello = format!("CONNECT {hello}\r\nSUB {}.> 1\r\nPING\r\n", wire.inbox);
         wire.stream.write_all(hello.as_bytes()).await?;
         loop {

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::print::{Parts, Print};
 use super::wire::{From, Reader, StreamMessage, Wire};
+use crate::lab::endpoint::Endpoint;
 
 /// What was read of a stream.
 #[derive(Debug, Default)]
@@ -50,11 +51,11 @@ impl Seen {
 
 impl Witness {
     /// Begins to read after what was seen already, and goes on until it is dropped.
-    pub fn start(url: String, stream: String, seed: u64, notes: Arc<Seen>) -> Self {
+    pub fn start(nats: Endpoint, stream: String, seed: u64, notes: Arc<Seen>) -> Self {
         let task = tokio::spawn(async move {
             loop {
                 // The server may be away for a while; the witness waits for it to come back.
-                if let Ok(reader) = open(&url, &stream, notes.last() + 1).await {
+                if let Ok(reader) = open(&nats, &stream, notes.last() + 1).await {
                     follow(reader, seed, &notes).await;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -70,8 +71,8 @@ impl Drop for Witness {
     }
 }
 
-async fn open(url: &str, stream: &str, from: u64) -> std::io::Result<Reader> {
-    Wire::connect(url).await?.read(stream, From::Sequence(from)).await
+async fn open(nats: &Endpoint, stream: &str, from: u64) -> std::io::Result<Reader> {
+    Wire::connect(nats).await?.read(stream, From::Sequence(from)).await
 }
 
 async fn follow(mut reader: Reader, seed: u64, notes: &Seen) {

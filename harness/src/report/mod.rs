@@ -3,6 +3,7 @@
 mod table;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -69,6 +70,27 @@ pub enum Verdict {
     Failed,
     /// It was not run; never counted as passed.
     Skipped,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        })
+    }
+}
+
+impl Verdict {
+    /// The exit status that says it.
+    pub(crate) fn status(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::Failed => 1,
+            Self::Skipped => 4,
+        }
+    }
 }
 
 /// What the oracle counted, over all streams, tiers and recoveries; an event that is wrong in several
@@ -220,6 +242,12 @@ impl Judgement {
             + self.changed
             + self.phantom;
         wrong == 0 && self.examples.is_empty()
+    }
+
+    /// Whether nothing is wrong but that messages are not there.
+    pub(crate) fn only_lost(&self) -> bool {
+        let lost = self.lost.iter().sum::<u64>();
+        lost > 0 && self.duplicated + self.reordered + self.changed + self.phantom == 0
     }
 }
 

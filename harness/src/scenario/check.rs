@@ -109,7 +109,21 @@ fn steps(scenario: &Scenario, steps: &[Step]) -> Result<(), Found> {
                     );
                 }
             }
-            Step::Destroy(n) | Step::Replace(n) => drop(node(scenario, &n.node)?),
+            Step::Destroy(n) | Step::Replace(n) => {
+                node(scenario, &n.node)?;
+            }
+            Step::PowerCut(n) => {
+                let role = node(scenario, &n.node)?;
+                let judged = steps[at..]
+                    .iter()
+                    .any(|s| matches!(s, Step::Judge(j) if j.what == Judged::Survival));
+                if role == Role::Host && !judged {
+                    return wrong(
+                        "power-cut",
+                        "a host's `power-cut` that no `judge` with `what = \"survival\"` follows proves nothing",
+                    );
+                }
+            }
             Step::Restore(r) => {
                 node(scenario, &r.node)?;
                 tier(scenario, r.from)?;

@@ -81,9 +81,13 @@ pub enum Capability {
 pub struct Node {
     /// What runs on it.
     pub role: Role,
-    /// More of nats-server's configuration, on a host.
+    /// More of nats-server's configuration, on a host; for the process substrate.
     #[serde(default)]
     pub nats: String,
+    /// How often a host's JetStream syncs to disk: `always`, or a time such as `2m`. Absent for what
+    /// the substrate installs, which is the modules' `always` on machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<String>,
 }
 
 /// What runs on a machine.
@@ -223,6 +227,9 @@ pub struct Expect {
     pub events_at_least: u64,
     /// The fewest messages that each recovery must bring back; at least 1, likewise.
     pub recovered_at_least: u64,
+    /// For a scenario that proves that another one can fail: this many acked events must be lost, and
+    /// nothing else may be wrong. 0 for every other scenario, in which nothing may be lost.
+    pub lost_at_least: u64,
 }
 
 /// Upper bounds of something that was measured many times.
@@ -241,6 +248,31 @@ impl Scenario {
     /// The only node of a role.
     pub fn node_of(&self, role: Role) -> Option<&NodeName> {
         self.nodes.iter().find(|(_, node)| node.role == role).map(|(name, _)| name)
+    }
+
+    /// What it requires, and what its steps need besides.
+    pub fn needs(&self) -> BTreeSet<Capability> {
+        let mut needs = self.requires.clone();
+        let mut steps: Vec<&Step> = self.steps.iter().collect();
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Kill(_) | Step::Stop(_) | Step::Pause(_) | Step::Continue(_) => {
+                    needs.insert(Capability::Processes);
+                }
+                Step::PowerCut(_) => {
+                    needs.insert(Capability::PowerLoss);
+                }
+                Step::Link(_) => {
+                    needs.insert(Capability::Links);
+                }
+                Step::Repeat(repeat) => steps.extend(&repeat.steps),
+                _ => {}
+            }
+        }
+        if !self.links.is_empty() {
+            needs.insert(Capability::Links);
+        }
+        needs
     }
 
     /// The tiers that the topology has.

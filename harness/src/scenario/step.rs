@@ -35,6 +35,8 @@ pub enum Step {
     Pause(Target),
     /// SIGCONT: goes on after a pause.
     Continue(Target),
+    /// Cuts a machine's power: what was not synced to its disk is gone. `start` boots it again.
+    PowerCut(NodeOnly),
     /// Kills everything on a node and deletes its disk.
     Destroy(NodeOnly),
     /// A new machine in a destroyed one's place: empty disk, other ports. The recovery begins.
@@ -200,6 +202,9 @@ pub struct Judge {
 pub enum Judged {
     /// The streams that a restore has just brought back, against what the tier had confirmed.
     Recovery,
+    /// The streams of a host that was started again after a power cut, against everything that it had
+    /// acked.
+    Survival,
     /// The streams and every tier, against everything that was ever acked and not lost before.
     Everything,
 }
@@ -281,6 +286,7 @@ impl fmt::Display for Step {
             Self::Start(t) => target(f, "start", t),
             Self::Pause(t) => target(f, "pause", t),
             Self::Continue(t) => target(f, "continue", t),
+            Self::PowerCut(n) => write!(f, "cut the power of {}", n.node),
             Self::Destroy(n) => write!(f, "destroy {}", n.node),
             Self::Replace(n) => write!(f, "replace {}", n.node),
             Self::Restore(r) => write!(f, "restore {} from {}", r.node, r.from),
@@ -289,6 +295,7 @@ impl fmt::Display for Step {
                 write!(f, "drain to {}", tiers.join(" and "))
             }
             Self::Judge(Judge { what: Judged::Recovery }) => f.write_str("judge the recovery"),
+            Self::Judge(Judge { what: Judged::Survival }) => f.write_str("judge what survived"),
             Self::Judge(Judge { what: Judged::Everything }) => f.write_str("judge everything"),
             Self::Replay(r) => match r.from {
                 ReplayFrom::Start => write!(f, "replay {} from its start", r.stream),

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::event::Generator;
+use crate::lab::endpoint::Endpoint;
 use crate::ledger::{EventId, Ledger};
 use crate::scenario::Rate;
 
@@ -22,8 +23,8 @@ pub type Host = Option<HostAt>;
 /// Where the host is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostAt {
-    /// The URL, through the link.
-    pub url: String,
+    /// The server, through the link.
+    pub nats: Endpoint,
     /// Which life of the host this is.
     pub epoch: u32,
 }
@@ -75,7 +76,11 @@ pub(crate) async fn connect(host: &HostAt) -> Option<async_nats::Client> {
         .reconnect_delay_callback(|_| RECONNECT_AFTER)
         .client_capacity(65_536)
         .subscription_capacity(65_536);
-    options.retry_on_initial_connect().connect(&host.url).await.ok()
+    let options = match host.nats.seed() {
+        Some(seed) => options.nkey(seed.to_owned()),
+        None => options,
+    };
+    options.retry_on_initial_connect().connect(&host.nats.url).await.ok()
 }
 
 impl Publisher {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cim_core::names::NodeName;
 
 use crate::error::{Context as _, Error, Result};
+use crate::lab::endpoint::Endpoint;
 use crate::lab::link::{Conditions, Link};
 use crate::lab::nats::{self, Nats};
 use crate::lab::process::{End, Launcher, Process, Signal};
@@ -20,9 +21,9 @@ const BUCKET: &str = "cim-archive";
 
 /// The machines and the links between them.
 #[derive(Debug)]
-pub(super) struct Machines {
-    pub(super) launcher: Launcher,
-    pub(super) tools: Tools,
+pub(crate) struct Lab {
+    pub(crate) launcher: Launcher,
+    pub(crate) tools: Tools,
     disks: PathBuf,
     scenario: Scenario,
     nodes: BTreeMap<NodeName, Machine>,
@@ -46,9 +47,9 @@ struct Machine {
     runs: u32,
 }
 
-impl Machines {
+impl Lab {
     /// Machines that are off, and links that lead nowhere yet.
-    pub(super) async fn new(
+    pub(crate) async fn new(
         scenario: &Scenario,
         launcher: Launcher,
         tools: Tools,
@@ -96,11 +97,11 @@ impl Machines {
     }
 
     /// The host's node, which the check has found to exist.
-    pub(super) fn host(&self) -> NodeName {
+    pub(crate) fn host(&self) -> NodeName {
         self.scenario.node_of(Role::Host).expect("a checked scenario has a host").clone()
     }
 
-    pub(super) fn role(&self, node: &NodeName) -> Role {
+    pub(crate) fn role(&self, node: &NodeName) -> Role {
         self.nodes[node].role
     }
 
@@ -113,7 +114,7 @@ impl Machines {
     }
 
     /// Changes a link.
-    pub(super) fn set_link(
+    pub(crate) fn set_link(
         &self,
         from: &NodeName,
         to: &NodeName,
@@ -127,7 +128,7 @@ impl Machines {
     }
 
     /// Starts a program, or all of a node's that are not running.
-    pub(super) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+    pub(crate) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
         let role = self.role(node);
         let wanted = programs(role).iter().filter(|p| program.is_none_or(|only| only == **p));
         for program in wanted {
@@ -146,6 +147,7 @@ impl Machines {
             name: format!("{node}-{}-nats", machine.generation),
             dir: self.disk(node).join("nats"),
             port: machine.nats_port,
+            sync_interval: self.scenario.nodes[node].sync_interval.clone(),
             extra: self.scenario.nodes[node].nats.clone(),
         };
         let nats = Nats::start(&self.launcher, &self.tools, &options).await?;
@@ -177,7 +179,7 @@ impl Machines {
     }
 
     /// Writes the configuration of the storage manager on a host, for where everything is now.
-    pub(super) fn write_config(&self, node: &NodeName) -> Result<PathBuf> {
+    pub(crate) fn write_config(&self, node: &NodeName) -> Result<PathBuf> {
         let nats = self.nodes[node].nats.as_ref();
         let nats = nats.ok_or_else(|| Error::step(format!("NATS does not run on `{node}`")))?;
         let tier = |role| {
@@ -207,7 +209,7 @@ impl Machines {
     }
 
     /// Runs a command of the storage manager on a host.
-    pub(super) async fn run_storage_manager(
+    pub(crate) async fn run_storage_manager(
         &mut self,
         node: &NodeName,
         args: &[&str],
@@ -217,7 +219,8 @@ impl Machines {
         machine.runs += 1;
         let command = args.first().copied().unwrap_or_default();
         let name = format!("{node}-{}-{command}-{}", machine.generation, machine.runs);
-        storage_manager::run(&self.launcher, &self.tools, &name, args, &config).await
+        let ran = storage_manager::run(&self.launcher, &self.tools, &name, args, &config).await?;
+        Ok(ran.stdout)
     }
 
     /// The running programs of a node, or one of them.
@@ -233,7 +236,7 @@ impl Machines {
     }
 
     /// Sends a signal to programs that go on existing.
-    pub(super) async fn signal(
+    pub(crate) async fn signal(
         &self,
         node: &NodeName,
         program: Option<Program>,
@@ -250,7 +253,7 @@ impl Machines {
     }
 
     /// Kills programs, all at the same moment, and waits until they are gone.
-    pub(super) async fn kill(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+    pub(crate) async fn kill(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
         self.signal(node, program, Signal::Kill).await?;
         for process in self.running(node, program) {
             process.wait().await;
@@ -260,7 +263,7 @@ impl Machines {
     }
 
     /// Stops programs in an orderly way; the storage manager first, while NATS still answers it.
-    pub(super) async fn stop(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+    pub(crate) async fn stop(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
         for process in self.running(node, program).into_iter().rev() {
             match process.stop(STOP_WITHIN).await {
                 // nats-server ends with 1 on SIGTERM.
@@ -292,7 +295,7 @@ impl Machines {
     }
 
     /// Kills everything on a node and deletes its disk.
-    pub(super) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
+    pub(crate) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
         self.kill(node, None).await?;
         for ((_, to), link) in &self.links {
             if to == node {
@@ -307,7 +310,7 @@ impl Machines {
     ///
     /// The way from the operator to a new host is a new one: a client of the old host that still has
     /// publishes in its buffer would else reconnect and flush them into the stream that is restored.
-    pub(super) async fn replace(&mut self, node: &NodeName) -> Result<()> {
+    pub(crate) async fn replace(&mut self, node: &NodeName) -> Result<()> {
         if let Some(way) = self.links.get_mut(&(self.operator.clone(), node.clone())) {
             *way = Link::open(None, way.conditions()).await?;
         }
@@ -322,7 +325,7 @@ impl Machines {
     }
 
     /// Fails when a program has ended that nobody stopped.
-    pub(super) fn all_alive(&self) -> Result<()> {
+    pub(crate) fn all_alive(&self) -> Result<()> {
         for node in self.nodes.keys() {
             for process in self.running(node, None) {
                 if let Some(end) = process.ended() {
@@ -337,20 +340,20 @@ impl Machines {
     }
 
     /// NATS on the host, directly; for the oracle.
-    pub(super) fn nats_url(&self) -> Result<String> {
+    pub(crate) fn nats(&self) -> Result<Endpoint> {
         let nats = self.nodes[&self.host()].nats.as_ref();
         let nats = nats.ok_or_else(|| Error::step("NATS does not run on the host"))?;
-        Ok(nats.url())
+        Ok((&nats.url()).into())
     }
 
     /// NATS on the host, through the operator's link.
-    pub(super) fn nats_url_through_link(&self) -> String {
+    pub(crate) fn nats_through_link(&self) -> Endpoint {
         let link = &self.links[&(self.operator.clone(), self.host())];
-        format!("nats://{}", link.addr())
+        (&format!("nats://{}", link.addr())).into()
     }
 
     /// A tier's bucket, directly, if its service runs.
-    pub(super) fn bucket(&self, tier: Tier) -> Result<Option<Box<::s3::Bucket>>> {
+    pub(crate) fn bucket(&self, tier: Tier) -> Result<Option<Box<::s3::Bucket>>> {
         let role = if tier == Tier::Nas { Role::Nas } else { Role::Wasabi };
         let service = self.scenario.node_of(role).and_then(|n| self.nodes[n].s3.as_ref());
         service.map(|service| service.access.client()).transpose()

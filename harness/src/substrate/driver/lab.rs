@@ -1,0 +1,300 @@
+//! A lab of machines that a driver owns: what the process substrate does with processes, this does
+//! with requests and `systemctl`.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::names::NodeName;
+use serde_json::Value;
+
+use super::protocol::{Disk, LabFile, LabNode, Op, Outcome, S3};
+use super::server::Driver;
+use crate::error::{Context as _, Error, Result};
+use crate::lab::endpoint::Endpoint;
+use crate::lab::link::{Conditions, Link};
+use crate::lab::process::Signal;
+use crate::lab::wait::wait_until;
+use crate::oracle::wire::Wire;
+use crate::scenario::{Program, Role, Scenario, Tier, programs};
+
+/// A machine under emulation takes its time, and so do its services.
+const BOOT: Duration = Duration::from_secs(600);
+const READY: Duration = Duration::from_secs(300);
+const SWITCH: Duration = Duration::from_secs(60);
+const RESTORE: Duration = Duration::from_secs(900);
+
+/// Machines, by the names of the scenario.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    driver: Arc<Driver>,
+    scenario: Scenario,
+    file: LabFile,
+    nodes: BTreeMap<NodeName, Machine>,
+    host: NodeName,
+    operator: NodeName,
+    /// From the operator to the host.
+    way: Link,
+    nats: Endpoint,
+}
+
+#[derive(Debug)]
+struct Machine {
+    role: Role,
+    on: bool,
+    /// Whether it has been on before: then it has a disk to keep.
+    used: bool,
+}
+
+fn unit(role: Role, program: Program) -> &'static str {
+    match (role, program) {
+        (_, Program::Nats) => "nats.service",
+        (_, Program::StorageManager) => "cim-storage-manager.service",
+        (Role::Wasabi, Program::S3) => "cim-fake-wasabi.service",
+        (_, Program::S3) => "minio.service",
+    }
+}
+
+impl Lab {
+    /// Machines that are off. Fails when the lab has not what the scenario names.
+    pub(crate) async fn new(
+        scenario: &Scenario,
+        file: LabFile,
+        driver: Arc<Driver>,
+    ) -> Result<Self> {
+        let mut nodes = BTreeMap::new();
+        for (name, node) in &scenario.nodes {
+            let there = file.nodes.get(name).map(LabNode::role);
+            if node.role != Role::Operator && there != Some(node.role) {
+                return Err(Error::Usage(format!(
+                    "the lab has no `{name}` of the role that the scenario gives it: correct `--lab`"
+                )));
+            }
+            nodes.insert(name.clone(), Machine { role: node.role, on: false, used: false });
+        }
+        let host = scenario.node_of(Role::Host).expect("a checked scenario has a host").clone();
+        let operator = match scenario.node_of(Role::Operator) {
+            Some(name) => name.clone(),
+            None => NodeName::new("operator").setup(|| "a lab needs an operator".into())?,
+        };
+        let LabNode::Host { address, nats_port, nats_nkey_file } = &file.nodes[&host] else {
+            unreachable!("its role was compared")
+        };
+        let url = format!("nats://{address}:{nats_port}");
+        let nats = match nats_nkey_file {
+            Some(seed) => Endpoint::with_nkey(url, seed)?,
+            None => (&url).into(),
+        };
+        let given = scenario.links.iter().find(|l| l.from == operator && l.to == host);
+        let way = Link::open(None, given.map(|l| l.conditions).unwrap_or_default()).await?;
+        let scenario = scenario.clone();
+        Ok(Self { driver, scenario, file, nodes, host, operator, way, nats })
+    }
+
+    pub(crate) fn host(&self) -> NodeName {
+        self.host.clone()
+    }
+
+    pub(crate) fn role(&self, node: &NodeName) -> Role {
+        self.nodes[node].role
+    }
+
+    pub(crate) fn set_link(&self, from: &NodeName, to: &NodeName, now: Conditions) -> Result<()> {
+        if *from != self.operator || *to != self.host {
+            let what =
+                format!("the driver substrate cannot change the link from `{from}` to `{to}`");
+            return Err(Error::step(what));
+        }
+        self.way.set(now);
+        Ok(())
+    }
+
+    async fn ask(&self, op: Op, limit: Duration) -> Result<Outcome> {
+        self.driver.ask(op, limit).await
+    }
+
+    /// Runs a command in a root shell; its status is the caller's to judge.
+    async fn shell(&self, node: &NodeName, command: &str, limit: Duration) -> Result<Outcome> {
+        let (node, command) = (node.clone(), command.to_owned());
+        self.ask(Op::Exec { node, command, timeout_seconds: limit.as_secs() }, limit).await
+    }
+
+    /// Runs a command that must succeed.
+    async fn succeed(&self, node: &NodeName, command: &str, limit: Duration) -> Result<String> {
+        let outcome = self.shell(node, command, limit).await?;
+        if outcome.status == 0 {
+            return Ok(outcome.stdout);
+        }
+        let said = if outcome.stderr.trim().is_empty() { &outcome.stdout } else { &outcome.stderr };
+        let last: Vec<_> = said.lines().rev().take(3).collect();
+        let last = last.into_iter().rev().collect::<Vec<_>>().join(" | ");
+        let status = outcome.status;
+        Err(Error::step(format!("`{command}` on `{node}` ended with status {status}: {last}")))
+    }
+
+    async fn boot(&mut self, node: &NodeName, disk: Disk) -> Result<()> {
+        let sync_interval = self.scenario.nodes[node].sync_interval.clone();
+        self.ask(Op::Start { node: node.clone(), disk, sync_interval }, BOOT).await?;
+        let machine = self.machine(node);
+        (machine.on, machine.used) = (true, true);
+        match self.role(node) {
+            Role::Host => self.nats_is_ready().await,
+            Role::Nas => self.s3_is_ready(Tier::Nas).await,
+            Role::Wasabi => self.s3_is_ready(Tier::Wasabi).await,
+            Role::Operator => Ok(()),
+        }
+    }
+
+    async fn nats_is_ready(&mut self) -> Result<()> {
+        wait_until("NATS with JetStream on the host", READY, async || {
+            let attempt = async {
+                let mut wire = Wire::connect(&self.nats).await?;
+                wire.api("INFO", &Value::Null).await
+            };
+            match tokio::time::timeout(Duration::from_secs(10), attempt).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("it does not answer".into()),
+            }
+        })
+        .await?;
+        let addr = address(&self.nats.url)?;
+        self.way.set_target(Some(addr));
+        Ok(())
+    }
+
+    async fn s3_is_ready(&self, tier: Tier) -> Result<()> {
+        let bucket = self.service(tier)?.client()?;
+        wait_until(&format!("the bucket on {tier}"), READY, async || {
+            match bucket.list_page(String::new(), None, None, None, Some(1)).await {
+                Ok((_, 200)) => Ok(()),
+                Ok((_, status)) => Err(format!("HTTP {status}")),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await
+    }
+
+    fn machine(&mut self, node: &NodeName) -> &mut Machine {
+        self.nodes.get_mut(node).expect("a checked scenario names nodes that exist")
+    }
+
+    fn units(&self, node: &NodeName, program: Option<Program>) -> String {
+        let role = self.role(node);
+        let wanted = programs(role).iter().filter(|p| program.is_none_or(|only| only == **p));
+        wanted.map(|p| unit(role, *p)).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(crate) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        if !self.nodes[node].on {
+            let disk = if self.nodes[node].used { Disk::Kept } else { Disk::New };
+            self.boot(node, disk).await?;
+        }
+        // What starts with the machine is there already; the daemon never does that by itself.
+        let units = self.units(node, program);
+        self.succeed(node, &format!("systemctl start {units}"), READY).await?;
+        match self.role(node) {
+            Role::Host => self.nats_is_ready().await,
+            Role::Nas => self.s3_is_ready(Tier::Nas).await,
+            Role::Wasabi => self.s3_is_ready(Tier::Wasabi).await,
+            Role::Operator => Ok(()),
+        }
+    }
+
+    pub(crate) async fn signal(
+        &mut self,
+        node: &NodeName,
+        program: Option<Program>,
+        signal: Signal,
+    ) -> Result<()> {
+        let name = match signal {
+            Signal::Kill => "KILL",
+            Signal::Term => "TERM",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
+        };
+        let units = self.units(node, program);
+        self.succeed(node, &format!("systemctl kill --signal={name} {units}"), SWITCH).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn kill(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        self.signal(node, program, Signal::Kill).await?;
+        // Else systemd would start again what a scenario wants dead.
+        let units = self.units(node, program);
+        let command = format!("systemctl stop {units}; systemctl reset-failed {units}; true");
+        self.succeed(node, &command, SWITCH).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn stop(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        let role = self.role(node);
+        let wanted = programs(role).iter().filter(|p| program.is_none_or(|only| only == **p));
+        for program in wanted.rev() {
+            let command = format!("systemctl stop {}", unit(role, *program));
+            self.succeed(node, &command, READY).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn power_cut(&mut self, node: &NodeName) -> Result<()> {
+        self.ask(Op::Crash { node: node.clone() }, SWITCH).await?;
+        self.machine(node).on = false;
+        if *node == self.host {
+            // A machine without power resets nothing, and its clients would wait long. What they had
+            // buffered must not reach the machine's next life either.
+            self.way = Link::open(None, self.way.conditions()).await?;
+        }
+        Ok(())
+    }
+
+    /// A destroyed machine is one that never gets its old disk back.
+    pub(crate) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
+        self.power_cut(node).await
+    }
+
+    pub(crate) async fn replace(&mut self, node: &NodeName) -> Result<()> {
+        self.boot(node, Disk::New).await
+    }
+
+    pub(crate) async fn run_storage_manager(
+        &mut self,
+        node: &NodeName,
+        args: &[&str],
+    ) -> Result<String> {
+        let command = format!("cim-run-storage-manager {}", args.join(" "));
+        self.succeed(node, &command, RESTORE).await
+    }
+
+    pub(crate) fn nats(&self) -> Result<Endpoint> {
+        if !self.nodes[&self.host].on {
+            return Err(Error::step("the host is off"));
+        }
+        Ok(self.nats.clone())
+    }
+
+    pub(crate) fn nats_through_link(&self) -> Endpoint {
+        self.nats.at(format!("nats://{}", self.way.addr()))
+    }
+
+    fn service(&self, tier: Tier) -> Result<&S3> {
+        let found = self.file.nodes.values().find_map(|node| match (tier, node) {
+            (Tier::Nas, LabNode::Nas(s3)) | (Tier::Wasabi, LabNode::Wasabi(s3)) => Some(s3),
+            _ => None,
+        });
+        found.ok_or_else(|| Error::step(format!("the lab has no tier {tier}")))
+    }
+
+    pub(crate) fn bucket(&self, tier: Tier) -> Result<Option<Box<::s3::Bucket>>> {
+        let role = if tier == Tier::Nas { Role::Nas } else { Role::Wasabi };
+        let on = self.scenario.node_of(role).is_some_and(|node| self.nodes[node].on);
+        if on { self.service(tier)?.client().map(Some) } else { Ok(None) }
+    }
+}
+
+fn address(url: &str) -> Result<SocketAddr> {
+    let host = url.trim_start_matches("nats://");
+    let found = host.to_socket_addrs().setup(|| format!("`{host}` is no address"))?.next();
+    found.ok_or_else(|| Error::setup(format!("`{host}` has no address")))
+}

@@ -1,0 +1,13 @@
+//! The driver substrate: machines that an outside program owns.
+//!
+//! The engine asks, over a Unix socket, and the driver performs: docs/driver.md is the protocol.
+
+mod client;
+mod lab;
+mod protocol;
+mod server;
+
+pub(crate) use client::{Args, run};
+pub(crate) use lab::Lab;
+pub(crate) use protocol::LabFile;
+pub(crate) use server::Driver;

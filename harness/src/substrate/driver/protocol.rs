@@ -1,0 +1,204 @@
+//! What goes over the socket, and the file that describes a lab. docs/driver.md describes it for people.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use cim_core::names::NodeName;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context as _, Error, Result};
+use crate::scenario::{Capability, Role};
+
+/// A machine's disk at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Disk {
+    /// As it was.
+    Kept,
+    /// Empty but for what is installed on every machine of its kind.
+    New,
+}
+
+/// What the driver is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub(crate) enum Op {
+    /// Boots a machine; done when its root shell answers.
+    Start {
+        node: NodeName,
+        disk: Disk,
+        /// What this scenario wants of the machine's NATS, where it is not the installed setting.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sync_interval: Option<String>,
+    },
+    /// Turns a machine off in an orderly way.
+    Stop { node: NodeName },
+    /// Cuts a machine's power.
+    Crash { node: NodeName },
+    /// Unplugs a machine's network card.
+    Block { node: NodeName },
+    /// Plugs it in again.
+    Unblock { node: NodeName },
+    /// Runs a command in a root shell.
+    Exec { node: NodeName, command: String, timeout_seconds: u64 },
+    /// The scenario is over; no answer is expected.
+    End { verdict: String, exit: u8 },
+}
+
+/// A request, as `driver next` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    #[serde(flatten)]
+    pub(crate) op: Op,
+}
+
+/// What a command did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Outcome {
+    /// The command's exit status.
+    pub(crate) status: i32,
+    /// What it printed, at most the last 64 KiB.
+    pub(crate) stdout: String,
+    /// Likewise; empty where the driver cannot tell the two apart.
+    pub(crate) stderr: String,
+}
+
+/// What a client of the socket says, on one line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Say {
+    /// Give me the next request.
+    Next,
+    /// This one is done.
+    Done {
+        id: u64,
+        #[serde(default)]
+        result: Outcome,
+        /// It could not be done.
+        #[serde(default)]
+        error: Option<String>,
+    },
+}
+
+/// What the harness answers, on one line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Hear {
+    Request(Request),
+    Taken,
+    Refused(String),
+}
+
+/// The machines of a lab and how the operator reaches them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LabFile {
+    /// What the driver and its machines can do.
+    pub(crate) offers: BTreeSet<Capability>,
+    /// By the names that scenarios use.
+    pub(crate) nodes: BTreeMap<NodeName, LabNode>,
+    /// Of the programs on the machines, for the report.
+    #[serde(default)]
+    pub(crate) versions: BTreeMap<String, String>,
+}
+
+/// A machine of a lab.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "role", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum LabNode {
+    /// NATS and the storage manager.
+    Host { address: String, nats_port: u16, nats_nkey_file: Option<PathBuf> },
+    /// The secondary tier.
+    Nas(S3),
+    /// The tertiary tier.
+    Wasabi(S3),
+}
+
+/// An S3 service as the operator reaches it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct S3 {
+    pub(crate) endpoint: String,
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+    pub(crate) credentials_file: PathBuf,
+}
+
+impl LabNode {
+    pub(crate) fn role(&self) -> Role {
+        match self {
+            Self::Host { .. } => Role::Host,
+            Self::Nas(_) => Role::Nas,
+            Self::Wasabi(_) => Role::Wasabi,
+        }
+    }
+}
+
+impl LabFile {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::Usage(format!("cannot read the lab `{shown}`: {e}")))?;
+        serde_json::from_str(&text).map_err(|e| Error::Usage(format!("lab `{shown}`: {e}")))
+    }
+}
+
+impl S3 {
+    /// A client for the bucket.
+    pub(crate) fn client(&self) -> Result<Box<s3::Bucket>> {
+        let shown = self.credentials_file.display();
+        let text = std::fs::read_to_string(&self.credentials_file);
+        let text = text.setup(|| format!("cannot read `{shown}`"))?;
+        let value = |key: &str| {
+            let line = text.lines().find_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='));
+            line.map(|v| v.trim().trim_matches(['"', '\'']).to_owned())
+                .ok_or_else(|| Error::setup(format!("`{shown}` has no line `{key}=…`")))
+        };
+        let (access, secret) = (value("AWS_ACCESS_KEY_ID")?, value("AWS_SECRET_ACCESS_KEY")?);
+        let credentials =
+            s3::creds::Credentials::new(Some(&access), Some(&secret), None, None, None)
+                .setup(|| "S3 credentials cannot be used".into())?;
+        let (region, endpoint) = (self.region.clone(), self.endpoint.clone());
+        let bucket =
+            s3::Bucket::new(&self.bucket, s3::Region::Custom { region, endpoint }, credentials);
+        Ok(bucket.setup(|| format!("bucket `{}` cannot be used", self.bucket))?.with_path_style())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_look_as_documented() {
+        let node = NodeName::new("host").unwrap();
+        let ops = [
+            Op::Start { node: node.clone(), disk: Disk::New, sync_interval: None },
+            Op::Crash { node: node.clone() },
+            Op::Exec { node, command: "true".into(), timeout_seconds: 60 },
+            Op::End { verdict: "passed".into(), exit: 0 },
+        ];
+        let lines: Vec<_> = (1..)
+            .zip(ops)
+            .map(|(id, op)| serde_json::to_string(&Request { id, op }).unwrap())
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        {"id":1,"do":"start","node":"host","disk":"new"}
+        {"id":2,"do":"crash","node":"host"}
+        {"id":3,"do":"exec","node":"host","command":"true","timeout_seconds":60}
+        {"id":4,"do":"end","verdict":"passed","exit":0}
+        "#);
+    }
+
+    #[test]
+    fn a_lab_is_read_and_what_is_not_known_is_refused() {
+        let lab = r#"{ "offers": ["processes", "power-loss"], "nodes": {
+            "host": { "role": "host", "address": "127.0.0.1", "nats_port": 4222 },
+            "nas": { "role": "nas", "endpoint": "http://127.0.0.1:9000", "bucket": "b", "region": "r", "credentials_file": "/c" } } }"#;
+        let read: LabFile = serde_json::from_str(lab).unwrap();
+        assert_eq!(read.nodes[&NodeName::new("nas").unwrap()].role(), Role::Nas);
+        let wrong = lab.replace("nats_port", "natsport");
+        assert!(serde_json::from_str::<LabFile>(&wrong).is_err());
+    }
+}

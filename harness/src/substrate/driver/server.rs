@@ -1,0 +1,249 @@
+//! The harness's end of the socket: one request at a time, and no way to be kept waiting for ever.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+use super::protocol::{Hear, Op, Outcome, Request, Say};
+use crate::error::{Context as _, Error, Result};
+
+/// What a driver may take beyond the time that a command has.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The driver, as the engine sees it. Dropping it closes the socket.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    patience: Duration,
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is a request to hand out.
+    asked: Notify,
+    /// The request was handed out.
+    handed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: u64,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    request: Request,
+    handed: bool,
+    answer: Option<oneshot::Sender<Result<Outcome, String>>>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Driver {
+    /// Listens; a driver that nobody hears of for `patience` while it is asked for something is gone.
+    pub(crate) fn listen(path: &Path, patience: Duration) -> Result<Self> {
+        // A socket that a killed harness left behind answers nobody.
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            let shown = path.display();
+            return Err(Error::Usage(format!("another harness listens on `{shown}`: end it")));
+        }
+        drop(std::fs::remove_file(path));
+        let listener = UnixListener::bind(path);
+        let listener = listener.setup(|| format!("cannot listen on `{}`", path.display()))?;
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { shared, patience, path: path.to_owned(), task })
+    }
+
+    /// Asks for something and waits until it is done, for at most `limit` once the driver has it.
+    pub(crate) async fn ask(&self, op: Op, limit: Duration) -> Result<Outcome> {
+        let (sender, answer) = oneshot::channel();
+        let what = serde_json::to_string(&op).expect("a request is JSON");
+        let id = self.put(op, Some(sender));
+        self.wait_handed(id, &what).await?;
+        let limit = limit + GRACE;
+        let answer = tokio::time::timeout(limit, answer).await;
+        self.shared.lock().open = None;
+        match answer {
+            Ok(Ok(Ok(outcome))) => Ok(outcome),
+            Ok(Ok(Err(error))) => {
+                Err(Error::step(format!("the driver could not do request {id} ({what}): {error}")))
+            }
+            Ok(Err(_)) => unreachable!("the sender is in the state until it is used"),
+            Err(_) => Err(Error::step(format!(
+                "the driver did not answer request {id} ({what}) within {limit:?}"
+            ))),
+        }
+    }
+
+    /// Tells the driver that it is over; a driver that is gone need not hear it.
+    pub(crate) async fn end(&self, verdict: &str, exit: u8) {
+        let op = Op::End { verdict: verdict.into(), exit };
+        let id = self.put(op, None);
+        drop(self.wait_handed(id, "end").await);
+    }
+
+    fn put(&self, op: Op, answer: Option<oneshot::Sender<Result<Outcome, String>>>) -> u64 {
+        let mut state = self.shared.lock();
+        state.last += 1;
+        let id = state.last;
+        state.open = Some(Open { request: Request { id, op }, handed: false, answer });
+        drop(state);
+        self.shared.asked.notify_waiters();
+        id
+    }
+
+    async fn wait_handed(&self, id: u64, what: &str) -> Result<()> {
+        let handed = async {
+            loop {
+                let notified = self.shared.handed.notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                if self.shared.lock().open.as_ref().is_none_or(|o| o.handed) {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        if tokio::time::timeout(self.patience, handed).await.is_err() {
+            self.shared.lock().open = None;
+            return Err(Error::step(format!(
+                "no driver has asked for request {id} ({what}) for {:?}: has it ended?",
+                self.patience
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+    let mut clients = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else { continue };
+                clients.spawn(serve(client, Arc::clone(&shared)));
+            }
+            Some(_) = clients.join_next() => {}
+        }
+    }
+}
+
+async fn serve(client: UnixStream, shared: Arc<Shared>) {
+    let (read, mut write) = client.into_split();
+    let mut lines = BufReader::new(read).lines();
+    let Ok(Some(line)) = lines.next_line().await else { return };
+    match serde_json::from_str(&line) {
+        Ok(Say::Next) => {
+            let refused = loop {
+                let notified = shared.asked.notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                match waiting(&shared) {
+                    Waiting::Request(request) => {
+                        let id = request.id;
+                        // A client that is gone has not taken it: the next one gets it.
+                        if say(&mut write, &Hear::Request(request)).await {
+                            mark_handed(&shared, id);
+                        }
+                        return;
+                    }
+                    Waiting::Unanswered(id) => {
+                        break format!(
+                            "request {id} is not answered yet: `cim-harness driver done {id}`"
+                        );
+                    }
+                    Waiting::Nothing => {}
+                }
+                tokio::select! {
+                    () = notified => {}
+                    // A client that hangs up no longer waits.
+                    _ = lines.next_line() => return,
+                }
+            };
+            say(&mut write, &Hear::Refused(refused)).await;
+        }
+        Ok(Say::Done { id, result, error }) => {
+            let heard = match take(&shared, id, error.map_or(Ok(result), Err)) {
+                Ok(()) => Hear::Taken,
+                Err(why) => Hear::Refused(why),
+            };
+            say(&mut write, &heard).await;
+        }
+        Err(error) => {
+            say(&mut write, &Hear::Refused(format!("not understood: {error}"))).await;
+        }
+    }
+}
+
+enum Waiting {
+    Request(Request),
+    Unanswered(u64),
+    Nothing,
+}
+
+fn waiting(shared: &Shared) -> Waiting {
+    match &shared.lock().open {
+        Some(open) if !open.handed => Waiting::Request(open.request.clone()),
+        Some(open) if open.answer.is_some() => Waiting::Unanswered(open.request.id),
+        _ => Waiting::Nothing,
+    }
+}
+
+fn mark_handed(shared: &Shared, id: u64) {
+    if let Some(open) = shared.lock().open.as_mut().filter(|open| open.request.id == id) {
+        open.handed = true;
+    }
+    shared.handed.notify_waiters();
+}
+
+fn take(shared: &Shared, id: u64, answer: Result<Outcome, String>) -> Result<(), String> {
+    let mut state = shared.lock();
+    let last = state.last;
+    match &mut state.open {
+        Some(open) if open.request.id == id && !open.handed => {
+            Err(format!("request {id} was not handed out yet"))
+        }
+        Some(open) if open.request.id == id => match open.answer.take() {
+            Some(sender) => {
+                // The engine may just have given up; then nobody needs it.
+                drop(sender.send(answer));
+                Ok(())
+            }
+            None => Err(format!("request {id} was answered already")),
+        },
+        _ if id <= last => {
+            Err(format!("request {id} is not open: it was answered already, or given up"))
+        }
+        _ => Err(format!("there was no request {id}")),
+    }
+}
+
+async fn say(write: &mut tokio::net::unix::OwnedWriteHalf, what: &Hear) -> bool {
+    let mut line = serde_json::to_string(what).expect("an answer is JSON");
+    line.push('\n');
+    write.write_all(line.as_bytes()).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! What a lab is made of: processes of this machine, or machines that an outside driver owns.
+
+pub(crate) mod driver;
+mod process;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use cim_core::names::NodeName;
+
+use crate::error::{Error, Result};
+use crate::lab::endpoint::Endpoint;
+use crate::lab::link::Conditions;
+use crate::lab::process::{Launcher, Signal};
+use crate::lab::tools::Tools;
+use crate::scenario::{Capability, Program, Role, Scenario, Tier};
+
+/// What the process substrate can do.
+pub(crate) const PROCESS_OFFERS: [Capability; 2] = [Capability::Processes, Capability::Links];
+
+/// The machines of a lab.
+#[derive(Debug)]
+pub(crate) enum Machines {
+    /// Directories, processes and proxies on this machine.
+    Process(Box<process::Lab>),
+    /// Machines that are started, cut off and unplugged by somebody else.
+    Driver(Box<driver::Lab>),
+}
+
+/// Calls the same method of whatever the lab is made of.
+macro_rules! each {
+    ($self:expr, $lab:ident => $call:expr) => {
+        match $self {
+            Machines::Process($lab) => $call,
+            Machines::Driver($lab) => $call,
+        }
+    };
+}
+
+impl Machines {
+    pub(crate) async fn processes(
+        scenario: &Scenario,
+        launcher: Launcher,
+        tools: Tools,
+        disks: &Path,
+    ) -> Result<Self> {
+        Ok(Self::Process(Box::new(process::Lab::new(scenario, launcher, tools, disks).await?)))
+    }
+
+    pub(crate) async fn driven(
+        scenario: &Scenario,
+        lab: driver::LabFile,
+        driver: Arc<driver::Driver>,
+    ) -> Result<Self> {
+        Ok(Self::Driver(Box::new(driver::Lab::new(scenario, lab, driver).await?)))
+    }
+
+    /// The host's node, which the check has found to exist.
+    pub(crate) fn host(&self) -> NodeName {
+        each!(self, lab => lab.host())
+    }
+
+    pub(crate) fn role(&self, node: &NodeName) -> Role {
+        each!(self, lab => lab.role(node))
+    }
+
+    /// Changes a link.
+    pub(crate) fn set_link(&self, from: &NodeName, to: &NodeName, now: Conditions) -> Result<()> {
+        each!(self, lab => lab.set_link(from, to, now))
+    }
+
+    /// Starts a program, or all of a node's that are not running.
+    pub(crate) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        each!(self, lab => lab.start(node, program).await)
+    }
+
+    /// Sends a signal to programs that go on existing.
+    pub(crate) async fn signal(
+        &mut self,
+        node: &NodeName,
+        program: Option<Program>,
+        signal: Signal,
+    ) -> Result<()> {
+        each!(self, lab => lab.signal(node, program, signal).await)
+    }
+
+    /// Kills programs, all at the same moment, and waits until they are gone.
+    pub(crate) async fn kill(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        each!(self, lab => lab.kill(node, program).await)
+    }
+
+    /// Stops programs in an orderly way; the storage manager first, while NATS still answers it.
+    pub(crate) async fn stop(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
+        each!(self, lab => lab.stop(node, program).await)
+    }
+
+    /// Cuts the power: what was not synced to the disk is gone, the rest stays.
+    pub(crate) async fn power_cut(&mut self, node: &NodeName) -> Result<()> {
+        match self {
+            // A scenario that needs it is skipped before anything starts.
+            Self::Process(_) => Err(Error::step("processes have no power to cut")),
+            Self::Driver(lab) => lab.power_cut(node).await,
+        }
+    }
+
+    /// Kills everything on a node and deletes its disk.
+    pub(crate) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
+        each!(self, lab => lab.destroy(node).await)
+    }
+
+    /// A new machine: empty, with NATS or S3 running, but no storage manager yet.
+    pub(crate) async fn replace(&mut self, node: &NodeName) -> Result<()> {
+        each!(self, lab => lab.replace(node).await)
+    }
+
+    /// Runs a command of the storage manager on a host; answers what it printed.
+    pub(crate) async fn run_storage_manager(
+        &mut self,
+        node: &NodeName,
+        args: &[&str],
+    ) -> Result<String> {
+        each!(self, lab => lab.run_storage_manager(node, args).await)
+    }
+
+    /// Fails when a program has ended that nobody stopped, as far as that can be seen from here.
+    pub(crate) fn all_alive(&self) -> Result<()> {
+        match self {
+            Self::Process(lab) => lab.all_alive(),
+            Self::Driver(_) => Ok(()),
+        }
+    }
+
+    /// NATS on the host, directly; for the oracle.
+    pub(crate) fn nats(&self) -> Result<Endpoint> {
+        each!(self, lab => lab.nats())
+    }
+
+    /// NATS on the host, through the operator's link.
+    pub(crate) fn nats_through_link(&self) -> Endpoint {
+        each!(self, lab => lab.nats_through_link())
+    }
+
+    /// A tier's bucket, directly, if its service runs.
+    pub(crate) fn bucket(&self, tier: Tier) -> Result<Option<Box<::s3::Bucket>>> {
+        each!(self, lab => lab.bucket(tier))
+    }
+}
+
+/// What a scenario needs and the substrate does not offer.
+pub(crate) fn lacking(scenario: &Scenario, offers: &BTreeSet<Capability>) -> Option<String> {
+    let lacking: Vec<_> = scenario.needs().difference(offers).copied().collect();
+    if lacking.is_empty() {
+        return None;
+    }
+    let names = lacking.iter().map(|c| serde_json::to_string(c).expect("a name is JSON"));
+    Some(names.collect::<Vec<_>>().join(", "))
+}
