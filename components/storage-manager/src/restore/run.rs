@@ -9,9 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cim_core::archive::key::stream_prefix;
 use cim_core::archive::{Segment, SeqRange};
-use futures_util::{StreamExt as _, pin_mut};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Chunks, Frames};
@@ -228,10 +227,8 @@ async fn resolve_until(source: &Source, plan: &mut Plan) -> Result<(), RestoreEr
     let Some(until) = plan.until_time else { return Ok(()) };
     let mut last_seq = 0;
     for (segment, _, last) in plan.pieces.iter().rev() {
-        let files = source.files(vec![segment.clone()]);
-        pin_mut!(files);
-        let (segment, file) = files.next().await.expect("one was asked for")?;
-        Rows::read::<RestoreError>(&segment, &file, |rows| {
+        let file = source.file(segment).await?;
+        Rows::read::<RestoreError>(segment, &file, |rows| {
             let old = rows.messages().filter(|m| m.time <= until && m.seq <= *last);
             last_seq = old.map(|m| m.seq).max().unwrap_or(0).max(last_seq);
             Ok(())
@@ -245,18 +242,25 @@ async fn resolve_until(source: &Source, plan: &mut Plan) -> Result<(), RestoreEr
     Ok(())
 }
 
+/// Files that are in memory at once: the one that is being sent, and the one after it. More would not
+/// make it faster, for one is fetched sooner than one is sent; they would only be held.
+const FILES: usize = 2;
+
+/// A segment's file, and the room that it takes.
+struct File {
+    index: usize,
+    segment: Segment,
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
 /// Fetches the files in order.
-async fn feed(
-    source: &Source,
-    plan: &Plan,
-    out: mpsc::Sender<(usize, Segment, Bytes)>,
-) -> Result<(), RestoreError> {
-    let files = source.files(plan.pieces.iter().map(|(segment, ..)| segment.clone()).collect());
-    let files = files.enumerate();
-    pin_mut!(files);
-    while let Some((index, file)) = files.next().await {
-        let (segment, file) = file?;
-        if out.send((index, segment, file)).await.is_err() {
+async fn feed(source: &Source, plan: &Plan, out: mpsc::Sender<File>) -> Result<(), RestoreError> {
+    let room = Arc::new(Semaphore::new(FILES));
+    for (index, (segment, ..)) in plan.pieces.iter().enumerate() {
+        let _room = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
+        let bytes = source.file(segment).await?;
+        if out.send(File { index, segment: segment.clone(), bytes, _room }).await.is_err() {
             break;
         }
     }
@@ -290,7 +294,7 @@ impl Writer {
 /// Turns files into chunks. Runs on a thread of its own; ends early when the sender hangs up.
 fn write(
     plan: &Plan,
-    files: &mut mpsc::Receiver<(usize, Segment, Bytes)>,
+    files: &mut mpsc::Receiver<File>,
     chunks: mpsc::Sender<Bytes>,
     progress: &Progress,
 ) -> Result<Outcome, RestoreError> {
@@ -301,10 +305,10 @@ fn write(
         Writer::V1(Box::new(v1::Snapshot::begin(frames, plan)?))
     };
     let (mut messages, mut bytes, mut first_seq, mut pieces) = (0, 0, None, 0);
-    while let Some((index, segment, file)) = files.blocking_recv() {
-        let (_, first, last) = plan.pieces[index];
+    while let Some(file) = files.blocking_recv() {
+        let (_, first, last) = plan.pieces[file.index];
         let gone = plan.gone_in(first, last);
-        Rows::read::<RestoreError>(&segment, &file, |rows| {
+        Rows::read::<RestoreError>(&file.segment, &file.bytes, |rows| {
             for message in rows.messages().filter(|m| wanted(plan, &gone, first, last, m)) {
                 first_seq.get_or_insert(message.seq);
                 writer.push(plan, &message)?;
