@@ -21,3 +21,17 @@ apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" ||
         { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; }
 }
+
+# prepare: what every lab needs; sets `image` to the directory of the image.
+prepare() {
+    need_command "qemu-system-$(uname -m)" "qemu-system-$([[ $(uname -m) == x86_64 ]] && echo x86 || echo arm)"
+    need_command qemu-img qemu-utils
+    need_command mke2fs e2fsprogs
+    need_command setpriv util-linux
+    need_command python3 python3
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$(python3 --version) is too old: ci/vm needs 3.11 or newer" "Debian 12 and newer have it"
+    # shellcheck disable=SC2034 # For who called.
+    image=$("$here/image") || exit "$failure"
+    export PATH=$PATH:/usr/sbin:/sbin
+}

@@ -1,0 +1,109 @@
+"""What is laid on a new machine's disk: what nixos/lib renders for it, its secrets, its address.
+
+The image's first program unpacks it as a tar; `ci/vm/install` then makes of it what an administrator
+would: users, units that start at boot.
+"""
+
+import io
+import secrets
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Key:
+    """An S3 credential."""
+
+    access: str
+    secret: str
+
+    @staticmethod
+    def draw() -> "Key":
+        return Key(f"LAB{secrets.token_hex(8).upper()}", secrets.token_hex(20))
+
+    def environment(self, access: str, secret: str) -> str:
+        return f"{access}={self.access}\n{secret}={self.secret}\n"
+
+    def aws(self) -> str:
+        return self.environment("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The lab's S3 credentials, drawn anew for each lab."""
+
+    nas_root: Key
+    nas: Key
+    wasabi: Key
+
+    @staticmethod
+    def draw(with_mc: bool) -> "Keys":
+        """Only `mc` can make a key on the NAS that is not its root key."""
+        root = Key.draw()
+        return Keys(nas_root=root, nas=Key.draw() if with_mc else root, wasabi=Key.draw())
+
+
+def secret_files(role: str, keys: Keys, nkeys: Path) -> dict[str, str]:
+    """What the units of a role are given, under /var/lib/cim-secrets."""
+    if role == "host":
+        seed = (nkeys / "storage-manager.nk").read_text()
+        return {"storage-manager.nk": seed, "nas.env": keys.nas.aws(), "wasabi.env": keys.wasabi.aws()}
+    if role == "nas":
+        root = keys.nas_root.environment("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")
+        return {"minio-root.env": root, "nas.env": keys.nas.aws()}
+    if role == "fake-wasabi":
+        fake = keys.wasabi.environment("CIM_FAKE_WASABI_ACCESS_KEY", "CIM_FAKE_WASABI_SECRET_KEY")
+        return {"fake-wasabi.env": fake}
+    raise ValueError(f"nobody knows what secrets a machine of role `{role}` has")
+
+
+def pack(
+    target: Path, name: str, inventory: Mapping[str, Any], rendered: Path, install: Path, keys: Keys, nkeys: Path
+) -> None:
+    """Writes the tar of a machine of the inventory."""
+    host = inventory["hosts"][name]
+    prefix = inventory["networks"][host["network"]]["cidr"].split("/")[1]
+    hosts = "".join(f"{other['address']} {other_name}\n" for other_name, other in inventory["hosts"].items())
+    with tarfile.open(target, "w") as tar:
+        for path in sorted(rendered.rglob("*")):
+            if path.is_file():
+                text = path.read_bytes()
+                add(tar, str(path.relative_to(rendered)), text, 0o755 if text.startswith(b"#!") else 0o644)
+        add(tar, "usr/local/lib/cim-install", install.read_bytes(), 0o755)
+        add(tar, "etc/hostname", f"{name}\n".encode(), 0o644)
+        add(tar, "etc/hosts", f"127.0.0.1 localhost\n{hosts}".encode(), 0o644)
+        lan = f"[Match]\nName=eth0\n\n[Network]\nAddress={host['address']}/{prefix}\nIPv6AcceptRA=no\n"
+        add(tar, "etc/systemd/network/10-lan.network", lan.encode(), 0o644)
+        for secret, text_ in secret_files(host["role"], keys, nkeys).items():
+            add(tar, f"var/lib/cim-secrets/{secret}", text_.encode(), 0o400)
+
+
+def add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
+    """A file of root's, and the directories that lead to it: what is there already keeps its mode."""
+    member = tarfile.TarInfo(path)
+    member.size, member.mode = len(content), mode
+    member.uname = member.gname = "root"
+    tar.addfile(member, io.BytesIO(content))
+
+
+def programs_disk(target: Path, programs: Mapping[str, Path], work: Path) -> None:
+    """A read-only disk with the programs, the same for all machines."""
+    tree = work / "programs"
+    tree.mkdir()
+    try:
+        for name, program in programs.items():
+            shutil.copy(program, tree / name)
+            (tree / name).chmod(0o755)
+        # Room for the programs, the file system's own tables and a little more.
+        size = sum(path.stat().st_size for path in tree.iterdir()) * 21 // 20 + (16 << 20)
+        with target.open("wb") as disk:
+            disk.truncate(size)
+        command = ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(tree), str(target)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    finally:
+        shutil.rmtree(tree)

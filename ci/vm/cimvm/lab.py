@@ -1,0 +1,198 @@
+"""A lab: the machines of fixtures/inventory/lab.json, the network between them, and what they install."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from . import files, qemu
+from .machine import Hardware, Machine
+from .switch import Switch, free_ports
+
+ROOT = Path(__file__).resolve().parents[3]
+STATE_PREFIX = "cim-vm-"
+# What the harness can have done to machines of this kind.
+OFFERS = ["processes", "power-loss"]
+
+
+class LabError(Exception):
+    """The lab cannot be set up; the text says the way out."""
+
+
+def log(line: str) -> None:
+    print(f"ci/vm: {line}", file=sys.stderr, flush=True)
+
+
+class Lab:
+    """Machines that are off, until somebody starts them. Leaving the context deletes everything but logs."""
+
+    def __init__(self, image: Path, logs: Path, say: Callable[[str], None] = log) -> None:
+        self.image = image
+        self.logs = logs
+        self.log = say
+        self.inventory: dict[str, Any] = json.loads((ROOT / "fixtures/inventory/lab.json").read_text())
+        self.rendered = ROOT / "fixtures/rendered/lab"
+        self.nkeys = ROOT / "fixtures/inventory/lab-keys"
+        self.machines: dict[str, Machine] = {}
+        self.ports: dict[tuple[str, int], int] = {}
+        self.stack = ExitStack()
+
+    def __enter__(self) -> "Lab":
+        with ExitStack() as stack:
+            self.set_up(stack)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stack.close()
+
+    def set_up(self, stack: ExitStack) -> None:
+        began = time.monotonic()
+        self.state = state_directory(stack)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        programs = find_programs()
+        self.versions = {name: version(programs[name]) for name in ("nats-server", "minio")}
+        self.versions["linux"] = linux(self.image)
+        accelerator = qemu.choose(self.image, self.image.parent)
+        self.keys = files.Keys.draw(with_mc="mc" in programs)
+        disk = self.state / "programs.img"
+        files.programs_disk(disk, programs, self.state)
+        memory = int(os.environ.get("CIM_VM_MEMORY", "768"))
+        hardware = Hardware(self.image, disk, accelerator, memory)
+
+        hosts = self.inventory["hosts"]
+        names = [name for name in sorted(hosts) if hosts[name]["role"] != "operator"]
+        services = [(hosts[name]["address"], port) for name in names for port in service_ports(hosts[name])]
+        self.ports = dict(zip(services, free_ports(len(services)), strict=True))
+        operator = next(host for host in hosts.values() if host["role"] == "operator")
+        cidr = self.inventory["networks"][operator["network"]]["cidr"]
+        switch = Switch(cidr, operator["address"], names, self.ports, self.state, self.logs / "switch.log")
+        stack.callback(switch.close)
+
+        for number, name in enumerate(names, start=1):
+            rendered = self.rendered / name
+            if not rendered.is_dir():
+                raise LabError(f"`{rendered}` is not there: `ci/nix` renders it")
+            tar = self.state / f"{name}.tar"
+            files.pack(tar, name, self.inventory, rendered, ROOT / "ci/vm/install", self.keys, self.nkeys)
+            port, place = switch.sockets[name], self.state / name
+            machine = Machine(name, number, hardware, tar, port, place, self.logs, self.log)
+            stack.callback(machine.crash)
+            self.machines[name] = machine
+        seconds = time.monotonic() - began
+        self.log(f"{', '.join(names)}: {memory} MiB each, {accelerator}; set up in {seconds:.1f} s")
+
+    def local(self, name: str, port: int) -> int:
+        """The port on 127.0.0.1 that leads to a machine's port, over the LAN."""
+        return self.ports[(self.inventory["hosts"][name]["address"], port)]
+
+    def describe(self) -> dict[str, Any]:
+        """LAB.json: the lab in the words of the driver protocol, as the operator sees it."""
+        nodes: dict[str, Any] = {}
+        tiers = self.inventory["tiers"].values()
+        for name in self.machines:
+            host = self.inventory["hosts"][name]
+            if host["role"] == "host":
+                nodes[name] = {
+                    "role": "host",
+                    "address": "127.0.0.1",
+                    "nats_port": self.local(name, nats_port(host)),
+                    "nats_nkey_file": str(self.secret("operator.nk", (self.nkeys / "operator.nk").read_text())),
+                }
+                continue
+            role, key = ("nas", self.keys.nas) if host["role"] == "nas" else ("wasabi", self.keys.wasabi)
+            nodes[name] = {
+                "role": role,
+                "endpoint": f"http://127.0.0.1:{self.local(name, s3_port(host))}",
+                "bucket": next(tier["bucket"] for tier in tiers if tier.get("host") == name),
+                "region": host["s3"].get("region", "us-east-1"),
+                "credentials_file": str(self.secret(f"{role}.env", key.aws())),
+            }
+        return {"offers": OFFERS, "nodes": nodes, "versions": self.versions}
+
+    def secret(self, name: str, text: str) -> Path:
+        """A file that nobody else can read."""
+        path = self.state / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return path
+
+
+def nats_port(host: dict[str, Any]) -> int:
+    return int(host["nats"].get("port", 4222))
+
+
+def s3_port(host: dict[str, Any]) -> int:
+    return int(host["s3"].get("port", 9000))
+
+
+def service_ports(host: dict[str, Any]) -> list[int]:
+    """The ports that the operator is led to: what a machine of this role serves."""
+    return [nats_port(host)] if host["role"] == "host" else [s3_port(host)]
+
+
+def state_directory(stack: ExitStack) -> Path:
+    """Disks, sockets and secrets. Short, because a socket's path is; deleted at the end.
+
+    One that was left behind by a driver that was killed has a lock that nobody holds.
+    """
+    place = Path(os.environ.get("CIM_VM_STATE", tempfile.gettempdir()))
+    for old in place.glob(f"{STATE_PREFIX}*/lock"):
+        try:
+            with old.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(old.parent, ignore_errors=True)
+        except OSError:
+            continue
+    state = Path(tempfile.mkdtemp(prefix=STATE_PREFIX, dir=place))
+    stack.callback(shutil.rmtree, state, ignore_errors=True)
+    lock = stack.enter_context((state / "lock").open("w"))
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return state
+
+
+def find_programs() -> dict[str, Path]:
+    """The programs that the machines run, from where the harness takes them too."""
+    built = Path(os.environ.get("CIM_BIN_DIR", ROOT / "target/release"))
+    tools = ROOT / ".tools/bin"
+    found = {
+        "nats-server": Path(os.environ.get("CIM_NATS_SERVER", tools / "nats-server")),
+        "minio": Path(os.environ.get("CIM_MINIO", tools / "minio")),
+        "cim-storage-manager": Path(os.environ.get("CIM_STORAGE_MANAGER", built / "cim-storage-manager")),
+        "cim-fake-wasabi": Path(os.environ.get("CIM_FAKE_WASABI", built / "cim-fake-wasabi")),
+    }
+    for name, path in found.items():
+        if not path.is_file():
+            way = "`ci/setup`" if name in ("nats-server", "minio") else "`cargo build --release --bins`"
+            raise LabError(f"`{path}` is not there: {way} makes it")
+    if (tools / "mc").is_file():
+        found["mc"] = tools / "mc"
+    return found
+
+
+def version(program: Path) -> str:
+    """What a program says of its version, without its name."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"v?\d+\.\d+\.\d+\S*|RELEASE\.\S+|DEVELOPMENT\.\S+", said)
+    return match.group() if match else said.split("\n")[0].strip()
+
+
+def linux(image: Path) -> str:
+    """The version of the image's kernel package."""
+    for line in (image / "about").read_text().splitlines():
+        name, _, package_version = line.partition("\t")
+        if name.startswith("linux-image-cloud-"):
+            return f"Debian {package_version}"
+    return "unknown"
