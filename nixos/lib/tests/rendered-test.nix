@@ -1,0 +1,245 @@
+# What follows from an inventory: permissions, reach, units, configurations.
+let
+  core = import ../.;
+  sample = import ./sample.nix;
+  p = import ../prelude.nix;
+  debian = core.render {
+    inventory = sample;
+    host = "host";
+  };
+  nixos = core.render {
+    inventory = sample;
+    host = "host";
+    platform = "nixos";
+  };
+  nas = core.render {
+    inventory = sample;
+    host = "nas";
+  };
+  lab = core.render {
+    inventory = ../../../fixtures/inventory/lab.json;
+    host = "host";
+  };
+  accounts = debian.nats.settings.accounts;
+  user = nkey: builtins.head (p.filter (u: u.nkey == nkey) (accounts.CIM.users ++ accounts.SYS.users));
+  may = component: (user sample.hosts.host.components.${component}.nkey).permissions;
+  cim = p.filter (p.hasPrefix "cim.");
+  consumers = p.filter (p.hasPrefix "$JS.API.CONSUMER.CREATE.");
+  subjects = import ../subjects.nix;
+  covers = allowed: subject: builtins.any (subjects.overlap subject) allowed;
+in {
+  # Permissions.
+  "a component publishes its own events and asks whom it may ask" = {
+    expr = cim (may "information-units").publish.allow;
+    expected = ["cim.event.iu.>" "cim.service.registry.>"];
+  };
+  "a component hears its own services and commands" = {
+    expr = cim (may "information-units").subscribe.allow;
+    expected = ["cim.service.iu.>" "cim.cmd.iu.>"];
+  };
+  "a component reads events through consumers of its own name" = {
+    expr = consumers (may "pipeline-engine").publish.allow;
+    expected = [
+      "$JS.API.CONSUMER.CREATE.EVENTS.pipeline-engine.cim.event.pipeline.>"
+      "$JS.API.CONSUMER.CREATE.EVENTS.pipeline-engine-information-units.cim.event.iu.>"
+    ];
+  };
+  "a component has an inbox that the others may not hear" = {
+    expr = map (component: covers (may component).subscribe.allow "_INBOX_iu.x") ["information-units" "pipeline-engine" "component-registry"];
+    expected = [true false false];
+  };
+  "a bucket is its users' alone" = {
+    expr = map (component: covers (may component).publish.allow "$KV.graph.x") ["component-registry" "information-units" "storage-manager"];
+    expected = [true false false];
+  };
+  "the storage manager neither publishes events nor changes streams" = {
+    expr = map (covers (may "storage-manager").publish.allow) [
+      "$JS.API.STREAM.INFO.EVENTS"
+      "$JS.API.STREAM.RESTORE.EVENTS"
+      "cim.event.storage.object.stored"
+      "$JS.API.STREAM.CREATE.EVENTS"
+      "$JS.API.STREAM.UPDATE.EVENTS"
+      "$JS.API.STREAM.PURGE.EVENTS"
+      "$JS.API.STREAM.MSG.DELETE.EVENTS"
+    ];
+    expected = [true true false false false false false];
+  };
+  "nobody but operators is without limits" = {
+    expr = map (u: u.nkey) (p.filter (u: !(u ? permissions)) accounts.CIM.users);
+    expected = [sample.hosts.host.operators.ops.nkey];
+  };
+  "the monitor is alone in the system account, and asks without acting" = {
+    expr = [
+      (map (u: u.nkey) accounts.SYS.users)
+      (map (covers (builtins.head accounts.SYS.users).permissions.publish.allow) ["$SYS.REQ.SERVER.PING.VARZ" "$SYS.REQ.SERVER.NX.JSZ" "$SYS.REQ.SERVER.NX.RELOAD" "$SYS.REQ.SERVER.NX.KICK" "cim.event.x"])
+    ];
+    expected = [[sample.hosts.host.nats.monitorKey] [true true false false false]];
+  };
+
+  # NATS.
+  "what is acked is on disk" = {
+    expr = debian.nats.settings.jetstream;
+    expected = {
+      store_dir = "/var/lib/nats";
+      max_file_store = 10000000000;
+      max_memory_store = 1000000;
+      sync_interval = "always";
+    };
+  };
+  "the key of TLS is a credential" = {
+    expr = [debian.nats.settings.tls debian.nats.credentials];
+    expected = [
+      {
+        cert_file = "/etc/ssl/nats.pem";
+        key_file = "/run/credentials/nats.service/tls-key.pem";
+        ca_file = "/etc/ssl/ca.pem";
+      }
+      {
+        "tls-key.pem" = "/var/lib/cim-secrets/nats-key.pem";
+        "leaf-cloud.nk" = "/var/lib/cim-secrets/leaf-cloud.nk";
+      }
+    ];
+  };
+  "a leaf connection has an account of its own, and only what is named crosses" = {
+    expr = [
+      (map (r: r.account) debian.nats.settings.leafnodes.remotes)
+      accounts.LEAF-cloud
+      accounts.CIM.exports
+      accounts.CIM.imports
+    ];
+    expected = [
+      ["LEAF-cloud"]
+      {
+        imports = [
+          {
+            stream = {
+              account = "CIM";
+              subject = "cim.event.>";
+            };
+          }
+        ];
+        exports = [
+          {
+            stream = "cloud.>";
+            accounts = ["CIM"];
+          }
+        ];
+      }
+      [
+        {
+          stream = "cim.event.>";
+          accounts = ["LEAF-cloud"];
+        }
+      ]
+      [
+        {
+          stream = {
+            account = "LEAF-cloud";
+            subject = "cloud.>";
+          };
+        }
+      ]
+    ];
+  };
+  "where nobody comes from elsewhere, NATS listens here alone" = {
+    expr =
+      (core.render {
+        inventory = sample // {hosts = sample.hosts // {host = removeAttrs sample.hosts.host ["operators"] // {nats = removeAttrs sample.hosts.host.nats ["leafNodes"];};};};
+        host = "host";
+      })
+      .nats
+      .settings
+      .host;
+    expected = "127.0.0.1";
+  };
+
+  # Reach.
+  "ports are open to those who need them" = {
+    expr = map (r: "${r.from} ${toString r.port}") (nixos.firewall.input ++ nas.firewall.input);
+    expected = ["10.9.0.0/16 22" "10.9.0.0/16 4222" "10.71.0.0/24 4222" "10.9.0.0/16 7422" "192.168.71.10/32 9000"];
+  };
+  "without containers there is nothing to forward" = {
+    expr = debian.firewall.forward;
+    expected = [];
+  };
+  "the storage manager's container reaches its tiers, and no machine at home through Wasabi's rule" = {
+    expr = map (r: [r.from r.to r.protocol r.port r.except]) nixos.firewall.forward;
+    expected = [
+      ["10.71.0.11" "192.168.71.20" "tcp" 9000 []]
+      ["10.71.0.11" null "tcp" 443 ["192.168.71.0/24" "10.9.0.0/16"]]
+      ["10.71.0.11" null "udp" 53 []]
+    ];
+  };
+
+  # Storage manager.
+  "the storage manager finds NATS over the bridge from its container" = {
+    expr = [debian.storageManager.settings.nats.url nixos.storageManager.settings.nats.url];
+    expected = ["tls://127.0.0.1:4222" "tls://10.71.0.1:4222"];
+  };
+  "settings of the inventory are in the configuration" = {
+    expr = debian.storageManager.settings.seal;
+    expected = {interval = "5s";};
+  };
+  "a container gets the secrets of its own unit" = {
+    expr = builtins.mapAttrs (_: c: c.binds) nixos.containers;
+    expected = {
+      storage-manager = ["/var/lib/cim-secrets/nas.env" "/etc/ssl/ca.pem" "/var/lib/cim-secrets/storage-manager.nk" "/var/lib/cim-secrets/wasabi.env"];
+      information-units = ["/var/lib/cim-secrets/information-units.nk"];
+      weather = ["/var/lib/cim-secrets/weather.nk"];
+    };
+  };
+
+  # Units.
+  "a lab's storage manager waits for the harness" = {
+    expr = [lab.units.cim-storage-manager.wantedBy debian.units.cim-storage-manager.wantedBy lab.units.nats.wantedBy];
+    expected = [[] ["multi-user.target"] ["multi-user.target"]];
+  };
+  "every unit is a user of its own, and none is root" = {
+    expr = map (u: u.serviceConfig.User or u.serviceConfig.DynamicUser) (builtins.attrValues (debian.units // nas.units));
+    expected = ["cim-storage-manager" "minio" true "nats"];
+  };
+  "a machine's secrets are those that its units read" = {
+    expr = nas.secrets;
+    expected = {
+      "/var/lib/cim-secrets/minio-root.env" = ["minio.service" "minio-provision.service"];
+      "/var/lib/cim-secrets/nas.env" = ["minio-provision.service"];
+    };
+  };
+  "programs may lie elsewhere" = {
+    expr =
+      (core.render {
+        inventory = sample;
+        host = "host";
+        programs.nats-server = "/store/nats-server";
+      })
+      .units
+      .nats
+      .serviceConfig
+      .ExecStart;
+    expected = "/store/nats-server --config /etc/nats-server.conf";
+  };
+  "no file names a seed" = {
+    expr = p.filter (text: p.match ".*SU[A-Z2-7]{56}.*" (p.replaceStrings ["\n"] [" "] text) != null) (builtins.attrValues lab.files);
+    expected = [];
+  };
+
+  # Streams.
+  "streams are what JetStream's API takes" = {
+    expr = debian.streams.EVENTS;
+    expected = {
+      name = "EVENTS";
+      subjects = ["cim.event.>"];
+      storage = "file";
+      discard = "old";
+      retention = "limits";
+      num_replicas = 1;
+      duplicate_window = 120000000000;
+      max_bytes = 1000000000;
+      max_age = 172800000000000;
+    };
+  };
+  "buckets are streams underneath" = {
+    expr = [debian.streams.KV_graph.subjects debian.streams.KV_graph.max_msgs_per_subject debian.streams.OBJ_files.subjects];
+    expected = [["$KV.graph.>"] 5 ["$O.files.C.>" "$O.files.M.>"]];
+  };
+}
