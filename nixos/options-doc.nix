@@ -32,17 +32,18 @@
     shown = lib.removeSuffix "\n" (text value);
   in
     if (value._type or "") == "literalMD"
-    then shown
+    then " ${shown}"
     else if lib.hasInfix "\n" shown
-    then "\n\n```nix\n${shown}\n```"
-    else "`${shown}`";
+    then "\n\n  ```nix\n${indent shown}\n  ```"
+    else " `${shown}`";
+  indent = block: lib.concatMapStringsSep "\n" (line: lib.optionalString (line != "") "  ${line}") (lib.splitString "\n" block);
 
   entry = option: ''
-    ### ${lib.escape ["<" ">"] option.name}
+    ### `${option.name}`
     ${lib.removeSuffix "\n" (option.description.text or option.description)}
 
     - type: ${option.type}
-    ${lib.optionalString (option ? default) "- default: ${code option.default}\n"}- example: ${code option.example}
+    ${lib.optionalString (option ? default) "- default:${code option.default}\n"}- example:${code option.example}
   '';
 
   # `cim.host.nats.port` is in the section `cim.host`.

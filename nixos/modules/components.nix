@@ -5,12 +5,17 @@
   pkgs,
   ...
 }: let
-  inherit (lib) mkOption types;
+  inherit (lib) mkDefault mkIf mkOption types;
+  cfg = config.cim.components;
   cim = import ./types.nix {inherit lib;};
   known = import ../lib/components.nix;
   packages = pkgs.cim or (import ../packages.nix {inherit pkgs;});
 
-  component = name: {config, ...}: {
+  component = {
+    config,
+    name,
+    ...
+  }: {
     options = {
       enable = mkOption {
         type = types.bool;
@@ -95,15 +100,24 @@
     };
   };
 
-  # One option each, so that a misspelt component is an error and each is in the reference.
-  option = name: about:
-    mkOption {
-      type = types.submodule (component name);
-      default = {};
-      example = lib.literalExpression ''{nkey = "UAQF…"; address = "10.71.0.11";}'';
-      description = "The ${name}: ${about.description}.";
-    };
+  about = lib.concatMapStringsSep ", " (name: "`${name}` (${known.${name}.description})") (lib.attrNames known);
 in {
-  imports = [./host.nix];
-  options.cim.components = lib.mapAttrs option known;
+  imports = [./host.nix ./containers.nix ./tiers.nix];
+  options.cim.components = mkOption {
+    type = types.attrsOf (types.submodule component);
+    default = {};
+    example = lib.literalExpression ''{storage-manager = {nkey = "UAQF…"; address = "10.71.0.11";};}'';
+    description = "The components: ${about}. Others are refused.";
+  };
+
+  config = {
+    cim.components = lib.mapAttrs (_: lib.mapAttrs (_: mkDefault)) (config.cim.read.own.components or {});
+    cim.entry = mkIf (cfg != {}) {
+      components = lib.mapAttrs (_: component:
+        {inherit (component) nkey address memory asks reads;}
+        // lib.optionalAttrs (component.settings != {}) {inherit (component) settings;})
+      cfg;
+    };
+    cim.contained = lib.filterAttrs (_: component: component.enable) cfg;
+  };
 }

@@ -5,9 +5,12 @@
   pkgs,
   ...
 }: let
-  inherit (lib) mkEnableOption mkIf mkOption types;
+  inherit (lib) mkDefault mkEnableOption mkIf mkOption types;
   cfg = config.cim.fakeWasabi;
   cim = import ./types.nix {inherit lib;};
+  tools = import ./units.nix {inherit lib;};
+  inherit (config.cim) rendered;
+  inherit (config.cim.read) own;
   packages = pkgs.cim or (import ../packages.nix {inherit pkgs;});
 in {
   imports = [./inventory.nix ./security.nix ./tiers.nix];
@@ -44,4 +47,26 @@ in {
       description = "Networks of `cim.networks` that may reach it, besides the hosts that tier to it.";
     };
   };
+
+  config = lib.mkMerge [
+    {
+      cim.fakeWasabi =
+        {enable = mkDefault (own.role or "" == "fake-wasabi");}
+        // lib.optionalAttrs (own.role or "" == "fake-wasabi") (lib.mapAttrs (_: mkDefault) (removeAttrs (own.s3 or {}) ["provider"]));
+    }
+
+    # Outside of a lab the core refuses the role, and with it the system.
+    (mkIf cfg.enable {
+      cim = {
+        roles = ["fake-wasabi"];
+        entry.s3 = {
+          provider = "fake-wasabi";
+          inherit (cfg) port region from;
+        };
+        programs.cim-fake-wasabi = lib.getExe cfg.package;
+      };
+      systemd.services.cim-fake-wasabi = tools.unit [] rendered.units.cim-fake-wasabi;
+      users = tools.users rendered.users;
+    })
+  ];
 }

@@ -5,9 +5,13 @@
   pkgs,
   ...
 }: let
-  inherit (lib) mkEnableOption mkIf mkOption types;
+  inherit (lib) mkDefault mkEnableOption mkIf mkOption types;
   cfg = config.cim.host;
   cim = import ./types.nix {inherit lib;};
+  inherit (config.cim.read) own;
+  inherit (config.cim.rendered) nats;
+  inherit (nats) settings;
+  unit = config.cim.rendered.units.nats;
 
   tls = types.submodule {
     options = {
@@ -132,4 +136,55 @@ in {
       };
     };
   };
+
+  config = lib.mkMerge [
+    {
+      cim.host = {
+        enable = mkDefault (own.role or "" == "host");
+        nats = lib.mapAttrs (_: mkDefault) (removeAttrs (own.nats or {}) ["leafNodes"]);
+        operators = lib.mapAttrs (_: lib.mapAttrs (_: mkDefault)) (own.operators or {});
+        containers = lib.mapAttrs (_: mkDefault) (own.containers or {});
+      };
+    }
+    (mkIf cfg.enable {
+      cim = {
+        roles = ["host"];
+        entry = {inherit (cfg) nats operators containers;};
+        programs.nats-server = lib.getExe pkgs.nats-server;
+      };
+
+      services.nats = {
+        enable = true;
+        jetstream = true;
+        serverName = settings.server_name;
+        inherit (settings) port;
+        # What `services.nats` says itself is left to it.
+        settings =
+          removeAttrs settings ["port" "server_name"]
+          // {jetstream = removeAttrs settings.jetstream ["store_dir"];};
+        # nats-server would look for the files of credentials, which are not there when a system is built.
+        validateConfig = nats.credentials == {};
+      };
+
+      # The unit is the core's, except for what names paths: NixOS has its own, and restarts the unit when
+      # the configuration changes.
+      systemd.services.nats = {
+        description = lib.mkForce unit.description;
+        inherit (unit) unitConfig;
+        serviceConfig =
+          lib.mapAttrs (_: lib.mkForce) (removeAttrs unit.serviceConfig ["ExecReload" "ExecStart"])
+          // {CPUWeight = 200;};
+      };
+
+      # Components are attached to a bridge with no card in it: the packet filter decides what leaves it.
+      networking.bridges.${cfg.containers.bridge}.interfaces = [];
+      networking.interfaces.${cfg.containers.bridge}.ipv4.addresses = [
+        {
+          address = cfg.containers.hostAddress;
+          prefixLength = (import ../lib/ipv4.nix).prefixLength cfg.containers.cidr;
+        }
+      ];
+      boot.enableContainers = mkDefault true;
+    })
+  ];
 }

@@ -1,22 +1,59 @@
 # What this machine is, and where that comes from: an inventory file, options, or both.
 #
 # The options of `cim` and the keys of an inventory are the same words. The file, if there is one, sets
-# options by `mkDefault`; what the options then say goes through the functional core of ../lib, which
-# checks it as a whole and renders it. The other modules only hand on what the core returned.
+# options by `mkDefault`; what the options then say is one inventory again, which goes through the
+# functional core of ../lib. The core checks it as a whole and renders it; the other modules hand on what
+# it returned. So options, file and rendered configuration cannot disagree.
 {
   config,
   lib,
   ...
 }: let
-  inherit (lib) mkOption types;
+  inherit (lib) mkDefault mkOption types;
   cfg = config.cim;
   cim = import ./types.nix {inherit lib;};
+  core = import ../lib;
 
-  file =
-    if cfg.inventory == null
-    then {}
-    else lib.importJSON cfg.inventory;
-  own = (file.hosts or {}).${cfg.node} or {};
+  internal = type: description:
+    mkOption {
+      inherit type description;
+      internal = true;
+      default = {};
+    };
+  merged = internal (types.attrsOf types.anything);
+
+  # "Not given" is null in options and an absent key in an inventory.
+  given = lib.filterAttrsRecursive (_: value: value != null);
+
+  file = cfg.read.inventory;
+  inherit (cfg.read) own;
+  whole =
+    given cfg.whole
+    // {
+      version = 1;
+      inherit (cfg) name lab networks;
+      hosts =
+        (file.hosts or {})
+        // {
+          ${cfg.node} =
+            given cfg.entry
+            // {
+              inherit (cfg) address network;
+              role =
+                if cfg.roles == []
+                then throw noRole
+                else lib.head cfg.roles;
+            };
+        };
+    };
+  noRole =
+    "`cim` has no role for `${cfg.node}`: "
+    + (
+      if cfg.inventory == null
+      then "set `cim.inventory`, or enable `cim.host` or `cim.nas`"
+      else "`${toString cfg.inventory}` has no machine of that name that runs NixOS; set `cim.node`, or add it to the inventory"
+    );
+  roles = lib.concatMapStringsSep " and " (role: "`${role}`") cfg.roles;
 in {
   options.cim = {
     inventory = mkOption {
@@ -58,7 +95,7 @@ in {
     address = mkOption {
       type = cim.ipv4;
       example = "192.168.71.10";
-      description = "The machine's address in its network. Services listen there, and not on others.";
+      description = "The machine's address in its network.";
     };
 
     network = mkOption {
@@ -66,6 +103,16 @@ in {
       default = "lan";
       example = "lan";
       description = "The network of `cim.networks` that the machine is in.";
+    };
+
+    interface = mkOption {
+      type = types.nullOr cim.interface;
+      default = null;
+      example = "enp1s0";
+      description = ''
+        The network card that gets `cim.address`. Null: the address is configured elsewhere, for example in
+        what `nixos-generate-config` wrote.
+      '';
     };
 
     networks = mkOption {
@@ -91,12 +138,75 @@ in {
         whatever tool would deploy it. Each must be built on a machine with KVM.
       '';
     };
+
+    # Between the modules. Each role's module adds its part; this one makes the whole of them.
+    roles = mkOption {
+      type = types.listOf types.str;
+      internal = true;
+      default = [];
+      description = "The roles that are enabled: exactly one.";
+    };
+    entry = merged "What the options say of this machine, as an inventory has it under `hosts`.";
+    whole = merged "What the options say of the installation, as an inventory has it.";
+    programs = merged "Where the programs lie that units start.";
+    read = internal types.raw "The inventory file's content, and in `own` what it says of this machine.";
+    rendered = internal types.raw "What the core makes of this machine.";
   };
 
-  options.cim.rendered = mkOption {
-    type = types.raw;
-    internal = true;
-    readOnly = true;
-    description = "What the functional core makes of this machine. For the other modules.";
+  config = {
+    cim = {
+      read = rec {
+        inventory = given (
+          if cfg.inventory == null
+          then {}
+          else lib.importJSON cfg.inventory
+        );
+        own = (inventory.hosts or {}).${cfg.node} or {};
+      };
+      rendered = core.render {
+        inventory = whole;
+        host = cfg.node;
+        platform = "nixos";
+        inherit (cfg) programs;
+      };
+
+      name = lib.mkIf (file ? name) (mkDefault file.name);
+      lab = lib.mkIf (file ? lab) (mkDefault file.lab);
+      networks = lib.mapAttrs (_: network: {cidr = mkDefault network.cidr;}) (file.networks or {});
+      address = lib.mkIf (own ? address) (mkDefault own.address);
+      network = lib.mkIf (own ? network) (mkDefault own.network);
+    };
+
+    assertions =
+      [
+        {
+          assertion = lib.length cfg.roles == 1;
+          message =
+            if cfg.roles == []
+            then noRole
+            else "`${cfg.node}` has the roles ${roles}: one machine has one, so that losing it loses one tier; give each role a machine of its own";
+        }
+      ]
+      # The core says what is wrong and the way out, a line each.
+      ++ lib.optionals (lib.length cfg.roles == 1) (map (message: {
+        assertion = false;
+        message = "cim: ${message}";
+      }) (core.check whole));
+
+    networking.interfaces = lib.mkIf (cfg.interface != null) {
+      ${cfg.interface}.ipv4.addresses = [
+        {
+          inherit (cfg) address;
+          inherit (cfg.rendered.network) prefixLength;
+        }
+      ];
+    };
+
+    # Machines of one installation know one another by name, whatever a name server says.
+    networking.hosts = lib.mapAttrs' (name: address: lib.nameValuePair address [name]) (
+      removeAttrs cfg.rendered.network.hosts [cfg.node]
+    );
+
+    system.checks = cfg.proof;
   };
 }

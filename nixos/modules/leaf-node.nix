@@ -1,9 +1,11 @@
 # Leaf nodes: NATS servers elsewhere, such as in a cloud, that share some subjects with the host and no more.
 {
+  config,
   lib,
   ...
 }: let
-  inherit (lib) mkOption types;
+  inherit (lib) mkDefault mkIf mkOption types;
+  cfg = config.cim.leafNode;
   cim = import ./types.nix {inherit lib;};
 
   subjects = description: example:
@@ -81,5 +83,10 @@ in {
         `/var/lib/cim-secrets/leaf-<name>.nk`.
       '';
     };
+  };
+
+  config.cim = {
+    leafNode = lib.mapAttrs (_: mkDefault) (config.cim.read.own.nats.leafNodes or {});
+    entry = mkIf (cfg.listen != null || cfg.remotes != {}) {nats.leafNodes = cfg;};
   };
 }

@@ -4,6 +4,7 @@
   host = ./host.nix;
   components = ./components.nix;
   plugins = ./plugins.nix;
+  containers = ./containers.nix;
   leaf-node = ./leaf-node.nix;
   streams = ./streams.nix;
   tiers = ./tiers.nix;

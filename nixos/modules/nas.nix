@@ -7,9 +7,19 @@
   pkgs,
   ...
 }: let
-  inherit (lib) mkEnableOption mkIf mkOption types;
+  inherit (lib) mkDefault mkEnableOption mkIf mkOption types;
   cfg = config.cim.nas;
   cim = import ./types.nix {inherit lib;};
+  core = import ../lib;
+  tools = import ./units.nix {inherit lib;};
+  inherit (config.cim) rendered;
+  inherit (config.cim.read) own;
+  is = provider: mkIf (cfg.enable && cfg.provider == provider);
+
+  # For the providers whose units are nixpkgs' own: what they say themselves stays.
+  hardened =
+    lib.mapAttrs (_: mkDefault) core.hardening.service
+    // core.hardening.peers (lib.unique (map (rule: rule.from) rendered.firewall.input));
 in {
   imports = [./inventory.nix ./security.nix ./tiers.nix];
 
@@ -77,4 +87,74 @@ in {
       '';
     };
   };
+
+  config = lib.mkMerge [
+    {
+      cim.nas =
+        {enable = mkDefault (own.role or "" == "nas");}
+        // lib.optionalAttrs (own.role or "" == "nas") (lib.mapAttrs (_: mkDefault) (own.s3 or {}));
+    }
+
+    (mkIf cfg.enable {
+      cim.roles = ["nas"];
+      cim.entry.s3 = {inherit (cfg) provider port region from;};
+    })
+
+    (is "minio" {
+      assertions = [
+        {
+          assertion = cfg.permitInsecureMinio;
+          message = "`cim.nas.provider` is `minio`, which nixpkgs marks as insecure (nixos/insecure.nix says why): set `cim.nas.permitInsecureMinio = true`, or use `rustfs` or `garage`";
+        }
+      ];
+      # Where packages come from outside of the configuration, they are permitted there: see flake.nix.
+      nixpkgs.config = mkIf (cfg.permitInsecureMinio && !options.nixpkgs.pkgs.isDefined) (import ../insecure.nix);
+
+      cim.programs = {
+        minio = lib.getExe cfg.package;
+        cim-minio-provision = "${../lib/scripts/cim-minio-provision}";
+      };
+      systemd.services = {
+        minio = tools.unit [] rendered.units.minio;
+        minio-provision =
+          tools.unit [rendered.files."/etc/cim/minio-policy.json"] rendered.units.minio-provision
+          // {path = [pkgs.curl pkgs.gnugrep pkgs.gnused pkgs.minio-client];};
+      };
+      environment.etc = tools.etc rendered.files ["/etc/cim/minio-policy.json"];
+      users = tools.users rendered.users;
+    })
+
+    (is "garage" {
+      services.garage = {
+        enable = true;
+        inherit (cfg) package;
+        # GARAGE_RPC_SECRET, which even one machine needs.
+        environmentFile = "/var/lib/cim-secrets/garage.env";
+        settings = {
+          replication_factor = 1;
+          rpc_bind_addr = "127.0.0.1:3901";
+          s3_api = {
+            api_bind_addr = "0.0.0.0:${toString cfg.port}";
+            s3_region = cfg.region;
+          };
+        };
+      };
+      systemd.services.garage.serviceConfig = hardened;
+    })
+
+    (is "rustfs" {
+      services.rustfs = {
+        enable = true;
+        inherit (cfg) package;
+        # RUSTFS_ACCESS_KEY and RUSTFS_SECRET_KEY.
+        environmentFile = "/var/lib/cim-secrets/rustfs.env";
+        settings = {
+          RUSTFS_ADDRESS = "0.0.0.0:${toString cfg.port}";
+          RUSTFS_CONSOLE_ENABLE = "false";
+          RUSTFS_REGION = cfg.region;
+        };
+      };
+      systemd.services.rustfs.serviceConfig = hardened // {ReadWritePaths = [config.services.rustfs.settings.RUSTFS_VOLUMES];};
+    })
+  ];
 }

@@ -1,10 +1,12 @@
 # Plugins: programs of other people, each in a container like a component's, with the subjects that it is
 # given and no others.
 {
+  config,
   lib,
   ...
 }: let
-  inherit (lib) mkOption types;
+  inherit (lib) mkDefault mkIf mkOption types;
+  cfg = config.cim.plugins;
   cim = import ./types.nix {inherit lib;};
 
   plugin = {config, ...}: {
@@ -34,7 +36,7 @@
       nkey = mkOption {
         type = cim.nkey;
         example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
-        description = "Its public nkey. The seed lies in `/var/lib/cim-secrets/plugin-<name>.nk`.";
+        description = "Its public nkey. The seed lies in `/var/lib/cim-secrets/<name>.nk`.";
       };
       address = mkOption {
         type = types.nullOr cim.ipv4;
@@ -75,7 +77,7 @@
     };
   };
 in {
-  imports = [./host.nix];
+  imports = [./host.nix ./containers.nix];
   options.cim.plugins = mkOption {
     type = types.attrsOf (types.submodule plugin);
     default = {};
@@ -90,5 +92,13 @@ in {
       }
     '';
     description = "Plugins on this host, by name.";
+  };
+
+  config = {
+    cim.plugins = lib.mapAttrs (_: lib.mapAttrs (_: mkDefault)) (config.cim.read.own.plugins or {});
+    cim.entry = mkIf (cfg != {}) {
+      plugins = lib.mapAttrs (_: plugin: {inherit (plugin) nkey address memory publish subscribe;}) cfg;
+    };
+    cim.contained = lib.filterAttrs (_: plugin: plugin.enable) cfg;
   };
 }

@@ -1,5 +1,5 @@
-# What every machine of an installation has: SSH by key from named networks, an audit log, and no more
-# services than its role needs.
+# What every machine of an installation has: SSH by key from named networks, an audit log, the core's
+# packet filter, and no more programs and services than its role needs.
 {
   config,
   lib,
@@ -8,6 +8,9 @@
   inherit (lib) mkDefault mkIf mkOption types;
   cfg = config.cim;
   cim = import ./types.nix {inherit lib;};
+  inherit (cfg.rendered) firewall;
+  ssh = cfg.ssh.keys != [];
+  ignored = config.networking.firewall.allowedTCPPorts ++ config.networking.firewall.allowedUDPPorts;
 in {
   imports = [./inventory.nix];
 
@@ -16,7 +19,10 @@ in {
       type = types.listOf types.singleLineStr;
       default = [];
       example = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ops@example"];
-      description = "Public keys that may log in as root. There is no other way in over the network.";
+      description = ''
+        Public keys that may log in as root. There is no other way in over the network; without keys there
+        is no SSH at all.
+      '';
     };
     from = mkOption {
       type = types.listOf cim.cidr;
@@ -24,5 +30,63 @@ in {
       example = ["192.168.71.0/24"];
       description = "Networks that SSH answers to.";
     };
+  };
+
+  config = {
+    cim = {
+      ssh = lib.mapAttrs (_: mkDefault) (cfg.read.own.ssh or {});
+      entry = mkIf ssh {inherit (cfg) ssh;};
+    };
+
+    services.openssh = {
+      enable = ssh;
+      openFirewall = false;
+      settings = {
+        PermitRootLogin = "prohibit-password";
+        PasswordAuthentication = false;
+        KbdInteractiveAuthentication = false;
+        AllowUsers = ["root"];
+        AllowAgentForwarding = false;
+        AllowTcpForwarding = false;
+        X11Forwarding = false;
+        MaxAuthTries = 3;
+        LoginGraceTime = 20;
+      };
+    };
+    users.users.root.openssh.authorizedKeys = {inherit (cfg.ssh) keys;};
+
+    # The core's whole ruleset in place of NixOS's, so that what is filtered here is what was tested
+    # elsewhere. Its bridge table is unknown to the kernel that `checkRuleset` would load it into.
+    networking.firewall.enable = false;
+    networking.nftables = {
+      enable = true;
+      checkRuleset = false;
+      ruleset = firewall.nftables;
+    };
+    boot.kernel.sysctl = mkIf (firewall.forward != []) {"net.ipv4.ip_forward" = 1;};
+    warnings = lib.optional (ignored != []) ''
+      Ports ${lib.concatMapStringsSep ", " toString ignored} are in `networking.firewall`, which `cim` replaces by its
+      own packet filter: they stay closed. What may be reached is what the inventory says.
+    '';
+
+    systemd.tmpfiles.rules = cfg.rendered.tmpfiles;
+
+    # Who became whom, and who changed what a machine is made of.
+    security.auditd.enable = mkDefault true;
+    security.audit = {
+      enable = mkDefault true;
+      rules = mkDefault [
+        "-a always,exit -F arch=b64 -S execve -F auid>=0 -F auid!=unset -k login"
+        "-w /var/lib/cim-secrets -p rwa -k secrets"
+        "-w /etc/ssh -p wa -k ssh"
+      ];
+    };
+    security.sudo.enable = mkDefault false;
+
+    # Nothing that no role needs.
+    environment.defaultPackages = mkDefault [];
+    documentation.enable = mkDefault false;
+    programs.command-not-found.enable = mkDefault false;
+    programs.nano.enable = mkDefault false;
   };
 }

@@ -5,8 +5,10 @@
   pkgs,
   ...
 }: let
-  inherit (lib) mkOption types;
+  inherit (lib) mkDefault mkIf mkOption types;
+  cfg = config.cim;
   cim = import ./types.nix {inherit lib;};
+  core = import ../lib;
 
   storage = mkOption {
     type = types.enum ["file" "memory"];
@@ -72,11 +74,34 @@
       };
       maxBytes = maybe types.ints.positive 1073741824 "How many bytes it may have.";
       ttl = maybe cim.duration "24h" "How long a value lives.";
+      users = mkOption {
+        type = types.listOf (types.enum (lib.attrNames (import ../lib/components.nix)));
+        default = [];
+        example = ["component-registry"];
+        description = "The components that read and write it.";
+      };
       description = maybe types.singleLineStr "Who is running." "What it is for, for people.";
     };
   };
+
+  declared = pkgs.writeText "streams.json" (builtins.toJSON cfg.rendered.streams);
+  program = pkgs.writeShellApplication {
+    name = "cim-streams";
+    runtimeInputs = [pkgs.coreutils pkgs.jq pkgs.natscli];
+    text = builtins.readFile ./streams.sh;
+  };
 in {
   imports = [./host.nix];
+
+  options.cim.reconcile.keyFile = mkOption {
+    type = types.nullOr cim.secretFile;
+    default = null;
+    example = "/var/lib/cim-secrets/operator.nk";
+    description = ''
+      The seed of an operator's nkey. With it `cim-streams apply` runs whenever the declaration of streams
+      or buckets changes; null, and an operator runs `cim-streams plan` and `apply` by hand.
+    '';
+  };
 
   options.cim.streams = mkOption {
     type = types.attrsOf stream;
@@ -95,4 +120,47 @@ in {
     example = {settings.history = 8;};
     description = "JetStream's key-value and object-store buckets, by name; reconciled as streams are.";
   };
+
+  config = lib.mkMerge [
+    {
+      cim = {
+        streams = lib.mapAttrs (_: lib.mapAttrs (_: mkDefault)) (cfg.read.inventory.streams or {});
+        buckets = lib.mapAttrs (_: lib.mapAttrs (_: mkDefault)) (cfg.read.inventory.buckets or {});
+        whole = {inherit (cfg) streams buckets;};
+      };
+    }
+    (mkIf (cfg.host.enable && (cfg.streams != {} || cfg.buckets != {})) {
+      environment.etc."cim/streams.json".source = declared;
+      environment.systemPackages = [program];
+
+      systemd.services.cim-streams = mkIf (cfg.reconcile.keyFile != null) {
+        description = "Streams and buckets as they are declared";
+        after = ["nats.service"];
+        wants = ["nats.service"];
+        wantedBy = ["multi-user.target"];
+        restartTriggers = [declared];
+        environment = {
+          CIM_NATS_URL = "nats://127.0.0.1:${toString cfg.host.nats.port}";
+          CIM_NATS_NKEY_FILE = "%d/operator.nk";
+          # natscli keeps its contexts there.
+          HOME = "/run/cim-streams";
+        };
+        unitConfig.StartLimitIntervalSec = 0;
+        serviceConfig =
+          core.hardening.service
+          // core.hardening.peers []
+          // {
+            Type = "oneshot";
+            RemainAfterExit = true;
+            DynamicUser = true;
+            RuntimeDirectory = "cim-streams";
+            LoadCredential = "operator.nk:${cfg.reconcile.keyFile}";
+            ExecStart = "${lib.getExe program} apply";
+            # NATS may still be reading what it has.
+            Restart = "on-failure";
+            RestartSec = "5s";
+          };
+      };
+    })
+  ];
 }

@@ -1,6 +1,10 @@
 # Where the storage manager sends what JetStream has acked.
-{lib, ...}: let
-  inherit (lib) mkOption types;
+{
+  config,
+  lib,
+  ...
+}: let
+  inherit (lib) mkDefault mkOption types;
   cim = import ./types.nix {inherit lib;};
 
   tier = description: example:
@@ -53,5 +57,10 @@ in {
       region = "eu-central-1";
       bucket = "example-cim-archive";
     };
+  };
+
+  config.cim = {
+    tiers = lib.mapAttrs (_: mkDefault) (config.cim.read.inventory.tiers or {});
+    whole.tiers = lib.filterAttrs (_: tier: tier != null) config.cim.tiers;
   };
 }
