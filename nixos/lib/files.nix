@@ -2,7 +2,6 @@
 {
   inventory,
   name,
-  machine,
   units,
   users,
   streams,

@@ -1,7 +1,7 @@
 # IPv4 addresses and networks, as numbers. Null stands for what is none.
 let
   p = import ./prelude.nix;
-  inherit (p) match map foldl' filter elem;
+  inherit (p) match map foldl' elem;
 
   octet = text:
     if match "0|[1-9][0-9]{0,2}" text == null

@@ -59,7 +59,20 @@ rec {
   splitOn = separator: text: filter isString (split (escapeRegex separator) text);
 
   escapeRegex = replaceStrings ["." "*" "+" "?" "(" ")" "[" "]" "{" "}" "^" "$" "|" "\\"] [
-    "\\." "\\*" "\\+" "\\?" "\\(" "\\)" "\\[" "\\]" "\\{" "\\}" "\\^" "\\$" "\\|" "\\\\"
+    "\\."
+    "\\*"
+    "\\+"
+    "\\?"
+    "\\("
+    "\\)"
+    "\\["
+    "\\]"
+    "\\{"
+    "\\}"
+    "\\^"
+    "\\$"
+    "\\|"
+    "\\\\"
   ];
 
   lines = concatStringsSep "\n";

@@ -7,7 +7,7 @@
   programs ? {},
 }: let
   p = import ./prelude.nix;
-  inherit (p) optional optionals optionalAttrs attrNames filterAttrs mapAttrs;
+  inherit (p) optionalAttrs attrNames filterAttrs mapAttrs;
   name = host;
   read = (import ./inventory).read inventory;
   machine =
@@ -100,7 +100,7 @@
   };
 
   files = import ./files.nix {
-    inherit name machine units users streams tmpfiles firewall nats storageManager buckets;
+    inherit name units users streams tmpfiles firewall nats storageManager buckets;
     inventory = read;
     text = {inherit json toml;};
   };

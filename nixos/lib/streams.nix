@@ -75,8 +75,16 @@ in rec {
     all =
       concatMap (stream: map (subject: {inherit stream subject;}) streams.${stream}.subjects) (attrNames streams);
     describe = x: "`${x.subject}` of stream `${x.stream}`";
-    needed = sum: p.sum (map (bytes: if bytes == null then 0 else bytes) sum);
-    onDisk = needed (mapAttrsToList (_: s: if s.storage == "file" then s.maxBytes else null) (streams // buckets));
+    needed = sum:
+      p.sum (map (bytes:
+        if bytes == null
+        then 0
+        else bytes)
+      sum);
+    onDisk = needed (mapAttrsToList (_: s:
+      if s.storage == "file"
+      then s.maxBytes
+      else null) (streams // buckets));
     hosts = p.filter (name: inventory.hosts.${name}.nats != null) (attrNames inventory.hosts);
   in
     concatMap (pair: let
@@ -89,9 +97,11 @@ in rec {
     ++ concatMap (name:
       optional (p.match "(KV|OBJ)_.*" name != null) "`streams.${name}` has the name of a bucket's stream: declare it in `buckets`, or rename it") (attrNames streams)
     ++ concatMap (x:
-      optional (p.match "\\$(JS|KV|O|SYS)\\..*" x.subject != null) "${describe x} is the server's own: use a subject of yours, or declare a bucket") all
+      optional (p.match "\\$(JS|KV|O|SYS)\\..*" x.subject != null) "${describe x} is the server's own: use a subject of yours, or declare a bucket")
+    all
     ++ concatMap (name:
       optional (buckets.${name}.kind == "object" && buckets.${name}.history != 1) "`buckets.${name}.history` is for key-value buckets: remove it from an object bucket") (attrNames buckets)
     ++ concatMap (name:
-      optional (onDisk > inventory.hosts.${name}.nats.maxFileStore) "the `maxBytes` of all streams and buckets on disk add up to ${toString onDisk}, above `hosts.${name}.nats.maxFileStore` (${toString inventory.hosts.${name}.nats.maxFileStore}): lower one or raise the other") hosts;
+      optional (onDisk > inventory.hosts.${name}.nats.maxFileStore) "the `maxBytes` of all streams and buckets on disk add up to ${toString onDisk}, above `hosts.${name}.nats.maxFileStore` (${toString inventory.hosts.${name}.nats.maxFileStore}): lower one or raise the other")
+    hosts;
 }

@@ -1,12 +1,13 @@
 # The NATS users of a host: who they are, and where the inventory says so.
 host: let
   p = import ./prelude.nix;
-  of = key: p.mapAttrsToList (name: user: {
-    inherit name;
-    kind = key;
-    path = "${key}.${name}.nkey";
-    inherit (user) nkey;
-  });
+  of = key:
+    p.mapAttrsToList (name: user: {
+      inherit name;
+      kind = key;
+      path = "${key}.${name}.nkey";
+      inherit (user) nkey;
+    });
   nats =
     if host.nats == null
     then {}
@@ -21,10 +22,12 @@ in
   of "components" host.components
   ++ of "plugins" host.plugins
   ++ of "operators" host.operators
-  ++ p.optionals (listen != null) (map (user: user // {
-    kind = "leaf";
-    path = "nats.leafNodes.listen.${user.path}";
-  }) (of "users" listen.users))
+  ++ p.optionals (listen != null) (map (user:
+    user
+    // {
+      kind = "leaf";
+      path = "nats.leafNodes.listen.${user.path}";
+    }) (of "users" listen.users))
   ++ p.optional (p.get "monitorKey" nats != null) {
     name = "monitor";
     kind = "monitor";

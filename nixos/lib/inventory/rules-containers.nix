@@ -9,11 +9,12 @@ inventory: let
     host = hosts.${name};
     at = "hosts.${name}";
     net = host.containers;
-    kind = key: map (n: {
-      inherit key;
-      name = n;
-      inherit (host.${key}.${n}) address;
-    }) (attrNames host.${key});
+    kind = key:
+      map (n: {
+        inherit key;
+        name = n;
+        inherit (host.${key}.${n}) address;
+      }) (attrNames host.${key});
     inside = filter (c: c.address != null) (kind "components" ++ kind "plugins");
     path = c: "`${at}.${c.key}.${c.name}.address`";
     both = filter (n: host.components ? ${n}) (attrNames host.plugins);
@@ -21,7 +22,7 @@ inventory: let
   in
     map (n: "`${at}.plugins.${n}` has the name of a component: give it another") both
     ++ optionals (inside != [] && net == null)
-    ["`${at}.containers` is missing, but ${p.concatStringsSep ", " (map path inside)} ${if p.length inside == 1 then "lies" else "lie"} in it: give its `cidr` and `hostAddress`"]
+    ["`${at}.containers` is missing, but needed for ${p.concatStringsSep ", " (map path inside)}: give its `cidr` and `hostAddress`"]
     ++ optionals (net != null) (
       optional (!(ipv4.usable net.cidr net.hostAddress)) "`${at}.containers.hostAddress` is `${net.hostAddress}`, which no machine in `${net.cidr}` can have: give one from that network"
       ++ concatMap (n: optional (ipv4.overlap net.cidr networks.${n}.cidr) "`${at}.containers.cidr` (`${net.cidr}`) overlaps with `networks.${n}` (`${networks.${n}.cidr}`): give the containers a network of their own") (attrNames networks)

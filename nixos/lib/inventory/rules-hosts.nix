@@ -51,13 +51,12 @@ inventory: let
 
   twice = map (address: "address `${address}` is given to ${p.concatStringsSep " and " (map (n: "`${n}`") (p.filter (n: hosts.${n}.address == address) names))}: give each machine its own") (p.duplicates (map (name: hosts.${name}.address) names));
 
-  networkPairs =
-    concatMap (pair: let
-      a = p.head pair;
-      b = builtins.elemAt pair 1;
-    in
-      optional (ipv4.overlap networks.${a}.cidr networks.${b}.cidr) "networks `${a}` (`${networks.${a}.cidr}`) and `${b}` (`${networks.${b}.cidr}`) overlap: give each its own addresses")
-    (p.pairs (attrNames networks));
+  networkPairs = concatMap (pair: let
+    a = p.head pair;
+    b = builtins.elemAt pair 1;
+  in
+    optional (ipv4.overlap networks.${a}.cidr networks.${b}.cidr) "networks `${a}` (`${networks.${a}.cidr}`) and `${b}` (`${networks.${b}.cidr}`) overlap: give each its own addresses")
+  (p.pairs (attrNames networks));
 
   from = name:
     concatMap (network:

@@ -1,25 +1,23 @@
 # NATS: users, ports and what a power cut would cost.
 inventory: let
   p = import ../prelude.nix;
-  inherit (p) optional optionals concatMap attrNames mapAttrsToList;
+  inherit (p) optional optionals concatMap attrNames;
   inherit (inventory) hosts networks lab;
   labKeys = import ../lab-keys.nix;
   users = import ../users.nix;
 
-  everyUser =
-    concatMap (name:
-      map (user: user // {path = "hosts.${name}.${user.path}";}) (users hosts.${name}))
-    (attrNames hosts);
+  everyUser = concatMap (name:
+    map (user: user // {path = "hosts.${name}.${user.path}";}) (users hosts.${name}))
+  (attrNames hosts);
 
   shared =
     map (key: "nkey `${key}` belongs to ${p.concatStringsSep " and " (map (u: "`${u.path}`") (p.filter (u: u.nkey == key) everyUser))}: make a key for each (`nk -gen user`), so that each has its own permissions")
     (p.duplicates (map (user: user.nkey) everyUser));
 
-  public =
-    concatMap (user:
-      optional (!lab && p.elem user.nkey labKeys)
-      "`${user.path}` has the nkey `${user.nkey}`, whose seed is public: make one of your own with `nk -gen user`")
-    everyUser;
+  public = concatMap (user:
+    optional (!lab && p.elem user.nkey labKeys)
+    "`${user.path}` has the nkey `${user.nkey}`, whose seed is public: make one of your own with `nk -gen user`")
+  everyUser;
 
   network = path: name:
     optional (!(networks ? ${name})) "`${path}` is `${name}`, which is not there: add it to `networks`";

@@ -1,7 +1,7 @@
 # Tiers: where the archive goes, and that only one storage manager writes it.
 inventory: let
   p = import ../prelude.nix;
-  inherit (p) optional optionals concatMap attrNames filter;
+  inherit (p) optional optionals attrNames filter;
   inherit (inventory) hosts tiers lab;
   writers = filter (name: hosts.${name}.components ? storage-manager) (attrNames hosts);
   quoted = names: p.concatStringsSep " and " (map (n: "`${n}`") names);

@@ -35,16 +35,17 @@
   remoteAccount = n: "LEAF-${n}";
   stream = account: subject: {stream = {inherit account subject;};};
   crossing = f: builtins.concatLists (mapAttrsToList f leaf.remotes);
-  remoteAccounts =
-    p.listToAttrs (mapAttrsToList (n: r:
-      p.nameValue (remoteAccount n) {
-        imports = map (stream "CIM") r.export;
-        exports = map (subject: {
+  remoteAccounts = p.listToAttrs (mapAttrsToList (n: r:
+    p.nameValue (remoteAccount n) {
+      imports = map (stream "CIM") r.export;
+      exports =
+        map (subject: {
           stream = subject;
           accounts = ["CIM"];
-        }) r.import;
-      })
-    leaf.remotes);
+        })
+        r.import;
+    })
+  leaf.remotes);
 
   tls = {verify ? false}:
     optionalAttrs (nats.tls != null) {
@@ -64,11 +65,13 @@
       }
       // tls {})
     // optionalAttrs (leaf.remotes != {}) {
-      remotes = mapAttrsToList (n: r: {
-        inherit (r) urls;
-        account = remoteAccount n;
-        nkey = credential "leaf-${n}.nk";
-      }) leaf.remotes;
+      remotes =
+        mapAttrsToList (n: r: {
+          inherit (r) urls;
+          account = remoteAccount n;
+          nkey = credential "leaf-${n}.nk";
+        })
+        leaf.remotes;
     };
 in {
   settings =
@@ -97,7 +100,8 @@ in {
                 map (subject: {
                   stream = subject;
                   accounts = [(remoteAccount n)];
-                }) r.export);
+                })
+                r.export);
               imports = crossing (n: r: map (stream (remoteAccount n)) r.import);
             };
           SYS.users = optional (nats.monitorKey != null) (user nats.monitorKey permissions.monitor);

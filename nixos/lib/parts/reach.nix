@@ -6,7 +6,7 @@
   containers,
 }: let
   p = import ../prelude.nix;
-  inherit (p) optional optionals concatMap attrNames attrValues unique;
+  inherit (p) optional optionals attrValues unique;
   inherit (inventory) hosts networks tiers;
 
   rule = description: port: from: {inherit description port from;};
@@ -74,7 +74,8 @@ in {
       except = p.optionals (s.address == null) (map (n: n.cidr) (attrValues networks));
       protocol = "tcp";
       inherit (s) port;
-    }) services
+    })
+    services
     ++ optional (builtins.any (s: s.address == null) services) {
       description = "storage manager: names";
       from = manager.address;

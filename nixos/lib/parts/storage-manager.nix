@@ -35,7 +35,11 @@ in {
       node = {inherit name;};
       nats =
         {
-          url = "${if tls == null then "nats" else "tls"}://${natsAddress}:${toString host.nats.port}";
+          url = "${
+            if tls == null
+            then "nats"
+            else "tls"
+          }://${natsAddress}:${toString host.nats.port}";
           nkey_file = credential "storage-manager.nk";
         }
         // optionalAttrs (tls != null && tls.ca != null) {tls_ca = credential "nats-ca.pem";};

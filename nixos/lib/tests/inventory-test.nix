@@ -47,7 +47,6 @@ in {
     });
     expected = 3;
   };
-  
 
   # Hosts.
   "a network that is not there" = one (nas {network = "wan";}) "`hosts.nas.network` is `wan`, which is not there: add it to `networks`, or use another (known are `lan`, `office`)";
@@ -94,7 +93,7 @@ in {
   }) "`hosts.host.nats.leafNodes.remotes.cloud` lets nothing cross: give subjects in `export` or `import`, or remove it";
 
   # Containers.
-  "containers without a network" = one (host (without "containers")) "`hosts.host.containers` is missing, but `hosts.host.components.information-units.address`, `hosts.host.components.storage-manager.address`, `hosts.host.plugins.weather.address` lie in it: give its `cidr` and `hostAddress`";
+  "containers without a network" = one (host (without "containers")) "`hosts.host.containers` is missing, but needed for `hosts.host.components.information-units.address`, `hosts.host.components.storage-manager.address`, `hosts.host.plugins.weather.address`: give its `cidr` and `hostAddress`";
   "a container with the host's address" = one (host {plugins.weather.address = "10.71.0.1";}) "`hosts.host.plugins.weather.address` is the host's own address on the bridge: give the container another";
   "containers in a network that is taken" = {
     expr = builtins.head (host {

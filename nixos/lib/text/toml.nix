@@ -1,7 +1,7 @@
 # TOML of a set whose values are plain, lists of plain ones, or tables.
 let
   p = import ../prelude.nix;
-  inherit (builtins) isAttrs isList isString toJSON;
+  inherit (builtins) isAttrs isList toJSON;
 
   key = name:
     if p.match "[A-Za-z0-9_-]+" name != null

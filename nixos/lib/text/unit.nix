@@ -1,7 +1,7 @@
 # systemd's unit files.
 let
   p = import ../prelude.nix;
-  inherit (p) optionals concatMap;
+  inherit (p) optionals;
 
   # Directives whose values systemd takes as one list, on one line.
   joined = ["RestrictAddressFamilies" "IPAddressAllow" "IPAddressDeny"];
