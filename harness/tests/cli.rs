@@ -97,7 +97,7 @@ fn a_scenario_that_the_substrate_cannot_do_is_skipped_and_not_passed() {
     assert_eq!(output.status.code(), Some(4));
     let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(report["verdict"], "skipped");
-    assert_eq!(report["reason"], "the process substrate does not offer [\"power-loss\"]");
+    assert_eq!(report["reason"], "the process substrate does not offer \"power-loss\"");
 }
 
 #[test]
