@@ -18,6 +18,8 @@
   unitText = import ./text/unit.nix;
   script = file: builtins.readFile (./scripts + "/${file}");
   enabled = p.filter (unit: units.${unit}.wantedBy != []) (attrNames units);
+  # A line of /etc/passwd has its fields between colons.
+  gecos = p.replaceStrings [":"] [","];
   file = body: lines ([header] ++ body) + "\n";
 in
   p.listToAttrs (mapAttrsToList (unit: u: p.nameValue "/etc/systemd/system/${unit}.service" (unitText header u)) units)
@@ -27,7 +29,7 @@ in
     "/etc/systemd/system-preset/10-cim.preset" = file (map (unit: "enable ${unit}.service") (["nftables"] ++ enabled));
   }
   // optionalAttrs (users != {}) {
-    "/etc/sysusers.d/cim.conf" = file (mapAttrsToList (user: u: "u ${user} - \"${u.description}\" ${u.home}") users);
+    "/etc/sysusers.d/cim.conf" = file (mapAttrsToList (user: u: "u ${user} - \"${gecos u.description}\" ${u.home}") users);
   }
   // optionalAttrs (nats != {}) {
     "/etc/nats-server.conf" = "${header}\n${text.json nats.settings}";

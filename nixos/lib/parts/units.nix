@@ -92,7 +92,7 @@ in
   }
   // optionalAttrs ((host.s3.provider or null) == "minio") {
     minio = unit {
-      description = "MinIO: the S3 service of the NAS";
+      description = "MinIO, the S3 service of the NAS";
       after = ["network-online.target"];
       wants = ["network-online.target"];
       serviceConfig =
@@ -107,9 +107,10 @@ in
         // hardening.peers reach.peers.s3;
     };
     minio-provision = unit {
-      description = "MinIO: the archive's bucket, its versions and the storage manager's key";
+      description = "Buckets of the archive, and the key of the storage manager";
       after = ["minio.service"];
-      requires = ["minio.service"];
+      # Not `requires`: MinIO that fails once and comes back by itself would end this for good.
+      wants = ["minio.service"];
       serviceConfig =
         {
           Type = "oneshot";
