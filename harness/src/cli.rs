@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::engine::{self, Options, Substrate};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, write_file};
 use crate::lab::tools::Tools;
 use crate::report::{self, Report, Verdict};
 use crate::rundir::default_root;
@@ -44,6 +44,8 @@ enum Command {
     Bench(crate::bench::Args),
     /// The other side of `scenario --substrate driver`: asks for what is to be done, and answers.
     Driver(driver::Args),
+    /// Looks at the inventory, changes it, and compares it with what answers on NATS.
+    Inventory(crate::inventory::Args),
     /// Prints a script that completes this command in a shell.
     Completions {
         /// The shell.
@@ -68,6 +70,12 @@ struct ScenarioArgs {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
+    /// Write the report as JUnit XML into this file too.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write the report as JSON into this file too; with `--repeat`, one a line.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Keep the run directory of a run that passed too.
     #[arg(long)]
     keep: bool,
@@ -137,6 +145,7 @@ pub fn main() -> ExitCode {
             );
             return ExitCode::SUCCESS;
         }
+        Command::Inventory(args) => crate::inventory::main(&args),
         Command::Bench(args) => bench(&args),
         Command::Driver(args) => driver::run(args),
         Command::Scenario(args) if args.list => list(&args),
@@ -219,6 +228,7 @@ fn run(args: &ScenarioArgs) -> Result<ExitCode> {
         show(args, &report);
         reports.push(report);
     }
+    write_reports(args, &reports)?;
     if args.repeat > 1 && !args.json {
         print(&report::summary(&reports));
     }
@@ -228,6 +238,18 @@ fn run(args: &ScenarioArgs) -> Result<ExitCode> {
         (_, true) => 4,
         _ => 0,
     }))
+}
+
+fn write_reports(args: &ScenarioArgs, reports: &[Report]) -> Result<()> {
+    if let Some(path) = &args.junit {
+        write_file(path, report::junit(reports))?;
+    }
+    if let Some(path) = &args.report {
+        let line = |report| serde_json::to_string(report).expect("a report is always JSON");
+        let lines: Vec<String> = reports.iter().map(line).collect();
+        write_file(path, lines.join("\n") + "\n")?;
+    }
+    Ok(())
 }
 
 fn substrate(args: &ScenarioArgs) -> Result<Substrate> {

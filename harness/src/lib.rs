@@ -7,6 +7,7 @@ pub mod bench;
 pub mod cli;
 pub mod engine;
 mod error;
+mod inventory;
 pub mod lab;
 pub mod ledger;
 pub mod oracle;

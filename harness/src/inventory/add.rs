@@ -1,0 +1,370 @@
+//! `inventory add`: what `check` has nothing against, and nothing else.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use cim_core::inventory::{
+    BucketKind, Cidr, ComponentName, Count, History, Inventory, Provider, Retention, Role, Storage,
+    System,
+};
+use cim_core::names::{MemorySize, NodeName, Span, SshKey, StoreName, SubjectFilter};
+use clap::Subcommand;
+use serde::de::IntoDeserializer as _;
+use serde_json::{Value, json};
+
+use super::edit::{self, Json, object};
+use super::key::{Key, KeyArgs};
+use super::{file, print, say};
+use crate::error::{Error, Result};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum What {
+    /// A machine.
+    Host(HostArgs),
+    /// A component on a host, with a key of its own.
+    Component(ComponentArgs),
+    /// Somebody who administers a host's NATS server, with a key of their own.
+    Operator(OperatorArgs),
+    /// A stream.
+    Stream(StreamArgs),
+    /// A KV or object-store bucket.
+    Bucket(BucketArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Dry {
+    /// Show the change and make none.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct HostArgs {
+    /// Its host name.
+    name: NodeName,
+    /// What it is for: host, nas, fake-wasabi or operator.
+    #[arg(long, value_parser = word::<Role>)]
+    role: Role,
+    /// Its address.
+    #[arg(long)]
+    address: Ipv4Addr,
+    /// The network that the address is in [default: the one that has it].
+    #[arg(long)]
+    network: Option<NodeName>,
+    /// Processor and operating system [default: x86_64-linux].
+    #[arg(long, value_parser = word::<System>)]
+    system: Option<System>,
+    /// A public key that may log in over SSH; can be given again.
+    #[arg(long, value_name = "KEY", requires = "ssh_from")]
+    ssh_key: Vec<SshKey>,
+    /// A network that SSH is open to; can be given again.
+    #[arg(long, value_name = "CIDR", requires = "ssh_key")]
+    ssh_from: Vec<Cidr>,
+    /// Role host: the most bytes that JetStream keeps on disk [default: 107374182400].
+    #[arg(long, value_name = "BYTES")]
+    max_file_store: Option<Count>,
+    /// Role host: the most bytes that JetStream keeps in memory [default: 1073741824].
+    #[arg(long, value_name = "BYTES")]
+    max_memory_store: Option<Count>,
+    /// Role host: the network of its containers; the host has the first address [default: 10.71.0.0/24].
+    #[arg(long, value_name = "CIDR")]
+    containers: Option<Cidr>,
+    /// Role nas: which program serves S3: minio, garage or rustfs [default: minio].
+    #[arg(long, value_parser = word::<Provider>)]
+    provider: Option<Provider>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ComponentArgs {
+    /// The host that it runs on.
+    host: NodeName,
+    /// Which component, such as pipeline-engine.
+    name: ComponentName,
+    /// Its container's address [default: the next free one].
+    #[arg(long)]
+    address: Option<Ipv4Addr>,
+    /// Let NATS know it, and make no container.
+    #[arg(long, conflicts_with = "address")]
+    no_container: bool,
+    /// The most memory that it gets [default: 512M].
+    #[arg(long)]
+    memory: Option<MemorySize>,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OperatorArgs {
+    /// The host whose NATS server it is.
+    host: NodeName,
+    /// Who it is.
+    name: NodeName,
+    /// The network that connections come from.
+    #[arg(long, value_name = "NETWORK")]
+    from: NodeName,
+    #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StreamArgs {
+    /// Its name.
+    name: StoreName,
+    /// Subjects that it stores.
+    #[arg(required = true)]
+    subjects: Vec<SubjectFilter>,
+    /// Where messages are kept: file or memory [default: file].
+    #[arg(long, value_parser = word::<Storage>)]
+    storage: Option<Storage>,
+    /// When messages go: limits, interest or workqueue [default: limits].
+    #[arg(long, value_parser = word::<Retention>)]
+    retention: Option<Retention>,
+    /// The most bytes.
+    #[arg(long, value_name = "BYTES")]
+    max_bytes: Option<Count>,
+    /// The oldest that a message gets, such as 720h.
+    #[arg(long, value_name = "SPAN")]
+    max_age: Option<Span>,
+    /// What it is for.
+    #[arg(long)]
+    description: Option<String>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BucketArgs {
+    /// Its name.
+    name: StoreName,
+    /// Which kind: kv or object.
+    #[arg(long, value_parser = word::<BucketKind>)]
+    kind: BucketKind,
+    /// How many values of a key are kept, kv alone [default: 1].
+    #[arg(long)]
+    history: Option<History>,
+    /// The most bytes.
+    #[arg(long, value_name = "BYTES")]
+    max_bytes: Option<Count>,
+    /// The oldest that a value gets, such as 24h.
+    #[arg(long, value_name = "SPAN")]
+    ttl: Option<Span>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Reads a word of one of the inventory's lists; the error names the whole list.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(text.into_deserializer())
+        .map_err(|error: serde::de::value::Error| error.to_string())
+}
+
+pub(super) fn run(path: &Path, what: &What) -> Result<ExitCode> {
+    let text = file::text(path)?;
+    let inventory = file::parse(path, &text)?;
+    match what {
+        What::Host(args) => {
+            let change = Change {
+                path,
+                text: &text,
+                before: &inventory,
+                at: &["hosts"],
+                key: args.name.as_str(),
+            };
+            change.make(host(&inventory, args)?, None, args.dry.dry_run)
+        }
+        What::Component(args) => {
+            known(&inventory, &args.host)?;
+            let key = Key::of(&args.key)?;
+            let address = if args.no_container {
+                None
+            } else {
+                args.address.or_else(|| free(&inventory, &args.host))
+            };
+            let value = object(vec![
+                ("nkey", json(&key.public)),
+                ("address", address.as_ref().and_then(json)),
+                ("memory", args.memory.as_ref().and_then(json)),
+            ]);
+            let at = ["hosts", args.host.as_str(), "components"];
+            let change =
+                Change { path, text: &text, before: &inventory, at: &at, key: args.name.as_str() };
+            change.make(value, Some((&key, &args.key)), args.dry.dry_run)
+        }
+        What::Operator(args) => {
+            known(&inventory, &args.host)?;
+            let key = Key::of(&args.key)?;
+            let value = object(vec![("nkey", json(&key.public)), ("from", json(&args.from))]);
+            let at = ["hosts", args.host.as_str(), "operators"];
+            let change =
+                Change { path, text: &text, before: &inventory, at: &at, key: args.name.as_str() };
+            change.make(value, Some((&key, &args.key)), args.dry.dry_run)
+        }
+        What::Stream(args) => {
+            let value = object(vec![
+                ("description", args.description.as_ref().and_then(json)),
+                ("subjects", json(&args.subjects)),
+                ("storage", args.storage.as_ref().and_then(json)),
+                ("retention", args.retention.as_ref().and_then(json)),
+                ("maxBytes", args.max_bytes.as_ref().and_then(json)),
+                ("maxAge", args.max_age.as_ref().and_then(json)),
+            ]);
+            let change = Change {
+                path,
+                text: &text,
+                before: &inventory,
+                at: &["streams"],
+                key: args.name.as_str(),
+            };
+            change.make(value, None, args.dry.dry_run)
+        }
+        What::Bucket(args) => {
+            let value = object(vec![
+                ("kind", json(&args.kind)),
+                ("history", args.history.as_ref().and_then(json)),
+                ("maxBytes", args.max_bytes.as_ref().and_then(json)),
+                ("ttl", args.ttl.as_ref().and_then(json)),
+            ]);
+            let change = Change {
+                path,
+                text: &text,
+                before: &inventory,
+                at: &["buckets"],
+                key: args.name.as_str(),
+            };
+            change.make(value, None, args.dry.dry_run)
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Option<Json> {
+    let value: Value = serde_json::to_value(value).expect("names and numbers are JSON");
+    Some(value.into())
+}
+
+fn known(inventory: &Inventory, host: &NodeName) -> Result<()> {
+    if inventory.hosts.contains_key(host) {
+        return Ok(());
+    }
+    let hosts: Vec<_> = inventory.hosts.keys().map(|name| format!("`{name}`")).collect();
+    Err(Error::Usage(format!(
+        "host `{host}` is not in the inventory, which has {}: add it with `inventory add host`",
+        hosts.join(", ")
+    )))
+}
+
+/// The first address of a host's containers that nobody has.
+fn free(inventory: &Inventory, host: &NodeName) -> Option<Ipv4Addr> {
+    let host = inventory.hosts.get(host)?;
+    let containers = host.containers.as_ref()?;
+    let components = host.components.values().filter_map(|c| c.address);
+    let plugins = host.plugins.values().filter_map(|p| p.address);
+    let taken: Vec<_> = components.chain(plugins).chain([containers.host_address]).collect();
+    let first = containers.cidr.first().to_bits();
+    // A network that is full is for the check to refuse.
+    (first..first.saturating_add(1 << 16))
+        .map(Ipv4Addr::from_bits)
+        .find(|a| containers.cidr.usable(*a) && !taken.contains(a))
+}
+
+fn host(inventory: &Inventory, args: &HostArgs) -> Result<Json> {
+    let network = match &args.network {
+        Some(network) => network.clone(),
+        None => {
+            let has = |(_, n): &(_, &cim_core::inventory::Network)| n.cidr.contains(args.address);
+            let found = inventory.networks.iter().find(has).map(|(name, _)| name.clone());
+            found.ok_or_else(|| {
+                let address = args.address;
+                Error::Usage(format!("no network of the inventory has the address `{address}`: add one to `networks`, or name one with `--network`"))
+            })?
+        }
+    };
+    let is_host = args.role == Role::Host;
+    let only = |flag: &str, given: bool, role: Role| {
+        if given && args.role != role {
+            return Err(Error::Usage(format!(
+                "`{flag}` is for a machine of role `{role}`: leave it out"
+            )));
+        }
+        Ok(())
+    };
+    only("--max-file-store", args.max_file_store.is_some(), Role::Host)?;
+    only("--max-memory-store", args.max_memory_store.is_some(), Role::Host)?;
+    only("--containers", args.containers.is_some(), Role::Host)?;
+    only("--provider", args.provider.is_some(), Role::Nas)?;
+    let ssh = (!args.ssh_key.is_empty())
+        .then(|| object(vec![("keys", json(&args.ssh_key)), ("from", json(&args.ssh_from))]));
+    let nats = is_host.then(|| {
+        let file = args.max_file_store.map_or(json!(107_374_182_400_u64), |n| json!(n));
+        let memory = args.max_memory_store.map_or(json!(1_073_741_824), |n| json!(n));
+        object(vec![("maxFileStore", Some(file.into())), ("maxMemoryStore", Some(memory.into()))])
+    });
+    let containers = is_host.then(|| {
+        let cidr =
+            args.containers.unwrap_or_else(|| "10.71.0.0/24".parse().expect("it is a network"));
+        let first = Ipv4Addr::from_bits(cidr.first().to_bits().saturating_add(1));
+        object(vec![("cidr", json(&cidr)), ("hostAddress", json(&first))])
+    });
+    let provider = match args.role {
+        Role::Nas => Some(args.provider.unwrap_or(Provider::Minio)),
+        Role::FakeWasabi => Some(Provider::FakeWasabi),
+        Role::Host | Role::Operator => None,
+    };
+    Ok(object(vec![
+        ("role", json(&args.role)),
+        ("system", args.system.as_ref().and_then(json)),
+        ("network", json(&network)),
+        ("address", json(&args.address)),
+        ("ssh", ssh),
+        ("nats", nats),
+        ("containers", containers),
+        ("s3", provider.map(|p| object(vec![("provider", json(&p))]))),
+    ]))
+}
+
+/// A member that is to be added to an object of the file.
+struct Change<'a> {
+    path: &'a Path,
+    text: &'a str,
+    before: &'a Inventory,
+    at: &'a [&'a str],
+    key: &'a str,
+}
+
+impl Change<'_> {
+    /// Checks the file as it would be, gives the key's seed away, and writes it.
+    fn make(&self, value: Json, key: Option<(&Key, &KeyArgs)>, dry_run: bool) -> Result<ExitCode> {
+        let Self { path, text, before, at, key: name } = self;
+        let place = format!("{}.{name}", at.join("."));
+        let new = edit::insert(text, at, name, value).ok_or_else(|| {
+            Error::Usage(format!(
+                "`{place}` is in `{}` already: change it there, or choose another name",
+                path.display()
+            ))
+        })?;
+        // What was wrong before is not this change's doing.
+        let known = before.problems();
+        let after = file::parse(path, &new)?.problems();
+        let mut problems = after.iter().filter(|problem| !known.contains(problem));
+        if let Some(problem) = problems.next() {
+            return Err(Error::step(format!("`{place}` was not added: {problem}")));
+        }
+        if dry_run {
+            print(&edit::difference(&path.display().to_string(), text, &new));
+            say("nothing was written, because of `--dry-run`");
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some((key, args)) = key {
+            key.hand_over(args)?;
+        }
+        file::replace(path, &new)?;
+        say(&format!("added `{place}` to `{}`", path.display()));
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,134 @@
+//! `inventory check`: what is wrong in the file, and between it and the servers.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use cim_core::inventory::Problem;
+use serde::Serialize;
+
+use super::compare::{Action, Row, compare, word};
+use super::server::{self, Server};
+use super::{Login, declared, file, pretty, print, say, table};
+use crate::error::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Check the file alone.
+    #[arg(long, conflicts_with_all = ["nats", "nkey"])]
+    offline: bool,
+    #[command(flatten)]
+    login: Login,
+    /// Print JSON: `{problems, servers: [{host, url, reachable, version, error, drift}]}`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    problems: Vec<Problem>,
+    servers: Vec<ServerReport>,
+}
+
+#[derive(Serialize)]
+struct ServerReport {
+    host: Option<String>,
+    url: String,
+    reachable: bool,
+    version: Option<String>,
+    error: Option<String>,
+    drift: Vec<Row>,
+}
+
+pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
+    let inventory = file::load(path)?;
+    let problems = inventory.problems();
+    let mut servers = Vec::new();
+    if !args.offline {
+        let declared = declared::streams(&inventory);
+        for address in server::addresses(&inventory, &args.login)? {
+            let asked = async {
+                let server = Server::connect(&address.url, args.login.nkey.as_deref()).await?;
+                let found = server.streams().await?;
+                Ok::<_, Error>((server.version, compare(&declared, &found)))
+            };
+            let (reachable, version, error, rows) = match asked.await {
+                Ok((version, rows)) => (true, Some(version), None, rows),
+                // The key's file is wrong: no server is to blame.
+                Err(error @ Error::Usage(_)) => return Err(error),
+                Err(error) => (false, None, Some(error.chain()), Vec::new()),
+            };
+            let drift = rows.into_iter().filter(|row| row.action != Action::Unchanged).collect();
+            let (host, url) = (address.host, address.url);
+            servers.push(ServerReport { host, url, reachable, version, error, drift });
+        }
+    }
+    let report = Report { problems, servers };
+    if args.json {
+        print(&pretty(&report));
+    } else {
+        show(path, args.offline, &report);
+    }
+    let unreachable = report.servers.iter().any(|server| !server.reachable);
+    let wrong = !report.problems.is_empty() || report.servers.iter().any(|s| !s.drift.is_empty());
+    // Who repairs what is there first needs to reach it.
+    Ok(ExitCode::from(if unreachable { 3 } else { u8::from(wrong) }))
+}
+
+fn show(path: &Path, offline: bool, report: &Report) {
+    for problem in &report.problems {
+        print(&format!("{}: {problem}", problem.kind));
+    }
+    if !report.servers.is_empty() {
+        print(&servers(&report.servers).to_string());
+    }
+    let drift: Vec<_> =
+        report.servers.iter().flat_map(|s| s.drift.iter().map(move |r| (s, r))).collect();
+    if !drift.is_empty() {
+        let mut table = table(&["server", "what", "name", "drift", "setting", "declared", "found"]);
+        for (server, row) in &drift {
+            for cells in cells(row) {
+                let server = server.host.as_deref().unwrap_or(&server.url).to_owned();
+                table.add_row([vec![server, row.kind.into(), row.name.clone()], cells].concat());
+            }
+        }
+        print(&table.to_string());
+        say(
+            "`cim-harness inventory apply` makes what is declared; what is undeclared it leaves alone",
+        );
+    }
+    let (problems, path) = (report.problems.len(), path.display());
+    let unreachable = report.servers.iter().filter(|s| !s.reachable).count();
+    print(&match (problems, unreachable, drift.len()) {
+        (0, 0, 0) if offline => format!("`{path}` has no problems; no server was asked"),
+        (0, 0, 0) => format!("`{path}` has no problems, and the servers have what it declares"),
+        _ => format!(
+            "{problems} problems in `{path}`, {unreachable} servers not reached, {} streams and buckets differ",
+            drift.len()
+        ),
+    });
+}
+
+fn servers(servers: &[ServerReport]) -> comfy_table::Table {
+    let mut table = table(&["host", "url", "nats-server"]);
+    for server in servers {
+        let state = server.version.clone().or_else(|| server.error.clone()).unwrap_or_default();
+        let host = server.host.clone().unwrap_or_else(|| "-".into());
+        table.add_row([host, server.url.clone(), state]);
+    }
+    table
+}
+
+/// A line for each setting that differs.
+fn cells(row: &Row) -> Vec<Vec<String>> {
+    let line = |drift: &str, setting: &str, declared: String, found: String| {
+        vec![drift.to_owned(), setting.to_owned(), declared, found]
+    };
+    match row.action {
+        Action::Create => vec![line("missing", "", "yes".into(), "no".into())],
+        Action::Undeclared => vec![line("undeclared", "", "no".into(), "yes".into())],
+        _ => {
+            let lines = row.differences.iter();
+            lines.map(|d| line("differs", &d.setting, word(&d.declared), word(&d.found))).collect()
+        }
+    }
+}

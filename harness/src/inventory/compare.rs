@@ -1,0 +1,212 @@
+//! What is declared beside what is there, and what it would take to make the two one.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::declared::Kind;
+use super::server::Found;
+
+/// One stream or bucket.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Row {
+    /// `stream`, `kv bucket` or `object bucket`.
+    pub(super) kind: &'static str,
+    /// Its name, a bucket's without the prefix of its stream.
+    pub(super) name: String,
+    /// What `apply` would do.
+    pub(super) action: Action,
+    /// Settings that differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) differences: Vec<Difference>,
+    /// Why `apply` cannot do it, with the way out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<String>,
+    /// What would be lost if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) loses: Option<String>,
+    /// The stream's whole configuration, as it is to be.
+    #[serde(skip)]
+    pub(super) config: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Action {
+    /// Declared, and not there.
+    Create,
+    /// There, and not as it is declared.
+    Update,
+    /// There as it is declared.
+    Unchanged,
+    /// There, and not declared; it is left alone.
+    Undeclared,
+}
+
+/// A setting that is not as it is declared.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Difference {
+    pub(super) setting: String,
+    pub(super) declared: Value,
+    pub(super) found: Value,
+}
+
+/// A row for everything that is declared or there, in the order of the streams' names.
+pub(super) fn compare(
+    declared: &BTreeMap<String, Map<String, Value>>,
+    found: &[Found],
+) -> Vec<Row> {
+    let found: BTreeMap<_, _> =
+        found.iter().filter_map(|f| Some((f.config.get("name")?.as_str()?, f))).collect();
+    let mut rows = BTreeMap::new();
+    for (stream, config) in declared {
+        let row = match found.get(stream.as_str()) {
+            None => row(stream, Action::Create, config.clone()),
+            Some(found) => update(stream, config, found),
+        };
+        rows.insert(stream.as_str(), row);
+    }
+    for (stream, found) in found {
+        rows.entry(stream).or_insert_with(|| row(stream, Action::Undeclared, found.config.clone()));
+    }
+    rows.into_values().collect()
+}
+
+fn row(stream: &str, action: Action, config: Map<String, Value>) -> Row {
+    let (kind, name) = Kind::of(stream);
+    Row {
+        kind: kind.as_str(),
+        name: name.into(),
+        action,
+        differences: Vec::new(),
+        refused: None,
+        loses: None,
+        config,
+    }
+}
+
+fn update(stream: &str, declared: &Map<String, Value>, found: &Found) -> Row {
+    // What the inventory has no word for stays as it is.
+    let mut row = row(stream, Action::Unchanged, found.config.clone());
+    for (setting, wanted) in declared {
+        let is = found.config.get(setting).cloned().unwrap_or_default();
+        if !same(wanted, &is) {
+            row.config.insert(setting.clone(), wanted.clone());
+            let difference =
+                Difference { setting: setting.clone(), declared: wanted.clone(), found: is };
+            row.refused = row.refused.or_else(|| refused(&difference));
+            row.loses = row.loses.or_else(|| loses(&difference, &found.state));
+            row.differences.push(difference);
+            row.action = Action::Update;
+        }
+    }
+    row
+}
+
+/// The server leaves out what is empty, and keeps subjects in the order that they came in.
+fn same(wanted: &Value, is: &Value) -> bool {
+    let empty = |v: &Value| match v {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_i64() == Some(0),
+        _ => false,
+    };
+    match (wanted, is) {
+        (Value::Array(a), Value::Array(b)) => {
+            let sorted = |list: &[Value]| {
+                let mut list: Vec<_> = list.iter().map(ToString::to_string).collect();
+                list.sort();
+                list
+            };
+            sorted(a) == sorted(b)
+        }
+        _ => wanted == is || (empty(wanted) && empty(is)),
+    }
+}
+
+/// What JetStream does not let an update change.
+fn refused(difference: &Difference) -> Option<String> {
+    let Difference { setting, declared, found } = difference;
+    let queue = |v: &Value| v == "workqueue";
+    let cannot = match setting.as_str() {
+        "storage" => true,
+        "retention" => queue(declared) || queue(found),
+        // Deletes that are denied stay so.
+        "deny_delete" => found == true,
+        _ => false,
+    };
+    cannot.then(|| {
+        let (declared, found) = (word(declared), word(found));
+        format!("JetStream cannot change `{setting}` from {found} to {declared}: declare {found}, or declare it under another name and move what it holds")
+    })
+}
+
+/// What a lower limit, or another retention, would throw away of what is there now.
+fn loses(difference: &Difference, state: &Value) -> Option<String> {
+    let Difference { setting, declared, found } = difference;
+    let messages = state["messages"].as_u64().unwrap_or_default();
+    if messages == 0 {
+        return None;
+    }
+    let limit = |value: &Value| value.as_u64().filter(|&n| n > 0).unwrap_or(u64::MAX);
+    let (to, from) = (limit(declared), limit(found));
+    let lowered = to < from;
+    match setting.as_str() {
+        "max_bytes" if lowered => {
+            let held = state["bytes"].as_u64().unwrap_or_default();
+            (held > to).then(|| format!("it holds {held} bytes, {} above the new limit", held - to))
+        }
+        "max_msgs" if lowered => (messages > to).then(|| {
+            format!("it holds {messages} messages, {} above the new limit", messages - to)
+        }),
+        "max_age" if lowered => {
+            let first: Timestamp = state["first_ts"].as_str()?.parse().ok()?;
+            let age = Timestamp::now().duration_since(first);
+            let old = u128::try_from(age.as_nanos()).unwrap_or_default() > u128::from(to);
+            old.then(|| format!("its oldest message is {} s old", age.as_secs()))
+        }
+        "max_msgs_per_subject" if lowered => Some(format!(
+            "it holds {messages} messages, and values of a key above the new limit go"
+        )),
+        "retention" if declared == "interest" => {
+            Some(format!("it holds {messages} messages, and those that no consumer waits for go"))
+        }
+        _ => None,
+    }
+}
+
+/// A value as a table shows it.
+pub(super) fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::String(text) => format!("`{text}`"),
+        Value::Array(list) => list.iter().map(word).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+impl Action {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Unchanged => "unchanged",
+            Self::Undeclared => "undeclared",
+        }
+    }
+}
+
+impl Row {
+    /// What differs and what stands against it, a line each.
+    pub(super) fn details(&self) -> String {
+        let differences = self
+            .differences
+            .iter()
+            .map(|d| format!("{}: {} -> {}", d.setting, word(&d.found), word(&d.declared)));
+        let refused = self.refused.iter().map(|why| format!("refused: {why}"));
+        let loses = self.loses.iter().map(|what| format!("loses data: {what}"));
+        differences.chain(refused).chain(loses).collect::<Vec<_>>().join("\n")
+    }
+}

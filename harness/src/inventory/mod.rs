@@ -1,0 +1,131 @@
+//! `cim-harness inventory`: the file that says what an installation is, and whether it is so.
+//!
+//! Invariants: a file is changed by what was asked for and nothing else, its order and its spaces
+//! stay; it is written whole or not at all; what `check` would refuse is not written. A server is
+//! only ever asked, but by `apply`, and `apply` deletes nothing.
+
+mod add;
+mod apply;
+mod check;
+mod compare;
+mod declared;
+mod edit;
+mod file;
+mod key;
+mod plan;
+mod server;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::error::{Context as _, Result};
+
+const STATUSES: &str = "Exit status:
+  0    done, and nothing is wrong
+  1    the inventory has problems, or what answers on NATS is not what it declares
+  2    the command line is wrong, or the file cannot be read as an inventory
+  3    NATS cannot be reached, or refuses the key
+  130  interrupted";
+
+const EXAMPLES: &str = "Examples:
+  cim-harness inventory list
+  cim-harness inventory check --offline
+  cim-harness inventory check --nkey ops.nk                      asks every host's NATS server
+  cim-harness inventory add host nas2 --role nas --address 192.168.71.21 --dry-run
+  cim-harness inventory add component host pipeline-engine --seed-file pipeline-engine.nk
+  cim-harness inventory add stream EVENTS 'cim.event.>' --max-bytes 10737418240
+  cim-harness inventory plan --nkey ops.nk && cim-harness inventory apply --nkey ops.nk";
+
+/// Looks at the inventory, changes it, and compares it with what answers on NATS.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{STATUSES}"))]
+pub(crate) struct Args {
+    /// The inventory; fixtures/inventory/example.json is one to start from.
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "CIM_INVENTORY",
+        default_value = "inventory.json",
+        global = true
+    )]
+    inventory: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One row a host.
+    List(show::ListArgs),
+    /// Everything, or one host.
+    Show(show::ShowArgs),
+    /// Everything that is wrong: in the file, and between it and what answers on NATS.
+    #[command(after_help = STATUSES)]
+    Check(check::Args),
+    /// Adds to the file what `check` has nothing against.
+    #[command(subcommand)]
+    Add(add::What),
+    /// What `apply` would do, a row for each stream and bucket.
+    #[command(after_help = STATUSES)]
+    Plan(plan::Args),
+    /// Makes the streams and buckets of a server those of the file. Deletes none.
+    #[command(after_help = STATUSES)]
+    Apply(apply::Args),
+}
+
+/// Which server to ask, and as whom.
+#[derive(Debug, Clone, clap::Args)]
+struct Login {
+    /// Ask this server alone [default: the server of every host of role `host`].
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+    /// Log in with the seed in the first line of this file.
+    #[arg(long, value_name = "FILE", env = "CIM_NKEY_FILE")]
+    nkey: Option<PathBuf>,
+}
+
+pub(crate) fn main(args: &Args) -> Result<ExitCode> {
+    let file = &args.inventory;
+    match &args.command {
+        Command::List(list) => show::list(file, list),
+        Command::Show(show) => show::show(file, show),
+        Command::Check(check) => block_on(check::run(file, check)),
+        Command::Add(what) => add::run(file, what),
+        Command::Plan(plan) => block_on(plan::run(file, plan)),
+        Command::Apply(apply) => block_on(apply::run(file, apply)),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.setup(|| "cannot start the runtime".into())?.block_on(work)
+}
+
+/// Prints data; a reader that has gone away is not an error.
+fn print(text: &str) {
+    use std::io::Write as _;
+    drop(writeln!(std::io::stdout(), "{}", text.trim_end()));
+}
+
+/// Says something to people.
+fn say(text: &str) {
+    use std::io::Write as _;
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+fn pretty(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("what is shown is always JSON")
+}
+
+fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(comfy_table::presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .set_header(header.iter().copied());
+    table
+}

@@ -1,0 +1,107 @@
+//! A NATS server that is asked what it has.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions};
+use cim_core::inventory::{Inventory, Role};
+use serde_json::{Map, Value, json};
+
+use super::{Login, key};
+use crate::error::{Context as _, Error, Result};
+
+/// How long a server may take to answer anything.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where a server listens.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    /// The host that it is on, where the inventory says so.
+    pub(super) host: Option<String>,
+    pub(super) url: String,
+}
+
+/// A server that let us in.
+pub(super) struct Server {
+    client: Client,
+    pub(super) version: String,
+}
+
+/// A stream as it is on a server.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) config: Map<String, Value>,
+    pub(super) state: Value,
+}
+
+/// The servers to ask: the one that was named, or every host's.
+pub(super) fn addresses(inventory: &Inventory, login: &Login) -> Result<Vec<Address>> {
+    if let Some(url) = &login.nats {
+        return Ok(vec![Address { host: None, url: url.clone() }]);
+    }
+    let hosts = inventory.hosts_of(Role::Host).filter_map(|(name, host)| {
+        let nats = host.nats.as_ref()?;
+        let scheme = if nats.tls.is_some() { "tls" } else { "nats" };
+        let url = format!("{scheme}://{}:{}", host.address, nats.port);
+        Some(Address { host: Some(name.to_string()), url })
+    });
+    let hosts: Vec<_> = hosts.collect();
+    if hosts.is_empty() {
+        return Err(Error::Usage(
+            "the inventory has no host that runs NATS: add one, name a server with `--nats`, or check the file alone with `--offline`".into(),
+        ));
+    }
+    Ok(hosts)
+}
+
+impl Server {
+    pub(super) async fn connect(url: &str, nkey: Option<&Path>) -> Result<Self> {
+        let mut options = ConnectOptions::new()
+            .name("cim-harness inventory")
+            .connection_timeout(ANSWER_WITHIN)
+            .request_timeout(Some(ANSWER_WITHIN));
+        if let Some(path) = nkey {
+            options = options.nkey(key::seed(path)?);
+        }
+        let client = options.connect(url).await.setup(|| {
+            let way_out = if nkey.is_some() {
+                "check the address and the key"
+            } else {
+                "check the address; a server that wants a key takes `--nkey`"
+            };
+            format!("cannot reach NATS at `{url}`: {way_out}")
+        })?;
+        let version = client.server_info().version;
+        Ok(Self { client, version })
+    }
+
+    /// Asks JetStream; what it refuses is an error with its own words.
+    pub(super) async fn ask(&self, subject: &str, body: &Value) -> Result<Value> {
+        let payload = if body.is_null() { String::new() } else { body.to_string() };
+        let cannot = || format!("NATS does not answer `{subject}`");
+        let answer = self.client.request(subject.to_owned(), payload.into()).await.setup(cannot)?;
+        let answer: Value = serde_json::from_slice(&answer.payload).setup(cannot)?;
+        match answer["error"]["description"].as_str() {
+            Some(why) => Err(Error::step(format!("NATS refused `{subject}`: {why}"))),
+            None => Ok(answer),
+        }
+    }
+
+    /// Every stream, buckets' included.
+    pub(super) async fn streams(&self) -> Result<Vec<Found>> {
+        let mut all = Vec::new();
+        loop {
+            let body = json!({ "offset": all.len() });
+            let page = self.ask("$JS.API.STREAM.LIST", &body).await?;
+            let streams = page["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
+            all.extend(streams.iter().filter_map(|stream| {
+                let config = stream["config"].as_object()?.clone();
+                Some(Found { config, state: stream["state"].clone() })
+            }));
+            let total = page["total"].as_u64().unwrap_or_default();
+            if streams.is_empty() || all.len() as u64 >= total {
+                return Ok(all);
+            }
+        }
+    }
+}
