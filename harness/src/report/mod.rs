@@ -1,5 +1,6 @@
 //! What a run found out: the JSON report, and the table made from it.
 
+mod junit;
 mod table;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::Tier;
 
+pub(crate) use junit::junit;
 pub use table::{render, summary};
 
 /// A run's report.
@@ -264,8 +266,67 @@ impl Spread {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A run with a little of everything.
+    pub(crate) fn sample() -> Report {
+        Report {
+            scenario: "s".into(),
+            title: "A sample".into(),
+            substrate: "process".into(),
+            seed: 7,
+            plan_digest: "d".into(),
+            verdict: Verdict::Passed,
+            reason: None,
+            started_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            seconds: 2.5,
+            oracle: Oracle::default(),
+            rpo_seconds: BTreeMap::new(),
+            rto_seconds: BTreeMap::new(),
+            losses: Vec::new(),
+            judgements: vec![
+                Judgement {
+                    of: "`EVENTS` at nas".into(),
+                    read: 2,
+                    exact: 2,
+                    witnessed: 2,
+                    lost: [0; 3],
+                    duplicated: 0,
+                    reordered: 0,
+                    changed: 0,
+                    phantom: 0,
+                    examples: Vec::new(),
+                },
+                Judgement {
+                    of: "`EVENTS` at the end".into(),
+                    read: 1,
+                    exact: 1,
+                    witnessed: 1,
+                    lost: [0, 1, 0],
+                    duplicated: 0,
+                    reordered: 0,
+                    changed: 0,
+                    phantom: 0,
+                    examples: vec!["sequence 2 (event 1): it is not there".into()],
+                },
+            ],
+            expectations: vec![Expectation {
+                what: "lag at nas, p99".into(),
+                bound: 1.0,
+                measured: 1.5,
+                met: false,
+            }],
+            versions: BTreeMap::new(),
+            steps: vec![StepReport {
+                what: "destroy host".into(),
+                start: 1.0,
+                end: 1.25,
+                outcome: "done".into(),
+            }],
+            run_dir: None,
+        }
+    }
 
     #[test]
     fn percentiles_are_values_that_were_measured() {
