@@ -32,3 +32,6 @@ old_nats_server_seconds=20
 # Readers of Parquet that are not ours, for the test that the archive is open.
 pyarrow_version=26.0.1
 duckdb_version=2.0.0
+
+# Finds dead code in Nix files; from crates.io. (alejandra, which formats them, is in ci/nix.d/format.)
+deadnix_version=1.3.1

@@ -32,7 +32,7 @@ in
     "/etc/sysusers.d/cim.conf" = file (mapAttrsToList (user: u: "u ${user} - \"${gecos u.description}\" ${u.home}") users);
   }
   // optionalAttrs (nats != {}) {
-    "/etc/nats-server.conf" = "${header}\n${text.json nats.settings}";
+    "/etc/nats-server.conf" = "${header}\n${nats.text}";
   }
   // optionalAttrs (storageManager != {}) {
     "/etc/cim/storage-manager.toml" = "${header}\n\n${text.toml storageManager.settings}";

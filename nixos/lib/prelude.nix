@@ -91,6 +91,12 @@ rec {
     then []
     else map (other: [(head items) other]) (tail items) ++ pairs (tail items);
 
+  # A name as environment variables are spelled.
+  upper = let
+    letters = text: genList (i: substring i 1 text) (stringLength text);
+  in
+    replaceStrings (letters "abcdefghijklmnopqrstuvwxyz-") (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+
   hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
 
   hasSuffix = suffix: text: let

@@ -42,6 +42,9 @@ let
   };
 
   leafRemote = t.record {
+    # `nkey`: LEAF_<NAME>=SU… in /var/lib/cim-secrets/leaf-<name>.env. `credentials`: a .creds file,
+    # leaf-<name>.creds, for servers in operator mode.
+    login = t.withDefault "nkey" (t.oneOf ["nkey" "credentials"]);
     urls = t.listOf (t.matching "a URL `tls://host:port` or `nats://host:port`" "(tls|nats)://[^/[:space:]]+:[0-9]+");
     # What may cross, seen from this host; nothing else does.
     export = t.withDefault [] (t.listOf subject);

@@ -6,6 +6,7 @@
   reach,
 }: let
   p = import ../prelude.nix;
+  json = import ../text/json.nix;
   inherit (p) mapAttrsToList optionalAttrs optional;
   inherit (host) nats;
   permissions = import ./permissions.nix {inherit inventory host;};
@@ -65,15 +66,24 @@
       }
       // tls {})
     // optionalAttrs (leaf.remotes != {}) {
-      remotes =
-        mapAttrsToList (n: r: {
+      remotes = mapAttrsToList (n: r:
+        {
           inherit (r) urls;
           account = remoteAccount n;
-          nkey = credential "leaf-${n}.nk";
-        })
-        leaf.remotes;
+        }
+        // (
+          if r.login == "nkey"
+          then {nkey = "$" + variable n;}
+          else {credentials = credential "leaf-${n}.creds";}
+        ))
+      leaf.remotes;
     };
-in {
+
+  # The server wants the seed itself, not a file's path: it takes it from its environment.
+  withNkey = p.filter (n: leaf.remotes.${n}.login == "nkey") (p.attrNames leaf.remotes);
+  withCredentials = p.filter (n: leaf.remotes.${n}.login == "credentials") (p.attrNames leaf.remotes);
+  variable = n: "LEAF_${p.upper n}";
+
   settings =
     {
       server_name = name;
@@ -119,9 +129,17 @@ in {
       verify = nats.tls.verify or false;
     }
     // optionalAttrs (leafNodes != {}) {leafnodes = leafNodes;};
+in {
+  inherit settings;
+
+  # JSON but for the variables, which the server knows only without quotes.
+  text = p.replaceStrings (map (n: "\"$" + variable n + "\"") withNkey) (map (n: "$" + variable n) withNkey) (json settings);
 
   # Files that root keeps, by the name under which the unit gets them.
   credentials =
     optionalAttrs (nats.tls != null) {"tls-key.pem" = nats.tls.key;}
-    // p.listToAttrs (map (n: p.nameValue "leaf-${n}.nk" "/var/lib/cim-secrets/leaf-${n}.nk") (p.attrNames leaf.remotes));
+    // p.listToAttrs (map (n: p.nameValue "leaf-${n}.creds" "/var/lib/cim-secrets/leaf-${n}.creds") withCredentials);
+
+  # Files of `NAME=value` lines for the unit's environment.
+  environment = map (n: "/var/lib/cim-secrets/leaf-${n}.env") withNkey;
 }

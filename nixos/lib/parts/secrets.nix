@@ -5,7 +5,12 @@ units: let
   ofUnit = name: let
     config = units.${name}.serviceConfig;
     credentials = map (c: builtins.elemAt (p.splitOn ":" c) 1) (config.LoadCredential or []);
-    environment = p.optional (config ? EnvironmentFile) config.EnvironmentFile;
+    environment = let
+      files = config.EnvironmentFile or [];
+    in
+      if builtins.isList files
+      then files
+      else [files];
   in
     map (path: {
       inherit path;

@@ -18,7 +18,8 @@
   inherit (p) optional optionalAttrs mapAttrsToList;
   hardening = import ./hardening.nix;
 
-  load = credentials: {LoadCredential = mapAttrsToList (name: path: "${name}:${path}") credentials;};
+  load = credentials:
+    optionalAttrs (credentials != {}) {LoadCredential = mapAttrsToList (name: path: "${name}:${path}") credentials;};
 
   unit = given:
     {
@@ -64,6 +65,7 @@ in
           TimeoutStopSec = "60s";
         }
         // load nats.credentials
+        // optionalAttrs (nats.environment != []) {EnvironmentFile = nats.environment;}
         // hardening.peers reach.peers.nats;
     };
   }

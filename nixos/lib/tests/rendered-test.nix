@@ -96,7 +96,6 @@ in {
       }
       {
         "tls-key.pem" = "/var/lib/cim-secrets/nats-key.pem";
-        "leaf-cloud.nk" = "/var/lib/cim-secrets/leaf-cloud.nk";
       }
     ];
   };
@@ -140,6 +139,14 @@ in {
         }
       ]
     ];
+  };
+  "the seed of a leaf connection comes from the environment" = {
+    expr = [
+      (map (r: r.nkey) debian.nats.settings.leafnodes.remotes)
+      debian.units.nats.serviceConfig.EnvironmentFile
+      (p.match ".*\"nkey\": \\$LEAF_CLOUD,?\n.*" debian.nats.text != null)
+    ];
+    expected = [["$LEAF_CLOUD"] ["/var/lib/cim-secrets/leaf-cloud.env"] true];
   };
   "where nobody comes from elsewhere, NATS listens here alone" = {
     expr =
