@@ -10,6 +10,7 @@ A scenario's end is the harness's exit status. What the driver itself cannot do 
 
 import base64
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,16 @@ RESULT_BYTES = 64_000
 OUTPUT_BYTES = 65_536
 # A harness that answered `next` with "nobody is here" is about to exit, if it did not already.
 GONE_SECONDS = 10
+
+SET_SYNC_INTERVAL = r"""
+start=$(systemctl show nats.service --property=ExecStart --value | sed 's/.*argv\[\]=\([^;]*[^; ]\) *;.*/\1/')
+sed 's/\("sync_interval": *\)"[^"]*"/\1"@VALUE@"/' "${start##* }" >/run/nats-lab.conf
+grep -q '"sync_interval": *"@VALUE@"' /run/nats-lab.conf
+mkdir -p /run/systemd/system/nats.service.d
+printf '[Service]\nExecStart=\nExecStart=%s /run/nats-lab.conf\n' "${start% *}" >/run/systemd/system/nats.service.d/lab.conf
+systemctl daemon-reload
+systemctl restart nats.service
+"""
 
 
 class DriverError(Exception):
@@ -107,11 +118,11 @@ class Loop:
                 return int(request["exit"])
             began = time.monotonic()
             try:
-                answer = ["--result", self.result(self.perform(request))]
+                answer = self.perform(request)
                 outcome = "done"
             except Exception as error:
-                answer = ["--error", one_line(error)]
                 outcome = one_line(error)
+                answer = ("--error", outcome)
             seconds = time.monotonic() - began
             self.log(f"{describe(request)}: {outcome} after {seconds:.1f} s")
             if not self.done(request["id"], answer):
@@ -139,11 +150,14 @@ class Loop:
             raise DriverError(f"`driver next` printed no JSON object: {one_line(output)}")
         return request
 
-    def done(self, number: int, answer: Sequence[str]) -> bool:
-        """Answers a request; False when there is no harness any more."""
-        option, value = answer
-        encoded = base64.b64encode(value.encode()).decode()
-        status, output = self.call(f'done {number:d} {option} "$(echo {encoded} | base64 -d)"', timeout=60)
+    def done(self, number: int, answer: tuple[str, str] | None) -> bool:
+        """Answers a request, with an option and its value; False when there is no harness any more."""
+        words = f"done {number:d}"
+        if answer is not None:
+            option, value = answer
+            encoded = base64.b64encode(value.encode()).decode()
+            words += f' {option} "$(echo {encoded} | base64 -d)"'
+        status, output = self.call(words, timeout=60)
         if status not in (0, 3):
             raise DriverError(f"`driver done {number}` ended with status {status}: {one_line(output)}")
         return status == 0
@@ -166,8 +180,8 @@ class Loop:
         self.log(f"the harness ended with status {status}")
         return status
 
-    def perform(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Does what a request asks and returns its result."""
+    def perform(self, request: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Does what a request asks; the answer, where there is more to say than that it is done."""
         do, node = request.get("do"), request.get("node")
         machine = self.machines.get(str(node))
         if machine is None:
@@ -177,13 +191,16 @@ class Loop:
             if is_running:
                 raise DriverError(f"`{node}` is running already")
             self.start(machine, str(request.get("disk")))
-            return {}
+            if "sync_interval" in request:
+                set_sync_interval(machine, str(request["sync_interval"]))
+            return None
         if do not in ("stop", "crash", "block", "unblock", "exec"):
             raise DriverError(f"this driver does not know how to `{do}`")
         if not is_running:
             raise DriverError(f"cannot {do} `{node}`: it is not running")
         if do == "exec":
-            return execute(machine, str(request["command"]), int(request["timeout_seconds"]))
+            outcome = execute(machine, str(request["command"]), int(request["timeout_seconds"]))
+            return "--result", encode(outcome)
         if do == "stop":
             machine.shutdown()
         elif do == "crash":
@@ -194,7 +211,7 @@ class Loop:
             machine.unblock()
         if do in ("stop", "crash"):
             self.running.discard(machine.name)
-        return {}
+        return None
 
     def start(self, machine: Machine, disk: str) -> None:
         """Boots a machine and returns when its shell answers."""
@@ -206,16 +223,6 @@ class Loop:
         # From here on it runs, whatever becomes of its shell: it can be crashed and stopped.
         self.running.add(machine.name)
         machine.succeed("true")
-
-    def result(self, result: dict[str, Any]) -> str:
-        """The result as JSON, with the beginnings of its outputs left out until it is short enough."""
-        encoded = json.dumps(result)
-        while len(encoded) > RESULT_BYTES:
-            longest = max(("stdout", "stderr"), key=lambda name: len(result[name]))
-            kept = len(result[longest]) // 2
-            result = {**result, longest: result[longest][-kept:]}
-            encoded = json.dumps(result)
-        return encoded
 
 
 def execute(machine: Machine, command: str, timeout: int) -> dict[str, Any]:
@@ -234,12 +241,32 @@ def execute(machine: Machine, command: str, timeout: int) -> dict[str, Any]:
     status, output = machine.execute(script, timeout=timeout + 60)
     if status != 0:
         raise DriverError(f"the shell of `{machine.name}` ended with status {status}: {one_line(output)}")
-    stdout, stderr, inner = output.strip("\n").split("\n")
+    stdout, stderr, inner = output.splitlines()
     return {
         "status": int(inner),
         "stdout": base64.b64decode(stdout).decode(errors="replace"),
         "stderr": base64.b64decode(stderr).decode(errors="replace"),
     }
+
+
+def encode(outcome: Mapping[str, Any]) -> str:
+    """A command's outcome as JSON, with the beginnings of its outputs left out until it is short enough."""
+    encoded = json.dumps(outcome)
+    while len(encoded) > RESULT_BYTES:
+        longest = max(("stdout", "stderr"), key=lambda name: len(outcome[name]))
+        outcome = {**outcome, longest: outcome[longest][-(len(outcome[longest]) // 2) :]}
+        encoded = json.dumps(outcome)
+    return encoded
+
+
+def set_sync_interval(machine: Machine, value: str) -> None:
+    """Restarts NATS with another `sync_interval` than the installed one, until the next boot.
+
+    The configuration may lie in a read-only place, so the unit is given a changed copy.
+    """
+    if not re.fullmatch(r"always|[0-9]+(ms|s|m|h)", value):
+        raise DriverError(f"`{value}` is no sync interval")
+    machine.succeed(SET_SYNC_INTERVAL.replace("@VALUE@", value), timeout=120)
 
 
 def describe(request: Mapping[str, Any]) -> str:
@@ -280,8 +307,8 @@ def run_scenario(
     operator.succeed(
         f"rm -rf {place}; mkdir -p {place}; echo {encoded} | base64 -d >{place}/lab.json",
         # The status appears in one piece, once everything else is written.
-        f"cd {place}; ( {command} >report 2>progress </dev/null; echo $? >.status; mv .status status ) "
-        ">/dev/null 2>&1 &",
+        f"cd {place}; ( status=0; {command} >report 2>progress </dev/null || status=$?; "
+        "echo $status >.status; mv .status status ) >/dev/null 2>&1 &",
     )
 
     def ended() -> int | None:

@@ -14,7 +14,8 @@ from .console import Console, ConsoleError
 
 # To the first word of the shell; emulated, with both processors busy, it takes 20 s.
 BOOT_SECONDS = 240
-SHUTDOWN_SECONDS = 180
+# Less than the driver protocol allows for a `stop`.
+SHUTDOWN_SECONDS = 80
 
 
 class MachineError(Exception):
