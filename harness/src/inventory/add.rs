@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cim_core::inventory::{
-    BucketKind, Cidr, ComponentName, Count, History, Inventory, Provider, Retention, Role, Storage,
-    System,
+    BucketKind, Cidr, ComponentName, Count, History, Inventory, Network, Provider, Retention, Role,
+    Storage, System,
 };
 use cim_core::names::{MemorySize, NodeName, Span, SshKey, StoreName, SubjectFilter};
 use clap::Subcommand;
@@ -188,9 +188,9 @@ pub(super) fn run(path: &Path, what: &What) -> Result<ExitCode> {
                 args.address.or_else(|| free(&inventory, &args.host))
             };
             let value = object(vec![
-                ("nkey", json(&key.public)),
-                ("address", address.as_ref().and_then(json)),
-                ("memory", args.memory.as_ref().and_then(json)),
+                ("nkey", some(&key.public)),
+                ("address", given(address.as_ref())),
+                ("memory", given(args.memory.as_ref())),
             ]);
             let at = ["hosts", args.host.as_str(), "components"];
             let change =
@@ -200,7 +200,7 @@ pub(super) fn run(path: &Path, what: &What) -> Result<ExitCode> {
         What::Operator(args) => {
             known(&inventory, &args.host)?;
             let key = Key::of(&args.key)?;
-            let value = object(vec![("nkey", json(&key.public)), ("from", json(&args.from))]);
+            let value = object(vec![("nkey", some(&key.public)), ("from", some(&args.from))]);
             let at = ["hosts", args.host.as_str(), "operators"];
             let change =
                 Change { path, text: &text, before: &inventory, at: &at, key: args.name.as_str() };
@@ -208,12 +208,12 @@ pub(super) fn run(path: &Path, what: &What) -> Result<ExitCode> {
         }
         What::Stream(args) => {
             let value = object(vec![
-                ("description", args.description.as_ref().and_then(json)),
-                ("subjects", json(&args.subjects)),
-                ("storage", args.storage.as_ref().and_then(json)),
-                ("retention", args.retention.as_ref().and_then(json)),
-                ("maxBytes", args.max_bytes.as_ref().and_then(json)),
-                ("maxAge", args.max_age.as_ref().and_then(json)),
+                ("description", given(args.description.as_ref())),
+                ("subjects", some(&args.subjects)),
+                ("storage", given(args.storage.as_ref())),
+                ("retention", given(args.retention.as_ref())),
+                ("maxBytes", given(args.max_bytes.as_ref())),
+                ("maxAge", given(args.max_age.as_ref())),
             ]);
             let change = Change {
                 path,
@@ -226,10 +226,10 @@ pub(super) fn run(path: &Path, what: &What) -> Result<ExitCode> {
         }
         What::Bucket(args) => {
             let value = object(vec![
-                ("kind", json(&args.kind)),
-                ("history", args.history.as_ref().and_then(json)),
-                ("maxBytes", args.max_bytes.as_ref().and_then(json)),
-                ("ttl", args.ttl.as_ref().and_then(json)),
+                ("kind", some(&args.kind)),
+                ("history", given(args.history.as_ref())),
+                ("maxBytes", given(args.max_bytes.as_ref())),
+                ("ttl", given(args.ttl.as_ref())),
             ]);
             let change = Change {
                 path,
@@ -243,9 +243,16 @@ pub(super) fn run(path: &Path, what: &What) -> Result<ExitCode> {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Option<Json> {
-    let value: Value = serde_json::to_value(value).expect("names and numbers are JSON");
-    Some(value.into())
+/// A member that is given.
+fn some(value: &impl serde::Serialize) -> Option<Json> {
+    given(Some(value))
+}
+
+/// A member that may be given.
+fn given(value: Option<&impl serde::Serialize>) -> Option<Json> {
+    let json =
+        |value| -> Value { serde_json::to_value(value).expect("names and numbers are JSON") };
+    value.map(|value| json(value).into())
 }
 
 fn known(inventory: &Inventory, host: &NodeName) -> Result<()> {
@@ -274,17 +281,12 @@ fn free(inventory: &Inventory, host: &NodeName) -> Option<Ipv4Addr> {
 }
 
 fn host(inventory: &Inventory, args: &HostArgs) -> Result<Json> {
-    let network = match &args.network {
-        Some(network) => network.clone(),
-        None => {
-            let has = |(_, n): &(_, &cim_core::inventory::Network)| n.cidr.contains(args.address);
-            let found = inventory.networks.iter().find(has).map(|(name, _)| name.clone());
-            found.ok_or_else(|| {
-                let address = args.address;
-                Error::Usage(format!("no network of the inventory has the address `{address}`: add one to `networks`, or name one with `--network`"))
-            })?
-        }
-    };
+    let has = |(_, n): &(_, &Network)| n.cidr.contains(args.address);
+    let with_it = || inventory.networks.iter().find(has).map(|(name, _)| name);
+    let network = args.network.as_ref().or_else(with_it).ok_or_else(|| {
+        let address = args.address;
+        Error::Usage(format!("no network of the inventory has the address `{address}`: add one to `networks`, or name one with `--network`"))
+    })?;
     let is_host = args.role == Role::Host;
     let only = |flag: &str, given: bool, role: Role| {
         if given && args.role != role {
@@ -299,7 +301,7 @@ fn host(inventory: &Inventory, args: &HostArgs) -> Result<Json> {
     only("--containers", args.containers.is_some(), Role::Host)?;
     only("--provider", args.provider.is_some(), Role::Nas)?;
     let ssh = (!args.ssh_key.is_empty())
-        .then(|| object(vec![("keys", json(&args.ssh_key)), ("from", json(&args.ssh_from))]));
+        .then(|| object(vec![("keys", some(&args.ssh_key)), ("from", some(&args.ssh_from))]));
     let nats = is_host.then(|| {
         let file = args.max_file_store.map_or(json!(107_374_182_400_u64), |n| json!(n));
         let memory = args.max_memory_store.map_or(json!(1_073_741_824), |n| json!(n));
@@ -309,7 +311,7 @@ fn host(inventory: &Inventory, args: &HostArgs) -> Result<Json> {
         let cidr =
             args.containers.unwrap_or_else(|| "10.71.0.0/24".parse().expect("it is a network"));
         let first = Ipv4Addr::from_bits(cidr.first().to_bits().saturating_add(1));
-        object(vec![("cidr", json(&cidr)), ("hostAddress", json(&first))])
+        object(vec![("cidr", some(&cidr)), ("hostAddress", some(&first))])
     });
     let provider = match args.role {
         Role::Nas => Some(args.provider.unwrap_or(Provider::Minio)),
@@ -317,14 +319,14 @@ fn host(inventory: &Inventory, args: &HostArgs) -> Result<Json> {
         Role::Host | Role::Operator => None,
     };
     Ok(object(vec![
-        ("role", json(&args.role)),
-        ("system", args.system.as_ref().and_then(json)),
-        ("network", json(&network)),
-        ("address", json(&args.address)),
+        ("role", some(&args.role)),
+        ("system", given(args.system.as_ref())),
+        ("network", some(network)),
+        ("address", some(&args.address)),
         ("ssh", ssh),
         ("nats", nats),
         ("containers", containers),
-        ("s3", provider.map(|p| object(vec![("provider", json(&p))]))),
+        ("s3", provider.map(|p| object(vec![("provider", some(&p))]))),
     ]))
 }
 

@@ -96,16 +96,24 @@ fn show(path: &Path, offline: bool, report: &Report) {
             "`cim-harness inventory apply` makes what is declared; what is undeclared it leaves alone",
         );
     }
-    let (problems, path) = (report.problems.len(), path.display());
+    let path = path.display();
     let unreachable = report.servers.iter().filter(|s| !s.reachable).count();
-    print(&match (problems, unreachable, drift.len()) {
-        (0, 0, 0) if offline => format!("`{path}` has no problems; no server was asked"),
-        (0, 0, 0) => format!("`{path}` has no problems, and the servers have what it declares"),
-        _ => format!(
-            "{problems} problems in `{path}`, {unreachable} servers not reached, {} streams and buckets differ",
-            drift.len()
-        ),
+    let wrong = [
+        count(report.problems.len(), "problem", "problems", &format!("in `{path}`")),
+        count(unreachable, "server", "servers", "not reached"),
+        count(drift.len(), "stream or bucket", "streams and buckets", "not as declared"),
+    ];
+    let wrong: Vec<_> = wrong.into_iter().flatten().collect();
+    print(&match (wrong.is_empty(), offline) {
+        (true, true) => format!("`{path}` has no problems; no server was asked"),
+        (true, false) => format!("`{path}` has no problems, and NATS has what it declares"),
+        _ => wrong.join(", "),
     });
+}
+
+/// `2 problems in …`; nothing for none.
+fn count(n: usize, one: &str, many: &str, rest: &str) -> Option<String> {
+    (n > 0).then(|| format!("{n} {} {rest}", if n == 1 { one } else { many }))
 }
 
 fn servers(servers: &[ServerReport]) -> comfy_table::Table {

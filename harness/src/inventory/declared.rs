@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cim_core::inventory::{Bucket, BucketKind, Inventory, Stream};
-use cim_core::names::StoreName;
+use cim_core::inventory::{Bucket, BucketKind, Inventory, Stream, Within};
+use cim_core::names::{Span, StoreName};
 use serde_json::{Map, Value, json};
 
 /// What a stream is for.
@@ -48,7 +48,7 @@ pub(super) fn streams(inventory: &Inventory) -> BTreeMap<String, Map<String, Val
 }
 
 fn of(stream: &Stream) -> Value {
-    let max_age = stream.max_age.as_ref().map_or(Duration::ZERO, |span| span.duration());
+    let max_age = stream.max_age.as_ref().map_or(Duration::ZERO, Span::duration);
     json!({
         "name": "",
         "description": stream.description,
@@ -56,23 +56,23 @@ fn of(stream: &Stream) -> Value {
         "storage": stream.storage,
         "retention": stream.retention,
         "discard": stream.discard,
-        "max_bytes": unlimited(stream.max_bytes.map(|n| n.get())),
-        "max_msgs": unlimited(stream.max_messages.map(|n| n.get())),
-        "max_msg_size": unlimited(stream.max_message_size.map(|n| n.get())),
+        "max_bytes": unlimited(stream.max_bytes.map(Within::get)),
+        "max_msgs": unlimited(stream.max_messages.map(Within::get)),
+        "max_msg_size": unlimited(stream.max_message_size.map(Within::get)),
         "max_age": nanoseconds(max_age),
         "duplicate_window": nanoseconds(window(stream.duplicate_window.duration(), max_age)),
     })
 }
 
 fn of_bucket(name: &StoreName, bucket: &Bucket) -> Value {
-    let max_age = bucket.ttl.as_ref().map_or(Duration::ZERO, |span| span.duration());
+    let max_age = bucket.ttl.as_ref().map_or(Duration::ZERO, Span::duration);
     let mut config = json!({
         "name": "",
         "description": bucket.description,
         "storage": bucket.storage,
         "retention": "limits",
         "discard": "new",
-        "max_bytes": unlimited(bucket.max_bytes.map(|n| n.get())),
+        "max_bytes": unlimited(bucket.max_bytes.map(Within::get)),
         "max_age": nanoseconds(max_age),
         "allow_rollup_hdrs": true,
         "allow_direct": true,

@@ -124,7 +124,10 @@ pub(super) fn difference(path: &str, old: &str, new: &str) -> String {
     let (from, after) = (head.saturating_sub(2), tail.min(2));
     let (gone, come) = (&a[head..a.len() - tail], &b[head..b.len() - tail]);
     let lines = |mark: char, lines: &[&str]| {
-        lines.iter().map(|line| format!("{mark}{line}\n")).collect::<String>()
+        lines
+            .iter()
+            .flat_map(|line| [String::from(mark), (*line).into(), "\n".into()])
+            .collect::<String>()
     };
     let around = head - from + after;
     format!(
@@ -156,13 +159,46 @@ mod tests {
     fn everything_else_stays_as_it_is() {
         let text = "{\n  \"hosts\": {\n    \"b\": { \"x\":1 ,\"y\": [ ] },\n\n    \"a\": {}\n  },\n  \"n\": 1.50\n}\n";
         let new = insert(text, &["hosts"], "c", host()).unwrap();
-        insta::assert_snapshot!(difference("a.json", text, &new), @"");
+        insta::assert_snapshot!(difference("a.json", text, &new), @r#"
+        --- a.json
+        +++ a.json
+        @@ -3,5 +3,6 @@
+             "b": { "x":1 ,"y": [ ] },
+         
+        -    "a": {}
+        +    "a": {},
+        +    "c": { "role": "nas", "address": "10.0.0.2" }
+           },
+           "n": 1.50
+        "#);
         let new = insert(text, &["hosts", "b"], "z", 1.into()).unwrap();
         assert!(new.contains("\"b\": { \"x\":1 ,\"y\": [ ], \"z\": 1 },"), "{new}");
         let new = insert(text, &["hosts", "a"], "z", 1.into()).unwrap();
-        insta::assert_snapshot!(difference("a.json", text, &new), @"");
+        insta::assert_snapshot!(difference("a.json", text, &new), @r#"
+        --- a.json
+        +++ a.json
+        @@ -3,5 +3,7 @@
+             "b": { "x":1 ,"y": [ ] },
+         
+        -    "a": {}
+        +    "a": {
+        +      "z": 1
+        +    }
+           },
+           "n": 1.50
+        "#);
         let new = insert(text, &["streams"], "S", Json::Object(vec![])).unwrap();
-        insta::assert_snapshot!(difference("a.json", text, &new), @"");
+        insta::assert_snapshot!(difference("a.json", text, &new), @r#"
+        --- a.json
+        +++ a.json
+        @@ -5,4 +5,5 @@
+             "a": {}
+           },
+        -  "n": 1.50
+        +  "n": 1.50,
+        +  "streams": { "S": {} }
+         }
+        "#);
     }
 
     #[test]
