@@ -58,7 +58,7 @@ in
         daemon "nats" "nats" {
           Type = "exec";
           ExecStart = "${programs.nats-server} --config ${configurations.nats}";
-          ExecReload = "/bin/kill -HUP $MAINPID";
+          ExecReload = "${programs.nats-server} --signal reload=$MAINPID";
           # At SIGTERM it writes what it has and ends at once. In lame duck mode it would first wait for
           # clients to go elsewhere, and there is no other server.
           KillSignal = "SIGTERM";

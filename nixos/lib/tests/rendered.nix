@@ -1,5 +1,5 @@
-# Every file of every machine of the inventories in fixtures/inventory, as one text that ci/nix takes
-# apart: a line `>PATH` begins a file, lines of a file begin with `|`.
+# Every file of every machine of the inventories in fixtures/inventory, and what NixOS modules are given
+# for it, as one text that ci/nix takes apart: a line `>PATH` begins a file, lines of a file begin with `|`.
 let
   p = import ../prelude.nix;
   core = import ../.;
@@ -14,8 +14,18 @@ let
     else [">${path}"] ++ map (line: "|${line}") (init body);
   init = list: builtins.genList (builtins.elemAt list) (builtins.length list - 1);
 
+  # The texts among the parts are in `files` already; the packet filter differs.
+  parts = inventory: host: let
+    given = core.render {
+      inherit inventory host;
+      platform = "nixos";
+    };
+  in
+    removeAttrs given ["files" "streams"] // {nats = removeAttrs given.nats ["text"];};
+
   machine = inventory: directory: host:
-    builtins.concatLists (p.mapAttrsToList (path: file "${directory}/${host}${path}") (core.render {inherit inventory host;}).files);
+    builtins.concatLists (p.mapAttrsToList (path: file "${directory}/${host}${path}") (core.render {inherit inventory host;}).files)
+    ++ file "${directory}/${host}.nixos.json" (core.text.json (parts inventory host));
   all = name: let
     inventory = core.read (fixtures + "/${name}");
   in
