@@ -13,7 +13,7 @@
   cargo = name: inputs: command:
     workspace.overrideAttrs (old: {
       pname = "cim-${name}";
-      nativeBuildInputs = old.nativeBuildInputs ++ inputs;
+      nativeBuildInputs = (old.nativeBuildInputs or []) ++ inputs;
       buildPhase = ''
         runHook preBuild
         export HOME=$TMPDIR

@@ -150,6 +150,7 @@ in {
     whole = merged "What the options say of the installation, as an inventory has it.";
     programs = merged "Where the programs lie that units start.";
     read = internal types.raw "The inventory file's content, and in `own` what it says of this machine.";
+    assembled = internal types.raw "The whole inventory, from the file and the options.";
     rendered = internal types.raw "What the core makes of this machine.";
   };
 
@@ -163,6 +164,7 @@ in {
         );
         own = (inventory.hosts or {}).${cfg.node} or {};
       };
+      assembled = whole;
       rendered = core.render {
         inventory = whole;
         host = cfg.node;

@@ -84,12 +84,13 @@
     };
   };
 
-  declared = pkgs.writeText "streams.json" (builtins.toJSON cfg.rendered.streams);
-  program = pkgs.writeShellApplication {
-    name = "cim-streams";
-    runtimeInputs = [pkgs.coreutils pkgs.jq pkgs.natscli];
-    text = builtins.readFile ./streams.sh;
-  };
+  packages = pkgs.cim or (import ../packages.nix {inherit pkgs;});
+  scheme =
+    if cfg.host.nats.tls == null
+    then "nats"
+    else "tls";
+  # Public keys and addresses, no secret.
+  inventory = pkgs.writeText "inventory.json" (builtins.toJSON cfg.assembled);
 in {
   imports = [./host.nix];
 
@@ -98,8 +99,8 @@ in {
     default = null;
     example = "/var/lib/cim-secrets/operator.nk";
     description = ''
-      The seed of an operator's nkey. With it `cim-streams apply` runs whenever the declaration of streams
-      or buckets changes; null, and an operator runs `cim-streams plan` and `apply` by hand.
+      The seed of an operator's nkey. With it the host runs `cim-harness inventory apply` for itself whenever
+      its streams or buckets are declared otherwise. Null, and an operator runs `plan` and `apply` by hand.
     '';
   };
 
@@ -108,9 +109,10 @@ in {
     default = {};
     example = {EVENTS.subjects = ["cim.>"];};
     description = ''
-      JetStream's streams, by name. A stream that is missing is made, one that differs is changed where
-      the server allows it. One that is not declared is left alone, and one whose storage or retention
-      differs is an error: neither could be put right without losing what is in it.
+      JetStream's streams, by name. Two that could hold the same message are refused when the system is
+      evaluated. A stream that is missing is made, one that differs is changed where that loses nothing,
+      and one that is not declared is left alone: by `cim-harness inventory apply`, which
+      `cim.reconcile.keyFile` lets the host do for itself.
     '';
   };
 
@@ -129,22 +131,12 @@ in {
         whole = {inherit (cfg) streams buckets;};
       };
     }
-    (mkIf (cfg.host.enable && (cfg.streams != {} || cfg.buckets != {})) {
-      environment.etc."cim/streams.json".source = declared;
-      environment.systemPackages = [program];
-
-      systemd.services.cim-streams = mkIf (cfg.reconcile.keyFile != null) {
+    (mkIf (cfg.host.enable && cfg.reconcile.keyFile != null) {
+      systemd.services.cim-streams = {
         description = "Streams and buckets as they are declared";
         after = ["nats.service"];
         wants = ["nats.service"];
         wantedBy = ["multi-user.target"];
-        restartTriggers = [declared];
-        environment = {
-          CIM_NATS_URL = "nats://127.0.0.1:${toString cfg.host.nats.port}";
-          CIM_NATS_NKEY_FILE = "%d/operator.nk";
-          # natscli keeps its contexts there.
-          HOME = "/run/cim-streams";
-        };
         unitConfig.StartLimitIntervalSec = 0;
         serviceConfig =
           core.hardening.service
@@ -153,9 +145,11 @@ in {
             Type = "oneshot";
             RemainAfterExit = true;
             DynamicUser = true;
-            RuntimeDirectory = "cim-streams";
             LoadCredential = "operator.nk:${cfg.reconcile.keyFile}";
-            ExecStart = "${lib.getExe program} apply";
+            ExecStart = lib.concatStringsSep " " [
+              "${packages.cim-harness}/bin/cim-harness inventory apply --inventory ${inventory}"
+              "--nats ${scheme}://127.0.0.1:${toString cfg.host.nats.port} --nkey %d/operator.nk"
+            ];
             # NATS may still be reading what it has.
             Restart = "on-failure";
             RestartSec = "5s";

@@ -3,7 +3,7 @@
   # `restartOn`: texts that the unit reads at start and that systemd does not see in the unit itself.
   unit = restartOn: unit: {
     inherit (unit) description after wants requires wantedBy unitConfig serviceConfig;
-    restartTriggers = restartOn;
+    restartTriggers = map (builtins.hashString "sha256") restartOn;
   };
 
   # A system user for each unit that names one.
