@@ -35,7 +35,10 @@ pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
         return Err(Error::step(format!("nothing was changed: {first}{more}")));
     }
     for planned in &all {
-        for row in &planned.rows {
+        // A stream that is changed may free the subject that a new one asks for.
+        let (updates, others): (Vec<_>, Vec<_>) =
+            planned.rows.iter().partition(|row| row.action == Action::Update);
+        for row in updates.into_iter().chain(others) {
             let verb = match row.action {
                 Action::Create => "CREATE",
                 Action::Update => "UPDATE",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cim_core::names::SubjectFilter;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -71,7 +72,32 @@ pub(super) fn compare(
     for (stream, found) in found {
         rows.entry(stream).or_insert_with(|| row(stream, Action::Undeclared, found.config.clone()));
     }
-    rows.into_values().collect()
+    let mut rows: Vec<_> = rows.into_values().collect();
+    in_the_way(&mut rows);
+    rows
+}
+
+/// JetStream refuses a subject that another stream has; one that nobody declared keeps its own.
+fn in_the_way(rows: &mut [Row]) {
+    let undeclared = rows.iter().filter(|row| row.action == Action::Undeclared);
+    let theirs: Vec<_> = undeclared
+        .flat_map(|row| subjects(&row.config).into_iter().map(|s| (row.name.clone(), s)))
+        .collect();
+    for row in rows.iter_mut().filter(|r| matches!(r.action, Action::Create | Action::Update)) {
+        let ours = subjects(&row.config);
+        let taken = theirs.iter().find(|(_, theirs)| ours.iter().any(|s| s.overlaps(theirs)));
+        if let (Some((name, subject)), None) = (taken, &row.refused) {
+            row.refused = Some(format!(
+                "stream `{name}`, which is not declared, has the subject `{subject}`: declare it, or delete it"
+            ));
+        }
+    }
+}
+
+/// The subjects that can be compared; a server may have odder ones than the inventory takes.
+fn subjects(config: &Map<String, Value>) -> Vec<SubjectFilter> {
+    let subjects = config.get("subjects").and_then(Value::as_array).into_iter().flatten();
+    subjects.filter_map(|subject| SubjectFilter::new(subject.as_str()?).ok()).collect()
 }
 
 fn row(stream: &str, action: Action, config: Map<String, Value>) -> Row {
@@ -208,5 +234,93 @@ impl Row {
         let refused = self.refused.iter().map(|why| format!("refused: {why}"));
         let loses = self.loses.iter().map(|what| format!("loses data: {what}"));
         differences.chain(refused).chain(loses).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(changes: &Value, messages: u64) -> Found {
+        let mut config = json!({
+            "name": "S", "subjects": ["s"], "storage": "file", "retention": "limits",
+            "max_bytes": -1, "max_msgs": -1, "max_age": 0, "max_msgs_per_subject": -1,
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let state =
+            json!({ "messages": messages, "bytes": 1000, "first_ts": "2020-01-01T00:00:00Z" });
+        Found { config: config.as_object().unwrap().clone(), state }
+    }
+
+    /// The row of a stream `S` that is declared with `changes` to what is there.
+    fn row_of(found: &Found, changes: &Value) -> Row {
+        let mut declared = found.config.clone();
+        declared.extend(changes.as_object().unwrap().clone());
+        let declared = BTreeMap::from([("S".to_owned(), declared)]);
+        compare(&declared, std::slice::from_ref(found)).remove(0)
+    }
+
+    #[test]
+    fn only_a_limit_below_what_is_there_loses_data() {
+        let day = 86_400_000_000_000_u64;
+        for (change, loses) in [
+            (json!({ "max_bytes": 1000 }), false),
+            (json!({ "max_bytes": 999 }), true),
+            (json!({ "max_msgs": 10 }), false),
+            (json!({ "max_msgs": 9 }), true),
+            (json!({ "max_age": 100_000 * day }), false),
+            (json!({ "max_age": day }), true),
+            (json!({ "max_msgs_per_subject": 1 }), true),
+            (json!({ "retention": "interest" }), true),
+            (json!({ "subjects": ["t"] }), false),
+        ] {
+            let row = row_of(&found(&json!({}), 10), &change);
+            assert_eq!((row.action, row.refused.as_deref()), (Action::Update, None), "{change}");
+            assert_eq!(row.loses.is_some(), loses, "{change}: {:?}", row.loses);
+            // What holds nothing loses nothing.
+            assert_eq!(row_of(&found(&json!({}), 0), &change).loses, None);
+        }
+        let raised = row_of(&found(&json!({ "max_bytes": 500 }), 10), &json!({ "max_bytes": 600 }));
+        assert_eq!(raised.loses, None, "a limit that is raised loses nothing");
+        let lifted = row_of(&found(&json!({ "max_age": day }), 10), &json!({ "max_age": 0 }));
+        assert_eq!(lifted.loses, None, "a limit that is lifted loses nothing");
+    }
+
+    #[test]
+    fn what_jetstream_cannot_change_is_refused() {
+        for (is, change) in [
+            (json!({}), json!({ "storage": "memory" })),
+            (json!({}), json!({ "retention": "workqueue" })),
+            (json!({ "retention": "workqueue" }), json!({ "retention": "limits" })),
+            (json!({ "deny_delete": true }), json!({ "deny_delete": false })),
+        ] {
+            let row = row_of(&found(&is, 0), &change);
+            assert!(row.refused.is_some_and(|why| why.contains("declare")), "{change}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_spells_otherwise_is_the_same() {
+        let is = found(&json!({ "subjects": ["a", "b"] }), 0);
+        let row =
+            row_of(&is, &json!({ "subjects": ["b", "a"], "description": null, "sealed": false }));
+        assert_eq!(row.action, Action::Unchanged, "{:?}", row.differences);
+    }
+
+    #[test]
+    fn an_undeclared_stream_in_the_way_is_named() {
+        let declared = json!({ "name": "T", "subjects": ["*"] }).as_object().unwrap().clone();
+        let rows = compare(&BTreeMap::from([("T".to_owned(), declared)]), &[found(&json!({}), 0)]);
+        let actions: Vec<_> = rows.iter().map(|row| row.action).collect();
+        assert_eq!(actions, [Action::Undeclared, Action::Create]);
+        let why = rows[1].refused.as_deref().unwrap();
+        assert_eq!(
+            why,
+            "stream `S`, which is not declared, has the subject `s`: declare it, or delete it"
+        );
     }
 }
