@@ -1,8 +1,7 @@
 //! Keys of labs: their seeds lie in this repository, so whoever reads it can log in with them.
 
-/// The public nkeys of fixtures/inventory/lab-keys.
+/// The public nkeys of fixtures/inventory/lab-keys; nixos/lib/lab-keys.nix has the same list.
 pub const LAB_KEYS: &[&str] = &[
-    "UC2EIJKR5D7H6Q4I5EYIUYJTEXC6UXJ7VRYAU37RUTYDJKLSYPFBFKTH",
     "UC4SS6LYMVKCOVGLY5TFKP65P6XBPX2XVAOE5CQZ2TGDRXRRD6XSMYRB",
     "UB75BUDPEB75ATHBQVZEZEVLHBFYJJLR7XH6ULZ5NCR3BZBBF6QIHEEH",
     "UBRZOTBR5GSFD3HL7C5SZQEE53U2HVPH3FJQAL7N6B5VHKSDC5EX3SRX",

@@ -97,10 +97,11 @@ fn every_key_of_the_lab_is_refused_elsewhere() {
     for key in &keys {
         assert!(LAB_KEYS.contains(&key.as_str()), "`{key}` of lab.json is not in `LAB_KEYS`");
     }
-    let seeds = fs::read_dir(fixtures().join("lab-keys")).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "nk")
-    });
-    assert_eq!(seeds.count(), LAB_KEYS.len(), "seeds in fixtures/inventory/lab-keys");
+    let nix = read(&fixtures().join("../../nixos/lib/lab-keys.nix"));
+    let nix: Vec<_> = nix.split('"').filter(|word| word.len() == 56).collect();
+    assert_eq!(nix, LAB_KEYS, "nixos/lib/lab-keys.nix and `LAB_KEYS` are one list");
+    let seeds = fs::read_dir(fixtures().join("lab-keys")).unwrap().count();
+    assert_eq!(seeds, LAB_KEYS.len(), "seeds in fixtures/inventory/lab-keys");
     lab.lab = false;
     let refused = lab.problems().iter().filter(|p| p.kind == ProblemKind::LabKey).count();
     assert_eq!(refused, keys.len());
