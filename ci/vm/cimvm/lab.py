@@ -17,7 +17,7 @@ from typing import Any
 
 from . import files, qemu
 from .machine import Hardware, Machine
-from .switch import Switch, free_ports
+from .network import Network, free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 STATE_PREFIX = "cim-vm-"
@@ -78,8 +78,8 @@ class Lab:
         self.ports = dict(zip(services, free_ports(len(services)), strict=True))
         operator = next(host for host in hosts.values() if host["role"] == "operator")
         cidr = self.inventory["networks"][operator["network"]]["cidr"]
-        switch = Switch(cidr, operator["address"], names, self.ports, self.state, self.logs / "switch.log")
-        stack.callback(switch.close)
+        network = Network(cidr, operator["address"], names, self.ports, self.state, self.logs / "network.log")
+        stack.callback(network.close)
 
         for number, name in enumerate(names, start=1):
             rendered = self.rendered / name
@@ -87,10 +87,11 @@ class Lab:
                 raise LabError(f"`{rendered}` is not there: `ci/nix` renders it")
             tar = self.state / f"{name}.tar"
             files.pack(tar, name, self.inventory, rendered, ROOT / "ci/vm/install", self.keys, self.nkeys)
-            port, place = switch.sockets[name], self.state / name
+            port, place = network.sockets[name], self.state / name
             machine = Machine(name, number, hardware, tar, port, place, self.logs, self.log)
             stack.callback(machine.crash)
             self.machines[name] = machine
+        network.check()
         seconds = time.monotonic() - began
         self.log(f"{', '.join(names)}: {memory} MiB each, {accelerator}; set up in {seconds:.1f} s")
 

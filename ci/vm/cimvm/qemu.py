@@ -36,17 +36,22 @@ def emulation(reason: str) -> Accelerator:
     return Accelerator("emulation", arguments, reason)
 
 
-def spawn(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Starts a QEMU that the kernel kills when this process is gone, however that comes about."""
+def spawn_program(words: Sequence[str], log: Path, place: Path | None = None) -> subprocess.Popen[bytes]:
+    """Starts a program that the kernel kills when this process is gone, however that comes about."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", PROGRAM, *arguments],
+            ["setpriv", "--pdeathsig", "KILL", "--", *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            cwd=place,
             # Ctrl-C is for the driver, which ends its machines by itself.
             start_new_session=True,
         )
+
+
+def spawn(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    return spawn_program([PROGRAM, *arguments], log)
 
 
 def machine_type() -> list[str]:
