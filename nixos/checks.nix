@@ -51,10 +51,12 @@ in
       touch $out
     '';
 
-    # `ci/nix` writes the file; an option without a description fails here too.
+    modules = pkgs.writeText "cim-modules" (import ./tests/modules.nix {inherit lib;});
+
+    # An option without a description fails here too.
     options-doc = pkgs.runCommand "cim-options-doc" {} ''
       diff -u ${../docs/options.md} ${pkgs.writeText "options.md" (import ./options-doc.nix {inherit lib;})} >&2 ||
-        { echo "docs/options.md is not what the modules say: run \`ci/nix --update\`" >&2; exit 1; }
+        { echo "docs/options.md is not what the modules say: run \`ci/options-doc\`" >&2; exit 1; }
       touch $out
     '';
   }

@@ -1,6 +1,5 @@
 # docs/options.md from the modules, with nixpkgs' `lib` alone: options are read, nothing is configured.
-#
-#   nix-instantiate --eval --strict --json --expr 'import ./nixos/options-doc.nix {lib = import <nixpkgs/lib>;}'
+# ci/options-doc writes it.
 #
 # Throws when an option of `cim` has no description, no example or no type, and names every one of them.
 {lib}: let
@@ -60,8 +59,8 @@ in
   else ''
     # Options
 
-    What `nixosModules` of this project declare. Made from the modules by nixos/options-doc.nix; `ci/nix` and
-    `nix flake check` fail when this page says something else. How they fit together: [nixos.md](nixos.md).
+    What `nixosModules` of this project declare. Made from the modules by nixos/options-doc.nix; `ci/nix` (where
+    nixpkgs is at hand) and `nix flake check` fail when this page says something else; `ci/options-doc` writes it. How they fit together: [nixos.md](nixos.md).
 
     ## The machine
     ${lib.concatMapStringsSep "\n" (name: entry (lib.head sections.${name})) top}

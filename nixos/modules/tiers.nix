@@ -42,21 +42,23 @@
 in {
   imports = [./inventory.nix];
   options.cim.tiers = {
-    secondary = tier ''
-      The NAS. The storage manager reads its key from `/var/lib/cim-secrets/nas.env`, two lines
-      `AWS_ACCESS_KEY_ID=…` and `AWS_SECRET_ACCESS_KEY=…`. Null: nothing is tiered.
-    '' {
-      host = "nas";
-      bucket = "cim-archive";
-    };
-    tertiary = tier ''
-      Wasabi, or any S3 service far away. The key lies in `/var/lib/cim-secrets/wasabi.env`. Null: there are
-      two tiers.
-    '' {
-      endpoint = "https://s3.eu-central-1.wasabisys.com";
-      region = "eu-central-1";
-      bucket = "example-cim-archive";
-    };
+    secondary =
+      tier ''
+        The NAS. The storage manager reads its key from `/var/lib/cim-secrets/nas.env`, two lines
+        `AWS_ACCESS_KEY_ID=…` and `AWS_SECRET_ACCESS_KEY=…`. Null: nothing is tiered.
+      '' {
+        host = "nas";
+        bucket = "cim-archive";
+      };
+    tertiary =
+      tier ''
+        Wasabi, or any S3 service far away. The key lies in `/var/lib/cim-secrets/wasabi.env`. Null: there are
+        two tiers.
+      '' {
+        endpoint = "https://s3.eu-central-1.wasabisys.com";
+        region = "eu-central-1";
+        bucket = "example-cim-archive";
+      };
   };
 
   config.cim = {

@@ -8,18 +8,21 @@
 
   # A system user for each unit that names one.
   users = users: {
-    users = lib.mapAttrs (name: user: {
-      isSystemUser = true;
-      group = name;
-      inherit (user) home description;
-    }) users;
+    users =
+      lib.mapAttrs (name: user: {
+        isSystemUser = true;
+        group = name;
+        inherit (user) home description;
+      })
+      users;
     groups = lib.mapAttrs (_: _: {}) users;
   };
 
   # A text of the core's `files`, by its path on a machine without NixOS.
   etc = files: paths:
     lib.listToAttrs (map (path: {
-      name = lib.removePrefix "/etc/" path;
-      value.text = files.${path};
-    }) paths);
+        name = lib.removePrefix "/etc/" path;
+        value.text = files.${path};
+      })
+      paths);
 }

@@ -23,12 +23,14 @@ in {
     nas = lab.node "nas";
     host = {
       imports = [(lab.node "host")];
-      cim.components = lib.mapAttrs (_: address: {
-        inherit address;
-        package = idle;
-        memory = "256M";
-        tasks = 64;
-      }) addresses;
+      cim.components =
+        lib.mapAttrs (_: address: {
+          inherit address;
+          package = idle;
+          memory = "256M";
+          tasks = 64;
+        })
+        addresses;
     };
   };
   testScript = {nodes, ...}:

@@ -13,10 +13,9 @@
 
   directory = ../../fixtures/scenarios;
   files = lib.filterAttrs (name: kind: kind == "regular" && lib.hasSuffix ".toml" name) (builtins.readDir directory);
-  scenarios =
-    lib.mapAttrs' (file: _:
-      lib.nameValuePair (lib.removeSuffix ".toml" file) (lib.importTOML (directory + "/${file}")))
-    files;
+  scenarios = lib.mapAttrs' (file: _:
+    lib.nameValuePair (lib.removeSuffix ".toml" file) (lib.importTOML (directory + "/${file}")))
+  files;
 
   lacks = scenario: lib.subtractLists offers (scenario.requires or []);
   possible = lib.filterAttrs (_: scenario: lacks scenario == []) scenarios;

@@ -18,7 +18,6 @@
   seed ? 1,
   flags ? [],
 }: let
-  inherit (pkgs) lib;
   lab = import ./lab.nix {inherit pkgs self;};
 
   run = pkgs.testers.runNixOSTest {

@@ -1,0 +1,46 @@
+# Everything that needs nixpkgs, evaluated and not built: for ci/nix, on a machine without flakes.
+#
+#   nix-instantiate --eval --strict --expr 'import ./nixos/evaluate.nix {nixpkgs = <nixpkgs>;}'
+#
+# Where only nixpkgs' `lib` is at hand (a directory that has `lib` and nothing else), what needs packages is
+# left out, and the text says so.
+{nixpkgs}: let
+  lib = import (nixpkgs + "/lib");
+  whole = builtins.pathExists (nixpkgs + "/nixos");
+
+  modules = import ./tests/modules.nix {inherit lib;};
+  reference = let
+    file = ../docs/options.md;
+  in
+    if builtins.readFile file == import ./options-doc.nix {inherit lib;}
+    then "as the modules say"
+    else throw "docs/options.md is not what the modules say: run `ci/options-doc`";
+
+  pkgsOf = lib.genAttrs ["x86_64-linux" "aarch64-linux"] (system:
+    import nixpkgs {
+      inherit system;
+      config = import ./insecure.nix;
+    });
+  self = {
+    nixosModules = import ./modules/list.nix;
+    packages = lib.mapAttrs (_: pkgs: import ./packages.nix {inherit pkgs;}) pkgsOf;
+  };
+  configurations = import ./configurations.nix {
+    inherit pkgsOf self;
+    lib = lib // {nixosSystem = args: import (nixpkgs + "/nixos/lib/eval-config.nix") ({system = null;} // args);};
+    inventory = ../fixtures/inventory/example.json;
+  };
+  tests = import ./tests {
+    pkgs = pkgsOf.${builtins.currentSystem};
+    inherit self;
+  };
+  evaluated = lib.mapAttrsToList (name: value: builtins.seq value name);
+  machines = evaluated (lib.mapAttrs (_: machine: machine.config.system.build.toplevel.drvPath) configurations);
+  checks = evaluated (lib.mapAttrs (_: test: test.drvPath) tests.checks);
+in
+  "modules: ${modules}; options reference: ${reference}; "
+  + (
+    if whole
+    then "machines: ${toString machines}; machine tests: ${toString checks}"
+    else "machines and machine tests: not evaluated, this is nixpkgs' lib alone"
+  )

@@ -1,0 +1,166 @@
+# What the modules make of options and inventories, and what they refuse: with nixpkgs' `lib` alone, and
+# stand-ins for the options of NixOS that they set. Gives `N passed`, or throws with every case that failed.
+{lib}: let
+  lab = ../../fixtures/inventory/lab.json;
+  example = ../../fixtures/inventory/example.json;
+  own = name: (lib.importJSON example).hosts.${name};
+
+  # NixOS's options, as far as the modules touch them: anything goes, and merges.
+  standIns = {
+    options =
+      lib.genAttrs ["boot" "containers" "documentation" "environment" "networking" "nixpkgs" "programs" "security" "services" "system" "systemd" "users"] (_:
+        lib.mkOption {
+          type = lib.types.submodule {freeformType = lib.types.lazyAttrsOf lib.types.anything;};
+          default = {};
+        })
+      // lib.genAttrs ["assertions" "warnings"] (_:
+        lib.mkOption {
+          type = lib.types.listOf lib.types.anything;
+          default = [];
+        });
+    config = {
+      networking = {
+        nameservers = [];
+        firewall = {
+          allowedTCPPorts = [];
+          allowedUDPPorts = [];
+        };
+      };
+      system.stateVersion = "26.05";
+    };
+  };
+  program = name: {
+    inherit name;
+    type = "derivation";
+    outPath = "/programs/${name}";
+    meta.mainProgram = name;
+  };
+  pkgs =
+    lib.genAttrs ["curl" "gnugrep" "gnused" "minio" "minio-client" "nats-server" "rustfs" "garage_2"] program
+    // {
+      cim = lib.genAttrs ["cim-storage-manager" "cim-harness" "cim-fake-wasabi"] program;
+      writeText = name: _: "/texts/${name}";
+      writeScriptBin = name: _: program name;
+      writeShellScriptBin = name: _: program name;
+    };
+
+  machine = module:
+    (lib.evalModules {
+      modules = [../modules standIns {cim.node = lib.mkDefault "host";} module];
+      specialArgs = {
+        inherit pkgs;
+        utils.escapeSystemdExecArgs = lib.concatStringsSep " ";
+      };
+    })
+    .config;
+  # On a machine the name is the host name's; here that would wait for what is set besides it.
+  of = inventory: node: more: machine {imports = [{cim = {inherit inventory node;};} more];};
+
+  refusals = config: map (a: a.message) (lib.filter (a: !a.assertion) config.assertions);
+  refused = text: config: lib.any (lib.hasInfix text) (refusals config);
+  accepted = config: refusals config == [];
+  # A value that its option's type does not take.
+  mistyped = value: !(builtins.tryEval (builtins.deepSeq value true)).success;
+
+  cases = {
+    "the lab's machines are accepted" =
+      lib.all (name: accepted (of lab name {cim.nas.permitInsecureMinio = true;})) ["host" "nas" "wasabi"];
+    "the example's machines are accepted" =
+      lib.all (name: accepted (of example name {cim.nas.permitInsecureMinio = true;})) ["host" "nas"];
+
+    "options alone say what an inventory says" = let
+      host = own "host";
+      file = of example "host" {};
+      options = machine {
+        cim = {
+          name = "example";
+          inherit (host) address;
+          networks = (lib.importJSON example).networks;
+          inherit (lib.importJSON example) buckets streams;
+          tiers.tertiary = (lib.importJSON example).tiers.tertiary;
+          # The NAS is another machine, which options do not know.
+          tiers.secondary = {
+            endpoint = "https://nas.example";
+            region = "us-east-1";
+            bucket = "cim-archive";
+          };
+          host = {
+            enable = true;
+            inherit (host) containers nats operators;
+          };
+          inherit (host) components ssh;
+        };
+      };
+    in
+      accepted options
+      && options.services.nats == file.services.nats
+      && options.systemd.services.nats == file.systemd.services.nats
+      && options.networking.interfaces == file.networking.interfaces;
+
+    "an option that is set wins over the inventory" = (of lab "host" {cim.host.nats.maxPayload = 2097152;}).services.nats.settings.max_payload == 2097152;
+    "a tier of the inventory can be taken away" = accepted (of lab "host" {cim.tiers.tertiary = null;});
+
+    "every acked event is on the disk" = (of lab "host" {}).services.nats.settings.jetstream.sync_interval == "always";
+    "NATS's unit is the core's" = let
+      inherit ((of lab "host" {}).systemd.services.nats) serviceConfig;
+    in
+      serviceConfig.KillSignal == "SIGTERM" && serviceConfig.ProtectSystem == "strict" && !(serviceConfig ? ExecStart);
+
+    "the storage manager is in a container, with its secrets alone" = let
+      config = of lab "host" {};
+      container = config.containers.storage-manager;
+    in
+      container.privateNetwork
+      && container.hostBridge == "br-cim"
+      && lib.attrNames container.bindMounts == map (file: "/var/lib/cim-secrets/${file}") ["nas.env" "storage-manager.nk" "wasabi.env"]
+      && config.systemd.services."container@storage-manager".serviceConfig.MemoryMax == "512M";
+    "in a lab somebody starts the storage manager" = (of lab "host" {}).systemd.services.cim-storage-manager.wantedBy == [];
+    "elsewhere it starts by itself" = (of example "host" {}).systemd.services.cim-storage-manager.wantedBy == ["multi-user.target"];
+    "a component without a program does not run" = lib.attrNames (of example "host" {}).containers == ["storage-manager"];
+    "one with a program and an address does" = let
+      container =
+        (of lab "host" {
+          cim.components.pipeline-engine = {
+            address = "10.71.0.13";
+            package = program "engine";
+          };
+        })
+        .containers
+        .pipeline-engine;
+    in
+      lib.attrNames container.bindMounts == ["/var/lib/cim-secrets/pipeline-engine.nk"] && container.localAddress == "10.71.0.13/24";
+
+    "a component that is enabled without a program is refused" = refused "set its `package`" (of lab "host" {
+      cim.components.pipeline-engine = {
+        enable = true;
+        address = "10.71.0.13";
+      };
+    });
+    "MinIO needs permission" = refused "permitInsecureMinio" (of lab "nas" {});
+    "other providers need none" = accepted (of lab "nas" {cim.nas.provider = "rustfs";}) && accepted (of lab "nas" {cim.nas.provider = "garage";});
+    "a fake Wasabi outside of a lab is refused" = refused "for tests alone" (machine {
+      cim = {
+        networks.lan.cidr = "192.168.1.0/24";
+        address = "192.168.1.4";
+        fakeWasabi.enable = true;
+      };
+    });
+    "a lab's key outside of a lab is refused" = refused "whose seed is public" (of lab "host" {cim.lab = false;});
+    "two roles on one machine are refused" = refused "one machine has one" (of example "host" {cim.nas.enable = true;});
+    "no role at all is refused" = refused "has no role" (machine {});
+    "a machine that the inventory does not have is refused" = refused "no machine of that name" (of example "attic" {});
+    "streams that overlap are refused" =
+      refused "overlap" (of example "host" {cim.streams.COPY.subjects = ["cim.event.iu.>"];});
+
+    "a secret in the store is refused" = mistyped (of lab "host" {cim.reconcile.keyFile = "${builtins.storeDir}/x-key";}).cim.reconcile.keyFile;
+    "a secret as a path literal is refused" = mistyped (of lab "host" {cim.reconcile.keyFile = ./modules.nix;}).cim.reconcile.keyFile;
+    "a secret by name is not" = (of lab "host" {cim.reconcile.keyFile = "/var/lib/cim-secrets/operator.nk";}).cim.reconcile.keyFile == "/var/lib/cim-secrets/operator.nk";
+    "a mistyped key is refused" = mistyped (of lab "host" {cim.host.nats.monitorKey = "UAQF";}).cim.host.nats.monitorKey;
+    "no seed is in what is rendered" =
+      lib.all (name: builtins.match ".*SU[A-Z2-7]{56}.*" (builtins.toJSON (of lab name {}).cim.rendered.files) == null) ["host" "wasabi"];
+  };
+  failed = lib.filter (name: !cases.${name}) (lib.attrNames cases);
+in
+  if failed == []
+  then "${toString (lib.length (lib.attrNames cases))} passed"
+  else throw "cases of nixos/tests/modules.nix that failed:\n${lib.concatMapStrings (name: "  ${name}\n") failed}"
