@@ -173,7 +173,11 @@ in {
         inherit (unit) unitConfig;
         serviceConfig =
           lib.mapAttrs (_: lib.mkForce) (removeAttrs unit.serviceConfig ["ExecReload" "ExecStart"])
-          // {CPUWeight = 200;};
+          // {CPUWeight = 200;}
+          # Variables are not JSON: a seed of a leaf connection comes from the unit's environment.
+          // lib.optionalAttrs (nats.environment != []) {
+            ExecStart = lib.mkForce "${config.cim.programs.nats-server} --config ${pkgs.writeText "nats.conf" nats.text}";
+          };
       };
 
       # Components are attached to a bridge with no card in it: the packet filter decides what leaves it.

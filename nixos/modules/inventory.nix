@@ -51,19 +51,19 @@
     + (
       if cfg.inventory == null
       then "set `cim.inventory`, or enable `cim.host` or `cim.nas`"
-      else "`${toString cfg.inventory}` has no machine of that name that runs NixOS; set `cim.node`, or add it to the inventory"
+      else "the inventory has no machine of that name that runs NixOS; set `cim.node`, or add it there"
     );
   roles = lib.concatMapStringsSep " and " (role: "`${role}`") cfg.roles;
 in {
   options.cim = {
     inventory = mkOption {
-      type = types.nullOr types.path;
+      type = types.nullOr (types.either types.path (types.attrsOf types.anything));
       default = null;
       example = lib.literalExpression "./inventory.json";
       description = ''
-        The installation's inventory, a JSON file (its schema is fixtures/schemas/inventory/v1.json). Each
-        option of `cim` that the file speaks of takes its default from there; an option that is set wins.
-        Without a file the options alone say what the machine is.
+        The installation's inventory: a JSON file (its schema is fixtures/schemas/inventory/v1.json), or what is
+        in one. Each option of `cim` that it speaks of takes its default from there; an option that is set
+        wins. Without an inventory the options alone say what the machine is.
       '';
     };
 
@@ -160,6 +160,8 @@ in {
         inventory = given (
           if cfg.inventory == null
           then {}
+          else if lib.isAttrs cfg.inventory
+          then cfg.inventory
           else lib.importJSON cfg.inventory
         );
         own = (inventory.hosts or {}).${cfg.node} or {};

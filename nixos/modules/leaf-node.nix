@@ -34,6 +34,16 @@
         example = ["tls://nats.example.com:7422"];
         description = "Where the other server listens for leaf nodes. Several are tried in order.";
       };
+      login = mkOption {
+        type = types.enum ["credentials" "nkey"];
+        default = "nkey";
+        example = "credentials";
+        description = ''
+          How this host logs in there. `nkey`: with a seed, in `/var/lib/cim-secrets/leaf-<name>.env` as
+          `LEAF_<NAME>=SU…`. `credentials`, for servers in operator mode: with the file
+          `/var/lib/cim-secrets/leaf-<name>.creds`.
+        '';
+      };
       export = subjects "What the other server gets from this host." ["cim.iu.created"];
       import = subjects "What this host takes from the other server." ["cloud.>"];
     };
@@ -79,8 +89,7 @@ in {
         };
       };
       description = ''
-        Servers that this host connects to as a leaf node. The seed for `<name>` lies in
-        `/var/lib/cim-secrets/leaf-<name>.nk`.
+        Servers that this host connects to as a leaf node.
       '';
     };
   };

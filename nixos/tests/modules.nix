@@ -3,6 +3,8 @@
 {lib}: let
   lab = ../../fixtures/inventory/lab.json;
   example = ../../fixtures/inventory/example.json;
+  # With everything in it that an inventory can have.
+  sample = import ../lib/tests/sample.nix;
   own = name: (lib.importJSON example).hosts.${name};
 
   # NixOS's options, as far as the modules touch them: anything goes, and merges.
@@ -67,6 +69,25 @@
       lib.all (name: accepted (of lab name {cim.nas.permitInsecureMinio = true;})) ["host" "nas" "wasabi"];
     "the example's machines are accepted" =
       lib.all (name: accepted (of example name {cim.nas.permitInsecureMinio = true;})) ["host" "nas"];
+
+    # Every key of an inventory goes through an option and comes out again.
+    "what an inventory says is what is rendered" = let
+      same = inventory: name: let
+        config = of inventory name {};
+        direct = (import ../lib).render {
+          inherit inventory;
+          inherit (config.cim) programs;
+          host = name;
+          platform = "nixos";
+        };
+      in
+        builtins.toJSON config.cim.rendered == builtins.toJSON direct;
+    in
+      same lab "host" && same lab "nas" && same lab "wasabi" && same example "host" && same sample "host" && same sample "nas";
+    "a seed of a leaf connection comes from the environment" = let
+      inherit ((of sample "host" {}).systemd.services.nats) serviceConfig;
+    in
+      lib.hasSuffix "/texts/nats.conf" serviceConfig.ExecStart && serviceConfig.EnvironmentFile == ["/var/lib/cim-secrets/leaf-cloud.env"];
 
     "options alone say what an inventory says" = let
       host = own "host";
