@@ -31,6 +31,10 @@ in {
           tasks = 64;
         })
         addresses;
+      # What the test listens with, in each container.
+      containers = lib.genAttrs (["storage-manager"] ++ lib.attrNames addresses) (_: {
+        config.environment.systemPackages = [pkgs.netcat];
+      });
     };
   };
   testScript = {nodes, ...}:
