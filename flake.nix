@@ -20,11 +20,12 @@
         config = import ./nixos/insecure.nix;
       });
     forEach = f: lib.mapAttrs (_: f) pkgsOf;
+    testsOf = pkgs: import ./nixos/tests {inherit pkgs self;};
     # The installation that `nixosConfigurations` and `deploy` describe: replace it by your own.
     inventory = ./fixtures/inventory/example.json;
   in {
-    # What is built: each program, with the versions of Cargo.lock.
-    packages = forEach (pkgs: import ./nixos/packages.nix {inherit pkgs;});
+    # What is built: each program, with the versions of Cargo.lock, and what the scenarios left behind.
+    packages = forEach (pkgs: import ./nixos/packages.nix {inherit pkgs;} // {scenario-reports = (testsOf pkgs).reports;});
     apps = forEach (pkgs: import ./nixos/apps.nix {inherit pkgs self;});
     devShells = forEach (pkgs: {default = import ./nixos/shell.nix {inherit pkgs;};});
     formatter = forEach (pkgs: import ./nixos/formatter.nix {inherit pkgs;});
@@ -32,7 +33,7 @@
     # What a machine imports: one module a role. `default` has all of them.
     nixosModules = import ./nixos/modules/list.nix;
 
-    # What is deployed: the inventory's machines, each with its receipt in `system.checks` if you say so.
+    # What is deployed: the inventory's machines, with the tests in `system.checks` if you say so.
     nixosConfigurations = import ./nixos/configurations.nix {inherit lib inventory pkgsOf self;};
     deploy.nodes = import ./nixos/deploy.nix {inherit deploy-rs lib self;};
 

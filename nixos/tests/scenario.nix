@@ -9,8 +9,8 @@
 #
 #   nix build .#checks.x86_64-linux.scenario-tiering.run
 #
-# A run is a value like any other, so it is not repeated as long as nothing changed. Another `seed` is
-# another run.
+# A run is a value like any other, so it is not repeated as long as nothing changed. Another seed is another
+# run: `verdict.withSeed 7`.
 {
   name,
   pkgs,
@@ -41,7 +41,15 @@
   verdict =
     pkgs.runCommand "cim-scenario-${name}" {
       nativeBuildInputs = [pkgs.jq];
-      passthru = {inherit run;};
+      passthru = {
+        inherit run;
+        withSeed = other:
+          (import ./scenario.nix {
+            inherit name pkgs self flags;
+            seed = other;
+          })
+          .verdict;
+      };
     } ''
       status=$(<${run}/status)
       cat ${run}/progress >&2
