@@ -3,7 +3,7 @@
 {pkgs}: let
   inherit (pkgs) lib;
 
-  # What a build reads. Documentation and Nix files are left out, so changing them rebuilds nothing.
+  # What a build and its tests read, and nothing besides: another page or module rebuilds nothing.
   source = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
@@ -12,8 +12,10 @@
       ../clippy.toml
       ../rustfmt.toml
       ../components
+      ../docs/scenarios.md
       ../fixtures
       ../harness
+      ./lib/lab-keys.nix
     ];
   };
 

@@ -46,15 +46,16 @@
       writeShellScriptBin = name: _: program name;
     };
 
-  machine = module:
+  machineOf = modules: module:
     (lib.evalModules {
-      modules = [../modules standIns {cim.node = lib.mkDefault "host";} module];
+      modules = modules ++ [standIns {cim.node = lib.mkDefault "host";} module];
       specialArgs = {
         inherit pkgs;
         utils.escapeSystemdExecArgs = lib.concatStringsSep " ";
       };
     })
     .config;
+  machine = machineOf [../modules];
   # On a machine the name is the host name's; here that would wait for what is set besides it.
   of = inventory: node: more: machine {imports = [{cim = {inherit inventory node;};} more];};
 
@@ -117,6 +118,29 @@
       && options.services.nats == file.services.nats
       && options.systemd.services.nats == file.systemd.services.nats
       && options.networking.interfaces == file.networking.interfaces;
+
+    "the host's module alone is enough" = let
+      config = machineOf [../modules/host.nix] {
+        cim = {
+          address = "192.168.71.10";
+          networks.lan.cidr = "192.168.71.0/24";
+          host = {
+            enable = true;
+            nats.maxFileStore = 107374182400;
+            nats.maxMemoryStore = 1073741824;
+            operators.ops = {
+              nkey = "UBNBOW4HJMQ5R43LKIDHNRXK2RG3THBDYKM5EAA574VGDNIWTA43CC7O";
+              from = "lan";
+            };
+          };
+        };
+      };
+    in
+      accepted config && config.services.nats.enable && lib.hasInfix "tcp dport 4222" config.networking.nftables.ruleset;
+    "each module alone can be imported" = let
+      alone = path: builtins.isString (machineOf [path] {cim.inventory = lab;}).cim.name;
+    in
+      lib.all alone (lib.attrValues (import ../modules/list.nix));
 
     "an option that is set wins over the inventory" = (of lab "host" {cim.host.nats.maxPayload = 2097152;}).services.nats.settings.max_payload == 2097152;
     "a tier of the inventory can be taken away" = accepted (of lab "host" {cim.tiers.tertiary = null;});
