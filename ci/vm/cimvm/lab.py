@@ -29,8 +29,12 @@ class LabError(Exception):
     """The lab cannot be set up; the text says the way out."""
 
 
+BEGAN = time.monotonic()
+
+
 def log(line: str) -> None:
-    print(f"ci/vm: {line}", file=sys.stderr, flush=True)
+    """A line of progress, with the seconds since the start."""
+    print(f"ci/vm: {time.monotonic() - BEGAN:6.1f} s  {line}", file=sys.stderr, flush=True)
 
 
 class Lab:

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
 
+from .console import ConsoleError
 from .lab import ROOT, Lab, LabError, log
 from .machine import Machine, MachineError
 
+FAILED = 1
 LAB_FAILED = 3
 INTERRUPTED = 130
 
@@ -73,6 +75,15 @@ def harness(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
                 process.wait()
 
 
+def keep_journals(lab: Lab) -> None:
+    """What the units of the machines that are on have said, of this boot and those before."""
+    for machine in lab.machines.values():
+        if machine.is_up():
+            with contextlib.suppress(MachineError, ConsoleError):
+                journal = machine.execute("journalctl --no-pager --output=short-precise", timeout=60)[1]
+                (lab.logs / f"{machine.name}.journal").write_text(journal)
+
+
 def new_disk(machine: Machine) -> None:
     machine.new_disk()
 
@@ -98,9 +109,11 @@ def run(image: Path, program: str, scenario: str, flags: list[str]) -> int:
                 log=log,
             )
             status: int = loop.run()
+            if status == FAILED:
+                keep_journals(lab)
     log(f"{scenario}: ended with status {status} after {time.monotonic() - began:.0f} s")
-    if status == 1 or "--keep" in flags:
-        log(f"the machines' consoles: {logs}")
+    if status == FAILED or "--keep" in flags:
+        log(f"the machines' consoles and journals: {logs}")
     else:
         shutil.rmtree(logs)
     return status
@@ -118,7 +131,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         log("interrupted; nothing is left running")
         return INTERRUPTED
-    except (LabError, MachineError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+    except (LabError, MachineError, ConsoleError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         log(f"error: {error}")
         return LAB_FAILED
 
