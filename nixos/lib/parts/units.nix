@@ -49,6 +49,13 @@
     // config;
 
   manager = host.components.storage-manager;
+
+  # For what only this machine may talk to, beside the port of S3.
+  besides = toString (
+    if host.s3.port == 9001
+    then 9002
+    else 9001
+  );
 in
   optionalAttrs (host.nats != null) {
     nats = unit {
@@ -100,7 +107,7 @@ in
       serviceConfig =
         daemon "minio" "minio minio/data" {
           Type = "notify";
-          ExecStart = "${programs.minio} server --address 0.0.0.0:${toString host.s3.port} --console-address 127.0.0.1:9001 /var/lib/minio/data";
+          ExecStart = "${programs.minio} server --address 0.0.0.0:${toString host.s3.port} --console-address 127.0.0.1:${besides} /var/lib/minio/data";
           EnvironmentFile = "/var/lib/cim-secrets/minio-root.env";
           Environment = ["MINIO_REGION=${host.s3.region}" "MINIO_BROWSER=off" "MINIO_UPDATE=off" "HOME=/var/lib/minio"];
           TimeoutStartSec = "120s";
@@ -108,6 +115,9 @@ in
         }
         // hardening.peers reach.peers.s3;
     };
+  }
+  # Where no tier lies on this machine there is nothing to make.
+  // optionalAttrs ((host.s3.provider or null) == "minio" && buckets != []) {
     minio-provision = unit {
       description = "Buckets of the archive, and the key of the storage manager";
       after = ["minio.service"];
@@ -144,7 +154,7 @@ in
           ExecStart = p.concatStringsSep " " ([
               "${programs.cim-fake-wasabi} serve --dir /var/lib/cim-fake-wasabi"
               "--listen 0.0.0.0:${toString host.s3.port} --i-know-this-is-a-fake"
-              "--admin-listen 127.0.0.1:9001 --region ${host.s3.region}"
+              "--admin-listen 127.0.0.1:${besides} --region ${host.s3.region}"
             ]
             ++ map (bucket: "--create-bucket ${bucket}") buckets);
           EnvironmentFile = "/var/lib/cim-secrets/fake-wasabi.env";

@@ -212,6 +212,21 @@ in {
       "/var/lib/cim-secrets/nas.env" = ["minio-provision.service"];
     };
   };
+  "a NAS that no tier is on makes no buckets" = {
+    expr =
+      builtins.attrNames
+      (core.render {
+        inventory =
+          sample
+          // {
+            tiers = {};
+            hosts = sample.hosts // {host = sample.hosts.host // {components = removeAttrs sample.hosts.host.components ["storage-manager"];};};
+          };
+        host = "nas";
+      })
+      .units;
+    expected = ["minio"];
+  };
   "programs may lie elsewhere" = {
     expr =
       (core.render {
