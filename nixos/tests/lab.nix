@@ -82,6 +82,7 @@ in {
 
   # What the harness is told about the lab, as the operator's machine sees it.
   description = {
+    # What the NixOS test driver can do to machines. Links, clocks and full disks it cannot.
     offers = ["power-loss" "processes"];
     nodes = {
       host = {
