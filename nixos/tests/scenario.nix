@@ -18,13 +18,19 @@
   seed ? 1,
   flags ? [],
 }: let
+  inherit (pkgs) lib;
   lab = import ./lab.nix {inherit pkgs self;};
+  scenario = lib.importTOML (../../fixtures/scenarios + "/${name}.toml");
 
   run = pkgs.testers.runNixOSTest {
     name = "cim-scenario-${name}";
     nodes = {
       inherit (lab) operator;
-      host = lab.node "host";
+      host = {
+        imports = [(lab.node "host")];
+        # What the harness would write into the configuration where the programs are its own.
+        cim.components.storage-manager.settings = scenario.storage-manager or {};
+      };
       nas = lab.node "nas";
       wasabi = lab.node "wasabi";
     };
