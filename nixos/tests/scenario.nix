@@ -3,7 +3,7 @@
 #
 # A failed build leaves nothing behind, and a failed scenario must leave its report. So there are two
 # derivations. `run` boots the machines, drives the scenario to its end and keeps what came of it with the
-# harness's exit status; it fails only when there is no end, for example when a machine does not boot.
+# harness's exit status; it fails only when the operator's machine does not boot or the time is up.
 # `verdict` reads the status and fails unless the scenario passed. `nix flake check` builds verdicts; the
 # report of a verdict that failed is in the run, which was built:
 #

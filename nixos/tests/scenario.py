@@ -7,9 +7,9 @@ import driver
 OPERATOR = "operator"
 DIRECTORY = "/var/lib/cim-scenario"
 # What is kept, by the names under which `run_scenario` and the harness leave it there.
-KEPT = {"report": "report.json", "junit.xml": "junit.xml", "progress": "progress", "status": "status"}
-# The harness's own word for a lab that could not be set up: there is no status when it never ended.
-NO_LAB = "3\n"
+KEPT = {"report": "report.json", "junit.xml": "junit.xml", "progress": "progress"}
+# The harness's own word for a lab that could not be set up, for a scenario that came to no end.
+NO_END = 3
 
 
 def run(machines: dict[str, Any], name: str, lab: dict[str, Any], flags: list[str]) -> None:
@@ -20,18 +20,23 @@ def run(machines: dict[str, Any], name: str, lab: dict[str, Any], flags: list[st
     reports = ["--json", "--junit", f"{DIRECTORY}/junit.xml"]
     try:
         status = driver.run_scenario(operator, others, name, lab, [*flags, *reports], directory=DIRECTORY)
-        print(f"scenario {name} ended with status {status}")
-    finally:
-        keep(operator, others)
+        ended = f"scenario {name} ended with status {status}"
+    except driver.DriverError as error:
+        status = NO_END
+        ended = f"scenario {name} came to no end: {error}"
+    print(ended)
+    keep(operator, others, status, ended)
 
 
-def keep(operator: Any, others: list[Any]) -> None:
+def keep(operator: Any, others: list[Any], status: int, ended: str) -> None:
     """Writes what there is next to the test's other results, and the journals of the machines that are up."""
     kept = operator.out_dir
     for file, name in KEPT.items():
         (kept / name).write_text(operator.succeed(f"cat {DIRECTORY}/{file} 2>/dev/null || true"))
-    if not (kept / "status").read_text():
-        (kept / "status").write_text(NO_LAB)
+    with (kept / "progress").open("a") as progress:
+        progress.write(f"{ended}\n")
     for machine in others:
         if machine.is_up():
             (kept / f"{machine.name}.journal").write_text(machine.succeed("journalctl --no-pager --boot"))
+    # Last: with a status everything else is there.
+    (kept / "status").write_text(f"{status}\n")

@@ -38,27 +38,27 @@ class Kept(unittest.TestCase):
         operator = Machine("operator", directory, answers)
         host = Machine("host", directory, {"journalctl": "nats: ready\n"})
         nas = Machine("nas", directory, {}, up=False)
-        with mock.patch.object(driver, "run_scenario", **outcome):
-            try:
-                scenario.run({m.name: m for m in (operator, host, nas)}, "tiering", {}, [])
-            except driver.DriverError:
-                pass
+        with mock.patch.object(driver, "run_scenario", **outcome), mock.patch("builtins.print"):
+            scenario.run({m.name: m for m in (operator, host, nas)}, "tiering", {}, [])
         return directory
 
     def test_a_failed_run_keeps_its_report_and_status(self) -> None:
-        kept = self.run_with({"/report": "{}", "/status": "1\n", "/junit": "<x/>"}, return_value=1)
+        kept = self.run_with({"/report": "{}", "/junit": "<x/>", "/progress": "restore …\n"}, return_value=1)
         self.assertEqual((kept / "report.json").read_text(), "{}")
         self.assertEqual((kept / "junit.xml").read_text(), "<x/>")
+        self.assertEqual((kept / "progress").read_text(), "restore …\nscenario tiering ended with status 1\n")
         self.assertEqual((kept / "status").read_text(), "1\n")
 
     def test_journals_come_from_machines_that_are_up(self) -> None:
-        kept = self.run_with({"/status": "0\n"}, return_value=0)
+        kept = self.run_with({}, return_value=0)
+        self.assertEqual((kept / "status").read_text(), "0\n")
         self.assertEqual((kept / "host.journal").read_text(), "nats: ready\n")
         self.assertFalse((kept / "nas.journal").exists())
 
     def test_a_run_without_an_end_is_no_run_that_passed(self) -> None:
-        kept = self.run_with({}, side_effect=driver.DriverError("the harness is gone"))
+        kept = self.run_with({"/progress": "load …\n"}, side_effect=driver.DriverError("the harness is gone"))
         self.assertEqual((kept / "status").read_text(), "3\n")
+        self.assertIn("came to no end: the harness is gone", (kept / "progress").read_text())
 
 
 class Read(unittest.TestCase):
