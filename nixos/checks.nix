@@ -30,6 +30,11 @@
     fileset = lib.fileset.fileFilter (file: file.hasExt "nix") ../.;
   };
 
+  pythonFiles = lib.fileset.toSource {
+    root = ./tests;
+    fileset = lib.fileset.fileFilter (file: file.hasExt "py") ./tests;
+  };
+
   # deploy-rs builds what its checks are about, so each system checks the nodes that it can build.
   nodes = lib.filterAttrs (name: _: self.nixosConfigurations.${name}.pkgs.stdenv.hostPlatform.system == system) self.deploy.nodes;
 in
@@ -50,6 +55,18 @@ in
       deadnix --fail ${nixFiles}
       touch $out
     '';
+
+    # The loop that drives machines and the other test scripts, without machines.
+    test-scripts =
+      pkgs.runCommand "cim-test-scripts" {
+        nativeBuildInputs = [(pkgs.python3.withPackages (python: [python.mypy python.pyflakes]))];
+      } ''
+        cp ${pythonFiles}/*.py .
+        mypy --strict *.py
+        pyflakes *.py
+        python -m unittest discover --pattern 'test_*.py'
+        touch $out
+      '';
 
     modules = pkgs.writeText "cim-modules" (import ./tests/modules.nix {inherit lib;});
 
