@@ -46,7 +46,7 @@
       nkey = mkOption {
         type = types.nullOr cim.nkey;
         default = null;
-        example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
+        example = "UBNBOW4HJMQ5R43LKIDHNRXK2RG3THBDYKM5EAA574VGDNIWTA43CC7O";
         description = ''
           Its public nkey. NATS lets it publish and read what it is for, and nothing else. The seed lies in
           `/var/lib/cim-secrets/<component>.nk`. Null: the component is no user of NATS.
@@ -106,7 +106,7 @@ in {
   options.cim.components = mkOption {
     type = types.attrsOf (types.submodule component);
     default = {};
-    example = lib.literalExpression ''{storage-manager = {nkey = "UAQF…"; address = "10.71.0.11";};}'';
+    example = lib.literalExpression ''{storage-manager = {nkey = "UBNB…"; address = "10.71.0.11";};}'';
     description = "The components: ${about}. Others are refused.";
   };
 

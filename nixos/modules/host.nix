@@ -90,7 +90,7 @@ in {
       monitorKey = mkOption {
         type = types.nullOr cim.nkey;
         default = null;
-        example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
+        example = "UBNBOW4HJMQ5R43LKIDHNRXK2RG3THBDYKM5EAA574VGDNIWTA43CC7O";
         description = "Public nkey of the system account's only user, for monitoring. Null: there is none.";
       };
     };
@@ -100,7 +100,7 @@ in {
         options = {
           nkey = mkOption {
             type = cim.nkey;
-            example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
+            example = "UBNBOW4HJMQ5R43LKIDHNRXK2RG3THBDYKM5EAA574VGDNIWTA43CC7O";
             description = "The operator's public nkey. The seed stays with the operator.";
           };
           from = mkOption {
@@ -111,7 +111,7 @@ in {
         };
       });
       default = {};
-      example = lib.literalExpression ''{ops = {nkey = "UAQF…"; from = "lan";};}'';
+      example = lib.literalExpression ''{ops = {nkey = "UBNB…"; from = "lan";};}'';
       description = "Who may do everything in the installation's account: publish, make streams, restore.";
     };
 

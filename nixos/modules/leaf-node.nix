@@ -19,7 +19,7 @@
     options = {
       nkey = mkOption {
         type = cim.nkey;
-        example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
+        example = "UBNBOW4HJMQ5R43LKIDHNRXK2RG3THBDYKM5EAA574VGDNIWTA43CC7O";
         description = "The leaf node's public nkey.";
       };
       publish = subjects "What it may send to this host." ["edge.>"];
@@ -65,7 +65,7 @@
       users = mkOption {
         type = types.attrsOf user;
         default = {};
-        example = lib.literalExpression ''{edge = {nkey = "UAQF…"; publish = ["edge.>"];};}'';
+        example = lib.literalExpression ''{edge = {nkey = "UBNB…"; publish = ["edge.>"];};}'';
         description = "Who may connect, and what may cross.";
       };
     };
@@ -76,7 +76,7 @@ in {
     listen = mkOption {
       type = types.nullOr listen;
       default = null;
-      example = lib.literalExpression ''{from = "wan"; users.edge = {nkey = "UAQF…"; publish = ["edge.>"];};}'';
+      example = lib.literalExpression ''{from = "wan"; users.edge = {nkey = "UBNB…"; publish = ["edge.>"];};}'';
       description = "Lets leaf nodes connect to this host. Null: none can.";
     };
     remotes = mkOption {

@@ -35,7 +35,7 @@
       };
       nkey = mkOption {
         type = cim.nkey;
-        example = "UAQFRIYY24WMSUYEBUD6BGI5UTCGVFRNMFCB2I3X6YCM7GNWZHPH6KKD";
+        example = "UBNBOW4HJMQ5R43LKIDHNRXK2RG3THBDYKM5EAA574VGDNIWTA43CC7O";
         description = "Its public nkey. The seed lies in `/var/lib/cim-secrets/<name>.nk`.";
       };
       address = mkOption {
@@ -85,7 +85,7 @@ in {
       {
         thumbnails = {
           package = pkgs.callPackage ./thumbnails.nix {};
-          nkey = "UAQF…";
+          nkey = "UBNB…";
           address = "10.71.0.51";
           subscribe = ["cim.iu.created"];
         };
