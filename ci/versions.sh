@@ -33,5 +33,9 @@ old_nats_server_seconds=20
 pyarrow_version=26.0.1
 duckdb_version=2.0.0
 
+# Check the Python of the machine tests: the driver's loop and the Debian machines.
+mypy_version=2.4.1
+pyflakes_version=4.1.0
+
 # Finds dead code in Nix files; from crates.io. (alejandra, which formats them, is in ci/nix.d/format.)
 deadnix_version=1.3.1
