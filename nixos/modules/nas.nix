@@ -16,10 +16,7 @@
   inherit (config.cim.read) own;
   is = provider: mkIf (cfg.enable && cfg.provider == provider);
 
-  # For the providers whose units are nixpkgs' own: what they say themselves stays.
-  hardened =
-    lib.mapAttrs (_: mkDefault) core.hardening.service
-    // core.hardening.peers (lib.unique (map (rule: rule.from) rendered.firewall.input));
+  clients = lib.unique (map (rule: rule.from) rendered.firewall.input);
 in {
   imports = [./inventory.nix ./security.nix ./tiers.nix];
 
@@ -32,8 +29,8 @@ in {
       example = "rustfs";
       description = ''
         The S3 server. `minio` is what the scenarios run with; its upstream is archived, so it needs
-        `cim.nas.permitInsecureMinio`. `garage` and `rustfs` are nixpkgs' own modules with this module's
-        firewall and paths; their bucket and key are made by hand once, as docs/nixos.md says.
+        `cim.nas.permitInsecureMinio`. `garage` and `rustfs` need no permission; their bucket and key are
+        made by hand once, as docs/nixos.md says. NixOS 26.05 has no package of RustFS: set `package`.
       '';
     };
 
@@ -43,7 +40,7 @@ in {
         {
           minio = pkgs.minio;
           garage = pkgs.garage_2;
-          rustfs = pkgs.rustfs;
+          rustfs = pkgs.rustfs or (throw "this nixpkgs has no `rustfs`: set `cim.nas.package`, or use another `cim.nas.provider`");
         }
         .${cfg.provider};
       defaultText = lib.literalMD "`pkgs.minio`, `pkgs.garage_2` or `pkgs.rustfs`, as `provider` says";
@@ -139,22 +136,48 @@ in {
           };
         };
       };
-      systemd.services.garage.serviceConfig = hardened;
+      # The unit is nixpkgs' own: what it says itself stays.
+      systemd.services.garage.serviceConfig = lib.mapAttrs (_: mkDefault) core.hardening.service // core.hardening.peers clients;
     })
 
+    # A unit of our own: nixpkgs has a module for RustFS only since after 26.05.
     (is "rustfs" {
-      services.rustfs = {
-        enable = true;
-        inherit (cfg) package;
-        # RUSTFS_ACCESS_KEY and RUSTFS_SECRET_KEY.
-        environmentFile = "/var/lib/cim-secrets/rustfs.env";
-        settings = {
-          RUSTFS_ADDRESS = "0.0.0.0:${toString cfg.port}";
-          RUSTFS_CONSOLE_ENABLE = "false";
-          RUSTFS_REGION = cfg.region;
+      systemd.services.rustfs = tools.unit [] {
+        description = "RustFS, the S3 service of the NAS";
+        after = ["network-online.target"];
+        wants = ["network-online.target"];
+        requires = [];
+        wantedBy = ["multi-user.target"];
+        unitConfig.StartLimitIntervalSec = 0;
+        serviceConfig =
+          core.hardening.service
+          // core.hardening.peers clients
+          // {
+            Type = "exec";
+            User = "rustfs";
+            Group = "rustfs";
+            StateDirectory = "rustfs";
+            StateDirectoryMode = "0700";
+            LimitNOFILE = 65536;
+            ExecStart = lib.getExe cfg.package;
+            Environment = [
+              "RUSTFS_ADDRESS=0.0.0.0:${toString cfg.port}"
+              "RUSTFS_CONSOLE_ENABLE=false"
+              "RUSTFS_REGION=${cfg.region}"
+              "RUSTFS_VOLUMES=/var/lib/rustfs"
+            ];
+            # RUSTFS_ACCESS_KEY and RUSTFS_SECRET_KEY.
+            EnvironmentFile = "/var/lib/cim-secrets/rustfs.env";
+            Restart = "always";
+            RestartSec = "1s";
+          };
+      };
+      users = tools.users {
+        rustfs = {
+          description = "RustFS, the S3 service of the NAS";
+          home = "/var/lib/rustfs";
         };
       };
-      systemd.services.rustfs.serviceConfig = hardened // {ReadWritePaths = [config.services.rustfs.settings.RUSTFS_VOLUMES];};
     })
   ];
 }

@@ -34,8 +34,9 @@
       nas = lab.node "nas";
       wasabi = lab.node "wasabi";
     };
-    # Emulated, four machines take longer than the scenario's own limits allow.
-    qemu.forceAccel = true;
+    # Emulated, four machines take longer than the scenario's own limits allow. Older test drivers have no
+    # such option.
+    imports = [({options, ...}: lib.optionalAttrs (options.qemu ? forceAccel) {qemu.forceAccel = true;})];
     globalTimeout = 3600;
     testScript = import ./script.nix {inherit pkgs;} "scenario" {
       inherit name;
