@@ -41,7 +41,7 @@ class Lab:
     """Machines that are off, until somebody starts them. Leaving the context deletes everything but logs."""
 
     def __init__(self, image: Path, logs: Path, say: Callable[[str], None] = log) -> None:
-        self.image = image
+        self.image = image.resolve()
         self.logs = logs
         self.log = say
         self.inventory: dict[str, Any] = json.loads((ROOT / "fixtures/inventory/lab.json").read_text())
