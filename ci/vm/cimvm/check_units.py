@@ -18,7 +18,8 @@ from .nats import refused_on_anothers_subjects, refused_without_a_key
 from .run import INTERRUPTED, LAB_FAILED, interrupt
 
 # Beside those of services: SSH, NATS's monitoring, cluster and leaf nodes, both consoles of S3 services.
-PORTS = [22, 4222, 6222, 7422, 8222, 9000, 9001]
+LISTENER = 9999
+PORTS = [22, 4222, 6222, 7422, 8222, 9000, 9001, LISTENER]
 # No machine of the inventory has it.
 STRANGER = "10.99.0.1"
 EXPOSURE = 2.0
@@ -104,8 +105,8 @@ def allowed(lab: Lab, target: str, source_address: str) -> set[int]:
 
 def open_ports(source: Machine, address: str, options: str = "") -> set[int]:
     """What a machine can connect to. All at once: a port that is filtered takes the whole time."""
-    probes = "; ".join(f"(nc {options} -z -w 6 {address} {port} && echo {port}) &" for port in PORTS)
-    return {int(port) for port in source.succeed(f"{probes}; wait", timeout=60).split()}
+    probes = " ".join(f"(nc {options} -z -w 6 {address} {port} && echo {port}) &" for port in PORTS)
+    return {int(port) for port in source.succeed(f"{probes} wait", timeout=60).split()}
 
 
 def listening(machine: Machine) -> set[int]:
@@ -123,19 +124,28 @@ def reachable(lab: Lab, source: Machine, target: Machine) -> None:
 
 
 def stranger(lab: Lab, source: Machine, target: Machine) -> None:
-    """Somebody in the same LAN whose address the core does not know. The way back is laid for the answer."""
+    """Somebody in the same LAN whose address the core does not know, with a way there and back.
+
+    Twice: at the firewall, and, once that is open to him, at the unit's own filter. That something of the
+    machine's then answers him shows that he was kept out and not merely lost.
+    """
     hosts = lab.inventory["hosts"]
+    address = hosts[target.name]["address"]
     source.succeed(f"ip address add {STRANGER}/32 dev lo")
-    target.succeed(f"ip route add {STRANGER}/32 via {hosts[source.name]['address']}")
+    target.succeed(
+        f"ip route add {STRANGER}/32 via {hosts[source.name]['address']}",
+        # A listener that no unit confines.
+        f"systemd-run --quiet --unit=listener nc -k -l {LISTENER}",
+    )
     try:
-        # The way itself works: what answers to everybody answers.
-        expect(listening(target) != set(), "nothing listens")
-        seen = open_ports(source, hosts[target.name]["address"], f"-s {STRANGER}")
-        expect(not seen, f"{STRANGER} reaches ports {sorted(seen)}")
-        counted = target.succeed(f"ip -s neigh show {hosts[source.name]['address']}")
-        expect("FAILED" not in counted, f"the machines do not see each other: {counted}")
+        target.wait_for_open_port(LISTENER, timeout=30)
+        seen = open_ports(source, address, f"-s {STRANGER}")
+        expect(not seen, f"{STRANGER} gets through the firewall to ports {sorted(seen)}")
+        target.succeed(f"nft insert rule inet cim input ip saddr {STRANGER} accept")
+        seen = open_ports(source, address, f"-s {STRANGER}")
+        expect(seen == {LISTENER}, f"with the firewall open, {STRANGER} reaches ports {sorted(seen)}")
     finally:
-        target.execute(f"ip route del {STRANGER}/32")
+        target.execute(f"systemctl reload nftables.service; systemctl stop listener; ip route del {STRANGER}/32")
         source.execute(f"ip address del {STRANGER}/32 dev lo")
 
 
