@@ -84,6 +84,8 @@ in {
   description = {
     # What the NixOS test driver can do to machines. Links, clocks and full disks it cannot.
     offers = ["power-loss" "processes"];
+    # scenario.nix builds the host with them.
+    storage_manager_configured = true;
     nodes = {
       host = {
         role = "host";

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cim_core::names::NodeName;
 use serde_json::Value;
 
+use super::overrides;
 use super::protocol::{Disk, LabFile, LabNode, Op, Outcome, S3};
 use super::server::Driver;
 use crate::error::{Context as _, Error, Result};
@@ -139,11 +140,25 @@ impl Lab {
         let machine = self.machine(node);
         (machine.on, machine.used) = (true, true);
         match self.role(node) {
-            Role::Host => self.nats_is_ready().await,
+            Role::Host => {
+                self.configure(node).await?;
+                self.nats_is_ready().await
+            }
             Role::Nas => self.s3_is_ready(Tier::Nas).await,
             Role::Wasabi => self.s3_is_ready(Tier::Wasabi).await,
             Role::Operator => Ok(()),
         }
+    }
+
+    /// Gives the storage manager what the scenario says of it.
+    async fn configure(&self, node: &NodeName) -> Result<()> {
+        let settings = &self.scenario.storage_manager;
+        if settings.is_empty() || self.file.storage_manager_configured {
+            return Ok(());
+        }
+        let installed = self.succeed(node, overrides::READ, SWITCH).await?;
+        self.succeed(node, &overrides::command(&installed, settings)?, SWITCH).await?;
+        Ok(())
     }
 
     async fn nats_is_ready(&mut self) -> Result<()> {

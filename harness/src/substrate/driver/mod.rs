@@ -4,6 +4,7 @@
 
 mod client;
 mod lab;
+mod overrides;
 mod protocol;
 mod server;
 

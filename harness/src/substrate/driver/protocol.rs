@@ -99,6 +99,9 @@ pub(crate) struct LabFile {
     pub(crate) offers: BTreeSet<Capability>,
     /// By the names that scenarios use.
     pub(crate) nodes: BTreeMap<NodeName, LabNode>,
+    /// The storage manager of the host has the scenario's settings already.
+    #[serde(default)]
+    pub(crate) storage_manager_configured: bool,
     /// Of the programs on the machines, for the report.
     #[serde(default)]
     pub(crate) versions: BTreeMap<String, String>,
