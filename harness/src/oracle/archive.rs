@@ -260,6 +260,16 @@ impl Archived {
         lineage
     }
 
+    /// What was deleted of the current timeline. A delete beyond the point where a child leaves its
+    /// parent was of another message, which had the sequence in the parent.
+    fn gone(&self, lineage: &[(u32, u64)]) -> Vec<(u64, u64)> {
+        let of = |timeline: &u32| self.deleted.get(timeline).into_iter().flatten().copied();
+        let deletes = lineage.iter().flat_map(|(timeline, until)| {
+            of(timeline).map(|(first, last)| (first, last.min(*until)))
+        });
+        deletes.filter(|(first, last)| first <= last).collect()
+    }
+
     /// Reads every segment of the current timeline, checks it and answers the prints of the stream
     /// as it was, ascending by sequence.
     pub async fn messages(&self, bucket: &Bucket, seed: u64) -> Result<Vec<Print>> {
@@ -273,10 +283,7 @@ impl Archived {
         }
         wanted.retain(|(_, first, last)| first <= last);
         wanted.sort_by_key(|(_, first, _)| *first);
-        let gone: Vec<(u64, u64)> = lineage
-            .iter()
-            .flat_map(|(timeline, _)| self.deleted.get(timeline).into_iter().flatten().copied())
-            .collect();
+        let gone = self.gone(&lineage);
         let read: Vec<Vec<Print>> = futures_util::stream::iter(wanted)
             .map(|(segment, first, last)| async move {
                 let bytes = get(bucket, &segment.key).await?;
@@ -376,6 +383,15 @@ mod tests {
             second["add"] = json!([segment(1, 20)]);
         });
         assert_eq!(merged.unwrap().segments.len(), 1);
+    }
+
+    #[test]
+    fn a_parents_delete_beyond_the_fork_is_none_of_the_childs() {
+        let mut archived = chain(|second| second["deleted"] = json!([[5, 6], [12, 18]])).unwrap();
+        assert_eq!(archived.gone(&[(1, u64::MAX)]), [(5, 6), (12, 18)]);
+        archived.deleted.insert(2, vec![(15, 15)]);
+        assert_eq!(archived.gone(&[(1, 13), (2, u64::MAX)]), [(5, 6), (12, 13), (15, 15)]);
+        assert_eq!(archived.gone(&[(1, 5), (2, u64::MAX)]), [(5, 5), (15, 15)]);
     }
 
     #[test]
