@@ -60,7 +60,7 @@ def driver_module() -> ModuleType:
 def harness(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Runs beside the loop and never outlives it; its report is our stdout."""
     process = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "TERM", "--", *words], stdin=subprocess.DEVNULL, start_new_session=True
+        ["setpriv", "--pdeathsig", "KILL", "--", *words], stdin=subprocess.DEVNULL, start_new_session=True
     )
     try:
         yield process
@@ -69,7 +69,7 @@ def harness(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
