@@ -84,7 +84,10 @@ pub async fn run(name: &str, scenario: Scenario, options: &Options) -> Result<Re
         Ok(report) => (report.verdict.to_string(), report.verdict.status()),
         Err(error) => (error.chain(), error.status()),
     };
-    driver.end(&verdict, status).await;
+    // Who is interrupted does not wait for others.
+    let interrupted = matches!(outcome, Err(Error::Interrupted));
+    let patience = if interrupted { Duration::from_secs(1) } else { *patience };
+    driver.end(&verdict, status, patience).await;
     outcome
 }
 

@@ -89,11 +89,12 @@ impl Driver {
         }
     }
 
-    /// Tells the driver that it is over; a driver that is gone need not hear it.
-    pub(crate) async fn end(&self, verdict: &str, exit: u8) {
+    /// Tells the driver that it is over; a driver that is gone, or does not ask within `patience`, need
+    /// not hear it.
+    pub(crate) async fn end(&self, verdict: &str, exit: u8, patience: Duration) {
         let op = Op::End { verdict: verdict.into(), exit };
         let id = self.put(op, None);
-        drop(self.wait_handed(id, "end").await);
+        drop(tokio::time::timeout(patience, self.wait_handed(id, "end")).await);
     }
 
     fn put(&self, op: Op, answer: Option<oneshot::Sender<Result<Outcome, String>>>) -> u64 {

@@ -112,7 +112,7 @@ async fn the_end_is_told_and_a_second_harness_refused() {
     assert!(error.starts_with("another harness listens"), "{error}");
     let ending = {
         let driver = Arc::clone(&driver);
-        tokio::spawn(async move { driver.end("passed", 0).await })
+        tokio::spawn(async move { driver.end("passed", 0, LONG).await })
     };
     let Hear::Request(request) = talk(dir.path(), "\"next\"").await else { panic!() };
     assert_eq!(request.op, Op::End { verdict: "passed".into(), exit: 0 });
