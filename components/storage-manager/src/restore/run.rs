@@ -258,9 +258,10 @@ struct File {
 async fn feed(source: &Source, plan: &Plan, out: mpsc::Sender<File>) -> Result<(), RestoreError> {
     let room = Arc::new(Semaphore::new(FILES));
     for (index, (segment, ..)) in plan.pieces.iter().enumerate() {
-        let _room = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
+        let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
         let bytes = source.file(segment).await?;
-        if out.send(File { index, segment: segment.clone(), bytes, _room }).await.is_err() {
+        let file = File { index, segment: segment.clone(), bytes, _room: permit };
+        if out.send(file).await.is_err() {
             break;
         }
     }
