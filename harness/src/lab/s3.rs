@@ -84,8 +84,7 @@ impl Access {
 
     /// A client for the bucket.
     pub fn client(&self) -> Result<Box<Bucket>> {
-        let bucket = Bucket::new(&self.bucket, self.region(), self.credentials()?);
-        Ok(bucket.setup(|| format!("bucket `{}` cannot be used", self.bucket))?.with_path_style())
+        client(&self.bucket, self.region(), self.credentials()?)
     }
 
     /// Writes the keys in the form that the storage manager reads, for this user's eyes only.
@@ -103,8 +102,7 @@ impl Access {
     }
 
     fn credentials(&self) -> Result<Credentials> {
-        Credentials::new(Some(&self.access_key), Some(&self.secret_key), None, None, None)
-            .setup(|| "S3 credentials cannot be used".into())
+        credentials(&self.access_key, &self.secret_key)
     }
 
     /// Makes the bucket; one that is there already is fine.
@@ -118,6 +116,18 @@ impl Access {
             Err(error) => Err(error.to_string()),
         }
     }
+}
+
+/// A client for a bucket of a service that knows buckets by their paths.
+pub(crate) fn client(name: &str, region: Region, keys: Credentials) -> Result<Box<Bucket>> {
+    let bucket = Bucket::new(name, region, keys);
+    Ok(bucket.setup(|| format!("bucket `{name}` cannot be used"))?.with_path_style())
+}
+
+/// Keys as the client takes them.
+pub(crate) fn credentials(access: &str, secret: &str) -> Result<Credentials> {
+    Credentials::new(Some(access), Some(secret), None, None, None)
+        .setup(|| "S3 credentials cannot be used".into())
 }
 
 impl Service {

@@ -111,14 +111,10 @@ impl Lab {
         Ok(())
     }
 
-    async fn ask(&self, op: Op, limit: Duration) -> Result<Outcome> {
-        self.driver.ask(op, limit).await
-    }
-
     /// Runs a command in a root shell; its status is the caller's to judge.
     async fn shell(&self, node: &NodeName, command: &str, limit: Duration) -> Result<Outcome> {
         let (node, command) = (node.clone(), command.to_owned());
-        self.ask(Op::Exec { node, command, timeout_seconds: limit.as_secs() }, limit).await
+        self.driver.ask(Op::Exec { node, command, timeout_seconds: limit.as_secs() }, limit).await
     }
 
     /// Runs a command that must succeed.
@@ -136,14 +132,19 @@ impl Lab {
 
     async fn boot(&mut self, node: &NodeName, disk: Disk) -> Result<()> {
         let sync_interval = self.scenario.nodes[node].sync_interval.clone();
-        self.ask(Op::Start { node: node.clone(), disk, sync_interval }, BOOT).await?;
+        self.driver.ask(Op::Start { node: node.clone(), disk, sync_interval }, BOOT).await?;
         let machine = self.machine(node);
         (machine.on, machine.used) = (true, true);
+        if self.role(node) == Role::Host {
+            self.configure(node).await?;
+        }
+        self.ready(node).await
+    }
+
+    /// Waits for what a machine is there for.
+    async fn ready(&mut self, node: &NodeName) -> Result<()> {
         match self.role(node) {
-            Role::Host => {
-                self.configure(node).await?;
-                self.nats_is_ready().await
-            }
+            Role::Host => self.nats_is_ready().await,
             Role::Nas => self.s3_is_ready(Tier::Nas).await,
             Role::Wasabi => self.s3_is_ready(Tier::Wasabi).await,
             Role::Operator => Ok(()),
@@ -195,10 +196,11 @@ impl Lab {
         self.nodes.get_mut(node).expect("a checked scenario names nodes that exist")
     }
 
-    fn units(&self, node: &NodeName, program: Option<Program>) -> String {
+    /// The units of a node's programs, or of one of them, in the order in which they start.
+    fn units(&self, node: &NodeName, program: Option<Program>) -> Vec<&'static str> {
         let role = self.role(node);
         let wanted = programs(role).iter().filter(|p| program.is_none_or(|only| only == **p));
-        wanted.map(|p| unit(role, *p)).collect::<Vec<_>>().join(" ")
+        wanted.map(|p| unit(role, *p)).collect()
     }
 
     pub(crate) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
@@ -207,14 +209,9 @@ impl Lab {
             self.boot(node, disk).await?;
         }
         // What starts with the machine is there already; the daemon never does that by itself.
-        let units = self.units(node, program);
+        let units = self.units(node, program).join(" ");
         self.succeed(node, &format!("systemctl start {units}"), READY).await?;
-        match self.role(node) {
-            Role::Host => self.nats_is_ready().await,
-            Role::Nas => self.s3_is_ready(Tier::Nas).await,
-            Role::Wasabi => self.s3_is_ready(Tier::Wasabi).await,
-            Role::Operator => Ok(()),
-        }
+        self.ready(node).await
     }
 
     pub(crate) async fn signal(
@@ -229,7 +226,7 @@ impl Lab {
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
         };
-        let units = self.units(node, program);
+        let units = self.units(node, program).join(" ");
         self.succeed(node, &format!("systemctl kill --signal={name} {units}"), SWITCH).await?;
         Ok(())
     }
@@ -237,24 +234,21 @@ impl Lab {
     pub(crate) async fn kill(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
         self.signal(node, program, Signal::Kill).await?;
         // Else systemd would start again what a scenario wants dead.
-        let units = self.units(node, program);
+        let units = self.units(node, program).join(" ");
         let command = format!("systemctl stop {units}; systemctl reset-failed {units}; true");
         self.succeed(node, &command, SWITCH).await?;
         Ok(())
     }
 
     pub(crate) async fn stop(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
-        let role = self.role(node);
-        let wanted = programs(role).iter().filter(|p| program.is_none_or(|only| only == **p));
-        for program in wanted.rev() {
-            let command = format!("systemctl stop {}", unit(role, *program));
-            self.succeed(node, &command, READY).await?;
+        for unit in self.units(node, program).into_iter().rev() {
+            self.succeed(node, &format!("systemctl stop {unit}"), READY).await?;
         }
         Ok(())
     }
 
     pub(crate) async fn power_cut(&mut self, node: &NodeName) -> Result<()> {
-        self.ask(Op::Crash { node: node.clone() }, SWITCH).await?;
+        self.driver.ask(Op::Crash { node: node.clone() }, SWITCH).await?;
         self.machine(node).on = false;
         if *node == self.host {
             // A machine without power resets nothing, and its clients would wait long. What they had

@@ -7,6 +7,7 @@ use cim_core::names::NodeName;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error, Result};
+use crate::lab::s3::{client, credentials};
 use crate::scenario::{Capability, Role};
 
 /// A machine's disk at its start.
@@ -159,13 +160,9 @@ impl S3 {
                 .ok_or_else(|| Error::setup(format!("`{shown}` has no line `{key}=…`")))
         };
         let (access, secret) = (value("AWS_ACCESS_KEY_ID")?, value("AWS_SECRET_ACCESS_KEY")?);
-        let credentials =
-            s3::creds::Credentials::new(Some(&access), Some(&secret), None, None, None)
-                .setup(|| "S3 credentials cannot be used".into())?;
         let (region, endpoint) = (self.region.clone(), self.endpoint.clone());
-        let bucket =
-            s3::Bucket::new(&self.bucket, s3::Region::Custom { region, endpoint }, credentials);
-        Ok(bucket.setup(|| format!("bucket `{}` cannot be used", self.bucket))?.with_path_style())
+        let region = s3::Region::Custom { region, endpoint };
+        client(&self.bucket, region, credentials(&access, &secret)?)
     }
 }
 
