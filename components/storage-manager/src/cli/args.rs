@@ -22,11 +22,20 @@ pub(super) struct Cli {
         default_value = "/etc/cim/storage-manager.toml"
     )]
     pub(super) config: PathBuf,
-    /// What to log to stderr: `warn`, `debug`, `cim_storage_manager=trace`, …
-    #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
-    pub(super) log: String,
+    /// What to log to stderr: `warn`, `debug`, `cim_storage_manager=trace`, … [default: `info` for
+    /// the daemon, `warn` for commands]
+    #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER")]
+    pub(super) log: Option<String>,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+impl Cli {
+    /// What to log: a daemon's log tells its story, a command's is for what goes wrong.
+    pub(super) fn log_filter(&self) -> &str {
+        let default = if matches!(self.command, Command::Tier(_)) { "info" } else { "warn" };
+        self.log.as_deref().unwrap_or(default)
+    }
 }
 
 const EXIT: &str = "Exit status:
@@ -145,4 +154,20 @@ pub(super) struct VerifyArgs {
     pub(super) chain_only: bool,
     #[command(flatten)]
     pub(super) show: Show,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_daemon_tells_what_goes_well() {
+        let filter = |args: &[&str]| {
+            let cli = Cli::try_parse_from([&["cim-storage-manager"], args].concat()).unwrap();
+            cli.log_filter().to_owned()
+        };
+        assert_eq!(filter(&["tier"]), "info");
+        assert_eq!(filter(&["restore", "--all"]), "warn");
+        assert_eq!(filter(&["--log", "debug", "restore", "--all"]), "debug");
+    }
 }

@@ -24,8 +24,8 @@ pub fn main() -> ExitCode {
         clap_complete::generate(shell, &mut command, "cim-storage-manager", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
-    let outcome =
-        cim_runtime::logging::init(&cli.log).map_err(exit::Failure::usage).and_then(|()| run(cli));
+    let logging = cim_runtime::logging::init(cli.log_filter()).map_err(exit::Failure::usage);
+    let outcome = logging.and_then(|()| run(cli));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
