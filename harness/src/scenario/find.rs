@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Scenario, parse};
-use crate::error::{Context as _, Error, Result};
+use super::{Problem, Scenario, examine};
+use crate::error::{Error, Result};
 use crate::lab::tools::project_dir;
 
 /// A scenario of the directory.
@@ -29,41 +29,69 @@ pub fn directory(given: Option<&Path>) -> Result<PathBuf> {
 
 /// Every `.toml` file of the directory, by name.
 pub fn list(dir: &Path) -> Result<Vec<Listed>> {
-    let cannot = || format!("cannot read the scenarios in `{}`", dir.display());
-    let mut listed = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(|e| Error::Usage(format!("{}: {e}", cannot())))? {
-        let path = entry.setup(cannot)?.path();
+    let listed = files(dir)?.into_iter().map(|path| {
+        let scenario = read(&path);
+        Listed { name: name_of(&path), path, scenario }
+    });
+    Ok(listed.collect())
+}
+
+/// The paths of the directory's `.toml` files, by name.
+pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let cannot = |e| Error::Usage(format!("cannot read the scenarios in `{}`: {e}", dir.display()));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
         if path.extension().is_some_and(|e| e == "toml") {
-            let scenario = read(&path);
-            listed.push(Listed { name: name_of(&path), path, scenario });
+            files.push(path);
         }
     }
-    listed.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(listed)
+    files.sort_by_key(|path| name_of(path));
+    Ok(files)
 }
 
 /// A scenario by name, or by path when it has a `/` or ends in `.toml`.
 pub fn load(dir: Option<&Path>, name: &str) -> Result<(String, Scenario)> {
+    let path = path_of(dir, name)?;
+    Ok((name_of(&path), read(&path)?))
+}
+
+/// The file of a scenario that is given by name or by path.
+pub(crate) fn path_of(dir: Option<&Path>, name: &str) -> Result<PathBuf> {
     if name.contains('/') || Path::new(name).extension().is_some_and(|e| e == "toml") {
-        let path = Path::new(name);
-        return Ok((name_of(path), read(path)?));
+        return Ok(name.into());
     }
     let dir = directory(dir)?;
     let path = dir.join(format!("{name}.toml"));
-    if !path.is_file() {
-        let names: Vec<_> = list(&dir)?.into_iter().map(|l| format!("`{}`", l.name)).collect();
-        let (names, dir) = (names.join(", "), dir.display());
-        return Err(Error::Usage(format!(
-            "scenario `{name}` is not in `{dir}`: there are {names}"
-        )));
+    if path.is_file() {
+        return Ok(path);
     }
-    Ok((name.to_owned(), read(&path)?))
+    let names: Vec<_> = files(&dir)?.iter().map(|path| name_of(path)).collect();
+    let hint = match &near(name, &names)[..] {
+        [] => "`cim-harness scenario --list` shows what there is".to_owned(),
+        near => format!("is it {}?", near.join(" or ")),
+    };
+    Err(Error::Usage(format!("scenario `{name}` is not in `{}`: {hint}", dir.display())))
+}
+
+/// The names that somebody may have meant, the nearest first; at most three.
+fn near(name: &str, names: &[String]) -> Vec<String> {
+    let mut near: Vec<_> = names.iter().map(|n| (strsim::jaro_winkler(name, n), n)).collect();
+    near.retain(|(likeness, n)| *likeness > 0.8 || n.contains(name));
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.into_iter().take(3).map(|(_, n)| format!("`{n}`")).collect()
+}
+
+/// All that a file says, or all that is wrong with it.
+pub(crate) fn examine_file(path: &Path) -> Result<Scenario, Vec<Problem>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => examine(path, &text),
+        Err(error) => Err(vec![Problem::unreadable(path, &error)]),
+    }
 }
 
 fn read(path: &Path) -> Result<Scenario> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::Usage(format!("cannot read `{}`: {e}", path.display())))?;
-    parse(path, &text)
+    examine_file(path).map_err(|problems| Error::Usage(Problem::first_of(&problems)))
 }
 
 fn name_of(path: &Path) -> String {

@@ -1,22 +1,28 @@
 //! Scenarios: files that say what a lab is made of, what happens to it, and what must come out.
 //!
-//! The types here are the format; docs/scenarios.md describes it for people. Unknown keys are
+//! The types here are the format, and their doc comments its reference: docs/scenarios.md and
+//! fixtures/schemas/scenario.json are generated from them (`tests/reference`). Unknown keys are
 //! refused everywhere: a misspelt expectation would otherwise be one that nobody checks.
 
 pub(crate) mod check;
 mod find;
 mod parse;
+mod problem;
+mod schema;
 mod step;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cim_core::names::{ConsumerName, NodeName, StreamName, Subject, SubjectFilter};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::programs;
 pub use find::{Listed, directory, list, load};
-pub use parse::parse;
+pub use parse::{examine, parse};
+pub use problem::Problem;
+pub use schema::schema;
 pub use step::{
     AwaitLoad, AwaitTier, Between, ChangeLink, Drain, FinishLoad, Judge, Judged, Load, NodeOnly,
     Program, Repeat, Replay, ReplayFrom, Restore, Step, Target, Tier,
@@ -26,7 +32,7 @@ pub use value::{Percent, Rate, Size, Span, ValueError};
 use crate::lab::link::Conditions;
 
 /// A scenario file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
     /// One line for the list.
@@ -34,40 +40,45 @@ pub struct Scenario {
     /// What it proves and how, for people.
     #[serde(default)]
     pub description: String,
-    /// What the substrate must be able to do; without it the scenario is skipped.
+    /// What the substrate must be able to do. What its steps need it requires without saying so.
+    /// Otherwise the scenario is skipped, with the reason.
     #[serde(default)]
     pub requires: BTreeSet<Capability>,
-    /// The machines.
+    /// The machines, by name. One has the role `host` and one the role `nas`.
     pub nodes: BTreeMap<NodeName, Node>,
-    /// Conditions of links between nodes; links that are not named are undisturbed.
+    /// Links between nodes that are disturbed from the start.
     #[serde(default)]
     pub links: Vec<LinkSpec>,
-    /// What the storage manager's configuration says besides the addresses; its own words.
+    /// What the storage manager's configuration says besides the addresses, in its own words
+    /// (storage-manager.md).
     #[serde(default)]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub storage_manager: toml::Table,
     /// The streams that exist from the start.
     pub streams: Vec<StreamSpec>,
     /// Durable consumers on them.
     #[serde(default)]
     pub consumers: Vec<ConsumerSpec>,
-    /// What is published.
+    /// What is published. There is at least one.
     pub workloads: Vec<WorkloadSpec>,
-    /// What happens, in order.
+    /// What happens, in order. The last one is `judge` with `what = "everything"`.
     pub steps: Vec<Step>,
-    /// What must hold besides the exactness that always must.
+    /// What must hold besides that everything confirmed comes back exactly, which always must.
     #[serde(default)]
     pub expect: Expect,
 }
 
 /// What not every substrate can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Capability {
-    /// Programs can be killed, paused and started one by one.
+    /// Programs can be killed, paused and started one by one. Offered by `process`.
     Processes,
-    /// Links can be delayed, throttled and cut.
+    /// Links can be delayed, throttled and cut. Offered by `process`.
     Links,
-    /// A machine loses power: what was not synced to disk is gone.
+    /// A machine loses power: what was not synced to disk is gone. Offered by machines.
     PowerLoss,
     /// Clocks can be set.
     Clock,
@@ -76,22 +87,22 @@ pub enum Capability {
 }
 
 /// A machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Node {
     /// What runs on it.
     pub role: Role,
-    /// More of nats-server's configuration, on a host; for the process substrate.
+    /// More of nats-server's configuration, on a host that is processes.
     #[serde(default)]
     pub nats: String,
     /// How often a host's JetStream syncs to disk: `always`, or a time such as `2m`. Absent for what
-    /// the substrate installs, which is the modules' `always` on machines.
+    /// is installed: the modules' `always` on machines, the server's own two minutes for processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<String>,
 }
 
 /// What runs on a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// NATS with JetStream and the storage manager.
@@ -104,8 +115,9 @@ pub enum Role {
     Operator,
 }
 
-/// The state of the link between two nodes at the start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The state of the link between two nodes at the start. The links are operator to host, host to NAS,
+/// host to Wasabi.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LinkSpec {
     /// Who connects.
@@ -117,7 +129,7 @@ pub struct LinkSpec {
 }
 
 /// A stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StreamSpec {
     /// Its name.
@@ -126,11 +138,12 @@ pub struct StreamSpec {
     pub subjects: Vec<SubjectFilter>,
     /// More of its configuration, as `$JS.API.STREAM.CREATE` takes it.
     #[serde(default)]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub config: toml::Table,
 }
 
 /// A durable consumer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ConsumerSpec {
     /// Its name.
@@ -142,7 +155,7 @@ pub struct ConsumerSpec {
 }
 
 /// What a consumer acknowledges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Acks {
     /// All that it gets, as it comes.
@@ -154,16 +167,16 @@ pub enum Acks {
 }
 
 /// A load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct WorkloadSpec {
     /// Its name.
     pub name: String,
     /// The stream that takes it.
     pub stream: StreamName,
-    /// The events' subjects are this one and one more token.
+    /// Events go to this subject and one more token.
     pub subject: Subject,
-    /// How many different subjects.
+    /// How many different tokens.
     #[serde(default = "defaults::subjects")]
     pub subjects: u32,
     /// Publishers, each with a connection of its own.
@@ -173,13 +186,13 @@ pub struct WorkloadSpec {
     pub events: u64,
     /// Events per second, all publishers together; absent for as fast as it goes.
     pub rate: Option<Rate>,
-    /// Bytes of a payload.
+    /// Of a payload, at least 40 bytes.
     #[serde(default = "defaults::size")]
     pub size: Size,
     /// Every how manieth event has headers, `Nats-Msg-Id` among them; 0 for none.
     #[serde(default = "defaults::headers_every")]
     pub headers_every: u64,
-    /// How many events are deleted from the stream again, soon after they were acked.
+    /// How many events are deleted from the stream again, soon after they were acked; at most half.
     #[serde(default)]
     pub deletes: u64,
     /// Publishes per publisher that may be without an ack.
@@ -210,8 +223,8 @@ mod defaults {
     }
 }
 
-/// Bounds. That everything confirmed comes back exactly is not among them: it always must.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Bounds. That everything confirmed comes back exactly is none of them: it always must.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Expect {
     /// How old the oldest acked event that a tier does not hold yet may be, under load.
@@ -233,7 +246,7 @@ pub struct Expect {
 }
 
 /// Upper bounds of something that was measured many times.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bounds {
     /// Of the median.

@@ -1,93 +1,161 @@
-//! From text to a checked [`Scenario`], with errors that name file, line and key.
+//! From text to a checked [`Scenario`], with all that is wrong, by line.
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
-use serde::Deserialize as _;
+use serde::Deserialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
-use super::{Scenario, check};
+use super::check::{self, Found, Place};
+use super::problem::{Problem, Slip};
+use super::{ConsumerSpec, Expect, LinkSpec, Node, Scenario, Step, StreamSpec, WorkloadSpec};
 use crate::error::{Error, Result};
 
-/// Parses and checks a scenario; `path` is for messages only.
+/// What `cim-harness scenario` takes for a command of its own.
+const RESERVED: [&str; 4] = ["new", "check", "schema", "help"];
+
+/// Parses and checks a scenario; `path` is for messages only. The error is the first of all that
+/// [`examine`] finds.
 pub fn parse(path: &Path, text: &str) -> Result<Scenario> {
-    let wrong = |problem: Problem| Error::Usage(problem.in_file(path, text));
-    let mut table = DeTable::parse(text).map_err(|e| wrong(Problem::from(e)))?;
-    tag_steps(table.get_mut()).map_err(wrong)?;
+    examine(path, text).map_err(|problems| Error::Usage(Problem::first_of(&problems)))
+}
+
+/// Parses and checks a scenario and says all that is wrong with it, in the order of lines. `path` is
+/// for messages, and for the name that it gives to the scenario.
+pub fn examine(path: &Path, text: &str) -> Result<Scenario, Vec<Problem>> {
+    read(path, text).map_err(|mut slips| {
+        slips.sort_by_key(|slip| slip.span.as_ref().map_or(0, |span| span.start));
+        slips.dedup();
+        slips.into_iter().map(|slip| slip.at(path, text)).collect()
+    })
+}
+
+fn read(path: &Path, text: &str) -> Result<Scenario, Vec<Slip>> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    if RESERVED.contains(&&*name) {
+        let message = format!("a scenario cannot be called `{name}`, which is a command");
+        return Err(vec![Slip { span: None, message }]);
+    }
+    let (mut table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(errors.into_iter().map(Slip::from).collect());
+    }
+    let mut slips = Vec::new();
+    tag_steps(table.get_mut(), &mut slips);
+    parts(table.get_mut(), &mut slips);
     let scenario = Scenario::deserialize(toml::de::Deserializer::from(table));
-    let scenario = scenario.map_err(|e| wrong(Problem::from(e)))?;
-    check::check(&scenario).map_err(|found| {
-        let span = found.find(text);
-        wrong(Problem { span, message: found.message })
-    })?;
-    Ok(scenario)
+    let scenario = scenario.map_err(|e| slips.push(e.into()));
+    let Ok(scenario) = scenario else { return Err(slips) };
+    if slips.is_empty() {
+        let found = check::check(&scenario);
+        slips.extend(found.into_iter().map(|f| Slip { span: place(text, &f), message: f.message }));
+    }
+    if slips.is_empty() { Ok(scenario) } else { Err(slips) }
 }
 
-struct Problem {
-    span: Option<Range<usize>>,
-    message: String,
-}
-
-impl From<toml::de::Error> for Problem {
-    fn from(error: toml::de::Error) -> Self {
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        Self { span: error.span(), message }
+/// Reads every part by itself and takes out those that are wrong, so that one does not hide another.
+fn parts(table: &mut DeTable<'_>, slips: &mut Vec<Slip>) {
+    each::<LinkSpec>(table, "links", slips);
+    each::<StreamSpec>(table, "streams", slips);
+    each::<ConsumerSpec>(table, "consumers", slips);
+    each::<WorkloadSpec>(table, "workloads", slips);
+    each::<Step>(table, "steps", slips);
+    if let Some(DeValue::Table(nodes)) = table.get_mut("nodes").map(Spanned::get_mut) {
+        let all = std::mem::replace(nodes, DeTable::new());
+        *nodes = all.into_iter().filter(|(_, node)| reads::<Node>(node, slips)).collect();
+    }
+    if table.get("expect").is_some_and(|expect| !reads::<Expect>(expect, slips)) {
+        table.remove("expect");
     }
 }
 
-impl Problem {
-    /// `file:line:column: message`, and the line's key where the message does not name one.
-    fn in_file(&self, path: &Path, text: &str) -> String {
-        let file = path.display();
-        let Some(span) = &self.span else { return format!("`{file}`: {}", self.message) };
-        let before = &text[..span.start.min(text.len())];
-        let line = before.matches('\n').count();
-        let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
-        let key = text.lines().nth(line).and_then(key_of_line);
-        let key = key.filter(|key| !self.message.contains(&format!("`{key}`")));
-        let at_key = key.map(|key| format!("key `{key}`: ")).unwrap_or_default();
-        format!("`{file}`:{}:{column}: {at_key}{}", line + 1, self.message)
-    }
+fn each<'i, T: Deserialize<'i>>(table: &mut DeTable<'i>, key: &str, slips: &mut Vec<Slip>) {
+    let Some(DeValue::Array(items)) = table.get_mut(key).map(Spanned::get_mut) else { return };
+    let all = std::mem::replace(items, DeArray::new());
+    *items = all.into_iter().filter(|item| reads::<T>(item, slips)).collect();
 }
 
-fn key_of_line(line: &str) -> Option<&str> {
-    let line = line.trim();
-    if line.starts_with('[') {
-        return Some(line.trim_matches(['[', ']']));
-    }
-    let key = line.split_once('=')?.0.trim();
-    (!key.is_empty() && !key.contains(['{', '"', ','])).then_some(key)
+fn reads<'i, T: Deserialize<'i>>(value: &Spanned<DeValue<'i>>, slips: &mut Vec<Slip>) -> bool {
+    let read = T::deserialize(ValueDeserializer::from(value.clone()));
+    read.map_err(|e| slips.push(e.into())).is_ok()
 }
 
 /// Turns `do = "x"` beside the keys of a step into a table named `x`, which serde reads without
-/// losing where everything stands; an internally tagged enum would lose it.
-fn tag_steps(table: &mut DeTable<'_>) -> Result<(), Problem> {
-    let Some(steps) = table.get_mut("steps") else { return Ok(()) };
-    let DeValue::Array(steps) = steps.get_mut() else { return Ok(()) };
-    for step in steps.iter_mut() {
-        let span = step.span();
-        let DeValue::Table(keys) = step.get_mut() else { continue };
-        let Some((_, kind)) = keys.remove_entry("do") else {
-            let message = "a step without `do`: say what is to be done".into();
-            return Err(Problem { span: Some(span), message });
-        };
-        let kind_span = kind.span();
-        let DeValue::String(kind) = kind.into_inner() else {
-            let message = "`do` is not text: name a kind of step".into();
-            return Err(Problem { span: Some(kind_span), message });
-        };
-        tag_steps(keys)?;
-        let inner = std::mem::replace(keys, DeTable::new());
-        let kind: Cow<'_, str> = kind;
-        keys.insert(Spanned::new(kind_span, kind), Spanned::new(span, DeValue::Table(inner)));
-    }
+/// losing where everything stands; an internally tagged enum would lose it. Steps that do not say what
+/// is to be done are taken out.
+fn tag_steps(table: &mut DeTable<'_>, slips: &mut Vec<Slip>) {
+    let Some(DeValue::Array(steps)) = table.get_mut("steps").map(Spanned::get_mut) else { return };
+    let all = std::mem::replace(steps, DeArray::new());
+    *steps = all
+        .into_iter()
+        .filter_map(|mut step| match tag_step(&mut step, slips) {
+            Ok(()) => Some(step),
+            Err(slip) => {
+                slips.push(slip);
+                None
+            }
+        })
+        .collect();
+}
+
+fn tag_step(step: &mut Spanned<DeValue<'_>>, slips: &mut Vec<Slip>) -> Result<(), Slip> {
+    let span = step.span();
+    let DeValue::Table(keys) = step.get_mut() else { return Ok(()) };
+    let Some((_, kind)) = keys.remove_entry("do") else {
+        let message = "a step without `do`: say what is to be done".into();
+        return Err(Slip { span: Some(span), message });
+    };
+    let kind_span = kind.span();
+    let DeValue::String(kind) = kind.into_inner() else {
+        let message = "`do` is not text: name a kind of step".into();
+        return Err(Slip { span: Some(kind_span), message });
+    };
+    tag_steps(keys, slips);
+    let inner = std::mem::replace(keys, DeTable::new());
+    let kind: Cow<'_, str> = kind;
+    keys.insert(Spanned::new(kind_span, kind), Spanned::new(span, DeValue::Table(inner)));
     Ok(())
+}
+
+/// Where a contradiction stands: the offending text within its table, else the table.
+fn place(text: &str, found: &Found) -> Option<Range<usize>> {
+    let table = table_at(text, &found.place);
+    let within = table.clone().unwrap_or(0..text.len());
+    let mut start = within.start;
+    for line in text[within].split_inclusive('\n') {
+        if !line.trim_start().starts_with('#')
+            && let Some(at) = line.find(&found.needle)
+        {
+            return Some(start + at..start + at + found.needle.len());
+        }
+        start += line.len();
+    }
+    table.map(|table| table.start..table.start)
+}
+
+/// Where a table stands; one with a header goes on to the next header.
+fn table_at(text: &str, place: &Place) -> Option<Range<usize>> {
+    let root = DeTable::parse(text).ok()?;
+    let (mut table, mut span) = (root.get_ref(), None);
+    for (key, at) in place {
+        let item = table.get(*key)?.get_ref().as_array()?.get(*at)?;
+        span = Some(item.span());
+        table = item.get_ref().as_table()?;
+    }
+    let span = span?;
+    if !text[span.start..].starts_with('[') {
+        return Some(span);
+    }
+    let end = text[span.start..].find("\n[").map_or(text.len(), |at| span.start + at + 1);
+    Some(span.start..end)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const GOOD: &str = r#"
@@ -171,6 +239,98 @@ what = "everything"
             refused(|t| t.replace("what = \"everything\"", "what = \"recovery\"")),
             @r#"`x.toml`:25:1: key `do`: the last step is not `judge` with `what = "everything"`: nothing would be proven"#
         );
+    }
+
+    fn all(change: impl Fn(&str) -> String) -> Vec<String> {
+        let problems = examine(Path::new("x.toml"), &change(GOOD)).unwrap_err();
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn one_mistake_does_not_hide_another() {
+        let problems = all(|t| {
+            let t =
+                t.replace("role = \"nas\"", "role = \"nose\"").replace("events = 10", "event = 10");
+            let t = t.replace("do = \"load\"", "").replace("\"70%\"", "\"170%\"");
+            t.replace("title = \"t\"", "titel = \"t\"").replace("times = 2", "times = \"two\"")
+        });
+        insta::assert_snapshot!(problems.join("\n"), @r#"
+        `x.toml`:2:1: unknown field `titel`, expected one of `title`, `description`, `requires`, `nodes`, `links`, `storage-manager`, `streams`, `consumers`, `workloads`, `steps`, `expect`
+        `x.toml`:6:8: key `role`: unknown variant `nose`, expected one of `host`, `nas`, `wasabi`, `operator`
+        `x.toml`:14:1: unknown field `event`, expected one of `name`, `stream`, `subject`, `subjects`, `publishers`, `events`, `rate`, `size`, `headers-every`, `deletes`, `window`, `republish`
+        `x.toml`:15:1: key `steps`: a step without `do`: say what is to be done
+        `x.toml`:19:13: key `published`: `170%` is not a percentage: write it like `30%`
+        `x.toml`:22:9: key `times`: invalid type: string "two", expected u32
+        "#);
+        let problems = all(|t| {
+            let t = t.replace("stream = \"EVENTS\"", "stream = \"EVENT\"").replace("\"t\"", "\"\"");
+            t.replace("node = \"host\"", "node = \"hose\"").replace("everything", "recovery")
+        });
+        insta::assert_snapshot!(problems.join("\n"), @r#"
+        `x.toml`:2:1: `title` is one line that says what happens
+        `x.toml`:12:1: key `stream`: stream `EVENT` is not one of `streams`
+        `x.toml`:23:32: key `steps`: node `hose` is not one of `nodes`
+        `x.toml`:25:1: key `do`: the last step is not `judge` with `what = "everything"`: nothing would be proven
+        "#);
+        let problems = all(|t| format!("{t}\n[[steps]\ndo = load\n[x"));
+        assert!(problems.len() > 1 && problems[0].starts_with("`x.toml`:27:"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_contradiction_is_shown_where_it_is_and_not_where_the_same_text_is_right() {
+        let more = "[[steps]]\ndo = \"start\"\nnode = \"nas\"\nprogram = \"s3\"\n# program = \"s3\"\n\
+                    [[steps]]\ndo = \"start\"\nnode = \"host\"\nprogram = \"s3\"\n";
+        let text =
+            GOOD.replace("[[steps]]\ndo = \"load\"", &format!("{more}[[steps]]\ndo = \"load\""));
+        let problems = examine(Path::new("x.toml"), &text).unwrap_err();
+        let lines: Vec<_> = text.lines().collect();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert_eq!(lines[problem.line - 2], "node = \"host\"");
+        assert_eq!(problem.key.as_deref(), Some("program"));
+    }
+
+    #[test]
+    fn names_that_are_commands_are_refused() {
+        let problems = examine(Path::new("dir/check.toml"), GOOD).unwrap_err();
+        insta::assert_snapshot!(
+            problems[0],
+            @"`dir/check.toml`: a scenario cannot be called `check`, which is a command"
+        );
+    }
+
+    /// A file after edits that nobody meant.
+    fn mangled() -> impl Strategy<Value = String> {
+        let texts = prop::sample::select(fixtures());
+        let edit = (any::<prop::sample::Index>(), 0..40_usize, "\\PC{0,3}|\n|\"|\\[\\[|=|é");
+        (texts, prop::collection::vec(edit, 1..4)).prop_map(|(text, edits)| {
+            let mut letters: Vec<char> = text.chars().collect();
+            for (at, length, new) in edits {
+                let at = at.index(letters.len() + 1);
+                let end = (at + length).min(letters.len());
+                letters.splice(at..end, new.chars());
+            }
+            letters.into_iter().collect()
+        })
+    }
+
+    fn fixtures() -> Vec<String> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/scenarios");
+        let paths = crate::scenario::find::files(&dir).unwrap();
+        paths.into_iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    }
+
+    proptest! {
+        /// Whatever is in a file, it is taken or refused with places that are in it.
+        #[test]
+        fn any_text_is_taken_or_refused(text in prop_oneof![4 => mangled(), 1 => ".{0,200}"]) {
+            let lines: Vec<_> = text.lines().collect();
+            for problem in examine(Path::new("x.toml"), &text).err().into_iter().flatten() {
+                prop_assert!(problem.line <= lines.len() + 1, "{problem}");
+                let line = lines.get(problem.line.wrapping_sub(1)).copied().unwrap_or_default();
+                prop_assert!(problem.column <= line.chars().count() + 2, "{problem}");
+                prop_assert!(!problem.message.is_empty() && !problem.message.contains('\n'), "{problem:?}");
+            }
+        }
     }
 
     #[test]

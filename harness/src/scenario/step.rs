@@ -12,56 +12,60 @@ use super::{Percent, Span};
 use crate::lab::link::Conditions;
 
 /// A step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+// As files write it; `parse` turns the tag into what serde reads without losing line and column.
+#[schemars(tag = "do")]
 pub enum Step {
-    /// Begins to publish.
+    /// Begins to publish; from here on events are on their way.
     Load(Load),
-    /// Waits while the load runs.
+    /// Waits while the load runs, as long as one of the two keys says.
     AwaitLoad(AwaitLoad),
     /// Waits until a tier holds a share of all events, while the load runs.
     AwaitTier(AwaitTier),
-    /// Publishing goes on against the host as it is now.
+    /// Publishers and consumers go on, against the host as it is now.
     ResumeLoad(Empty),
     /// Waits until every event has been published.
     FinishLoad(FinishLoad),
-    /// Kills with SIGKILL, at once and without warning; the disk stays.
+    /// Kills with SIGKILL; the disk stays.
     Kill(Target),
-    /// Stops with SIGTERM.
+    /// Stops with SIGTERM, and waits up to 30 s for an orderly end.
     Stop(Target),
-    /// Starts what was killed or stopped, with the same disk.
+    /// Starts what was killed or stopped, with the same disk and the same port.
     Start(Target),
     /// SIGSTOP: hangs without ending.
     Pause(Target),
     /// SIGCONT: goes on after a pause.
     Continue(Target),
-    /// Cuts a machine's power: what was not synced to its disk is gone. `start` boots it again.
+    /// Cuts a machine's power: what was not synced to its disk is gone. `start` boots it again; a
+    /// host's next life begins with what it has then. Requires `power-loss`.
     PowerCut(NodeOnly),
     /// Kills everything on a node and deletes its disk.
     Destroy(NodeOnly),
-    /// A new machine in a destroyed one's place: empty disk, other ports. The recovery begins.
+    /// A new, empty machine in a destroyed one's place, with NATS or S3 running; the recovery's clock
+    /// starts.
     Replace(NodeOnly),
-    /// Brings every stream back with the storage manager's own command.
+    /// Brings every stream back, with `cim-storage-manager restore --all --from …` on the host.
     Restore(Restore),
     /// Waits until tiers hold all that the streams hold.
     Drain(Drain),
-    /// The oracle reads and compares.
+    /// The oracle reads everything and compares.
     Judge(Judge),
     /// Rebuilds a consumer's state from the stream and compares digests.
     Replay(Replay),
-    /// Changes a link while the lab runs.
+    /// Changes a link while the lab runs; without conditions it heals.
     Link(ChangeLink),
     /// Does the steps several times; every choice is drawn anew.
     Repeat(Repeat),
 }
 
 /// No keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Empty {}
 
 /// Which loads to start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// One of `workloads`; absent for all of them.
@@ -69,7 +73,7 @@ pub struct Load {
 }
 
 /// How long to wait: one of the two keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AwaitLoad {
     /// Until a share of all events has been published, drawn from this range.
@@ -80,7 +84,7 @@ pub struct AwaitLoad {
 }
 
 /// How much a tier must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitTier {
     /// The tier.
@@ -93,11 +97,12 @@ pub struct AwaitTier {
 }
 
 /// A range that the seed picks from; both ends are part of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Between<T>(pub T, pub T);
 
 /// How long the rest may take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FinishLoad {
     /// The longest that it may take.
@@ -106,22 +111,24 @@ pub struct FinishLoad {
 }
 
 /// A node, and one of its programs or all of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The node.
     pub node: NodeName,
-    /// The program; absent for all.
+    /// The program; absent for all of the node's.
     pub program: Option<Program>,
 }
 
 /// A program of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Program {
-    /// nats-server
+    /// nats-server, on a host.
     Nats,
-    /// The storage manager's daemon.
+    /// The storage manager's daemon, on a host.
     StorageManager,
     /// The S3 service of a NAS or of Wasabi.
     S3,
@@ -138,7 +145,7 @@ impl fmt::Display for Program {
 }
 
 /// A node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeOnly {
     /// The node.
@@ -167,7 +174,7 @@ impl fmt::Display for Tier {
 }
 
 /// Where to restore from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
     /// The host that gets the streams.
@@ -178,7 +185,7 @@ pub struct Restore {
 }
 
 /// Which tiers, and how long it may take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
     /// The tiers.
@@ -189,7 +196,7 @@ pub struct Drain {
 }
 
 /// What to compare.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Judge {
     /// What is judged.
@@ -197,7 +204,7 @@ pub struct Judge {
 }
 
 /// What is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Judged {
     /// The streams that a restore has just brought back, against what the tier had confirmed.
@@ -210,7 +217,7 @@ pub enum Judged {
 }
 
 /// From where a consumer is rebuilt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replay {
     /// The stream.
@@ -220,7 +227,7 @@ pub struct Replay {
 }
 
 /// Where a replay begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplayFrom {
     /// At sequence 1.
@@ -232,7 +239,7 @@ pub enum ReplayFrom {
 }
 
 /// A link's new state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeLink {
     /// Who connects.
@@ -245,7 +252,7 @@ pub struct ChangeLink {
 }
 
 /// Steps, several times.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Repeat {
     /// How often.

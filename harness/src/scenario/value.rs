@@ -17,11 +17,12 @@ pub struct ValueError {
 }
 
 macro_rules! quantity {
-    ($(#[$meta:meta])* $name:ident($inner:ty), $kind:literal, $example:literal, $parse:path, $show:path) => {
+    ($(#[$meta:meta])* $name:ident($inner:ty) = $word:tt like $pattern:literal,
+     $kind:literal, $example:literal, $parse:path, $show:path) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", rename = $word, extend("pattern" = $pattern, "examples" = [$example]))]
         pub struct $name($inner);
 
         impl FromStr for $name {
@@ -59,23 +60,23 @@ macro_rules! quantity {
 }
 
 quantity! {
-    /// A length of time: `500ms`, `30s`, `5m`, `1h`. Microseconds are the finest.
-    Span(u64), "a length of time", "500ms", parse_span, show_span
+    /// A length of time: `10us`, `500ms`, `30s`, `5m`, `1h`.
+    Span(u64) = "time" like r"^\d+ ?(h|m|s|ms|us)$", "a length of time", "500ms", parse_span, show_span
 }
 
 quantity! {
     /// A number of bytes: `128`, `1KiB`, `16MiB`, `1GiB`.
-    Size(u64), "a size", "16MiB", parse_size, show_size
+    Size(u64) = "size" like r"^\d+ ?(GiB|MiB|KiB|B|)$", "a size", "16MiB", parse_size, show_size
 }
 
 quantity! {
-    /// Events per second, `10000/s`.
-    Rate(u32), "a rate", "10000/s", parse_rate, show_rate
+    /// Events per second: `10000/s`.
+    Rate(u32) = "rate" like r"^[1-9]\d*(/s)?$", "a rate", "10000/s", parse_rate, show_rate
 }
 
 quantity! {
-    /// A share of a whole, `30%`, to a tenth.
-    Percent(u16), "a percentage", "30%", parse_percent, show_percent
+    /// A share of a whole, to a tenth: `30%`, `33.3%`.
+    Percent(u16) = "share" like r"^(100(\.0)?|\d{1,2}(\.\d)?)%$", "a percentage", "30%", parse_percent, show_percent
 }
 
 impl Span {
