@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::args::Cli;
 use super::exit::Failure;
 use crate::config::Config;
@@ -16,7 +18,7 @@ pub(super) async fn jetstream(config: &Config) -> Result<JetStream, Failure> {
     Ok(JetStream::new(config.nats.connect("cim-storage-manager").await?))
 }
 
-/// A tier's bucket; its absence from the configuration is the user's to correct.
+/// A tier's bucket, for who only reads; its absence from the configuration is the user's to correct.
 pub(super) fn store(config: &Config, tier: Tier) -> Result<Arc<Store>, Failure> {
     optional_store(config, tier)?.ok_or_else(|| {
         Failure::usage(format!(
@@ -30,6 +32,8 @@ pub(super) fn optional_store(config: &Config, tier: Tier) -> Result<Option<Arc<S
         Tier::Nas => Some(&config.secondary),
         Tier::Wasabi => config.tertiary.as_ref(),
     };
-    let open = |settings| Store::open(tier, settings).map(Arc::new);
+    let open = |settings| {
+        Store::open(tier, settings).map(|store| Arc::new(store.patient(CancellationToken::new())))
+    };
     settings.map(open).transpose().map_err(|error| Failure::usage(format!("{tier}: {error:#}")))
 }

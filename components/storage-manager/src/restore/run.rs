@@ -19,7 +19,7 @@ use super::send::{SendError, Transfer};
 use super::source::Source;
 use super::{v1, v2};
 use crate::jetstream::{ApiError, JetStream};
-use crate::s3::S3Error;
+use crate::s3::{Listed, S3Error};
 use crate::segment::{Message, Rows, SegmentError};
 
 /// A restore that did not happen; the server has no part of it.
@@ -203,23 +203,29 @@ async fn check_segments(source: &Source, plan: &Plan) -> Result<(), RestoreError
     }
     let prefix = format!("{}segments/", stream_prefix(&plan.stream));
     let mut there = BTreeMap::new();
-    for store in [Some(&source.tier), source.fallback.as_ref()].into_iter().flatten() {
-        let listed = match store.list(&prefix, false).await {
-            // The other tier is a bonus: that it is away must not stop what can be done without it.
-            Err(_) if !Arc::ptr_eq(store, &source.tier) => continue,
-            other => other?,
-        };
-        for object in listed {
-            there.entry(object.key).or_insert(object.size);
-        }
+    note_sizes(&mut there, source.tier.list(&prefix, false).await?);
+    let missing = |there: &BTreeMap<String, u64>| {
+        let mut segments = plan.pieces.iter().map(|(segment, ..)| segment);
+        segments.find(|segment| there.get(&segment.key) != Some(&segment.size)).cloned()
+    };
+    // The other tier is asked only where it is needed: it may be away, and not to answer takes long.
+    if missing(&there).is_some()
+        && let Some(other) = &source.fallback
+        && let Ok(listed) = other.list(&prefix, false).await
+    {
+        note_sizes(&mut there, listed);
     }
-    for (segment, ..) in &plan.pieces {
-        if there.get(&segment.key) != Some(&segment.size) {
-            let (key, tier) = (segment.key.clone(), source.tier.tier());
-            return Err(RestoreError::Missing { key, tier });
-        }
+    match missing(&there) {
+        Some(Segment { key, .. }) => Err(RestoreError::Missing { key, tier: source.tier.tier() }),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// What the first tier has counts: a file there that is cut short is not replaced by the other's.
+fn note_sizes(there: &mut BTreeMap<String, u64>, listed: Vec<Listed>) {
+    for object in listed {
+        there.entry(object.key).or_insert(object.size);
+    }
 }
 
 /// Which sequence a point in time is.

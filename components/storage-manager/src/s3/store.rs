@@ -1,7 +1,7 @@
 //! One bucket of one tier.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,8 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
 use cim_runtime::config;
+use cim_runtime::retry::{self, Backoff, Class};
 use s3::creds::Credentials;
 use s3::{Bucket, Region};
+use tokio_util::sync::CancellationToken;
 
 use super::error::{Kind, S3Error, deepest};
 use crate::config::S3Config;
@@ -59,7 +61,17 @@ pub struct Store {
     timeout: Duration,
     single_writer: bool,
     requests: AtomicU64,
+    /// Ends the patience of a patient one.
+    patience: Option<CancellationToken>,
+    /// It has answered something, be it that it is busy.
+    answered: AtomicBool,
 }
+
+/// How often a patient store asks a service that has answered before: one that throttles, or drops a
+/// connection. With the waits in between that is about half a minute.
+const TRIES: u32 = 12;
+/// The same for one that has never answered: it may be away for good, and somebody waits.
+const TRIES_AT_FIRST: u32 = 3;
 
 /// Long enough for the slowest upload, short enough to be of no use to who finds the URL in a log.
 const URL_LIFETIME_SECONDS: u32 = 600;
@@ -79,7 +91,23 @@ impl Store {
         let bucket = if config.path_style { bucket.with_path_style() } else { bucket };
         let bucket = *bucket.with_request_timeout(config.timeout)?;
         let (timeout, single_writer) = (config.timeout, config.single_writer);
-        Ok(Self { bucket, tier, timeout, single_writer, requests: AtomicU64::new(0) })
+        Ok(Self {
+            bucket,
+            tier,
+            timeout,
+            single_writer,
+            requests: AtomicU64::new(0),
+            patience: None,
+            answered: AtomicBool::new(false),
+        })
+    }
+
+    /// The same, which asks again when a call fails in a way that may pass, until `end`: all but
+    /// [`Store::put_new`], whose second answer means something else. What reads or writes many objects
+    /// comes to no end otherwise where every so manieth request fails.
+    #[must_use]
+    pub fn patient(self, end: CancellationToken) -> Self {
+        Self { patience: Some(end), ..self }
     }
 
     /// Which tier this is.
@@ -99,6 +127,10 @@ impl Store {
 
     /// An object's bytes.
     pub async fn get(&self, key: &str) -> Result<Bytes, S3Error> {
+        self.ask("get", key, || self.get_once(key)).await
+    }
+
+    async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
         self.count();
         let response = self.bucket.get_object(key).await;
         response
@@ -109,7 +141,7 @@ impl Store {
     /// Writes an object, over whatever is there.
     pub async fn put(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
         let key = key.to_string();
-        match self.send(&key, body, false).await? {
+        match self.ask("put", &key, || self.send(&key, body.clone(), false)).await? {
             Put::Created => Ok(()),
             Put::Exists => Err(self.error("put", &key, Kind::Unexpected("HTTP 412".into()))),
         }
@@ -173,10 +205,14 @@ impl Store {
     pub async fn list(&self, prefix: &str, folders: bool) -> Result<Vec<Listed>, S3Error> {
         let (mut found, mut token) = (Vec::new(), None);
         loop {
-            self.count();
-            let delimiter = folders.then(|| "/".to_owned());
-            let page = self.bucket.list_page(prefix.into(), delimiter, token, None, None).await;
-            let (page, _) = page.map_err(|e| self.client_error("list", prefix, &e))?;
+            let page = self.ask("list", prefix, || {
+                self.count();
+                let delimiter = folders.then(|| "/".to_owned());
+                let page =
+                    self.bucket.list_page(prefix.into(), delimiter, token.clone(), None, None);
+                async { page.await.map_err(|e| self.client_error("list", prefix, &e)) }
+            });
+            let (page, _) = page.await?;
             if folders {
                 let prefixes = page.common_prefixes.unwrap_or_default();
                 found.extend(prefixes.into_iter().map(|p| Listed { key: p.prefix, size: 0 }));
@@ -189,6 +225,42 @@ impl Store {
                 return Ok(found);
             }
         }
+    }
+
+    /// Calls the service once, or until it answers, as far as patience goes.
+    async fn ask<T, F>(
+        &self,
+        operation: &str,
+        key: &str,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, S3Error>
+    where
+        F: Future<Output = Result<T, S3Error>>,
+    {
+        let Some(end) = &self.patience else { return attempt().await };
+        let tries = AtomicU32::new(0);
+        let class = |error: &S3Error| {
+            let tried = tries.fetch_add(1, Ordering::Relaxed) + 1;
+            let answers =
+                self.answered.load(Ordering::Relaxed) || matches!(error.kind, Kind::Unavailable(_));
+            let most = match error.kind {
+                _ if answers => TRIES,
+                // Its time limit was patience enough.
+                Kind::Timeout => 1,
+                _ => TRIES_AT_FIRST,
+            };
+            if error.kind.may_pass_soon() && tried < most {
+                Class::Transient
+            } else {
+                Class::Permanent
+            }
+        };
+        let what = format!("{}: {operation} `{key}`", self.tier);
+        let done = retry::retry(&what, Backoff::default(), end, class, attempt).await;
+        if done.is_ok() {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+        done
     }
 
     fn count(&self) {

@@ -67,15 +67,20 @@ impl Context {
     /// A segment's file from the NAS, its hash checked, for who passes it on as it is.
     pub async fn fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let file = self.fetch_unchecked(segment).await?;
-        let checked = file.clone();
-        let actual = tokio::task::spawn_blocking(move || Sha256::of(&checked));
-        let actual = actual.await.expect("hashing does not panic");
-        if actual == segment.sha256 {
-            return Ok(file);
-        }
-        let (key, stated) = (segment.key.clone(), segment.sha256);
-        Err(SegmentError::Damaged { key, stated, actual }.into())
+        Ok(checked(segment, file).await?)
     }
+}
+
+/// A segment's file, if its hash is the one that the manifest states.
+pub async fn checked(segment: &Segment, file: Bytes) -> Result<Bytes, SegmentError> {
+    let hashed = file.clone();
+    let actual = tokio::task::spawn_blocking(move || Sha256::of(&hashed));
+    let actual = actual.await.expect("hashing does not panic");
+    if actual == segment.sha256 {
+        return Ok(file);
+    }
+    let (key, stated) = (segment.key.clone(), segment.sha256);
+    Err(SegmentError::Damaged { key, stated, actual })
 }
 
 /// The current timeline's unsealed segments and those of older timelines, by timeline and sequence.

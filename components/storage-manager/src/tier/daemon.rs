@@ -62,26 +62,32 @@ pub async fn run(
     let jetstream = JetStream::new(client);
     let names = jetstream.stream_names().await?;
     check(&nas, patiently_probe(&nas, &stop).await?)?;
-    if let Some(wasabi) = &wasabi {
-        // Wasabi may be away for a while: tiering to the NAS does not wait for it.
-        match probe(wasabi).await {
-            Ok(found) => {
-                tracing::info!("wasabi honours conditional writes: {}", found.conditional_writes);
+    let abort = CancellationToken::new();
+    let wasabi = wasabi.map(|wasabi| Arc::new(wasabi.patient(abort.clone())));
+    // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
+    if let Some(wasabi) = wasabi.clone() {
+        tokio::spawn(async move {
+            match probe(&wasabi).await {
+                Ok(found) => {
+                    let honoured = found.conditional_writes;
+                    tracing::info!("wasabi honours conditional writes: {honoured}");
+                }
+                Err(error) => {
+                    tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
+                }
             }
-            Err(error) => {
-                tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
-            }
-        }
+        });
     }
+    let nas = nas.patient(abort.clone());
     let context = Arc::new(Context {
         budget: Budget::new(config.memory.budget.bytes()),
         writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),
         jetstream,
         nas: Arc::new(nas),
-        wasabi: wasabi.map(Arc::new),
+        wasabi,
         background: Semaphore::new(1),
         stop: stop.clone(),
-        abort: CancellationToken::new(),
+        abort,
         config,
     });
     let mut tasks = Tasks { context: Arc::clone(&context), matcher, running: BTreeMap::new() };

@@ -133,7 +133,15 @@ async fn last_shared(
         }
     }
     let within = match segments.get(low) {
-        Some(segment) => last_shared_in(context, stream, segment, live).await?,
+        Some(segment) => match last_shared_in(context, stream, segment, live).await {
+            // The new timeline begins before it, and archives again what the live stream still has.
+            Err(HistoryError::Fetch(FetchError::Segment(error))) => {
+                let error = cim_runtime::error::chain(&error);
+                tracing::error!(stream = %stream, "the new timeline leaves it out: {error}");
+                None
+            }
+            other => other?,
+        },
         None => None,
     };
     if within.is_some() {

@@ -190,7 +190,7 @@ impl<'a> Session<'a> {
         if let Some(wasabi) = &context.wasabi {
             let (sender, receiver) = watch::channel(Arc::new(state.clone()));
             let (ctx, wasabi, name) = (Arc::clone(context), Arc::clone(wasabi), stream.clone());
-            fill_back(&ctx, &wasabi, stream, state);
+            fill_back(&ctx, &wasabi, stream, state, ended.child_token());
             shipper =
                 Some(tokio::spawn(ship::run(ctx, wasabi, name, receiver, context.abort.clone())));
             states = Some(sender);
@@ -430,6 +430,7 @@ fn fill_back(
     wasabi: &Arc<crate::s3::Store>,
     stream: &StreamName,
     state: &ArchiveState,
+    ended: CancellationToken,
 ) {
     if !state.segments.values().any(|s: &Segment| s.sealed) {
         return;
@@ -437,7 +438,10 @@ fn fill_back(
     let (context, wasabi, state, stream) =
         (Arc::clone(context), Arc::clone(wasabi), state.clone(), stream.clone());
     tokio::spawn(async move {
-        match ship::backfill(context, wasabi, stream.clone(), state).await {
+        let filling = ship::backfill(context, wasabi, stream.clone(), state);
+        // The next session looks for itself.
+        let Some(filled) = ended.run_until_cancelled(filling).await else { return };
+        match filled {
             Ok(0) => {}
             Ok(segments) => {
                 tracing::info!(stream = %stream, "brought {segments} segments back to the nas");

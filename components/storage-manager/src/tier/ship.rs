@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cim_core::archive::key::Chain;
+use cim_core::archive::key::{Chain, GROUP};
 use cim_core::archive::{ArchiveKey, ArchiveState, Segment, SeqRanges, Watermark};
 use cim_core::names::StreamName;
 use cim_runtime::retry::Backoff;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, FetchError};
+use super::context::{Context, FetchError, checked};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::s3::{Put, S3Error, Store};
 
@@ -81,10 +81,14 @@ async fn ship(
     nas: &ArchiveState,
 ) -> Result<(), ShipError> {
     let mut decided = chain::load(&context.nas, Chain::Tertiary, stream).await?;
-    if decided.is_none() && recover_decided(context, wasabi, stream).await? {
+    let there = next_at(wasabi, stream).await?;
+    let known = decided.as_ref().map_or(0, |decided| decided.number + 1);
+    if known < there {
+        recover_decided(context, wasabi, stream, decided.as_ref(), there).await?;
         decided = chain::load(&context.nas, Chain::Tertiary, stream).await?;
+    } else if let Some(decided) = decided.as_ref().filter(|_| there < known) {
+        copy_decided(context, wasabi, stream, decided, there).await?;
     }
-    copy_decided(context, wasabi, stream, decided.as_ref()).await?;
     let (nas_store, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
     let mut committer = Committer::new(nas_store, Chain::Tertiary, stream.clone(), writer, decided);
     // One entry a timeline: each is complete at Wasabi before the next one begins there.
@@ -106,22 +110,35 @@ async fn ship(
     }
 }
 
-/// A NAS that was lost knows nothing of what it had decided: Wasabi does. True when there was any.
+/// The number after the last entry that Wasabi holds.
+async fn next_at(wasabi: &Store, stream: &StreamName) -> Result<u64, S3Error> {
+    let groups = wasabi.list(&Chain::Manifest.prefix(stream), true).await?;
+    let Some(group) = groups.last() else { return Ok(0) };
+    let keys = wasabi.list(&group.key, false).await?;
+    Ok(match keys.last().map(|object| ArchiveKey::parse(&object.key)) {
+        Some(Ok(ArchiveKey::Manifest { number, .. })) => number + 1,
+        _ => 0,
+    })
+}
+
+/// A NAS that was lost knows nothing of what it had decided, or the first part of it where bringing it
+/// back was cut off: Wasabi knows. Its last group says all that there is to say.
 async fn recover_decided(
     context: &Context,
     wasabi: &Store,
     stream: &StreamName,
-) -> Result<bool, ShipError> {
-    let Some(group) = wasabi.list(&Chain::Manifest.prefix(stream), true).await?.pop() else {
-        return Ok(false);
+    decided: Option<&ArchiveState>,
+    there: u64,
+) -> Result<(), ShipError> {
+    let first = match decided {
+        Some(decided) => decided.number + 1,
+        None => (there - 1) / GROUP * GROUP,
     };
-    for object in wasabi.list(&group.key, false).await? {
-        if let Ok(ArchiveKey::Manifest { number, .. }) = ArchiveKey::parse(&object.key) {
-            let bytes = wasabi.get(&object.key).await?;
-            context.nas.put(&Chain::Tertiary.key(stream, number), bytes).await?;
-        }
+    for number in first..there {
+        let object = wasabi.get(&Chain::Manifest.key(stream, number).to_string()).await?;
+        context.nas.put(&Chain::Tertiary.key(stream, number), object).await?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Writes a decided entry at Wasabi. What is there already must be the same.
@@ -145,25 +162,45 @@ async fn copy_decided(
     context: &Context,
     wasabi: &Store,
     stream: &StreamName,
-    decided: Option<&ArchiveState>,
+    decided: &ArchiveState,
+    there: u64,
 ) -> Result<(), ShipError> {
-    let Some(decided) = decided else { return Ok(()) };
-    let there = wasabi.list(&Chain::Manifest.prefix(stream), true).await?;
-    let last_group = there.last().map(|group| group.key.clone());
-    let mut next = 0;
-    if let Some(group) = last_group {
-        let keys = wasabi.list(&group, false).await?;
-        if let Some(Ok(ArchiveKey::Manifest { number, .. })) =
-            keys.last().map(|object| ArchiveKey::parse(&object.key))
-        {
-            next = number + 1;
-        }
-    }
-    for number in next..=decided.number {
+    bring_segments(context, wasabi, stream, decided).await?;
+    for number in there..=decided.number {
         let object = context.nas.get(&Chain::Tertiary.key(stream, number).to_string()).await?;
         put_decided(wasabi, stream, number, object).await?;
     }
     Ok(())
+}
+
+/// Sends what Wasabi does not hold of what was decided. After a crash that is nothing, for segments go
+/// before the entry that names them; a bucket that was lost or emptied lacks them all.
+async fn bring_segments(
+    context: &Context,
+    wasabi: &Store,
+    stream: &StreamName,
+    decided: &ArchiveState,
+) -> Result<(), ShipError> {
+    for segment in missing_at(wasabi, stream, decided).await? {
+        let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
+        let file = context.fetch(segment).await?;
+        let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
+        wasabi.put(&key, file).await?;
+    }
+    Ok(())
+}
+
+/// The sealed segments of an archive that a tier does not hold, oldest first.
+async fn missing_at<'a>(
+    store: &Store,
+    stream: &StreamName,
+    state: &'a ArchiveState,
+) -> Result<Vec<&'a Segment>, S3Error> {
+    let prefix = format!("{}segments/", cim_core::archive::key::stream_prefix(stream));
+    let there: BTreeSet<String> =
+        store.list(&prefix, false).await?.into_iter().map(|object| object.key).collect();
+    let sealed = state.segments.values().filter(|s| s.sealed);
+    Ok(sealed.filter(|s| !there.contains(&s.key)).collect())
 }
 
 /// The next entry of Wasabi's chain; `None` when it says all that it can.
@@ -232,23 +269,38 @@ fn add_deleted(draft: &mut Draft, nas: &ArchiveState, known: &SeqRanges) {
 }
 
 /// The segments that a NAS which was lost and came back empty does not have, newest first: they are
-/// what the next restore needs most.
+/// what the next restore needs most. The NAS's manifest names them already, so this insists.
 pub async fn backfill(
     context: Arc<Context>,
     wasabi: Arc<Store>,
     stream: StreamName,
     state: ArchiveState,
 ) -> Result<usize, ShipError> {
-    let prefix = format!("{}segments/", cim_core::archive::key::stream_prefix(&stream));
-    let there: BTreeSet<String> =
-        context.nas.list(&prefix, false).await?.into_iter().map(|object| object.key).collect();
-    let missing: Vec<&Segment> =
-        state.segments.values().rev().filter(|s| s.sealed && !there.contains(&s.key)).collect();
-    for segment in &missing {
-        let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
-        let file = wasabi.get(&segment.key).await?;
-        let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
-        context.nas.put(&key, file).await?;
+    let what = format!("bringing segments of stream `{stream}` back to the nas");
+    let listed = context.insist(&what, || missing_at(&context.nas, &stream, &state));
+    let missing = listed.await?;
+    let mut brought = 0;
+    for segment in missing.iter().rev() {
+        let bring = context.insist(&what, || bring_back(&context, &wasabi, segment));
+        if bring.await? {
+            brought += 1;
+        }
     }
-    Ok(missing.len())
+    Ok(brought)
+}
+
+/// One segment from Wasabi to the NAS; false when Wasabi's copy is not what it was.
+async fn bring_back(context: &Context, wasabi: &Store, segment: &Segment) -> Result<bool, S3Error> {
+    // Held for one attempt only: where Wasabi is away, merging goes on.
+    let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
+    let file = wasabi.get(&segment.key).await?;
+    let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
+    match checked(segment, file).await {
+        Ok(file) => context.nas.put(&key, file).await.map(|()| true),
+        // The other segments are as good as they were.
+        Err(error) => {
+            tracing::error!("wasabi cannot help the nas: {}", cim_runtime::error::chain(&error));
+            Ok(false)
+        }
+    }
 }

@@ -136,7 +136,7 @@ async fn an_archive_that_is_damaged() {
     assert_eq!(nats.last_seq("S").await, 60);
 }
 
-fn bucket(url: &str) -> Box<s3::Bucket> {
+pub(crate) fn bucket(url: &str) -> Box<s3::Bucket> {
     use crate::support::{SECRET, USER};
     let credentials =
         s3::creds::Credentials::new(Some(USER), Some(SECRET), None, None, None).unwrap();

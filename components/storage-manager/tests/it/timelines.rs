@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::bad_input::bucket;
 use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
 
 async fn timelines(manager: &Manager, count: usize) -> Vec<Value> {
@@ -78,4 +79,39 @@ async fn a_stream_restored_to_an_earlier_point() {
     manager.json(&["restore", "S"]);
     assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
     manager.json(&["verify"]);
+}
+
+/// Where the histories part lies in a segment that rotted: it cannot be read, and need not be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_restored_to_a_point_within_a_damaged_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    let daemon = manager.tier().await;
+    for target in [20, 40, 60] {
+        nats.publish("S", 20).await;
+        manager.reaches("S", "nas", target).await;
+    }
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "S", "--until-seq", "30"]);
+    let bucket = bucket(&minio.url);
+    let pages = bucket.list("v1/streams/S/segments/".into(), None).await.unwrap();
+    let mut keys = pages.iter().flat_map(|page| &page.contents).map(|object| &object.key);
+    let rotten = keys.find(|key| key.contains("/00000000000000000021-")).unwrap();
+    let mut bytes = bucket.get_object(rotten).await.unwrap().to_vec();
+    bytes[100] ^= 1;
+    bucket.put_object(rotten, &bytes).await.unwrap();
+    nats.publish("S", 35).await;
+    let expected = fingerprint(&nats, "S").await;
+    let daemon = manager.tier().await;
+    let found = timelines(&manager, 2).await;
+    manager.reaches("S", "nas", 65).await;
+    assert_eq!(found[1]["parent_seq"], 20);
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
 }

@@ -149,3 +149,85 @@ async fn a_nas_that_is_emptied_under_a_running_storage_manager() {
         assert_eq!(report["streams"][0]["messages"], 120, "{tier}: {report}");
     }
 }
+
+/// The bucket is emptied while the storage manager runs: an entry that names segments which are not
+/// there would be a lie, so they come first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wasabi_bucket_that_was_emptied_is_filled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    {
+        let first = wasabi(&path.join("first"), true).await;
+        let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &first));
+        let daemon = manager.tier().await;
+        for target in [20, 40] {
+            nats.publish("S", 20).await;
+            manager.reaches("S", "wasabi", target).await;
+        }
+        daemon.stop().await;
+        first.shutdown().await;
+    }
+    let second = wasabi(&path.join("second"), true).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &second));
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "wasabi", 60).await;
+    daemon.stop().await;
+    let report = manager.json(&["verify", "--from", "wasabi"]);
+    assert_eq!(report["streams"][0]["messages"], 60, "{report}");
+}
+
+/// Commands ask again where the service throttles, cuts connections or ends downloads early; and what
+/// a new NAS needs is brought to it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_from_a_wasabi_that_misbehaves_fills_the_new_nas() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, true).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    {
+        let minio = Minio::start(&path.join("first-nas")).await;
+        let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+        let daemon = manager.tier().await;
+        for target in [20, 40, 60] {
+            nats.publish("S", 20).await;
+            manager.reaches("S", "wasabi", target).await;
+        }
+        daemon.stop().await;
+    }
+    let before = fingerprint(&nats, "S").await;
+    let minio = Minio::start(&path.join("second-nas")).await;
+    let nats = Nats::start(&path.join("new")).await;
+    let manager = Manager::new(path, "new", &settings(&nats, &minio.url, &wasabi));
+    let every = |fault, every| Rule { every: Some(every), ..Rule::new(fault) };
+    let bad =
+        || vec![every(Fault::SlowDown, 4), every(Fault::Cut, 6), every(Fault::TornDownload, 4)];
+    wasabi.set_faults(bad()).unwrap();
+    manager.json(&["restore", "--all", "--from", "wasabi"]);
+    for fault in ["slow_down", "cut", "torn_download"] {
+        let struck = wasabi.stats().faults.get(fault).copied().unwrap_or_default();
+        assert!(struck > 0, "{fault} never happened: this test proves nothing");
+    }
+    assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
+    let reads = bad().into_iter().map(|rule| rule.operation("GetObject"));
+    wasabi.set_faults(reads.collect()).unwrap();
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "wasabi", 80).await;
+    wait_until("the new nas is whole", async || {
+        let output = manager.run(&["verify", "--json"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
+    })
+    .await;
+    daemon.stop().await;
+    wasabi.set_faults(Vec::new()).unwrap();
+    for tier in ["nas", "wasabi"] {
+        let report = manager.json(&["verify", "--from", tier]);
+        assert_eq!(report["streams"][0]["messages"], 80, "{tier}: {report}");
+    }
+}
