@@ -73,9 +73,10 @@ pub(crate) struct Gate {
 #[async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        if cx.credentials().is_none() {
+        let Some(credentials) = cx.credentials() else {
             return Err(s3_error!(AccessDenied, "the request is not signed"));
-        }
+        };
+        let access_key = credentials.access_key.clone();
         let (bucket, key) = match cx.s3_path() {
             S3Path::Root => ("", ""),
             S3Path::Bucket { bucket } => (bucket.as_ref(), ""),
@@ -95,14 +96,20 @@ impl S3Access for Gate {
         if let Some(feature) = unsupported {
             return Err(s3_error!(NotImplemented, "{feature} is not implemented"));
         }
-        self.strike(&exchange, &target, body_bytes).await
+        self.strike(&exchange, &target, &access_key, body_bytes).await
     }
 }
 
 impl Gate {
     /// Lets the fault plan have its way with a request.
-    async fn strike(&self, exchange: &Exchange, target: &Target, body_bytes: u64) -> S3Result<()> {
-        let strike = self.plan.decide(&target.operation, &target.bucket, &target.key);
+    async fn strike(
+        &self,
+        exchange: &Exchange,
+        target: &Target,
+        access_key: &str,
+        body_bytes: u64,
+    ) -> S3Result<()> {
+        let strike = self.plan.decide(target, access_key);
         if strike.delayed {
             self.counters.struck(Fault::Delay.name());
             tokio::time::sleep(strike.delay).await;

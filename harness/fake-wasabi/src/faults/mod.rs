@@ -100,6 +100,9 @@ pub struct Rule {
     /// included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<String>,
+    /// Only requests that this access key signed; none means every key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<String>,
     /// Chance from 0 to 1 that a matching request is struck; none means 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
@@ -135,6 +138,7 @@ impl Rule {
             operations: Vec::new(),
             bucket: None,
             keys: None,
+            access_key: None,
             probability: None,
             every: None,
             skip: None,

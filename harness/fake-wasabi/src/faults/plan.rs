@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use globset::{Glob, GlobMatcher};
 
 use super::{Fault, PlanError, Rule, RuleState, check, covered};
+use crate::exchange::Target;
 
 const TIMEOUT_SECONDS: f64 = 60.0;
 
@@ -77,11 +78,11 @@ impl Plan {
     }
 
     /// Decides what happens to a request.
-    pub(crate) fn decide(&self, operation: &str, bucket: &str, key: &str) -> Strike {
+    pub(crate) fn decide(&self, target: &Target, access_key: &str) -> Strike {
         let now = Instant::now();
         let mut strike = Strike::default();
         for (index, armed) in self.rules().iter_mut().enumerate() {
-            if !armed.matches(operation, bucket, key, now) {
+            if !armed.matches(target, access_key, now) {
                 continue;
             }
             let random = mix(self.seed, index as u64, armed.matched);
@@ -127,14 +128,15 @@ impl Armed {
         })
     }
 
-    fn matches(&self, operation: &str, bucket: &str, key: &str, now: Instant) -> bool {
+    fn matches(&self, target: &Target, access_key: &str, now: Instant) -> bool {
         let fits = |glob: &Option<GlobMatcher>, text: &str| {
             glob.as_ref().is_none_or(|glob| !text.is_empty() && glob.is_match(text))
         };
         self.until.is_none_or(|until| now < until)
-            && self.operations.contains(&operation)
-            && fits(&self.bucket, bucket)
-            && fits(&self.keys, key)
+            && self.operations.contains(&target.operation.as_str())
+            && fits(&self.bucket, &target.bucket)
+            && fits(&self.keys, &target.key)
+            && self.rule.access_key.as_ref().is_none_or(|only| only == access_key)
     }
 
     /// Whether the request that was just counted is struck.
@@ -183,8 +185,17 @@ mod tests {
         plan
     }
 
+    fn decide(plan: &Plan, operation: &str, bucket: &str, key: &str) -> Strike {
+        decide_for(plan, operation, bucket, key, "anybody")
+    }
+
+    fn decide_for(plan: &Plan, operation: &str, bucket: &str, key: &str, signer: &str) -> Strike {
+        let (operation, bucket, key) = (operation.into(), bucket.into(), key.into());
+        plan.decide(&Target { operation, bucket, key }, signer)
+    }
+
     fn struck(plan: &Plan, requests: usize) -> Vec<bool> {
-        (0..requests).map(|_| plan.decide("PutObject", "b", "k/1").fault.is_some()).collect()
+        (0..requests).map(|_| decide(plan, "PutObject", "b", "k/1").fault.is_some()).collect()
     }
 
     fn refusal(json: &str) -> String {
@@ -220,12 +231,20 @@ mod tests {
         let plan = plan(
             r#"[{"fault":"slow_down","operations":["Put*","List*"],"bucket":"b*","keys":"k/*"}]"#,
         );
-        assert!(plan.decide("PutObject", "b1", "k/x/y").fault.is_some());
-        assert!(plan.decide("PutObject", "c", "k/x").fault.is_none());
-        assert!(plan.decide("PutObject", "b1", "l").fault.is_none());
-        assert!(plan.decide("GetObject", "b1", "k/x").fault.is_none());
+        assert!(decide(&plan, "PutObject", "b1", "k/x/y").fault.is_some());
+        assert!(decide(&plan, "PutObject", "c", "k/x").fault.is_none());
+        assert!(decide(&plan, "PutObject", "b1", "l").fault.is_none());
+        assert!(decide(&plan, "GetObject", "b1", "k/x").fault.is_none());
         // A request without a key cannot match a glob over keys.
-        assert!(plan.decide("ListObjectsV2", "b1", "").fault.is_none());
+        assert!(decide(&plan, "ListObjectsV2", "b1", "").fault.is_none());
+    }
+
+    #[test]
+    fn a_rule_for_one_key_leaves_the_others_alone() {
+        let plan = plan(r#"[{"fault":"slow_down","access_key":"one"}]"#);
+        assert!(decide_for(&plan, "PutObject", "b", "k", "one").fault.is_some());
+        assert!(decide_for(&plan, "PutObject", "b", "k", "two").fault.is_none());
+        assert_eq!(plan.state()[0].matched, 1);
     }
 
     #[test]
@@ -233,9 +252,9 @@ mod tests {
         let plan = plan(
             r#"[{"fault":"delay","seconds":0.5},{"fault":"read_only"},{"fault":"slow_down"}]"#,
         );
-        let write = plan.decide("DeleteObject", "b", "k");
+        let write = decide(&plan, "DeleteObject", "b", "k");
         assert_eq!((write.delay, write.fault), (Duration::from_millis(500), Some(Fault::ReadOnly)));
-        let read = plan.decide("HeadObject", "b", "k");
+        let read = decide(&plan, "HeadObject", "b", "k");
         assert_eq!((read.delay, read.fault), (Duration::from_millis(500), Some(Fault::SlowDown)));
     }
 
