@@ -9,10 +9,11 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::engine::{self, Options, Substrate};
 use crate::error::{Error, Result, write_file};
+use crate::lab::disk;
 use crate::lab::tools::Tools;
 use crate::report::{self, Report, Verdict};
 use crate::rundir::default_root;
-use crate::scenario::{self, Rate, Scenario, Size, Span};
+use crate::scenario::{self, Capability, Rate, Scenario, Size, Span};
 use crate::substrate::driver::{self, LabFile};
 use crate::supervise;
 use crate::workload::event::read_corpus;
@@ -207,6 +208,9 @@ fn run(args: &ScenarioArgs) -> Result<ExitCode> {
     let name = args.name.as_deref().expect("clap asks for one");
     let (name, mut scenario) = scenario::load(args.dir.as_deref(), name)?;
     apply(args, &mut scenario)?;
+    if args.substrate == Made::Process && scenario.needs().contains(&Capability::DiskFull) {
+        disk::enter_own_namespace();
+    }
     let corpus = args.corpus.as_deref().map(read_corpus).transpose()?.map(Arc::new);
     let first = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

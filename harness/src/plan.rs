@@ -6,7 +6,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::scenario::{AwaitLoad, Between, Percent, Replay, ReplayFrom, Scenario, Span, Step};
+use crate::scenario::{
+    AwaitLoad, Between, Damage, Percent, Replay, ReplayFrom, Scenario, Span, Step,
+};
 
 /// A scenario with nothing left to chance but the machine it runs on.
 #[derive(Debug, Clone, Serialize)]
@@ -69,6 +71,11 @@ fn write_out(steps: &[Step], rng: &mut Xoshiro256PlusPlus, out: &mut Vec<Step>) 
                     ReplayFrom::Sequence(range) => ReplayFrom::Sequence(percent(range, rng)),
                     ReplayFrom::Time(range) => ReplayFrom::Time(percent(range, rng)),
                 },
+            }),
+            Step::Damage(damage) => Step::Damage(Damage {
+                at: percent(damage.at, rng),
+                draw: rng.random(),
+                ..damage.clone()
             }),
             other => other.clone(),
         });

@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cim_harness::lab::link::{Conditions, Link};
+use cim_harness::lab::link::{Broken, Conditions, Link};
 use cim_harness::lab::nats::{self, Nats};
 use cim_harness::lab::process::{End, Signal, Spec};
 use cim_harness::lab::s3::{self, Kind, Service};
@@ -167,6 +170,81 @@ async fn a_black_hole_answers_nothing_and_gives_back_what_it_swallowed() {
     timeout(Duration::from_secs(10), trip).await.unwrap().unwrap();
 }
 
+/// A server that takes requests of `size` bytes, counts what arrived, and answers each with one byte.
+async fn counting(size: usize) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&arrived);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let (mut buffer, mut of_request) = (vec![0; 4096], 0);
+                while let Ok(length) = stream.read(&mut buffer).await {
+                    if length == 0 {
+                        return;
+                    }
+                    count.fetch_add(length, Ordering::SeqCst);
+                    of_request += length;
+                    while of_request >= size {
+                        of_request -= size;
+                        drop(stream.write_all(b"+").await);
+                    }
+                }
+            });
+        }
+    });
+    (addr, arrived)
+}
+
+/// Sends a request of `size` bytes and waits for its answer.
+async fn request(stream: &mut TcpStream, size: usize) -> std::io::Result<u8> {
+    stream.write_all(&vec![7; size]).await?;
+    timeout(Duration::from_secs(10), stream.read_u8()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_link_that_loses_answers_carries_the_requests() {
+    let (addr, arrived) = counting(100).await;
+    let every = Conditions { lose_answer_every: NonZeroU32::new(3), ..Conditions::default() };
+    let link = Link::open(Some(addr), every).await.unwrap();
+    for round in 0..2 {
+        let mut stream = TcpStream::connect(link.addr()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(request(&mut stream, 100).await.unwrap(), b'+');
+        }
+        request(&mut stream, 100).await.unwrap_err();
+        assert_eq!(arrived.load(Ordering::SeqCst), 300 * (round + 1), "every request was done");
+        assert_eq!(link.broken(), Broken { answers: round as u64 + 1, requests: 0 });
+    }
+    link.set(Conditions::default());
+    let mut stream = TcpStream::connect(link.addr()).await.unwrap();
+    for _ in 0..6 {
+        assert_eq!(request(&mut stream, 100).await.unwrap(), b'+');
+    }
+}
+
+#[tokio::test]
+async fn a_link_tears_a_request_after_so_many_bytes() {
+    let (addr, arrived) = counting(1000).await;
+    let link = Link::open(Some(addr), Conditions::default()).await.unwrap();
+    let mut stream = TcpStream::connect(link.addr()).await.unwrap();
+    // What went before does not count.
+    assert_eq!(request(&mut stream, 1000).await.unwrap(), b'+');
+    let tear = Conditions { tear_after: Some("1500".parse().unwrap()), ..Conditions::default() };
+    link.set(tear);
+    assert_eq!(request(&mut stream, 1000).await.unwrap(), b'+');
+    request(&mut stream, 1000).await.unwrap_err();
+    assert_eq!(link.broken(), Broken { answers: 0, requests: 1 });
+    assert!((2000..=2500).contains(&arrived.load(Ordering::SeqCst)), "{arrived:?}");
+    // Every connection has as many bytes.
+    let mut stream = TcpStream::connect(link.addr()).await.unwrap();
+    assert_eq!(request(&mut stream, 1000).await.unwrap(), b'+');
+    link.set(Conditions::default());
+    assert_eq!(request(&mut stream, 1000).await.unwrap(), b'+');
+}
+
 #[tokio::test]
 async fn nats_keeps_its_streams_over_a_kill_and_its_port() {
     let lab = lab();
@@ -276,6 +354,7 @@ async fn minio_keeps_its_objects_over_a_kill_and_counts_requests() {
         dir: lab.dir.path().join("nas"),
         bucket: "lab".into(),
         credentials: None,
+        seed: 0,
     };
     let service = Service::start(&lab.launcher, &lab.tools, &options).await.unwrap();
     let bucket = service.access.client().unwrap();

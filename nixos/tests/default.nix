@@ -16,12 +16,16 @@
     lib.nameValuePair (lib.removeSuffix ".toml" file) (lib.importTOML (directory + "/${file}")))
   files;
 
-  # What a scenario says that it requires, and links besides where one is changed: machines have none. The
+  # What a scenario says that it requires, and what its steps and nodes need besides and machines lack. The
   # harness has the last word; a scenario that it skips nevertheless is a verdict that fails.
-  changesLink = step: step.do == "link" || lib.any changesLink (step.steps or []);
+  does = kind: step: step.do == kind || lib.any (does kind) (step.steps or []);
+  any = kind: scenario: lib.any (does kind) scenario.steps;
+  hasDisk = scenario: lib.any (node: node ? disk) (lib.attrValues scenario.nodes);
   needs = scenario:
     (scenario.requires or [])
-    ++ lib.optional ((scenario.links or []) != [] || lib.any changesLink scenario.steps) "links";
+    ++ lib.optional ((scenario.links or []) != [] || any "link" scenario) "links"
+    ++ lib.optional (any "s3-faults" scenario) "s3-faults"
+    ++ lib.optional (hasDisk scenario) "disk-full";
   lacks = scenario: lib.subtractLists offers (needs scenario);
   possible = lib.filterAttrs (_: scenario: lacks scenario == []) scenarios;
   impossible = lib.filterAttrs (_: scenario: lacks scenario != []) scenarios;

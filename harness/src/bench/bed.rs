@@ -51,6 +51,7 @@ impl<'a> Bed<'a> {
         };
         let nats = Nats::start(&self.launcher, &self.tools, &options).await?;
         let options = s3::Options {
+            seed: 0,
             name: format!("{name}-nas"),
             kind: s3::Kind::Minio,
             dir: dir.join("nas"),

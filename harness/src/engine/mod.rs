@@ -1,5 +1,6 @@
 //! The engine: does a scenario's steps and asks the oracle what came of them.
 
+mod faults;
 mod judging;
 mod replay;
 mod run;
@@ -20,7 +21,7 @@ use crate::report::{Oracle, Report, Verdict};
 use crate::rundir::RunDir;
 use crate::scenario::{Capability, Role, Scenario};
 use crate::substrate::driver::{Driver, LabFile};
-use crate::substrate::{Machines, PROCESS_OFFERS, lacking};
+use crate::substrate::{Machines, lacking, process_offers, why_processes_lack};
 
 /// What a lab is made of.
 #[derive(Debug, Clone)]
@@ -48,8 +49,15 @@ impl Substrate {
 
     fn offers(&self) -> BTreeSet<Capability> {
         match self {
-            Self::Process => PROCESS_OFFERS.into(),
+            Self::Process => process_offers(),
             Self::Driver { lab, .. } => lab.offers.clone(),
+        }
+    }
+
+    fn why_it_lacks(&self, what: Capability) -> Option<String> {
+        match self {
+            Self::Process => why_processes_lack(what),
+            Self::Driver { .. } => None,
         }
     }
 }
@@ -108,7 +116,8 @@ async fn attempt(
     }
     let plan = Plan::draw(scenario, options.seed, options.corpus.as_deref());
     let substrate = options.substrate.name();
-    if let Some(what) = lacking(&plan.scenario, &options.substrate.offers()) {
+    let why = |what| options.substrate.why_it_lacks(what);
+    if let Some(what) = lacking(&plan.scenario, &options.substrate.offers(), why) {
         let reason = format!("the {substrate} substrate does not offer {what}");
         return Ok(blank(name, substrate, &plan, Verdict::Skipped, Some(reason)));
     }
@@ -142,12 +151,11 @@ async fn machines(
     launcher: Launcher,
     driver: Option<&Arc<Driver>>,
 ) -> Result<Machines> {
-    match (&options.substrate, driver) {
-        (Substrate::Driver { lab, .. }, Some(driver)) => {
-            Machines::driven(scenario, lab.clone(), Arc::clone(driver)).await
-        }
-        _ => Machines::processes(scenario, launcher, options.tools.clone(), &dir.disks()).await,
+    if let (Substrate::Driver { lab, .. }, Some(driver)) = (&options.substrate, driver) {
+        return Machines::driven(scenario, lab.clone(), Arc::clone(driver)).await;
     }
+    let (tools, disks) = (options.tools.clone(), dir.disks());
+    Machines::processes(scenario, launcher, tools, &disks, options.seed).await
 }
 
 fn conclude(

@@ -22,7 +22,9 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Expectation, Loss, Report, Spread, StepReport, Verdict};
 use crate::rundir::RunDir;
-use crate::scenario::{AwaitLoad, AwaitTier, Drain, Judged, Load, Program, Role, Step, Tier};
+use crate::scenario::{
+    AwaitLoad, AwaitTier, Drain, Fault, Judged, Load, Program, Role, Step, Tier,
+};
 use crate::substrate::Machines;
 use crate::workload::{self, ConsumerLog, Consumption, Generator, Host, HostAt, Loads};
 
@@ -58,6 +60,10 @@ pub(super) struct Run<'a> {
     pub(super) undone: Vec<BTreeSet<u64>>,
     /// What is wrong, each event once.
     pub(super) wrong: HashSet<(Defect, usize, u64)>,
+    /// What was damaged and is still there: tier and key.
+    pub(super) damaged: BTreeSet<(Tier, String)>,
+    /// By node and fault, how often it struck in plans that are over.
+    pub(super) strikes: BTreeMap<(NodeName, Fault), u64>,
 }
 
 /// A host that was lost.
@@ -116,6 +122,8 @@ pub(super) async fn drive(
         losses: Vec::new(),
         undone: vec![BTreeSet::new(); streams],
         wrong: HashSet::new(),
+        damaged: BTreeSet::new(),
+        strikes: BTreeMap::new(),
     };
     let outcome = run.all_steps().await;
     run.ledger.close();
@@ -130,7 +138,7 @@ impl Run<'_> {
         for step in &plan.steps {
             self.timed(&step.to_string(), async |run| run.step(step).await).await?;
         }
-        Ok(())
+        self.count_all_strikes().await
     }
 
     async fn timed(
@@ -169,14 +177,21 @@ impl Run<'_> {
             Step::AwaitTier(wait) => self.await_tier(wait).await,
             Step::ResumeLoad(_) => self.host_is_up(),
             Step::FinishLoad(f) => self.finish_load(f.within.into()).await,
-            Step::Kill(t) => self.machines.kill(&t.node, t.program).await,
-            Step::Stop(t) => self.machines.stop(&t.node, t.program).await,
+            Step::Kill(t) => {
+                self.count_strikes(&t.node).await?;
+                self.machines.kill(&t.node, t.program).await
+            }
+            Step::Stop(t) => {
+                self.count_strikes(&t.node).await?;
+                self.machines.stop(&t.node, t.program).await
+            }
             Step::Start(t) => self.start(&t.node, t.program).await,
             Step::Pause(t) => self.machines.signal(&t.node, t.program, Signal::Stop).await,
             Step::Continue(t) => self.machines.signal(&t.node, t.program, Signal::Continue).await,
             Step::PowerCut(n) => self.power_cut(&n.node).await,
             Step::Destroy(n) => self.destroy(&n.node).await,
             Step::Replace(n) => self.replace(&n.node).await,
+            Step::Restore(r) if r.refused => self.restore_is_refused(&r.node, r.from).await,
             Step::Restore(r) => self.restore(&r.node, r.from).await,
             Step::Drain(d) => self.drain(d).await,
             Step::Judge(j) => match j.what {
@@ -186,6 +201,11 @@ impl Run<'_> {
             },
             Step::Replay(r) => self.replay(r).await,
             Step::Link(l) => self.machines.set_link(&l.from, &l.to, l.conditions),
+            Step::S3Faults(s) => self.s3_faults(&s.node, &s.rules).await,
+            Step::Damage(d) => self.damage(d).await,
+            Step::Verify(v) => self.verify(&v.node, v.tier).await,
+            Step::FillDisk(d) => self.machines.fill_disk(&d.node, d.leave.bytes()),
+            Step::FreeDisk(n) => self.free_disk(&n.node).await,
             // The plan has written it out.
             Step::Repeat(_) => Ok(()),
         }
@@ -355,6 +375,8 @@ impl Run<'_> {
         if role != Role::Host {
             let tier = if role == Role::Nas { Tier::Nas } else { Tier::Wasabi };
             self.samplers.remove(&tier);
+            self.damaged.retain(|(on, _)| *on != tier);
+            self.count_strikes(node).await?;
             return self.machines.destroy(node).await;
         }
         let at = self.ledger.now();
@@ -435,7 +457,7 @@ impl Run<'_> {
     async fn restore(&mut self, node: &NodeName, from: Tier) -> Result<()> {
         let tier = from.to_string();
         let args = ["restore", "--all", "--from", tier.as_str(), "--json"];
-        self.machines.run_storage_manager(node, &args).await?;
+        self.machines.run_storage_manager(node, &args).await?.must_succeed(&args)?;
         self.next_life().await?;
         self.check_restored(from).await?;
         if let Some(lost) = self.losses.last_mut() {
@@ -565,6 +587,9 @@ impl Run<'_> {
         }
         let exact = self.report.judgements.iter().map(|j| j.exact).max().unwrap_or_default();
         at_least("messages in the largest comparison", expect.events_at_least.max(1), exact);
+        for (what, struck) in self.struck() {
+            at_least(&what, 1, struck);
+        }
         self.report.expectations = met;
     }
 }

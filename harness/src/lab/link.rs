@@ -1,12 +1,17 @@
-//! A link between two nodes: a TCP proxy that can delay, throttle, cut and black-hole.
+//! A link between two nodes: a TCP proxy that can delay, throttle, cut and black-hole, lose answers and
+//! tear requests.
+//!
+//! It carries bytes and knows no protocol. The first bytes that come back after some went forth are an
+//! answer; that is right for HTTP, where each side waits for the other.
 //!
 //! What a link cannot do: reorder or drop single packets. TCP hides both from programs, except as
 //! delay, which it can do.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -42,6 +47,33 @@ pub struct Conditions {
     pub cut: bool,
     /// Nothing arrives any more, and nobody is told: what a dead switch looks like.
     pub black_hole: bool,
+    /// Every how manieth answer is lost: its request arrives and is done, and when the answer comes the
+    /// connection is reset instead. Counted over all connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lose_answer_every: Option<NonZeroU32>,
+    /// A connection is reset when this many bytes have gone to the target since this was set: in the
+    /// middle of a request, whose beginning arrives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tear_after: Option<Size>,
+}
+
+impl Conditions {
+    fn delay_back(&self) -> Span {
+        self.delay_back.unwrap_or(self.delay)
+    }
+
+    /// What contradicts itself.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        let others = Self { cut: false, black_hole: false, ..*self };
+        if self.cut && self.black_hole {
+            return Some("`cut` and `black-hole` exclude each other");
+        }
+        if (self.cut || self.black_hole) && others != Self::default() {
+            return Some("a link on which nothing arrives has no other conditions");
+        }
+        let torn_at_once = self.tear_after.is_some_and(|size| size.bytes() == 0);
+        torn_at_once.then_some("`tear-after` of nothing is `cut`")
+    }
 }
 
 /// A link. Dropping it resets its connections.
@@ -58,6 +90,18 @@ pub struct Link {
 struct Traffic {
     forth: AtomicU64,
     back: AtomicU64,
+    answers: AtomicU64,
+    lost: AtomicU64,
+    torn: AtomicU64,
+}
+
+/// What a link broke on purpose so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Broken {
+    /// Answers that were lost.
+    pub answers: u64,
+    /// Requests that were torn.
+    pub requests: u64,
 }
 
 impl Link {
@@ -91,6 +135,12 @@ impl Link {
     /// The conditions.
     pub fn conditions(&self) -> Conditions {
         *self.conditions.borrow()
+    }
+
+    /// What it broke so far.
+    pub fn broken(&self) -> Broken {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Broken { answers: count(&self.traffic.lost), requests: count(&self.traffic.torn) }
     }
 
     /// Bytes that went to the target and came back.
@@ -142,13 +192,14 @@ async fn connect(
     drop(near.set_nodelay(true).and(far.set_nodelay(true)));
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
-    let forth = pump(near_read, far_write, conditions.clone(), &traffic.forth, |c| c.delay);
-    let back = pump(far_read, near_write, conditions.clone(), &traffic.back, |c| {
-        c.delay_back.unwrap_or(c.delay)
-    });
+    let asked = AtomicBool::new(false);
+    let way =
+        |forth| Way { forth, conditions: conditions.clone(), traffic: &traffic, asked: &asked };
+    let forth = way(true).carry(near_read, far_write);
+    let back = way(false).carry(far_read, near_write);
     tokio::select! {
         // Each direction ends by itself, so that a half-closed connection still answers.
-        _ = async { tokio::join!(forth, back) } => {}
+        _ = async { tokio::try_join!(forth, back) } => {}
         _ = conditions.wait_for(|c| c.cut) => {}
     }
 }
@@ -158,57 +209,108 @@ struct Waiting {
     bytes: Vec<u8>,
 }
 
-/// Carries bytes one way until the end, an error or a cut.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut conditions: watch::Receiver<Conditions>,
-    count: &AtomicU64,
-    delay: impl Fn(&Conditions) -> Span,
-) {
-    let mut buffer = vec![0; CHUNK];
-    let mut queue: VecDeque<Waiting> = VecDeque::new();
-    let mut queued = 0;
-    let mut line_free = Instant::now();
-    let mut ended = false;
-    while !(ended && queue.is_empty()) {
-        let now = *conditions.borrow_and_update();
-        if now.black_hole {
-            if conditions.changed().await.is_err() {
-                return;
-            }
-            continue;
-        }
-        let due = queue.front().map(|w| w.due);
-        tokio::select! {
-            biased;
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                let Some(waiting) = queue.pop_front() else { continue };
-                queued -= waiting.bytes.len();
-                if to.write_all(&waiting.bytes).await.is_err() {
-                    return;
+/// The connection is to be reset, both directions at once.
+struct Reset;
+
+/// One direction of a connection.
+struct Way<'a> {
+    /// To the target, or back.
+    forth: bool,
+    conditions: watch::Receiver<Conditions>,
+    traffic: &'a Traffic,
+    /// Something went to the target that was not answered yet.
+    asked: &'a AtomicBool,
+}
+
+impl Way<'_> {
+    /// Carries bytes until the end, an error or a cut.
+    async fn carry(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<(), Reset> {
+        let mut buffer = vec![0; CHUNK];
+        let mut queue: VecDeque<Waiting> = VecDeque::new();
+        let (mut queued, mut since_set) = (0, 0);
+        let mut line_free = Instant::now();
+        let mut ended = false;
+        while !(ended && queue.is_empty()) {
+            let now = *self.conditions.borrow_and_update();
+            if now.black_hole {
+                if self.conditions.changed().await.is_err() {
+                    return Ok(());
                 }
+                since_set = 0;
+                continue;
             }
-            changed = conditions.changed() => if changed.is_err() { return },
-            read = from.read(&mut buffer), if !ended && queued < IN_FLIGHT => {
-                let Ok(length) = read else { return };
-                ended = length == 0;
-                count.fetch_add(length as u64, Ordering::Relaxed);
-                let delay = Duration::from(delay(&now));
-                if delay.is_zero() && now.bandwidth.is_none() && queue.is_empty() {
-                    if to.write_all(&buffer[..length]).await.is_err() {
-                        return;
+            let due = queue.front().map(|w| w.due);
+            tokio::select! {
+                biased;
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    let Some(waiting) = queue.pop_front() else { continue };
+                    queued -= waiting.bytes.len();
+                    if to.write_all(&waiting.bytes).await.is_err() {
+                        return Ok(());
                     }
-                } else if length > 0 {
-                    let arrival = Instant::now();
-                    line_free = line_free.max(arrival) + on_the_line(length, now.bandwidth);
-                    queued += length;
-                    queue.push_back(Waiting { due: line_free + delay, bytes: buffer[..length].to_vec() });
+                }
+                changed = self.conditions.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    since_set = 0;
+                }
+                read = from.read(&mut buffer), if !ended && queued < IN_FLIGHT => {
+                    let Ok(length) = read else { return Ok(()) };
+                    ended = length == 0;
+                    let passes = self.passes(&now, since_set, length)?;
+                    since_set += length as u64;
+                    let torn = passes < length;
+                    let delay = Duration::from(if self.forth { now.delay } else { now.delay_back() });
+                    if delay.is_zero() && now.bandwidth.is_none() && queue.is_empty() {
+                        if to.write_all(&buffer[..passes]).await.is_err() {
+                            return Ok(());
+                        }
+                    } else if passes > 0 {
+                        let arrival = Instant::now();
+                        line_free = line_free.max(arrival) + on_the_line(passes, now.bandwidth);
+                        queued += passes;
+                        let bytes = buffer[..passes].to_vec();
+                        queue.push_back(Waiting { due: line_free + delay, bytes });
+                    }
+                    if torn {
+                        return Err(Reset);
+                    }
                 }
             }
         }
+        drop(to.shutdown().await);
+        Ok(())
     }
-    drop(to.shutdown().await);
+
+    /// How many of the bytes that were just read may go on; fewer than all when the connection is torn
+    /// there.
+    fn passes(&self, now: &Conditions, since_set: u64, length: usize) -> Result<usize, Reset> {
+        let count = |counter: &AtomicU64, by| counter.fetch_add(by, Ordering::Relaxed) + by;
+        if length == 0 {
+            return Ok(0);
+        }
+        if self.forth {
+            count(&self.traffic.forth, length as u64);
+            self.asked.store(true, Ordering::Relaxed);
+            let left = now.tear_after.map(|size| size.bytes().saturating_sub(since_set));
+            let passes = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(length);
+            if passes < length {
+                count(&self.traffic.torn, 1);
+            }
+            return Ok(passes.min(length));
+        }
+        count(&self.traffic.back, length as u64);
+        if self.asked.swap(false, Ordering::Relaxed) {
+            let number = count(&self.traffic.answers, 1);
+            if now.lose_answer_every.is_some_and(|every| number.is_multiple_of(every.get().into()))
+            {
+                count(&self.traffic.lost, 1);
+                return Err(Reset);
+            }
+        }
+        Ok(length)
+    }
 }
 
 fn on_the_line(bytes: usize, bandwidth: Option<Size>) -> Duration {

@@ -15,6 +15,7 @@ use super::process::{Launcher, Process, Spec};
 use super::tools::{Tool, Tools};
 use super::wait::wait_until;
 use crate::error::{Context as _, Error, Result, make_dir};
+use crate::scenario::{Fault, FaultRule};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -40,6 +41,8 @@ pub struct Access {
     pub access_key: String,
     /// The secret key, drawn anew for every service.
     pub secret_key: String,
+    /// Another access key with the same secret, where the service has two: the one that faults strike.
+    pub client_key: Option<String>,
 }
 
 /// A running service. The bucket exists.
@@ -68,6 +71,8 @@ pub struct Options {
     pub bucket: String,
     /// The credentials to keep when a service comes back; `None` draws new ones.
     pub credentials: Option<(String, String)>,
+    /// What fake Wasabi's random faults are drawn from.
+    pub seed: u64,
 }
 
 impl Access {
@@ -80,6 +85,13 @@ impl Access {
     #[must_use]
     pub fn via(&self, addr: SocketAddr) -> Self {
         Self { addr, ..self.clone() }
+    }
+
+    /// What somebody else than the oracle gets.
+    #[must_use]
+    pub fn of_client(&self) -> Self {
+        let access_key = self.client_key.clone().unwrap_or_else(|| self.access_key.clone());
+        Self { access_key, ..self.clone() }
     }
 
     /// A client for the bucket.
@@ -180,7 +192,13 @@ impl Service {
             admin: String,
         }
         let program = tools.find(Tool::FakeWasabi)?;
-        let placeholder = options.access(SocketAddr::from(([127, 0, 0, 1], 0)), "eu-central-1");
+        let mut placeholder = options.access(SocketAddr::from(([127, 0, 0, 1], 0)), "eu-central-1");
+        let client_key = format!("{}CLIENT", placeholder.access_key);
+        let keys = options.dir.with_extension("keys");
+        let secret = &placeholder.secret_key;
+        let pair = format!("aws_access_key_id = {client_key}\naws_secret_access_key = {secret}\n");
+        crate::error::write_file(&keys, format!("[client]\n{pair}"))?;
+        placeholder.client_key = Some(client_key);
         let out = launcher.log_path(&options.name).with_extension("ready.json");
         // A ready line of an earlier start would name dead ports; there may be none.
         drop(std::fs::remove_file(&out));
@@ -191,11 +209,14 @@ impl Service {
             ("--admin-listen", "127.0.0.1:0"),
             ("--region", placeholder.region.as_str()),
             ("--create-bucket", options.bucket.as_str()),
+            ("--seed", options.seed.to_string().as_str()),
         ] {
             spec = spec.arg(flag).arg(value);
         }
         spec.out = Some(out.clone());
         spec = spec
+            .arg("--credentials-file")
+            .arg(keys)
             .env("CIM_FAKE_WASABI_ACCESS_KEY", &placeholder.access_key)
             .env("CIM_FAKE_WASABI_SECRET_KEY", &placeholder.secret_key);
         let process = launcher.start(spec).await?;
@@ -221,6 +242,59 @@ impl Service {
         Ok(Self { process, kind: Kind::FakeWasabi, access, admin })
     }
 
+    /// Tells fake Wasabi what to do wrong from now on, in place of what it was told before; only to
+    /// those who come with [`Access::of_client`].
+    pub async fn set_faults(&self, rules: &[FaultRule]) -> Result<()> {
+        let rules: Vec<_> = rules.iter().map(|rule| self.for_clients(rule)).collect();
+        let text = serde_json::to_string(&rules).expect("rules are JSON");
+        self.faults("PUT", &text).await.map(drop)
+    }
+
+    /// What came of each rule in force: its fault, and how often it struck.
+    pub async fn strikes(&self) -> Result<Vec<(Fault, u64)>> {
+        #[derive(Deserialize)]
+        struct Plan {
+            rules: Vec<State>,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            rule: Rule,
+            struck: u64,
+        }
+        #[derive(Deserialize)]
+        struct Rule {
+            fault: Fault,
+        }
+        let text = self.faults("GET", "").await?;
+        let plan: Plan = serde_json::from_str(&text).step(|| self.cannot())?;
+        Ok(plan.rules.into_iter().map(|state| (state.rule.fault, state.struck)).collect())
+    }
+
+    fn for_clients(&self, rule: &FaultRule) -> serde_json::Value {
+        let mut rule = serde_json::to_value(rule).expect("a rule is JSON");
+        if let Some(key) = &self.access.client_key {
+            rule["access_key"] = key.clone().into();
+        }
+        rule
+    }
+
+    async fn faults(&self, method: &str, body: &str) -> Result<String> {
+        let admin = self.admin.ok_or_else(|| {
+            Error::step(format!("`{}` cannot be told to misbehave", self.process.name()))
+        })?;
+        let limit = Duration::from_secs(10);
+        let answer = http::request(admin, method, "/faults", body, limit).await;
+        let answer = answer.step(|| self.cannot())?;
+        if answer.status == 200 {
+            return Ok(answer.body);
+        }
+        Err(Error::step(format!("{}: {}", self.cannot(), answer.body.trim())))
+    }
+
+    fn cannot(&self) -> String {
+        format!("the faults of `{}` cannot be set", self.process.name())
+    }
+
     /// S3 requests that MinIO has served since it started; `None` for other services, and when it
     /// does not say.
     pub async fn requests(&self) -> Option<u64> {
@@ -243,7 +317,7 @@ impl Options {
         let (access_key, secret_key) =
             self.credentials.clone().unwrap_or_else(|| (random_key(20), random_key(40)));
         let (region, bucket) = (region.to_owned(), self.bucket.clone());
-        Access { addr, region, bucket, access_key, secret_key }
+        Access { addr, region, bucket, access_key, secret_key, client_key: None }
     }
 }
 

@@ -114,7 +114,20 @@ pub async fn start_tiering(
     }
 }
 
-/// Runs another command to its end.
+/// A command that ended by itself, well or not.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// The last that it said on stderr, on one line.
+    pub said: String,
+    /// The most resident memory that it was seen to have, in bytes.
+    pub peak_rss: u64,
+}
+
+/// Runs another command to its end, which must be a good one.
 pub async fn run(
     launcher: &Launcher,
     tools: &Tools,
@@ -122,6 +135,19 @@ pub async fn run(
     args: &[&str],
     config: &Path,
 ) -> Result<Ran> {
+    let ended = attempt(launcher, tools, name, args, config).await?;
+    ended.must_succeed(args)?;
+    Ok(Ran { stdout: ended.stdout, peak_rss: ended.peak_rss })
+}
+
+/// Runs another command to its end, whatever that is.
+pub async fn attempt(
+    launcher: &Launcher,
+    tools: &Tools,
+    name: &str,
+    args: &[&str],
+    config: &Path,
+) -> Result<Ended> {
     let out = launcher.log_path(name).with_extension("out");
     let mut spec = Spec::new(name, tools.find(Tool::StorageManager)?);
     spec.args.extend(args.iter().map(Into::into));
@@ -136,12 +162,26 @@ pub async fn run(
         }
     };
     match end {
-        End::Exit(0) => {
-            let said = std::fs::read_to_string(&out);
-            let stdout = said.step(|| format!("cannot read `{}`", out.display()))?;
-            Ok(Ran { stdout, peak_rss })
+        End::Exit(status) => {
+            let stdout = std::fs::read_to_string(&out);
+            let stdout = stdout.step(|| format!("cannot read `{}`", out.display()))?;
+            Ok(Ended { status, stdout, said: process.last_log(), peak_rss })
         }
         end => Err(failed(args.first().copied().unwrap_or_default(), &end, &process)),
+    }
+}
+
+impl Ended {
+    /// Fails unless it ended with status 0.
+    pub fn must_succeed(&self, args: &[&str]) -> Result<()> {
+        if self.status == 0 {
+            return Ok(());
+        }
+        let command = args.first().copied().unwrap_or_default();
+        let Self { status, said, .. } = self;
+        Err(Error::step(format!(
+            "`cim-storage-manager {command}` ended with exit status {status}: {said}"
+        )))
     }
 }
 

@@ -2,10 +2,17 @@
 
 use cim_core::names::NodeName;
 
-use super::{Judged, Program, Role, Scenario, Step, Tier, WorkloadSpec};
+use super::{
+    Damage, FillDisk, Judged, Part, Program, Role, S3Faults, Scenario, Size, Step, Tier,
+    WorkloadSpec,
+};
+use crate::lab::link::Conditions;
 
 /// The shortest payload that can hold an event's identity.
 pub(crate) const SIZE_MIN: u64 = 40;
+
+/// The smallest disk on which every program of a node starts.
+const DISK_MIN: u64 = 8 << 20;
 
 /// Where in a scenario: `[("steps", 3), ("steps", 0)]` is the first step of a `repeat` that is the
 /// fourth step.
@@ -35,6 +42,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
     for (at, link) in scenario.links.iter().enumerate() {
         note(vec![("links", at)], node(scenario, &link.from).map(drop));
         note(vec![("links", at)], node(scenario, &link.to).map(drop));
+        note(vec![("links", at)], conditions(&link.conditions));
     }
     for (at, consumer) in scenario.consumers.iter().enumerate() {
         note(vec![("consumers", at)], stream(scenario, consumer.stream.as_str()));
@@ -65,6 +73,16 @@ fn whole(scenario: &Scenario) -> Result<(), Found> {
                 "[nodes",
                 format!("a lab has one node of role `{name}`, this one has {count}"),
             );
+        }
+    }
+    for (name, node) in &scenario.nodes {
+        let Some(size) = node.disk else { continue };
+        if node.role == Role::Operator {
+            return wrong("disk", format!("`{name}` is an operator and has no `disk`"));
+        }
+        if size.bytes() < DISK_MIN {
+            let least = Size::from_bytes(DISK_MIN);
+            return wrong("disk", format!("`disk` of `{name}` is {size}, the least is {least}"));
         }
     }
     if scenario.workloads.is_empty() {
@@ -140,7 +158,13 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
             let judged = steps[at..]
                 .iter()
                 .any(|s| matches!(s, Step::Judge(j) if j.what == Judged::Recovery));
-            if !judged {
+            if r.refused {
+                let damaged = |s: &Step| matches!(s, Step::Damage(d) if d.tier == r.from);
+                if !steps[..at].iter().any(damaged) {
+                    let what = format!("nothing damages {} before `refused = true`", r.from);
+                    return wrong("refused", what);
+                }
+            } else if !judged {
                 return wrong(
                     "restore",
                     "a `restore` that no `judge` with `what = \"recovery\"` follows proves nothing",
@@ -152,6 +176,26 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
         Step::Link(l) => {
             node(scenario, &l.from)?;
             node(scenario, &l.to)?;
+            conditions(&l.conditions)?;
+        }
+        Step::S3Faults(s) => s3_faults(scenario, s)?,
+        Step::Damage(d) => damage(scenario, d, &steps[at..])?,
+        Step::Verify(v) => {
+            node(scenario, &v.node)?;
+            tier(scenario, v.tier)?;
+        }
+        Step::FillDisk(FillDisk { node: name, leave }) => {
+            if leave.bytes() >= disk(scenario, name)? {
+                return wrong("leave", format!("`leave` is no less than the disk of `{name}`"));
+            }
+        }
+        Step::FreeDisk(n) => {
+            disk(scenario, &n.node)?;
+            let filled = |s: &Step| matches!(s, Step::FillDisk(d) if d.node == n.node);
+            if !steps[..at].iter().any(filled) {
+                let what = format!("`free-disk` of `{}` without `fill-disk` before it", n.node);
+                return wrong("free-disk", what);
+            }
         }
         Step::Load(l) => {
             if let Some(name) = &l.workload
@@ -169,6 +213,56 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
         Step::ResumeLoad(_) | Step::FinishLoad(_) | Step::Judge(_) | Step::Repeat(_) => {}
     }
     Ok(())
+}
+
+fn conditions(conditions: &Conditions) -> Result<(), Found> {
+    match conditions.contradiction() {
+        Some(what) => wrong("conditions", what),
+        None => Ok(()),
+    }
+}
+
+fn s3_faults(scenario: &Scenario, faults: &S3Faults) -> Result<(), Found> {
+    let name = &faults.node;
+    if node(scenario, name)? != Role::Wasabi {
+        let what = format!("`s3-faults` of `{name}`, which is no Wasabi: break its link instead");
+        return wrong("s3-faults", what);
+    }
+    let mut wrong_rules = faults.rules.iter().filter_map(|r| Some((r, r.contradiction()?)));
+    match wrong_rules.next() {
+        Some((rule, what)) => wrong(format!("\"{}\"", rule.fault), what),
+        None => Ok(()),
+    }
+}
+
+fn damage(scenario: &Scenario, damage: &Damage, after: &[Step]) -> Result<(), Found> {
+    let harmed = damage.tier;
+    tier(scenario, harmed)?;
+    if damage.part == Part::UnsealedSegment && harmed == Tier::Wasabi {
+        return wrong("unsealed-segment", "wasabi has sealed segments only");
+    }
+    let looks = |s: &Step| match s {
+        Step::Verify(v) => v.tier == harmed,
+        Step::Restore(r) => r.refused && r.from == harmed,
+        _ => false,
+    };
+    if after.iter().any(looks) {
+        return Ok(());
+    }
+    let what = format!(
+        "`damage` of {harmed} that neither `verify` nor a refused `restore` follows proves nothing"
+    );
+    wrong("damage", what)
+}
+
+/// The size of a node's disk, in bytes.
+fn disk(scenario: &Scenario, name: &NodeName) -> Result<u64, Found> {
+    node(scenario, name)?;
+    if let Some(size) = scenario.nodes[name].disk {
+        return Ok(size.bytes());
+    }
+    let way_out = "give it a size, such as `disk = \"64MiB\"`";
+    wrong("-disk", format!("node `{name}` has no `disk`: {way_out}"))
 }
 
 /// What runs on a node of this role.

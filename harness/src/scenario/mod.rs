@@ -5,6 +5,7 @@
 //! refused everywhere: a misspelt expectation would otherwise be one that nobody checks.
 
 pub(crate) mod check;
+mod faults;
 mod find;
 mod parse;
 mod problem;
@@ -19,13 +20,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::programs;
+pub use faults::{Fault, FaultRule};
 pub use find::{Listed, directory, list, load};
 pub use parse::{examine, parse};
 pub use problem::Problem;
 pub use schema::schema;
 pub use step::{
-    AwaitLoad, AwaitTier, Between, ChangeLink, Drain, FinishLoad, Judge, Judged, Load, NodeOnly,
-    Program, Repeat, Replay, ReplayFrom, Restore, Step, Target, Tier,
+    AwaitLoad, AwaitTier, Between, ChangeLink, Damage, Drain, FillDisk, FinishLoad, Harm, Judge,
+    Judged, Load, NodeOnly, Part, Program, Repeat, Replay, ReplayFrom, Restore, S3Faults, Step,
+    Target, Tier, Verify,
 };
 pub use value::{Percent, Rate, Size, Span, ValueError};
 
@@ -82,7 +85,9 @@ pub enum Capability {
     PowerLoss,
     /// Clocks can be set.
     Clock,
-    /// Disks can be filled.
+    /// Wasabi's service can be told to misbehave. Offered by `process`.
+    S3Faults,
+    /// Disks have a size, and can be filled. Offered by `process`, where a tmpfs can be mounted.
     DiskFull,
 }
 
@@ -99,6 +104,9 @@ pub struct Node {
     /// is installed: the modules' `always` on machines, the server's own two minutes for processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<String>,
+    /// The size of its disk, at least 8MiB; absent for as much as there is. Requires `disk-full`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Size>,
 }
 
 /// What runs on a machine.
@@ -278,12 +286,21 @@ impl Scenario {
                 Step::Link(_) => {
                     needs.insert(Capability::Links);
                 }
+                Step::S3Faults(_) => {
+                    needs.insert(Capability::S3Faults);
+                }
+                Step::FillDisk(_) | Step::FreeDisk(_) => {
+                    needs.insert(Capability::DiskFull);
+                }
                 Step::Repeat(repeat) => steps.extend(&repeat.steps),
                 _ => {}
             }
         }
         if !self.links.is_empty() {
             needs.insert(Capability::Links);
+        }
+        if self.nodes.values().any(|node| node.disk.is_some()) {
+            needs.insert(Capability::DiskFull);
         }
         needs
     }

@@ -213,7 +213,7 @@ what = "everything"
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "do = \"lead\"")),
-            @r#"`x.toml`:16:6: key `do`: unknown variant `lead`, expected one of `load`, `await-load`, `await-tier`, `resume-load`, `finish-load`, `kill`, `stop`, `start`, `pause`, `continue`, `power-cut`, `destroy`, `replace`, `restore`, `drain`, `judge`, `replay`, `link`, `repeat`"#
+            @r#"`x.toml`:16:6: key `do`: unknown variant `lead`, expected one of `load`, `await-load`, `await-tier`, `resume-load`, `finish-load`, `kill`, `stop`, `start`, `pause`, `continue`, `power-cut`, `destroy`, `replace`, `restore`, `drain`, `judge`, `replay`, `link`, `s3-faults`, `damage`, `verify`, `fill-disk`, `free-disk`, `repeat`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "")),
@@ -331,6 +331,50 @@ what = "everything"
                 prop_assert!(!problem.message.is_empty() && !problem.message.contains('\n'), "{problem:?}");
             }
         }
+    }
+
+    #[test]
+    fn faults_that_make_no_sense_are_refused() {
+        let with = |step: &str| {
+            let end = "[[steps]]\ndo = \"judge\"\nwhat = \"everything\"";
+            refused(|t| t.replace(end, &format!("[[steps]]\n{step}\n{end}")))
+        };
+        insta::assert_snapshot!(
+            with("do = \"link\"\nfrom = \"host\"\nto = \"nas\"\nconditions = { cut = true, delay = \"1ms\" }"),
+            @r#"`x.toml`:28:1: key `conditions`: a link on which nothing arrives has no other conditions"#
+        );
+        insta::assert_snapshot!(
+            with("do = \"fill-disk\"\nnode = \"nas\""),
+            @r#"`x.toml`:25:11: key `do`: node `nas` has no `disk`: give it a size, such as `disk = "64MiB"`"#
+        );
+        insta::assert_snapshot!(
+            with("do = \"s3-faults\"\nnode = \"nas\"\nrules = [{ fault = \"full\" }]"),
+            @r#"`x.toml`:25:7: key `do`: `s3-faults` of `nas`, which is no Wasabi: break its link instead"#
+        );
+        insta::assert_snapshot!(
+            with("do = \"damage\"\ntier = \"nas\"\npart = \"segment\"\nharm = \"flip\""),
+            @r#"`x.toml`:25:7: key `do`: `damage` of nas that neither `verify` nor a refused `restore` follows proves nothing"#
+        );
+        insta::assert_snapshot!(
+            with("do = \"restore\"\nnode = \"host\"\nrefused = true"),
+            @r#"`x.toml`:27:1: key `refused`: nothing damages nas before `refused = true`"#
+        );
+        let wasabi = |rule: &str| {
+            let nodes = "[nodes.nas]";
+            let step = format!("[[steps]]\ndo = \"s3-faults\"\nnode = \"w\"\nrules = [{rule}]\n");
+            refused(|t| {
+                let t = t.replace(nodes, &format!("[nodes.w]\nrole = \"wasabi\"\n{nodes}"));
+                t.replace("[[steps]]\ndo = \"load\"", &format!("{step}[[steps]]\ndo = \"load\""))
+            })
+        };
+        insta::assert_snapshot!(
+            wasabi("{ fault = \"full\", seconds = 1 }"),
+            @r#"`x.toml`:20:20: key `rules`: `full` has no use for `seconds`"#
+        );
+        insta::assert_snapshot!(
+            wasabi("{ fault = \"meteor\" }"),
+            @r#"`x.toml`:20:20: key `rules`: unknown variant `meteor`, expected one of `slow_down`, `internal_error`, `unavailable`, `delay`, `timeout`, `cut`, `torn_upload`, `torn_download`, `lost_response`, `read_only`, `full`, `bit_flip`"#
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use cim_core::names::{NodeName, StreamName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Percent, Span};
+use super::{FaultRule, Percent, Size, Span};
 use crate::lab::link::Conditions;
 
 /// A step.
@@ -55,6 +55,17 @@ pub enum Step {
     Replay(Replay),
     /// Changes a link while the lab runs; without conditions it heals.
     Link(ChangeLink),
+    /// Wasabi misbehaves from now on as the rules say. Requires `s3-faults`.
+    S3Faults(S3Faults),
+    /// Changes an object of a tier's archive as a disk would that rots in silence.
+    Damage(Damage),
+    /// Reads a whole tier with `cim-storage-manager verify` on the host: nothing may be wrong with it, or,
+    /// where it was damaged, the command ends with status 5 and names what was.
+    Verify(Verify),
+    /// Takes the room on a node's disk, which has a size.
+    FillDisk(FillDisk),
+    /// Gives that room back, and waits until the node's S3 service takes writes again.
+    FreeDisk(NodeOnly),
     /// Does the steps several times; every choice is drawn anew.
     Repeat(Repeat),
 }
@@ -182,6 +193,10 @@ pub struct Restore {
     /// The tier.
     #[serde(default = "nas")]
     pub from: Tier,
+    /// The tier is damaged: the command must refuse, with status 5, and no stream may be there
+    /// afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 /// Which tiers, and how long it may take.
@@ -251,6 +266,90 @@ pub struct ChangeLink {
     pub conditions: Conditions,
 }
 
+/// What a node's S3 service does wrong from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct S3Faults {
+    /// The node; its role is `wasabi`.
+    pub node: NodeName,
+    /// In place of those before; none ends all faults. The oracle is never struck.
+    #[serde(default)]
+    pub rules: Vec<FaultRule>,
+}
+
+/// An object of the archive that rots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Damage {
+    /// The tier that it lies on.
+    pub tier: Tier,
+    /// Which kind of object.
+    pub part: Part,
+    /// What happens to it.
+    pub harm: Harm,
+    /// Which one, in the order of sequences: a share of all there are, drawn from this range. Which
+    /// of its bits is drawn too.
+    #[serde(default = "anywhere")]
+    pub at: Between<Percent>,
+    /// Which bit is flipped, or where it is cut: drawn with the plan, and in no file.
+    #[serde(default, skip_deserializing)]
+    #[schemars(skip)]
+    pub draw: u64,
+}
+
+/// A kind of object of the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// A segment that the manifest names.
+    Segment,
+    /// Of these, one that is not sealed: it was not merged yet, and is on no other tier.
+    UnsealedSegment,
+    /// An entry of the manifest.
+    Manifest,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Segment => "a segment",
+            Self::UnsealedSegment => "an unsealed segment",
+            Self::Manifest => "a manifest entry",
+        })
+    }
+}
+
+/// What happens to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Harm {
+    /// One bit is flipped.
+    Flip,
+    /// It ends early.
+    Cut,
+}
+
+/// A check of a whole tier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// The host that the command runs on.
+    pub node: NodeName,
+    /// The tier.
+    pub tier: Tier,
+}
+
+/// How full a disk gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FillDisk {
+    /// The node; it has a `disk`.
+    pub node: NodeName,
+    /// Bytes that are left free.
+    #[serde(default)]
+    pub leave: Size,
+}
+
 /// Steps, several times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -263,6 +362,10 @@ pub struct Repeat {
 
 fn minutes() -> Span {
     Span::micros(120_000_000)
+}
+
+fn anywhere() -> Between<Percent> {
+    Between(Percent::permille(0), Percent::permille(1000))
 }
 
 fn nas() -> Tier {
@@ -296,6 +399,9 @@ impl fmt::Display for Step {
             Self::PowerCut(n) => write!(f, "cut the power of {}", n.node),
             Self::Destroy(n) => write!(f, "destroy {}", n.node),
             Self::Replace(n) => write!(f, "replace {}", n.node),
+            Self::Restore(r) if r.refused => {
+                write!(f, "restore {} from {}, which must be refused", r.node, r.from)
+            }
             Self::Restore(r) => write!(f, "restore {} from {}", r.node, r.from),
             Self::Drain(d) => {
                 let tiers: Vec<_> = d.tiers.iter().map(ToString::to_string).collect();
@@ -310,6 +416,24 @@ impl fmt::Display for Step {
                 ReplayFrom::Time(at) => write!(f, "replay {} from {} of its time", r.stream, at.0),
             },
             Self::Link(l) => write!(f, "change the link from {} to {}", l.from, l.to),
+            Self::S3Faults(s) if s.rules.is_empty() => write!(f, "end all faults of {}", s.node),
+            Self::S3Faults(s) => {
+                let faults: Vec<_> = s.rules.iter().map(|r| r.fault.to_string()).collect();
+                write!(f, "faults at {}: {}", s.node, faults.join(", "))
+            }
+            Self::Damage(d) => {
+                let verb = match d.harm {
+                    Harm::Flip => "flip a bit in",
+                    Harm::Cut => "cut short",
+                };
+                write!(f, "{verb} {} on {}", d.part, d.tier)
+            }
+            Self::Verify(v) => write!(f, "verify {}", v.tier),
+            Self::FillDisk(d) if d.leave.bytes() > 0 => {
+                write!(f, "fill the disk of {} but for {}", d.node, d.leave)
+            }
+            Self::FillDisk(d) => write!(f, "fill the disk of {}", d.node),
+            Self::FreeDisk(n) => write!(f, "free the disk of {}", n.node),
             Self::Repeat(r) => write!(f, "repeat {} times", r.times),
         }
     }

@@ -10,14 +10,29 @@ use std::sync::Arc;
 use cim_core::names::NodeName;
 
 use crate::error::{Error, Result};
+use crate::lab::disk;
 use crate::lab::endpoint::Endpoint;
-use crate::lab::link::Conditions;
+use crate::lab::link::{Broken, Conditions};
 use crate::lab::process::{Launcher, Signal};
+use crate::lab::s3::Service;
+use crate::lab::storage_manager::Ended;
 use crate::lab::tools::Tools;
 use crate::scenario::{Capability, Program, Role, Scenario, Tier};
 
-/// What the process substrate can do.
-pub(crate) const PROCESS_OFFERS: [Capability; 2] = [Capability::Processes, Capability::Links];
+/// What the process substrate can do on this machine.
+pub(crate) fn process_offers() -> BTreeSet<Capability> {
+    let mut offers =
+        BTreeSet::from([Capability::Processes, Capability::Links, Capability::S3Faults]);
+    if disk::why_not().is_none() {
+        offers.insert(Capability::DiskFull);
+    }
+    offers
+}
+
+/// Why the process substrate does not offer something, where the machine is the reason.
+pub(crate) fn why_processes_lack(what: Capability) -> Option<String> {
+    if what == Capability::DiskFull { disk::why_not() } else { None }
+}
 
 /// The machines of a lab.
 #[derive(Debug)]
@@ -44,8 +59,10 @@ impl Machines {
         launcher: Launcher,
         tools: Tools,
         disks: &Path,
+        seed: u64,
     ) -> Result<Self> {
-        Ok(Self::Process(Box::new(process::Lab::new(scenario, launcher, tools, disks).await?)))
+        let lab = process::Lab::new(scenario, launcher, tools, disks, seed).await?;
+        Ok(Self::Process(Box::new(lab)))
     }
 
     pub(crate) async fn driven(
@@ -114,13 +131,49 @@ impl Machines {
         each!(self, lab => lab.replace(node).await)
     }
 
-    /// Runs a command of the storage manager on a host; answers what it printed.
+    /// Runs a command of the storage manager on a host to its end, good or bad.
     pub(crate) async fn run_storage_manager(
         &mut self,
         node: &NodeName,
         args: &[&str],
-    ) -> Result<String> {
+    ) -> Result<Ended> {
         each!(self, lab => lab.run_storage_manager(node, args).await)
+    }
+
+    /// What a link broke on purpose so far.
+    pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
+        match self {
+            Self::Process(lab) => lab.broken(from, to),
+            Self::Driver(lab) => lab.broken(from, to),
+        }
+    }
+
+    /// The S3 service of a node that can be told to misbehave, if it runs.
+    pub(crate) fn service(&self, node: &NodeName) -> Option<&Service> {
+        match self {
+            Self::Process(lab) => lab.service(node),
+            // A scenario that needs it is skipped before anything starts.
+            Self::Driver(_) => None,
+        }
+    }
+
+    /// Takes the room on a node's disk, but for `leave` bytes.
+    pub(crate) fn fill_disk(&self, node: &NodeName, leave: u64) -> Result<()> {
+        self.disk(node)?.fill(leave)
+    }
+
+    /// Gives it back.
+    pub(crate) fn free_disk(&self, node: &NodeName) -> Result<()> {
+        self.disk(node)?.free()
+    }
+
+    fn disk(&self, node: &NodeName) -> Result<&disk::Disk> {
+        let disk = match self {
+            Self::Process(lab) => lab.sized_disk(node),
+            // A scenario that needs it is skipped before anything starts.
+            Self::Driver(_) => None,
+        };
+        disk.ok_or_else(|| Error::step(format!("the disk of `{node}` has no size of its own")))
     }
 
     /// Fails when a program has ended that nobody stopped, as far as that can be seen from here.
@@ -148,11 +201,19 @@ impl Machines {
 }
 
 /// What a scenario needs and the substrate does not offer.
-pub(crate) fn lacking(scenario: &Scenario, offers: &BTreeSet<Capability>) -> Option<String> {
+///
+/// `why` may know the reason.
+pub(crate) fn lacking(
+    scenario: &Scenario,
+    offers: &BTreeSet<Capability>,
+    why: impl Fn(Capability) -> Option<String>,
+) -> Option<String> {
     let lacking: Vec<_> = scenario.needs().difference(offers).copied().collect();
     if lacking.is_empty() {
         return None;
     }
     let names = lacking.iter().map(|c| serde_json::to_string(c).expect("a name is JSON"));
-    Some(names.collect::<Vec<_>>().join(", "))
+    let names = names.collect::<Vec<_>>().join(", ");
+    let why: Vec<_> = lacking.into_iter().filter_map(why).collect();
+    Some(if why.is_empty() { names } else { format!("{names}: {}", why.join("; ")) })
 }

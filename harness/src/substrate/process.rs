@@ -7,12 +7,13 @@ use std::time::Duration;
 use cim_core::names::NodeName;
 
 use crate::error::{Context as _, Error, Result};
+use crate::lab::disk::Disk;
 use crate::lab::endpoint::Endpoint;
-use crate::lab::link::{Conditions, Link};
+use crate::lab::link::{Broken, Conditions, Link};
 use crate::lab::nats::{self, Nats};
 use crate::lab::process::{End, Launcher, Process, Signal};
 use crate::lab::s3::{self, Access, Kind, Service};
-use crate::lab::storage_manager::{self, Config};
+use crate::lab::storage_manager::{self, Config, Ended};
 use crate::lab::tools::Tools;
 use crate::scenario::{Program, Role, Scenario, Tier, programs};
 
@@ -25,6 +26,8 @@ pub(crate) struct Lab {
     pub(crate) launcher: Launcher,
     pub(crate) tools: Tools,
     disks: PathBuf,
+    /// What the services draw from.
+    seed: u64,
     scenario: Scenario,
     nodes: BTreeMap<NodeName, Machine>,
     /// From the host to each S3 node, and from the operator to the host.
@@ -37,6 +40,8 @@ struct Machine {
     role: Role,
     /// Counts the machines that stood in this place.
     generation: u32,
+    /// Its disk, where that has a size; without one the disk is a directory like any other.
+    disk: Option<Disk>,
     nats: Option<Nats>,
     /// The port that clients know; kept when the server is started again on the same machine.
     nats_port: Option<u16>,
@@ -54,6 +59,7 @@ impl Lab {
         launcher: Launcher,
         tools: Tools,
         disks: &Path,
+        seed: u64,
     ) -> Result<Self> {
         let operator = match scenario.node_of(Role::Operator) {
             Some(name) => name.clone(),
@@ -63,6 +69,7 @@ impl Lab {
             let machine = Machine {
                 role: node.role,
                 generation: 1,
+                disk: None,
                 nats: None,
                 nats_port: None,
                 s3: None,
@@ -76,6 +83,7 @@ impl Lab {
             launcher,
             tools,
             disks: disks.to_owned(),
+            seed,
             scenario: scenario.clone(),
             nodes: machines.collect(),
             links: BTreeMap::new(),
@@ -83,6 +91,7 @@ impl Lab {
         };
         let host = lab.host();
         for (name, node) in &scenario.nodes {
+            lab.insert_disk(name)?;
             let (from, to) = match node.role {
                 Role::Host => (operator.clone(), name.clone()),
                 Role::Nas | Role::Wasabi => (host.clone(), name.clone()),
@@ -113,6 +122,20 @@ impl Lab {
         self.disks.join(format!("{node}-{}", self.nodes[node].generation))
     }
 
+    /// Puts a new disk into a machine that has none, if it is to have one of a size.
+    fn insert_disk(&mut self, node: &NodeName) -> Result<()> {
+        if let Some(size) = self.scenario.nodes[node].disk {
+            let disk = Disk::mount(&self.disk(node), size.bytes())?;
+            self.machine(node).disk = Some(disk);
+        }
+        Ok(())
+    }
+
+    /// The node's disk, if it has one of a size.
+    pub(crate) fn sized_disk(&self, node: &NodeName) -> Option<&Disk> {
+        self.nodes[node].disk.as_ref()
+    }
+
     /// Changes a link.
     pub(crate) fn set_link(
         &self,
@@ -125,6 +148,16 @@ impl Lab {
         })?;
         link.set(conditions);
         Ok(())
+    }
+
+    /// What a link broke on purpose so far; nothing where there is no such link.
+    pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
+        self.links.get(&(from.clone(), to.clone())).map(Link::broken).unwrap_or_default()
+    }
+
+    /// The S3 service of a node, if it runs.
+    pub(crate) fn service(&self, node: &NodeName) -> Option<&Service> {
+        self.nodes[node].s3.as_ref()
     }
 
     /// Starts a program, or all of a node's that are not running.
@@ -168,6 +201,7 @@ impl Lab {
             dir: self.disk(node).join("s3"),
             bucket: BUCKET.into(),
             credentials: keys,
+            seed: self.seed,
         };
         let service = Service::start(&self.launcher, &self.tools, &options).await?;
         let link = &self.links[&(self.host(), node.clone())];
@@ -185,7 +219,7 @@ impl Lab {
         let tier = |role| {
             let to = self.scenario.node_of(role)?;
             let access = self.nodes[to].access.as_ref()?;
-            Some(access.via(self.links[&(node.clone(), to.clone())].addr()))
+            Some(access.of_client().via(self.links[&(node.clone(), to.clone())].addr()))
         };
         let secondary = tier(Role::Nas)
             .ok_or_else(|| Error::step("the NAS has never been started".to_owned()))?;
@@ -213,14 +247,13 @@ impl Lab {
         &mut self,
         node: &NodeName,
         args: &[&str],
-    ) -> Result<String> {
+    ) -> Result<Ended> {
         let config = self.write_config(node)?;
         let machine = self.machine(node);
         machine.runs += 1;
         let command = args.first().copied().unwrap_or_default();
         let name = format!("{node}-{}-{command}-{}", machine.generation, machine.runs);
-        let ran = storage_manager::run(&self.launcher, &self.tools, &name, args, &config).await?;
-        Ok(ran.stdout)
+        storage_manager::attempt(&self.launcher, &self.tools, &name, args, &config).await
     }
 
     /// The running programs of a node, or one of them.
@@ -302,6 +335,7 @@ impl Lab {
                 link.set_target(None);
             }
         }
+        self.machine(node).disk = None;
         let disk = self.disk(node);
         std::fs::remove_dir_all(&disk).step(|| format!("cannot delete `{}`", disk.display()))
     }
@@ -317,7 +351,9 @@ impl Lab {
         let machine = self.machine(node);
         machine.generation += 1;
         machine.nats_port = None;
-        match machine.role {
+        let role = machine.role;
+        self.insert_disk(node)?;
+        match role {
             Role::Host => self.start_nats(node).await,
             Role::Nas | Role::Wasabi => self.start_s3(node).await,
             Role::Operator => Ok(()),

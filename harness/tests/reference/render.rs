@@ -159,7 +159,7 @@ impl<'a> Reference<'a> {
             (Some("array"), item) => format!("list of {}", self.value(item)),
             (Some("object"), _) => self.object(schema),
             (Some("string"), _) => "text".into(),
-            (Some("integer"), _) => "number".into(),
+            (Some("integer" | "number"), _) => "number".into(),
             (Some("boolean"), _) => "`true`, `false`".into(),
             (kind, _) => panic!("a value of type {kind:?} has no words yet: {schema}"),
         }

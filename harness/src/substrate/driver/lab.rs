@@ -14,8 +14,9 @@ use super::protocol::{Disk, LabFile, LabNode, Op, Outcome, S3};
 use super::server::Driver;
 use crate::error::{Context as _, Error, Result};
 use crate::lab::endpoint::Endpoint;
-use crate::lab::link::{Conditions, Link};
+use crate::lab::link::{Broken, Conditions, Link};
 use crate::lab::process::Signal;
+use crate::lab::storage_manager::Ended;
 use crate::lab::wait::wait_until;
 use crate::oracle::wire::Wire;
 use crate::scenario::{Program, Role, Scenario, Tier, programs};
@@ -109,6 +110,12 @@ impl Lab {
         }
         self.way.set(now);
         Ok(())
+    }
+
+    /// What the operator's link broke on purpose so far.
+    pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
+        let known = *from == self.operator && *to == self.host;
+        if known { self.way.broken() } else { Broken::default() }
     }
 
     /// Runs a command in a root shell; its status is the caller's to judge.
@@ -271,9 +278,12 @@ impl Lab {
         &mut self,
         node: &NodeName,
         args: &[&str],
-    ) -> Result<String> {
+    ) -> Result<Ended> {
         let command = format!("cim-run-storage-manager {}", args.join(" "));
-        self.succeed(node, &command, RESTORE).await
+        let Outcome { status, stdout, stderr, .. } = self.shell(node, &command, RESTORE).await?;
+        let said: Vec<_> = stderr.lines().rev().take(2).collect();
+        let said = said.into_iter().rev().collect::<Vec<_>>().join(" | ");
+        Ok(Ended { status, stdout, said, peak_rss: 0 })
     }
 
     pub(crate) fn nats(&self) -> Result<Endpoint> {
