@@ -273,7 +273,7 @@ what = "everything"
         `x.toml`:25:1: key `do`: the last step is not `judge` with `what = "everything"`: nothing would be proven
         "#);
         let problems = all(|t| format!("{t}\n[[steps]\ndo = load\n[x"));
-        assert!(problems.len() > 1 && problems[0].starts_with("`x.toml`:27:"), "{problems:?}");
+        assert!(problems.len() > 1 && problems[0].starts_with("`x.toml`:28:"), "{problems:?}");
     }
 
     #[test]
