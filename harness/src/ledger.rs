@@ -103,6 +103,12 @@ impl Ledger {
         Ok(Self { started: Instant::now(), inner: Mutex::new(inner) })
     }
 
+    /// With a clock that began at another moment.
+    #[must_use]
+    pub fn since(self, started: Instant) -> Self {
+        Self { started, ..self }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere does not make what was recorded less true.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

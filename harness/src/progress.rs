@@ -34,6 +34,11 @@ impl Progress {
         }
     }
 
+    /// When the run began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Time since the run began.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()

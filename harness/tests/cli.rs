@@ -101,6 +101,75 @@ fn a_scenario_that_the_substrate_cannot_do_is_skipped_and_not_passed() {
 }
 
 #[test]
+fn a_dry_run_draws_the_same_plan_twice_and_starts_nothing() {
+    let runs = tempfile::tempdir().unwrap();
+    let plan = |flags: &[&str]| {
+        let mut command = harness(&["scenario", "storage-manager-crash", "--dry-run"]);
+        command.args(flags).arg("--runs-dir").arg(runs.path());
+        let output = command.env("CIM_NATS_SERVER", "/no/such/program").output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let first = plan(&["--seed", "7"]);
+    assert_eq!(first, plan(&["--seed", "7"]));
+    assert_ne!(first, plan(&["--seed", "8"]));
+    assert!(first.contains("kill storage-manager on host"), "{first}");
+    let json: serde_json::Value = serde_json::from_str(&plan(&["--seed", "7", "--json"])).unwrap();
+    let digest = json["plan_digest"].as_str().unwrap();
+    assert!(first.contains(&format!("plan {digest}\n")), "{first}");
+    assert_eq!(plan(&["--seed", "7", "--repeat", "3", "--json"]).lines().count(), 3);
+    assert_eq!(std::fs::read_dir(runs.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_skip_that_nobody_expects_fails_and_says_what_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = dir.path().join("mine");
+    std::fs::create_dir(&mine).unwrap();
+    let text = std::fs::read_to_string(scenarios().join("tiering.toml")).unwrap();
+    let text = format!("requires = [\"power-loss\"]\n{text}");
+    std::fs::write(mine.join("power.toml"), text).unwrap();
+    let all = |wanted: i32| {
+        let output = harness(&["scenario", "--all", "--dir"]).arg(&mine).output().unwrap();
+        assert_eq!(output.status.code(), Some(wanted), "{}", stdout(&output));
+        stdout(&output)
+    };
+    let problem = all(1);
+    assert!(problem.contains("add `power = { process = \"skipped: power-loss\" }`"), "{problem}");
+    let outcomes = dir.path().join("outcomes.toml");
+    std::fs::write(&outcomes, "power = { process = \"passed\" }\n").unwrap();
+    assert!(all(1).contains("write `process = \"skipped: power-loss\"` in `"));
+    std::fs::write(&outcomes, "power = { process = \"skipped: power-loss\" }\n").unwrap();
+    assert!(all(0).contains("0 passed, 0 failed, 1 skipped, as expected"));
+    std::fs::write(&outcomes, "power = 7\n").unwrap();
+    let output = harness(&["scenario", "--all", "--dir"]).arg(&mine).output().unwrap();
+    assert!(failed(&output, 2).contains("outcomes.toml`: "));
+}
+
+#[test]
+fn what_cannot_go_together_is_refused_before_anything_starts() {
+    for (args, wanted) in [
+        (&["scenario", "--all", "--repeat", "2"][..], "cannot be used with"),
+        (&["scenario", "tiering", "--outcomes", "x"], "--all"),
+        (&["soak"], "--for <TIME>"),
+    ] {
+        let output = harness(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
+    }
+    for (args, wanted) in [
+        (&["scenario", "--all", "--only", "x*"][..], "no scenario in `"),
+        (&["scenario", "--all", "--only", "[x"], "`--only [x`: "),
+        (&["soak", "--for", "1s", "--only", "power-*"], "can run none of these"),
+        (&["report", "/no/such/run"], "is neither a file nor a run in `"),
+        (&["report", "Cargo.toml"], "not a report"),
+    ] {
+        let error = failed(&harness(args).output().unwrap(), 2);
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
 fn completions_are_printed() {
     let output = harness(&["completions", "bash"]).output().unwrap();
     assert!(output.status.success());

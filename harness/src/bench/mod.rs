@@ -14,8 +14,8 @@ mod tiering;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::engine::interrupted;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::lab::tools::Tools;
 use crate::progress::Progress;
 use crate::rundir::{RunDir, default_root};
@@ -96,12 +96,13 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         rounds: args.rounds.unwrap_or(if args.quick { 1 } else { 5 }),
         corpus: args.corpus.clone(),
     };
+    let mut interrupt = Interrupt::listen()?;
     let root = args.runs_dir.clone().unwrap_or_else(default_root);
     let dir = RunDir::create(&root, "bench", 0)?;
     let progress = Progress::new(false);
     let outcome = tokio::select! {
         rows = measure(args, &scale, &dir, &progress) => rows,
-        () = interrupted() => Err(Error::Interrupted),
+        () = interrupt.wait() => Err(Error::Interrupted),
     };
     if !args.keep {
         dir.remove()?;

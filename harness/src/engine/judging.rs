@@ -121,12 +121,7 @@ impl Run<'_> {
             node: self.losses[number].node.to_string(),
             at_seconds: seconds(at),
             recovered_from: Some(tier),
-            streams: Vec::new(),
-            tail_events: 0,
-            rpo_seconds: 0.0,
-            rto_seconds: None,
-            recovered: 0,
-            deletes_undone: 0,
+            ..Loss::default()
         };
         for (stream, name) in self.stream_names().iter().enumerate() {
             let confirmed = self.losses[number].tiers.get(&tier);

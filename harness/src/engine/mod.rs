@@ -2,6 +2,7 @@
 
 mod faults;
 mod judging;
+mod pace;
 mod replay;
 mod run;
 
@@ -13,11 +14,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::lab::process::Launcher;
 use crate::lab::tools::{Tool, Tools, version};
 use crate::plan::Plan;
 use crate::progress::Progress;
-use crate::report::{Oracle, Report, Verdict};
+use crate::report::{Oracle, Report, Timeline, Verdict};
 use crate::rundir::RunDir;
 use crate::scenario::{Capability, Role, Scenario};
 use crate::substrate::driver::{Driver, LabFile};
@@ -40,14 +42,16 @@ pub(crate) enum Substrate {
 }
 
 impl Substrate {
-    fn name(&self) -> &'static str {
+    /// Its name.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Process => "process",
             Self::Driver { .. } => "driver",
         }
     }
 
-    fn offers(&self) -> BTreeSet<Capability> {
+    /// What it can do.
+    pub(crate) fn offers(&self) -> BTreeSet<Capability> {
         match self {
             Self::Process => process_offers(),
             Self::Driver { lab, .. } => lab.offers.clone(),
@@ -79,6 +83,10 @@ pub struct Options {
     pub(crate) substrate: Substrate,
     /// No progress on stderr.
     pub quiet: bool,
+    /// Whether the harness was asked to end.
+    pub interrupt: Interrupt,
+    /// For the report: what `cim-harness scenario` is given to do the same again.
+    pub arguments: Vec<String>,
 }
 
 /// Runs a scenario on this machine. `Ok` has a verdict; an error means that none was reached.
@@ -103,23 +111,34 @@ pub async fn run(name: &str, scenario: Scenario, options: &Options) -> Result<Re
 /// an emulated disk, and more of them would wait longer than an ack is waited for.
 const WINDOW_ON_MACHINES: usize = 16;
 
-async fn attempt(
-    name: &str,
-    mut scenario: Scenario,
-    options: &Options,
-    driver: Option<&Arc<Driver>>,
-) -> Result<Report> {
-    if driver.is_some() {
+/// The plan that a run with these options follows.
+pub(crate) fn plan(mut scenario: Scenario, options: &Options) -> Plan {
+    if matches!(options.substrate, Substrate::Driver { .. }) {
         for workload in &mut scenario.workloads {
             workload.window = workload.window.min(WINDOW_ON_MACHINES);
         }
     }
-    let plan = Plan::draw(scenario, options.seed, options.corpus.as_deref());
+    Plan::draw(scenario, options.seed, options.corpus.as_deref())
+}
+
+async fn attempt(
+    name: &str,
+    scenario: Scenario,
+    options: &Options,
+    driver: Option<&Arc<Driver>>,
+) -> Result<Report> {
+    let plan = plan(scenario, options);
     let substrate = options.substrate.name();
-    let why = |what| options.substrate.why_it_lacks(what);
-    if let Some(what) = lacking(&plan.scenario, &options.substrate.offers(), why) {
-        let reason = format!("the {substrate} substrate does not offer {what}");
-        return Ok(blank(name, substrate, &plan, Verdict::Skipped, Some(reason)));
+    let offers = options.substrate.offers();
+    let lacking = lacking(&plan.scenario, &offers);
+    if !lacking.is_empty() {
+        let what: Vec<_> = lacking.iter().map(|name| format!("\"{name}\"")).collect();
+        let needs = plan.scenario.needs().into_iter().filter(|need| !offers.contains(need));
+        let why: Vec<_> = needs.filter_map(|need| options.substrate.why_it_lacks(need)).collect();
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
+        let reason = format!("the {substrate} substrate does not offer {}{why}", what.join(", "));
+        let report = blank(name, substrate, &plan, Verdict::Skipped, Some(reason));
+        return Ok(Report { lacking, ..report });
     }
     let versions = versions(&plan.scenario, options).await?;
     let dir = RunDir::create(&options.runs_dir, name, options.seed)?;
@@ -128,13 +147,15 @@ async fn attempt(
     let launcher = Launcher::new(&options.tools, &dir.logs())?;
     let mut report = blank(name, substrate, &plan, Verdict::Failed, None);
     report.versions = versions;
+    report.arguments.clone_from(&options.arguments);
     let work = async {
         let machines = machines(&plan.scenario, options, &dir, launcher.clone(), driver).await?;
         run::drive(&plan, options, &dir, machines, &progress, &mut report).await
     };
+    let mut interrupt = options.interrupt.clone();
     let outcome = tokio::select! {
         outcome = work => outcome,
-        () = interrupted() => Err(Error::Interrupted),
+        () = interrupt.wait() => Err(Error::Interrupted),
     };
     // Everything of the lab has been dropped; now it must also be gone.
     if !launcher.all_ended(Duration::from_secs(10)).await {
@@ -191,6 +212,8 @@ fn conclude(
         report.run_dir = Some(path.to_string());
         let text = serde_json::to_vec_pretty(&report).expect("a report is always JSON");
         crate::error::write_file(&dir.path().join("report.json"), text)?;
+        let page = crate::report::html(std::slice::from_ref(&report), &[]);
+        crate::error::write_file(&dir.path().join("report.html"), page)?;
     }
     Ok(report)
 }
@@ -210,6 +233,7 @@ fn blank(
         plan_digest: plan.digest(),
         verdict,
         reason,
+        lacking: Vec::new(),
         started_at: jiff::Timestamp::now(),
         seconds: 0.0,
         oracle: Oracle::default(),
@@ -220,6 +244,8 @@ fn blank(
         expectations: Vec::new(),
         versions: BTreeMap::new(),
         steps: Vec::new(),
+        timeline: Timeline::default(),
+        arguments: Vec::new(),
         run_dir: None,
     }
 }
@@ -240,20 +266,4 @@ async fn versions(scenario: &Scenario, options: &Options) -> Result<BTreeMap<Str
         versions.insert(tool.name().to_owned(), version(&path).await);
     }
     Ok(versions)
-}
-
-/// Waits for SIGINT or SIGTERM.
-pub(crate) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = async |kind| match signal(kind) {
-        Ok(mut signals) => {
-            signals.recv().await;
-        }
-        // Without a handler the signal ends the process, and the supervisors end the rest.
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
-    }
 }

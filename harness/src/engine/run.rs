@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Options;
+use super::pace::Pace;
 use crate::error::{Context as _, Error, Result};
 use crate::lab::process::Signal;
 use crate::lab::wait::wait_until;
 use crate::ledger::{Ledger, Micros};
 use crate::oracle::archive::Archived;
 use crate::oracle::judge::Defect;
-use crate::oracle::lag::{Head, Sampler, Samples};
+use crate::oracle::lag::{self, Head, Sampler, Samples};
 use crate::oracle::wire::Wire;
 use crate::oracle::witness::{Seen, Witness};
 use crate::plan::Plan;
@@ -23,7 +24,7 @@ use crate::progress::Progress;
 use crate::report::{Expectation, Loss, Report, Spread, StepReport, Verdict};
 use crate::rundir::RunDir;
 use crate::scenario::{
-    AwaitLoad, AwaitTier, Drain, Fault, Judged, Load, Program, Role, Step, Tier,
+    AwaitLoad, AwaitTier, Drain, Effect, Fault, Judged, Load, Nature, Program, Role, Step, Tier,
 };
 use crate::substrate::Machines;
 use crate::workload::{self, ConsumerLog, Consumption, Generator, Host, HostAt, Loads};
@@ -43,6 +44,7 @@ pub(super) struct Run<'a> {
     without_power: bool,
     active: watch::Sender<bool>,
     samples: Samples,
+    pace: Pace,
     samplers: BTreeMap<Tier, Sampler>,
     /// By stream, what was read of it while the host lived.
     pub(super) seen: Vec<Arc<Seen>>,
@@ -77,6 +79,7 @@ pub(super) struct Lost {
     pub(super) tiers: BTreeMap<Tier, Vec<Option<Archived>>>,
     pub(super) recovery_began: Option<Micros>,
     pub(super) from: Option<Tier>,
+    pub(super) restored_at: Option<Micros>,
     pub(super) read_at: Option<Micros>,
     pub(super) loss: Option<Loss>,
 }
@@ -93,11 +96,14 @@ pub(super) async fn drive(
     let scenario = &plan.scenario;
     let total = workload::total(scenario);
     let streams = scenario.streams.len();
-    let ledger = Arc::new(Ledger::new(total, streams, &dir.path().join("ledger.csv"))?);
+    let ledger = Ledger::new(total, streams, &dir.path().join("ledger.csv"))?;
+    // One clock for what is measured and for the steps.
+    let ledger = Arc::new(ledger.since(progress.started()));
     let plan_text = serde_json::to_vec_pretty(plan).expect("a plan is always JSON");
     crate::error::write_file(&dir.path().join("plan.json"), plan_text)?;
     let generators = workload::generators(plan, options.corpus.as_ref());
     let (host, hosts) = watch::channel(None);
+    let pace = Pace::start(Arc::clone(&ledger));
     let mut run = Run {
         plan,
         progress,
@@ -111,6 +117,7 @@ pub(super) async fn drive(
         host,
         active: watch::Sender::new(false),
         samples: Samples::default(),
+        pace,
         samplers: BTreeMap::new(),
         seen: (0..streams).map(|_| Arc::default()).collect(),
         witnesses: Vec::new(),
@@ -133,10 +140,25 @@ pub(super) async fn drive(
 
 impl Run<'_> {
     async fn all_steps(&mut self) -> Result<()> {
-        self.timed("start the lab", async |run| run.start_lab().await).await?;
+        self.timed("start the lab", None, async |run| run.start_lab().await).await?;
         let plan = self.plan;
+        for link in &plan.scenario.links {
+            let (thing, how) = (format!("{} → {}", link.from, link.to), link.conditions);
+            self.report.timeline.breaks(thing, how.to_string(), 0.0);
+        }
         for step in &plan.steps {
-            self.timed(&step.to_string(), async |run| run.step(step).await).await?;
+            let start = self.progress.elapsed().as_secs_f64();
+            let what = step.to_string();
+            self.timed(&what, Some(step.nature()), async |run| run.step(step).await).await?;
+            let timeline = &mut self.report.timeline;
+            match step.effect() {
+                Some(Effect::Breaks { thing, how }) => timeline.breaks(thing, how, start),
+                Some(Effect::Strikes { thing, how }) => timeline.strikes(thing, how, start),
+                Some(Effect::Mends { thing }) => {
+                    timeline.mends(&thing, self.progress.elapsed().as_secs_f64());
+                }
+                None => {}
+            }
         }
         self.count_all_strikes().await
     }
@@ -144,6 +166,7 @@ impl Run<'_> {
     async fn timed(
         &mut self,
         what: &str,
+        nature: Option<Nature>,
         work: impl AsyncFnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let start = self.progress.elapsed();
@@ -163,6 +186,7 @@ impl Run<'_> {
             start: start.as_secs_f64(),
             end: end.as_secs_f64(),
             outcome,
+            nature,
         });
         result
     }
@@ -388,8 +412,17 @@ impl Run<'_> {
         destroyed?;
         let tiers = self.read_tiers().await?;
         let (node, epoch) = (node.clone(), self.ledger.epoch());
-        let (recovery_began, from, read_at, loss) = (None, None, None, None);
-        self.losses.push(Lost { node, epoch, at, tiers, recovery_began, from, read_at, loss });
+        self.losses.push(Lost {
+            node,
+            epoch,
+            at,
+            tiers,
+            recovery_began: None,
+            from: None,
+            restored_at: None,
+            read_at: None,
+            loss: None,
+        });
         Ok(())
     }
 
@@ -458,10 +491,12 @@ impl Run<'_> {
         let tier = from.to_string();
         let args = ["restore", "--all", "--from", tier.as_str(), "--json"];
         self.machines.run_storage_manager(node, &args).await?.must_succeed(&args)?;
+        let restored_at = self.ledger.now();
         self.next_life().await?;
         self.check_restored(from).await?;
         if let Some(lost) = self.losses.last_mut() {
             lost.from = Some(from);
+            lost.restored_at = Some(restored_at);
         }
         Ok(())
     }
@@ -511,7 +546,12 @@ impl Run<'_> {
         for lost in &mut self.losses {
             let epoch = lost.epoch + 1;
             let Some(mut loss) = lost.loss.take() else { continue };
-            let done = lost.read_at.zip(self.ledger.first_ack(epoch)).map(|(r, a)| r.max(a));
+            let first_ack = self.ledger.first_ack(epoch);
+            let done = lost.read_at.zip(first_ack).map(|(r, a)| r.max(a));
+            loss.began_seconds = lost.recovery_began.map(seconds);
+            loss.restored_seconds = lost.restored_at.map(seconds);
+            loss.read_seconds = lost.read_at.map(seconds);
+            loss.first_ack_seconds = first_ack.map(seconds);
             loss.rto_seconds =
                 done.zip(lost.recovery_began).map(|(done, began)| seconds(done - began));
             if let (Some(tier), Some(rto)) = (loss.recovered_from, loss.rto_seconds) {
@@ -523,6 +563,9 @@ impl Run<'_> {
         let spreads = recoveries.into_iter().filter_map(|(t, v)| Some((t, Spread::of(v)?)));
         self.report.rto_seconds = spreads.collect();
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.report.timeline.load = self.pace.points();
+        let lag = samples.iter().map(|(tier, samples)| (*tier, lag::line(samples)));
+        self.report.timeline.lag = lag.collect();
         let spreads = samples.into_iter().filter_map(|(tier, samples)| {
             Some((tier, Spread::of(samples.iter().map(|s| seconds(s.age)).collect())?))
         });

@@ -8,6 +8,7 @@
 //! delay, which it can do.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -73,6 +74,23 @@ impl Conditions {
         }
         let torn_at_once = self.tear_after.is_some_and(|size| size.bytes() == 0);
         torn_at_once.then_some("`tear-after` of nothing is `cut`")
+    }
+}
+
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        if self.delay != Span::default() || self.delay_back.is_some() {
+            let back = self.delay_back.map(|back| format!(" and {back} back")).unwrap_or_default();
+            words.push(format!("delay {}{back}", self.delay));
+        }
+        words.extend(self.bandwidth.map(|bandwidth| format!("{bandwidth}/s")));
+        words.extend(self.lose_answer_every.map(|n| format!("loses every {n}th answer")));
+        words.extend(self.tear_after.map(|size| format!("torn after {size}")));
+        words.extend(self.cut.then(|| "cut".to_owned()));
+        words.extend(self.black_hole.then(|| "black hole".to_owned()));
+        f.write_str(if words.is_empty() { "undisturbed" } else { "" })?;
+        f.write_str(&words.join(", "))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::archive::{get, read_chain};
 use crate::ledger::{Ledger, Micros};
+use crate::report::{round, thin};
 use crate::scenario::Tier;
 
 const EVERY: Duration = Duration::from_millis(50);
@@ -28,6 +29,13 @@ pub struct Sample {
 
 /// The samples of every tier.
 pub type Samples = Arc<Mutex<BTreeMap<Tier, Vec<Sample>>>>;
+
+/// Samples as a line of the report's timeline.
+pub(crate) fn line(samples: &[Sample]) -> Vec<(f64, f64)> {
+    let highest = |a: Sample, b: Sample| if b.age > a.age { b } else { a };
+    let seconds = |micros: Micros| round(Duration::from_micros(micros).as_secs_f64());
+    thin(samples, highest).iter().map(|s| (seconds(s.at), seconds(s.age))).collect()
+}
 
 /// A sampler at work. Dropping it ends it.
 #[derive(Debug)]

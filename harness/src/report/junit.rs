@@ -7,11 +7,18 @@ use quick_junit::{NonSuccessKind, Report as Xml, TestCase, TestCaseStatus, TestS
 use super::{Report, Verdict};
 
 /// A test case for the verdict, each step, each comparison and each expectation. Several reports, of
-/// `--repeat`, are several suites.
-pub(crate) fn junit(reports: &[Report]) -> String {
+/// `--repeat` or `--all`, are several suites; what else is wrong is one more.
+pub(crate) fn junit(reports: &[Report], problems: &[String]) -> String {
     let mut xml = Xml::new("cim-harness");
     for report in reports {
         xml.add_test_suite(suite(report));
+    }
+    if !problems.is_empty() {
+        let mut suite = TestSuite::new("expected outcomes");
+        for problem in problems {
+            suite.add_test_case(TestCase::new(problem.clone(), failure(problem)));
+        }
+        xml.add_test_suite(suite);
     }
     xml.to_string().expect("what is written to memory is written")
 }
@@ -45,7 +52,11 @@ fn suite(report: &Report) -> TestSuite {
     // A scenario whose point is a loss passes with one.
     let passed = report.verdict == Verdict::Passed;
     for judgement in &report.judgements {
-        let wrong = judgement.examples.join("; ");
+        let [prefix, middle, postfix] = judgement.lost;
+        let mut wrong = judgement.examples.join("; ");
+        if prefix + middle + postfix > 0 {
+            wrong = format!("lost {prefix} prefix, {middle} middle, {postfix} postfix; {wrong}");
+        }
         add(format!("oracle: {}", judgement.of), 0.0, unless(passed || judgement.clean(), &wrong));
     }
     for expected in &report.expectations {
@@ -87,6 +98,6 @@ mod tests {
             expectations: Vec::new(),
             ..sample()
         };
-        insta::assert_snapshot!(junit(&[passed, failed, skipped]));
+        insta::assert_snapshot!(junit(&[passed, failed, skipped], &["`s` was skipped".into()]));
     }
 }

@@ -1,7 +1,13 @@
 //! What a run found out: the JSON report, and the table made from it.
 
+pub(crate) mod find;
+mod html;
 mod junit;
+mod matrix;
+mod repeats;
+mod shell;
 mod table;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,10 +16,16 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::Tier;
+use crate::scenario::{Nature, Tier};
 
+pub(crate) use html::html;
 pub(crate) use junit::junit;
+pub(crate) use matrix::{Broken, Matrix};
+pub(crate) use repeats::repeats;
 pub use table::{render, summary};
+pub(crate) use table::{right, table};
+pub use timeline::{Fault, Timeline};
+pub(crate) use timeline::{round, thin};
 
 /// A run's report.
 ///
@@ -35,6 +47,9 @@ pub struct Report {
     /// Why it did not pass, on one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The capabilities that the substrate lacks, when it was skipped for that; ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<String>,
     /// When it began.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started_at: Timestamp,
@@ -57,6 +72,12 @@ pub struct Report {
     pub versions: BTreeMap<String, String>,
     /// What happened, in order.
     pub steps: Vec<StepReport>,
+    /// What happened when: load, lag, faults.
+    #[serde(default, skip_serializing_if = "Timeline::is_empty")]
+    pub timeline: Timeline,
+    /// What `cim-harness scenario`, or `ci/scenario`, is given to do the same again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
     /// Where logs and disks are, if they were kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_dir: Option<String>,
@@ -144,7 +165,7 @@ pub struct Spread {
 }
 
 /// The loss of a host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Loss {
     /// Which node.
     pub node: String,
@@ -167,6 +188,18 @@ pub struct Loss {
     pub recovered: u64,
     /// Deletes that the tier did not know of yet.
     pub deletes_undone: u64,
+    /// When the recovery began, in seconds since the run began: with the new machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_seconds: Option<f64>,
+    /// When the restore had ended, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_seconds: Option<f64>,
+    /// When the last recovered event had been read, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_seconds: Option<f64>,
+    /// When the first new publish was acked, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_ack_seconds: Option<f64>,
 }
 
 /// A stream in a loss.
@@ -233,6 +266,19 @@ pub struct StepReport {
     pub end: f64,
     /// `done`, or why not.
     pub outcome: String,
+    /// What it was for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nature: Option<Nature>,
+}
+
+impl Report {
+    /// The longest recovery point and time of its recoveries, in seconds.
+    pub(crate) fn worst(&self) -> (Option<f64>, Option<f64>) {
+        let recovered = self.losses.iter().filter(|loss| loss.recovered_from.is_some());
+        let rpo = recovered.map(|loss| loss.rpo_seconds).reduce(f64::max);
+        let rto = self.losses.iter().filter_map(|loss| loss.rto_seconds).reduce(f64::max);
+        (rpo, rto)
+    }
 }
 
 impl Judgement {
@@ -279,12 +325,33 @@ pub(crate) mod tests {
             plan_digest: "d".into(),
             verdict: Verdict::Passed,
             reason: None,
+            lacking: Vec::new(),
             started_at: "2026-01-01T00:00:00Z".parse().unwrap(),
             seconds: 2.5,
             oracle: Oracle::default(),
             rpo_seconds: BTreeMap::new(),
             rto_seconds: BTreeMap::new(),
-            losses: Vec::new(),
+            losses: vec![Loss {
+                node: "host".into(),
+                at_seconds: 1.0,
+                recovered_from: Some(Tier::Nas),
+                streams: vec![StreamLoss {
+                    stream: "EVENTS".into(),
+                    acked_seq: 70,
+                    confirmed_seq: 60,
+                    recovered_seq: 62,
+                    tail_events: 8,
+                }],
+                tail_events: 8,
+                rpo_seconds: 0.25,
+                rto_seconds: Some(0.75),
+                recovered: 62,
+                deletes_undone: 0,
+                began_seconds: Some(1.25),
+                restored_seconds: Some(1.75),
+                read_seconds: Some(1.875),
+                first_ack_seconds: Some(2.0),
+            }],
             judgements: vec![
                 Judgement {
                     of: "`EVENTS` at nas".into(),
@@ -323,7 +390,22 @@ pub(crate) mod tests {
                 start: 1.0,
                 end: 1.25,
                 outcome: "done".into(),
+                nature: Some(Nature::Fault),
             }],
+            timeline: Timeline {
+                load: vec![(0.1, 0, 0), (0.6, 40, 20), (1.1, 80, 70), (2.4, 100, 100)],
+                lag: BTreeMap::from([
+                    (Tier::Nas, vec![(0.2, 0.1), (0.4, 0.3), (2.2, 0.2), (2.3, 0.0)]),
+                    (Tier::Wasabi, vec![(0.2, 0.2), (0.4, 0.4)]),
+                ]),
+                faults: vec![Fault {
+                    thing: "host".into(),
+                    how: "destroyed".into(),
+                    start: 1.0,
+                    end: Some(1.5),
+                }],
+            },
+            arguments: vec!["s".into(), "--seed".into(), "7".into()],
             run_dir: None,
         }
     }

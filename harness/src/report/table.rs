@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use super::{Report, Spread, Verdict};
+use super::{Report, Spread, Verdict, repeats};
 
 /// The whole report.
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
-    let head = format!("{} · seed {} · {}", report.scenario, report.seed, report.title);
+    let head = format!(
+        "{} · seed {} · {}\nplan {}",
+        report.scenario, report.seed, report.title, report.plan_digest
+    );
     let tables = [counts(report), times(report), losses(report), versions(report)];
     let tables = tables.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let problems = problems(report);
@@ -19,36 +22,64 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-/// One line a run.
+/// One line a run, and percentiles over all of them.
 pub fn summary(reports: &[Report]) -> String {
-    let mut table =
-        table(&["seed", "verdict", "published", "recovered", "tail", "wrong", "RTO s", "reason"]);
+    let mut runs = table(&[
+        "seed",
+        "verdict",
+        "published",
+        "recovered",
+        "tail",
+        "wrong",
+        "RPO s",
+        "RTO s",
+        "reason",
+    ]);
     for report in reports {
         let o = &report.oracle;
         let wrong = o.lost + o.duplicated + o.reordered + o.changed + o.phantom;
-        let rto = report.losses.iter().filter_map(|l| l.rto_seconds).fold(0.0, f64::max);
-        table.add_row([
+        let (rpo, rto) = report.worst();
+        let time = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
+        runs.add_row([
             report.seed.to_string(),
             verdict(report.verdict).to_owned(),
             o.published.to_string(),
             o.recovered.to_string(),
             o.tail.to_string(),
             wrong.to_string(),
-            format!("{rto:.2}"),
+            time(rpo),
+            time(rto),
             report.reason.clone().unwrap_or_default(),
         ]);
     }
-    table.to_string()
+    let repeats = repeats(reports);
+    let mut times = table(&["seconds", "tier", "recoveries", "p50", "p90", "p99", "max"]);
+    for (what, tier, Spread { samples, p50, p90, p99, max }) in repeats.rows() {
+        let mut row = vec![what, tier, samples.to_string()];
+        row.extend([p50, p90, p99, max].map(|value| format!("{value:.3}")));
+        times.add_row(row);
+    }
+    right(&mut times, 2);
+    let mut text = format!("{runs}\n");
+    if !times.is_empty() {
+        let _ = writeln!(text, "{times}");
+    }
+    let _ = writeln!(
+        text,
+        "{} runs: {} passed, {} failed, {} skipped",
+        repeats.runs, repeats.passed, repeats.failed, repeats.skipped
+    );
+    text
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().copied());
     table
 }
 
-fn right(table: &mut Table, from: usize) {
+pub(crate) fn right(table: &mut Table, from: usize) {
     for column in table.column_iter_mut().skip(from) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -172,7 +203,7 @@ fn problems(report: &Report) -> String {
     text
 }
 
-fn verdict(verdict: Verdict) -> &'static str {
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Passed => "passed",
         Verdict::Failed => "FAILED",

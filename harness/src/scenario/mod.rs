@@ -5,6 +5,7 @@
 //! refused everywhere: a misspelt expectation would otherwise be one that nobody checks.
 
 pub(crate) mod check;
+mod effect;
 mod faults;
 mod find;
 mod parse;
@@ -14,12 +15,15 @@ mod step;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use cim_core::names::{ConsumerName, NodeName, StreamName, Subject, SubjectFilter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::programs;
+pub(crate) use effect::Effect;
+pub use effect::Nature;
 pub use faults::{Fault, FaultRule};
 pub use find::{Listed, directory, list, load};
 pub use parse::{examine, parse};
@@ -89,6 +93,13 @@ pub enum Capability {
     S3Faults,
     /// Disks have a size, and can be filled. Offered by `process`, where a tmpfs can be mounted.
     DiskFull,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As a scenario file writes it.
+        self.serialize(f)
+    }
 }
 
 /// A machine.

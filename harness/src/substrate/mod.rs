@@ -200,20 +200,10 @@ impl Machines {
     }
 }
 
-/// What a scenario needs and the substrate does not offer.
-///
-/// `why` may know the reason.
-pub(crate) fn lacking(
-    scenario: &Scenario,
-    offers: &BTreeSet<Capability>,
-    why: impl Fn(Capability) -> Option<String>,
-) -> Option<String> {
-    let lacking: Vec<_> = scenario.needs().difference(offers).copied().collect();
-    if lacking.is_empty() {
-        return None;
-    }
-    let names = lacking.iter().map(|c| serde_json::to_string(c).expect("a name is JSON"));
-    let names = names.collect::<Vec<_>>().join(", ");
-    let why: Vec<_> = lacking.into_iter().filter_map(why).collect();
-    Some(if why.is_empty() { names } else { format!("{names}: {}", why.join("; ")) })
+/// What a scenario needs and the substrate does not offer, by name; ascending.
+pub(crate) fn lacking(scenario: &Scenario, offers: &BTreeSet<Capability>) -> Vec<String> {
+    let lacking = scenario.needs().into_iter().filter(|need| !offers.contains(need));
+    let mut names: Vec<_> = lacking.map(|need| need.to_string()).collect();
+    names.sort();
+    names
 }

@@ -1,0 +1,168 @@
+//! Flags of every command that runs scenarios: what the lab is made of, and what is published in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::ValueEnum as _;
+
+use crate::engine::{Options, Substrate};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::lab::disk;
+use crate::lab::tools::Tools;
+use crate::rundir::default_root;
+use crate::scenario::{self, Capability, Rate, Scenario, Size, Span};
+use crate::substrate::driver::LabFile;
+use crate::workload::event::read_corpus;
+
+/// What the lab is made of.
+#[derive(Debug, clap::Args)]
+pub(super) struct LabArgs {
+    /// What the lab is made of.
+    #[arg(long, value_enum, default_value_t = Made::Process)]
+    pub(super) substrate: Made,
+    /// With `--substrate driver`: the machines, as JSON.
+    #[arg(long, value_name = "FILE", required_if_eq("substrate", "driver"))]
+    lab: Option<PathBuf>,
+    /// With `--substrate driver`: the Unix socket on which the driver asks what to do.
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "CIM_DRIVER_SOCKET",
+        required_if_eq("substrate", "driver")
+    )]
+    socket: Option<PathBuf>,
+    /// With `--substrate driver`: how long the driver may be silent while something is asked of it.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    driver_patience: Span,
+    /// Where run directories go [default: runs of the project].
+    #[arg(long, value_name = "DIR")]
+    runs_dir: Option<PathBuf>,
+    /// Look for programs here first.
+    #[arg(long, value_name = "DIR", env = "CIM_BIN_DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+/// What a lab is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Made {
+    /// Processes of this machine.
+    Process,
+    /// Machines that another program starts, cuts off and unplugs; `cim-harness driver` is its side.
+    Driver,
+}
+
+/// What is published, instead of what the scenario says.
+#[derive(Debug, clap::Args)]
+pub(super) struct LoadArgs {
+    /// Events of each load.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    events: Option<u64>,
+    /// Events per second of each load, such as 10000/s.
+    #[arg(long, value_name = "N/s")]
+    rate: Option<Rate>,
+    /// Payload of each event, such as 128 or 1KiB.
+    #[arg(long, value_name = "BYTES")]
+    size: Option<Size>,
+    /// Take payloads from this file: one JSON object a line, used over and over.
+    #[arg(long, value_name = "FILE.ndjson")]
+    corpus: Option<PathBuf>,
+}
+
+impl LabArgs {
+    /// The options of runs, but for the seed, that keep what did not pass and show their progress.
+    pub(super) fn options(&self, loads: &LoadArgs, interrupt: Interrupt) -> Result<Options> {
+        let corpus = loads.corpus.as_deref().map(read_corpus).transpose()?;
+        Ok(Options {
+            seed: 0,
+            keep: false,
+            runs_dir: self.runs_dir(),
+            tools: Tools::new(self.bin_dir.clone()),
+            corpus: corpus.map(Arc::new),
+            substrate: self.substrate()?,
+            quiet: false,
+            interrupt,
+            arguments: Vec::new(),
+        })
+    }
+
+    /// Goes where a lab can have what these scenarios need of this machine, before anything is begun.
+    pub(super) fn enter<'a>(&self, scenarios: impl IntoIterator<Item = &'a Scenario>) {
+        let mut scenarios = scenarios.into_iter();
+        let needed = scenarios.any(|scenario| scenario.needs().contains(&Capability::DiskFull));
+        if self.substrate == Made::Process && needed {
+            disk::enter_own_namespace();
+        }
+    }
+
+    /// What a scenario of this name is run again with, but for the seed.
+    pub(super) fn arguments(
+        &self,
+        name: &str,
+        dir: Option<&Path>,
+        loads: &LoadArgs,
+    ) -> Vec<String> {
+        let mut arguments = vec![name.to_owned()];
+        arguments.extend(dir.map(|dir| format!("--dir={}", dir.display())));
+        if let Some(made) =
+            self.substrate.to_possible_value().filter(|_| self.substrate != Made::Process)
+        {
+            arguments.push(format!("--substrate={}", made.get_name()));
+        }
+        arguments.extend(loads.flags());
+        arguments
+    }
+
+    /// Where run directories go.
+    pub(super) fn runs_dir(&self) -> PathBuf {
+        self.runs_dir.clone().unwrap_or_else(default_root)
+    }
+
+    fn substrate(&self) -> Result<Substrate> {
+        let (Made::Driver, Some(lab), Some(socket)) = (self.substrate, &self.lab, &self.socket)
+        else {
+            return Ok(Substrate::Process);
+        };
+        let (lab, socket) = (LabFile::read(lab)?, socket.clone());
+        Ok(Substrate::Driver { lab, socket, patience: self.driver_patience.into() })
+    }
+}
+
+impl LoadArgs {
+    /// The flags as they were given.
+    pub(super) fn flags(&self) -> Vec<String> {
+        let flags = [
+            ("--events", self.events.map(|n| n.to_string())),
+            ("--rate", self.rate.map(|rate| rate.to_string())),
+            ("--size", self.size.map(|size| size.to_string())),
+            ("--corpus", self.corpus.as_ref().map(|path| path.display().to_string())),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?]));
+        given.flatten().collect()
+    }
+
+    /// What the command line says about loads holds for all of them.
+    pub(super) fn apply(&self, scenario: &mut Scenario) -> Result<()> {
+        for workload in &mut scenario.workloads {
+            if let Some(events) = self.events {
+                workload.events = events;
+                workload.deletes = workload.deletes.min(events / 2);
+            }
+            if let Some(size) = self.size {
+                if size.bytes() < scenario::check::SIZE_MIN {
+                    let least = scenario::check::SIZE_MIN;
+                    return Err(Error::Usage(format!(
+                        "`--size {size}` is below {least}B, which an event needs to be told from others"
+                    )));
+                }
+                workload.size = size;
+            }
+            workload.rate = self.rate.or(workload.rate);
+        }
+        if self.events.is_some() {
+            scenario.expect.events_at_least = 0;
+            scenario.expect.recovered_at_least = 0;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! The command line.
+
+mod all;
+mod dry;
+mod lab;
+mod pick;
+mod report;
+mod scenario;
+mod soak;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::error::{Context as _, Error, Result};
+use crate::substrate::driver;
+use crate::supervise;
+
+const STATUSES: &str = "Exit status:
+  0    the oracle agrees with everything
+  1    the scenario failed: the oracle disagrees, or a step did not do what it must
+  2    the command line or a scenario file is wrong
+  3    the lab could not be set up: a program is missing or does not start
+  4    skipped: the substrate lacks what the scenario requires
+  130  interrupted; nothing is left running";
+
+/// Breaks CIM labs and proves that everything comes back.
+#[derive(Debug, Parser)]
+#[command(name = "cim-harness", version, after_help = STATUSES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a scenario in a lab of real processes and judges what comes of it.
+    Scenario(scenario::Args),
+    /// Runs scenario after scenario, unattended, and keeps what did not pass.
+    Soak(soak::Args),
+    /// Shows runs that are over: as tables, JSON, JUnit XML or one HTML file.
+    Report(report::Args),
+    /// Measures ours against its peers, in one run on this machine.
+    #[command(
+        after_help = "Figures compare within one run only: machines differ, and are noisy.\nNeeds natscli besides what scenarios need: `ci/bench` brings it."
+    )]
+    Bench(crate::bench::Args),
+    /// The other side of `scenario --substrate driver`: asks for what is to be done, and answers.
+    Driver(driver::Args),
+    /// Looks at the inventory, changes it, and compares it with what answers on NATS.
+    Inventory(crate::inventory::Args),
+    /// Prints a script that completes this command in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    #[command(hide = true)]
+    Supervise(supervise::Args),
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Supervise(args) => return supervise::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "cim-harness",
+                &mut std::io::stdout(),
+            );
+            return ExitCode::SUCCESS;
+        }
+        Command::Inventory(args) => crate::inventory::main(&args),
+        Command::Bench(args) => {
+            runtime().and_then(|runtime| runtime.block_on(crate::bench::run(&args)))
+        }
+        Command::Driver(args) => driver::run(args),
+        Command::Scenario(args) => scenario::main(&args),
+        Command::Soak(args) => soak::run(&args),
+        Command::Report(args) => report::main(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        complain(&error);
+        error.exit_code()
+    })
+}
+
+fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.setup(|| "cannot start the runtime".into())
+}
+
+fn complain(error: &Error) {
+    // A closed stderr leaves the exit status.
+    drop(writeln!(std::io::stderr(), "error: {}", error.chain()));
+}
+
+/// Prints data; a reader that has gone away is not an error.
+fn print(text: &str) {
+    drop(writeln!(std::io::stdout(), "{text}"));
+}

@@ -1,0 +1,125 @@
+//! Many runs: one after another, or several at a time, each in a thread and a runtime of its own.
+//!
+//! Labs share nothing but the machine: ports, credentials and directories are each one's own. So runs
+//! may go side by side; one that measures time goes alone.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::engine::{self, Options};
+use crate::error::{Context as _, Error, Result};
+use crate::report::Report;
+use crate::scenario::Scenario;
+
+/// A run that is to be done.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// The scenario's name.
+    pub(crate) name: String,
+    /// The scenario.
+    pub(crate) scenario: Scenario,
+    /// What its choices are drawn from.
+    pub(crate) seed: u64,
+    /// What `cim-harness scenario` is given to do it again, but for the seed.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Job {
+    /// A bound on how far a tier is behind says something of the storage manager only as long as
+    /// nobody else needs the processor.
+    pub(crate) fn alone(&self) -> bool {
+        !self.scenario.expect.lag.is_empty()
+    }
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The scenario's name.
+    pub(crate) name: String,
+    /// What its choices were drawn from.
+    pub(crate) seed: u64,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// The report; an error when there is no verdict.
+    pub(crate) outcome: Result<Report>,
+}
+
+impl Ended {
+    /// How it ended, and where to look when it did not pass; on one line.
+    pub(crate) fn line(&self) -> String {
+        let (name, seed, took) = (&self.name, self.seed, self.took.as_secs_f64());
+        match &self.outcome {
+            Ok(report) => {
+                let reason = report.reason.as_ref().map(|r| format!(": {r}"));
+                let dir = report.run_dir.as_ref().map(|dir| format!(" (kept in {dir})"));
+                let (reason, dir) = (reason.unwrap_or_default(), dir.unwrap_or_default());
+                format!("{name}, seed {seed}, {} in {took:.1} s{reason}{dir}", report.verdict)
+            }
+            Err(error) => format!("{name}, seed {seed}, without a verdict: {}", error.chain()),
+        }
+    }
+}
+
+/// What [`run`] tells of.
+#[derive(Debug)]
+pub(crate) enum News<'a> {
+    /// These runs are under way now, by name and seed.
+    Running(&'a [(String, u64)]),
+    /// A run has ended.
+    Ended(Box<Ended>),
+}
+
+/// Does all jobs, at most `at_once` at a time, and those that measure time alone. Begins no further one
+/// once `tell` breaks or the harness is interrupted; what is under way then ends in its own way.
+pub(crate) async fn run(
+    jobs: impl Iterator<Item = Job>,
+    at_once: usize,
+    options: &Options,
+    mut tell: impl FnMut(News<'_>) -> ControlFlow<()>,
+) {
+    let mut jobs = jobs.peekable();
+    let mut running = JoinSet::new();
+    let mut names: Vec<(String, u64)> = Vec::new();
+    let mut alone = false;
+    let mut stop = false;
+    loop {
+        while !stop && !options.interrupt.heard() && running.len() < at_once.max(1) && !alone {
+            if jobs.peek().is_some_and(|job| job.alone() && !running.is_empty()) {
+                break;
+            }
+            let Some(job) = jobs.next() else { break };
+            alone = job.alone();
+            names.push((job.name.clone(), job.seed));
+            let seed = ["--seed".to_owned(), job.seed.to_string()];
+            let arguments = job.arguments.iter().cloned().chain(seed).collect();
+            let options = Options { seed: job.seed, arguments, ..options.clone() };
+            running.spawn_blocking(move || one(job, &options));
+            stop = tell(News::Running(&names)).is_break();
+        }
+        let Some(ended) = running.join_next().await else { return };
+        let ended = ended.expect("a run's panic is caught in its thread");
+        alone = false;
+        names.retain(|(name, seed)| *name != ended.name || *seed != ended.seed);
+        stop |= tell(News::Ended(Box::new(ended))).is_break();
+    }
+}
+
+fn one(job: Job, options: &Options) -> Ended {
+    let began = Instant::now();
+    let Job { name, scenario, seed, .. } = job;
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.setup(|| "cannot start a runtime".into())?;
+        runtime.block_on(engine::run(&name, scenario, options))
+    };
+    // A bug in one run must not hide what the others found.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    let outcome = outcome.unwrap_or_else(|_| {
+        Err(Error::setup("the harness panicked, which is a bug of its own; stderr has more"))
+    });
+    Ended { name, seed, took: began.elapsed(), outcome }
+}

@@ -1,0 +1,227 @@
+//! What is expected of every scenario on every substrate: `fixtures/outcomes.toml`.
+//!
+//! A scenario that is skipped is not a scenario that passed. So that none is skipped without anybody
+//! noticing, the outcome that each must have is written down, and anything else is an error that says
+//! what to write.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::report::{Report, Verdict};
+
+/// The outcome that a scenario must have on a substrate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Expected {
+    /// It passes.
+    Passed,
+    /// It is skipped, because the substrate lacks just these capabilities; ascending.
+    Skipped(Vec<String>),
+}
+
+/// A scenario's outcomes by substrate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    process: Option<Expected>,
+    container: Option<Expected>,
+    driver: Option<Expected>,
+}
+
+/// The file.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcomes {
+    path: PathBuf,
+    entries: BTreeMap<String, Entry>,
+    /// Whether a scenario that passes needs an entry.
+    complete: bool,
+}
+
+impl TryFrom<String> for Expected {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let skipped = || {
+            let mut lacking: Vec<String> =
+                text.strip_prefix("skipped: ")?.split(", ").map(str::to_owned).collect();
+            lacking.sort();
+            lacking.iter().all(|name| !name.trim().is_empty()).then_some(Self::Skipped(lacking))
+        };
+        match text.as_str() {
+            "passed" => Ok(Self::Passed),
+            _ => skipped().ok_or_else(|| {
+                format!("`{text}` is no outcome: write `passed`, or `skipped: power-loss` with what is lacking")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed => f.write_str("passed"),
+            Self::Skipped(lacking) => write!(f, "skipped: {}", lacking.join(", ")),
+        }
+    }
+}
+
+impl Entry {
+    fn on(&self, substrate: &str) -> Option<&Expected> {
+        match substrate {
+            "process" => self.process.as_ref(),
+            "container" => self.container.as_ref(),
+            "driver" => self.driver.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl Outcomes {
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let wrong = |what: String| Error::Usage(format!("`{}`: {what}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let entries =
+            toml::from_str(&text).map_err(|e| wrong(e.to_string().trim().replace('\n', " ")))?;
+        Ok(Self { path: path.to_owned(), entries, complete: true })
+    }
+
+    /// Where there is no such file yet: everything is expected to pass.
+    pub(crate) fn all_pass(path: PathBuf) -> Self {
+        Self { path, entries: BTreeMap::new(), complete: false }
+    }
+
+    /// Beside the directory of scenarios.
+    pub(crate) fn beside(scenarios: &Path) -> PathBuf {
+        scenarios.parent().unwrap_or(Path::new(".")).join("outcomes.toml")
+    }
+
+    /// What is wrong with a run's outcome, and what to write where.
+    pub(crate) fn problem(&self, report: &Report) -> Option<String> {
+        let (name, substrate) = (&report.scenario, &report.substrate);
+        let reason = report.reason.as_deref().unwrap_or("no reason given");
+        let was = match report.verdict {
+            Verdict::Failed => return Some(format!("`{name}` failed: {reason}")),
+            Verdict::Passed => Expected::Passed,
+            // Skipped for something else than a capability: no outcome that could be expected.
+            Verdict::Skipped if report.lacking.is_empty() => {
+                return Some(format!("`{name}` was skipped: {reason}"));
+            }
+            Verdict::Skipped => Expected::Skipped(report.lacking.clone()),
+        };
+        if was == Expected::Passed && !self.complete {
+            return None;
+        }
+        let file = self.path.display();
+        let Some(entry) = self.entries.get(name) else {
+            return Some(format!(
+                "`{name}` is not in `{file}`: add `{name} = {{ {substrate} = \"{was}\" }}`"
+            ));
+        };
+        match entry.on(substrate) {
+            Some(expected) if *expected == was => None,
+            Some(expected) => Some(format!(
+                "`{name}` is expected to be `{expected}` on `{substrate}` and was `{was}`: \
+                 mend it, or write `{substrate} = \"{was}\"` in `{file}`"
+            )),
+            None => Some(format!(
+                "`{name}` has no outcome for `{substrate}` in `{file}`: \
+                 add `{substrate} = \"{was}\"` to it"
+            )),
+        }
+    }
+
+    /// Entries without a scenario.
+    pub(crate) fn stale<'a>(&self, there: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let there: std::collections::BTreeSet<&str> = there.into_iter().collect();
+        let stale = self.entries.keys().filter(|name| !there.contains(name.as_str()));
+        let file = self.path.display();
+        stale.map(|name| format!("`{name}` in `{file}` is no scenario: remove it")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::sample;
+    use crate::scenario;
+    use crate::scenario::Capability;
+    use crate::substrate::{lacking, process_offers};
+
+    fn fixtures() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
+    }
+
+    fn outcomes(text: &str) -> Result<Outcomes> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("outcomes.toml");
+        std::fs::write(&path, text).unwrap();
+        let outcomes = Outcomes::read(&path);
+        outcomes.map(|outcomes| Outcomes { path: "outcomes.toml".into(), ..outcomes })
+    }
+
+    #[test]
+    fn the_file_and_the_directory_agree() {
+        let outcomes = Outcomes::read(&fixtures().join("outcomes.toml")).unwrap();
+        let listed = scenario::list(&fixtures().join("scenarios")).unwrap();
+        // Where a machine can give a lab disks of a size; not every one that runs this test can.
+        let mut offers = process_offers();
+        offers.insert(Capability::DiskFull);
+        let mut wrong = outcomes.stale(listed.iter().map(|l| l.name.as_str()));
+        for l in &listed {
+            let lacking = lacking(l.scenario.as_ref().unwrap(), &offers);
+            let report = Report {
+                scenario: l.name.clone(),
+                verdict: if lacking.is_empty() { Verdict::Passed } else { Verdict::Skipped },
+                lacking,
+                ..sample()
+            };
+            wrong.extend(outcomes.problem(&report));
+        }
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_unexpected_says_what_to_write() {
+        let outcomes = outcomes(
+            "s = { process = \"passed\" }\nt = { process = \"skipped: clock, power-loss\" }\n",
+        );
+        let outcomes = outcomes.unwrap();
+        let passed = sample();
+        assert_eq!(outcomes.problem(&passed), None);
+        let lacking = vec!["clock".to_owned(), "power-loss".to_owned()];
+        let skipped = Report { verdict: Verdict::Skipped, lacking, ..sample() };
+        insta::assert_snapshot!(outcomes.problem(&skipped).unwrap(), @r#"`s` is expected to be `passed` on `process` and was `skipped: clock, power-loss`: mend it, or write `process = "skipped: clock, power-loss"` in `outcomes.toml`"#);
+        let of_t = |report: Report| outcomes.problem(&Report { scenario: "t".into(), ..report });
+        assert_eq!(of_t(skipped.clone()), None);
+        insta::assert_snapshot!(of_t(passed.clone()).unwrap(), @r#"`t` is expected to be `skipped: clock, power-loss` on `process` and was `passed`: mend it, or write `process = "passed"` in `outcomes.toml`"#);
+        let less = Report { lacking: vec!["clock".into()], ..skipped.clone() };
+        insta::assert_snapshot!(of_t(less).unwrap(), @r#"`t` is expected to be `skipped: clock, power-loss` on `process` and was `skipped: clock`: mend it, or write `process = "skipped: clock"` in `outcomes.toml`"#);
+        let without = Report {
+            lacking: Vec::new(),
+            reason: Some("no Docker engine answers".into()),
+            ..skipped
+        };
+        insta::assert_snapshot!(of_t(without).unwrap(), @"`t` was skipped: no Docker engine answers");
+        let new = Report { scenario: "new".into(), ..passed.clone() };
+        insta::assert_snapshot!(outcomes.problem(&new).unwrap(), @r#"`new` is not in `outcomes.toml`: add `new = { process = "passed" }`"#);
+        let elsewhere = Report { substrate: "driver".into(), ..passed };
+        insta::assert_snapshot!(outcomes.problem(&elsewhere).unwrap(), @r#"`s` has no outcome for `driver` in `outcomes.toml`: add `driver = "passed"` to it"#);
+        insta::assert_snapshot!(outcomes.stale(["s"]).join("\n"), @"`t` in `outcomes.toml` is no scenario: remove it");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "s = { process = \"skipped\" }",
+            "s = { process = \"failed\" }",
+            "s = { proces = \"passed\" }",
+        ] {
+            assert!(outcomes(text).is_err(), "{text}");
+        }
+    }
+}

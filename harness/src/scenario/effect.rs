@@ -1,0 +1,151 @@
+//! What steps are, and what they break and mend: what a reader of a report looks for first.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ChangeLink, Step, Target};
+use crate::lab::link::Conditions;
+
+/// What a step is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Nature {
+    /// Publishes, or stops doing so.
+    Load,
+    /// Waits.
+    Wait,
+    /// Breaks something.
+    Fault,
+    /// Mends something.
+    Repair,
+    /// Compares.
+    Judge,
+}
+
+/// What a step does to the lab. A thing is a node, `node/program`, or a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// From its start on the thing is broken.
+    Breaks { thing: String, how: String },
+    /// It is over at once.
+    Strikes { thing: String, how: String },
+    /// At its end the thing is whole.
+    Mends { thing: String },
+}
+
+impl Step {
+    /// What it is for.
+    pub fn nature(&self) -> Nature {
+        let heals = |l: &ChangeLink| l.conditions == Conditions::default();
+        match self {
+            Self::Link(l) => {
+                if heals(l) {
+                    Nature::Repair
+                } else {
+                    Nature::Fault
+                }
+            }
+            Self::S3Faults(s) if s.rules.is_empty() => Nature::Repair,
+            Self::Load(_) | Self::ResumeLoad(_) | Self::FinishLoad(_) => Nature::Load,
+            Self::AwaitLoad(_) | Self::AwaitTier(_) | Self::Drain(_) | Self::Repeat(_) => {
+                Nature::Wait
+            }
+            Self::Kill(_)
+            | Self::Stop(_)
+            | Self::Pause(_)
+            | Self::PowerCut(_)
+            | Self::Destroy(_)
+            | Self::S3Faults(_)
+            | Self::Damage(_)
+            | Self::FillDisk(_) => Nature::Fault,
+            Self::Start(_)
+            | Self::Continue(_)
+            | Self::Replace(_)
+            | Self::Restore(_)
+            | Self::FreeDisk(_) => Nature::Repair,
+            Self::Judge(_) | Self::Replay(_) | Self::Verify(_) => Nature::Judge,
+        }
+    }
+
+    /// What it breaks or mends.
+    pub(crate) fn effect(&self) -> Option<Effect> {
+        let breaks = |thing: String, how: &str| Some(Effect::Breaks { thing, how: how.into() });
+        let mends = |thing: String| Some(Effect::Mends { thing });
+        match self {
+            Self::Kill(t) => breaks(thing(t), "killed"),
+            Self::Stop(t) => breaks(thing(t), "stopped"),
+            Self::Pause(t) => breaks(thing(t), "paused"),
+            Self::Start(t) | Self::Continue(t) => mends(thing(t)),
+            Self::PowerCut(n) => breaks(n.node.to_string(), "without power"),
+            Self::Destroy(n) => breaks(n.node.to_string(), "destroyed"),
+            Self::Replace(n) => mends(n.node.to_string()),
+            Self::S3Faults(s) => {
+                let thing = format!("{}/answers", s.node);
+                let faults: BTreeSet<_> = s.rules.iter().map(|r| r.fault.to_string()).collect();
+                if faults.is_empty() {
+                    mends(thing)
+                } else {
+                    breaks(thing, &faults.into_iter().collect::<Vec<_>>().join(", "))
+                }
+            }
+            Self::Damage(d) => {
+                let thing = format!("{}/archive", d.tier);
+                Some(Effect::Strikes { thing, how: self.to_string() })
+            }
+            Self::FillDisk(d) => breaks(format!("{}/disk", d.node), "full"),
+            Self::FreeDisk(n) => mends(format!("{}/disk", n.node)),
+            Self::Link(l) => {
+                let thing = format!("{} → {}", l.from, l.to);
+                if l.conditions == Conditions::default() {
+                    mends(thing)
+                } else {
+                    breaks(thing, &l.conditions.to_string())
+                }
+            }
+            Self::Load(_)
+            | Self::ResumeLoad(_)
+            | Self::FinishLoad(_)
+            | Self::AwaitLoad(_)
+            | Self::AwaitTier(_)
+            | Self::Drain(_)
+            | Self::Repeat(_)
+            | Self::Restore(_)
+            | Self::Judge(_)
+            | Self::Replay(_)
+            | Self::Verify(_) => None,
+        }
+    }
+}
+
+fn thing(target: &Target) -> String {
+    match target.program {
+        Some(program) => format!("{}/{program}", target.node),
+        None => target.node.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_every_scenario_breaks_it_mends() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/scenarios");
+        let mut effects = 0;
+        for listed in crate::scenario::list(&dir).unwrap() {
+            let scenario = listed.scenario.unwrap();
+            let plan = crate::plan::Plan::draw(scenario, 1, None);
+            effects += plan.steps.iter().filter_map(Step::effect).count();
+            for step in &plan.steps {
+                let breaks =
+                    matches!(step.effect(), Some(Effect::Breaks { .. } | Effect::Strikes { .. }));
+                assert_eq!(breaks, step.nature() == Nature::Fault, "{step}");
+            }
+        }
+        assert!(effects > 20);
+    }
+}
