@@ -39,3 +39,8 @@ pyflakes_version=4.1.0
 
 # Finds dead code in Nix files; from crates.io. (alejandra, which formats them, is in ci/nix.d/format.)
 deadnix_version=1.3.1
+
+# The suite that fake Wasabi is held against, and what it imports; see ci/s3-tests.
+s3_tests_repository=https://github.com/ceph/s3-tests
+s3_tests_commit=8f0ae7b404a3a2fcf7038bf1e6bf29544fe9b6a3
+s3_tests_packages=(boto3==1.44.8 isodate==0.7.2 munch==4.0.0 pytest==9.2.0 pytz==2026.6 requests==2.34.2)
