@@ -10,6 +10,7 @@ mod faults;
 mod handle;
 mod listing;
 mod lock;
+mod mc;
 mod multipart;
 mod objects;
 mod process;

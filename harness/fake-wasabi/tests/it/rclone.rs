@@ -1,25 +1,14 @@
 //! rclone, a client that this project did not write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cim_fake_wasabi::Config;
 
-use crate::support::{Server, noise};
-
-/// Whether rclone is there. Without it the test is skipped, which it says, unless
-/// `CIM_REQUIRE_TOOLS=1` has it fail.
-fn available() -> bool {
-    if Command::new("rclone").arg("version").output().is_ok() {
-        return true;
-    }
-    let required = std::env::var("CIM_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
-    assert!(!required, "rclone is not on PATH; install it with `apt-get install rclone`");
-    eprintln!("skipped: rclone is not on PATH; install it with `apt-get install rclone`");
-    false
-}
+use crate::support::{Server, noise, program};
 
 struct Rclone {
+    program: PathBuf,
     endpoint: String,
     home: tempfile::TempDir,
 }
@@ -27,7 +16,7 @@ struct Rclone {
 impl Rclone {
     /// Runs rclone with a remote `wasabi:` and nothing of the environment.
     fn run(&self, args: &[&str]) -> Output {
-        Command::new("rclone")
+        Command::new(&self.program)
             .args(args)
             .args(["--s3-chunk-size", "5Mi", "--s3-upload-cutoff", "5Mi", "--retries", "1"])
             .env_clear()
@@ -62,11 +51,10 @@ fn write(dir: &Path, name: &str, content: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rclone_lists_writes_reads_and_syncs() {
-    if !available() {
-        return;
-    }
+    let Some(program) = program("rclone", "rclone_lists_writes_reads_and_syncs") else { return };
     let server = Server::start().await;
-    let rclone = Rclone { endpoint: server.wasabi().s3_url(), home: tempfile::tempdir().unwrap() };
+    let endpoint = server.wasabi().s3_url();
+    let rclone = Rclone { program, endpoint, home: tempfile::tempdir().unwrap() };
     let source = tempfile::tempdir().unwrap();
     let big = noise(17_000_000, 1);
     write(source.path(), "a b+c é.txt", b"hello");

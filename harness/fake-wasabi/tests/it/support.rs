@@ -1,5 +1,7 @@
 //! A server of its own for each test, and clients for it.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Config, FakeWasabi};
@@ -9,6 +11,26 @@ use s3::{Bucket, Region};
 use tempfile::TempDir;
 
 use crate::raw::Client;
+
+/// A program that this project did not write, from `.tools/bin` or PATH. Without it the test is skipped,
+/// which it says and ci/test counts, unless `CIM_REQUIRE_TOOLS=1` has it fail.
+pub(crate) fn program(name: &str, test: &str) -> Option<PathBuf> {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::iter::once(ours).chain(std::env::split_paths(&path));
+    let found = places.map(|place| place.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        let reason = format!("`{name}` is not there: run `ci/setup --test`");
+        let required = std::env::var_os("CIM_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+        assert!(!required, "{reason}");
+        eprintln!("skipped: {test}: {reason}");
+        if let Some(path) = std::env::var_os("CIM_SKIPPED_FILE") {
+            let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
+            writeln!(file, "{test}: {reason}").unwrap();
+        }
+    }
+    found
+}
 
 /// The bucket that every test server has.
 pub(crate) const BUCKET: &str = "tier";
