@@ -119,7 +119,7 @@ impl Api {
     ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
         let input = request.input;
         let wish = input.versioning_configuration;
-        if input.mfa.is_some() || wish.mfa_delete.is_some() {
+        if input.mfa.is_some() || wish.mfa_delete.is_some_and(|mfa| mfa.as_str() != "Disabled") {
             return Err(missing("MFA delete"));
         }
         let versioning = match wish.status.as_ref().map(BucketVersioningStatus::as_str) {

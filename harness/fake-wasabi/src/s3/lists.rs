@@ -159,9 +159,9 @@ impl Api {
         let delimiter = delimiter(input.delimiter.as_deref());
         let start_after = input.start_after.filter(|key| !key.is_empty());
         let after = match (&input.continuation_token, &start_after) {
-            (Some(token), _) => after_token(token)?,
-            (None, Some(key)) => After::Key(key.clone()),
-            (None, None) => After::Beginning,
+            (Some(token), _) if !token.is_empty() => after_token(token)?,
+            (_, Some(key)) => After::Key(key.clone()),
+            (_, None) => After::Beginning,
         };
         let index = self.store.index();
         let query = Query {

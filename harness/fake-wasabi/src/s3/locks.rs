@@ -8,7 +8,7 @@ use s3s::dto::{
     PutObjectLegalHoldOutput, PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput,
     PutObjectRetentionInput, PutObjectRetentionOutput,
 };
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::convert::{hold_name, hold_status, mode_name, retention_mode};
 use super::{Api, invalid};
@@ -26,7 +26,13 @@ fn default_retention(rule: Option<ObjectLockRule>) -> S3Result<Option<DefaultRet
         (None, Some(years @ 1..)) => Period::Years(years),
         _ => return Err(s3_error!(MalformedXML, "a default retention has Days or Years, above 0")),
     };
-    Ok(Some(DefaultRetention { mode: retention_mode(mode)?, period }))
+    Ok(Some(DefaultRetention { mode: retention_mode(mode).map_err(malformed)?, period }))
+}
+
+/// A word that is none of those that an element may have; in a header it is an invalid argument.
+fn malformed(error: S3Error) -> S3Error {
+    let message = error.message().unwrap_or_default().to_owned();
+    S3Error::with_message(S3ErrorCode::MalformedXML, message)
 }
 
 fn default_retention_dto(default: DefaultRetention) -> DefaultRetentionDto {
@@ -103,7 +109,8 @@ impl Api {
         let wish = input.retention.unwrap_or_default();
         let retention = match (wish.mode, wish.retain_until_date) {
             (Some(mode), Some(until)) => {
-                Some(Retention { mode: retention_mode(mode.as_str())?, until })
+                let mode = retention_mode(mode.as_str()).map_err(malformed)?;
+                Some(Retention { mode, until })
             }
             (None, None) => None,
             _ => return Err(invalid("a retention needs both its mode and its date")),
@@ -136,7 +143,7 @@ impl Api {
         let input = request.input;
         let status = input.legal_hold.and_then(|hold| hold.status);
         let status = status.ok_or_else(|| s3_error!(MalformedXML, "the status is missing"))?;
-        let on = hold_status(&status)?;
+        let on = hold_status(&status).map_err(malformed)?;
         self.run(move |store| {
             store.set_legal_hold(&input.bucket, &input.key, input.version_id.as_deref(), on)
         })

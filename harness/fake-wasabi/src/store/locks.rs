@@ -11,8 +11,8 @@ use super::{Store, StoreError};
 impl Store {
     /// Sets or, with `None`, removes the retention of a version.
     ///
-    /// Compliance can only be prolonged. Governance can be shortened, removed or turned into
-    /// something else with a bypass.
+    /// Compliance can only be prolonged. Governance can be prolonged too; it is shortened, removed or
+    /// turned into compliance with a bypass.
     pub(crate) fn set_retention(
         &self,
         bucket: &str,
@@ -75,9 +75,7 @@ fn may_replace(
     bypass: bool,
 ) -> bool {
     let Some(old) = old.filter(|old| old.until > *now) else { return true };
-    let stricter = new.is_some_and(|new| {
-        new.until >= old.until && (new.mode == old.mode || old.mode == RetentionMode::Governance)
-    });
+    let stricter = new.is_some_and(|new| new.until >= old.until && new.mode == old.mode);
     stricter || (bypass && old.mode == RetentionMode::Governance)
 }
 
@@ -105,7 +103,7 @@ mod tests {
             (until(Compliance, 60), until(Governance, 70), false, false),
             (until(Compliance, 60), None, false, false),
             (until(Governance, 60), until(Governance, 70), true, true),
-            (until(Governance, 60), until(Compliance, 70), true, true),
+            (until(Governance, 60), until(Compliance, 70), false, true),
             (until(Governance, 60), until(Governance, 55), false, true),
             (until(Governance, 60), None, false, true),
         ];

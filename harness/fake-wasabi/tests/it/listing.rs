@@ -47,6 +47,8 @@ async fn more_than_a_thousand_keys_come_in_pages() {
     let target = format!("/tier?list-type=2&prefix=b%2F&max-keys=1&continuation-token={token}");
     let next = client.get(&target).await.expect(200);
     assert_eq!(elements(&next.text(), "Key"), ["b/00014"]);
+    let empty = client.get("/tier?list-type=2&max-keys=1&continuation-token=").await.expect(200);
+    assert_eq!(elements(&empty.text(), "Key"), ["a/00000"]);
     client
         .get("/tier?list-type=2&continuation-token=nonsense")
         .await

@@ -176,3 +176,16 @@ async fn lock_needs_a_bucket_that_was_made_for_it() {
     let refused = client.send("PUT", "/locked/key", &lock, "x").await.unwrap();
     refused.expect_code(400, "InvalidArgument");
 }
+
+#[tokio::test]
+async fn a_change_of_mode_needs_the_bypass_and_a_known_word() {
+    let (_server, client) = start().await;
+    let version = put(&client, &[]).await;
+    retain(&client, &version, "GOVERNANCE", 5, false).await.expect(200);
+    retain(&client, &version, "COMPLIANCE", 9, false).await.expect_code(403, "AccessDenied");
+    retain(&client, &version, "COMPLIANCE", 9, true).await.expect(200);
+    retain(&client, &version, "FOREVER", 10, false).await.expect_code(400, "MalformedXML");
+    let hold = "<LegalHold><Status>maybe</Status></LegalHold>";
+    let target = version.replace('?', "?legal-hold&");
+    client.put(&target, hold).await.expect_code(400, "MalformedXML");
+}

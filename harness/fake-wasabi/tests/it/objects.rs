@@ -140,6 +140,8 @@ async fn a_wrong_digest_stores_nothing() {
     }
     let bad = client.send("PUT", "/tier/k", &[("content-md5", "short")], "hello").await.unwrap();
     bad.expect_code(400, "InvalidDigest");
+    let empty = client.send("PUT", "/tier/k", &[("content-md5", "")], "hello").await.unwrap();
+    empty.expect_code(400, "InvalidDigest");
     let asked = [("x-amz-checksum-mode", "ENABLED")];
     let got = client.send("GET", "/tier/x-amz-checksum-crc32", &asked, "").await.unwrap();
     assert_eq!(got.expect(200).header("x-amz-checksum-crc32"), Some("NhCmhg=="));

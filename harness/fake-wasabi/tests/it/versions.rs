@@ -21,6 +21,14 @@ async fn every_version_is_kept_until_it_is_deleted_by_name() {
     let status = client.get("/tier?versioning").await.expect(200);
     assert_eq!(element(&status.text(), "Status"), None);
     assert_eq!(put(&client, "key", "before").await, None);
+    // As boto3 users write it; what needs an MFA device is not there.
+    let with_mfa = |mfa: &str| {
+        format!(
+            "<VersioningConfiguration><MfaDelete>{mfa}</MfaDelete><Status>Enabled</Status></VersioningConfiguration>"
+        )
+    };
+    client.put("/tier?versioning", with_mfa("Disabled")).await.expect(200);
+    client.put("/tier?versioning", with_mfa("Enabled")).await.expect_code(501, "NotImplemented");
     set_versioning(&client, "Enabled").await.expect(200);
     let one = put(&client, "key", "one").await.unwrap();
     let two = put(&client, "key", "two").await.unwrap();
