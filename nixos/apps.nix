@@ -10,9 +10,8 @@
     runtimeInputs = [cim.cim-harness cim.cim-storage-manager cim.cim-fake-wasabi pkgs.nats-server pkgs.minio];
     # The harness looks for fixtures/scenarios upwards from where it stands; a copy in the store has none.
     text = ''
-      if [[ ''${1:-} == scenario && ! -d fixtures/scenarios ]]; then
-        shift
-        exec cim-harness scenario --dir ${../fixtures/scenarios} --runs-dir "''${CIM_RUNS_DIR:-$PWD/runs}" "$@"
+      if [[ ! -d fixtures/scenarios ]]; then
+        export CIM_SCENARIOS="''${CIM_SCENARIOS:-${../fixtures/scenarios}}" CIM_RUNS_DIR="''${CIM_RUNS_DIR:-$PWD/runs}"
       fi
       exec cim-harness "$@"
     '';

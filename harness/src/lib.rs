@@ -3,6 +3,7 @@
 //! A [`scenario`] says what a lab is made of and what happens to it; the [`engine`] does it, with real
 //! programs from [`lab`]; the [`oracle`] judges what came of it against its own [`ledger`].
 
+mod authoring;
 pub mod bench;
 pub mod cli;
 pub mod engine;

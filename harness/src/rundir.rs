@@ -11,9 +11,12 @@ pub struct RunDir {
     path: PathBuf,
 }
 
-/// Where runs go when nothing is said: `runs` of the project, else of the temporary directory.
+/// Where runs go when nothing is said: what `CIM_RUNS_DIR` names, else `runs` of the project, else
+/// `cim-runs` of the temporary directory.
 pub fn default_root() -> PathBuf {
-    project_dir().map_or_else(|| std::env::temp_dir().join("cim-runs"), |dir| dir.join("runs"))
+    let named = std::env::var_os("CIM_RUNS_DIR").map(PathBuf::from);
+    let ours = || project_dir().map(|dir| dir.join("runs"));
+    named.or_else(ours).unwrap_or_else(|| std::env::temp_dir().join("cim-runs"))
 }
 
 impl RunDir {

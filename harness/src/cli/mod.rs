@@ -95,11 +95,15 @@ fn runtime() -> Result<Runtime> {
 }
 
 fn complain(error: &Error) {
-    // A closed stderr leaves the exit status.
-    drop(writeln!(std::io::stderr(), "error: {}", error.chain()));
+    remark(&format!("error: {}", error.chain()));
+}
+
+/// Says something that is not data; a closed stderr leaves the exit status.
+pub(crate) fn remark(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
 /// Prints data; a reader that has gone away is not an error.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     drop(writeln!(std::io::stdout(), "{text}"));
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use super::lab::{LabArgs, LoadArgs, Made};
 use super::pick::PickArgs;
 use super::{STATUSES, all, dry, print, runtime};
+use crate::authoring;
 use crate::engine::Options;
 use crate::error::{Error, Result, write_file};
 use crate::fleet::{self, Job, News};
@@ -17,8 +18,10 @@ use crate::scenario;
 
 /// The flags of `scenario`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = STATUSES)]
+#[command(after_help = STATUSES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    authoring: Option<authoring::Command>,
     /// A scenario of the directory, or the path of a file.
     #[arg(required_unless_present_any = ["list", "all"])]
     name: Option<String>,
@@ -97,8 +100,11 @@ impl Args {
     }
 }
 
-/// Lists the scenarios, or runs one or all.
+/// Lists the scenarios, or runs one or all; or helps to write one.
 pub(super) fn main(args: &Args) -> Result<ExitCode> {
+    if let Some(command) = &args.authoring {
+        return authoring::main(command);
+    }
     // clap drops what a flag requires when that conflicts with something else that was given.
     if !args.all && (args.outcomes.is_some() || !args.pick.is_empty()) {
         let what = "`--only`, `--except` and `--outcomes` go with `--all`";

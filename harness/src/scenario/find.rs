@@ -17,14 +17,18 @@ pub struct Listed {
     pub scenario: Result<Scenario>,
 }
 
-/// The directory of scenarios: `given`, or `fixtures/scenarios` of the project.
+/// The directory of scenarios: `given`, else what `CIM_SCENARIOS` names, else `fixtures/scenarios` of
+/// the project.
 pub fn directory(given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(dir) = given {
-        return Ok(dir.to_owned());
-    }
-    project_dir().map(|dir| dir.join("fixtures/scenarios")).filter(|dir| dir.is_dir()).ok_or_else(
-        || Error::Usage("no `fixtures/scenarios` here or above: give `--dir DIR`".to_owned()),
-    )
+    let named = || std::env::var_os("CIM_SCENARIOS").map(PathBuf::from);
+    let ours = || project_dir().map(|dir| dir.join("fixtures/scenarios"));
+    given
+        .map(Path::to_owned)
+        .or_else(named)
+        .or_else(|| ours().filter(|dir| dir.is_dir()))
+        .ok_or_else(|| {
+            Error::Usage("no `fixtures/scenarios` here or above: give `--dir DIR`".to_owned())
+        })
 }
 
 /// Every `.toml` file of the directory, by name.

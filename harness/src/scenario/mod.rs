@@ -26,8 +26,10 @@ pub(crate) use effect::Effect;
 pub use effect::Nature;
 pub use faults::{Fault, FaultRule};
 pub use find::{Listed, directory, list, load};
+pub(crate) use find::{examine_file, files, path_of};
 pub use parse::{examine, parse};
 pub use problem::Problem;
+pub(crate) use schema::kinds_of_step;
 pub use schema::schema;
 pub use step::{
     AwaitLoad, AwaitTier, Between, ChangeLink, Damage, Drain, FillDisk, FinishLoad, Harm, Judge,

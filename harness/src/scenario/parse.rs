@@ -315,7 +315,7 @@ what = "everything"
 
     fn fixtures() -> Vec<String> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/scenarios");
-        let paths = crate::scenario::find::files(&dir).unwrap();
+        let paths = crate::scenario::files(&dir).unwrap();
         paths.into_iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
     }
 

@@ -29,7 +29,7 @@ impl Problem {
     }
 
     /// The first one in words, and how many there are besides.
-    pub(super) fn first_of(problems: &[Self]) -> String {
+    pub(crate) fn first_of(problems: &[Self]) -> String {
         match problems {
             [] => String::new(),
             [only] => only.to_string(),

@@ -13,6 +13,16 @@ pub fn schema() -> Value {
     schema
 }
 
+/// Every kind of step and what it does, in the order of the type.
+pub(crate) fn kinds_of_step() -> Vec<(String, String)> {
+    let schema = schema();
+    let text = |value: &Value| value.as_str().unwrap_or_default().replace('\n', " ");
+    let kinds = schema["definitions"]["Step"]["oneOf"].as_array().into_iter().flatten();
+    kinds
+        .map(|kind| (text(&kind["properties"]["do"]["const"]), text(&kind["description"])))
+        .collect()
+}
+
 /// TOML has no null: a key that may be absent is just absent.
 fn without_null(schema: &mut Value) {
     match schema {

@@ -48,8 +48,9 @@ pub fn processes_with(text: &str) -> Vec<u32> {
 pub fn harness(args: &[&str]) -> Command {
     let mut command = Command::new(HARNESS);
     command.args(args).env("NO_COLOR", "1");
-    for variable in ["CIM_BIN_DIR", "CIM_NATS_SERVER", "CIM_MINIO", "CIM_STORAGE_MANAGER"] {
-        command.env_remove(variable);
+    let variables = ["BIN_DIR", "NATS_SERVER", "MINIO", "STORAGE_MANAGER", "SCENARIOS", "RUNS_DIR"];
+    for variable in variables {
+        command.env_remove(format!("CIM_{variable}"));
     }
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command

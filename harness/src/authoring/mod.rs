@@ -1,0 +1,37 @@
+//! Scenarios of one's own: a file to begin with, and whether files are well.
+
+mod check;
+mod new;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::error::Result;
+use crate::scenario;
+
+/// What there is besides running a scenario.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Writes a scenario to begin with: commented, and green as it is.
+    New(new::Args),
+    /// Says all that is wrong with scenario files, by file, line and key; starts nothing.
+    Check(check::Args),
+    /// Prints the JSON Schema of scenario files, for editors.
+    #[command(
+        after_help = "Editors with a TOML extension complete and check a scenario whose first line is\n  #:schema PATH-OR-URL-OF-THE-SCHEMA"
+    )]
+    Schema,
+}
+
+/// Does it.
+pub(crate) fn main(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::New(args) => new::main(args),
+        Command::Check(args) => check::main(args),
+        Command::Schema => {
+            crate::cli::print(&format!("{:#}", scenario::schema()));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
