@@ -16,7 +16,13 @@ minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio_go=1.24.0
 minio_seconds=120
 
-# The peer of the benchmarks.
+# MinIO's client: makes the NAS's buckets and keys.
+mc_module=github.com/minio/mc
+mc_version=v0.0.0-20250313080218-cf909e1063a9
+mc_go=1.23.0
+mc_seconds=25
+
+# The peer of the benchmarks, and a user of NATS in the checks of rendered machines.
 natscli_module=github.com/nats-io/natscli/nats
 natscli_version=v0.5.1
 natscli_go=1.26.0
