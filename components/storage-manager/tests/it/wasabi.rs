@@ -95,6 +95,37 @@ async fn a_segment_that_the_nas_lost_comes_from_wasabi() {
     assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
 }
 
+/// A new NAS was being given what the old one had decided, and the storage manager died in the middle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nas_that_knows_a_part_of_what_was_decided_learns_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, true).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let daemon = manager.tier().await;
+    for round in 1..=3 {
+        nats.publish("S", 20).await;
+        manager.reaches("S", "wasabi", 20 * round).await;
+    }
+    daemon.stop().await;
+    let decided = minio.files("/tertiary/");
+    let mut entries: Vec<_> = decided.iter().map(|file| file.parent().unwrap()).collect();
+    entries.dedup();
+    assert!(entries.len() >= 3, "{entries:?}");
+    for entry in &entries[1..] {
+        std::fs::remove_dir_all(entry).unwrap();
+    }
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "wasabi", 80).await;
+    daemon.stop().await;
+    let report = manager.json(&["verify", "--from", "wasabi"]);
+    assert_eq!(report["streams"][0]["messages"], 80, "{report}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wasabi_away_does_not_hold_the_nas_up() {
     let dir = tempfile::tempdir().unwrap();
