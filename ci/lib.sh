@@ -76,4 +76,15 @@ release_build() {
         cargo build --manifest-path "$root/Cargo.toml" --release --locked --bins \
         -p cim-harness -p cim-storage-manager -p cim-fake-wasabi ||
         fail "the release build failed" "the compiler's own message stands above"
+    "$root/ci/check-release" "$(target_dir)/release/cim-storage-manager" ||
+        fail "the release build has test hooks" "the program and what was found in it stand above"
+}
+
+test_hooks=cim-storage-manager/fail-points,cim-storage-manager/sabotage
+
+# sabotaged_build [FLAG…]: the storage manager with its test hooks, beside the ordinary debug build, whose
+# dependencies it shares: `--workspace` gives them the same features.
+sabotaged_build() {
+    cargo build --manifest-path "$root/Cargo.toml" --locked --workspace --bin cim-storage-manager-sabotaged \
+        --features "$test_hooks" "$@"
 }

@@ -47,6 +47,8 @@ in
     tests = cargo "tests" [pkgs.minio pkgs.nats-server pkgs.rclone] ''
       export CIM_NATS_SERVER=${lib.getExe pkgs.nats-server} CIM_MINIO=${lib.getExe pkgs.minio}
       cargo build --workspace --bins --offline
+      cargo build --workspace --bin cim-storage-manager-sabotaged --offline \
+        --features cim-storage-manager/fail-points,cim-storage-manager/sabotage
       cargo test --workspace --offline --no-fail-fast
     '';
 

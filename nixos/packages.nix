@@ -27,6 +27,13 @@
     src = source;
     cargoLock.lockFile = ../Cargo.lock;
     cargoBuildFlags = ["--workspace" "--bins"];
+    # Fail points and sabotage are for tests: a release refuses to be built with them, and this looks.
+    postInstall = ''
+      if grep -aqE 'fail-point/[a-z]|sabotage/[a-z]|CIM_FAIL_POINT|CIM_SABOTAGE' $out/bin/cim-storage-manager; then
+        echo "cim-storage-manager has test hooks in it: it must not be shipped" >&2
+        exit 1
+      fi
+    '';
     # Tests start nats-server and MinIO; they are a check of their own, see checks.nix.
     doCheck = false;
     meta = {

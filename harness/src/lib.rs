@@ -20,6 +20,7 @@ mod progress;
 pub mod report;
 mod rundir;
 pub mod scenario;
+mod selftest;
 mod soak;
 mod substrate;
 pub mod supervise;

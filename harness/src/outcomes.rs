@@ -171,6 +171,8 @@ mod tests {
         // Where a machine can give a lab disks of a size; not every one that runs this test can.
         let mut offers = process_offers();
         offers.insert(Capability::DiskFull);
+        // Where the storage manager has been built with fail points.
+        offers.insert(Capability::FailPoints);
         let mut wrong = outcomes.stale(listed.iter().map(|l| l.name.as_str()));
         for l in &listed {
             let lacking = lacking(l.scenario.as_ref().unwrap(), &offers);

@@ -7,7 +7,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::scenario::{
-    AwaitLoad, Between, Damage, Percent, Replay, ReplayFrom, Scenario, Span, Step,
+    AwaitLoad, Between, CrashAt, Damage, Percent, Program, Replay, ReplayFrom, Restore, Scenario,
+    Span, Step, Target,
 };
 
 /// A scenario with nothing left to chance but the machine it runs on.
@@ -53,7 +54,7 @@ impl Plan {
 
 fn write_out(steps: &[Step], rng: &mut Xoshiro256PlusPlus, out: &mut Vec<Step>) {
     for step in steps {
-        out.push(match step {
+        let step = match step {
             Step::Repeat(repeat) => {
                 for _ in 0..repeat.times {
                     write_out(&repeat.steps, rng, out);
@@ -63,6 +64,20 @@ fn write_out(steps: &[Step], rng: &mut Xoshiro256PlusPlus, out: &mut Vec<Step>) 
             Step::AwaitLoad(wait) => Step::AwaitLoad(AwaitLoad {
                 published: wait.published.map(|range| percent(range, rng)),
                 time: wait.time.map(|range| span(range, rng)),
+            }),
+            Step::CrashAt(crash) => {
+                // A step of its own each, so that the report says how long each took; the storage manager
+                // is started again only after the last.
+                out.extend(crash.points.iter().map(|point| {
+                    let (points, reached) = (vec![point.clone()], times(crash.reached, rng));
+                    Step::CrashAt(CrashAt { points, reached, ..crash.clone() })
+                }));
+                let (node, program) = (crash.node.clone(), Some(Program::StorageManager));
+                Step::Start(Target { node, program })
+            }
+            Step::Restore(restore) => Step::Restore(Restore {
+                reached: restore.reached.map(|range| times(range, rng)),
+                ..restore.clone()
             }),
             Step::Replay(replay) => Step::Replay(Replay {
                 stream: replay.stream.clone(),
@@ -78,13 +93,19 @@ fn write_out(steps: &[Step], rng: &mut Xoshiro256PlusPlus, out: &mut Vec<Step>) 
                 ..damage.clone()
             }),
             other => other.clone(),
-        });
+        };
+        out.push(step);
     }
 }
 
 fn percent(Between(low, high): Between<Percent>, rng: &mut Xoshiro256PlusPlus) -> Between<Percent> {
     let (low, high) = (low.as_permille(), high.as_permille());
     let drawn = Percent::permille(rng.random_range(low.min(high)..=low.max(high)));
+    Between(drawn, drawn)
+}
+
+fn times(Between(low, high): Between<u32>, rng: &mut Xoshiro256PlusPlus) -> Between<u32> {
+    let drawn = rng.random_range(low.min(high)..=low.max(high));
     Between(drawn, drawn)
 }
 
@@ -110,8 +131,12 @@ mod tests {
     use super::*;
 
     fn scenario() -> Scenario {
+        named("storage-manager-crash")
+    }
+
+    fn named(name: &str) -> Scenario {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../fixtures/scenarios/storage-manager-crash.toml");
+            .join(format!("../fixtures/scenarios/{name}.toml"));
         crate::scenario::parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap()
     }
 
@@ -143,6 +168,28 @@ mod tests {
         assert!(waits.len() >= 20, "{waits:?}");
         assert!(waits.windows(2).any(|w| w[0] != w[1]), "{waits:?}");
         assert!(!plan.steps.iter().any(|s| matches!(s, Step::Repeat(_))));
+    }
+
+    #[test]
+    fn crashes_are_written_out_and_end_with_a_start() {
+        let plan = Plan::draw(named("commit-points"), 7, None);
+        let crashes: Vec<_> = plan
+            .steps
+            .iter()
+            .filter_map(|s| match s {
+                Step::CrashAt(crash) => Some((&crash.points[..], crash.reached)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(crashes.len(), 12);
+        assert!(
+            crashes.iter().all(|(points, Between(low, high))| points.len() == 1 && low == high)
+        );
+        let starts = plan.steps.windows(2).filter(|w| {
+            matches!((&w[0], &w[1]), (Step::CrashAt(_), Step::Start(start))
+                if start.program == Some(Program::StorageManager))
+        });
+        assert_eq!(starts.count(), 3, "once for each list of points");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use common::{eventually, harness, processes_with, scenarios, stderr, stdout};
+use common::{eventually, harness, processes_with, sabotaged, scenarios, stderr, stdout};
 use serde_json::Value;
 
 fn run(name: &str, flags: &[&str]) -> Value {
@@ -149,6 +149,22 @@ fn a_full_disk_is_gone_with_the_harness_even_when_it_is_killed() {
     assert!(!std::fs::read_to_string("/proc/self/mounts").unwrap().contains(here));
     // No mount is in the way of clearing up.
     runs.close().unwrap();
+}
+
+/// The storage manager dies at each of its commit points; the scenarios are small as they are.
+#[test]
+fn at_every_commit_point_the_storage_manager_may_die() {
+    if sabotaged("the storage manager dies at its commit points").is_none() {
+        return;
+    }
+    for (name, deaths) in [("commit-points", 12), ("commit-points-recovery", 3)] {
+        let report = run(name, &["--seed", "17"]);
+        let steps = report["steps"].as_array().unwrap();
+        let crashes = steps.iter().filter(|s| s["what"].as_str().unwrap().starts_with("crash "));
+        assert_eq!(crashes.count(), deaths, "{report}");
+        let version = report["versions"]["cim-storage-manager"].as_str().unwrap();
+        assert!(version.ends_with("+sabotaged"), "{version}");
+    }
 }
 
 /// A run that is well under way: every program of the lab has started.

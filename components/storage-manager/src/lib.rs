@@ -1,8 +1,15 @@
 //! Tiers JetStream streams to S3 and restores them exactly.
 
+#[cfg(all(any(feature = "fail-points", feature = "sabotage"), not(debug_assertions)))]
+compile_error!(
+    "`fail-points` and `sabotage` are for tests: a build without debug assertions, which could be \
+     shipped, cannot have them"
+);
+
 pub mod chain;
 pub mod cli;
 pub mod config;
+mod hooks;
 pub mod jetstream;
 pub mod restore;
 pub mod s3;

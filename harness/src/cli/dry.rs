@@ -13,7 +13,7 @@ pub(super) fn run(jobs: impl Iterator<Item = Job>, options: &Options, json: bool
     for job in jobs {
         let options = Options { seed: job.seed, ..options.clone() };
         let plan = engine::plan(job.scenario, &options);
-        let lacking = lacking(&plan.scenario, &options.substrate.offers());
+        let lacking = lacking(&plan.scenario, &options.offers());
         if json {
             let value = serde_json::json!({
                 "scenario": job.name,

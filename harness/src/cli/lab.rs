@@ -80,6 +80,7 @@ impl LabArgs {
             tools: Tools::new(self.bin_dir.clone()),
             corpus: corpus.map(Arc::new),
             substrate: self.substrate()?,
+            env: Vec::new(),
             quiet: false,
             interrupt,
             arguments: Vec::new(),

@@ -42,6 +42,8 @@ enum Command {
     Soak(soak::Args),
     /// Shows runs that are over: as tables, JSON, JUnit XML or one HTML file.
     Report(report::Args),
+    /// Proves that the tests can fail: the storage manager lies, and every lie must be found.
+    Selftest(crate::selftest::Args),
     /// Measures ours against its peers, in one run on this machine.
     #[command(
         after_help = "Figures compare within one run only: machines differ, and are noisy.\nNeeds natscli besides what scenarios need: `ci/bench` brings it."
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Inventory(args) => crate::inventory::main(&args),
+        Command::Selftest(args) => crate::selftest::main(&args),
         Command::Bench(args) => {
             runtime().and_then(|runtime| runtime.block_on(crate::bench::run(&args)))
         }

@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         let (mut pool, mut not_run) = (Vec::new(), std::collections::BTreeMap::new());
         for (name, mut scenario) in picked.scenarios {
             args.loads.apply(&mut scenario)?;
-            let lacking = lacking(&scenario, &options.substrate.offers());
+            let lacking = lacking(&scenario, &options.offers());
             if lacking.is_empty() {
                 let arguments = args.lab.arguments(&name, args.dir.as_deref(), &args.loads);
                 pool.push(Job { name, scenario, seed: 0, arguments });

@@ -1,5 +1,6 @@
 //! The engine: does a scenario's steps and asks the oracle what came of them.
 
+mod crash;
 mod faults;
 mod judging;
 mod pace;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lab::process::Launcher;
+use crate::lab::test_build::TestBuild;
 use crate::lab::tools::{Tool, Tools, version};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -81,12 +83,35 @@ pub struct Options {
     pub corpus: Option<Arc<Vec<Bytes>>>,
     /// What the lab is made of.
     pub(crate) substrate: Substrate,
+    /// Variables for the programs of the lab, besides the inherited ones.
+    pub(crate) env: Vec<(String, String)>,
     /// No progress on stderr.
     pub quiet: bool,
     /// Whether the harness was asked to end.
     pub interrupt: Interrupt,
     /// For the report: what `cim-harness scenario` is given to do the same again.
     pub arguments: Vec<String>,
+}
+
+impl Options {
+    /// What the lab can do, with the programs that are there.
+    pub(crate) fn offers(&self) -> BTreeSet<Capability> {
+        let mut offers = self.substrate.offers();
+        if matches!(self.substrate, Substrate::Process) && TestBuild::find(&self.tools).is_ok() {
+            offers.insert(Capability::FailPoints);
+        }
+        offers
+    }
+
+    /// Why it cannot do this, where that can be said.
+    fn why_it_lacks(&self, what: Capability) -> Option<String> {
+        match (&self.substrate, what) {
+            (Substrate::Process, Capability::FailPoints) => {
+                TestBuild::find(&self.tools).err().map(|error| error.chain())
+            }
+            _ => self.substrate.why_it_lacks(what),
+        }
+    }
 }
 
 /// Runs a scenario on this machine. `Ok` has a verdict; an error means that none was reached.
@@ -129,22 +154,23 @@ async fn attempt(
 ) -> Result<Report> {
     let plan = plan(scenario, options);
     let substrate = options.substrate.name();
-    let offers = options.substrate.offers();
+    let offers = options.offers();
     let lacking = lacking(&plan.scenario, &offers);
     if !lacking.is_empty() {
         let what: Vec<_> = lacking.iter().map(|name| format!("\"{name}\"")).collect();
         let needs = plan.scenario.needs().into_iter().filter(|need| !offers.contains(need));
-        let why: Vec<_> = needs.filter_map(|need| options.substrate.why_it_lacks(need)).collect();
+        let why: Vec<_> = needs.filter_map(|need| options.why_it_lacks(need)).collect();
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
         let reason = format!("the {substrate} substrate does not offer {}{why}", what.join(", "));
         let report = blank(name, substrate, &plan, Verdict::Skipped, Some(reason));
         return Ok(Report { lacking, ..report });
     }
+    let options = &with_fail_points(&plan.scenario, options)?;
     let versions = versions(&plan.scenario, options).await?;
     let dir = RunDir::create(&options.runs_dir, name, options.seed)?;
     let progress = Progress::new(options.quiet);
     progress.line(&format!("{name}, seed {}, in {}", options.seed, dir.path().display()));
-    let launcher = Launcher::new(&options.tools, &dir.logs())?;
+    let launcher = Launcher::new(&options.tools, &dir.logs())?.with_env(options.env.clone());
     let mut report = blank(name, substrate, &plan, Verdict::Failed, None);
     report.versions = versions;
     report.arguments.clone_from(&options.arguments);
@@ -163,6 +189,24 @@ async fn attempt(
     }
     report.seconds = progress.elapsed().as_secs_f64();
     conclude(outcome, report, &dir, options, &progress)
+}
+
+/// Where a scenario needs fail points, the storage manager is the build that has them.
+fn with_fail_points(scenario: &Scenario, options: &Options) -> Result<Options> {
+    let mut options = options.clone();
+    if !scenario.needs().contains(&Capability::FailPoints) {
+        return Ok(options);
+    }
+    let build = TestBuild::find(&options.tools)?;
+    let (points, known) = (scenario.fail_points(), &build.hooks.fail_points);
+    if let Some(unknown) = points.iter().find(|point| !known.iter().any(|k| k == *point)) {
+        let known = known.join(", ");
+        return Err(Error::Usage(format!(
+            "the storage manager has no fail point `{unknown}`: it has {known}"
+        )));
+    }
+    options.tools = options.tools.with(Tool::StorageManager, build.program);
+    Ok(options)
 }
 
 async fn machines(

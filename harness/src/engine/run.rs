@@ -38,7 +38,7 @@ pub(super) struct Run<'a> {
     pub(super) generators: Vec<Arc<Generator>>,
     pub(super) machines: Machines,
     host: watch::Sender<Host>,
-    loads: Loads,
+    pub(super) loads: Loads,
     loading: bool,
     /// The host's power was cut, and it was not started again.
     without_power: bool,
@@ -201,6 +201,7 @@ impl Run<'_> {
             Step::AwaitTier(wait) => self.await_tier(wait).await,
             Step::ResumeLoad(_) => self.host_is_up(),
             Step::FinishLoad(f) => self.finish_load(f.within.into()).await,
+            Step::StopLoad(_) => self.stop_load().await,
             Step::Kill(t) => {
                 self.count_strikes(&t.node).await?;
                 self.machines.kill(&t.node, t.program).await
@@ -209,6 +210,7 @@ impl Run<'_> {
                 self.count_strikes(&t.node).await?;
                 self.machines.stop(&t.node, t.program).await
             }
+            Step::CrashAt(c) => self.crash_at(c).await,
             Step::Start(t) => self.start(&t.node, t.program).await,
             Step::Pause(t) => self.machines.signal(&t.node, t.program, Signal::Stop).await,
             Step::Continue(t) => self.machines.signal(&t.node, t.program, Signal::Continue).await,
@@ -216,7 +218,10 @@ impl Run<'_> {
             Step::Destroy(n) => self.destroy(&n.node).await,
             Step::Replace(n) => self.replace(&n.node).await,
             Step::Restore(r) if r.refused => self.restore_is_refused(&r.node, r.from).await,
-            Step::Restore(r) => self.restore(&r.node, r.from).await,
+            Step::Restore(r) => match &r.crash_at {
+                Some(point) => self.crash_restore(r, point).await,
+                None => self.restore(&r.node, r.from).await,
+            },
             Step::Drain(d) => self.drain(d).await,
             Step::Judge(j) => match j.what {
                 Judged::Recovery => self.judge_recovery().await,
@@ -370,7 +375,7 @@ impl Run<'_> {
         self.machines.all_alive()
     }
 
-    async fn finish_load(&mut self, within: Duration) -> Result<()> {
+    pub(super) async fn finish_load(&mut self, within: Duration) -> Result<()> {
         let progress = self.progress;
         let ledger = Arc::clone(&self.ledger);
         let total = workload::total(&self.plan.scenario);

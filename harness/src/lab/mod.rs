@@ -11,5 +11,6 @@ pub mod ports;
 pub mod process;
 pub mod s3;
 pub mod storage_manager;
+pub(crate) mod test_build;
 pub mod tools;
 pub mod wait;

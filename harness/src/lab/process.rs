@@ -90,6 +90,7 @@ impl Spec {
 pub struct Launcher {
     supervisor: PathBuf,
     logs: PathBuf,
+    env: Vec<(String, String)>,
     started: Arc<Mutex<Vec<watch::Receiver<Option<End>>>>>,
 }
 
@@ -111,7 +112,14 @@ impl Launcher {
             _ => tools.find(Tool::Harness)?,
         };
         crate::error::make_dir(logs)?;
-        Ok(Self { supervisor, logs: logs.to_owned(), started: Arc::default() })
+        Ok(Self { supervisor, logs: logs.to_owned(), env: Vec::new(), started: Arc::default() })
+    }
+
+    /// With these variables for every program.
+    #[must_use]
+    pub fn with_env(mut self, env: Vec<(String, String)>) -> Self {
+        self.env = env;
+        self
     }
 
     /// Where a program of this name writes its log.
@@ -127,7 +135,8 @@ impl Launcher {
         if let Some(out) = &spec.out {
             command.arg("--out").arg(out);
         }
-        command.arg("--").arg(&spec.program).args(&spec.args).envs(spec.env);
+        command.arg("--").arg(&spec.program).args(&spec.args);
+        command.envs(self.env.iter().cloned()).envs(spec.env);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let cannot = || format!("cannot start `{}`", spec.program.display());
         let mut child = command.spawn().setup(cannot)?;

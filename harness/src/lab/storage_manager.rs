@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::process::{End, Launcher, Process, Spec};
 use super::s3::Access;
+use super::test_build::FAIL_POINT;
 use super::tools::{Tool, Tools};
 use super::wait::wait_until;
 use crate::error::{Context as _, Error, Result, make_dir, write_file};
@@ -182,6 +183,50 @@ impl Ended {
         Err(Error::step(format!(
             "`cim-storage-manager {command}` ended with exit status {status}: {said}"
         )))
+    }
+}
+
+/// A fail point to be armed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Armed<'a> {
+    /// Its name.
+    pub(crate) point: &'a str,
+    /// At which time that it is reached.
+    pub(crate) time: u32,
+}
+
+/// What a program that killed itself ends with.
+const KILLED: End = End::Signal(9);
+
+/// Starts a command with a fail point armed, and waits until it has died there.
+pub(crate) async fn crash(
+    launcher: &Launcher,
+    tools: &Tools,
+    name: &str,
+    (args, config): (&[&str], &Path),
+    armed: Armed<'_>,
+    within: Duration,
+) -> Result<()> {
+    let Armed { point, time } = armed;
+    let mut spec = Spec::new(name, tools.find(Tool::StorageManager)?);
+    spec.args.extend(args.iter().map(Into::into));
+    spec = spec.arg("--config").arg(config).env(FAIL_POINT, format!("{point}:{time}"));
+    let process = launcher.start(spec).await?;
+    let end = tokio::time::timeout(within, process.wait()).await;
+    let last = process.last_log();
+    match end {
+        // Whoever else kills it with this signal (a machine without memory does) does not say this before.
+        Ok(end) if end == KILLED && last.contains(&format!("fail-point/{point}: ")) => Ok(()),
+        Ok(end) => Err(Error::step(format!(
+            "the storage manager ended with {end} and not at fail point `{point}`: {last}"
+        ))),
+        Err(_) => {
+            process.kill().await;
+            let seconds = within.as_secs_f64();
+            Err(Error::step(format!(
+                "fail point `{point}` was not reached within {seconds} s: {last}"
+            )))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where the programs of a lab are found.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -13,6 +14,8 @@ pub enum Tool {
     Minio,
     /// `cim-storage-manager`
     StorageManager,
+    /// `cim-storage-manager-sabotaged`: the same with its test hooks
+    SabotagedStorageManager,
     /// `cim-fake-wasabi`
     FakeWasabi,
     /// `nats`, natscli: the peer that benchmarks compare with
@@ -28,6 +31,7 @@ impl Tool {
             Self::NatsServer => "nats-server",
             Self::Minio => "minio",
             Self::StorageManager => "cim-storage-manager",
+            Self::SabotagedStorageManager => "cim-storage-manager-sabotaged",
             Self::FakeWasabi => "cim-fake-wasabi",
             Self::Natscli => "nats",
             Self::Harness => "cim-harness",
@@ -40,6 +44,7 @@ impl Tool {
             Self::NatsServer => "CIM_NATS_SERVER",
             Self::Minio => "CIM_MINIO",
             Self::StorageManager => "CIM_STORAGE_MANAGER",
+            Self::SabotagedStorageManager => "CIM_STORAGE_MANAGER_SABOTAGED",
             Self::FakeWasabi => "CIM_FAKE_WASABI",
             Self::Natscli => "CIM_NATSCLI",
             Self::Harness => "CIM_HARNESS",
@@ -52,16 +57,27 @@ impl Tool {
 #[derive(Debug, Clone, Default)]
 pub struct Tools {
     bin_dir: Option<PathBuf>,
+    given: BTreeMap<Tool, PathBuf>,
 }
 
 impl Tools {
     /// A search that looks into `bin_dir` first.
     pub fn new(bin_dir: Option<PathBuf>) -> Self {
-        Self { bin_dir }
+        Self { bin_dir, given: BTreeMap::new() }
+    }
+
+    /// The same search, but for one program, which is this one.
+    #[must_use]
+    pub fn with(mut self, tool: Tool, program: PathBuf) -> Self {
+        self.given.insert(tool, program);
+        self
     }
 
     /// The program's path.
     pub fn find(&self, tool: Tool) -> Result<PathBuf> {
+        if let Some(given) = self.given.get(&tool) {
+            return Ok(given.clone());
+        }
         if let Some(path) = std::env::var_os(tool.variable()).filter(|v| !v.is_empty()) {
             let path = PathBuf::from(path);
             return if path.is_file() {
@@ -74,7 +90,9 @@ impl Tools {
         self.places().into_iter().map(|dir| dir.join(tool.name())).find(|p| p.is_file()).ok_or_else(
             || {
                 let name = tool.name();
-                let way_out = if name.starts_with("cim-") {
+                let way_out = if tool == Tool::SabotagedStorageManager {
+                    format!("run `ci/selftest --build`, or set `{}`", tool.variable())
+                } else if name.starts_with("cim-") {
                     format!("run `cargo build --bin {name}`, or set `{}`", tool.variable())
                 } else {
                     format!("run `ci/setup`, or set `{}`", tool.variable())

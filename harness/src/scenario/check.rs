@@ -152,6 +152,21 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
                 );
             }
         }
+        Step::CrashAt(c) => {
+            if node(scenario, &c.node)? != Role::Host {
+                let name = &c.node;
+                return wrong(
+                    format!("\"{name}\""),
+                    format!("no storage manager runs on node `{name}`"),
+                );
+            }
+            if c.points.is_empty() || c.reached.0 == 0 || c.reached.0 > c.reached.1 {
+                return wrong(
+                    "crash-at",
+                    "`crash-at` names at least one of `points`, and `reached` is a range that begins at 1 or later",
+                );
+            }
+        }
         Step::Restore(r) => {
             node(scenario, &r.node)?;
             tier(scenario, r.from)?;
@@ -210,7 +225,11 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
             }
         }
         Step::AwaitTier(a) => tier(scenario, a.tier)?,
-        Step::ResumeLoad(_) | Step::FinishLoad(_) | Step::Judge(_) | Step::Repeat(_) => {}
+        Step::ResumeLoad(_)
+        | Step::FinishLoad(_)
+        | Step::StopLoad(_)
+        | Step::Judge(_)
+        | Step::Repeat(_) => {}
     }
     Ok(())
 }

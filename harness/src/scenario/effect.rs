@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ChangeLink, Step, Target};
+use super::{ChangeLink, Program, Step, Target};
 use crate::lab::link::Conditions;
 
 /// What a step is for.
@@ -48,12 +48,15 @@ impl Step {
                 }
             }
             Self::S3Faults(s) if s.rules.is_empty() => Nature::Repair,
-            Self::Load(_) | Self::ResumeLoad(_) | Self::FinishLoad(_) => Nature::Load,
+            Self::Load(_) | Self::ResumeLoad(_) | Self::FinishLoad(_) | Self::StopLoad(_) => {
+                Nature::Load
+            }
             Self::AwaitLoad(_) | Self::AwaitTier(_) | Self::Drain(_) | Self::Repeat(_) => {
                 Nature::Wait
             }
             Self::Kill(_)
             | Self::Stop(_)
+            | Self::CrashAt(_)
             | Self::Pause(_)
             | Self::PowerCut(_)
             | Self::Destroy(_)
@@ -77,6 +80,10 @@ impl Step {
             Self::Kill(t) => breaks(thing(t), "killed"),
             Self::Stop(t) => breaks(thing(t), "stopped"),
             Self::Pause(t) => breaks(thing(t), "paused"),
+            Self::CrashAt(c) => {
+                let thing = format!("{}/{}", c.node, Program::StorageManager);
+                breaks(thing, &format!("dead at {}", c.points.join(", ")))
+            }
             Self::Start(t) | Self::Continue(t) => mends(thing(t)),
             Self::PowerCut(n) => breaks(n.node.to_string(), "without power"),
             Self::Destroy(n) => breaks(n.node.to_string(), "destroyed"),
@@ -107,6 +114,7 @@ impl Step {
             Self::Load(_)
             | Self::ResumeLoad(_)
             | Self::FinishLoad(_)
+            | Self::StopLoad(_)
             | Self::AwaitLoad(_)
             | Self::AwaitTier(_)
             | Self::Drain(_)

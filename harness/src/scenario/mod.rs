@@ -32,9 +32,9 @@ pub use problem::Problem;
 pub(crate) use schema::kinds_of_step;
 pub use schema::schema;
 pub use step::{
-    AwaitLoad, AwaitTier, Between, ChangeLink, Damage, Drain, FillDisk, FinishLoad, Harm, Judge,
-    Judged, Load, NodeOnly, Part, Program, Repeat, Replay, ReplayFrom, Restore, S3Faults, Step,
-    Target, Tier, Verify,
+    AwaitLoad, AwaitTier, Between, ChangeLink, CrashAt, Damage, Drain, FillDisk, FinishLoad, Harm,
+    Judge, Judged, Load, NodeOnly, Part, Program, Repeat, Replay, ReplayFrom, Restore, S3Faults,
+    Step, Target, Tier, Verify,
 };
 pub use value::{Percent, Rate, Size, Span, ValueError};
 
@@ -95,6 +95,8 @@ pub enum Capability {
     S3Faults,
     /// Disks have a size, and can be filled. Offered by `process`, where a tmpfs can be mounted.
     DiskFull,
+    /// The storage manager can be made to die at its own commit points: a test build of it is there.
+    FailPoints,
 }
 
 impl fmt::Display for Capability {
@@ -293,6 +295,12 @@ impl Scenario {
                 Step::Kill(_) | Step::Stop(_) | Step::Pause(_) | Step::Continue(_) => {
                     needs.insert(Capability::Processes);
                 }
+                Step::CrashAt(_) => {
+                    needs.extend([Capability::Processes, Capability::FailPoints]);
+                }
+                Step::Restore(restore) if restore.crash_at.is_some() => {
+                    needs.insert(Capability::FailPoints);
+                }
                 Step::PowerCut(_) => {
                     needs.insert(Capability::PowerLoss);
                 }
@@ -316,6 +324,21 @@ impl Scenario {
             needs.insert(Capability::DiskFull);
         }
         needs
+    }
+
+    /// The fail points that its steps name.
+    pub(crate) fn fail_points(&self) -> BTreeSet<&str> {
+        let mut points = BTreeSet::new();
+        let mut steps: Vec<&Step> = self.steps.iter().collect();
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::CrashAt(crash) => points.extend(crash.points.iter().map(String::as_str)),
+                Step::Restore(restore) => points.extend(restore.crash_at.as_deref()),
+                Step::Repeat(repeat) => steps.extend(&repeat.steps),
+                _ => {}
+            }
+        }
+        points
     }
 
     /// The tiers that the topology has.

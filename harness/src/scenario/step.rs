@@ -27,10 +27,15 @@ pub enum Step {
     ResumeLoad(Empty),
     /// Waits until every event has been published.
     FinishLoad(FinishLoad),
+    /// Publishers stop where they are: what they have published is all that there will be.
+    StopLoad(Empty),
     /// Kills with SIGKILL; the disk stays.
     Kill(Target),
     /// Stops with SIGTERM, and waits up to 30 s for an orderly end.
     Stop(Target),
+    /// Lets the storage manager die at its own fail points, one after the other, and starts it again. A
+    /// point that is not reached fails the scenario. selftest.md lists them. Requires `fail-points`.
+    CrashAt(CrashAt),
     /// Starts what was killed or stopped, with the same disk and the same port.
     Start(Target),
     /// SIGSTOP: hangs without ending.
@@ -121,6 +126,22 @@ pub struct FinishLoad {
     pub within: Span,
 }
 
+/// Where the storage manager of a host is to die.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CrashAt {
+    /// The host.
+    pub node: NodeName,
+    /// The fail points, in this order; from one to the next it gets no rest.
+    pub points: Vec<String>,
+    /// At which time that the point is reached, drawn anew for each.
+    #[serde(default = "once")]
+    pub reached: Between<u32>,
+    /// The longest that reaching one of them may take.
+    #[serde(default = "minutes")]
+    pub within: Span,
+}
+
 /// A node, and one of its programs or all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -186,7 +207,7 @@ impl fmt::Display for Tier {
 
 /// Where to restore from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Restore {
     /// The host that gets the streams.
     pub node: NodeName,
@@ -197,6 +218,12 @@ pub struct Restore {
     /// afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
+    /// The fail point at which the command is to die; then no stream may be there. Requires `fail-points`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_at: Option<String>,
+    /// With `crash-at`: at which time that the point is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Between<u32>>,
 }
 
 /// Which tiers, and how long it may take.
@@ -368,6 +395,10 @@ fn anywhere() -> Between<Percent> {
     Between(Percent::permille(0), Percent::permille(1000))
 }
 
+fn once() -> Between<u32> {
+    Between(1, 1)
+}
+
 fn nas() -> Tier {
     Tier::Nas
 }
@@ -391,8 +422,13 @@ impl fmt::Display for Step {
             Self::AwaitTier(a) => write!(f, "wait until {} holds {}", a.tier, a.holds),
             Self::ResumeLoad(_) => f.write_str("let the load go on"),
             Self::FinishLoad(_) => f.write_str("finish the load"),
+            Self::StopLoad(_) => f.write_str("stop the load"),
             Self::Kill(t) => target(f, "kill", t),
             Self::Stop(t) => target(f, "stop", t),
+            Self::CrashAt(CrashAt { points, reached, .. }) => {
+                write!(f, "crash the storage manager at {}", points.join(", then "))?;
+                if reached.0 > 1 { write!(f, " ({}.)", reached.0) } else { Ok(()) }
+            }
             Self::Start(t) => target(f, "start", t),
             Self::Pause(t) => target(f, "pause", t),
             Self::Continue(t) => target(f, "continue", t),
@@ -402,7 +438,10 @@ impl fmt::Display for Step {
             Self::Restore(r) if r.refused => {
                 write!(f, "restore {} from {}, which must be refused", r.node, r.from)
             }
-            Self::Restore(r) => write!(f, "restore {} from {}", r.node, r.from),
+            Self::Restore(r) => {
+                write!(f, "restore {} from {}", r.node, r.from)?;
+                r.crash_at.iter().try_for_each(|point| write!(f, ", to crash at {point}"))
+            }
             Self::Drain(d) => {
                 let tiers: Vec<_> = d.tiers.iter().map(ToString::to_string).collect();
                 write!(f, "drain to {}", tiers.join(" and "))

@@ -6,6 +6,7 @@ mod process;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_core::names::NodeName;
 
@@ -15,7 +16,7 @@ use crate::lab::endpoint::Endpoint;
 use crate::lab::link::{Broken, Conditions};
 use crate::lab::process::{Launcher, Signal};
 use crate::lab::s3::Service;
-use crate::lab::storage_manager::Ended;
+use crate::lab::storage_manager::{Armed, Ended};
 use crate::lab::tools::Tools;
 use crate::scenario::{Capability, Program, Role, Scenario, Tier};
 
@@ -176,6 +177,33 @@ impl Machines {
         disk.ok_or_else(|| Error::step(format!("the disk of `{node}` has no size of its own")))
     }
 
+    /// Ends the daemon of a host where it is, and starts it to die at a fail point.
+    pub(crate) async fn crash_at(
+        &mut self,
+        node: &NodeName,
+        armed: Armed<'_>,
+        within: Duration,
+    ) -> Result<()> {
+        match self {
+            Self::Process(lab) => lab.crash_at(node, armed, within).await,
+            Self::Driver(_) => Err(no_fail_points()),
+        }
+    }
+
+    /// Runs a command of the storage manager on a host, to die at a fail point.
+    pub(crate) async fn crash_storage_manager(
+        &mut self,
+        node: &NodeName,
+        args: &[&str],
+        armed: Armed<'_>,
+        within: Duration,
+    ) -> Result<()> {
+        match self {
+            Self::Process(lab) => lab.crash_storage_manager(node, args, armed, within).await,
+            Self::Driver(_) => Err(no_fail_points()),
+        }
+    }
+
     /// Fails when a program has ended that nobody stopped, as far as that can be seen from here.
     pub(crate) fn all_alive(&self) -> Result<()> {
         match self {
@@ -206,4 +234,9 @@ pub(crate) fn lacking(scenario: &Scenario, offers: &BTreeSet<Capability>) -> Vec
     let mut names: Vec<_> = lacking.map(|need| need.to_string()).collect();
     names.sort();
     names
+}
+
+/// A scenario that needs them is skipped before anything starts.
+fn no_fail_points() -> Error {
+    Error::step("what is installed on machines has no fail points")
 }

@@ -13,7 +13,7 @@ use crate::lab::link::{Broken, Conditions, Link};
 use crate::lab::nats::{self, Nats};
 use crate::lab::process::{End, Launcher, Process, Signal};
 use crate::lab::s3::{self, Access, Kind, Service};
-use crate::lab::storage_manager::{self, Config, Ended};
+use crate::lab::storage_manager::{self, Armed, Config, Ended};
 use crate::lab::tools::Tools;
 use crate::scenario::{Program, Role, Scenario, Tier, programs};
 
@@ -249,11 +249,44 @@ impl Lab {
         args: &[&str],
     ) -> Result<Ended> {
         let config = self.write_config(node)?;
+        let name = self.name_of_run(node, args);
+        storage_manager::attempt(&self.launcher, &self.tools, &name, args, &config).await
+    }
+
+    /// Ends the daemon of a host where it is, and starts it to die at a fail point.
+    pub(crate) async fn crash_at(
+        &mut self,
+        node: &NodeName,
+        armed: Armed<'_>,
+        within: Duration,
+    ) -> Result<()> {
+        self.kill(node, Some(Program::StorageManager)).await?;
+        let name = format!("{node}-{}-storage-manager", self.nodes[node].generation);
+        let config = self.write_config(node)?;
+        let command = (&["tier"][..], config.as_path());
+        storage_manager::crash(&self.launcher, &self.tools, &name, command, armed, within).await
+    }
+
+    /// Runs a command of the storage manager on a host, to die at a fail point.
+    pub(crate) async fn crash_storage_manager(
+        &mut self,
+        node: &NodeName,
+        args: &[&str],
+        armed: Armed<'_>,
+        within: Duration,
+    ) -> Result<()> {
+        let name = self.name_of_run(node, args);
+        let config = self.write_config(node)?;
+        let command = (args, config.as_path());
+        storage_manager::crash(&self.launcher, &self.tools, &name, command, armed, within).await
+    }
+
+    /// A name of its own for a command that is run on a host.
+    fn name_of_run(&mut self, node: &NodeName, args: &[&str]) -> String {
         let machine = self.machine(node);
         machine.runs += 1;
         let command = args.first().copied().unwrap_or_default();
-        let name = format!("{node}-{}-{command}-{}", machine.generation, machine.runs);
-        storage_manager::attempt(&self.launcher, &self.tools, &name, args, &config).await
+        format!("{node}-{}-{command}-{}", machine.generation, machine.runs)
     }
 
     /// The running programs of a node, or one of them.

@@ -7,6 +7,7 @@ mod publish;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -26,6 +27,7 @@ pub struct Loads {
     host: watch::Receiver<Host>,
     ledger: Arc<Ledger>,
     running: JoinSet<()>,
+    stopped: Arc<AtomicBool>,
     deleters: Vec<JoinHandle<()>>,
 }
 
@@ -61,7 +63,8 @@ impl Loads {
         ledger: Arc<Ledger>,
         host: watch::Receiver<Host>,
     ) -> Self {
-        Self { generators, host, ledger, running: JoinSet::new(), deleters: Vec::new() }
+        let (running, deleters) = (JoinSet::new(), Vec::new());
+        Self { generators, host, ledger, running, stopped: Arc::default(), deleters }
     }
 
     /// Starts the load at this place in the scenario.
@@ -92,10 +95,16 @@ impl Loads {
                 republish: spec.republish,
                 deletes: Arc::clone(&chosen),
                 to_delete: to_delete.clone(),
+                stopped: Arc::clone(&self.stopped),
                 host: self.host.clone(),
             };
             self.running.spawn(publisher.run());
         }
+    }
+
+    /// Makes every publisher stop before its next event.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
     /// Waits until every publisher that was started has ended and every delete is done.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -54,6 +55,7 @@ pub(super) struct Publisher {
     pub(super) republish: bool,
     pub(super) deletes: Arc<BTreeSet<EventId>>,
     pub(super) to_delete: mpsc::UnboundedSender<ToDelete>,
+    pub(super) stopped: Arc<AtomicBool>,
     pub(super) host: watch::Receiver<Host>,
 }
 
@@ -87,7 +89,7 @@ impl Publisher {
     /// Publishes everything; ends when all is acked or given up.
     pub(super) async fn run(mut self) {
         let mut events = std::mem::take(&mut self.events);
-        while !events.is_empty() {
+        while !events.is_empty() && !self.stopped.load(Ordering::Relaxed) {
             let (sent, acks) = mpsc::channel(self.window.max(1));
             let collector = tokio::spawn(collect(
                 Arc::clone(&self.ledger),
@@ -118,6 +120,9 @@ impl Publisher {
         for &event in events {
             let host = self.host.wait_for(Option::is_some).await.ok().and_then(|h| h.clone());
             let Some(host) = host else { break };
+            if self.stopped.load(Ordering::Relaxed) {
+                break;
+            }
             if context.as_ref().is_none_or(|(epoch, _)| *epoch != host.epoch) {
                 let Some(client) = connect(&host).await else { continue };
                 let builder = jetstream::ContextBuilder::new()

@@ -1,6 +1,7 @@
 //! What the tests share: a lab in a directory that goes away, and waiting for conditions.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -48,12 +49,46 @@ pub fn processes_with(text: &str) -> Vec<u32> {
 pub fn harness(args: &[&str]) -> Command {
     let mut command = Command::new(HARNESS);
     command.args(args).env("NO_COLOR", "1");
-    let variables = ["BIN_DIR", "NATS_SERVER", "MINIO", "STORAGE_MANAGER", "SCENARIOS", "RUNS_DIR"];
+    let variables = [
+        "BIN_DIR",
+        "NATS_SERVER",
+        "MINIO",
+        "STORAGE_MANAGER",
+        "STORAGE_MANAGER_SABOTAGED",
+        "SCENARIOS",
+        "RUNS_DIR",
+    ];
     for variable in variables {
         command.env_remove(format!("CIM_{variable}"));
     }
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command
+}
+
+/// The storage manager beside the harness.
+pub fn storage_manager() -> PathBuf {
+    let path = Path::new(HARNESS).with_file_name("cim-storage-manager");
+    assert!(path.is_file(), "`cim-storage-manager` is missing: run `cargo build --workspace`");
+    path
+}
+
+/// The one with test hooks; `None`, said aloud and counted by ci/test, where it is not and need not be.
+pub fn sabotaged(test: &str) -> Option<PathBuf> {
+    let path = Path::new(HARNESS).with_file_name("cim-storage-manager-sabotaged");
+    if path.is_file() {
+        return Some(path);
+    }
+    let required = std::env::var_os("CIM_REQUIRE_TOOLS").is_some_and(|v| v == "1");
+    assert!(!required, "`{}` is not there: run `ci/selftest --build`", path.display());
+    skipped(test, "`cim-storage-manager-sabotaged` is not there: run `ci/selftest --build`");
+    None
+}
+
+/// Writes a script; answers its path.
+pub fn executable(path: &Path, text: &str) -> PathBuf {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_owned()
 }
 
 pub fn stdout(output: &Output) -> String {

@@ -11,6 +11,7 @@ use cim_runtime::retry::Backoff;
 use tokio_util::sync::CancellationToken;
 
 use super::{Draft, ReadError};
+use crate::hooks::fail_point;
 use crate::s3::{Kind, Put, S3Error, Store};
 
 /// A commit that did not happen.
@@ -152,7 +153,9 @@ impl Committer {
             }
         }
         let key = self.chain.key(&self.stream, number);
+        fail_point!(EntryBefore if self.chain == Chain::Manifest);
         let put = self.store.put_new(&key, object.clone()).await?;
+        fail_point!(EntryAfter if self.chain == Chain::Manifest);
         // Ours after all, where an answer was lost after the write had succeeded.
         let ours = put == Put::Created || self.store.get(&key.to_string()).await? == *object;
         self.seen = Some(Instant::now());

@@ -5,6 +5,7 @@ use cim_core::archive::{ArchiveKey, ArchiveState, ChainError, Entry, EntryError}
 use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use crate::hooks::sabotage;
 use crate::s3::{Kind, S3Error, Store};
 
 /// A chain that could not be read.
@@ -112,7 +113,7 @@ async fn numbers(
         ArchiveKey::Manifest { number, .. } | ArchiveKey::Tertiary { number, .. } => Some(number),
         _ => None,
     };
-    Ok(listed.iter().filter_map(|object| number(&object.key)).collect())
+    Ok(sabotage!(listed, listed.iter().filter_map(|object| number(&object.key)).collect()))
 }
 
 /// One entry, checked on its own.

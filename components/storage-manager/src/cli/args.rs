@@ -10,7 +10,7 @@ use crate::s3::Tier;
 
 /// Tiers JetStream streams to S3 and restores them exactly.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = EXIT)]
+#[command(version = VERSION, max_term_width = 100, after_help = EXIT)]
 pub(super) struct Cli {
     /// The configuration file (docs/storage-manager.md explains it)
     #[arg(
@@ -37,6 +37,12 @@ impl Cli {
         self.log.as_deref().unwrap_or(default)
     }
 }
+
+/// A test build says so wherever versions are read.
+#[cfg(not(any(feature = "fail-points", feature = "sabotage")))]
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+#[cfg(any(feature = "fail-points", feature = "sabotage"))]
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+sabotaged");
 
 const EXIT: &str = "Exit status:
   0  done
@@ -66,6 +72,10 @@ pub(super) enum Command {
     Restore(RestoreArgs),
     /// Read a tier's archive and check every hash and count
     Verify(VerifyArgs),
+    /// Print which test hooks this build has, as JSON
+    #[cfg(any(feature = "fail-points", feature = "sabotage"))]
+    #[command(hide = true)]
+    Hooks,
     /// Print a shell's completion script
     Completions {
         /// The shell

@@ -24,6 +24,11 @@ pub fn main() -> ExitCode {
         clap_complete::generate(shell, &mut command, "cim-storage-manager", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
+    #[cfg(any(feature = "fail-points", feature = "sabotage"))]
+    if let Command::Hooks = cli.command {
+        println!("{}", crate::hooks::list());
+        return ExitCode::SUCCESS;
+    }
     let logging = cim_runtime::logging::init(cli.log_filter()).map_err(exit::Failure::usage);
     let outcome = logging.and_then(|()| run(cli));
     match outcome {
@@ -36,6 +41,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), exit::Failure> {
+    #[cfg(any(feature = "fail-points", feature = "sabotage"))]
+    crate::hooks::check().map_err(exit::Failure::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -49,6 +56,8 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Restore(args) => restore::run(&config, args).await,
             Command::Verify(args) => verify::run(&config, args).await,
             Command::Completions { .. } => unreachable!("it needs no configuration and is done"),
+            #[cfg(any(feature = "fail-points", feature = "sabotage"))]
+            Command::Hooks => unreachable!("it needs no configuration and is done"),
         }
     });
     // What still blocks (a read that nobody waits for) must not hold the process.

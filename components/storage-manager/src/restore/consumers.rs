@@ -2,6 +2,8 @@
 
 use cim_core::archive::{ConsumerRecord, Position};
 
+use crate::hooks::sabotage;
+
 /// A restored consumer's position.
 ///
 /// Which messages were pending is not in the archive, so where some were, delivery goes back to the
@@ -13,7 +15,7 @@ pub(super) fn position(consumer: &ConsumerRecord, last_seq: u64) -> (Position, P
         |position: Position| Position { stream_seq: position.stream_seq.min(last_seq), ..position };
     let floor = clip(consumer.ack_floor);
     let delivered = if consumer.ack_pending > 0 { floor } else { clip(consumer.delivered) };
-    (delivered, floor)
+    sabotage!(position, (delivered, floor))
 }
 
 /// A consumer's state as `o.dat` holds it (nats-server `server/store.go`, `encodeConsumerState`,

@@ -5,6 +5,8 @@ use cim_core::names::{StreamName, SubjectFilter};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::hooks::sabotage;
+
 /// What the user asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -86,7 +88,7 @@ pub fn plan(
         return Err(PlanError::NoTimeline { stream, timeline, last });
     };
     let first_seq = if options.with_dropped { 1 } else { history.state.first_seq.max(1) };
-    let watermark = history.watermark.seq;
+    let watermark = sabotage!(last_sequence, history.watermark.seq);
     let mut last_seq = options.until_seq.map_or(watermark, |seq| seq.min(watermark));
     let pieces: Vec<_> = state
         .pieces(timeline, first_seq, last_seq)

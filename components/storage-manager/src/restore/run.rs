@@ -18,6 +18,7 @@ use super::plan::Plan;
 use super::send::{SendError, Transfer};
 use super::source::Source;
 use super::{v1, v2};
+use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, JetStream};
 use crate::s3::{Listed, S3Error};
 use crate::segment::{Message, Rows, SegmentError};
@@ -293,7 +294,9 @@ impl Writer {
             Self::V1(snapshot) => (snapshot.finish(plan)?, "snapshot v1"),
             Self::V2(snapshot) => (snapshot.finish(plan)?, "snapshot v2"),
         };
-        frames.finish()?.flush()?;
+        let mut chunks = frames.finish()?;
+        fail_point!(RestoreBeforeEnd);
+        chunks.flush()?;
         Ok(method)
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::plan::Plan;
+use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, JetStream};
 
 /// Chunks that are sent and not answered: 4 MiB, which fills 20 ms of 200 MiB/s.
@@ -71,6 +72,7 @@ impl<'a> Transfer<'a> {
         let what = format!("STREAM.RESTORE.{}", plan.target);
         let begun: Begun = jetstream.ask(&what, &request).await?;
         let (stream, deliver) = (plan.target.to_string(), begun.deliver_subject);
+        fail_point!(RestoreBegun);
         Ok(Self { jetstream, stream, deliver, inbox, answers, in_flight: 0, begun: Instant::now() })
     }
 
@@ -90,6 +92,7 @@ impl<'a> Transfer<'a> {
             }
             self.publish(chunk).await?;
             self.in_flight += 1;
+            fail_point!(RestoreMidway);
         }
         while self.in_flight > 0 {
             self.answer().await?;

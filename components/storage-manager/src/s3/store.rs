@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{Kind, S3Error, deepest};
 use crate::config::S3Config;
+use crate::hooks::sabotage;
 
 /// Which tier a bucket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -141,10 +142,14 @@ impl Store {
     /// Writes an object, over whatever is there.
     pub async fn put(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
         let key = key.to_string();
-        match self.ask("put", &key, || self.send(&key, body.clone(), false)).await? {
+        match self.ask("put", &key, || self.put_once(&key, body.clone())).await? {
             Put::Created => Ok(()),
             Put::Exists => Err(self.error("put", &key, Kind::Unexpected("HTTP 412".into()))),
         }
+    }
+
+    async fn put_once(&self, key: &str, body: Bytes) -> Result<Put, S3Error> {
+        sabotage!(answer, self.send(key, body, false).await)
     }
 
     /// Writes an object unless there is one, where the service honours `If-None-Match: *`.

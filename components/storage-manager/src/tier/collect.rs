@@ -6,6 +6,7 @@ use cim_core::archive::ArchiveState;
 use jiff::Timestamp;
 
 use super::context::Context;
+use crate::hooks::fail_point;
 use crate::s3::S3Error;
 
 /// How many are deleted before the manifest says so.
@@ -24,9 +25,12 @@ pub fn due(context: &Context, state: &ArchiveState) -> Vec<String> {
 
 /// Deletes them. What is deleted and not yet committed is deleted again next time, which is nothing.
 pub async fn collect(context: &Arc<Context>, keys: Vec<String>) -> Result<Vec<String>, S3Error> {
+    fail_point!(CollectBefore);
     for key in &keys {
         let what = format!("deleting replaced segment `{key}`");
         context.insist(&what, || context.nas.delete(key)).await?;
+        fail_point!(CollectMidway);
     }
+    fail_point!(CollectAfter);
     Ok(keys)
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::context::{Context, FetchError, unsealed};
 use super::segmenter::{ROW_GROUP, put};
+use crate::hooks::fail_point;
 use crate::s3::S3Error;
 use crate::segment::{Columns, Finished, Rows, SegmentError, SegmentWriter};
 
@@ -109,6 +110,7 @@ pub async fn seal(
     let finish = tokio::task::spawn_blocking(move || merge.finish(&name, timeline));
     let finished = finish.await.expect("merging does not panic")?;
     put(context, &finished).await?;
+    fail_point!(SealUploaded);
     Ok(Sealed { segment: finished.segment, replaces })
 }
 

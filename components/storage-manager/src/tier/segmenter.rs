@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::budget::Reserved;
 use super::context::Context;
+use crate::hooks::{fail_point, sabotage};
 use crate::s3::S3Error;
 use crate::segment::{Columns, Message, SegmentWriter};
 
@@ -109,7 +110,7 @@ impl Segmenter {
 
     /// Hands the columns to the encoder, which works beside the reader.
     async fn encode(&mut self) -> Result<(), UploadError> {
-        let columns = std::mem::take(&mut self.columns);
+        let columns = sabotage!(columns, std::mem::take(&mut self.columns));
         let mut writer = match self.encoder.take() {
             Some(encoder) => encoder.await.expect("encoding does not panic")?,
             None => SegmentWriter::new(LEVEL),
@@ -139,7 +140,9 @@ impl Segmenter {
             let finished =
                 tokio::task::spawn_blocking(move || writer.finish(&stream, timeline, sealed));
             let finished = finished.await.expect("encoding does not panic")?;
+            fail_point!(SegmentBefore);
             put(&context, &finished).await?;
+            fail_point!(SegmentAfter);
             Ok(Uploaded { segment: finished.segment, reserved })
         });
         // The other end hangs up only when the session is over: then the upload is nobody's.
@@ -151,9 +154,14 @@ impl Segmenter {
 }
 
 /// Writes a segment's file to the NAS.
-pub async fn put(context: &Context, finished: &crate::segment::Finished) -> Result<(), S3Error> {
+pub async fn put(
+    context: &Arc<Context>,
+    finished: &crate::segment::Finished,
+) -> Result<(), S3Error> {
     let key = &finished.segment.key;
     let parsed = cim_core::archive::ArchiveKey::parse(key).expect("the writer spelled it");
     let what = format!("writing segment `{key}`");
-    context.insist(&what, || context.nas.put(&parsed, finished.file.clone())).await
+    let file = sabotage!(file, finished.file.clone());
+    sabotage!(if counts_as_uploaded(context, &parsed, &file) return Ok(()));
+    context.insist(&what, || context.nas.put(&parsed, file.clone())).await
 }

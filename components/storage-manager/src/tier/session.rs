@@ -21,6 +21,7 @@ use super::segmenter::{Upload, UploadError, Uploaded};
 use super::survey::{Survey, Surveyor, missed};
 use super::{collect, ship};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
+use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, StreamInfo};
 use crate::s3::S3Error;
 
@@ -95,6 +96,7 @@ async fn open_chain(
                 wasabi.watermark().seq
             );
             committer.adopt(&wasabi, &context.abort).await?;
+            fail_point!(AdoptAfter);
         } else {
             let draft = Draft::begin(live.record.clone(), live.state.clone(), consumers.clone());
             committer.commit(draft, &context.abort).await?;
@@ -353,6 +355,7 @@ impl<'a> Session<'a> {
         draft.add = vec![sealed.segment];
         draft.remove = sealed.replaces;
         self.commit(draft, true).await?;
+        fail_point!(SealCommitted);
         self.start_background(false);
         Ok(())
     }

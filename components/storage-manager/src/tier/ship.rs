@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, FetchError, checked};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
+use crate::hooks::fail_point;
 use crate::s3::{Put, S3Error, Store};
 
 /// Something did not get to Wasabi. It is tried again.
@@ -103,10 +104,13 @@ async fn ship(
                 wasabi.put(&key, file).await
             };
             file?;
+            fail_point!(ShipSegment);
         }
         let number = committer.state().map_or(0, |s| s.number + 1);
         let object = committer.commit(step, &context.abort).await?;
+        fail_point!(ShipDecided);
         put_decided(wasabi, stream, number, object).await?;
+        fail_point!(ShipCopied);
     }
 }
 
@@ -137,6 +141,7 @@ async fn recover_decided(
     for number in first..there {
         let object = wasabi.get(&Chain::Manifest.key(stream, number).to_string()).await?;
         context.nas.put(&Chain::Tertiary.key(stream, number), object).await?;
+        fail_point!(RecoverMidway);
     }
     Ok(())
 }
@@ -284,6 +289,7 @@ pub async fn backfill(
         let bring = context.insist(&what, || bring_back(&context, &wasabi, segment));
         if bring.await? {
             brought += 1;
+            fail_point!(BackfillMidway);
         }
     }
     Ok(brought)

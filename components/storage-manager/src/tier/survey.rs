@@ -7,6 +7,7 @@ use cim_core::archive::{
 use cim_core::names::StreamName;
 
 use crate::chain::Draft;
+use crate::hooks::sabotage;
 use crate::jetstream::{ApiError, JetStream};
 
 /// A look at the live stream.
@@ -61,7 +62,7 @@ impl Surveyor {
             record: info.record,
             state: info.state,
             consumers,
-            deleted: ask.then_some(info.deleted),
+            deleted: ask.then_some(sabotage!(deleted, info.deleted)),
             empty_until,
         })
     }

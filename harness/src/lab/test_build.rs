@@ -1,0 +1,52 @@
+//! The storage manager built with its test hooks: it can be made to die at its commit points, and to lie.
+//!
+//! Which hooks a program has only the program can say: a command that a build without them does not have
+//! lists them. A version, a name or a path would prove nothing.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::tools::{Tool, Tools};
+use crate::error::{Error, Result};
+
+/// The variable that arms a fail point: its name, a colon, and at which time that it is reached.
+pub(crate) const FAIL_POINT: &str = "CIM_FAIL_POINT";
+/// The variable that arms a sabotage.
+pub(crate) const SABOTAGE: &str = "CIM_SABOTAGE";
+
+/// A storage manager with test hooks.
+#[derive(Debug, Clone)]
+pub(crate) struct TestBuild {
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// What it can be made to do.
+    pub(crate) hooks: Hooks,
+}
+
+/// The names of test hooks.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Hooks {
+    /// Where it can be made to die.
+    pub(crate) fail_points: Vec<String>,
+    /// How it can be made to lie.
+    pub(crate) sabotages: Vec<String>,
+}
+
+impl TestBuild {
+    /// The test build; the error says why there is none.
+    pub(crate) fn find(tools: &Tools) -> Result<Self> {
+        let program = tools.find(Tool::SabotagedStorageManager)?;
+        let hooks = ask(&program).ok_or_else(|| {
+            let path = program.display();
+            Error::setup(format!("`{path}` has no test hooks: build it with `ci/selftest --build`"))
+        })?;
+        Ok(Self { program, hooks })
+    }
+}
+
+/// What a program says of its hooks; `None` when it does not know what that means.
+fn ask(program: &Path) -> Option<Hooks> {
+    let output = std::process::Command::new(program).arg("hooks").output().ok()?;
+    output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
+}

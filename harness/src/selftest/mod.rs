@@ -1,0 +1,188 @@
+//! The proof that the tests can fail: the storage manager, built with sabotage, tells small lies, and the
+//! oracle must find each of them, as what it is; and it must find nothing where nobody lies.
+
+mod cases;
+mod print;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::lab::test_build::TestBuild;
+use crate::lab::tools::{Tool, Tools};
+use crate::progress::Progress;
+use crate::rundir::{RunDir, default_root};
+use cases::{CASES, Case, Small};
+use run::Bench;
+
+const STATUSES: &str = "Exit status:
+  0    every sabotage was caught as what it is, and nothing was reported where there was none
+  1    not so: the table says where, and the run's directory is kept
+  2    the command line is wrong
+  3    a lab could not be set up, or there is no storage manager with sabotage: `ci/selftest` builds it
+  130  interrupted; nothing is left running";
+
+/// `cim-harness selftest`
+#[derive(Debug, clap::Args)]
+#[command(after_help = STATUSES)]
+pub struct Args {
+    /// Only these sabotages, comma-separated; `none` for the runs without any.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
+    /// List the sabotages.
+    #[arg(long)]
+    list: bool,
+    /// Print the rows as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Draw every choice from this number [default: a new one].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Runs of each scenario with the ordinary storage manager, with the seed and those after it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    repeat: u64,
+    /// Where run directories go [default: runs of the project].
+    #[arg(long, value_name = "DIR")]
+    runs_dir: Option<PathBuf>,
+    /// Look for programs here first.
+    #[arg(long, value_name = "DIR", env = "CIM_BIN_DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+/// The name of the runs without a sabotage.
+const NONE: &str = "none";
+
+/// A run and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Row {
+    /// The sabotage, or `none`.
+    sabotage: &'static str,
+    /// The program that ran: the ordinary one, or the one that could lie.
+    program: &'static str,
+    scenario: &'static str,
+    seed: u64,
+    outcome: Outcome,
+    /// As what it was caught, or what went wrong.
+    how: String,
+    seconds: f64,
+    /// Where logs and disks are, if it is not as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_dir: Option<String>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    /// The scenario failed, and the report says why.
+    Caught,
+    /// There was nothing to catch, and nothing was reported.
+    Clean,
+    /// The scenario passed.
+    Unnoticed,
+    /// It failed, and the report says something else.
+    Mistaken,
+    /// The sabotage never came to act: the run proves nothing.
+    NeverActed,
+    /// Something was reported and nobody had lied.
+    Reported,
+}
+
+impl Outcome {
+    fn good(self) -> bool {
+        matches!(self, Self::Caught | Self::Clean)
+    }
+}
+
+/// Does what the arguments say.
+pub(crate) fn main(args: &Args) -> Result<ExitCode> {
+    let wanted = wanted(&args.only)?;
+    if args.list {
+        print::list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|e| Error::Setup("cannot start the runtime".into(), Some(e.into())))?;
+    // A run that is interrupted says so itself, when all of its lab is gone.
+    let rows = runtime.block_on(rows(args, &wanted))?;
+    print::rows(&rows, args.json);
+    Ok(ExitCode::from(u8::from(!rows.iter().all(|row| row.outcome.good()))))
+}
+
+/// The cases that were asked for, and whether the runs without sabotage were.
+fn wanted(only: &[String]) -> Result<(Vec<Case>, bool)> {
+    let known = |name: &String| name == NONE || CASES.iter().any(|case| case.sabotage == *name);
+    if let Some(unknown) = only.iter().find(|name| !known(name)) {
+        let names: Vec<_> = CASES.iter().map(|case| case.sabotage).collect();
+        let names = names.join(", ");
+        return Err(Error::Usage(format!(
+            "`{unknown}` is no sabotage: there are {names}, and `{NONE}`"
+        )));
+    }
+    let asked = |name: &str| only.is_empty() || only.iter().any(|o| o == name);
+    Ok((CASES.into_iter().filter(|case| asked(case.sabotage)).collect(), asked(NONE)))
+}
+
+async fn rows(args: &Args, (cases, clean): &(Vec<Case>, bool)) -> Result<Vec<Row>> {
+    let tools = Tools::new(args.bin_dir.clone());
+    let build = TestBuild::find(&tools)?;
+    agrees(&build)?;
+    let ordinary = tools.find(Tool::StorageManager)?;
+    let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let root = args.runs_dir.clone().unwrap_or_else(default_root);
+    let mut runs = Runs { dir: RunDir::create(&root, "selftest", seed)?, keep: false };
+    let path = runs.dir.path().to_owned();
+    let progress = Progress::new(false);
+    progress.line(&format!("seed {seed}, in {}", path.display()));
+    let bench = Bench { tools, runs: path, progress, interrupt: Interrupt::listen()? };
+    let mut rows = Vec::new();
+    for case in cases {
+        rows.push(bench.sabotaged(&build.program, *case, seed).await?);
+    }
+    if *clean {
+        for small in Small::ALL {
+            rows.push(bench.clean("test build", &build.program, small, seed).await?);
+        }
+        for seed in (seed..).take(usize::try_from(args.repeat).unwrap_or(usize::MAX)) {
+            for small in Small::ALL {
+                rows.push(bench.clean("ordinary", &ordinary, small, seed).await?);
+            }
+        }
+    }
+    runs.keep = rows.iter().any(|row| row.run_dir.is_some());
+    Ok(rows)
+}
+
+/// A sabotage that one side knows and the other does not would be one that nobody proves.
+fn agrees(build: &TestBuild) -> Result<()> {
+    let there = &build.hooks.sabotages;
+    let unproven = there.iter().find(|name| CASES.iter().all(|case| case.sabotage != **name));
+    let missing = CASES.iter().find(|case| there.iter().all(|name| name != case.sabotage));
+    let what = match (unproven, missing) {
+        (None, None) => return Ok(()),
+        (Some(name), _) => format!("has a sabotage `{name}` that no scenario here catches"),
+        (None, Some(case)) => format!("has no sabotage `{}`", case.sabotage),
+    };
+    let path = build.program.display();
+    Err(Error::setup(format!("`{path}` {what}: build both from the same source, `ci/selftest`")))
+}
+
+/// The directory of all runs. It goes, with whatever is in it, unless there is something to look at.
+struct Runs {
+    dir: RunDir,
+    keep: bool,
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        if !self.keep {
+            // What cannot be deleted is in nobody's way.
+            drop(self.dir.remove());
+        }
+    }
+}
