@@ -3,14 +3,17 @@
 //! An *epoch* is the life of one host. When a host is lost its epoch ends, and what was acked in it
 //! beyond the point that came back is the recovery point's tail: the sequences are given out again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use cim_core::names::SubjectFilter;
+
 use crate::error::{Context as _, Result};
+use crate::scenario::Tier;
 
 /// An event's number, unique in a run.
 pub type EventId = u64;
@@ -55,6 +58,26 @@ pub struct Delete {
     pub done_at: Option<Micros>,
 }
 
+/// Messages that an administrator had removed at once. A rule and no list, for acks of some of them
+/// may still be under way.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// The stream, as its place in the scenario.
+    pub stream: usize,
+    /// The host's life in which it was.
+    pub epoch: u32,
+    /// Messages before this sequence.
+    pub below: u64,
+    /// Those on these subjects; `None` for all.
+    pub subject: Option<SubjectFilter>,
+    /// When the server was asked.
+    pub asked_at: Micros,
+    /// When it said that they are gone.
+    pub done_at: Option<Micros>,
+    /// By tier, how far it had confirmed the stream before the server was asked.
+    pub confirmed: BTreeMap<Tier, u64>,
+}
+
 /// The record of a run.
 #[derive(Debug)]
 pub struct Ledger {
@@ -69,6 +92,7 @@ struct Inner {
     /// By stream, by epoch, by sequence: event + 1, or 0.
     by_seq: Vec<Vec<Vec<u64>>>,
     deletes: Vec<Delete>,
+    removals: Vec<Removal>,
     counts: Counts,
     /// When the first publish of each epoch was acked.
     first_acks: Vec<Option<Micros>>,
@@ -96,6 +120,7 @@ impl Ledger {
             records: vec![Record::default(); events],
             by_seq: vec![vec![Vec::new()]; streams],
             deletes: Vec::new(),
+            removals: Vec::new(),
             counts: Counts::default(),
             first_acks: vec![None],
             file: out,
@@ -173,6 +198,16 @@ impl Ledger {
     /// A delete, done or of unknown outcome.
     pub fn deleted(&self, delete: Delete) {
         self.lock().deletes.push(delete);
+    }
+
+    /// A removal of many messages.
+    pub fn removed(&self, removal: Removal) {
+        self.lock().removals.push(removal);
+    }
+
+    /// All removals of a stream's messages.
+    pub fn removals(&self, stream: usize) -> Vec<Removal> {
+        self.lock().removals.iter().filter(|r| r.stream == stream).cloned().collect()
     }
 
     /// How many were published and acked so far.

@@ -7,8 +7,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::scenario::{
-    AwaitLoad, Between, CrashAt, Damage, Percent, Program, Replay, ReplayFrom, Restore, Scenario,
-    Span, Step, Target,
+    AwaitLoad, Between, CrashAt, Damage, DamageStream, Percent, Program, Replay, ReplayFrom,
+    Restore, RestoreCopy, Scenario, Span, Step, Target,
 };
 
 /// A scenario with nothing left to chance but the machine it runs on.
@@ -92,6 +92,14 @@ fn write_out(steps: &[Step], rng: &mut Xoshiro256PlusPlus, out: &mut Vec<Step>) 
                 draw: rng.random(),
                 ..damage.clone()
             }),
+            Step::RestoreCopy(copy) => Step::RestoreCopy(RestoreCopy {
+                until_sequence: copy.until_sequence.map(|range| percent(range, rng)),
+                until_time: copy.until_time.map(|range| percent(range, rng)),
+                ..copy.clone()
+            }),
+            Step::DamageStream(damage) => {
+                Step::DamageStream(DamageStream { at: percent(damage.at, rng), ..damage.clone() })
+            }
             other => other.clone(),
         };
         out.push(step);

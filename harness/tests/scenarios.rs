@@ -167,6 +167,34 @@ fn at_every_commit_point_the_storage_manager_may_die() {
     }
 }
 
+#[test]
+fn what_nats_lost_by_damage_is_counted_and_comes_back_from_the_archive() {
+    let (_dir, path) = small("damage-block-cut");
+    let report = run(&path, &["--events", "16000", "--rate", "2000/s", "--seed", "17"]);
+    let primary = &report["primary"][0];
+    assert!(primary["lost"].as_u64().unwrap() > 0, "{primary}");
+    assert!(primary["archived"].as_u64().unwrap() > 0, "{primary}");
+    assert!(report["oracle"]["recovered"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
+fn what_an_administrator_purged_stays_away() {
+    let (_dir, path) = small("stream-purged");
+    let report = run(&path, &["--events", "12000", "--rate", "2000/s", "--seed", "18"]);
+    let judged = report["judgements"].as_array().unwrap();
+    let with_dropped = judged.iter().find(|j| j["of"].as_str().unwrap().contains("dropped"));
+    assert!(with_dropped.unwrap()["exact"].as_u64().unwrap() > 1000, "{report}");
+}
+
+#[test]
+fn both_histories_of_a_stream_that_was_made_again_come_back() {
+    let (_dir, path) = small("stream-recreated");
+    let report = run(&path, &["--events", "12000", "--rate", "2000/s", "--seed", "19"]);
+    let judged = report["judgements"].as_array().unwrap();
+    let old = judged.iter().filter(|j| j["of"].as_str().unwrap().starts_with("timeline 1"));
+    assert!(old.clone().count() == 2 && old.clone().all(|j| j["exact"].as_u64() > Some(0)));
+}
+
 /// A run that is well under way: every program of the lab has started.
 fn under_way(runs: &Path) -> Child {
     let mut command = harness(&["scenario", "tiering", "--events", "1000000", "--runs-dir"]);

@@ -1,9 +1,18 @@
 //! The engine: does a scenario's steps and asks the oracle what came of them.
 
+mod administrator;
+mod conclude;
+mod configuration;
+mod copy;
 mod crash;
+mod damage;
 mod faults;
 mod judging;
+mod lab;
+mod loads;
+mod losses;
 mod pace;
+mod recovery;
 mod replay;
 mod run;
 
@@ -284,6 +293,7 @@ fn blank(
         rpo_seconds: BTreeMap::new(),
         rto_seconds: BTreeMap::new(),
         losses: Vec::new(),
+        primary: Vec::new(),
         judgements: Vec::new(),
         expectations: Vec::new(),
         versions: BTreeMap::new(),

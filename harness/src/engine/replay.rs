@@ -4,13 +4,14 @@
 //! and a hash over all of them in order. Whoever reads all events once, in order, gets the same digest;
 //! a reader that starts later begins with the state as it was there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
 use super::judging::read_stream;
 use super::run::Run;
 use crate::error::{Error, Result};
+use crate::ledger::EventId;
 use crate::oracle::print::Print;
 use crate::oracle::wire::From;
 use crate::scenario::{Replay, ReplayFrom};
@@ -50,15 +51,11 @@ impl Projection {
 impl Run<'_> {
     pub(super) async fn replay(&mut self, replay: &Replay) -> Result<()> {
         let stream = self.stream_of(&replay.stream);
-        let gone: Vec<u64> = self
-            .ledger
-            .deletes(stream)
-            .iter()
-            .map(|d| d.seq)
-            .filter(|seq| !self.undone[stream].contains(seq))
-            .collect();
+        let gone: HashSet<(u64, Option<EventId>)> =
+            self.deletes(stream).iter().map(|d| (d.seq, Some(d.event))).collect();
         let known: Vec<Print> = self.seen[stream].prints().into_values().collect();
-        let known: Vec<Print> = known.into_iter().filter(|p| !gone.contains(&p.seq)).collect();
+        let known: Vec<Print> =
+            known.into_iter().filter(|p| !gone.contains(&(p.seq, p.event))).collect();
         let Some(last) = known.last().map(|p| p.seq) else {
             return Err(Error::step(format!("`{}` has no messages to replay", replay.stream)));
         };

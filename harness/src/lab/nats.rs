@@ -73,8 +73,9 @@ impl Nats {
                 return Ok(Err(end));
             }
             let (addr, monitor) = read_ports(&ports)?;
-            let health =
-                http::request(monitor, "GET", "/healthz", "", Duration::from_secs(5)).await;
+            // A server that could not recover a stream is not well, but it has started.
+            let path = "/healthz?js-server-only=true";
+            let health = http::request(monitor, "GET", path, "", Duration::from_secs(5)).await;
             match health {
                 Ok(answer) if answer.status == 200 => Ok(Ok((addr, monitor))),
                 Ok(answer) => Err(format!("its health check answers {}", answer.status)),

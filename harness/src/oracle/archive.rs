@@ -38,6 +38,8 @@ pub struct Archived {
     pub segments: Vec<Segment>,
     /// By timeline: its parent and the last sequence that both share.
     parents: BTreeMap<u32, Option<(u32, u64)>>,
+    /// By timeline: how far it goes, and where the live stream began then.
+    ends: BTreeMap<u32, (u64, u64)>,
     /// Sequences that were deleted after they were archived, by timeline.
     deleted: BTreeMap<u32, Vec<(u64, u64)>>,
     /// The stream.
@@ -134,6 +136,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         timeline: first.timeline,
         segments: Vec::new(),
         parents: BTreeMap::new(),
+        ends: BTreeMap::new(),
         deleted: BTreeMap::new(),
         stream: first.stream.clone().ok_or_else(|| missing("stream"))?,
         consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
@@ -172,6 +175,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         archived.timeline = entry.timeline;
         archived.watermark = entry.watermark.seq;
         archived.first_seq = entry.state.first_seq;
+        archived.ends.insert(entry.timeline, (archived.watermark, archived.first_seq));
         archived.number = number;
         archived.committed_at = entry.committed_at;
         let deleted = archived.deleted.entry(entry.timeline).or_default();
@@ -237,9 +241,26 @@ impl Archived {
         for timeline in &checkpoint.timelines {
             let parent = timeline.fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
             self.parents.insert(timeline.number, parent);
+            let end = (timeline.watermark.seq, timeline.state.first_seq);
+            self.ends.insert(timeline.number, end);
             let deleted = timeline.deleted.iter().map(|range| (range.0, range.1));
             self.deleted.insert(timeline.number, deleted.collect());
         }
+    }
+
+    /// Another timeline's history; `None` for the current one.
+    pub fn of(mut self, timeline: Option<u32>) -> Option<Self> {
+        if let Some(timeline) = timeline {
+            (self.watermark, self.first_seq) = *self.ends.get(&timeline)?;
+            self.timeline = timeline;
+        }
+        Some(self)
+    }
+
+    /// With what was purged, deleted or has expired.
+    #[must_use]
+    pub fn with_dropped(&self) -> Self {
+        Self { first_seq: 0, deleted: BTreeMap::new(), ..self.clone() }
     }
 
     /// The sequences of the current timeline by the timeline whose segments hold them, oldest first:

@@ -216,6 +216,7 @@ mod tests {
             event: Some(event),
             content: ContentPrint { subject: event, headers: event, payload: event },
             raw_headers: event,
+            stored: 0,
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod judge;
 pub mod lag;
+pub mod limits;
 pub mod print;
 mod segment;
 pub mod wire;

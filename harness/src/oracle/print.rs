@@ -18,6 +18,8 @@ pub struct Print {
     pub content: ContentPrint,
     /// The header block to the byte, which the client library writes in an order of its own.
     pub raw_headers: u64,
+    /// The bytes that a server counts for it.
+    pub stored: u32,
 }
 
 /// What an event's content comes down to: 64 bits of a SHA-256 each.
@@ -41,7 +43,8 @@ impl Print {
             payload: hash([parts.payload]),
         };
         let event = event::identity(seed, parts.payload);
-        Self { seq, time, event, content, raw_headers: hash([parts.headers]) }
+        let raw_headers = hash([parts.headers]);
+        Self { seq, time, event, content, raw_headers, stored: stored(parts) }
     }
 }
 
@@ -68,6 +71,13 @@ impl ContentPrint {
             payload: hash([content.payload.as_ref()]),
         }
     }
+}
+
+/// A record's length in a server's file.
+fn stored(parts: &Parts<'_>) -> u32 {
+    let headers = if parts.headers.is_empty() { 0 } else { 4 + parts.headers.len() };
+    let length = 30 + parts.subject.len() + headers + parts.payload.len();
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// The lines of a header block without its first, sorted by name.

@@ -40,7 +40,7 @@ impl Seen {
     /// The host is lost: what was beyond `seq` is no more.
     pub fn rewind(&self, seq: u64) {
         let mut prints = self.prints.lock().unwrap_or_else(PoisonError::into_inner);
-        prints.split_off(&(seq + 1));
+        prints.split_off(&seq.saturating_add(1));
     }
 
     fn add(&self, print: Print) {

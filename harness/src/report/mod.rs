@@ -64,6 +64,9 @@ pub struct Report {
     pub rto_seconds: BTreeMap<Tier, Spread>,
     /// Every loss of a host, and its recovery.
     pub losses: Vec<Loss>,
+    /// What the primary tier lost by itself, of streams whose files were damaged; nobody's failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary: Vec<PrimaryLoss>,
     /// Every comparison that the oracle made.
     pub judgements: Vec<Judgement>,
     /// Expectations, each with what was measured.
@@ -217,6 +220,29 @@ pub struct StreamLoss {
     pub tail_events: u64,
 }
 
+/// What NATS itself lost of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrimaryLoss {
+    /// The stream.
+    pub stream: String,
+    /// What had been done to its files.
+    pub after: String,
+    /// Whether the server still knows the stream.
+    pub there: bool,
+    /// Acked messages that should have been there.
+    pub acked: u64,
+    /// Messages that it still gives.
+    pub read: u64,
+    /// Acked messages that it does not give any more.
+    pub lost: u64,
+    /// Of these, those that the NAS had confirmed.
+    pub archived: u64,
+    /// Messages that it gives and that are not as they were.
+    pub wrong: u64,
+    /// The last sequence that it says it has given out.
+    pub last_seq: u64,
+}
+
 /// A comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgement {
@@ -352,6 +378,7 @@ pub(crate) mod tests {
                 read_seconds: Some(1.875),
                 first_ack_seconds: Some(2.0),
             }],
+            primary: Vec::new(),
             judgements: vec![
                 Judgement {
                     of: "`EVENTS` at nas".into(),

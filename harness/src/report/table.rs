@@ -14,7 +14,7 @@ pub fn render(report: &Report) -> String {
         "{} · seed {} · {}\nplan {}",
         report.scenario, report.seed, report.title, report.plan_digest
     );
-    let tables = [counts(report), times(report), losses(report), versions(report)];
+    let tables = [counts(report), times(report), losses(report), primary(report), versions(report)];
     let tables = tables.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let problems = problems(report);
     // Writing to a string does not fail.
@@ -164,6 +164,31 @@ fn losses(report: &Report) -> Option<Table> {
     }
     right(&mut table, 4);
     (!report.losses.is_empty()).then_some(table)
+}
+
+fn primary(report: &Report) -> Option<Table> {
+    let mut table = table(&[
+        "lost by NATS itself",
+        "of acked",
+        "the NAS has",
+        "gone for good",
+        "not as they were",
+        "stream",
+        "after",
+    ]);
+    for loss in &report.primary {
+        let known = if loss.there { "" } else { " (gone)" };
+        table.add_row([
+            loss.lost.to_string(),
+            loss.acked.to_string(),
+            loss.archived.to_string(),
+            (loss.lost - loss.archived).to_string(),
+            loss.wrong.to_string(),
+            format!("{}{known}", loss.stream),
+            loss.after.clone(),
+        ]);
+    }
+    (!report.primary.is_empty()).then_some(table)
 }
 
 fn versions(report: &Report) -> Option<Table> {

@@ -3,8 +3,8 @@
 use cim_core::names::NodeName;
 
 use super::{
-    Damage, FillDisk, Judged, Part, Program, Role, S3Faults, Scenario, Size, Step, Tier,
-    WorkloadSpec,
+    Damage, DamageStream, FillDisk, Judged, Part, Program, PurgeStream, RestoreCopy, Role,
+    S3Faults, Scenario, Size, Step, Tier, WorkloadSpec,
 };
 use crate::lab::link::Conditions;
 
@@ -225,6 +225,11 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
             }
         }
         Step::AwaitTier(a) => tier(scenario, a.tier)?,
+        Step::PurgeStream(p) => purge(scenario, p)?,
+        Step::DeleteStream(s) | Step::MakeStream(s) => stream(scenario, s.stream.as_str())?,
+        Step::UpdateStream(u) => stream(scenario, u.stream.as_str())?,
+        Step::RestoreCopy(r) => copy(scenario, r)?,
+        Step::DamageStream(d) => damage_stream(scenario, d, &steps[at..])?,
         Step::ResumeLoad(_)
         | Step::FinishLoad(_)
         | Step::StopLoad(_)
@@ -252,6 +257,40 @@ fn s3_faults(scenario: &Scenario, faults: &S3Faults) -> Result<(), Found> {
         Some((rule, what)) => wrong(format!("\"{}\"", rule.fault), what),
         None => Ok(()),
     }
+}
+
+fn purge(scenario: &Scenario, p: &PurgeStream) -> Result<(), Found> {
+    stream(scenario, p.stream.as_str())?;
+    if p.subject.is_some() && p.keep.is_some() {
+        return wrong("keep", "`purge-stream` takes either `subject` or `keep`");
+    }
+    Ok(())
+}
+
+fn copy(scenario: &Scenario, r: &RestoreCopy) -> Result<(), Found> {
+    stream(scenario, r.stream.as_str())?;
+    tier(scenario, r.from)?;
+    if r.until_sequence.is_some() && r.until_time.is_some() {
+        let what = "`restore-copy` takes either `until-sequence` or `until-time`";
+        return wrong("until-time", what);
+    }
+    Ok(())
+}
+
+fn damage_stream(scenario: &Scenario, d: &DamageStream, after: &[Step]) -> Result<(), Found> {
+    stream(scenario, d.stream.as_str())?;
+    if node(scenario, &d.node)? != Role::Host {
+        let what = format!("node `{}` is no host: it has no streams to damage", d.node);
+        return wrong(format!("\"{}\"", d.node), what);
+    }
+    let judged = after.iter().any(|s| matches!(s, Step::Judge(j) if j.what == Judged::Primary));
+    if !judged {
+        return wrong(
+            "damage-stream",
+            "a `damage-stream` that no `judge` with `what = \"primary\"` follows hides what was lost",
+        );
+    }
+    Ok(())
 }
 
 fn damage(scenario: &Scenario, damage: &Damage, after: &[Step]) -> Result<(), Found> {

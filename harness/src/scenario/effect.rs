@@ -62,13 +62,20 @@ impl Step {
             | Self::Destroy(_)
             | Self::S3Faults(_)
             | Self::Damage(_)
+            | Self::DamageStream(_)
+            | Self::PurgeStream(_)
+            | Self::DeleteStream(_)
+            | Self::UpdateStream(_)
             | Self::FillDisk(_) => Nature::Fault,
             Self::Start(_)
             | Self::Continue(_)
             | Self::Replace(_)
             | Self::Restore(_)
+            | Self::MakeStream(_)
             | Self::FreeDisk(_) => Nature::Repair,
-            Self::Judge(_) | Self::Replay(_) | Self::Verify(_) => Nature::Judge,
+            Self::Judge(_) | Self::Replay(_) | Self::RestoreCopy(_) | Self::Verify(_) => {
+                Nature::Judge
+            }
         }
     }
 
@@ -101,6 +108,17 @@ impl Step {
                 let thing = format!("{}/archive", d.tier);
                 Some(Effect::Strikes { thing, how: self.to_string() })
             }
+            Self::DamageStream(d) => {
+                Some(Effect::Strikes { thing: d.stream.to_string(), how: "damaged on disk".into() })
+            }
+            Self::PurgeStream(p) => {
+                Some(Effect::Strikes { thing: p.stream.to_string(), how: "purged".into() })
+            }
+            Self::UpdateStream(u) => {
+                Some(Effect::Strikes { thing: u.stream.to_string(), how: "changed".into() })
+            }
+            Self::DeleteStream(d) => breaks(d.stream.to_string(), "deleted"),
+            Self::MakeStream(m) => mends(m.stream.to_string()),
             Self::FillDisk(d) => breaks(format!("{}/disk", d.node), "full"),
             Self::FreeDisk(n) => mends(format!("{}/disk", n.node)),
             Self::Link(l) => {
@@ -122,6 +140,7 @@ impl Step {
             | Self::Restore(_)
             | Self::Judge(_)
             | Self::Replay(_)
+            | Self::RestoreCopy(_)
             | Self::Verify(_) => None,
         }
     }

@@ -32,9 +32,10 @@ pub use problem::Problem;
 pub(crate) use schema::kinds_of_step;
 pub use schema::schema;
 pub use step::{
-    AwaitLoad, AwaitTier, Between, ChangeLink, CrashAt, Damage, Drain, FillDisk, FinishLoad, Harm,
-    Judge, Judged, Load, NodeOnly, Part, Program, Repeat, Replay, ReplayFrom, Restore, S3Faults,
-    Step, Target, Tier, Verify,
+    AwaitLoad, AwaitTier, Between, ChangeLink, CrashAt, Damage, DamageStream, DamagedFile, Drain,
+    FillDisk, FinishLoad, Harm, Judge, Judged, Load, NodeOnly, Part, Program, PurgeStream, Repeat,
+    Replay, ReplayFrom, Restore, RestoreCopy, S3Faults, Step, StreamOnly, Target, Tier,
+    UpdateStream, Verify,
 };
 pub use value::{Percent, Rate, Size, Span, ValueError};
 
@@ -224,10 +225,14 @@ pub struct WorkloadSpec {
     /// Whether what was not acked is published again, with the same `Nats-Msg-Id`.
     #[serde(default)]
     pub republish: bool,
+    /// An ack that has not come by then counts as none. The client does not say when a server that it
+    /// waited for was killed.
+    #[serde(default = "defaults::ack_within")]
+    pub ack_within: Span,
 }
 
 mod defaults {
-    use super::Size;
+    use super::{Size, Span};
 
     pub(super) fn subjects() -> u32 {
         16
@@ -243,6 +248,9 @@ mod defaults {
     }
     pub(super) fn window() -> usize {
         1024
+    }
+    pub(super) fn ack_within() -> Span {
+        Span::micros(10_000_000)
     }
 }
 
@@ -292,7 +300,11 @@ impl Scenario {
         let mut steps: Vec<&Step> = self.steps.iter().collect();
         while let Some(step) = steps.pop() {
             match step {
-                Step::Kill(_) | Step::Stop(_) | Step::Pause(_) | Step::Continue(_) => {
+                Step::Kill(_)
+                | Step::Stop(_)
+                | Step::Pause(_)
+                | Step::Continue(_)
+                | Step::DamageStream(_) => {
                     needs.insert(Capability::Processes);
                 }
                 Step::CrashAt(_) => {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use cim_core::names::{NodeName, StreamName};
+use cim_core::names::{NodeName, StreamName, SubjectFilter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,20 @@ pub enum Step {
     FillDisk(FillDisk),
     /// Gives that room back, and waits until the node's S3 service takes writes again.
     FreeDisk(NodeOnly),
+    /// An administrator removes messages from a stream: all of them without further keys. They are not
+    /// lost: a later restore must not bring them back.
+    PurgeStream(PurgeStream),
+    /// An administrator deletes a stream.
+    DeleteStream(StreamOnly),
+    /// An administrator makes a deleted stream again, with its consumers.
+    MakeStream(StreamOnly),
+    /// An administrator changes a stream's configuration.
+    UpdateStream(UpdateStream),
+    /// Restores a stream under another name beside the live one, compares, and deletes it again.
+    RestoreCopy(RestoreCopy),
+    /// Flips a bit in a file of a stream on a host's disk, or cuts it short. Its NATS must not run;
+    /// publishers wait until `judge` with `what = "primary"` has counted what the server lost.
+    DamageStream(DamageStream),
     /// Does the steps several times; every choice is drawn anew.
     Repeat(Repeat),
 }
@@ -254,6 +268,9 @@ pub enum Judged {
     /// The streams of a host that was started again after a power cut, against everything that it had
     /// acked.
     Survival,
+    /// The streams of a host whose files were damaged, against everything that it had acked: what the
+    /// primary tier lost by itself. It goes into the report and fails nothing.
+    Primary,
     /// The streams and every tier, against everything that was ever acked and not lost before.
     Everything,
 }
@@ -377,6 +394,85 @@ pub struct FillDisk {
     pub leave: Size,
 }
 
+/// A stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamOnly {
+    /// The stream.
+    pub stream: StreamName,
+}
+
+/// Which messages to remove; all of them without further keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeStream {
+    /// The stream.
+    pub stream: StreamName,
+    /// Only those on these subjects.
+    pub subject: Option<SubjectFilter>,
+    /// All but this many of the newest.
+    pub keep: Option<u64>,
+}
+
+/// A stream's new configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateStream {
+    /// The stream.
+    pub stream: StreamName,
+    /// What changes of it, as `$JS.API.STREAM.UPDATE` takes it.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub config: toml::Table,
+}
+
+/// What to restore beside the live stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RestoreCopy {
+    /// The stream.
+    pub stream: StreamName,
+    /// The tier.
+    #[serde(default = "nas")]
+    pub from: Tier,
+    /// The n-th history that ended; absent for the one that goes on.
+    pub timeline: Option<u32>,
+    /// Also what was purged, deleted or has expired.
+    #[serde(default)]
+    pub with_dropped: bool,
+    /// Only up to a message: its share of those that the tier holds.
+    pub until_sequence: Option<Between<Percent>>,
+    /// Only up to a point in time: the time of such a message.
+    pub until_time: Option<Between<Percent>>,
+}
+
+/// What to damage on a host's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DamageStream {
+    /// The host.
+    pub node: NodeName,
+    /// The stream.
+    pub stream: StreamName,
+    /// Which of its files.
+    pub file: DamagedFile,
+    /// What becomes of it.
+    pub how: Harm,
+    /// Where: the share of the file, and of the blocks by number.
+    pub at: Between<Percent>,
+}
+
+/// A file that JetStream keeps for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DamagedFile {
+    /// A message block, `msgs/<n>.blk`.
+    Block,
+    /// `msgs/index.db`, which an orderly stop writes.
+    Index,
+    /// `meta.inf`, the configuration.
+    Meta,
+}
+
 /// Steps, several times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -448,6 +544,9 @@ impl fmt::Display for Step {
             }
             Self::Judge(Judge { what: Judged::Recovery }) => f.write_str("judge the recovery"),
             Self::Judge(Judge { what: Judged::Survival }) => f.write_str("judge what survived"),
+            Self::Judge(Judge { what: Judged::Primary }) => {
+                f.write_str("judge the damaged streams")
+            }
             Self::Judge(Judge { what: Judged::Everything }) => f.write_str("judge everything"),
             Self::Replay(r) => match r.from {
                 ReplayFrom::Start => write!(f, "replay {} from its start", r.stream),
@@ -473,6 +572,35 @@ impl fmt::Display for Step {
             }
             Self::FillDisk(d) => write!(f, "fill the disk of {}", d.node),
             Self::FreeDisk(n) => write!(f, "free the disk of {}", n.node),
+            Self::PurgeStream(PurgeStream { stream, subject: Some(subject), .. }) => {
+                write!(f, "purge {subject} from {stream}")
+            }
+            Self::PurgeStream(PurgeStream { stream, keep: Some(keep), .. }) => {
+                write!(f, "purge {stream} but for {keep}")
+            }
+            Self::PurgeStream(PurgeStream { stream, .. }) => write!(f, "purge {stream}"),
+            Self::DeleteStream(s) => write!(f, "delete {}", s.stream),
+            Self::MakeStream(s) => write!(f, "make {} again", s.stream),
+            Self::UpdateStream(u) => {
+                let keys: Vec<_> = u.config.keys().map(String::as_str).collect();
+                write!(f, "change {} of {}", keys.join(", "), u.stream)
+            }
+            Self::RestoreCopy(r) => {
+                write!(f, "restore a copy of {} from {}", r.stream, r.from)?;
+                match r.timeline {
+                    Some(timeline) => write!(f, ", timeline {timeline}"),
+                    None => Ok(()),
+                }
+            }
+            Self::DamageStream(d) => {
+                let how = if d.how == Harm::Flip { "flip a bit" } else { "cut" };
+                let file = match d.file {
+                    DamagedFile::Block => "a block",
+                    DamagedFile::Index => "index.db",
+                    DamagedFile::Meta => "meta.inf",
+                };
+                write!(f, "{how} in {file} of {} at {}", d.stream, d.at.0)
+            }
             Self::Repeat(r) => write!(f, "repeat {} times", r.times),
         }
     }

@@ -18,7 +18,7 @@ use crate::lab::process::{Launcher, Signal};
 use crate::lab::s3::Service;
 use crate::lab::storage_manager::{Armed, Ended};
 use crate::lab::tools::Tools;
-use crate::scenario::{Capability, Program, Role, Scenario, Tier};
+use crate::scenario::{Capability, DamageStream, Program, Role, Scenario, Tier};
 
 /// What the process substrate can do on this machine.
 pub(crate) fn process_offers() -> BTreeSet<Capability> {
@@ -120,6 +120,20 @@ impl Machines {
             Self::Process(_) => Err(Error::step("processes have no power to cut")),
             Self::Driver(lab) => lab.power_cut(node).await,
         }
+    }
+
+    /// Damages a file of a stream; says what it did.
+    pub(crate) async fn damage(&mut self, damage: &DamageStream) -> Result<String> {
+        match self {
+            Self::Process(lab) => lab.damage(damage),
+            Self::Driver(lab) => lab.damage(damage).await,
+        }
+    }
+
+    /// A new way from the operator to the host: what clients of the old one still have in their
+    /// buffers never arrives.
+    pub(crate) async fn renew_way(&mut self) -> Result<()> {
+        each!(self, lab => lab.renew_way().await)
     }
 
     /// Kills everything on a node and deletes its disk.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cim_core::names::NodeName;
 
 use crate::error::{Context as _, Error, Result};
+use crate::lab::blocks;
 use crate::lab::disk::Disk;
 use crate::lab::endpoint::Endpoint;
 use crate::lab::link::{Broken, Conditions, Link};
@@ -15,7 +16,7 @@ use crate::lab::process::{End, Launcher, Process, Signal};
 use crate::lab::s3::{self, Access, Kind, Service};
 use crate::lab::storage_manager::{self, Armed, Config, Ended};
 use crate::lab::tools::Tools;
-use crate::scenario::{Program, Role, Scenario, Tier, programs};
+use crate::scenario::{DamageStream, Program, Role, Scenario, Tier, programs};
 
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const BUCKET: &str = "cim-archive";
@@ -371,6 +372,27 @@ impl Lab {
         self.machine(node).disk = None;
         let disk = self.disk(node);
         std::fs::remove_dir_all(&disk).step(|| format!("cannot delete `{}`", disk.display()))
+    }
+
+    /// Damages a file of a stream on a host's disk.
+    pub(crate) fn damage(&self, damage: &DamageStream) -> Result<String> {
+        let node = &damage.node;
+        if self.nodes[node].nats.is_some() {
+            return Err(Error::step(format!("NATS runs on `{node}`: stop or kill it first")));
+        }
+        let streams = self.disk(node).join("nats/jetstream/jetstream/$G/streams");
+        blocks::damage(&streams.join(damage.stream.as_str()), damage)
+    }
+
+    /// Publishers and consumers get another address for the same host.
+    pub(crate) async fn renew_way(&mut self) -> Result<()> {
+        let host = self.host();
+        let addr = self.nodes[&host].nats.as_ref().map(|nats| nats.addr);
+        let way = self.links.get_mut(&(self.operator.clone(), host));
+        let way = way.ok_or_else(|| Error::step("no way leads to the host"))?;
+        *way = Link::open(None, way.conditions()).await?;
+        way.set_target(addr);
+        Ok(())
     }
 
     /// A new machine: empty, with NATS or S3 running, but no storage manager yet.

@@ -7,12 +7,15 @@ use std::time::Duration;
 use async_nats::jetstream::{self, consumer::PullConsumer};
 use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::publish::{HostAt, connect};
 use crate::scenario::{Acks, ConsumerSpec};
 
 /// How many acks a consumer with `acks = "some"` gives before it leaves out every second one.
 const ALL_UNTIL: u64 = 500;
+/// A batch that brings nothing for this long has ended.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// What a consumer of the lab has acknowledged, over all of the host's lives.
 #[derive(Debug, Default)]
@@ -43,6 +46,12 @@ impl ConsumerLog {
         acked.left_out.first().map_or(acked.last, |seq| seq - 1)
     }
 
+    /// Whether the lab has acknowledged a message.
+    pub fn acked(&self, seq: u64) -> bool {
+        let acked = self.lock();
+        seq <= acked.last && !acked.left_out.contains(&seq)
+    }
+
     /// Messages that were received, those that came again included.
     pub fn received(&self) -> u64 {
         self.lock().received
@@ -52,7 +61,7 @@ impl ConsumerLog {
     pub fn rewind(&self, seq: u64) {
         let mut acked = self.lock();
         acked.last = acked.last.min(seq);
-        acked.left_out.split_off(&(seq + 1));
+        acked.left_out.split_off(&seq.saturating_add(1));
     }
 
     /// Whether the message is to be acknowledged; if so it counts as acknowledged from here on.
@@ -108,7 +117,8 @@ async fn consume(spec: ConsumerSpec, host: HostAt, log: Arc<ConsumerLog>) {
             continue;
         };
         let mut got = false;
-        while let Some(Ok(message)) = messages.next().await {
+        // A server that was killed in the middle of a batch never says that the batch has ended.
+        while let Ok(Some(Ok(message))) = timeout(SILENT, messages.next()).await {
             got = true;
             let Ok(seq) = message.info().map(|info| info.stream_sequence) else { continue };
             let wanted = log.wants(spec.acks, seq);

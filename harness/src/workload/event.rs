@@ -75,9 +75,14 @@ impl Generator {
         (self.base..self.base + self.spec.events).contains(&event)
     }
 
+    /// The event's subject.
+    pub fn subject(&self, event: EventId) -> String {
+        format!("{}.{}", self.spec.subject, event % u64::from(self.spec.subjects))
+    }
+
     /// The event's content.
     pub fn content(&self, event: EventId) -> Content {
-        let subject = format!("{}.{}", self.spec.subject, event % u64::from(self.spec.subjects));
+        let subject = self.subject(event);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(
             self.seed.rotate_left(32) ^ event.wrapping_mul(0x9E37_79B9_7F4A_7C15),
         );

@@ -93,6 +93,7 @@ impl Loads {
                 publishers: spec.publishers,
                 window: spec.window,
                 republish: spec.republish,
+                ack_within: spec.ack_within.into(),
                 deletes: Arc::clone(&chosen),
                 to_delete: to_delete.clone(),
                 stopped: Arc::clone(&self.stopped),

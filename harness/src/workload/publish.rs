@@ -30,8 +30,6 @@ pub struct HostAt {
     pub epoch: u32,
 }
 
-/// An ack that has not come by then never will.
-const ACK_WITHIN: Duration = Duration::from_secs(10);
 /// A publisher that fell behind by more than this (the host was away) starts its schedule anew.
 const BEHIND: Duration = Duration::from_millis(500);
 
@@ -53,6 +51,7 @@ pub(super) struct Publisher {
     pub(super) publishers: u32,
     pub(super) window: usize,
     pub(super) republish: bool,
+    pub(super) ack_within: Duration,
     pub(super) deletes: Arc<BTreeSet<EventId>>,
     pub(super) to_delete: mpsc::UnboundedSender<ToDelete>,
     pub(super) stopped: Arc<AtomicBool>,
@@ -126,7 +125,7 @@ impl Publisher {
             if context.as_ref().is_none_or(|(epoch, _)| *epoch != host.epoch) {
                 let Some(client) = connect(&host).await else { continue };
                 let builder = jetstream::ContextBuilder::new()
-                    .timeout(ACK_WITHIN)
+                    .timeout(self.ack_within)
                     .max_ack_inflight(self.window * 2)
                     .backpressure_on_inflight(true);
                 context = Some((host.epoch, builder.build(client)));
@@ -158,7 +157,7 @@ impl Publisher {
             };
             let Ok(ack) = ack else { continue };
             let in_flight =
-                InFlight { event, epoch: *epoch, due: Instant::now() + ACK_WITHIN, ack };
+                InFlight { event, epoch: *epoch, due: Instant::now() + self.ack_within, ack };
             if sent.send(in_flight).await.is_err() {
                 break;
             }

@@ -17,7 +17,7 @@ use crate::archive::{RawJson, SeqRange, Sha256};
 use crate::names::ConsumerName;
 
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One commit to a stream's archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +55,10 @@ pub struct Entry {
     /// Sequences that the stream had dropped before they could be archived.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missed: Vec<SeqRange>,
+    /// Archived sequences that the live stream has lost by damage: no deletes, so a restore brings
+    /// them back. Present when they differ from the previous entry's. Since format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Vec<SeqRange>>,
     /// How far the tier goes with this entry.
     pub watermark: Watermark,
     /// The stream's own counts when the entry was made.
@@ -163,6 +167,9 @@ pub struct TimelineRecord {
     /// Sequences dropped before they were archived.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missed: Vec<SeqRange>,
+    /// Archived sequences that the live stream has lost by damage. Since format 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<SeqRange>,
     /// How far this timeline goes.
     pub watermark: Watermark,
     /// The stream's counts when the timeline was last extended.

@@ -40,6 +40,8 @@ pub struct Timeline {
     pub deleted: SeqRanges,
     /// Sequences dropped before they were archived.
     pub missed: SeqRanges,
+    /// Archived sequences that the live stream has lost by damage.
+    pub lost: SeqRanges,
     /// How far it goes.
     pub watermark: Watermark,
     /// The stream's counts when it was last extended.
@@ -170,6 +172,9 @@ impl ArchiveState {
         }
         for range in &entry.missed {
             timeline.missed.insert(*range);
+        }
+        if let Some(lost) = &entry.lost {
+            timeline.lost = lost.iter().copied().collect();
         }
         timeline.watermark = entry.watermark.clone();
         timeline.state = entry.state.clone();
@@ -315,8 +320,9 @@ impl Timeline {
     /// A timeline without messages.
     pub fn begin(fork: Fork) -> Self {
         let watermark = Watermark { seq: 0, last: None };
-        let (deleted, missed) = (SeqRanges::default(), SeqRanges::default());
-        Self { fork, deleted, missed, watermark, state: StreamState::default() }
+        let none = SeqRanges::default;
+        let (deleted, missed, lost) = (none(), none(), none());
+        Self { fork, deleted, missed, lost, watermark, state: StreamState::default() }
     }
 
     fn from_record(record: &TimelineRecord) -> (u32, Self) {
@@ -324,6 +330,7 @@ impl Timeline {
             fork: record.fork.clone(),
             deleted: record.deleted.iter().copied().collect(),
             missed: record.missed.iter().copied().collect(),
+            lost: record.lost.iter().copied().collect(),
             watermark: record.watermark.clone(),
             state: record.state.clone(),
         };
@@ -336,6 +343,7 @@ impl Timeline {
             fork: self.fork.clone(),
             deleted: self.deleted.iter().collect(),
             missed: self.missed.iter().collect(),
+            lost: self.lost.iter().collect(),
             watermark: self.watermark.clone(),
             state: self.state.clone(),
         }

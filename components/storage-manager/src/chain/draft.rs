@@ -1,8 +1,8 @@
 //! What a commit is to say, before it has a number.
 
 use cim_core::archive::{
-    ArchiveState, Checkpoint, ConsumerRecord, Entry, FORMAT, Fork, Segment, SeqRange, Sha256,
-    StreamRecord, StreamState, TimelineRecord, Watermark,
+    ArchiveState, Checkpoint, ConsumerRecord, Entry, FORMAT, Fork, Segment, SeqRange, SeqRanges,
+    Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
 };
 use jiff::Timestamp;
 
@@ -23,6 +23,8 @@ pub struct Draft {
     pub deleted: Vec<SeqRange>,
     /// Sequences that were gone before they could be archived.
     pub missed: Vec<SeqRange>,
+    /// Archived sequences that the live stream has lost by damage, all of them.
+    pub lost: SeqRanges,
     /// How far the tier goes.
     pub watermark: Watermark,
     /// The stream's counts.
@@ -45,6 +47,7 @@ impl Draft {
             collected: Vec::new(),
             deleted: Vec::new(),
             missed: Vec::new(),
+            lost: current.lost.clone(),
             watermark: current.watermark.clone(),
             state: current.state.clone(),
             stream: state.stream.clone(),
@@ -62,6 +65,7 @@ impl Draft {
             collected: Vec::new(),
             deleted: Vec::new(),
             missed: Vec::new(),
+            lost: SeqRanges::default(),
             watermark: Watermark { seq: 0, last: None },
             state,
             stream,
@@ -78,6 +82,7 @@ impl Draft {
             || !self.collected.is_empty()
             || !self.deleted.is_empty()
             || !self.missed.is_empty()
+            || self.lost != current.lost
             || self.watermark != current.watermark
             || self.state != current.state
             || self.stream != state.stream
@@ -94,6 +99,9 @@ impl Draft {
         let due = previous.as_ref().is_none_or(ArchiveState::checkpoint_due);
         let new_stream = due || previous.as_ref().is_none_or(|p| p.stream != stream);
         let new_consumers = due || previous.as_ref().is_none_or(|p| p.consumers != consumers);
+        let unknown = SeqRanges::default();
+        let timeline = previous.as_ref().and_then(|p| p.timelines.get(&self.timeline));
+        let new_lost = self.lost != *timeline.map_or(&unknown, |t| &t.lost);
         let mut entry = Entry {
             format: FORMAT,
             number: previous.as_ref().map_or(0, |p| p.number + 1),
@@ -107,6 +115,7 @@ impl Draft {
             collected: self.collected,
             deleted: self.deleted,
             missed: self.missed,
+            lost: new_lost.then(|| self.lost.iter().collect()),
             watermark: self.watermark,
             state: self.state,
             stream: new_stream.then_some(stream),
@@ -137,6 +146,7 @@ fn first_checkpoint(entry: &Entry) -> Checkpoint {
         fork: entry.fork.clone().expect("a chain begins with a timeline"),
         deleted: entry.deleted.clone(),
         missed: entry.missed.clone(),
+        lost: entry.lost.clone().unwrap_or_default(),
         watermark: entry.watermark.clone(),
         state: entry.state.clone(),
     };
@@ -159,6 +169,7 @@ pub(super) fn adopted(other: &ArchiveState, writer: &str) -> (ArchiveState, Vec<
         collected: Vec::new(),
         deleted: Vec::new(),
         missed: Vec::new(),
+        lost: None,
         watermark: current.watermark.clone(),
         state: current.state.clone(),
         stream: Some(other.stream.clone()),

@@ -4,4 +4,4 @@ mod api;
 mod types;
 
 pub use api::{ApiError, JetStream};
-pub use types::{StoredMessage, StreamInfo};
+pub use types::{Damage, StoredMessage, StreamInfo};

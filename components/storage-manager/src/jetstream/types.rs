@@ -20,6 +20,17 @@ pub struct StreamInfo {
     pub num_deleted: u64,
     /// Which; only where they were asked for.
     pub deleted: SeqRanges,
+    /// What the server says that it lost when it started, if it noticed.
+    pub damage: Option<Damage>,
+}
+
+/// What a server lost of a stream because its files were damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// These sequences; `None` where it does not know which.
+    pub named: Option<SeqRanges>,
+    /// Bytes of its files.
+    pub bytes: u64,
 }
 
 /// A message as `STREAM.MSG.GET` shows it.
@@ -67,6 +78,26 @@ struct StateAnswer {
     num_deleted: u64,
     #[serde(default)]
     deleted: Option<Vec<u64>>,
+    #[serde(default)]
+    lost: Option<LostAnswer>,
+}
+
+#[derive(Deserialize)]
+struct LostAnswer {
+    #[serde(default)]
+    msgs: Option<Vec<u64>>,
+    #[serde(default)]
+    bytes: u64,
+}
+
+impl From<LostAnswer> for Damage {
+    fn from(LostAnswer { msgs, bytes }: LostAnswer) -> Self {
+        Self { named: msgs.filter(|lost| !lost.is_empty()).map(ranges), bytes }
+    }
+}
+
+fn ranges(sequences: Vec<u64>) -> SeqRanges {
+    sequences.into_iter().map(|s| cim_core::archive::SeqRange(s, s)).collect()
 }
 
 impl From<InfoAnswer> for StreamInfo {
@@ -75,7 +106,8 @@ impl From<InfoAnswer> for StreamInfo {
         Self {
             record: StreamRecord { created, config },
             num_deleted: state.num_deleted,
-            deleted: deleted.into_iter().map(|s| cim_core::archive::SeqRange(s, s)).collect(),
+            deleted: ranges(deleted),
+            damage: state.lost.map(Damage::from),
             state: StreamState {
                 first_seq: state.first_seq,
                 last_seq: state.last_seq,

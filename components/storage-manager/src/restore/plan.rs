@@ -103,6 +103,9 @@ pub fn plan(
     let gone = if options.with_dropped { SeqRanges::default() } else { state.gone(timeline) };
     let target = options.rename.clone().unwrap_or_else(|| stream.clone());
     let mut config = state.stream.config.value();
+    if options.with_dropped {
+        lift_limits(&mut config);
+    }
     config["name"] = Value::from(target.as_str());
     if let Some(subjects) = &options.subjects {
         config["subjects"] = Value::from(subjects.clone());
@@ -123,6 +126,17 @@ pub fn plan(
         consumers: state.consumers.clone(),
         staged: options.staged,
     })
+}
+
+/// With its limits the server would drop at once what is to come back.
+fn lift_limits(config: &mut Value) {
+    for (limit, none) in
+        [("max_msgs", -1), ("max_bytes", -1), ("max_msgs_per_subject", -1), ("max_age", 0)]
+    {
+        if config.get(limit).is_some() {
+            config[limit] = Value::from(none);
+        }
+    }
 }
 
 fn nanoseconds(time: Timestamp) -> i64 {

@@ -15,6 +15,7 @@ mod budget;
 mod collect;
 mod context;
 mod daemon;
+mod gaps;
 mod history;
 mod pull;
 mod reader;

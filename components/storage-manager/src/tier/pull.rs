@@ -31,8 +31,17 @@ pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), Rea
         Pull { task, puller, size, idle_size: size, reserved: None, heard: Instant::now() };
     let outcome = pull.read(&mut segmenter).await;
     // It would end by itself in a minute; until then it would be in every list of consumers.
-    if let Err(error) = task.context.jetstream.delete_consumer(stream, &consumer).await {
-        tracing::debug!(stream, "reader `{consumer}` was left to expire: {error}");
+    let (jetstream, stream) = (task.context.jetstream.clone(), stream.to_owned());
+    let tidy = async move {
+        if let Err(error) = jetstream.delete_consumer(&stream, &consumer).await {
+            tracing::debug!(stream, "reader `{consumer}` was left to expire: {error}");
+        }
+    };
+    if outcome.is_ok() {
+        tidy.await;
+    } else {
+        // A server that was just lost may not answer for long; the next session need not wait for it.
+        tokio::spawn(tidy);
     }
     outcome
 }

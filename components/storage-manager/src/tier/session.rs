@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveState, Fork, Segment, SeqRange, SeqRanges, Watermark};
+use cim_core::archive::{ArchiveState, Fork, Segment, Watermark};
 use cim_core::names::StreamName;
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::context::{Context, FetchError};
+use super::gaps::Gaps;
 use super::history::{Alignment, HistoryError, align};
 use super::reader::{self, ReaderError};
 use super::seal::{self, Ages, SealError, Sealed};
@@ -122,6 +124,7 @@ async fn open_chain(
             let mut draft = Draft::of(state);
             draft.timeline = state.timeline() + 1;
             draft.watermark = Watermark { seq: parent.as_ref().map_or(0, |p| p.last_seq), last };
+            draft.lost = draft.lost.clipped(1, draft.watermark.seq);
             draft.fork = Some(Fork { parent, reason: reason.into() });
             (draft.stream, draft.state, draft.consumers) =
                 (live.record.clone(), live.state.clone(), consumers);
@@ -153,8 +156,9 @@ struct Session<'a> {
     committer: Committer,
     surveyor: Surveyor,
     survey: Option<Survey>,
-    /// Deleted from the live stream and not in the manifest yet; some may not be archived yet.
-    deleted: SeqRanges,
+    gaps: Gaps,
+    /// When the stream was created that this session reads.
+    born: Timestamp,
     uploads: mpsc::Receiver<Upload>,
     waiting: VecDeque<Upload>,
     reader: JoinHandle<Result<(), ReaderError>>,
@@ -202,7 +206,8 @@ impl<'a> Session<'a> {
             stream,
             surveyor: Surveyor::new(context.jetstream.clone(), stream.clone()),
             survey: None,
-            deleted: SeqRanges::default(),
+            gaps: Gaps::new(stream.clone(), state),
+            born: live.record.created,
             uploads,
             waiting: VecDeque::new(),
             reader: tokio::spawn(task.run(sender)),
@@ -280,11 +285,12 @@ impl<'a> Session<'a> {
         let mut draft = Draft::of(state);
         if let Some(survey) = self.survey.take() {
             survey.fill(&mut draft);
+            self.gaps.fill(&mut draft, state);
         }
         // A survey taken before these messages arrived knows nothing of what follows them.
         let last = done.last().expect("there is at least one").segment.last.clone();
         draft.watermark = Watermark { seq: last.seq.max(draft.watermark.seq), last: Some(last) };
-        draft.deleted = self.take_deleted(draft.watermark.seq);
+        draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
         draft.add = done.iter().map(|Uploaded { segment, .. }| segment.clone()).collect();
         let sealed = draft.add.iter().any(|s| s.sealed);
         self.commit(draft, sealed).await?;
@@ -300,31 +306,23 @@ impl<'a> Session<'a> {
         let archived = self.committer.state().expect("the chain was opened").watermark().seq;
         let survey = self.surveyor.survey(archived).await?;
         let state = self.committer.state().expect("the chain was opened");
-        if survey.record.created != state.stream.created && survey.state.last_seq < archived {
+        if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));
         }
-        if let Some(deleted) = &survey.deleted {
-            self.deleted = deleted.difference(&state.gone(state.timeline()));
-        }
+        self.gaps.weigh(&survey, state);
         let mut draft = Draft::of(state);
         survey.fill(&mut draft);
-        let archived_deleted = self.deleted.clipped(1, draft.watermark.seq);
-        let news = draft.says_something(state) || !archived_deleted.is_empty();
+        self.gaps.fill(&mut draft, state);
+        let deleted = self.gaps.deleted(draft.watermark.seq);
+        let news = draft.says_something(state) || !deleted.is_empty();
         if news && (at_once || self.committed.elapsed() >= SURVEY) {
-            draft.deleted = self.take_deleted(draft.watermark.seq);
+            draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
             self.commit(draft, false).await?;
         } else {
             self.survey = Some(survey);
         }
         self.start_background(false);
         Ok(())
-    }
-
-    /// The deletes up to a watermark, which are about to be committed.
-    fn take_deleted(&mut self, watermark: u64) -> Vec<SeqRange> {
-        let archived = self.deleted.clipped(1, watermark);
-        self.deleted = self.deleted.clipped(watermark + 1, u64::MAX);
-        archived.iter().collect()
     }
 
     fn start_background(&mut self, now: bool) {

@@ -271,6 +271,7 @@ fn add_deleted(draft: &mut Draft, nas: &ArchiveState, known: &SeqRanges) {
     let until = draft.watermark.seq;
     draft.deleted = timeline.deleted.clipped(1, until).difference(known).iter().collect();
     draft.missed = timeline.missed.clipped(1, until).iter().collect();
+    draft.lost = timeline.lost.clipped(1, until);
 }
 
 /// The segments that a NAS which was lost and came back empty does not have, newest first: they are

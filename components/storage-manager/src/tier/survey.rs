@@ -8,7 +8,7 @@ use cim_core::names::StreamName;
 
 use crate::chain::Draft;
 use crate::hooks::sabotage;
-use crate::jetstream::{ApiError, JetStream};
+use crate::jetstream::{ApiError, Damage, JetStream};
 
 /// A look at the live stream.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Survey {
     pub consumers: Vec<ConsumerRecord>,
     /// Sequences that are gone, when they were asked for.
     pub deleted: Option<SeqRanges>,
+    /// What the server says that it has lost.
+    pub damage: Option<Damage>,
     /// The last sequence after which there is nothing, when the archive has all there is.
     pub empty_until: Option<u64>,
 }
@@ -63,6 +65,7 @@ impl Surveyor {
             state: info.state,
             consumers,
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
+            damage: info.damage,
             empty_until,
         })
     }

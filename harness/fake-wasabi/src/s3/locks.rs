@@ -26,11 +26,14 @@ fn default_retention(rule: Option<ObjectLockRule>) -> S3Result<Option<DefaultRet
         (None, Some(years @ 1..)) => Period::Years(years),
         _ => return Err(s3_error!(MalformedXML, "a default retention has Days or Years, above 0")),
     };
-    Ok(Some(DefaultRetention { mode: retention_mode(mode).map_err(malformed)?, period }))
+    Ok(Some(DefaultRetention {
+        mode: retention_mode(mode).map_err(|error| malformed(&error))?,
+        period,
+    }))
 }
 
 /// A word that is none of those that an element may have; in a header it is an invalid argument.
-fn malformed(error: S3Error) -> S3Error {
+fn malformed(error: &S3Error) -> S3Error {
     let message = error.message().unwrap_or_default().to_owned();
     S3Error::with_message(S3ErrorCode::MalformedXML, message)
 }
@@ -109,7 +112,7 @@ impl Api {
         let wish = input.retention.unwrap_or_default();
         let retention = match (wish.mode, wish.retain_until_date) {
             (Some(mode), Some(until)) => {
-                let mode = retention_mode(mode.as_str()).map_err(malformed)?;
+                let mode = retention_mode(mode.as_str()).map_err(|error| malformed(&error))?;
                 Some(Retention { mode, until })
             }
             (None, None) => None,
@@ -143,7 +146,7 @@ impl Api {
         let input = request.input;
         let status = input.legal_hold.and_then(|hold| hold.status);
         let status = status.ok_or_else(|| s3_error!(MalformedXML, "the status is missing"))?;
-        let on = hold_status(&status).map_err(malformed)?;
+        let on = hold_status(&status).map_err(|error| malformed(&error))?;
         self.run(move |store| {
             store.set_legal_hold(&input.bucket, &input.key, input.version_id.as_deref(), on)
         })

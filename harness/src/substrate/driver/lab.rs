@@ -9,9 +9,9 @@ use std::time::Duration;
 use cim_core::names::NodeName;
 use serde_json::Value;
 
-use super::overrides;
 use super::protocol::{Disk, LabFile, LabNode, Op, Outcome, S3};
 use super::server::Driver;
+use super::{damage, overrides};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::endpoint::Endpoint;
 use crate::lab::link::{Broken, Conditions, Link};
@@ -19,7 +19,7 @@ use crate::lab::process::Signal;
 use crate::lab::storage_manager::Ended;
 use crate::lab::wait::wait_until;
 use crate::oracle::wire::Wire;
-use crate::scenario::{Program, Role, Scenario, Tier, programs};
+use crate::scenario::{DamageStream, Program, Role, Scenario, Tier, programs};
 
 /// A machine under emulation takes its time, and so do its services.
 const BOOT: Duration = Duration::from_secs(600);
@@ -262,6 +262,20 @@ impl Lab {
             // buffered must not reach the machine's next life either.
             self.way = Link::open(None, self.way.conditions()).await?;
         }
+        Ok(())
+    }
+
+    /// Damages a file of a stream, with what every machine has.
+    pub(crate) async fn damage(&mut self, damage: &DamageStream) -> Result<String> {
+        self.succeed(&damage.node, &damage::command(damage), SWITCH)
+            .await
+            .map(|said| said.trim().to_owned())
+    }
+
+    /// Publishers and consumers get another address for the same host.
+    pub(crate) async fn renew_way(&mut self) -> Result<()> {
+        self.way = Link::open(None, self.way.conditions()).await?;
+        self.way.set_target(Some(address(&self.nats.url)?));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! The engine asks, over a Unix socket, and the driver performs: docs/driver.md is the protocol.
 
 mod client;
+mod damage;
 mod lab;
 mod overrides;
 mod protocol;

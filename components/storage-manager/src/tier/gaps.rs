@@ -1,0 +1,260 @@
+//! What the live stream does not have any more: deletes, which the archive follows, and damage, which
+//! it must not follow.
+//!
+//! A server that finds a stream's files damaged when it starts goes on with what it can read. In
+//! `STREAM.INFO` the messages that it could not read look like deleted ones; that something was lost
+//! it says besides, sometimes without saying what, and only until it is started again. So the first look
+//! that sees such a report takes every new gap for damage. A delete of the last second before the
+//! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards nobody could tell any more.
+
+use cim_core::archive::{ArchiveState, SeqRange, SeqRanges};
+use cim_core::names::StreamName;
+
+use super::survey::Survey;
+use crate::chain::Draft;
+use crate::jetstream::Damage;
+
+/// Gaps of one stream, as far as a session knows them.
+#[derive(Debug)]
+pub struct Gaps {
+    stream: StreamName,
+    /// Deleted from the live stream and not in the manifest yet; some may not be archived yet.
+    deleted: SeqRanges,
+    /// Archived, and lost by the live stream.
+    lost: SeqRanges,
+    looked: bool,
+    /// What the server said last that it had lost.
+    damage: Option<Damage>,
+}
+
+impl Gaps {
+    /// What the manifest says.
+    pub fn new(stream: StreamName, state: &ArchiveState) -> Self {
+        let lost = state.current().lost.clone();
+        Self { stream, deleted: SeqRanges::default(), lost, looked: false, damage: None }
+    }
+
+    /// Takes a survey into account.
+    pub fn weigh(&mut self, survey: &Survey, state: &ArchiveState) {
+        let first_look = !std::mem::replace(&mut self.looked, true);
+        let gone = state.gone(state.timeline());
+        if first_look {
+            // A restore has brought back what is not missing any more.
+            let mut missing = survey.deleted.clone().unwrap_or_default();
+            missing.insert(SeqRange(1, survey.state.first_seq.saturating_sub(1)));
+            self.lost = self.lost.difference(&self.lost.difference(&missing));
+        }
+        let first_report = self.damage != survey.damage;
+        self.damage.clone_from(&survey.damage);
+        if let Some(damage) = &survey.damage {
+            let lost = self.damaged(damage, first_report, survey, state, &gone);
+            if !lost.is_empty() {
+                tracing::error!(
+                    stream = %self.stream,
+                    "the server has lost {} archived messages, {}: the archive keeps them, a restore \
+                     brings them back",
+                    lost.count(),
+                    shown(&lost)
+                );
+                lost.iter().for_each(|range| self.lost.insert(range));
+            }
+        }
+        if let Some(deleted) = &survey.deleted {
+            self.deleted = deleted.difference(&gone).difference(&self.lost);
+        }
+    }
+
+    /// What was lost and was not known to be.
+    fn damaged(
+        &self,
+        damage: &Damage,
+        first_report: bool,
+        survey: &Survey,
+        state: &ArchiveState,
+        gone: &SeqRanges,
+    ) -> SeqRanges {
+        let current = state.current();
+        let archived = current.watermark.seq;
+        let new = survey.deleted.clone().unwrap_or_default();
+        let new = new.difference(gone).difference(&self.deleted);
+        let mut lost = match &damage.named {
+            Some(named) => new.difference(&new.difference(named)),
+            None if first_report => new,
+            None => SeqRanges::default(),
+        };
+        if first_report {
+            let head =
+                SeqRange(current.state.first_seq.max(1), survey.state.first_seq.saturating_sub(1));
+            lost.insert(head);
+        }
+        // What the archive does not have, it cannot keep.
+        lost.clipped(1, archived).difference(&self.lost).difference(gone)
+    }
+
+    /// The deletes of archived messages.
+    pub fn deleted(&self, watermark: u64) -> SeqRanges {
+        self.deleted.clipped(1, watermark)
+    }
+
+    /// The deletes up to a watermark, which are about to be committed.
+    pub fn take_deleted(&mut self, watermark: u64) -> Vec<SeqRange> {
+        let archived = self.deleted(watermark);
+        self.deleted = self.deleted.clipped(watermark + 1, u64::MAX);
+        archived.iter().collect()
+    }
+
+    /// Puts into a draft what was lost, and where the stream would begin without the loss.
+    pub fn fill(&self, draft: &mut Draft, state: &ArchiveState) {
+        draft.lost = self.lost.clone();
+        let first = draft.state.first_seq;
+        if first > 1 && self.lost.contains(first - 1) {
+            let mut away = state.gone(state.timeline());
+            self.lost.iter().for_each(|range| away.insert(range));
+            let before = away.iter().find(|range| range.0 < first && range.1 >= first - 1);
+            draft.state.first_seq = before.map_or(first, |range| range.0);
+        }
+    }
+}
+
+/// The first few ranges.
+fn shown(ranges: &SeqRanges) -> String {
+    const FEW: usize = 5;
+    let mut text: Vec<_> = ranges.iter().take(FEW).map(|r| format!("{} to {}", r.0, r.1)).collect();
+    if ranges.iter().nth(FEW).is_some() {
+        text.push("…".to_owned());
+    }
+    text.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_core::archive::{Entry, Sha256, StreamState};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An archive of sequences 1 to 100, of which the live stream is known to have lost some.
+    fn archive(lost: &Value) -> ArchiveState {
+        let time = "2026-01-01T00:00:00Z";
+        let state = json!({ "first_seq": 1, "last_seq": 100, "messages": 100, "bytes": 1 });
+        let (fork, watermark) = (json!({ "reason": "created" }), json!({ "seq": 100 }));
+        let entry = json!({
+            "format": 2, "number": 0, "committed_at": time, "writer": "t", "timeline": 1,
+            "fork": fork, "watermark": watermark, "state": state, "consumers": [],
+            "stream": { "created": time, "config": {} },
+            "checkpoint": {
+                "segments": [],
+                "timelines": [{
+                    "number": 1, "fork": fork, "watermark": watermark, "state": state, "lost": lost,
+                }],
+            },
+        });
+        let entry: Entry = serde_json::from_str(&entry.to_string()).unwrap();
+        ArchiveState::open(&entry, Sha256::of(b"")).unwrap()
+    }
+
+    fn survey(first_seq: u64, deleted: &[SeqRange], damage: Option<Damage>) -> Survey {
+        let state = archive(&json!([]));
+        Survey {
+            record: state.stream.clone(),
+            state: StreamState { first_seq, last_seq: 120, messages: 1, bytes: 1 },
+            consumers: Vec::new(),
+            deleted: Some(deleted.iter().copied().collect()),
+            damage,
+            empty_until: None,
+        }
+    }
+
+    const UNNAMED: Option<Damage> = Some(Damage { named: None, bytes: 1 });
+
+    fn gaps(state: &ArchiveState) -> Gaps {
+        Gaps::new("S".parse().unwrap(), state)
+    }
+
+    fn list(ranges: &SeqRanges) -> Vec<(u64, u64)> {
+        ranges.iter().map(|range| (range.0, range.1)).collect()
+    }
+
+    #[test]
+    fn a_delete_is_a_delete() {
+        let state = archive(&json!([]));
+        let mut gaps = gaps(&state);
+        gaps.weigh(&survey(1, &[SeqRange(40, 60)], None), &state);
+        assert_eq!(list(&gaps.deleted(100)), [(40, 60)]);
+        assert_eq!(list(&gaps.lost), []);
+    }
+
+    #[test]
+    fn what_a_server_lost_is_no_delete_and_what_is_deleted_later_is_one() {
+        let state = archive(&json!([]));
+        let mut gaps = gaps(&state);
+        // What was not archived yet, 101 to 110, nobody can keep.
+        let lost = [SeqRange(40, 60), SeqRange(95, 110)];
+        gaps.weigh(&survey(1, &lost, UNNAMED), &state);
+        assert_eq!(list(&gaps.deleted(100)), []);
+        assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
+        // The server goes on saying that it lost something.
+        let later = [SeqRange(40, 60), SeqRange(70, 70), SeqRange(95, 110)];
+        gaps.weigh(&survey(1, &later, UNNAMED), &state);
+        assert_eq!(list(&gaps.deleted(100)), [(70, 70)]);
+        assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
+    }
+
+    #[test]
+    fn a_server_that_starts_damaged_within_a_session_is_seen_too() {
+        let state = archive(&json!([]));
+        let mut gaps = gaps(&state);
+        gaps.weigh(&survey(1, &[SeqRange(20, 20)], None), &state);
+        gaps.weigh(&survey(1, &[SeqRange(20, 20), SeqRange(40, 60)], UNNAMED), &state);
+        assert_eq!(list(&gaps.lost), [(40, 60)]);
+        assert_eq!(list(&gaps.deleted(100)), [(20, 20)]);
+        let more = Some(Damage { named: None, bytes: 2 });
+        let worse = [SeqRange(20, 20), SeqRange(40, 60), SeqRange(80, 90)];
+        gaps.weigh(&survey(1, &worse, more), &state);
+        assert_eq!(list(&gaps.lost), [(40, 60), (80, 90)]);
+    }
+
+    #[test]
+    fn a_loss_that_the_server_names_is_told_from_a_delete() {
+        let state = archive(&json!([]));
+        let mut gaps = gaps(&state);
+        let named = [SeqRange(40, 60)].into_iter().collect();
+        let both = [SeqRange(20, 20), SeqRange(40, 60)];
+        gaps.weigh(&survey(1, &both, Some(Damage { named: Some(named), bytes: 1 })), &state);
+        assert_eq!(list(&gaps.deleted(100)), [(20, 20)]);
+        assert_eq!(list(&gaps.lost), [(40, 60)]);
+    }
+
+    #[test]
+    fn the_manifest_remembers_what_the_server_does_not_say_any_more() {
+        let state = archive(&json!([[40, 60]]));
+        let mut gaps = gaps(&state);
+        gaps.weigh(&survey(1, &[SeqRange(40, 60), SeqRange(70, 70)], None), &state);
+        assert_eq!(list(&gaps.deleted(100)), [(70, 70)]);
+        assert_eq!(list(&gaps.lost), [(40, 60)]);
+    }
+
+    #[test]
+    fn what_a_restore_brought_back_is_lost_no_more() {
+        let state = archive(&json!([[40, 60]]));
+        let mut gaps = gaps(&state);
+        gaps.weigh(&survey(1, &[SeqRange(50, 50)], None), &state);
+        assert_eq!(list(&gaps.lost), [(50, 50)]);
+    }
+
+    #[test]
+    fn a_stream_that_lost_its_front_begins_where_it_began() {
+        let state = archive(&json!([]));
+        let first_seq = |survey: &Survey| {
+            let mut gaps = gaps(&state);
+            gaps.weigh(survey, &state);
+            let mut draft = Draft::of(&state);
+            survey.fill(&mut draft);
+            gaps.fill(&mut draft, &state);
+            draft.state.first_seq
+        };
+        assert_eq!(first_seq(&survey(31, &[], UNNAMED)), 1);
+        // Without damage it was limits or a purge.
+        assert_eq!(first_seq(&survey(31, &[], None)), 31);
+    }
+}

@@ -1,0 +1,181 @@
+//! Streams' configurations and consumers' positions against what they were made with.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::judging::read_stream;
+use super::run::{Run, cannot_read};
+use crate::error::{Context as _, Error, Result};
+use crate::oracle::archive::read_chain;
+use crate::oracle::wire::{From, Wire};
+use crate::scenario::{Span, Tier};
+
+impl Run<'_> {
+    pub(super) fn check_stream_config(&mut self, stream: usize, found: &Value, when: &str) {
+        let now = self.stream_configs[stream].last().map_or(&Value::Null, |(_, config)| config);
+        let differences = differences(now, found);
+        if !differences.is_empty() {
+            self.report.oracle.streams_wrong += 1;
+            let name = &self.plan.scenario.streams[stream].name;
+            self.note(format!("configuration of `{name}` {when}"), differences);
+        }
+    }
+
+    /// A change of the configuration that was made shortly before the loss may not have survived it.
+    fn forget_late_changes(&mut self, stream: usize, found: &Value) {
+        let lost_at = self.losses.last().map_or(0, |lost| lost.at);
+        let bound = self.plan.scenario.expect.deletes_within.map_or(u64::MAX, Span::as_micros);
+        let configs = &self.stream_configs[stream];
+        let newest = configs.len().saturating_sub(1);
+        let survivor = (0..newest).rev().find(|at| {
+            let age = lost_at.saturating_sub(configs[at + 1].0);
+            age <= bound && differences(&configs[*at].1, found).is_empty()
+        });
+        if let Some(at) = survivor {
+            let config = configs[at].1.clone();
+            self.stream_configs[stream].push((self.ledger.now(), config));
+        }
+    }
+
+    /// How far a consumer may have got without the lab's acknowledgement of what is not there.
+    async fn acknowledged(&self, consumer: usize, wire: &mut Wire) -> Result<u64> {
+        let spec = &self.plan.scenario.consumers[consumer];
+        let stream = self.stream_of(&spec.stream);
+        let floor = self.consumer_logs[consumer].floor();
+        if !self.limits(stream).any() && self.ledger.removals(stream).is_empty() {
+            return Ok(floor);
+        }
+        let info = wire.api(&format!("STREAM.INFO.{}", spec.stream), &Value::Null).await;
+        let last = info.step(cannot_read)?["state"]["last_seq"].as_u64().unwrap_or_default();
+        let url = self.machines.nats()?;
+        let name = spec.stream.as_str();
+        let there = read_stream(&url, self.plan.seed, name, From::Start, last).await?;
+        let log = &self.consumer_logs[consumer];
+        let first = there.iter().map(|print| print.seq).find(|seq| !log.acked(*seq));
+        Ok(first.map_or(last, |seq| seq - 1).max(floor))
+    }
+
+    /// Configurations and consumers' positions right after a restore, before anybody reads.
+    pub(super) async fn check_restored(&mut self, tier: Tier) -> Result<()> {
+        let url = self.machines.nats()?;
+        let mut wire = Wire::connect(&url).await.step(cannot_read)?;
+        let bucket = self.machines.bucket(tier)?;
+        let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
+        for (stream, name) in self.stream_names().iter().enumerate() {
+            let info = wire.api(&format!("STREAM.INFO.{name}"), &Value::Null).await;
+            if let Ok(info) = info {
+                self.forget_late_changes(stream, &info["config"]);
+                self.check_stream_config(stream, &info["config"], "after the restore");
+            }
+        }
+        for (at, consumer) in self.plan.scenario.consumers.iter().enumerate() {
+            let archived = read_chain(&bucket, &consumer.stream).await?;
+            let record = archived.iter().flat_map(|a| &a.consumers);
+            let record = record.into_iter().find(|c| c.name == consumer.name).cloned();
+            let subject = format!("CONSUMER.INFO.{}.{}", consumer.stream, consumer.name);
+            let info = wire.api(&subject, &Value::Null).await;
+            let mut wrong = Vec::new();
+            match (&record, &info) {
+                (Some(record), Ok(info)) => {
+                    let acked = self.acknowledged(at, &mut wire).await?;
+                    wrong.extend(differences(&self.consumer_configs[at], &info["config"]));
+                    let stream = self.stream_of(&consumer.stream);
+                    let last = self.bounds.last().map_or(0, |bounds| bounds[stream]);
+                    wrong.extend(positions(record, info, acked, last));
+                }
+                (None, _) => wrong.push(format!("{tier} knows nothing of it")),
+                (_, Err(error)) => wrong.push(format!("it is not there: {error}")),
+            }
+            if !wrong.is_empty() {
+                self.report.oracle.consumers_wrong += 1;
+                let of = format!("consumer `{}` of `{}`", consumer.name, consumer.stream);
+                self.note(format!("{of} after the restore"), wrong);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a restored consumer's position: the archive's record holds as far as the stream
+/// goes, and nothing may ever count as acknowledged that was not.
+fn positions(
+    record: &cim_core::archive::ConsumerRecord,
+    info: &Value,
+    acked: u64,
+    last: u64,
+) -> Vec<String> {
+    let place = |name: &str| info[name]["stream_seq"].as_u64().unwrap_or_default();
+    let (floor, delivered) = (place("ack_floor"), place("delivered"));
+    let mut wrong = Vec::new();
+    if floor > acked {
+        wrong.push(format!("it has acknowledged up to {floor}, the lab only up to {acked}"));
+    }
+    let due = record.ack_floor.stream_seq.min(last);
+    if floor != due {
+        wrong.push(format!("its ack floor is {floor}, by the archive it should be {due}"));
+    }
+    // What was pending is not known one by one, so all of it is delivered again.
+    let due = if record.ack_pending == 0 { record.delivered.stream_seq.min(last) } else { due };
+    if delivered != due {
+        wrong.push(format!("it has been delivered up to {delivered}, it should be {due}"));
+    }
+    wrong
+}
+
+/// The fields in which two configurations differ.
+fn differences(was: &Value, is: &Value) -> Vec<String> {
+    let (Some(was), Some(is)) = (was.as_object(), is.as_object()) else {
+        return vec!["it has no configuration".to_owned()];
+    };
+    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let differing = keys.into_iter().filter(|key| was.get(*key) != is.get(*key));
+    let show = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
+    differing
+        .map(|key| format!("`{key}` is {}, it was {}", show(is.get(key)), show(was.get(key))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn configurations_differ_by_field() {
+        let was = json!({ "name": "A", "max_age": 5, "metadata": { "x": "1" } });
+        assert_eq!(differences(&was, &was), Vec::<String>::new());
+        let is = json!({ "name": "A", "metadata": { "x": "2" }, "mirror": null });
+        assert_eq!(
+            differences(&was, &is),
+            [
+                "`max_age` is absent, it was 5",
+                "`metadata` is {\"x\":\"2\"}, it was {\"x\":\"1\"}",
+                "`mirror` is null, it was absent",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_position_ahead_of_what_was_acked_is_found() {
+        let record = json!({
+            "name": "c", "created": "2026-01-01T00:00:00Z", "config": {},
+            "delivered": { "consumer_seq": 9, "stream_seq": 9 },
+            "ack_floor": { "consumer_seq": 7, "stream_seq": 7 }, "ack_pending": 2,
+        });
+        let record = serde_json::from_str(&record.to_string()).unwrap();
+        let at = |floor: u64, delivered: u64| {
+            json!({
+                "ack_floor": { "consumer_seq": floor, "stream_seq": floor },
+                "delivered": { "consumer_seq": delivered, "stream_seq": delivered },
+            })
+        };
+        assert_eq!(positions(&record, &at(7, 7), 7, 20), Vec::<String>::new());
+        assert_eq!(positions(&record, &at(8, 8), 7, 20).len(), 3);
+        assert_eq!(positions(&record, &at(7, 7), 6, 20).len(), 1);
+        assert_eq!(positions(&record, &at(7, 9), 8, 20).len(), 1);
+        // The tier's copy of the stream ends before the position that was recorded.
+        assert_eq!(positions(&record, &at(5, 5), 7, 5), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,102 @@
+//! Damage to a host's files, and what NATS itself then lost: counted, and not held against anybody.
+
+use serde_json::Value;
+
+use super::administrator::Ended;
+use super::judging::read_stream;
+use super::run::{Run, cannot_read};
+use crate::error::{Context as _, Error, Result};
+use crate::oracle::archive::read_chain;
+use crate::oracle::judge::{Defect, judge};
+use crate::oracle::wire::{From, Wire};
+use crate::report::PrimaryLoss;
+use crate::scenario::{DamageStream, Tier};
+
+impl Run<'_> {
+    /// Publishers wait from here on until the damage was looked at: sequences may be given out again.
+    pub(super) async fn damage_stream(&mut self, damage: &DamageStream) -> Result<()> {
+        self.active.send_replace(false);
+        self.host.send_replace(None);
+        self.witnesses.clear();
+        self.consumptions.clear();
+        let mut confirmed = Vec::new();
+        for name in self.stream_names() {
+            let bucket = self.machines.bucket(Tier::Nas)?;
+            let bucket = bucket.ok_or_else(|| Error::step("tier nas is down"))?;
+            let archived = read_chain(&bucket, &name).await?;
+            confirmed.push(archived.map_or(0, |archived| archived.watermark));
+        }
+        let what = self.machines.damage(damage).await?;
+        self.progress.line(&what);
+        let what = match self.damaged_streams.take() {
+            Some((before, _)) => format!("{before}; {what}"),
+            None => what,
+        };
+        self.damaged_streams = Some((what, confirmed));
+        Ok(())
+    }
+
+    /// What the damaged server still has begins the host's next life.
+    pub(super) async fn judge_primary(&mut self) -> Result<()> {
+        let Some((damage, confirmed)) = self.damaged_streams.take() else {
+            return Err(Error::step("nothing was damaged that could be judged"));
+        };
+        let epoch = self.ledger.epoch();
+        let nats = self.machines.nats()?;
+        let mut wire = Wire::connect(&nats).await.step(cannot_read)?;
+        let mut bounds = Vec::new();
+        for (stream, name) in self.stream_names().iter().enumerate() {
+            let info = wire.api(&format!("STREAM.INFO.{name}"), &Value::Null).await;
+            let last = info.as_ref().ok().and_then(|info| info["state"]["last_seq"].as_u64());
+            let found = read_stream(
+                &nats,
+                self.plan.seed,
+                name.as_str(),
+                From::Start,
+                last.unwrap_or(u64::MAX),
+            )
+            .await?;
+            let content = |event| self.content(event);
+            let seen = self.seen[stream].prints();
+            let expected = self.history(stream, epoch, u64::MAX);
+            let newest = expected.last_key_value().map_or(0, |(seq, _)| *seq);
+            let acked = expected.len() as u64;
+            let mut truth = self.truth(expected, &content, &seen);
+            truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).collect();
+            let findings = judge(&truth, &found);
+            drop(truth);
+            let lost = findings.findings.iter().filter(|f| f.defect == Defect::Lost);
+            let lost: Vec<_> = lost.filter_map(|f| Some((f.seq, f.event?))).collect();
+            let (kept, gone): (Vec<_>, Vec<_>) =
+                lost.iter().copied().partition(|(seq, _)| *seq <= confirmed[stream]);
+            self.report.primary.push(PrimaryLoss {
+                stream: name.to_string(),
+                after: damage.clone(),
+                there: last.is_some(),
+                acked,
+                read: found.len() as u64,
+                lost: lost.len() as u64,
+                archived: kept.len() as u64,
+                wrong: findings.findings.len() as u64 - lost.len() as u64,
+                last_seq: last.unwrap_or_default(),
+            });
+            self.holes[stream].extend(kept);
+            self.perished[stream].extend(gone);
+            // Of a stream that is not there nothing else can come but what the archive has.
+            bounds.push(last.unwrap_or(u64::MAX));
+            if last.is_some_and(|last| last < newest.min(confirmed[stream])) {
+                self.ended.push(Ended { stream, epoch });
+            }
+        }
+        for (stream, bound) in bounds.iter().enumerate() {
+            self.seen[stream].rewind(*bound);
+        }
+        for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
+            log.rewind(bounds[self.stream_of(&spec.stream)]);
+        }
+        self.bounds.push(bounds);
+        self.ledger.next_epoch();
+        self.machines.renew_way().await?;
+        self.host_is_up()
+    }
+}

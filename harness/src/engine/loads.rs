@@ -1,0 +1,119 @@
+//! Loads begin, are waited for and end; tiers catch up with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::run::{Run, cannot_read};
+use crate::error::{Context as _, Error, Result};
+use crate::lab::wait::wait_until;
+use crate::oracle::lag::Head;
+use crate::oracle::wire::Wire;
+use crate::scenario::{AwaitLoad, AwaitTier, Drain};
+use crate::workload;
+
+impl Run<'_> {
+    pub(super) fn start_load(&mut self, only: Option<&str>) {
+        for (at, workload) in self.plan.scenario.workloads.iter().enumerate() {
+            if only.is_none_or(|name| name == workload.name) {
+                self.loads.start(self.plan, at);
+            }
+        }
+        self.loading = true;
+        self.active.send_replace(true);
+    }
+
+    pub(super) async fn await_load(&mut self, wait: &AwaitLoad) -> Result<()> {
+        let deadline = wait.time.map(|t| tokio::time::Instant::now() + t.0.into());
+        let total = workload::total(&self.plan.scenario);
+        let goal = wait.published.map_or(u64::MAX, |share| share.0.of(total));
+        let (mut last, mut since) = (u64::MAX, tokio::time::Instant::now());
+        loop {
+            let counts = self.ledger.counts();
+            let done = deadline.is_some_and(|at| tokio::time::Instant::now() >= at);
+            if done || counts.acked >= goal.min(total) {
+                return Ok(());
+            }
+            if counts.published == total && deadline.is_none() {
+                return Ok(());
+            }
+            if counts.acked != last {
+                (last, since) = (counts.acked, tokio::time::Instant::now());
+            } else if since.elapsed() > Duration::from_secs(30) {
+                return Err(Error::step(format!("the load stands still at {last} acked events")));
+            }
+            self.machines.all_alive()?;
+            self.progress.live(&format!("{} of {total} events acked", counts.acked));
+            let pause = Duration::from_millis(5);
+            let next = tokio::time::Instant::now() + pause;
+            tokio::time::sleep_until(deadline.map_or(next, |at| at.min(next))).await;
+        }
+    }
+
+    pub(super) async fn await_tier(&mut self, wait: &AwaitTier) -> Result<()> {
+        let goal = wait.holds.of(workload::total(&self.plan.scenario));
+        let bucket = self.machines.bucket(wait.tier)?;
+        let bucket = bucket.ok_or_else(|| Error::step(format!("tier {} is down", wait.tier)))?;
+        let streams = self.plan.scenario.streams.iter();
+        let mut heads: Vec<_> = streams.map(|s| Head::new(s.name.clone())).collect();
+        let what = format!("filling {} with {goal} messages", wait.tier);
+        wait_until(&what, wait.within.into(), async || {
+            for head in &mut heads {
+                head.advance(&bucket).await;
+            }
+            let held: u64 = heads.iter().map(Head::watermark).sum();
+            if held >= goal { Ok(()) } else { Err(format!("it holds {held}")) }
+        })
+        .await?;
+        self.machines.all_alive()
+    }
+
+    pub(super) async fn finish_load(&mut self, within: Duration) -> Result<()> {
+        let progress = self.progress;
+        let ledger = Arc::clone(&self.ledger);
+        let total = workload::total(&self.plan.scenario);
+        let show = async {
+            loop {
+                progress.live(&format!("{} of {total} events acked", ledger.counts().acked));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            () = self.loads.finish() => {}
+            () = show => {}
+            () = tokio::time::sleep(within) => {
+                let acked = self.ledger.counts().acked;
+                let what = format!("the load did not end within {within:?}: {acked} of {total} acked");
+                return Err(Error::step(what));
+            }
+        }
+        self.loading = false;
+        self.active.send_replace(false);
+        self.machines.all_alive()
+    }
+
+    pub(super) async fn drain(&mut self, drain: &Drain) -> Result<()> {
+        let url = self.machines.nats()?;
+        let mut wire = Wire::connect(&url).await.step(cannot_read)?;
+        let deadline = tokio::time::Instant::now() + drain.within.into();
+        for stream in &self.plan.scenario.streams {
+            let info = wire.api(&format!("STREAM.INFO.{}", stream.name), &Value::Null).await;
+            let last = info.step(cannot_read)?["state"]["last_seq"].as_u64().unwrap_or_default();
+            for tier in &drain.tiers {
+                let bucket = self.machines.bucket(*tier)?;
+                let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
+                let mut head = Head::new(stream.name.clone());
+                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                let what = format!("draining `{}` to {tier}", stream.name);
+                wait_until(&what, left, async || {
+                    head.advance(&bucket).await;
+                    let at = head.watermark();
+                    if at >= last { Ok(()) } else { Err(format!("it is at {at} of {last}")) }
+                })
+                .await?;
+            }
+        }
+        self.machines.all_alive()
+    }
+}
