@@ -15,7 +15,7 @@ pub use login::{Login, Nkey};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NatsConfig {
-    /// Servers, comma-separated: `nats://host:4222`, `tls://host:4222`.
+    /// Servers, comma-separated, tried in this order: `nats://host:4222`, `tls://host:4222`.
     pub url: String,
     /// User name, with `password_file`.
     pub user: Option<String>,
@@ -62,6 +62,7 @@ impl NatsConfig {
     pub async fn connect(&self, name: &str) -> Result<async_nats::Client, NatsError> {
         let mut options = async_nats::ConnectOptions::new()
             .name(name)
+            .retain_servers_order()
             .connection_timeout(Duration::from_secs(5))
             .request_timeout(Some(Duration::from_secs(10)))
             .ping_interval(Duration::from_secs(10))

@@ -123,6 +123,10 @@ pub(super) struct RestoreArgs {
     /// Give the restored stream other subjects, comma-separated
     #[arg(long, value_delimiter = ',', value_name = "SUBJECTS")]
     pub(super) subjects: Option<Vec<String>>,
+    /// Give the restored streams this many replicas instead of what they had: 1 for a single server
+    /// in the place of a cluster
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(super) replicas: Option<u8>,
     /// Only up to this sequence
     #[arg(long, value_name = "SEQ")]
     pub(super) until_seq: Option<u64>,

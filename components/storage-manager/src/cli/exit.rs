@@ -107,9 +107,9 @@ impl From<RestoreError> for Failure {
             RestoreError::Api(error) => error.into(),
             RestoreError::Segment(error) => error.into(),
             RestoreError::Missing { .. } => Self::new(DAMAGED, &error),
-            RestoreError::Exists(_) | RestoreError::MemoryOnOldServer(_) => {
-                Self::new(REFUSED, &error)
-            }
+            RestoreError::Exists(_)
+            | RestoreError::MemoryOnOldServer(_)
+            | RestoreError::Alone(_) => Self::new(REFUSED, &error),
             RestoreError::Send(crate::restore::SendError::Api(error)) => Self::new(REFUSED, &error),
             RestoreError::Send(_) => Self::new(NATS, &error),
             RestoreError::Interrupted(_) => Self::new(INTERRUPTED, &error),

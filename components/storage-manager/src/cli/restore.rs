@@ -61,6 +61,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     let options = Options {
         rename: args.rename.clone(),
         subjects: args.subjects.clone(),
+        replicas: args.replicas,
         until_seq: args.until_seq,
         until_time: args.until_time,
         subject: args.subject.clone(),

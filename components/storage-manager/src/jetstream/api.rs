@@ -1,13 +1,12 @@
 //! Requests.
 
 use async_nats::Client;
-use cim_core::archive::ConsumerRecord;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::types::{ConsumerAnswer, ConsumersAnswer, InfoAnswer, MessageAnswer, NamesAnswer};
-use super::{StoredMessage, StreamInfo};
+use super::{Consumers, StoredMessage, StreamInfo};
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -144,22 +143,28 @@ impl JetStream {
     }
 
     /// A stream's durable consumers, by name.
-    pub async fn durable_consumers(&self, stream: &str) -> Result<Vec<ConsumerRecord>, ApiError> {
+    pub async fn durable_consumers(&self, stream: &str) -> Result<Consumers, ApiError> {
         let mut answers: Vec<ConsumerAnswer> = Vec::new();
+        let mut silent: Vec<String> = Vec::new();
+        let mut listed = 0;
         loop {
-            let body = json!({ "offset": answers.len() });
+            let body = json!({ "offset": listed });
             let page: ConsumersAnswer = self.ask(&format!("CONSUMER.LIST.{stream}"), &body).await?;
             let found = page.consumers.unwrap_or_default();
-            let done = found.is_empty();
+            let missing = page.missing.unwrap_or_default();
+            let count = found.len() + missing.len();
+            listed += count;
             answers.extend(found);
-            if done || answers.len() >= page.total {
+            silent.extend(missing);
+            if count == 0 || listed >= page.total {
                 break;
             }
         }
-        let mut consumers: Vec<_> =
-            answers.into_iter().filter_map(ConsumerAnswer::durable).collect();
-        consumers.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(consumers)
+        let mut known: Vec<_> = answers.into_iter().filter_map(ConsumerAnswer::durable).collect();
+        // Servers list what nobody answers for with a configuration and without positions.
+        known.retain(|consumer| !silent.iter().any(|name| consumer.name.as_str() == name));
+        known.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Consumers { known, silent })
     }
 
     /// The message with this sequence.

@@ -4,4 +4,4 @@ mod api;
 mod types;
 
 pub use api::{ApiError, JetStream};
-pub use types::{Damage, StoredMessage, StreamInfo};
+pub use types::{Consumers, Damage, StoredMessage, StreamInfo};

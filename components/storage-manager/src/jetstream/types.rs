@@ -33,6 +33,27 @@ pub struct Damage {
     pub bytes: u64,
 }
 
+/// A stream's durable consumers.
+#[derive(Debug, Clone, Default)]
+pub struct Consumers {
+    /// Those that the servers know the positions of, by name.
+    pub known: Vec<ConsumerRecord>,
+    /// Names that exist and nobody answered for, as in a cluster while one of its servers is away or
+    /// elects: what was known of them before still holds. Ephemeral ones may be among them.
+    pub silent: Vec<String>,
+}
+
+impl Consumers {
+    /// What is known now, and of those who are silent what was known `before`.
+    pub fn or(&self, before: &[ConsumerRecord]) -> Vec<ConsumerRecord> {
+        let silent = |c: &&ConsumerRecord| self.silent.iter().any(|name| c.name.as_str() == name);
+        let mut all: Vec<_> = before.iter().filter(silent).cloned().collect();
+        all.extend(self.known.iter().cloned());
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+}
+
 /// A message as `STREAM.MSG.GET` shows it.
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
@@ -130,6 +151,8 @@ pub(super) struct ConsumersAnswer {
     pub(super) total: usize,
     #[serde(default)]
     pub(super) consumers: Option<Vec<ConsumerAnswer>>,
+    #[serde(default)]
+    pub(super) missing: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -196,5 +219,29 @@ impl MessageAnswer {
         let time =
             i64::try_from(time.as_nanosecond()).map_err(|e| format!("message {seq}: {e}"))?;
         Ok(StoredMessage { seq, time, subject, headers: decode(&hdrs)?, payload: decode(&data)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consumer(name: &str, floor: u64) -> ConsumerRecord {
+        let position = Position { consumer_seq: floor, stream_seq: floor };
+        ConsumerRecord {
+            name: ConsumerName::new(name).unwrap(),
+            created: Timestamp::UNIX_EPOCH,
+            delivered: position,
+            ack_floor: position,
+            ack_pending: 0,
+            config: RawJson::new("{}".into()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn who_is_silent_is_kept_as_before_and_who_is_gone_is_not() {
+        let before = [consumer("a", 1), consumer("b", 2), consumer("c", 3)];
+        let now = Consumers { known: vec![consumer("b", 7)], silent: vec!["a".into(), "x".into()] };
+        assert_eq!(now.or(&before), [consumer("a", 1), consumer("b", 7)]);
     }
 }

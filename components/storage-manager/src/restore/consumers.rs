@@ -1,6 +1,16 @@
 //! Where a restored consumer begins.
 
+use std::time::Duration;
+
 use cim_core::archive::{ConsumerRecord, Position};
+use tokio::time::Instant;
+
+use super::plan::Plan;
+use crate::jetstream::JetStream;
+
+/// How long a cluster may take to hand out the consumers of a restored stream, and how often it is asked.
+const IN_PLACE: Duration = Duration::from_secs(30);
+const ASKED_EVERY: Duration = Duration::from_millis(100);
 
 use crate::hooks::sabotage;
 
@@ -28,4 +38,32 @@ pub(super) fn encode(delivered: Position, floor: Position) -> Vec<u8> {
         super::v2::uvarint(&mut bytes, number);
     }
     bytes
+}
+
+/// Waits until every consumer is where it was restored to. A cluster hands them out after the stream is
+/// there, and until it has, a client would begin at the first message.
+pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
+    let deadline = Instant::now() + IN_PLACE;
+    loop {
+        let there = jetstream.durable_consumers(plan.target.as_str()).await.unwrap_or_default();
+        let late = plan.consumers.iter().filter(|consumer| {
+            let (_, floor) = position(consumer, plan.last_seq);
+            let found = there.known.iter().find(|c| c.name == consumer.name);
+            found.is_none_or(|c| c.ack_floor.stream_seq < floor.stream_seq)
+        });
+        let late: Vec<_> = late.map(|consumer| consumer.name.as_str()).collect();
+        if late.is_empty() {
+            return;
+        }
+        if Instant::now() > deadline {
+            tracing::warn!(
+                "stream `{}`: not at their positions {} s after the restore: {}",
+                plan.target,
+                IN_PLACE.as_secs(),
+                late.join(", ")
+            );
+            return;
+        }
+        tokio::time::sleep(ASKED_EVERY).await;
+    }
 }

@@ -1,6 +1,6 @@
 //! What is to be restored, worked out from the archive's state.
 
-use cim_core::archive::{ArchiveState, ConsumerRecord, Segment, SeqRange, SeqRanges};
+use cim_core::archive::{ArchiveState, ConsumerRecord, RawJson, Segment, SeqRange, SeqRanges};
 use cim_core::names::{StreamName, SubjectFilter};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,6 +14,8 @@ pub struct Options {
     pub rename: Option<StreamName>,
     /// Other subjects for the restored stream.
     pub subjects: Option<Vec<String>>,
+    /// Another number of replicas for the restored stream, and no more for its consumers.
+    pub replicas: Option<u8>,
     /// Only up to this sequence.
     pub until_seq: Option<u64>,
     /// Only up to this time.
@@ -110,6 +112,13 @@ pub fn plan(
     if let Some(subjects) = &options.subjects {
         config["subjects"] = Value::from(subjects.clone());
     }
+    let mut consumers = state.consumers.clone();
+    if let Some(replicas) = options.replicas {
+        config["num_replicas"] = Value::from(replicas);
+        for consumer in &mut consumers {
+            consumer.config = at_most(&consumer.config, replicas);
+        }
+    }
     Ok(Plan {
         stream: stream.clone(),
         target,
@@ -123,7 +132,7 @@ pub fn plan(
         gone: gone.clipped(first_seq, u64::MAX),
         until_time: options.until_time.map(nanoseconds),
         subject: options.subject.clone(),
-        consumers: state.consumers.clone(),
+        consumers,
         staged: options.staged,
     })
 }
@@ -137,6 +146,16 @@ fn lift_limits(config: &mut Value) {
             config[limit] = Value::from(none);
         }
     }
+}
+
+/// A consumer's configuration with no more replicas than its stream; otherwise as it is.
+fn at_most(config: &RawJson, replicas: u8) -> RawJson {
+    let mut value = config.value();
+    if value["num_replicas"].as_u64().is_none_or(|has| has <= replicas.into()) {
+        return config.clone();
+    }
+    value["num_replicas"] = Value::from(replicas);
+    RawJson::new(value.to_string()).expect("a value is JSON")
 }
 
 fn nanoseconds(time: Timestamp) -> i64 {

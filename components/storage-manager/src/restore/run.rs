@@ -17,7 +17,7 @@ use super::frame::{Chunks, Frames};
 use super::plan::Plan;
 use super::send::{SendError, Transfer};
 use super::source::Source;
-use super::{v1, v2};
+use super::{consumers, v1, v2};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, JetStream};
 use crate::s3::{Listed, S3Error};
@@ -57,6 +57,12 @@ pub enum RestoreError {
          use a newer nats-server"
     )]
     MemoryOnOldServer(String),
+    /// The server is alone and the stream has replicas.
+    #[error(
+        "stream `{0}` has replicas, and this server is not one of a cluster: restore it with \
+         `--replicas 1`"
+    )]
+    Alone(String),
     /// The server has another stream than was sent.
     #[error("stream `{stream}` was restored with {what}: delete it and report this")]
     Differs {
@@ -122,12 +128,12 @@ pub async fn restore(
     };
     let (transfer, sent) = if plan.staged {
         let made = unless(stop, &plan, made).await?;
-        let mut transfer = Transfer::begin(jetstream, &plan).await?;
+        let mut transfer = begin(jetstream, &plan).await?;
         let send = async { Ok(transfer.send(&mut chunks).await.map(|()| made)?) };
         let sent = unless(stop, &plan, send).await;
         (transfer, sent)
     } else {
-        let mut transfer = Transfer::begin(jetstream, &plan).await?;
+        let mut transfer = begin(jetstream, &plan).await?;
         let send = async {
             let sent = transfer.send(&mut chunks).await;
             // A writer that waits for room must learn that nobody makes any.
@@ -161,7 +167,21 @@ pub async fn restore(
         }
     };
     let counts = Outcome { sending: begun.elapsed(), ..counts };
-    check_result(&plan, counts, &answer)
+    let outcome = check_result(&plan, counts, &answer)?;
+    consumers::in_place(jetstream, &plan).await;
+    Ok(outcome)
+}
+
+/// JetStream's error for replicas where there is no cluster.
+const NO_CLUSTER: u64 = 10_074;
+
+async fn begin<'a>(jetstream: &'a JetStream, plan: &Plan) -> Result<Transfer<'a>, RestoreError> {
+    Transfer::begin(jetstream, plan).await.map_err(|error| match error {
+        SendError::Api(error) if error.err_code() == Some(NO_CLUSTER) => {
+            RestoreError::Alone(plan.target.to_string())
+        }
+        other => other.into(),
+    })
 }
 
 /// The work's outcome, or that it was interrupted.

@@ -23,6 +23,8 @@ use crate::s3::{Probe, S3Error, Store, Tier, probe};
 const DISCOVER: Duration = Duration::from_secs(1);
 /// How long a service may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a cluster may take to elect who leads it; nine seconds at most, and again when votes are split.
+const ELECTION: Duration = Duration::from_secs(20);
 /// How long ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
 
@@ -60,7 +62,7 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let matcher = config.streams.matcher()?;
     let jetstream = JetStream::new(client);
-    let names = jetstream.stream_names().await?;
+    let names = patiently_list(&jetstream, &stop).await?;
     check(&nas, patiently_probe(&nas, &stop).await?)?;
     let abort = CancellationToken::new();
     let wasabi = wasabi.map(|wasabi| Arc::new(wasabi.patient(abort.clone())));
@@ -101,6 +103,26 @@ pub async fn run(
     notify(&[sd_notify::NotifyState::Stopping]);
     tasks.finish().await;
     Ok(())
+}
+
+/// Lists the streams, and gives a cluster time to elect: until it has, it answers nobody.
+async fn patiently_list(
+    jetstream: &JetStream,
+    stop: &CancellationToken,
+) -> Result<Vec<String>, ApiError> {
+    let started = tokio::time::Instant::now();
+    loop {
+        let listed = tokio::select! {
+            listed = jetstream.stream_names() => listed,
+            () = stop.cancelled() => return Ok(Vec::new()),
+        };
+        match listed {
+            Err(error @ ApiError::Silent { .. }) if started.elapsed() < ELECTION => {
+                tracing::info!("waiting for JetStream: {}", chain(&error));
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Probes, and gives a service that is just starting a while to come up.

@@ -14,8 +14,9 @@ const SMALL: usize = 256 << 10;
 const LARGE: usize = 8 << 20;
 /// How long a pull stays open on the server.
 const EXPIRES: u64 = 5;
-/// With a pull open the server says something at the latest when it expires.
-const SILENCE: Duration = Duration::from_secs(EXPIRES + 10);
+/// With a pull open the server says something every second. One of a cluster that is lost takes the
+/// consumer with it, and nobody else says so.
+const SILENCE: Duration = Duration::from_secs(6);
 /// Pulls open at once: the next one is there before the last is served.
 const OPEN: usize = 2;
 /// Room for what the server counts besides a message's bytes.

@@ -100,7 +100,8 @@ async fn open_chain(
             committer.adopt(&wasabi, &context.abort).await?;
             fail_point!(AdoptAfter);
         } else {
-            let draft = Draft::begin(live.record.clone(), live.state.clone(), consumers.clone());
+            let consumers = consumers.known.clone();
+            let draft = Draft::begin(live.record.clone(), live.state.clone(), consumers);
             committer.commit(draft, &context.abort).await?;
         }
     }
@@ -126,8 +127,8 @@ async fn open_chain(
             draft.watermark = Watermark { seq: parent.as_ref().map_or(0, |p| p.last_seq), last };
             draft.lost = draft.lost.clipped(1, draft.watermark.seq);
             draft.fork = Some(Fork { parent, reason: reason.into() });
-            (draft.stream, draft.state, draft.consumers) =
-                (live.record.clone(), live.state.clone(), consumers);
+            draft.consumers = consumers.or(&state.consumers);
+            (draft.stream, draft.state) = (live.record.clone(), live.state.clone());
             committer.commit(draft, &context.abort).await?;
         }
     }
@@ -150,11 +151,16 @@ async fn adoptable(
     Ok(chain::load(wasabi, Chain::Manifest, stream).await?)
 }
 
+/// A survey, and by whom.
+type Looked = (Surveyor, Result<Survey, ApiError>);
+
 struct Session<'a> {
     context: &'a Arc<Context>,
     stream: &'a StreamName,
     committer: Committer,
-    surveyor: Surveyor,
+    /// `None` while it looks.
+    surveyor: Option<Surveyor>,
+    surveying: Option<JoinHandle<Looked>>,
     survey: Option<Survey>,
     gaps: Gaps,
     /// When the stream was created that this session reads.
@@ -204,7 +210,8 @@ impl<'a> Session<'a> {
         Self {
             context,
             stream,
-            surveyor: Surveyor::new(context.jetstream.clone(), stream.clone()),
+            surveyor: Some(Surveyor::new(context.jetstream.clone(), stream.clone())),
+            surveying: None,
             survey: None,
             gaps: Gaps::new(stream.clone(), state),
             born: live.record.created,
@@ -255,14 +262,18 @@ impl<'a> Session<'a> {
                         Err(error) => self.log_background("deleting replaced segments", &error),
                     }
                 }
-                _ = ticks.tick() => match self.tick(false).await {
+                looked = look(&mut self.surveying) => match self.surveyed(looked, false).await {
                     Ok(()) => {}
                     Err(SessionError::Api(error)) if error.not_found() => break Ok(End::Gone),
                     Err(error) => break Err(error),
-                }
+                },
+                _ = ticks.tick() => self.start_survey(),
             }
         };
         self.reader.abort();
+        if let Some(surveying) = self.surveying {
+            surveying.abort();
+        }
         outcome
     }
 
@@ -301,10 +312,22 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Surveys the live stream, and commits what is new when nothing else does.
-    async fn tick(&mut self, at_once: bool) -> Result<(), SessionError> {
+    /// Looks at the live stream, besides everything else: a cluster that elects answers late, and what
+    /// is uploaded must not wait for that.
+    fn start_survey(&mut self) {
         let archived = self.committer.state().expect("the chain was opened").watermark().seq;
-        let survey = self.surveyor.survey(archived).await?;
+        let Some(mut surveyor) = self.surveyor.take() else { return };
+        self.surveying = Some(tokio::spawn(async move {
+            let survey = surveyor.survey(archived).await;
+            (surveyor, survey)
+        }));
+    }
+
+    /// Takes a survey in, and commits what is new when nothing else does.
+    async fn surveyed(&mut self, looked: Looked, at_once: bool) -> Result<(), SessionError> {
+        let (surveyor, survey) = looked;
+        (self.surveyor, self.surveying) = (Some(surveyor), None);
+        let survey = survey?;
         let state = self.committer.state().expect("the chain was opened");
         if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));
@@ -387,7 +410,14 @@ impl<'a> Session<'a> {
             self.append(upload).await?;
         }
         (&mut self.reader).await.expect("reading does not panic")?;
-        self.tick(true).await?;
+        // One that is under way may know nothing of what was just committed.
+        if self.surveying.is_some() {
+            let looked = look(&mut self.surveying).await;
+            self.surveyed(looked, false).await?;
+        }
+        self.start_survey();
+        let looked = look(&mut self.surveying).await;
+        self.surveyed(looked, true).await?;
         if let Some(sealing) = self.sealing.take() {
             match sealing.await.expect("sealing does not panic") {
                 Ok(sealed) => self.commit_sealed(sealed).await?,
@@ -421,6 +451,14 @@ async fn next_upload(
 async fn join<T, E>(task: &mut Option<JoinHandle<Result<T, E>>>) -> Result<T, E> {
     match task {
         Some(task) => task.await.expect("background work does not panic"),
+        None => std::future::pending().await,
+    }
+}
+
+/// The survey that is under way, if one is. Cancelling it loses nothing.
+async fn look(surveying: &mut Option<JoinHandle<Looked>>) -> Looked {
+    match surveying {
+        Some(task) => task.await.expect("surveying does not panic"),
         None => std::future::pending().await,
     }
 }

@@ -1,14 +1,12 @@
 //! What the live stream looks like: asked every second, for what reading it cannot show (deletes,
 //! configuration, consumers, a tail that was deleted).
 
-use cim_core::archive::{
-    ArchiveState, ConsumerRecord, SeqRange, SeqRanges, StreamRecord, StreamState, Watermark,
-};
+use cim_core::archive::{ArchiveState, SeqRange, SeqRanges, StreamRecord, StreamState, Watermark};
 use cim_core::names::StreamName;
 
 use crate::chain::Draft;
 use crate::hooks::sabotage;
-use crate::jetstream::{ApiError, Damage, JetStream};
+use crate::jetstream::{ApiError, Consumers, Damage, JetStream};
 
 /// A look at the live stream.
 #[derive(Debug, Clone)]
@@ -18,7 +16,7 @@ pub struct Survey {
     /// Counts.
     pub state: StreamState,
     /// Durable consumers.
-    pub consumers: Vec<ConsumerRecord>,
+    pub consumers: Consumers,
     /// Sequences that are gone, when they were asked for.
     pub deleted: Option<SeqRanges>,
     /// What the server says that it has lost.
@@ -75,7 +73,7 @@ impl Survey {
     /// Puts what was seen into a draft; deletes are the caller's, who knows what is archived.
     pub fn fill(&self, draft: &mut Draft) {
         draft.stream = self.record.clone();
-        draft.consumers.clone_from(&self.consumers);
+        draft.consumers = self.consumers.or(&draft.consumers);
         draft.state = self.state.clone();
         if let Some(seq) = self.empty_until.filter(|seq| *seq > draft.watermark.seq) {
             draft.watermark = Watermark { seq, last: draft.watermark.last.clone() };

@@ -64,7 +64,8 @@ impl Puller {
         self.requests.len()
     }
 
-    /// Asks for up to `messages` messages of together up to `bytes` bytes, for `seconds` seconds.
+    /// Asks for up to `messages` messages of together up to `bytes` bytes, for `seconds` seconds, in
+    /// which the server is to say every second that it has not forgotten.
     pub async fn request(
         &mut self,
         messages: u64,
@@ -74,7 +75,10 @@ impl Puller {
         let id = self.next_request;
         self.next_request += 1;
         let expires = seconds * 1_000_000_000;
-        let body = format!("{{\"batch\":{messages},\"max_bytes\":{bytes},\"expires\":{expires}}}");
+        let body = format!(
+            "{{\"batch\":{messages},\"max_bytes\":{bytes},\"expires\":{expires},\
+             \"idle_heartbeat\":1000000000}}"
+        );
         let line = format!("PUB {} {}.{id} {}\r\n{body}\r\n", self.subject, self.inbox, body.len());
         self.connection.send(line.as_bytes()).await?;
         self.requests.push_back(Request { id, messages });

@@ -1,10 +1,12 @@
 //! A small lab: one directory, one nats-server, one S3 service, one storage manager.
 
+mod cluster;
 mod manager;
 mod nats;
 mod s3;
 mod tools;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use manager::{Manager, Settings};
 pub(crate) use nats::{Nats, Version, fingerprint};
 pub(crate) use s3::{Minio, SECRET, USER, credentials_file};

@@ -24,7 +24,7 @@ pub(crate) struct Nats {
     dir: PathBuf,
     version: Version,
     seed: Option<String>,
-    child: Child,
+    child: Option<Child>,
 }
 
 impl Nats {
@@ -87,7 +87,23 @@ impl Nats {
             Ok(client)
         })
         .await;
-        Some(Self { url, client, dir: dir.into(), version, seed, child })
+        Some(Self { url, client, dir: dir.into(), version, seed, child: Some(child) })
+    }
+
+    /// A connection to a server, or to the first of several, that somebody else started.
+    pub(crate) async fn at(urls: Vec<String>) -> Self {
+        let client = wait_until("JetStream answers", async || {
+            let client = async_nats::ConnectOptions::new().ignore_discovered_servers();
+            let client = client.connect(urls.clone()).await.map_err(|e| e.to_string())?;
+            let request = client.request("$JS.API.STREAM.NAMES", "".into());
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(2), request).await;
+            let answer = answer.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+            let answer = String::from_utf8_lossy(&answer.payload).into_owned();
+            if answer.contains("\"error\"") { Err(answer) } else { Ok(client) }
+        })
+        .await;
+        let (dir, version) = (PathBuf::new(), Version::Current);
+        Self { url: urls.join(","), client, dir, version, seed: None, child: None }
     }
 
     pub(crate) async fn start(dir: &Path) -> Self {
@@ -118,8 +134,11 @@ impl Nats {
 
     pub(crate) async fn try_api(&self, what: &str, body: Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = self.client.request(format!("$JS.API.{what}"), body.into()).await.unwrap();
-        serde_json::from_slice(&answer.payload).unwrap()
+        match self.client.request(format!("$JS.API.{what}"), body.into()).await {
+            Ok(answer) => serde_json::from_slice(&answer.payload).unwrap(),
+            // A cluster that elects does not answer.
+            Err(error) => json!({ "error": { "description": error.to_string() } }),
+        }
     }
 
     /// Makes a stream on `<lowercase name>.>`, with further settings.

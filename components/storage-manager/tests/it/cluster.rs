@@ -1,0 +1,184 @@
+//! A cluster of three servers: leaders change, servers are lost, and a restore makes replicas.
+
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, Manager, Minio, Nats, Settings, fingerprint, wait_until};
+
+fn settings(cluster: &Cluster, minio: &Minio) -> Settings {
+    let mut settings = Settings::new(&cluster.urls().join(","), &minio.url);
+    settings.more = "[segment]\nflush_age = \"50ms\"\n".into();
+    settings
+}
+
+/// Which server leads a stream, or the consumer of it that the storage manager reads through.
+async fn leader(nats: &Nats, of: &str) -> String {
+    wait_until(&format!("{of} has a leader"), async || {
+        let answer = nats.try_api(of, Value::Null).await;
+        answer["cluster"]["leader"].as_str().map(str::to_owned).ok_or_else(|| answer.to_string())
+    })
+    .await
+}
+
+async fn reader(nats: &Nats) -> String {
+    let listed = wait_until("the reader is there", async || {
+        let answer = nats.try_api("CONSUMER.LIST.S", Value::Null).await;
+        let found = answer["consumers"].as_array().cloned().unwrap_or_default();
+        let ours =
+            |c: &&Value| c["config"]["description"] == "cim-storage-manager reads for the archive";
+        found.iter().find(ours).cloned().ok_or_else(|| answer.to_string())
+    });
+    listed.await["cluster"]["leader"].as_str().unwrap().to_owned()
+}
+
+async fn consumer(nats: &Nats, name: &str, replicas: u8, acked: usize) {
+    let config =
+        json!({ "durable_name": name, "ack_policy": "explicit", "num_replicas": replicas });
+    let body = json!({ "stream_name": "S", "config": config });
+    nats.api(&format!("CONSUMER.DURABLE.CREATE.S.{name}"), body).await;
+    // Before it has a leader, and every server knows of it, nobody answers.
+    leader(nats, &format!("CONSUMER.INFO.S.{name}")).await;
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let stream = jetstream.get_stream("S").await.unwrap();
+    let consumer: async_nats::jetstream::consumer::PullConsumer =
+        stream.get_consumer(name).await.unwrap();
+    let mut left = acked;
+    while left > 0 {
+        let mut messages = consumer.fetch().max_messages(left).messages().await.unwrap();
+        while let Some(message) = messages.next().await {
+            message.unwrap().double_ack().await.unwrap();
+            left -= 1;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_three_replicas_comes_back_on_another_cluster_and_on_a_single_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let cluster = Cluster::start(&dir.path().join("lost")).await;
+    let nats = cluster.connect().await;
+    cluster.create(&nats, "S", json!({ "num_replicas": 3 })).await;
+    consumer(&nats, "whole", 0, 0).await;
+    let manager = Manager::new(dir.path(), "lost", &settings(&cluster, &minio));
+    let daemon = manager.tier().await;
+    nats.publish("S", 300).await;
+    consumer(&nats, "halfway", 3, 40).await;
+    manager.reaches("S", "nas", 300).await;
+    nats.delete("S", &[3, 150]).await;
+    daemon.stop().await;
+    let before = fingerprint(&nats, "S").await;
+    drop((nats, cluster));
+
+    let cluster = Cluster::start(&dir.path().join("new")).await;
+    let nats = cluster.connect().await;
+    let manager = Manager::new(dir.path(), "new", &settings(&cluster, &minio));
+    manager.json(&["restore", "S"]);
+    wait_until("every replica has caught up", async || {
+        let info = nats.try_api("STREAM.INFO.S", Value::Null).await;
+        let replicas = info["cluster"]["replicas"].as_array().cloned().unwrap_or_default();
+        let current = replicas.iter().filter(|r| r["current"] == true && r["lag"].is_null());
+        if current.count() == 2 { Ok(()) } else { Err(info["cluster"].to_string()) }
+    })
+    .await;
+    assert_eq!(fingerprint(&nats, "S").await, before);
+    // Tiering goes on in the same archive.
+    let daemon = manager.tier().await;
+    nats.publish("S", 1).await;
+    manager.reaches("S", "nas", 301).await;
+    daemon.stop().await;
+    let held = manager.json(&["streams"]);
+    assert_eq!(held["streams"][0]["timelines"].as_array().unwrap().len(), 1, "{held}");
+
+    let single = Nats::start(&dir.path().join("single")).await;
+    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let (status, error) = manager.error(&["restore", "S"]);
+    assert!(status != 0 && error.contains("--replicas 1"), "{error}");
+    manager.json(&["restore", "S", "--replicas", "1", "--until-seq", "300"]);
+    let mut after = fingerprint(&single, "S").await;
+    for part in ["first_seq", "last_seq", "messages", "all"] {
+        assert_eq!(after[part], before[part], "{part}");
+    }
+    assert_eq!(after["config"]["num_replicas"], 1);
+    let halfway = &mut after["consumers"][0];
+    assert_eq!(halfway["ack_floor"], before["consumers"][0]["ack_floor"]);
+    assert_eq!(halfway["config"]["num_replicas"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_server_costs_time_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
+    let nats = cluster.connect().await;
+    cluster.create(&nats, "S", json!({ "num_replicas": 3 })).await;
+    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
+    let daemon = manager.tier().await;
+    nats.publish("S", 60).await;
+    manager.reaches("S", "nas", 60).await;
+    let mut published = 60;
+    for round in 0..2 {
+        // The one that it reads from, then the one that leads the stream.
+        let lost =
+            if round == 0 { reader(&nats).await } else { leader(&nats, "STREAM.INFO.S").await };
+        cluster.kill(&lost);
+        let nats = cluster.connect().await;
+        leader(&nats, "STREAM.INFO.S").await;
+        nats.publish("S", 60).await;
+        published += 60;
+        manager.reaches("S", "nas", published).await;
+        cluster.start_again(&lost);
+        wait_until("it has caught up", async || {
+            let info = nats.try_api("STREAM.INFO.S", Value::Null).await;
+            let replicas = info["cluster"]["replicas"].as_array().cloned().unwrap_or_default();
+            let current = replicas.iter().filter(|r| r["current"] == true && r["offline"] != true);
+            if current.count() == 2 { Ok(()) } else { Err(info.to_string()) }
+        })
+        .await;
+    }
+    daemon.stop().await;
+    let nats = cluster.connect().await;
+    let before = fingerprint(&nats, "S").await;
+    let single = Nats::start(&dir.path().join("single")).await;
+    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    manager.json(&["verify"]);
+    manager.json(&["restore", "S", "--replicas", "1"]);
+    assert_eq!(fingerprint(&single, "S").await["all"], before["all"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_nobody_answers_for_stays_in_the_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
+    let nats = cluster.connect().await;
+    cluster.create(&nats, "S", json!({ "num_replicas": 3 })).await;
+    nats.publish("S", 60).await;
+    consumer(&nats, "alone", 1, 20).await;
+    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", 60).await;
+    let before = fingerprint(&nats, "S").await["consumers"].clone();
+    wait_until("its position is archived", async || {
+        let status = manager.json(&["restore", "S", "--dry-run"]);
+        if status["streams"][0]["consumers"] == 1 { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    let lost = leader(&nats, "CONSUMER.INFO.S.alone").await;
+    cluster.kill(&lost);
+    let nats = cluster.connect().await;
+    wait_until("the cluster says that it misses it", async || {
+        let listed = nats.try_api("CONSUMER.LIST.S", Value::Null).await;
+        let missing = listed["missing"].as_array().cloned().unwrap_or_default();
+        if missing.contains(&json!("alone")) { Ok(()) } else { Err(listed.to_string()) }
+    })
+    .await;
+    // What is committed from now on was surveyed while nobody answered for it.
+    nats.publish("S", 60).await;
+    manager.reaches("S", "nas", 120).await;
+    daemon.stop().await;
+    let single = Nats::start(&dir.path().join("single")).await;
+    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    manager.json(&["restore", "S", "--replicas", "1"]);
+    assert_eq!(fingerprint(&single, "S").await["consumers"], before);
+}

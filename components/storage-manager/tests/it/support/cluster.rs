@@ -1,0 +1,104 @@
+//! Three nats-servers that form a cluster.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::{Child, Nats, tool, wait_until};
+
+/// Their names are `n1`, `n2` and `n3`.
+pub(crate) struct Cluster {
+    servers: Vec<Server>,
+}
+
+struct Server {
+    dir: PathBuf,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Cluster {
+    pub(crate) async fn start(dir: &Path) -> Self {
+        // All are held until the last is found, so that they differ.
+        let held: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = held.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        drop(held);
+        let (clients, routes) = ports.split_at(3);
+        let all: Vec<_> = routes.iter().map(|p| format!("\"nats://127.0.0.1:{p}\"")).collect();
+        let all = all.join(", ");
+        let servers = clients.iter().zip(routes).enumerate().map(|(at, (port, route))| {
+            let name = format!("n{}", at + 1);
+            let dir = dir.join(&name);
+            std::fs::create_dir_all(&dir).unwrap();
+            let config = format!(
+                "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\n\
+                 jetstream {{ store_dir: \"{}\" }}\n\
+                 cluster {{ name: lab, listen: \"127.0.0.1:{route}\", routes: [{all}] }}\n",
+                dir.join("js").display()
+            );
+            std::fs::write(dir.join("nats.conf"), config).unwrap();
+            Server { dir, port: *port, child: None }
+        });
+        let mut cluster = Self { servers: servers.collect() };
+        for server in &mut cluster.servers {
+            server.start();
+        }
+        cluster.connect().await;
+        cluster
+    }
+
+    /// What a configuration says of it.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(|s| format!("nats://127.0.0.1:{}", s.port)).collect()
+    }
+
+    /// A client of those that run.
+    pub(crate) async fn connect(&self) -> Nats {
+        let running = self.servers.iter().filter(|s| s.child.is_some());
+        Nats::at(running.map(|s| format!("nats://127.0.0.1:{}", s.port)).collect()).await
+    }
+
+    /// Makes a stream, and waits until every replica of it is there.
+    pub(crate) async fn create(&self, nats: &Nats, name: &str, more: Value) {
+        wait_until("the cluster knows all of its servers", async || {
+            let peers = nats.try_api("STREAM.INFO.NONE", Value::Null).await;
+            if peers["error"]["code"] == 404 { Ok(()) } else { Err(peers.to_string()) }
+        })
+        .await;
+        nats.create(name, more).await;
+        wait_until("every replica is there", async || {
+            let info = nats.try_api(&format!("STREAM.INFO.{name}"), Value::Null).await;
+            let replicas = info["cluster"]["replicas"].as_array().cloned().unwrap_or_default();
+            let current = replicas.iter().filter(|r| r["current"] == true).count();
+            if current == 2 { Ok(()) } else { Err(info["cluster"].to_string()) }
+        })
+        .await;
+    }
+
+    /// kill -9; the disk stays.
+    pub(crate) fn kill(&mut self, name: &str) {
+        self.server(name).child = None;
+    }
+
+    /// Starts a killed one again.
+    pub(crate) fn start_again(&mut self, name: &str) {
+        self.server(name).start();
+    }
+
+    fn server(&mut self, name: &str) -> &mut Server {
+        let found = self.servers.iter_mut().find(|s| s.dir.ends_with(name));
+        found.expect("there are n1, n2 and n3")
+    }
+}
+
+impl Server {
+    fn start(&mut self) {
+        let file = self.dir.join("nats.log");
+        let log = std::fs::File::options().create(true).append(true).open(file).unwrap();
+        let mut command = Command::new(tool("bin/nats-server"));
+        command.arg("-c").arg(self.dir.join("nats.conf")).stdout(Stdio::null()).stderr(log);
+        self.child = Some(Child(command.spawn().unwrap()));
+    }
+}
