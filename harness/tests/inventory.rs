@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use cim_core::inventory::Inventory;
-use cim_harness::lab::nats::{Nats, Options};
+use cim_harness::lab::nats::{Joined, Nats, Options};
 use common::{Lab, harness, lab, stderr, stdout};
 use nkeys::KeyPair;
 use serde_json::{Value, json};
@@ -349,7 +349,15 @@ fn a_seed_is_printed_when_that_is_asked_for() {
 
 async fn start(lab: &Lab, extra: &str) -> Nats {
     let (name, dir) = ("host".to_owned(), lab.dir.path().join("host"));
-    let options = Options { name, dir, port: None, sync_interval: None, extra: extra.into() };
+    let options = Options {
+        server_name: name.clone(),
+        name,
+        dir,
+        port: None,
+        sync_interval: None,
+        joined: Joined::default(),
+        extra: extra.into(),
+    };
     Nats::start(&lab.launcher, &lab.tools, &options).await.unwrap()
 }
 

@@ -250,9 +250,11 @@ async fn nats_keeps_its_streams_over_a_kill_and_its_port() {
     let lab = lab();
     let mut options = nats::Options {
         name: "n".into(),
+        server_name: "n".into(),
         dir: lab.dir.path().join("n"),
         port: None,
         sync_interval: None,
+        joined: nats::Joined::default(),
         extra: "max_payload: 100000".into(),
     };
     let server = Nats::start(&lab.launcher, &lab.tools, &options).await.unwrap();
@@ -274,9 +276,11 @@ async fn a_server_that_cannot_start_says_why() {
     let lab = lab();
     let options = nats::Options {
         name: "n".into(),
+        server_name: "n".into(),
         dir: lab.dir.path().join("n"),
         port: None,
         sync_interval: None,
+        joined: nats::Joined::default(),
         extra: "no_such_setting_of_a_server: {".into(),
     };
     let error = Nats::start(&lab.launcher, &lab.tools, &options).await.unwrap_err().to_string();
@@ -288,9 +292,11 @@ async fn the_wire_reads_what_is_there_to_the_byte() {
     let lab = lab();
     let options = nats::Options {
         name: "n".into(),
+        server_name: "n".into(),
         dir: lab.dir.path().join("n"),
         port: None,
         sync_interval: None,
+        joined: nats::Joined::default(),
         extra: String::new(),
     };
     let server = Nats::start(&lab.launcher, &lab.tools, &options).await.unwrap();

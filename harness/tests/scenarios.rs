@@ -195,6 +195,54 @@ fn both_histories_of_a_stream_that_was_made_again_come_back() {
     assert!(old.clone().count() == 2 && old.clone().all(|j| j["exact"].as_u64() > Some(0)));
 }
 
+#[test]
+fn a_cluster_survives_a_node_and_every_replica_is_whole() {
+    let (_dir, path) = small("cluster-node-lost");
+    let report = run(&path, &["--events", "6000", "--rate", "1500/s", "--seed", "17"]);
+    assert_eq!(report["losses"], serde_json::json!([]), "the cluster was never lost");
+    let judgements = report["judgements"].as_array().unwrap();
+    let of: Vec<_> = judgements.iter().map(|j| j["of"].as_str().unwrap()).collect();
+    for host in ["host-1", "host-2", "host-3"] {
+        assert!(of.contains(&format!("`EVENTS` on {host} at the end").as_str()), "{of:?}");
+    }
+}
+
+#[test]
+fn a_cluster_that_lost_its_majority_is_restored_with_its_replicas() {
+    let (_dir, path) = small("cluster-majority-lost");
+    let report = run(&path, &["--events", "6000", "--rate", "1500/s", "--seed", "18"]);
+    assert_eq!(report["losses"].as_array().unwrap().len(), 1);
+    assert!(report["losses"][0]["recovered"].as_u64().unwrap() > 100, "{report}");
+}
+
+#[test]
+fn what_a_leaf_node_acked_while_it_was_cut_off_arrives_once_and_in_order() {
+    let (_dir, path) = small("leaf-cut-off");
+    let report = run(&path, &["--events", "8000", "--rate", "1500/s", "--seed", "19"]);
+    let judgements = report["judgements"].as_array().unwrap();
+    let of: Vec<_> = judgements.iter().map(|j| j["of"].as_str().unwrap()).collect();
+    assert_eq!(
+        of,
+        ["`FIELD` at the end", "`EVENTS` at the end", "`EVENTS` at nas", "`EVENTS` at wasabi"]
+    );
+    assert!(judgements.iter().all(|j| j["exact"] == 8000), "{report}");
+}
+
+#[test]
+fn a_leaf_node_gives_the_restored_host_what_it_lacks() {
+    let (_dir, path) = small("hub-lost");
+    let report = run(&path, &["--events", "4000", "--rate", "800/s", "--seed", "20"]);
+    let loss = &report["losses"][0];
+    let stream = |name: &str| {
+        let streams = loss["streams"].as_array().unwrap();
+        streams.iter().find(|s| s["stream"] == name).unwrap().clone()
+    };
+    assert_eq!(stream("EVENTS")["tail_events"], 0, "{loss}");
+    let judgements = report["judgements"].as_array().unwrap();
+    let end = judgements.iter().find(|j| j["of"] == "`EVENTS` at the end").unwrap();
+    assert_eq!(end["exact"], 4000, "{report}");
+}
+
 /// A run that is well under way: every program of the lab has started.
 fn under_way(runs: &Path) -> Child {
     let mut command = harness(&["scenario", "tiering", "--events", "1000000", "--runs-dir"]);

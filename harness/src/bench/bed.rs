@@ -44,9 +44,11 @@ impl<'a> Bed<'a> {
         let dir = self.dir.join(name);
         let options = nats::Options {
             name: format!("{name}-nats"),
+            server_name: name.to_owned(),
             dir: dir.join("nats"),
             port: None,
             sync_interval: None,
+            joined: nats::Joined::default(),
             extra: String::new(),
         };
         let nats = Nats::start(&self.launcher, &self.tools, &options).await?;

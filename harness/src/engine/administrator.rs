@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use cim_core::names::StreamName;
 use serde_json::{Value, json};
 
-use super::run::{Run, cannot_read};
+use super::run::Run;
 use crate::error::{Context as _, Error, Result};
 use crate::ledger::{Delete, Removal};
 use crate::oracle::lag::Head;
@@ -140,8 +140,7 @@ impl Run<'_> {
         self.consumptions.clear();
         // What the publishers' clients still have in their buffers was meant for the old stream.
         self.machines.renew_way().await?;
-        let mut wire = Wire::connect(&self.machines.nats()?).await.step(cannot_read)?;
-        self.create(&mut wire, stream).await?;
+        self.create(stream).await?;
         let streams = self.plan.scenario.streams.len();
         let bounds = (0..streams).map(|at| if at == stream { 0 } else { u64::MAX });
         self.bounds.push(bounds.collect());

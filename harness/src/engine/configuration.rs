@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::judging::read_stream;
+use super::place::{read_stream, stream_info};
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::oracle::archive::read_chain;
@@ -62,9 +62,9 @@ impl Run<'_> {
         let mut wire = Wire::connect(&url).await.step(cannot_read)?;
         let bucket = self.machines.bucket(tier)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
-        for (stream, name) in self.stream_names().iter().enumerate() {
-            let info = wire.api(&format!("STREAM.INFO.{name}"), &Value::Null).await;
-            if let Ok(info) = info {
+        let plan = self.plan;
+        for (stream, spec) in plan.scenario.tiered() {
+            if let Some(info) = stream_info(&url, spec.name.as_str()).await? {
                 self.forget_late_changes(stream, &info["config"]);
                 self.check_stream_config(stream, &info["config"], "after the restore");
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::judging::read_stream;
+use super::place::read_stream;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::ledger::EventId;
@@ -13,7 +13,7 @@ use crate::oracle::archive::{Archived, read_chain};
 use crate::oracle::judge::{Truth, judge};
 use crate::oracle::print::Print;
 use crate::oracle::wire::{From, Wire};
-use crate::scenario::{Percent, RestoreCopy};
+use crate::scenario::{Percent, RestoreCopy, Role};
 
 /// What the tier said of a stream before a copy was restored from it.
 struct Held {
@@ -54,8 +54,8 @@ impl Run<'_> {
         if let Some((flag, value)) = &limit {
             args.extend([*flag, value.as_str()]);
         }
-        let host = self.machines.host();
-        self.machines.run_storage_manager(&host, &args).await?.must_succeed(&args)?;
+        let host = self.plan.scenario.node_of(Role::Host).expect("a checked scenario has a host");
+        self.machines.run_storage_manager(host, &args).await?.must_succeed(&args)?;
         let nats = self.machines.nats()?;
         let mut wire = Wire::connect(&nats).await.step(cannot_read)?;
         let info =
@@ -132,7 +132,7 @@ impl Run<'_> {
         let begins = found.first().map_or(0, |print| print.seq);
         let expired: Vec<u64> =
             expected.range(..if limited { begins } else { 0 }).map(|(seq, _)| *seq).collect();
-        let mut truth: Truth<'_> = self.truth(expected, &content, &witnessed);
+        let mut truth: Truth<'_> = self.truth(stream, expected, &content, &witnessed);
         if copy.with_dropped {
             // What the tier had confirmed before it was removed must be there.
             let single: BTreeSet<u64> =

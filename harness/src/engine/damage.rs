@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::administrator::Ended;
-use super::judging::read_stream;
+use super::place::read_stream;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::oracle::archive::read_chain;
@@ -61,7 +61,7 @@ impl Run<'_> {
             let expected = self.history(stream, epoch, u64::MAX);
             let newest = expected.last_key_value().map_or(0, |(seq, _)| *seq);
             let acked = expected.len() as u64;
-            let mut truth = self.truth(expected, &content, &seen);
+            let mut truth = self.truth(stream, expected, &content, &seen);
             truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).collect();
             let findings = judge(&truth, &found);
             drop(truth);

@@ -1,13 +1,13 @@
 //! What is laid before the judge, and what becomes of the judgement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use cim_core::names::StreamName;
-use serde_json::Value;
 
-use super::run::{Run, cannot_read};
-use crate::error::{Context as _, Result};
+use super::place::{last_seq, read_replica, read_stream, replicas, stream_info};
+use super::run::Run;
+use crate::error::{Error, Result};
 use crate::lab::endpoint::Endpoint;
 use crate::lab::wait::wait_until;
 use crate::ledger::EventId;
@@ -15,48 +15,15 @@ use crate::oracle::archive::{Archived, read_chain};
 use crate::oracle::judge::{Defect, Findings, Truth, judge};
 use crate::oracle::limits::{Held, Limits};
 use crate::oracle::print::{ContentPrint, Print};
-use crate::oracle::wire::{From, Wire};
-use crate::oracle::witness::print_of;
+use crate::oracle::wire::From;
 use crate::report::Judgement;
 use crate::scenario::Tier;
 use crate::workload;
 
 /// Examples that are shown of each kind of defect.
 const EXAMPLES: usize = 3;
-/// A reader that gets nothing for this long has come to an end that it does not see.
-const STALLED: Duration = Duration::from_secs(20);
 /// A delete is archived with the next commit, which may follow the last message's.
 const SETTLED_WITHIN: Duration = Duration::from_secs(15);
-
-/// Reads a stream from a message on, up to `last`.
-pub(super) async fn read_stream(
-    nats: &Endpoint,
-    seed: u64,
-    stream: &str,
-    from: From,
-    last: u64,
-) -> Result<Vec<Print>> {
-    let mut wire = Wire::connect(nats).await.step(cannot_read)?;
-    let info = wire.api(&format!("STREAM.INFO.{stream}"), &Value::Null).await;
-    // A stream that is not there has no messages; the judge finds them all lost.
-    let Ok(info) = info else { return Ok(Vec::new()) };
-    if info["state"]["messages"].as_u64() == Some(0) {
-        return Ok(Vec::new());
-    }
-    let mut reader = wire.read(stream, from).await.step(cannot_read)?;
-    let mut prints = Vec::new();
-    loop {
-        let message = tokio::time::timeout(STALLED, reader.next()).await;
-        let message = message.step(|| format!("`{stream}` gives no more messages"))?;
-        let message = message.step(cannot_read)?;
-        if message.seq <= last {
-            prints.push(print_of(seed, &message));
-        }
-        if message.seq >= last || message.pending == 0 {
-            return Ok(prints);
-        }
-    }
-}
 
 impl Run<'_> {
     pub(super) fn stream_names(&self) -> Vec<StreamName> {
@@ -89,6 +56,11 @@ impl Run<'_> {
     /// The acked events that live on, with `last` as the bound of the last life in question.
     pub(super) fn history(&self, stream: usize, epoch: u32, last: u64) -> BTreeMap<u64, EventId> {
         let mut history = BTreeMap::new();
+        if self.takes(stream) {
+            // Nobody was told the sequences of what a stream takes from others: the witness has them.
+            let seen = self.seen[stream].prints().into_iter().take_while(|(seq, _)| *seq <= last);
+            return seen.filter_map(|(seq, print)| Some((seq, print.event?))).collect();
+        }
         for life in 0..=epoch {
             let bound = if life == epoch { last } else { self.bounds[life as usize][stream] };
             history.extend(self.ledger.acks(stream, life));
@@ -101,6 +73,7 @@ impl Run<'_> {
 
     pub(super) fn truth<'a>(
         &'a self,
+        stream: usize,
         expected: BTreeMap<u64, EventId>,
         content: &'a dyn Fn(EventId) -> Option<ContentPrint>,
         witnessed: &'a BTreeMap<u64, Print>,
@@ -108,18 +81,30 @@ impl Run<'_> {
         let (deleted, maybe_deleted) = (BTreeSet::new(), BTreeSet::new());
         // Whether a tier had got hold of what the primary lost, only the tier knows.
         let perished = self.perished.iter().flatten().map(|(_, event)| *event);
-        let unacked = self.ledger.unacked().into_iter().chain(perished).collect();
-        Truth { expected, deleted, maybe_deleted, unacked, content, witnessed }
+        let mut unacked: HashSet<EventId> =
+            self.ledger.unacked().into_iter().chain(perished).collect();
+        let taken = self.takes(stream);
+        if taken {
+            // The witness may not have come by: what was acked at the leaf node may be there already.
+            let acked = self.origins(stream).into_iter().flat_map(|from| self.acked_at(from));
+            unacked.extend(acked.map(|(_, event)| event));
+            unacked
+                .retain(|event| self.origins(stream).iter().any(|from| self.is_of(*from, *event)));
+            for event in expected.values() {
+                unacked.remove(event);
+            }
+        }
+        Truth { expected, deleted, maybe_deleted, unacked, content, witnessed, taken }
     }
 
     /// Streams and tiers against everything that lives on.
     pub(super) async fn judge_everything(&mut self) -> Result<()> {
-        let url = self.machines.nats()?;
-        for (stream, name) in self.stream_names().iter().enumerate() {
-            let mut wire = Wire::connect(&url).await.step(cannot_read)?;
-            let info = wire.api(&format!("STREAM.INFO.{name}"), &Value::Null).await;
-            let info = info.step(cannot_read)?;
-            let last = info["state"]["last_seq"].as_u64().unwrap_or_default();
+        let plan = self.plan;
+        for (stream, spec) in plan.scenario.streams.iter().enumerate() {
+            let (name, nats) = (&spec.name, self.place(stream)?);
+            let info = stream_info(&nats, name.as_str()).await?;
+            let info = info.ok_or_else(|| Error::step(format!("stream `{name}` is not there")))?;
+            let last = last_seq(&info);
             self.check_stream_config(stream, &info["config"], "at the end");
             let seen = self.seen[stream].clone();
             let newest = info["state"]["messages"].as_u64().unwrap_or_default();
@@ -133,19 +118,36 @@ impl Run<'_> {
                 }
             })
             .await?;
-            let found = read_stream(&url, self.plan.seed, name.as_str(), From::Start, last).await?;
-            let dropped = self.dropped_by_limits(stream, &mut wire, &seen.prints()).await?;
-            let findings =
-                self.judge_now(stream, u64::MAX, &seen.prints(), &found, &|seq, event| {
-                    seq < dropped || self.holes[stream].contains(&(seq, event))
-                });
-            self.take(stream, format!("`{name}` at the end"), &findings);
+            let found = read_stream(&nats, plan.seed, name.as_str(), From::Start, last).await?;
+            let dropped = self.dropped_by_limits(stream, &nats, &seen.prints()).await?;
+            self.judge_stream(stream, format!("`{name}` at the end"), &found, dropped);
             let live: BTreeMap<u64, Print> = found.iter().map(|p| (p.seq, *p)).collect();
-            for tier in self.plan.scenario.tiers() {
+            for server in replicas(&info) {
+                let of = format!("`{name}` on {server} at the end");
+                let (from, server) = (From::Start, Some(server.as_str()));
+                let found =
+                    read_replica(&nats, plan.seed, name.as_str(), server, from, last).await?;
+                self.judge_stream(stream, of, &found, dropped);
+            }
+            if spec.node.is_some() {
+                continue;
+            }
+            for tier in plan.scenario.tiers() {
                 self.judge_tier(stream, name, tier, &live, dropped).await?;
             }
         }
         Ok(())
+    }
+
+    fn judge_stream(&mut self, stream: usize, of: String, found: &[Print], dropped: u64) {
+        let seen = self.seen[stream].prints();
+        let findings = if self.takes(stream) {
+            self.judge_taken(stream, &seen, found)
+        } else {
+            let excused = |seq, event| seq < dropped || self.holes[stream].contains(&(seq, event));
+            self.judge_now(stream, u64::MAX, &seen, found, &excused)
+        };
+        self.take(stream, of, &findings);
     }
 
     async fn judge_tier(
@@ -186,7 +188,12 @@ impl Run<'_> {
         excused: &dyn Fn(u64, EventId) -> bool,
     ) -> Findings {
         let content = |event| self.content(event);
-        let mut expected = self.history(stream, self.ledger.epoch(), u64::MAX);
+        let mut expected = if self.takes(stream) {
+            // At a tier: what the stream itself has, which was judged before.
+            witnessed.iter().filter_map(|(seq, print)| Some((*seq, print.event?))).collect()
+        } else {
+            self.history(stream, self.ledger.epoch(), u64::MAX)
+        };
         let deletes = self.deletes(stream).into_iter();
         let deletes = deletes.filter(|d| expected.get(&d.seq) == Some(&d.event));
         let (done, unknown): (Vec<_>, Vec<_>) = deletes.partition(|d| d.done_at.is_some());
@@ -196,7 +203,7 @@ impl Run<'_> {
             .filter(|(seq, event)| excused(**seq, **event))
             .map(|(s, _)| *s)
             .collect();
-        let mut truth = self.truth(expected, &content, witnessed);
+        let mut truth = self.truth(stream, expected, &content, witnessed);
         truth.deleted = done.iter().map(|d| d.seq).filter(|seq| !excused.contains(seq)).collect();
         truth.maybe_deleted = unknown.iter().map(|d| d.seq).chain(excused).collect();
         judge(&truth, found)
@@ -207,7 +214,7 @@ impl Run<'_> {
     async fn dropped_by_limits(
         &mut self,
         stream: usize,
-        wire: &mut Wire,
+        nats: &Endpoint,
         seen: &BTreeMap<u64, Print>,
     ) -> Result<u64> {
         let limits = self.limits(stream);
@@ -215,8 +222,8 @@ impl Run<'_> {
             return Ok(0);
         }
         let name = self.plan.scenario.streams[stream].name.clone();
-        let info =
-            wire.api(&format!("STREAM.INFO.{name}"), &Value::Null).await.step(cannot_read)?;
+        let info = stream_info(nats, name.as_str()).await?;
+        let info = info.ok_or_else(|| Error::step(format!("stream `{name}` is not there")))?;
         let first = info["state"]["first_seq"].as_u64().unwrap_or_default();
         let now = jiff::Timestamp::now();
         let held = Held::live(&info);

@@ -1,16 +1,23 @@
 //! A lab comes up: machines, streams, consumers, and everybody who looks at them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::run::Run;
 use crate::error::{Context as _, Result};
+use crate::lab::wait::wait_until;
 use crate::oracle::lag::Sampler;
 use crate::oracle::wire::Wire;
 use crate::oracle::witness::Witness;
-use crate::scenario::{Program, Role, Tier};
+use crate::scenario::{Program, Role, StreamSpec, Tier};
 use crate::workload::{Consumption, HostAt};
+
+/// How long a cluster may take to find itself, and a leaf node its hub.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// The most replicas that nats-server gives a stream.
+const REPLICAS_MAX: usize = 5;
 
 impl Run<'_> {
     pub(super) async fn start_lab(&mut self) -> Result<()> {
@@ -19,38 +26,74 @@ impl Run<'_> {
         for (node, _) in s3 {
             self.machines.start(node, None).await?;
         }
-        let host = self.machines.host();
-        self.machines.start(&host, Some(Program::Nats)).await?;
+        let plan = self.plan;
+        let servers = plan.scenario.nodes_of(Role::Host).chain(plan.scenario.nodes_of(Role::Leaf));
+        for node in servers {
+            self.machines.start(node, Some(Program::Nats)).await?;
+        }
+        self.leaves_are_connected().await?;
         self.make_streams().await?;
-        self.machines.start(&host, Some(Program::StorageManager)).await?;
+        let host = plan.scenario.node_of(Role::Host).expect("a checked scenario has a host");
+        self.machines.start(host, Some(Program::StorageManager)).await?;
         for tier in self.plan.scenario.tiers() {
             self.start_sampler(tier)?;
         }
         self.host_is_up()
     }
 
+    /// Waits until the host reaches JetStream on every leaf node.
+    async fn leaves_are_connected(&self) -> Result<()> {
+        let nats = self.machines.nats()?;
+        for leaf in self.plan.scenario.nodes_of(Role::Leaf) {
+            wait_until(&format!("`{leaf}` connecting to the host"), READY_WITHIN, async || {
+                let mut wire = Wire::connect(&nats).await.map_err(|e| e.to_string())?;
+                let answer = wire.request(&format!("$JS.{leaf}.API.INFO"), b"").await;
+                match answer {
+                    Ok(answer) if !answer.is_empty() => Ok(()),
+                    Ok(_) => Err("nobody answers for it".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     async fn make_streams(&mut self) -> Result<()> {
-        let mut wire = Wire::connect(&self.machines.nats()?).await.step(cannot_make)?;
-        for stream in 0..self.plan.scenario.streams.len() {
-            self.create(&mut wire, stream).await?;
+        let plan = self.plan;
+        let streams = plan.scenario.streams.iter().enumerate();
+        // Those of leaf nodes first, for others take from them.
+        let (leaves, rest): (Vec<_>, Vec<_>) = streams.partition(|(_, s)| s.node.is_some());
+        for (stream, _) in leaves.into_iter().chain(rest) {
+            self.create(stream).await?;
         }
         Ok(())
     }
 
     /// Makes a stream and its consumers as the scenario has them.
-    pub(super) async fn create(&mut self, wire: &mut Wire, stream: usize) -> Result<()> {
-        let spec = &self.plan.scenario.streams[stream];
-        let mut config = json!({
-            "name": spec.name, "subjects": spec.subjects, "storage": "file",
-            "retention": "limits", "discard": "old", "num_replicas": 1,
+    pub(super) async fn create(&mut self, stream: usize) -> Result<()> {
+        let plan = self.plan;
+        let spec = &plan.scenario.streams[stream];
+        let config = self.stream_config(spec)?;
+        let nats = self.place(stream)?;
+        let subject = format!("STREAM.CREATE.{}", spec.name);
+        // A cluster that has just found itself may not know all of its servers yet.
+        let what = format!("making `{}`", spec.name);
+        let made = wait_until(&what, READY_WITHIN, async || {
+            let mut wire = Wire::connect(&nats).await.map_err(|e| e.to_string())?;
+            match wire.api(&subject, &config).await {
+                Ok(made) => Ok(Ok(made)),
+                Err(error) if plan.scenario.clustered() => Err(error.to_string()),
+                Err(error) => Ok(Err(error)),
+            }
         });
-        for (key, value) in &spec.config {
-            config[key] = serde_json::to_value(value).step(cannot_make)?;
-        }
-        let made = wire.api(&format!("STREAM.CREATE.{}", spec.name), &config).await;
-        let made = made.step(cannot_make)?["config"].clone();
+        let made = made.await?.step(cannot_make)?["config"].clone();
         self.stream_configs[stream].push((self.ledger.now(), made));
-        for (at, consumer) in self.plan.scenario.consumers.iter().enumerate() {
+        if plan.scenario.clustered() {
+            self.await_replicas(&spec.name, READY_WITHIN).await?;
+        }
+        let mut wire = Wire::connect(&nats).await.step(cannot_make)?;
+        for (at, consumer) in plan.scenario.consumers.iter().enumerate() {
             if consumer.stream != spec.name {
                 continue;
             }
@@ -67,9 +110,36 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn stream_config(&self, stream: &StreamSpec) -> Result<Value> {
+        let hosts = self.plan.scenario.nodes_of(Role::Host).count();
+        let replicas = if stream.node.is_some() { 1 } else { hosts.min(REPLICAS_MAX) };
+        let mut config = json!({
+            "name": stream.name, "subjects": stream.subjects, "storage": "file",
+            "retention": "limits", "discard": "old", "num_replicas": replicas,
+        });
+        if !stream.sources.is_empty() {
+            let sources = stream.sources.iter().map(|source| {
+                let of = &self.plan.scenario.streams[self.stream_of(source)];
+                let leaf = of.node.as_ref().map(ToString::to_string).unwrap_or_default();
+                json!({ "name": source, "external": { "api": format!("$JS.{leaf}.API") } })
+            });
+            config["sources"] = sources.collect();
+        }
+        for (key, value) in &stream.config {
+            let value = serde_json::to_value(value);
+            config[key] = value.step(|| format!("`{key}` of `{}` is no JSON", stream.name))?;
+        }
+        Ok(config)
+    }
+
     pub(super) fn start_sampler(&mut self, tier: Tier) -> Result<()> {
         let Some(bucket) = self.machines.bucket(tier)? else { return Ok(()) };
-        let streams = self.plan.scenario.streams.iter().map(|s| s.name.clone()).collect();
+        // Of what a stream takes from others nobody has an ack that names its sequence.
+        let streams = self.plan.scenario.tiered().filter(|(_, stream)| stream.sources.is_empty());
+        let streams: Vec<_> = streams.map(|(at, stream)| (at, stream.name.clone())).collect();
+        if streams.is_empty() {
+            return Ok(());
+        }
         let sampler = Sampler::start(
             tier,
             bucket,
@@ -85,15 +155,18 @@ impl Run<'_> {
     /// Publishers, consumers and witnesses go to the host as it is now.
     pub(super) fn host_is_up(&mut self) -> Result<()> {
         let epoch = self.ledger.epoch();
-        let direct = self.machines.nats()?;
         let host = HostAt { nats: self.machines.nats_through_link(), epoch };
-        let streams = self.plan.scenario.streams.iter().zip(&self.seen);
-        self.witnesses = streams
-            .map(|(stream, seen)| {
-                let name = stream.name.to_string();
-                Witness::start(direct.clone(), name, self.plan.seed, Arc::clone(seen))
-            })
-            .collect();
+        self.witnesses.clear();
+        for (at, stream) in self.plan.scenario.streams.iter().enumerate() {
+            let (name, seen) = (stream.name.to_string(), Arc::clone(&self.seen[at]));
+            let witness = Witness::start(self.place(at)?, name, self.plan.seed, seen);
+            self.witnesses.push(witness);
+        }
+        for (leaf, at) in &self.leaves {
+            // A leaf node is never lost: its first life is its only one.
+            let nats = self.machines.leaf_through_link(leaf)?;
+            at.send_replace(Some(HostAt { nats, epoch: 0 }));
+        }
         let consumers = self.plan.scenario.consumers.iter().zip(&self.consumer_logs);
         self.consumptions = consumers
             .map(|(spec, log)| Consumption::start(spec, host.clone(), Arc::clone(log)))

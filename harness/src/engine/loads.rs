@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::run::{Run, cannot_read};
-use crate::error::{Context as _, Error, Result};
+use super::place::{last_seq, stream_info};
+use super::run::Run;
+use crate::error::{Error, Result};
 use crate::lab::wait::wait_until;
 use crate::oracle::lag::Head;
-use crate::oracle::wire::Wire;
 use crate::scenario::{AwaitLoad, AwaitTier, Drain};
 use crate::workload;
 
@@ -55,8 +53,8 @@ impl Run<'_> {
         let goal = wait.holds.of(workload::total(&self.plan.scenario));
         let bucket = self.machines.bucket(wait.tier)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {} is down", wait.tier)))?;
-        let streams = self.plan.scenario.streams.iter();
-        let mut heads: Vec<_> = streams.map(|s| Head::new(s.name.clone())).collect();
+        let streams = self.plan.scenario.tiered();
+        let mut heads: Vec<_> = streams.map(|(_, s)| Head::new(s.name.clone())).collect();
         let what = format!("filling {} with {goal} messages", wait.tier);
         wait_until(&what, wait.within.into(), async || {
             for head in &mut heads {
@@ -94,12 +92,14 @@ impl Run<'_> {
     }
 
     pub(super) async fn drain(&mut self, drain: &Drain) -> Result<()> {
-        let url = self.machines.nats()?;
-        let mut wire = Wire::connect(&url).await.step(cannot_read)?;
+        let nats = self.machines.nats()?;
         let deadline = tokio::time::Instant::now() + drain.within.into();
-        for stream in &self.plan.scenario.streams {
-            let info = wire.api(&format!("STREAM.INFO.{}", stream.name), &Value::Null).await;
-            let last = info.step(cannot_read)?["state"]["last_seq"].as_u64().unwrap_or_default();
+        for (at, stream) in self.plan.scenario.tiered() {
+            self.await_origins(at, deadline).await?;
+            let info = stream_info(&nats, stream.name.as_str()).await?;
+            let info =
+                info.ok_or_else(|| Error::step(format!("stream `{}` is not there", stream.name)))?;
+            let last = last_seq(&info);
             for tier in &drain.tiers {
                 let bucket = self.machines.bucket(*tier)?;
                 let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
@@ -115,5 +115,22 @@ impl Run<'_> {
             }
         }
         self.machines.all_alive()
+    }
+
+    /// Waits until a stream has the last event of every stream that it takes from.
+    async fn await_origins(&self, stream: usize, deadline: tokio::time::Instant) -> Result<()> {
+        let (name, seen) = (&self.plan.scenario.streams[stream].name, &self.seen[stream]);
+        for from in self.origins(stream) {
+            let Some((last, event)) = self.acked_at(from).pop_last() else { continue };
+            let origin = &self.plan.scenario.streams[from].name;
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let what = format!("`{name}` taking sequence {last} of `{origin}`");
+            wait_until(&what, left, async || {
+                let there = seen.prints().into_values().any(|print| print.event == Some(event));
+                if there { Ok(()) } else { Err(format!("the witness is at {}", seen.last())) }
+            })
+            .await?;
+        }
+        Ok(())
     }
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use cim_core::names::NodeName;
-use serde_json::Value;
 
-use super::run::{Lost, Run, cannot_read};
-use crate::error::{Context as _, Result};
-use crate::oracle::wire::Wire;
+use super::place::{last_seq, stream_info};
+use super::run::{Lost, Run};
+use crate::error::Result;
 use crate::scenario::{Program, Role, Tier};
 use crate::workload;
 
@@ -21,6 +20,13 @@ impl Run<'_> {
             self.count_strikes(node).await?;
             return self.machines.destroy(node).await;
         }
+        self.gone.insert(node.clone());
+        // A cluster lives on without a minority of its hosts.
+        let hosts = self.plan.scenario.nodes_of(Role::Host).count();
+        if self.over || self.gone.len() * 2 < hosts {
+            return self.machines.destroy(node).await;
+        }
+        self.over = true;
         let at = self.ledger.now();
         self.active.send_replace(false);
         let destroyed = self.machines.destroy(node).await;
@@ -63,26 +69,28 @@ impl Run<'_> {
     pub(super) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
         self.machines.start(node, program).await?;
         if self.machines.role(node) == Role::Host && std::mem::take(&mut self.without_power) {
-            self.next_life().await?;
+            self.next_life(None).await?;
             self.ledger.next_epoch();
         }
         Ok(())
     }
 
-    /// What the host has is what lives on.
-    async fn next_life(&mut self) -> Result<()> {
-        let mut wire = Wire::connect(&self.machines.nats()?).await.step(cannot_read)?;
-        let mut bounds = Vec::new();
-        for stream in &self.plan.scenario.streams {
-            let info = wire.api(&format!("STREAM.INFO.{}", stream.name), &Value::Null).await;
-            bounds.push(match info {
-                Ok(info) => info["state"]["last_seq"].as_u64().unwrap_or_default(),
-                // A stream that nobody knew does not come back; the judge will say what that means.
-                Err(_) => 0,
-            });
-        }
-        for (stream, bound) in bounds.iter().enumerate() {
-            self.seen[stream].rewind(*bound);
+    /// What the host has is what lives on, and all that leaf nodes have.
+    async fn next_life(&mut self, from: Option<Tier>) -> Result<()> {
+        let nats = self.machines.nats()?;
+        let mut bounds = vec![u64::MAX; self.seen.len()];
+        for (stream, spec) in self.plan.scenario.tiered() {
+            let info = stream_info(&nats, spec.name.as_str()).await?;
+            // A stream that nobody knew does not come back; the judge will say what that means.
+            let mut last = info.map_or(0, |info| last_seq(&info));
+            if self.takes(stream) {
+                // What it lacked it takes again at once, and that is the next life's.
+                let tiers = self.losses.last().map(|lost| &lost.tiers);
+                let of_tier = from.and_then(|tier| tiers?.get(&tier)?[stream].as_ref());
+                last = of_tier.map_or(last, |archived| last.min(archived.watermark));
+            }
+            self.seen[stream].rewind(last);
+            bounds[stream] = last;
         }
         for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
             log.rewind(bounds[workload::stream_index(&self.plan.scenario, spec.stream.as_str())]);
@@ -97,11 +105,18 @@ impl Run<'_> {
             let role = self.machines.role(node);
             return self.start_sampler(if role == Role::Nas { Tier::Nas } else { Tier::Wasabi });
         }
-        if let Some(lost) = self.losses.last_mut() {
-            lost.recovery_began = Some(self.ledger.now());
+        if self.over
+            && let Some(lost) = self.losses.last_mut()
+        {
+            lost.recovery_began.get_or_insert(self.ledger.now());
         }
         self.machines.replace(node).await?;
-        self.ledger.next_epoch();
+        self.gone.remove(node);
+        // A new cluster begins when it is whole.
+        if self.over && self.gone.is_empty() {
+            self.over = false;
+            self.ledger.next_epoch();
+        }
         Ok(())
     }
 
@@ -110,7 +125,7 @@ impl Run<'_> {
         let args = ["restore", "--all", "--from", tier.as_str(), "--json"];
         self.machines.run_storage_manager(node, &args).await?.must_succeed(&args)?;
         let restored_at = self.ledger.now();
-        self.next_life().await?;
+        self.next_life(Some(from)).await?;
         // What the archive had kept is back.
         self.holes.iter_mut().for_each(BTreeSet::clear);
         self.check_restored(from).await?;

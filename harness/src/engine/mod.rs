@@ -12,9 +12,11 @@ mod lab;
 mod loads;
 mod losses;
 mod pace;
+mod place;
 mod recovery;
 mod replay;
 mod run;
+mod taken;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

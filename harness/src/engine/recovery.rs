@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::judging::read_stream;
+use super::place::read_stream;
 use super::run::{Run, cannot_read, seconds};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::endpoint::Endpoint;
@@ -33,7 +33,9 @@ impl Run<'_> {
             recovered_from: Some(tier),
             ..Loss::default()
         };
-        for (stream, name) in self.stream_names().iter().enumerate() {
+        let plan = self.plan;
+        for (stream, spec) in plan.scenario.tiered() {
+            let name = &spec.name;
             let confirmed = self.losses[number].tiers.get(&tier);
             let confirmed = confirmed.and_then(|streams| streams[stream].clone());
             let watermark = confirmed.as_ref().map_or(0, |archived| archived.watermark);
@@ -119,14 +121,16 @@ impl Run<'_> {
             return Err(Error::step("there was no power cut whose survivors could be judged"));
         };
         let nats = self.machines.nats()?;
-        for (stream, name) in self.stream_names().iter().enumerate() {
+        let plan = self.plan;
+        for (stream, spec) in plan.scenario.tiered() {
+            let name = &spec.name;
             let last = self.bounds[epoch as usize][stream];
             let found =
                 read_stream(&nats, self.plan.seed, name.as_str(), From::Start, last).await?;
             let content = |event| self.content(event);
             let seen = self.seen[stream].prints();
             let expected = self.history(stream, epoch, u64::MAX);
-            let mut truth = self.truth(expected, &content, &seen);
+            let mut truth = self.truth(stream, expected, &content, &seen);
             // JetStream promises to sync messages, not deletes: either is right.
             let deletes = self.deletes(stream);
             truth.maybe_deleted = deletes.iter().map(|d| d.seq).collect();
@@ -167,7 +171,7 @@ impl Run<'_> {
             let first = if limited { first } else { 0 };
             confirmed.range(..first).map(|(seq, _)| *seq).collect::<Vec<_>>()
         };
-        let mut truth = self.truth(confirmed.clone(), &content, &seen);
+        let mut truth = self.truth(stream, confirmed.clone(), &content, &seen);
         truth.maybe_deleted = deletes.iter().map(|d| d.seq).collect();
         truth.maybe_deleted.extend(before(first.0));
         let of_archive = judge(&truth, archive);
@@ -180,7 +184,7 @@ impl Run<'_> {
         }
         let mut witnessed: BTreeMap<u64, Print> = archive.iter().map(|p| (p.seq, *p)).collect();
         witnessed.extend(seen.iter().map(|(seq, print)| (*seq, *print)));
-        let mut truth = self.truth(expected, &content, &witnessed);
+        let mut truth = self.truth(stream, expected, &content, &witnessed);
         let certain = |seq: u64| seq <= watermark && !held.contains(&seq);
         truth.deleted = deletes.iter().map(|d| d.seq).filter(|seq| certain(*seq)).collect();
         truth.maybe_deleted = deletes.iter().map(|d| d.seq).filter(|seq| !certain(*seq)).collect();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
-use super::judging::read_stream;
+use super::place::read_stream;
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::ledger::EventId;
@@ -80,7 +80,7 @@ impl Run<'_> {
         for print in known.iter().take_while(|print| print.seq < begins) {
             rebuilt.apply(print);
         }
-        let url = self.machines.nats()?;
+        let url = self.place(stream)?;
         let name = replay.stream.as_str();
         for print in read_stream(&url, self.plan.seed, name, from, last).await? {
             rebuilt.apply(&print);

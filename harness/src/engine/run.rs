@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Loss, Report, StepReport};
 use crate::rundir::RunDir;
-use crate::scenario::{Effect, Fault, Judged, Load, Nature, Step, Tier};
+use crate::scenario::{Effect, Fault, Judged, Load, Nature, Role, Step, Tier};
 use crate::substrate::Machines;
 use crate::workload::{self, ConsumerLog, Consumption, Generator, Host, Loads};
 
@@ -35,8 +35,13 @@ pub(super) struct Run<'a> {
     pub(super) generators: Vec<Arc<Generator>>,
     pub(super) machines: Machines,
     pub(super) host: watch::Sender<Host>,
+    pub(super) leaves: BTreeMap<NodeName, watch::Sender<Host>>,
     pub(super) loads: Loads,
     pub(super) loading: bool,
+    /// Hosts that are destroyed and not replaced yet.
+    pub(super) gone: BTreeSet<NodeName>,
+    /// The host, or the majority of its cluster, is lost, and the next one is not whole yet.
+    pub(super) over: bool,
     /// The host's power was cut, and it was not started again.
     pub(super) without_power: bool,
     pub(super) active: watch::Sender<bool>,
@@ -109,19 +114,29 @@ pub(super) async fn drive(
     let plan_text = serde_json::to_vec_pretty(plan).expect("a plan is always JSON");
     crate::error::write_file(&dir.path().join("plan.json"), plan_text)?;
     let generators = workload::generators(plan, options.corpus.as_ref());
-    let (host, hosts) = watch::channel(None);
     let pace = Pace::start(Arc::clone(&ledger));
+    let host = watch::Sender::new(None);
+    let leaves = scenario.nodes_of(Role::Leaf).map(|leaf| (leaf.clone(), watch::Sender::new(None)));
+    let leaves: BTreeMap<_, _> = leaves.collect();
+    let places = scenario.streams.iter().map(|stream| match &stream.node {
+        Some(leaf) => leaves[leaf].subscribe(),
+        None => host.subscribe(),
+    });
+    let places = places.collect();
     let mut run = Run {
         plan,
         progress,
         report,
-        loads: Loads::new(generators.clone(), Arc::clone(&ledger), hosts),
+        loads: Loads::new(generators.clone(), Arc::clone(&ledger), places),
         loading: false,
+        gone: BTreeSet::new(),
+        over: false,
         without_power: false,
         ledger,
         generators,
         machines,
         host,
+        leaves,
         active: watch::Sender::new(false),
         samples: Samples::default(),
         pace,
@@ -211,6 +226,7 @@ impl Run<'_> {
             }
             Step::AwaitLoad(wait) => self.await_load(wait).await,
             Step::AwaitTier(wait) => self.await_tier(wait).await,
+            Step::AwaitReplicas(a) => self.await_all_replicas(a.within.into()).await,
             Step::ResumeLoad(_) => self.host_is_up(),
             Step::FinishLoad(f) => self.finish_load(f.within.into()).await,
             Step::StopLoad(_) => self.stop_load().await,

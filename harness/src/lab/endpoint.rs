@@ -12,7 +12,7 @@ use crate::error::{Context as _, Error, Result};
 /// A NATS server's URL and, where the server wants one, the nkey to log in with.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// `nats://host:port`
+    /// `nats://host:port`; a cluster's servers separated by commas.
     pub url: String,
     nkey: Option<Arc<Nkey>>,
 }
@@ -38,6 +38,11 @@ impl Endpoint {
     #[must_use]
     pub fn at(&self, url: String) -> Self {
         Self { url, nkey: self.nkey.clone() }
+    }
+
+    /// The servers, one by one.
+    pub fn servers(&self) -> Vec<&str> {
+        self.url.split(',').collect()
     }
 
     /// The seed, for the client library.

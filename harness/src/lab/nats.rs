@@ -13,20 +13,71 @@ use super::wait::wait_until;
 use crate::error::{Error, Result, make_dir, write_file};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Which server to start.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Names the server, its files and its log.
+    /// Names its process and its log.
     pub name: String,
+    /// Its name to other servers: a machine that takes a lost one's place has the same.
+    pub server_name: String,
     /// Its configuration and its store lie here.
     pub dir: PathBuf,
     /// The port for clients; `None` lets the server choose.
     pub port: Option<u16>,
     /// How often JetStream syncs to disk; `None` for the server's own setting.
     pub sync_interval: Option<String>,
+    /// How it is joined with other servers; by default it is alone.
+    pub joined: Joined,
     /// More configuration, in the server's own language.
     pub extra: String,
+}
+
+/// How a server is joined with others.
+#[derive(Debug, Clone, Default)]
+pub struct Joined {
+    /// Of one of a cluster: where the ways to all of its servers lead, itself included.
+    pub routes: Vec<SocketAddr>,
+    /// Where a server goes that hears of this one from a third: it has a way of its own already, so
+    /// this leads nowhere.
+    pub hearsay: Option<SocketAddr>,
+    /// The name of its JetStream, for whoever asks for it through another server.
+    pub domain: Option<String>,
+    /// Whether leaf nodes may connect to it.
+    pub hub: bool,
+    /// Of a leaf node: where the ways to the hub's servers lead.
+    pub remotes: Vec<SocketAddr>,
+}
+
+impl Joined {
+    /// What the configuration says of it.
+    fn config(&self) -> String {
+        let urls = |scheme: &str, addrs: &[SocketAddr]| {
+            let urls: Vec<_> = addrs.iter().map(|addr| format!("\"{scheme}://{addr}\"")).collect();
+            urls.join(", ")
+        };
+        let cluster = if self.routes.is_empty() {
+            String::new()
+        } else {
+            let routes = urls("nats", &self.routes);
+            let hearsay = self.hearsay.map(|addr| format!("advertise: \"{addr}\", "));
+            let hearsay = hearsay.unwrap_or_default();
+            format!(
+                "cluster {{ name: lab, listen: \"127.0.0.1:-1\", no_advertise: true, {hearsay}\
+                 routes: [{routes}] }}\n"
+            )
+        };
+        let leaf_nodes = match (self.hub, self.remotes.is_empty()) {
+            (true, _) => "leafnodes { listen: \"127.0.0.1:-1\", no_advertise: true }\n".to_owned(),
+            (false, true) => String::new(),
+            (false, false) => {
+                let remotes = urls("nats-leaf", &self.remotes);
+                format!("leafnodes {{ remotes: [{{ urls: [{remotes}] }}] }}\n")
+            }
+        };
+        cluster + &leaf_nodes
+    }
 }
 
 /// A running server.
@@ -38,6 +89,10 @@ pub struct Nats {
     pub addr: SocketAddr,
     /// Its HTTP monitoring.
     pub monitor: SocketAddr,
+    /// Where the others of its cluster connect.
+    pub routes: Option<SocketAddr>,
+    /// Where leaf nodes connect.
+    pub leaf_nodes: Option<SocketAddr>,
     /// JetStream's directory.
     pub store: PathBuf,
 }
@@ -46,44 +101,56 @@ pub struct Nats {
 struct Ports {
     nats: Vec<String>,
     monitoring: Vec<String>,
+    #[serde(default)]
+    cluster: Vec<String>,
+}
+
+struct Addrs {
+    nats: SocketAddr,
+    monitor: SocketAddr,
+    cluster: Option<SocketAddr>,
 }
 
 impl Nats {
-    /// Starts a server and waits until JetStream is ready.
+    /// Starts a server and waits until JetStream is ready; one of a cluster may have nobody yet to
+    /// agree with, see [`Self::in_step`].
     pub async fn start(launcher: &Launcher, tools: &Tools, options: &Options) -> Result<Self> {
         let program = tools.find(Tool::NatsServer)?;
         make_dir(&options.dir)?;
         let (dir, store) = (options.dir.display(), options.dir.join("jetstream"));
         let config = options.dir.join("nats.conf");
         let port = options.port.map_or(-1, i32::from);
-        let (name, extra, store_dir) = (&options.name, &options.extra, store.display());
+        let (name, extra, store_dir) = (&options.server_name, &options.extra, store.display());
         let sync = options.sync_interval.as_ref().map(|s| format!(", sync_interval: \"{s}\""));
-        let sync = sync.unwrap_or_default();
+        let domain = options.joined.domain.as_ref().map(|d| format!(", domain: \"{d}\""));
+        let (sync, domain) = (sync.unwrap_or_default(), domain.unwrap_or_default());
+        let joined = options.joined.config();
         write_file(
             &config,
             format!(
                 "server_name: \"{name}\"\nhost: \"127.0.0.1\"\nport: {port}\nhttp: \"127.0.0.1:-1\"\n\
-                 ports_file_dir: \"{dir}\"\njetstream {{ store_dir: \"{store_dir}\"{sync} }}\n{extra}\n"
+                 ports_file_dir: \"{dir}\"\n\
+                 jetstream {{ store_dir: \"{store_dir}\"{sync}{domain} }}\n{joined}{extra}\n"
             ),
         )?;
-        let process = launcher.start(Spec::new(name, program).arg("--config").arg(config)).await?;
+        let process =
+            launcher.start(Spec::new(&options.name, program).arg("--config").arg(config)).await?;
         let ports = options.dir.join(format!("nats-server_{}.ports", process.pid()));
         let ready = wait_until("the start of nats-server", READY_WITHIN, async || {
             if let Some(end) = process.ended() {
                 return Ok(Err(end));
             }
-            let (addr, monitor) = read_ports(&ports)?;
+            let addrs = read_ports(&ports)?;
             // A server that could not recover a stream is not well, but it has started.
-            let path = "/healthz?js-server-only=true";
-            let health = http::request(monitor, "GET", path, "", Duration::from_secs(5)).await;
-            match health {
-                Ok(answer) if answer.status == 200 => Ok(Ok((addr, monitor))),
-                Ok(answer) => Err(format!("its health check answers {}", answer.status)),
-                Err(error) => Err(error.to_string()),
-            }
+            healthy(addrs.monitor, "?js-server-only=true").await?;
+            let leaf_nodes =
+                if options.joined.hub { Some(leaf_port(addrs.monitor).await?) } else { None };
+            Ok(Ok((addrs, leaf_nodes)))
         });
         match ready.await {
-            Ok(Ok((addr, monitor))) => Ok(Self { process, addr, monitor, store }),
+            Ok(Ok((Addrs { nats: addr, monitor, cluster: routes }, leaf_nodes))) => {
+                Ok(Self { process, addr, monitor, routes, leaf_nodes, store })
+            }
             Ok(Err(end)) => Err(Error::setup(format!(
                 "`nats-server` ended at once ({end}): {}",
                 process.last_log()
@@ -92,18 +159,53 @@ impl Nats {
         }
     }
 
+    /// Waits until it agrees with its cluster on who leads.
+    pub async fn in_step(&self, within: Duration) -> Result<()> {
+        let what = format!("`{}` finding its cluster", self.process.name());
+        wait_until(&what, within, async || healthy(self.monitor, "?js-meta-only=true").await).await
+    }
+
     /// The URL for clients on the same node.
     pub fn url(&self) -> String {
         format!("nats://{}", self.addr)
     }
 }
 
-fn read_ports(path: &Path) -> Result<(SocketAddr, SocketAddr), String> {
+async fn healthy(monitor: SocketAddr, of: &str) -> Result<(), String> {
+    let path = format!("/healthz{of}");
+    match http::request(monitor, "GET", &path, "", ANSWER_WITHIN).await {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        Ok(answer) => Err(format!("its health check answers {}", answer.status)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The port that leaf nodes connect to, which the file of ports leaves out.
+async fn leaf_port(monitor: SocketAddr) -> Result<SocketAddr, String> {
+    #[derive(Deserialize)]
+    struct Vars {
+        leaf: Leaf,
+    }
+    #[derive(Deserialize)]
+    struct Leaf {
+        port: u16,
+    }
+    let answer = http::request(monitor, "GET", "/varz", "", ANSWER_WITHIN).await;
+    let answer = answer.map_err(|e| e.to_string())?;
+    let vars: Vars = serde_json::from_str(&answer.body).map_err(|e| e.to_string())?;
+    match vars.leaf.port {
+        0 => Err("it does not listen for leaf nodes yet".into()),
+        port => Ok((monitor.ip(), port).into()),
+    }
+}
+
+fn read_ports(path: &Path) -> Result<Addrs, String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
     let ports: Ports = serde_json::from_str(&text).map_err(|e| e.to_string())?;
     let first = |urls: &[String]| {
         let addr = urls.first().and_then(|url| url.rsplit_once("//")?.1.parse().ok());
         addr.ok_or_else(|| format!("`{}` names no address", path.display()))
     };
-    Ok((first(&ports.nats)?, first(&ports.monitoring)?))
+    let cluster = if ports.cluster.is_empty() { None } else { Some(first(&ports.cluster)?) };
+    Ok(Addrs { nats: first(&ports.nats)?, monitor: first(&ports.monitoring)?, cluster })
 }

@@ -10,7 +10,7 @@ use super::tools::{Tool, Tools};
 use super::wait::wait_until;
 use crate::error::{Context as _, Error, Result, make_dir, write_file};
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(45);
 const SAMPLED_EVERY: Duration = Duration::from_millis(50);
 
 /// A command that ended with status 0.

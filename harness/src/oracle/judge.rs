@@ -22,6 +22,8 @@ pub struct Truth<'a> {
     pub content: &'a dyn Fn(EventId) -> Option<ContentPrint>,
     /// What was read of the same history before, by sequence: time and raw headers must agree.
     pub witnessed: &'a BTreeMap<u64, Print>,
+    /// Whether the stream takes its messages from others, and they say so.
+    pub taken: bool,
 }
 
 /// In which way something is not as it should be.
@@ -176,6 +178,13 @@ fn one(
             return Err((Defect::Phantom, Some(event), "it does not belong to this history"));
         }
     }
+    if print.source > 0 && !truth.taken {
+        return Err((
+            Defect::Changed,
+            Some(event),
+            "it says that it was taken from another stream",
+        ));
+    }
     match truth.witnessed.get(&print.seq) {
         Some(before) if before.event != print.event => {
             Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
@@ -217,6 +226,7 @@ mod tests {
             content: ContentPrint { subject: event, headers: event, payload: event },
             raw_headers: event,
             stored: 0,
+            source: 0,
         }
     }
 
@@ -242,6 +252,7 @@ mod tests {
             unacked: case.unacked.iter().copied().collect(),
             content: &content,
             witnessed: &witnessed,
+            taken: false,
         };
         judge(&truth, found)
     }
@@ -316,11 +327,12 @@ mod tests {
     #[test]
     fn every_kind_of_change_is_found() {
         type Change = fn(&mut Print);
-        let changes: [(Change, &str); 7] = [
+        let changes: [(Change, &str); 8] = [
             (|p| p.content.payload = 77, "its payload is another one"),
             (|p| p.content.subject = 77, "its subject is another one"),
             (|p| p.content.headers = 77, "its headers are others"),
             (|p| p.time += 1, "its time is another one"),
+            (|p| p.source = 3, "it says that it was taken from another stream"),
             (|p| p.raw_headers = 77, "its header block is another one, to the byte"),
             (
                 |p| {

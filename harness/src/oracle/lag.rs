@@ -52,22 +52,22 @@ pub(crate) struct Head {
 }
 
 impl Sampler {
-    /// Samples a tier while `active` says so.
+    /// Samples a tier while `active` says so; of streams by their places in the scenario.
     pub fn start(
         tier: Tier,
         bucket: Box<Bucket>,
-        streams: Vec<StreamName>,
+        streams: Vec<(usize, StreamName)>,
         ledger: Arc<Ledger>,
         active: watch::Receiver<bool>,
         samples: Samples,
     ) -> Self {
         let task = tokio::spawn(async move {
             let mut heads = Vec::new();
-            for stream in streams {
+            for (place, stream) in streams {
                 // A chain that cannot be read now is followed from its start; the next poll will tell.
                 let known = read_chain(&bucket, &stream).await.ok().flatten();
                 let (next, watermark) = known.map_or((0, 0), |a| (a.number + 1, a.watermark));
-                heads.push(Head { stream, next, watermark });
+                heads.push((place, Head { stream, next, watermark }));
             }
             run(tier, &bucket, heads, &ledger, active, &samples).await;
         });
@@ -84,7 +84,7 @@ impl Drop for Sampler {
 async fn run(
     tier: Tier,
     bucket: &Bucket,
-    mut heads: Vec<Head>,
+    mut heads: Vec<(usize, Head)>,
     ledger: &Ledger,
     mut active: watch::Receiver<bool>,
     samples: &Samples,
@@ -98,11 +98,11 @@ async fn run(
         ticks.tick().await;
         let mut age = 0;
         let mut at = ledger.now();
-        for (stream, head) in heads.iter_mut().enumerate() {
+        for (stream, head) in &mut heads {
             head.advance(bucket).await;
             // After the answer: what was committed meanwhile counts as not yet there.
             at = ledger.now();
-            if let Some(acked) = ledger.first_acked_after(stream, head.watermark) {
+            if let Some(acked) = ledger.first_acked_after(*stream, head.watermark) {
                 age = age.max(at.saturating_sub(acked));
             }
         }

@@ -10,5 +10,6 @@ pub mod lag;
 pub mod limits;
 pub mod print;
 mod segment;
+pub mod sourced;
 pub mod wire;
 pub mod witness;

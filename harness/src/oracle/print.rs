@@ -20,7 +20,14 @@ pub struct Print {
     pub raw_headers: u64,
     /// The bytes that a server counts for it.
     pub stored: u32,
+    /// The sequence of the message in the stream that this one took it from, as the server has written
+    /// it into the headers; 0 where it took it from none.
+    pub source: u64,
 }
+
+/// Where a stream that takes its messages from another one says which message it was:
+/// `<stream> <sequence> <filter> <transform> <subject>`.
+const SOURCE: &[u8] = b"Nats-Stream-Source";
 
 /// What an event's content comes down to: 64 bits of a SHA-256 each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +43,9 @@ pub struct ContentPrint {
 impl Print {
     /// The print of a message that was read.
     pub fn of(seed: u64, seq: u64, time: i64, parts: &Parts<'_>) -> Self {
-        let lines = header_lines(parts.headers);
+        let (from, lines): (Vec<_>, Vec<_>) =
+            header_lines(parts.headers).into_iter().partition(|line| name_of(line) == SOURCE);
+        let source = from.first().and_then(|line| source_seq(line)).unwrap_or_default();
         let content = ContentPrint {
             subject: hash([parts.subject]),
             headers: hash(lines),
@@ -44,7 +53,7 @@ impl Print {
         };
         let event = event::identity(seed, parts.payload);
         let raw_headers = hash([parts.headers]);
-        Self { seq, time, event, content, raw_headers, stored: stored(parts) }
+        Self { seq, time, event, content, raw_headers, stored: stored(parts), source }
     }
 }
 
@@ -92,6 +101,12 @@ fn header_lines(block: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
+fn source_seq(line: &[u8]) -> Option<u64> {
+    let value = line.get(SOURCE.len() + 1..)?;
+    let mut words = value.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    std::str::from_utf8(words.nth(1)?).ok()?.parse().ok()
+}
+
 fn name_of(line: &[u8]) -> &[u8] {
     line.split(|b| *b == b':').next().unwrap_or_default()
 }
@@ -127,6 +142,15 @@ mod tests {
         assert_ne!(one.content.headers, swapped.content.headers);
         let merged = headers("NATS/1.0\r\nA: 1\r\nB: 2B: 3\r\n\r\n");
         assert_ne!(one.content.headers, merged.content.headers);
+    }
+
+    #[test]
+    fn where_a_message_was_taken_from_is_no_part_of_its_content() {
+        let taken = headers("NATS/1.0\r\nNats-Stream-Source: FIELD:x 41 > > lab.1\r\nA: 1\r\n\r\n");
+        let plain = headers("NATS/1.0\r\nA: 1\r\n\r\n");
+        assert_eq!(taken.content, plain.content);
+        assert_eq!((taken.source, plain.source), (41, 0));
+        assert_ne!(taken.raw_headers, plain.raw_headers);
     }
 
     #[test]

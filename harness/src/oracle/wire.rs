@@ -18,6 +18,13 @@ const READ: usize = 256 * 1024;
 /// What a single batch may carry. The server disconnects clients that it owes much more.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 const BATCH: u64 = 5000;
+/// A server that takes longer to let somebody in is passed over for the next one.
+const LOGIN: Duration = Duration::from_secs(10);
+/// With a pull open the server says something every second; one that does not has forgotten it, as
+/// one of a cluster does that goes down with the consumer.
+const SILENCE: Duration = Duration::from_secs(12);
+/// Consumers that are made until one is on the wanted server of a cluster, which chance decides.
+const TRIES: usize = 64;
 
 /// A message as the server delivered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +79,22 @@ fn invalid(what: impl Into<String>) -> Error {
 }
 
 impl Wire {
-    /// Connects to a `nats://` URL, with an nkey where there is one.
+    /// Connects to the first server of an endpoint that answers, with an nkey where there is one.
     pub async fn connect(at: impl Into<Endpoint>) -> Result<Self> {
         let at: Endpoint = at.into();
-        let addr = at.url.trim_start_matches("nats://");
+        let mut outcome = Err(ErrorKind::NotFound.into());
+        for server in at.servers() {
+            let login = Self::login(server.trim_start_matches("nats://"), &at);
+            let login = tokio::time::timeout(LOGIN, login).await;
+            outcome = login.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn login(addr: &str, at: &Endpoint) -> Result<Self> {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
         let inbox = format!("_INBOX.oracle.{:016x}", rand::random::<u64>());
@@ -209,6 +228,24 @@ impl Wire {
 
     /// Opens a reader of a stream: an ephemeral consumer that acknowledges nothing.
     pub async fn read(mut self, stream: &str, from: From) -> Result<Reader> {
+        let name = self.consumer(stream, from).await?["name"].as_str().map(str::to_owned);
+        self.reader(stream, &name.unwrap_or_default()).await
+    }
+
+    /// Opens a reader of one server's replica of a stream: what that server has on its disk.
+    pub async fn read_replica(mut self, stream: &str, server: &str, from: From) -> Result<Reader> {
+        for _ in 0..TRIES {
+            let made = self.consumer(stream, from).await?;
+            let name = made["name"].as_str().unwrap_or_default();
+            if made["cluster"]["leader"] == server {
+                return self.reader(stream, name).await;
+            }
+            self.api(&format!("CONSUMER.DELETE.{stream}.{name}"), &Value::Null).await?;
+        }
+        Err(invalid(format!("`{server}` takes no consumer of `{stream}`")))
+    }
+
+    async fn consumer(&mut self, stream: &str, from: From) -> Result<Value> {
         let name = format!("oracle-{:016x}", rand::random::<u64>());
         let mut config = json!({
             "name": name, "ack_policy": "none", "replay_policy": "instant", "mem_storage": true,
@@ -228,7 +265,10 @@ impl Wire {
             }
         }
         let body = json!({ "stream_name": stream, "config": config });
-        self.api(&format!("CONSUMER.CREATE.{stream}.{name}"), &body).await?;
+        self.api(&format!("CONSUMER.CREATE.{stream}.{name}"), &body).await
+    }
+
+    async fn reader(mut self, stream: &str, name: &str) -> Result<Reader> {
         let subscribe = format!("SUB {0}-2.* 2\r\nSUB {0}-3.* 3\r\n", self.inbox);
         self.stream.write_all(subscribe.as_bytes()).await?;
         let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
@@ -260,6 +300,7 @@ impl Reader {
                 if self.left[slot] == 0 {
                     let pull = json!({
                         "batch": BATCH, "max_bytes": BATCH_BYTES, "expires": 5_000_000_000_u64,
+                        "idle_heartbeat": 1_000_000_000_u64,
                     });
                     self.pulls[slot] += 1;
                     let reply = self.reply(slot);
@@ -267,7 +308,8 @@ impl Reader {
                     self.left[slot] = BATCH;
                 }
             }
-            let delivery = self.wire.next().await?;
+            let delivery = tokio::time::timeout(SILENCE, self.wire.next()).await;
+            let delivery = delivery.map_err(|_| Error::from(ErrorKind::TimedOut))??;
             let Some(slot) = usize::from(delivery.sid).checked_sub(2).filter(|s| *s < 2) else {
                 continue;
             };

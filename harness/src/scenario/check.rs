@@ -3,8 +3,8 @@
 use cim_core::names::NodeName;
 
 use super::{
-    Damage, DamageStream, FillDisk, Judged, Part, Program, PurgeStream, RestoreCopy, Role,
-    S3Faults, Scenario, Size, Step, Tier, WorkloadSpec,
+    Damage, DamageStream, FillDisk, Judged, Part, Program, PurgeStream, Restore, RestoreCopy, Role,
+    S3Faults, Scenario, Size, Step, Tier, WorkloadSpec, topology,
 };
 use crate::lab::link::Conditions;
 
@@ -44,11 +44,16 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
         note(vec![("links", at)], node(scenario, &link.to).map(drop));
         note(vec![("links", at)], conditions(&link.conditions));
     }
+    for (at, one) in scenario.streams.iter().enumerate() {
+        note(vec![("streams", at)], topology::stream(scenario, one));
+    }
     for (at, consumer) in scenario.consumers.iter().enumerate() {
         note(vec![("consumers", at)], stream(scenario, consumer.stream.as_str()));
+        note(vec![("consumers", at)], topology::consumer(scenario, consumer));
     }
     for (at, load) in scenario.workloads.iter().enumerate() {
         note(vec![("workloads", at)], workload(scenario, load));
+        note(vec![("workloads", at)], topology::workload(scenario, load));
     }
     steps(scenario, &scenario.steps, &Place::new(), &mut note);
     let judged = match scenario.steps.last() {
@@ -66,15 +71,7 @@ fn whole(scenario: &Scenario) -> Result<(), Found> {
     if scenario.title.trim().is_empty() || scenario.title.contains('\n') {
         return wrong("title", "`title` is one line that says what happens");
     }
-    for (role, name) in [(Role::Host, "host"), (Role::Nas, "nas")] {
-        let count = scenario.nodes.values().filter(|n| n.role == role).count();
-        if count != 1 {
-            return wrong(
-                "[nodes",
-                format!("a lab has one node of role `{name}`, this one has {count}"),
-            );
-        }
-    }
+    topology::machines(scenario)?;
     for (name, node) in &scenario.nodes {
         let Some(size) = node.disk else { continue };
         if node.role == Role::Operator {
@@ -125,6 +122,7 @@ fn steps(
 }
 
 fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
+    topology::step(scenario, &steps[at])?;
     match &steps[at] {
         Step::Kill(t) | Step::Stop(t) | Step::Start(t) | Step::Pause(t) | Step::Continue(t) => {
             let role = node(scenario, &t.node)?;
@@ -167,25 +165,7 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
                 );
             }
         }
-        Step::Restore(r) => {
-            node(scenario, &r.node)?;
-            tier(scenario, r.from)?;
-            let judged = steps[at..]
-                .iter()
-                .any(|s| matches!(s, Step::Judge(j) if j.what == Judged::Recovery));
-            if r.refused {
-                let damaged = |s: &Step| matches!(s, Step::Damage(d) if d.tier == r.from);
-                if !steps[..at].iter().any(damaged) {
-                    let what = format!("nothing damages {} before `refused = true`", r.from);
-                    return wrong("refused", what);
-                }
-            } else if !judged {
-                return wrong(
-                    "restore",
-                    "a `restore` that no `judge` with `what = \"recovery\"` follows proves nothing",
-                );
-            }
-        }
+        Step::Restore(r) => restore(scenario, r, steps, at)?,
         Step::Drain(d) => d.tiers.iter().try_for_each(|t| tier(scenario, *t))?,
         Step::Replay(r) => stream(scenario, r.stream.as_str())?,
         Step::Link(l) => {
@@ -230,11 +210,32 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
         Step::UpdateStream(u) => stream(scenario, u.stream.as_str())?,
         Step::RestoreCopy(r) => copy(scenario, r)?,
         Step::DamageStream(d) => damage_stream(scenario, d, &steps[at..])?,
-        Step::ResumeLoad(_)
+        Step::AwaitReplicas(_)
+        | Step::ResumeLoad(_)
         | Step::FinishLoad(_)
         | Step::StopLoad(_)
         | Step::Judge(_)
         | Step::Repeat(_) => {}
+    }
+    Ok(())
+}
+
+fn restore(scenario: &Scenario, r: &Restore, steps: &[Step], at: usize) -> Result<(), Found> {
+    node(scenario, &r.node)?;
+    tier(scenario, r.from)?;
+    let judged =
+        steps[at..].iter().any(|s| matches!(s, Step::Judge(j) if j.what == Judged::Recovery));
+    if r.refused {
+        let damaged = |s: &Step| matches!(s, Step::Damage(d) if d.tier == r.from);
+        if !steps[..at].iter().any(damaged) {
+            let what = format!("nothing damages {} before `refused = true`", r.from);
+            return wrong("refused", what);
+        }
+    } else if !judged {
+        return wrong(
+            "restore",
+            "a `restore` that no `judge` with `what = \"recovery\"` follows proves nothing",
+        );
     }
     Ok(())
 }
@@ -327,12 +328,13 @@ fn disk(scenario: &Scenario, name: &NodeName) -> Result<u64, Found> {
 pub(crate) fn programs(role: Role) -> &'static [Program] {
     match role {
         Role::Host => &[Program::Nats, Program::StorageManager],
+        Role::Leaf => &[Program::Nats],
         Role::Nas | Role::Wasabi => &[Program::S3],
         Role::Operator => &[],
     }
 }
 
-fn node(scenario: &Scenario, name: &NodeName) -> Result<Role, Found> {
+pub(super) fn node(scenario: &Scenario, name: &NodeName) -> Result<Role, Found> {
     match scenario.nodes.get(name) {
         Some(node) => Ok(node.role),
         None => wrong(format!("\"{name}\""), format!("node `{name}` is not one of `nodes`")),

@@ -51,9 +51,11 @@ impl Step {
             Self::Load(_) | Self::ResumeLoad(_) | Self::FinishLoad(_) | Self::StopLoad(_) => {
                 Nature::Load
             }
-            Self::AwaitLoad(_) | Self::AwaitTier(_) | Self::Drain(_) | Self::Repeat(_) => {
-                Nature::Wait
-            }
+            Self::AwaitLoad(_)
+            | Self::AwaitTier(_)
+            | Self::AwaitReplicas(_)
+            | Self::Drain(_)
+            | Self::Repeat(_) => Nature::Wait,
             Self::Kill(_)
             | Self::Stop(_)
             | Self::CrashAt(_)
@@ -135,6 +137,7 @@ impl Step {
             | Self::StopLoad(_)
             | Self::AwaitLoad(_)
             | Self::AwaitTier(_)
+            | Self::AwaitReplicas(_)
             | Self::Drain(_)
             | Self::Repeat(_)
             | Self::Restore(_)

@@ -12,6 +12,7 @@ mod parse;
 mod problem;
 mod schema;
 mod step;
+mod topology;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,10 +33,10 @@ pub use problem::Problem;
 pub(crate) use schema::kinds_of_step;
 pub use schema::schema;
 pub use step::{
-    AwaitLoad, AwaitTier, Between, ChangeLink, CrashAt, Damage, DamageStream, DamagedFile, Drain,
-    FillDisk, FinishLoad, Harm, Judge, Judged, Load, NodeOnly, Part, Program, PurgeStream, Repeat,
-    Replay, ReplayFrom, Restore, RestoreCopy, S3Faults, Step, StreamOnly, Target, Tier,
-    UpdateStream, Verify,
+    AwaitLoad, AwaitReplicas, AwaitTier, Between, ChangeLink, CrashAt, Damage, DamageStream,
+    DamagedFile, Drain, FillDisk, FinishLoad, Harm, Judge, Judged, Load, NodeOnly, Part, Program,
+    PurgeStream, Repeat, Replay, ReplayFrom, Restore, RestoreCopy, S3Faults, Step, StreamOnly,
+    Target, Tier, UpdateStream, Verify,
 };
 pub use value::{Percent, Rate, Size, Span, ValueError};
 
@@ -54,7 +55,7 @@ pub struct Scenario {
     /// Otherwise the scenario is skipped, with the reason.
     #[serde(default)]
     pub requires: BTreeSet<Capability>,
-    /// The machines, by name. One has the role `host` and one the role `nas`.
+    /// The machines, by name. One has the role `host`, or three and more, and one the role `nas`.
     pub nodes: BTreeMap<NodeName, Node>,
     /// Links between nodes that are disturbed from the start.
     #[serde(default)]
@@ -98,6 +99,10 @@ pub enum Capability {
     DiskFull,
     /// The storage manager can be made to die at its own commit points: a test build of it is there.
     FailPoints,
+    /// Several hosts whose NATS servers form a cluster. Offered by `process`.
+    Cluster,
+    /// NATS servers with streams of their own behind a leaf-node connection. Offered by `process`.
+    LeafNodes,
 }
 
 impl fmt::Display for Capability {
@@ -113,10 +118,10 @@ impl fmt::Display for Capability {
 pub struct Node {
     /// What runs on it.
     pub role: Role,
-    /// More of nats-server's configuration, on a host that is processes.
+    /// More of nats-server's configuration, on a host or a leaf node that is processes.
     #[serde(default)]
     pub nats: String,
-    /// How often a host's JetStream syncs to disk: `always`, or a time such as `2m`. Absent for what
+    /// How often its JetStream syncs to disk: `always`, or a time such as `2m`. Absent for what
     /// is installed: the modules' `always` on machines, the server's own two minutes for processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<String>,
@@ -129,8 +134,13 @@ pub struct Node {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// NATS with JetStream and the storage manager.
+    /// NATS with JetStream and the storage manager. Three or more are a cluster: every stream has a
+    /// replica on each, on five at most, and the storage manager runs on the first by name until a
+    /// step starts it on another.
     Host,
+    /// NATS with a JetStream of its own, connected to the host as a leaf node. Its JetStream's domain
+    /// is the node's name.
+    Leaf,
     /// MinIO, the secondary tier.
     Nas,
     /// Fake Wasabi, the tertiary tier.
@@ -139,8 +149,9 @@ pub enum Role {
     Operator,
 }
 
-/// The state of the link between two nodes at the start. The links are operator to host, host to NAS,
-/// host to Wasabi.
+/// The state of the link between two nodes at the start. The links are operator to host and to leaf
+/// node, leaf node to host, host to NAS, host to Wasabi, and host to host in a cluster, where it does
+/// not matter which is named first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LinkSpec {
@@ -158,8 +169,15 @@ pub struct LinkSpec {
 pub struct StreamSpec {
     /// Its name.
     pub name: StreamName,
-    /// What it takes.
+    /// The leaf node that holds it; absent for the host or its cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
+    /// What it takes; nothing for one that takes its messages from other streams.
+    #[serde(default)]
     pub subjects: Vec<SubjectFilter>,
+    /// The streams of leaf nodes that it takes its messages from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<StreamName>,
     /// More of its configuration, as `$JS.API.STREAM.CREATE` takes it.
     #[serde(default)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
@@ -289,9 +307,24 @@ pub struct Bounds {
 }
 
 impl Scenario {
-    /// The only node of a role.
+    /// The only node of a role; the first by name where there are several.
     pub fn node_of(&self, role: Role) -> Option<&NodeName> {
-        self.nodes.iter().find(|(_, node)| node.role == role).map(|(name, _)| name)
+        self.nodes_of(role).next()
+    }
+
+    /// The nodes of a role, by name.
+    pub fn nodes_of(&self, role: Role) -> impl Iterator<Item = &NodeName> {
+        self.nodes.iter().filter(move |(_, node)| node.role == role).map(|(name, _)| name)
+    }
+
+    /// Whether its hosts form a cluster.
+    pub fn clustered(&self) -> bool {
+        self.nodes_of(Role::Host).nth(1).is_some()
+    }
+
+    /// The streams that the host holds and the storage manager tiers, with their places in `streams`.
+    pub fn tiered(&self) -> impl Iterator<Item = (usize, &StreamSpec)> {
+        self.streams.iter().enumerate().filter(|(_, stream)| stream.node.is_none())
     }
 
     /// What it requires, and what its steps need besides.
@@ -334,6 +367,12 @@ impl Scenario {
         }
         if self.nodes.values().any(|node| node.disk.is_some()) {
             needs.insert(Capability::DiskFull);
+        }
+        if self.clustered() {
+            needs.insert(Capability::Cluster);
+        }
+        if self.node_of(Role::Leaf).is_some() {
+            needs.insert(Capability::LeafNodes);
         }
         needs
     }

@@ -23,6 +23,8 @@ pub enum Step {
     AwaitLoad(AwaitLoad),
     /// Waits until a tier holds a share of all events, while the load runs.
     AwaitTier(AwaitTier),
+    /// Waits until every replica of every stream of a cluster has all of it.
+    AwaitReplicas(AwaitReplicas),
     /// Publishers and consumers go on, against the host as it is now.
     ResumeLoad(Empty),
     /// Waits until every event has been published.
@@ -45,10 +47,11 @@ pub enum Step {
     /// Cuts a machine's power: what was not synced to its disk is gone. `start` boots it again; a
     /// host's next life begins with what it has then. Requires `power-loss`.
     PowerCut(NodeOnly),
-    /// Kills everything on a node and deletes its disk.
+    /// Kills everything on a node and deletes its disk. A cluster lives on until half of its hosts are
+    /// gone.
     Destroy(NodeOnly),
-    /// A new, empty machine in a destroyed one's place, with NATS or S3 running; the recovery's clock
-    /// starts.
+    /// A new, empty machine in a destroyed one's place, with NATS or S3 running; where the host was
+    /// lost, or a cluster, the recovery's clock starts. A new cluster begins when it is whole.
     Replace(NodeOnly),
     /// Brings every stream back, with `cim-storage-manager restore --all --from …` on the host.
     Restore(Restore),
@@ -121,6 +124,15 @@ pub struct AwaitTier {
     pub tier: Tier,
     /// The share of all events of the scenario.
     pub holds: Percent,
+    /// The longest that it may take.
+    #[serde(default = "minutes")]
+    pub within: Span,
+}
+
+/// How long a cluster's replicas may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitReplicas {
     /// The longest that it may take.
     #[serde(default = "minutes")]
     pub within: Span,
@@ -499,6 +511,16 @@ fn nas() -> Tier {
     Tier::Nas
 }
 
+impl fmt::Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from {
+            ReplayFrom::Start => write!(f, "replay {} from its start", self.stream),
+            ReplayFrom::Sequence(at) => write!(f, "replay {} from {} of it", self.stream, at.0),
+            ReplayFrom::Time(at) => write!(f, "replay {} from {} of its time", self.stream, at.0),
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = |f: &mut fmt::Formatter<'_>, verb: &str, t: &Target| match t.program {
@@ -516,6 +538,7 @@ impl fmt::Display for Step {
             }
             Self::AwaitLoad(_) => f.write_str("wait"),
             Self::AwaitTier(a) => write!(f, "wait until {} holds {}", a.tier, a.holds),
+            Self::AwaitReplicas(_) => f.write_str("wait until every replica has caught up"),
             Self::ResumeLoad(_) => f.write_str("let the load go on"),
             Self::FinishLoad(_) => f.write_str("finish the load"),
             Self::StopLoad(_) => f.write_str("stop the load"),
@@ -548,11 +571,7 @@ impl fmt::Display for Step {
                 f.write_str("judge the damaged streams")
             }
             Self::Judge(Judge { what: Judged::Everything }) => f.write_str("judge everything"),
-            Self::Replay(r) => match r.from {
-                ReplayFrom::Start => write!(f, "replay {} from its start", r.stream),
-                ReplayFrom::Sequence(at) => write!(f, "replay {} from {} of it", r.stream, at.0),
-                ReplayFrom::Time(at) => write!(f, "replay {} from {} of its time", r.stream, at.0),
-            },
+            Self::Replay(r) => r.fmt(f),
             Self::Link(l) => write!(f, "change the link from {} to {}", l.from, l.to),
             Self::S3Faults(s) if s.rules.is_empty() => write!(f, "end all faults of {}", s.node),
             Self::S3Faults(s) => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod driver;
 mod process;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,8 +23,13 @@ use crate::scenario::{Capability, DamageStream, Program, Role, Scenario, Tier};
 
 /// What the process substrate can do on this machine.
 pub(crate) fn process_offers() -> BTreeSet<Capability> {
-    let mut offers =
-        BTreeSet::from([Capability::Processes, Capability::Links, Capability::S3Faults]);
+    let mut offers = BTreeSet::from([
+        Capability::Processes,
+        Capability::Links,
+        Capability::S3Faults,
+        Capability::Cluster,
+        Capability::LeafNodes,
+    ]);
     if disk::why_not().is_none() {
         offers.insert(Capability::DiskFull);
     }
@@ -72,11 +78,6 @@ impl Machines {
         driver: Arc<driver::Driver>,
     ) -> Result<Self> {
         Ok(Self::Driver(Box::new(driver::Lab::new(scenario, lab, driver).await?)))
-    }
-
-    /// The host's node, which the check has found to exist.
-    pub(crate) fn host(&self) -> NodeName {
-        each!(self, lab => lab.host())
     }
 
     pub(crate) fn role(&self, node: &NodeName) -> Role {
@@ -226,14 +227,31 @@ impl Machines {
         }
     }
 
-    /// NATS on the host, directly; for the oracle.
+    /// NATS on the host, or on all hosts of a cluster that run, directly; for the oracle.
     pub(crate) fn nats(&self) -> Result<Endpoint> {
         each!(self, lab => lab.nats())
     }
 
-    /// NATS on the host, through the operator's link.
+    /// NATS on the host, or on all hosts of a cluster, through the operator's links.
     pub(crate) fn nats_through_link(&self) -> Endpoint {
         each!(self, lab => lab.nats_through_link())
+    }
+
+    /// NATS on a leaf node, directly; for the oracle.
+    pub(crate) fn leaf(&self, node: &NodeName) -> Result<Endpoint> {
+        match self {
+            Self::Process(lab) => lab.leaf(node),
+            // A scenario that has one is skipped before anything starts.
+            Self::Driver(_) => Err(Error::step("machines have no leaf nodes")),
+        }
+    }
+
+    /// NATS on a leaf node, through the operator's link.
+    pub(crate) fn leaf_through_link(&self, node: &NodeName) -> Result<Endpoint> {
+        match self {
+            Self::Process(lab) => Ok(lab.leaf_through_link(node)),
+            Self::Driver(_) => Err(Error::step("machines have no leaf nodes")),
+        }
     }
 
     /// A tier's bucket, directly, if its service runs.

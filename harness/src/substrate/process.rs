@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use cim_core::names::NodeName;
 
+use super::ways::{Use, Ways};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::blocks;
 use crate::lab::disk::Disk;
 use crate::lab::endpoint::Endpoint;
-use crate::lab::link::{Broken, Conditions, Link};
-use crate::lab::nats::{self, Nats};
+use crate::lab::link::{Broken, Conditions};
+use crate::lab::nats::{self, Joined, Nats};
 use crate::lab::process::{End, Launcher, Process, Signal};
 use crate::lab::s3::{self, Access, Kind, Service};
 use crate::lab::storage_manager::{self, Armed, Config, Ended};
@@ -20,6 +21,10 @@ use crate::scenario::{DamageStream, Program, Role, Scenario, Tier, programs};
 
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const BUCKET: &str = "cim-archive";
+/// An election takes a cluster up to nine seconds, and a machine that is busy may need a second one.
+const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
+/// The domain of the host's JetStream where there are leaf nodes, which have their own names.
+const DOMAIN: &str = "hub";
 
 /// The machines and the links between them.
 #[derive(Debug)]
@@ -31,8 +36,7 @@ pub(crate) struct Lab {
     seed: u64,
     scenario: Scenario,
     nodes: BTreeMap<NodeName, Machine>,
-    /// From the host to each S3 node, and from the operator to the host.
-    links: BTreeMap<(NodeName, NodeName), Link>,
+    ways: Ways,
     operator: NodeName,
 }
 
@@ -87,28 +91,13 @@ impl Lab {
             seed,
             scenario: scenario.clone(),
             nodes: machines.collect(),
-            links: BTreeMap::new(),
-            operator: operator.clone(),
+            ways: Ways::open(scenario, &operator).await?,
+            operator,
         };
-        let host = lab.host();
-        for (name, node) in &scenario.nodes {
+        for name in scenario.nodes.keys() {
             lab.insert_disk(name)?;
-            let (from, to) = match node.role {
-                Role::Host => (operator.clone(), name.clone()),
-                Role::Nas | Role::Wasabi => (host.clone(), name.clone()),
-                Role::Operator => continue,
-            };
-            let given = scenario.links.iter().find(|l| l.from == from && l.to == to);
-            let conditions = given.map(|l| l.conditions).unwrap_or_default();
-            let link = Link::open(None, conditions).await?;
-            lab.links.insert((from, to), link);
         }
         Ok(lab)
-    }
-
-    /// The host's node, which the check has found to exist.
-    pub(crate) fn host(&self) -> NodeName {
-        self.scenario.node_of(Role::Host).expect("a checked scenario has a host").clone()
     }
 
     pub(crate) fn role(&self, node: &NodeName) -> Role {
@@ -138,22 +127,23 @@ impl Lab {
     }
 
     /// Changes a link.
-    pub(crate) fn set_link(
-        &self,
-        from: &NodeName,
-        to: &NodeName,
-        conditions: Conditions,
-    ) -> Result<()> {
-        let link = self.links.get(&(from.clone(), to.clone())).ok_or_else(|| {
-            Error::step(format!("no link leads from `{from}` to `{to}`: nothing connects that way"))
-        })?;
-        link.set(conditions);
-        Ok(())
+    pub(crate) fn set_link(&self, from: &NodeName, to: &NodeName, now: Conditions) -> Result<()> {
+        self.ways.set(from, to, now)
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = &NodeName> {
+        self.scenario.nodes_of(Role::Host)
+    }
+
+    /// Whether enough hosts run NATS to agree on anything.
+    fn majority(&self) -> bool {
+        let running = self.hosts().filter(|host| self.nodes[*host].nats.is_some()).count();
+        running * 2 > self.hosts().count()
     }
 
     /// What a link broke on purpose so far; nothing where there is no such link.
     pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
-        self.links.get(&(from.clone(), to.clone())).map(Link::broken).unwrap_or_default()
+        self.ways.broken(from, to)
     }
 
     /// The S3 service of a node, if it runs.
@@ -179,18 +169,55 @@ impl Lab {
         let machine = &self.nodes[node];
         let options = nats::Options {
             name: format!("{node}-{}-nats", machine.generation),
+            server_name: node.to_string(),
             dir: self.disk(node).join("nats"),
             port: machine.nats_port,
             sync_interval: self.scenario.nodes[node].sync_interval.clone(),
+            joined: self.joined(node),
             extra: self.scenario.nodes[node].nats.clone(),
         };
         let nats = Nats::start(&self.launcher, &self.tools, &options).await?;
-        let link = &self.links[&(self.operator.clone(), node.clone())];
-        link.set_target(Some(nats.addr));
+        self.ways.lead(node, Use::Client, Some(nats.addr));
+        self.ways.lead(node, Use::Route, nats.routes);
+        self.ways.lead(node, Use::LeafNode, nats.leaf_nodes);
         let machine = self.machine(node);
         machine.nats_port = Some(nats.addr.port());
         machine.nats = Some(nats);
+        // Servers with empty disks elect nobody before all of them are there.
+        let whole = self.hosts().all(|host| self.nodes[host].nats.is_some());
+        if self.scenario.clustered() && self.role(node) == Role::Host && whole {
+            for host in self.hosts() {
+                if let Some(nats) = &self.nodes[host].nats {
+                    nats.in_step(IN_STEP_WITHIN).await?;
+                }
+            }
+        }
         Ok(())
+    }
+
+    fn joined(&self, node: &NodeName) -> Joined {
+        let to_hosts = |which| self.hosts().map(|to| self.ways.addr(node, to, which)).collect();
+        let with_leaves = self.scenario.node_of(Role::Leaf).is_some();
+        match self.role(node) {
+            Role::Host if self.scenario.clustered() => Joined {
+                routes: to_hosts(Use::Route),
+                hearsay: Some(self.ways.nowhere()),
+                domain: with_leaves.then(|| DOMAIN.into()),
+                hub: with_leaves,
+                ..Joined::default()
+            },
+            Role::Host => Joined {
+                domain: with_leaves.then(|| DOMAIN.into()),
+                hub: with_leaves,
+                ..Joined::default()
+            },
+            Role::Leaf => Joined {
+                domain: Some(node.to_string()),
+                remotes: to_hosts(Use::LeafNode),
+                ..Joined::default()
+            },
+            _ => Joined::default(),
+        }
     }
 
     async fn start_s3(&mut self, node: &NodeName) -> Result<()> {
@@ -205,8 +232,7 @@ impl Lab {
             seed: self.seed,
         };
         let service = Service::start(&self.launcher, &self.tools, &options).await?;
-        let link = &self.links[&(self.host(), node.clone())];
-        link.set_target(Some(service.access.addr));
+        self.ways.lead(node, Use::S3, Some(service.access.addr));
         let machine = self.machine(node);
         machine.access = Some(service.access.clone());
         machine.s3 = Some(service);
@@ -215,18 +241,25 @@ impl Lab {
 
     /// Writes the configuration of the storage manager on a host, for where everything is now.
     pub(crate) fn write_config(&self, node: &NodeName) -> Result<PathBuf> {
-        let nats = self.nodes[node].nats.as_ref();
-        let nats = nats.ok_or_else(|| Error::step(format!("NATS does not run on `{node}`")))?;
+        // Its own server first, then the others of the cluster.
+        let own = self.nodes[node].nats.as_ref().map(Nats::url);
+        let others = self.hosts().filter(|host| *host != node);
+        let others =
+            others.map(|host| format!("nats://{}", self.ways.addr(node, host, Use::Client)));
+        let servers: Vec<_> = own.into_iter().chain(others).collect();
+        if servers.is_empty() {
+            return Err(Error::step(format!("NATS does not run on `{node}`")));
+        }
         let tier = |role| {
             let to = self.scenario.node_of(role)?;
             let access = self.nodes[to].access.as_ref()?;
-            Some(access.of_client().via(self.links[&(node.clone(), to.clone())].addr()))
+            Some(access.of_client().via(self.ways.addr(node, to, Use::S3)))
         };
         let secondary = tier(Role::Nas)
             .ok_or_else(|| Error::step("the NAS has never been started".to_owned()))?;
         let config = Config {
             node: node.to_string(),
-            nats_url: nats.url(),
+            nats_url: servers.join(","),
             secondary,
             tertiary: tier(Role::Wasabi),
             overrides: self.scenario.storage_manager.clone(),
@@ -364,10 +397,11 @@ impl Lab {
     /// Kills everything on a node and deletes its disk.
     pub(crate) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
         self.kill(node, None).await?;
-        for ((_, to), link) in &self.links {
-            if to == node {
-                link.set_target(None);
-            }
+        for which in [Use::Client, Use::Route, Use::LeafNode, Use::S3] {
+            self.ways.lead(node, which, None);
+        }
+        if self.role(node) == Role::Host && !self.majority() {
+            self.new_ways_to_hosts().await?;
         }
         self.machine(node).disk = None;
         let disk = self.disk(node);
@@ -386,30 +420,30 @@ impl Lab {
 
     /// Publishers and consumers get another address for the same host.
     pub(crate) async fn renew_way(&mut self) -> Result<()> {
-        let host = self.host();
-        let addr = self.nodes[&host].nats.as_ref().map(|nats| nats.addr);
-        let way = self.links.get_mut(&(self.operator.clone(), host));
-        let way = way.ok_or_else(|| Error::step("no way leads to the host"))?;
-        *way = Link::open(None, way.conditions()).await?;
-        way.set_target(addr);
+        self.new_ways_to_hosts().await
+    }
+
+    /// The ways from the operator to the hosts after this are new ones: a client of the old hosts that
+    /// still has publishes in its buffer would else reconnect and flush them into the stream that is
+    /// restored.
+    async fn new_ways_to_hosts(&mut self) -> Result<()> {
+        let hosts: Vec<_> = self.hosts().cloned().collect();
+        for host in hosts {
+            let target = self.nodes[&host].nats.as_ref().map(|nats| nats.addr);
+            self.ways.renew(&self.operator, &host, Use::Client, target).await?;
+        }
         Ok(())
     }
 
     /// A new machine: empty, with NATS or S3 running, but no storage manager yet.
-    ///
-    /// The way from the operator to a new host is a new one: a client of the old host that still has
-    /// publishes in its buffer would else reconnect and flush them into the stream that is restored.
     pub(crate) async fn replace(&mut self, node: &NodeName) -> Result<()> {
-        if let Some(way) = self.links.get_mut(&(self.operator.clone(), node.clone())) {
-            *way = Link::open(None, way.conditions()).await?;
-        }
         let machine = self.machine(node);
         machine.generation += 1;
         machine.nats_port = None;
         let role = machine.role;
         self.insert_disk(node)?;
         match role {
-            Role::Host => self.start_nats(node).await,
+            Role::Host | Role::Leaf => self.start_nats(node).await,
             Role::Nas | Role::Wasabi => self.start_s3(node).await,
             Role::Operator => Ok(()),
         }
@@ -430,17 +464,33 @@ impl Lab {
         Ok(())
     }
 
-    /// NATS on the host, directly; for the oracle.
+    /// NATS on the host, or on all hosts of a cluster that run, directly; for the oracle.
     pub(crate) fn nats(&self) -> Result<Endpoint> {
-        let nats = self.nodes[&self.host()].nats.as_ref();
-        let nats = nats.ok_or_else(|| Error::step("NATS does not run on the host"))?;
+        let running = self.hosts().filter_map(|host| self.nodes[host].nats.as_ref());
+        let urls: Vec<_> = running.map(Nats::url).collect();
+        if urls.is_empty() {
+            return Err(Error::step("NATS does not run on the host"));
+        }
+        Ok((&urls.join(",")).into())
+    }
+
+    /// NATS on the host, or on all hosts of a cluster, through the operator's links.
+    pub(crate) fn nats_through_link(&self) -> Endpoint {
+        let ways = self.hosts().map(|host| self.ways.addr(&self.operator, host, Use::Client));
+        let urls: Vec<_> = ways.map(|addr| format!("nats://{addr}")).collect();
+        (&urls.join(",")).into()
+    }
+
+    /// NATS on a leaf node, directly; for the oracle.
+    pub(crate) fn leaf(&self, node: &NodeName) -> Result<Endpoint> {
+        let nats = self.nodes[node].nats.as_ref();
+        let nats = nats.ok_or_else(|| Error::step(format!("NATS does not run on `{node}`")))?;
         Ok((&nats.url()).into())
     }
 
-    /// NATS on the host, through the operator's link.
-    pub(crate) fn nats_through_link(&self) -> Endpoint {
-        let link = &self.links[&(self.operator.clone(), self.host())];
-        (&format!("nats://{}", link.addr())).into()
+    /// NATS on a leaf node, through the operator's link.
+    pub(crate) fn leaf_through_link(&self, node: &NodeName) -> Endpoint {
+        (&format!("nats://{}", self.ways.addr(&self.operator, node, Use::Client))).into()
     }
 
     /// A tier's bucket, directly, if its service runs.

@@ -24,7 +24,8 @@ use crate::scenario::Scenario;
 #[derive(Debug)]
 pub struct Loads {
     generators: Vec<Arc<Generator>>,
-    host: watch::Receiver<Host>,
+    /// By stream, the host or leaf node that has it.
+    hosts: Vec<watch::Receiver<Host>>,
     ledger: Arc<Ledger>,
     running: JoinSet<()>,
     stopped: Arc<AtomicBool>,
@@ -61,10 +62,10 @@ impl Loads {
     pub fn new(
         generators: Vec<Arc<Generator>>,
         ledger: Arc<Ledger>,
-        host: watch::Receiver<Host>,
+        hosts: Vec<watch::Receiver<Host>>,
     ) -> Self {
         let (running, deleters) = (JoinSet::new(), Vec::new());
-        Self { generators, host, ledger, running, stopped: Arc::default(), deleters }
+        Self { generators, hosts, ledger, running, stopped: Arc::default(), deleters }
     }
 
     /// Starts the load at this place in the scenario.
@@ -79,7 +80,7 @@ impl Loads {
             ledger: Arc::clone(&self.ledger),
             stream,
             name: spec.stream.clone(),
-            host: self.host.clone(),
+            host: self.hosts[stream].clone(),
         };
         self.deleters.push(tokio::spawn(deleter.run(asked)));
         for publisher in 0..spec.publishers {
@@ -97,7 +98,7 @@ impl Loads {
                 deletes: Arc::clone(&chosen),
                 to_delete: to_delete.clone(),
                 stopped: Arc::clone(&self.stopped),
-                host: self.host.clone(),
+                host: self.hosts[stream].clone(),
             };
             self.running.spawn(publisher.run());
         }

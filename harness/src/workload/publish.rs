@@ -74,6 +74,8 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 pub(crate) async fn connect(host: &HostAt) -> Option<async_nats::Client> {
     let options = async_nats::ConnectOptions::new()
         .max_reconnects(RECONNECTS)
+        // Servers tell of each other by addresses that no link leads to.
+        .ignore_discovered_servers()
         .reconnect_delay_callback(|_| RECONNECT_AFTER)
         .client_capacity(65_536)
         .subscription_capacity(65_536);
@@ -81,7 +83,7 @@ pub(crate) async fn connect(host: &HostAt) -> Option<async_nats::Client> {
         Some(seed) => options.nkey(seed.to_owned()),
         None => options,
     };
-    options.retry_on_initial_connect().connect(&host.nats.url).await.ok()
+    options.retry_on_initial_connect().connect(host.nats.servers()).await.ok()
 }
 
 impl Publisher {

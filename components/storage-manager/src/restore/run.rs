@@ -163,7 +163,7 @@ pub async fn restore(
         Ok(answer) => answer,
         Err(error) => {
             remove_partial(jetstream, &plan).await;
-            return Err(error.into());
+            return Err(refused(&plan, error));
         }
     };
     let counts = Outcome { sending: begun.elapsed(), ..counts };
@@ -176,12 +176,17 @@ pub async fn restore(
 const NO_CLUSTER: u64 = 10_074;
 
 async fn begin<'a>(jetstream: &'a JetStream, plan: &Plan) -> Result<Transfer<'a>, RestoreError> {
-    Transfer::begin(jetstream, plan).await.map_err(|error| match error {
+    Transfer::begin(jetstream, plan).await.map_err(|error| refused(plan, error))
+}
+
+/// What the server says, or the way out where there is one.
+fn refused(plan: &Plan, error: SendError) -> RestoreError {
+    match error {
         SendError::Api(error) if error.err_code() == Some(NO_CLUSTER) => {
             RestoreError::Alone(plan.target.to_string())
         }
         other => other.into(),
-    })
+    }
 }
 
 /// The work's outcome, or that it was interrupted.

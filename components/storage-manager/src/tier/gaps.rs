@@ -132,6 +132,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::jetstream::Consumers;
 
     /// An archive of sequences 1 to 100, of which the live stream is known to have lost some.
     fn archive(lost: &Value) -> ArchiveState {
@@ -158,7 +159,7 @@ mod tests {
         Survey {
             record: state.stream.clone(),
             state: StreamState { first_seq, last_seq: 120, messages: 1, bytes: 1 },
-            consumers: Vec::new(),
+            consumers: Consumers::default(),
             deleted: Some(deleted.iter().copied().collect()),
             damage,
             empty_until: None,

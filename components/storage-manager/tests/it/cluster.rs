@@ -160,7 +160,7 @@ async fn a_consumer_that_nobody_answers_for_stays_in_the_archive() {
     manager.reaches("S", "nas", 60).await;
     let before = fingerprint(&nats, "S").await["consumers"].clone();
     wait_until("its position is archived", async || {
-        let status = manager.json(&["restore", "S", "--dry-run"]);
+        let status = manager.json(&["restore", "S", "--as", "COPY", "--dry-run"]);
         if status["streams"][0]["consumers"] == 1 { Ok(()) } else { Err(status.to_string()) }
     })
     .await;

@@ -94,10 +94,6 @@ impl Lab {
         Ok(Self { driver, scenario, file, nodes, host, operator, way, nats })
     }
 
-    pub(crate) fn host(&self) -> NodeName {
-        self.host.clone()
-    }
-
     pub(crate) fn role(&self, node: &NodeName) -> Role {
         self.nodes[node].role
     }
@@ -154,7 +150,7 @@ impl Lab {
             Role::Host => self.nats_is_ready().await,
             Role::Nas => self.s3_is_ready(Tier::Nas).await,
             Role::Wasabi => self.s3_is_ready(Tier::Wasabi).await,
-            Role::Operator => Ok(()),
+            Role::Operator | Role::Leaf => Ok(()),
         }
     }
 

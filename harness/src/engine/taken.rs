@@ -1,0 +1,42 @@
+//! What is laid before the judge of a stream that takes its messages from leaf nodes.
+
+use std::collections::BTreeMap;
+
+use super::run::Run;
+use crate::ledger::EventId;
+use crate::oracle::judge::Findings;
+use crate::oracle::print::Print;
+use crate::oracle::sourced::{Sources, judge};
+
+impl Run<'_> {
+    /// Every event that a leaf node has acked must be there, whatever became of the host meanwhile.
+    pub(super) fn judge_taken(
+        &self,
+        stream: usize,
+        witnessed: &BTreeMap<u64, Print>,
+        found: &[Print],
+    ) -> Findings {
+        let content = |event| self.content(event);
+        let (origins, unacked) = (self.origins(stream), self.ledger.unacked());
+        let truth = Sources {
+            acked: origins.iter().map(|from| self.acked_at(*from)).collect(),
+            unacked: origins.iter().map(|from| self.unacked_of(*from, &unacked)).collect(),
+            content: &content,
+            witnessed,
+        };
+        judge(&truth, found)
+    }
+
+    /// Everything that was ever acked of a stream of a leaf node, which loses nothing.
+    pub(super) fn acked_at(&self, stream: usize) -> BTreeMap<u64, EventId> {
+        (0..=self.ledger.epoch()).flat_map(|life| self.ledger.acks(stream, life)).collect()
+    }
+
+    /// Whether an event is published to a stream.
+    pub(super) fn is_of(&self, stream: usize, event: EventId) -> bool {
+        let loads = self.plan.scenario.workloads.iter().zip(&self.generators);
+        loads.into_iter().any(|(load, generator)| {
+            self.stream_of(&load.stream) == stream && generator.owns(event)
+        })
+    }
+}

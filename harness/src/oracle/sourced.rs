@@ -1,0 +1,257 @@
+//! The judgement of a stream that takes its messages from others, across leaf-node connections.
+//!
+//! Its sequences are its own and nobody has acked them, so events are compared and not places: every
+//! event that was acked where it was published must be there once, unchanged, in the order that it has
+//! there, and must say that it comes from there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::judge::{Defect, Finding, Findings};
+use super::print::{ContentPrint, Print};
+use crate::ledger::EventId;
+
+/// What should be there.
+pub struct Sources<'a> {
+    /// By stream that it takes from: the acked events, by their sequence there.
+    pub acked: Vec<BTreeMap<u64, EventId>>,
+    /// By stream that it takes from: the events that were published and never acked. There or not,
+    /// both are right.
+    pub unacked: Vec<HashSet<EventId>>,
+    /// What an event's content comes down to.
+    pub content: &'a dyn Fn(EventId) -> Option<ContentPrint>,
+    /// What was read of the same history before, by sequence: time and raw headers must agree.
+    pub witnessed: &'a BTreeMap<u64, Print>,
+}
+
+/// Where an event belongs: the stream that it was taken from, and its sequence there if it was acked.
+type Origin = (usize, Option<u64>);
+
+/// Compares; `found` is in the order in which it was read.
+pub fn judge(truth: &Sources<'_>, found: &[Print]) -> Findings {
+    let mut origins: HashMap<EventId, Origin> = HashMap::new();
+    for (from, events) in truth.unacked.iter().enumerate() {
+        origins.extend(events.iter().map(|event| (*event, (from, None))));
+    }
+    for (from, events) in truth.acked.iter().enumerate() {
+        origins.extend(events.iter().map(|(seq, event)| (*event, (from, Some(*seq)))));
+    }
+    let mut out = Findings { read: found.len() as u64, ..Findings::default() };
+    let mut seen: HashSet<EventId> = HashSet::new();
+    let (mut last, mut reached) = (0, vec![0; truth.acked.len()]);
+    for print in found {
+        let verdict = if print.seq <= last {
+            seen.extend(print.event);
+            Err((Defect::Reordered, print.event, "its sequence does not ascend"))
+        } else {
+            last = print.seq;
+            one(truth, &origins, &mut seen, &mut reached, print)
+        };
+        match verdict {
+            Ok(()) => {
+                out.exact += 1;
+                out.witnessed += u64::from(truth.witnessed.contains_key(&print.seq));
+            }
+            Err((defect, event, what)) => {
+                out.findings.push(Finding { defect, seq: print.seq, event, what });
+            }
+        }
+    }
+    for acked in &truth.acked {
+        missing(acked, &seen, &mut out);
+    }
+    out
+}
+
+type Wrong = (Defect, Option<EventId>, &'static str);
+
+fn one(
+    truth: &Sources<'_>,
+    origins: &HashMap<EventId, Origin>,
+    seen: &mut HashSet<EventId>,
+    reached: &mut [u64],
+    print: &Print,
+) -> Result<(), Wrong> {
+    let Some(event) = print.event else {
+        return Err((Defect::Phantom, None, "it is no event of this run"));
+    };
+    let Some((from, acked)) = origins.get(&event).copied() else {
+        return Err((
+            Defect::Phantom,
+            Some(event),
+            "it was not published where this stream takes from",
+        ));
+    };
+    let first = seen.insert(event);
+    if (truth.content)(event).is_none_or(|content| content != print.content) {
+        return Err((Defect::Changed, Some(event), "its content is not what was published"));
+    }
+    if !first {
+        return Err((Defect::Duplicated, Some(event), "it is there more than once"));
+    }
+    if acked.is_some_and(|seq| seq != print.source) {
+        let what = "it says that it comes from another place than the one that it was acked with";
+        return Err((Defect::Changed, Some(event), what));
+    }
+    if print.source <= reached[from] {
+        return Err((
+            Defect::Reordered,
+            Some(event),
+            "what came after it there comes before it here",
+        ));
+    }
+    reached[from] = print.source;
+    match truth.witnessed.get(&print.seq) {
+        Some(before) if before.event != print.event => {
+            Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
+        }
+        Some(before) if before.time != print.time => {
+            Err((Defect::Changed, Some(event), "its time is another one"))
+        }
+        Some(before) if before.raw_headers != print.raw_headers => {
+            Err((Defect::Changed, Some(event), "its header block is another one, to the byte"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The events of one of the streams that are nowhere, placed among those that are there.
+fn missing(acked: &BTreeMap<u64, EventId>, seen: &HashSet<EventId>, out: &mut Findings) {
+    let there = |(_, event): &(&u64, &EventId)| seen.contains(*event);
+    let first = acked.iter().find(there).map(|(seq, _)| *seq);
+    let last = acked.iter().rev().find(there).map(|(seq, _)| *seq);
+    for (seq, event) in acked.iter().filter(|entry| !there(entry)) {
+        match first.zip(last) {
+            Some((first, _)) if *seq < first => out.lost_where.prefix += 1,
+            Some((_, last)) if *seq < last => out.lost_where.middle += 1,
+            _ => out.lost_where.postfix += 1,
+        }
+        let what = "it was acked at this sequence of the leaf node's stream and is not there";
+        let finding = Finding { defect: Defect::Lost, seq: *seq, event: Some(*event), what };
+        out.findings.push(finding);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::judge::LostWhere;
+
+    /// Events 0 to 9 were acked at sequences 1 to 10 of one stream, 20 to 24 at 1 to 5 of another; 10
+    /// was published to the first and never acked.
+    fn content(event: EventId) -> Option<ContentPrint> {
+        (event < 100).then_some(ContentPrint { subject: event, headers: event, payload: event })
+    }
+
+    fn print(seq: u64, event: EventId, source: u64) -> Print {
+        Print {
+            seq,
+            time: i64::try_from(1000 + seq).unwrap(),
+            event: Some(event),
+            content: ContentPrint { subject: event, headers: event, payload: event },
+            raw_headers: event,
+            stored: 0,
+            source,
+        }
+    }
+
+    /// The two streams, in turn as long as both have some.
+    fn good() -> Vec<Print> {
+        let turns = (0..5).flat_map(|n| [(n, n + 1), (20 + n, n + 1)]);
+        let places = turns.chain((5..10).map(|n| (n, n + 1)));
+        (1..).zip(places).map(|(seq, (event, source))| print(seq, event, source)).collect()
+    }
+
+    fn with(found: &[Print]) -> Findings {
+        let witnessed = good().into_iter().map(|p| (p.seq, p)).collect();
+        let truth = Sources {
+            acked: vec![
+                (0..10).map(|event| (event + 1, event)).collect(),
+                (20..25).map(|event| (event - 19, event)).collect(),
+            ],
+            unacked: vec![[10].into(), HashSet::new()],
+            content: &content,
+            witnessed: &witnessed,
+        };
+        judge(&truth, found)
+    }
+
+    fn defects(findings: &Findings) -> Vec<(Defect, Option<EventId>)> {
+        findings.findings.iter().map(|f| (f.defect, f.event)).collect()
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_has_no_findings() {
+        let findings = with(&good());
+        assert_eq!(defects(&findings), []);
+        assert_eq!((findings.read, findings.exact, findings.witnessed), (15, 15, 15));
+        // The same events in another mixture: nobody has promised one.
+        let mut mixed = good();
+        mixed.sort_by_key(|p| p.event);
+        for (seq, print) in (101..).zip(&mut mixed) {
+            print.seq = seq;
+        }
+        assert_eq!(defects(&with(&mixed)), []);
+    }
+
+    #[test]
+    fn a_lost_event_is_found_and_placed() {
+        for (event, place) in [
+            (0, LostWhere { prefix: 1, ..LostWhere::default() }),
+            (23, LostWhere { middle: 1, ..LostWhere::default() }),
+            (9, LostWhere { postfix: 1, ..LostWhere::default() }),
+        ] {
+            let mut found = good();
+            found.retain(|p| p.event != Some(event));
+            let findings = with(&found);
+            assert_eq!(defects(&findings), [(Defect::Lost, Some(event))]);
+            assert_eq!(findings.lost_where, place);
+        }
+        assert_eq!(with(&[]).lost_where.postfix, 15);
+    }
+
+    #[test]
+    fn a_duplicate_is_found() {
+        let mut found = good();
+        found.push(print(16, 3, 4));
+        assert_eq!(defects(&with(&found)), [(Defect::Duplicated, Some(3))]);
+    }
+
+    #[test]
+    fn an_event_out_of_its_streams_order_is_found() {
+        let mut found = good();
+        (found[0], found[2]) = (print(1, 1, 2), print(3, 0, 1));
+        assert_eq!(
+            defects(&with(&found))[..],
+            [(Defect::Changed, Some(1)), (Defect::Reordered, Some(0))]
+        );
+        found[5].seq = 2;
+        assert!(defects(&with(&found)).contains(&(Defect::Reordered, Some(22))));
+    }
+
+    #[test]
+    fn every_kind_of_change_is_found() {
+        let changes: [fn(&mut Print); 5] = [
+            |p| p.content.payload = 77,
+            |p| p.source += 1,
+            |p| p.source = 0,
+            |p| p.time += 1,
+            |p| p.raw_headers = 77,
+        ];
+        for change in changes {
+            let mut found = good();
+            change(&mut found[14]);
+            assert_eq!(defects(&with(&found)), [(Defect::Changed, Some(9))]);
+        }
+    }
+
+    #[test]
+    fn a_phantom_is_found_and_an_event_without_an_ack_is_none() {
+        let mut found = good();
+        found.push(print(16, 10, 11));
+        assert_eq!(defects(&with(&found)), []);
+        found.push(print(17, 50, 12));
+        assert_eq!(defects(&with(&found)), [(Defect::Phantom, Some(50))]);
+        found[16].event = None;
+        assert_eq!(defects(&with(&found)), [(Defect::Phantom, None)]);
+    }
+}
