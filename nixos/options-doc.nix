@@ -2,13 +2,17 @@
 # ci/options-doc writes it.
 #
 # Throws when an option of `cim` has no description, no example or no type, and names every one of them.
-{lib}: let
+{
+  lib,
+  modules ? [./modules],
+}: let
   evaluated = lib.evalModules {
-    modules = [
-      ./modules
-      # What the modules set is NixOS's, and not declared here.
-      {_module.check = false;}
-    ];
+    modules =
+      modules
+      ++ [
+        # What the modules set is NixOS's, and not declared here.
+        {_module.check = false;}
+      ];
     # Defaults that need packages carry a text of their own.
     specialArgs.pkgs = throw "an option's default reads `pkgs` and has no defaultText";
   };

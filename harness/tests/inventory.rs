@@ -557,3 +557,29 @@ fn the_example_and_the_lab_are_fine() {
         file.good(&["list", "--inventory", path.to_str().unwrap()]);
     }
 }
+
+/// With a certificate of its own that no system knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_tls_is_asked_when_its_authority_is_named() {
+    let lab = lab();
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (lab.dir.path().join("nats.pem"), lab.dir.path().join("nats-key.pem"));
+    std::fs::write(&certificate, cert.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.display().to_string(), key.display());
+    let extra = format!("tls {{ cert_file: \"{certificate}\", key_file: \"{key}\" }}");
+    let nats = start(&lab, &extra).await;
+    let url = format!("tls://{}", nats.addr);
+    let file = File::new(FILE);
+
+    let output = file.run(&["check", "--nats", &url]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stdout(&output).contains("takes `--ca`"), "{}", stdout(&output));
+    let output = file.run(&["check", "--nats", &url, "--ca", "nowhere.pem"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot read authorities `nowhere.pem`"), "{output:?}");
+
+    file.good(&["apply", "--nats", &url, "--ca", &certificate]);
+    file.good(&["check", "--nats", &url, "--ca", &certificate]);
+}

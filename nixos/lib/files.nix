@@ -10,6 +10,7 @@
   nats,
   storageManager,
   buckets,
+  s3,
   text,
 }: let
   p = import ./prelude.nix;
@@ -38,8 +39,14 @@ in
     "/etc/cim/storage-manager.toml" = "${header}\n\n${text.toml storageManager.settings}";
     "/usr/local/sbin/cim-run-storage-manager" = script "cim-run-storage-manager";
   }
-  // optionalAttrs (units ? minio-provision) {
+  // optionalAttrs (units ? minio-provision || units ? rustfs-provision) {
     "/usr/local/sbin/cim-minio-provision" = script "cim-minio-provision";
-    "/etc/cim/minio-policy.json" = text.json (import ./parts/minio-policy.nix buckets);
+    "/etc/cim/nas-policy.json" = text.json (import ./parts/nas-policy.nix buckets);
+  }
+  // optionalAttrs (units ? garage-provision) {
+    "/usr/local/sbin/cim-garage-provision" = script "cim-garage-provision";
+  }
+  // optionalAttrs (s3.settings != null) {
+    "/etc/garage.toml" = "${header}\n\n${text.toml s3.settings}";
   }
   // p.listToAttrs (mapAttrsToList (stream: config: p.nameValue "/etc/cim/streams/${stream}.json" (text.json config)) streams)

@@ -51,25 +51,31 @@
   # The buckets of the tiers that lie on this machine.
   buckets = p.unique (map (t: t.bucket) (p.filter (t: t != null && t.host == name) [read.tiers.secondary read.tiers.tertiary]));
 
+  s3 = import ./parts/s3.nix {
+    inherit buckets reach;
+    host = machine;
+    programs = paths;
+    configurations = places;
+  };
+
+  paths =
+    p.listToAttrs (map (name: p.nameValue name "/usr/local/bin/${name}") ["nats-server" "minio" "rustfs" "garage" "cim-storage-manager" "cim-fake-wasabi"]
+      ++ map (name: p.nameValue name "/usr/local/sbin/${name}") ["cim-minio-provision" "cim-garage-provision"])
+    // programs;
+  places = {
+    nats = "/etc/nats-server.conf";
+    storageManager = "/etc/cim/storage-manager.toml";
+    policy = "/etc/cim/nas-policy.json";
+    garage = "/etc/garage.toml";
+  };
+
   units = import ./parts/units.nix {
-    inherit reach nats storageManager buckets;
+    inherit reach nats storageManager buckets s3;
     inventory = read;
     host = machine;
     containers = contained;
-    programs =
-      {
-        nats-server = "/usr/local/bin/nats-server";
-        minio = "/usr/local/bin/minio";
-        cim-storage-manager = "/usr/local/bin/cim-storage-manager";
-        cim-fake-wasabi = "/usr/local/bin/cim-fake-wasabi";
-        cim-minio-provision = "/usr/local/sbin/cim-minio-provision";
-      }
-      // programs;
-    configurations = {
-      nats = "/etc/nats-server.conf";
-      storageManager = "/etc/cim/storage-manager.toml";
-      policy = "/etc/cim/minio-policy.json";
-    };
+    programs = paths;
+    configurations = places;
   };
 
   users = import ./parts/users.nix units;
@@ -100,7 +106,7 @@
   };
 
   files = import ./files.nix {
-    inherit name units users streams tmpfiles firewall nats storageManager buckets;
+    inherit name units users streams tmpfiles firewall nats storageManager buckets s3;
     inventory = read;
     text = {inherit json toml;};
   };
@@ -113,7 +119,7 @@ in {
   s3 = optionalAttrs runs.s3 (machine.s3
     // {
       inherit buckets;
-      policy = import ./parts/minio-policy.nix buckets;
+      policy = import ./parts/nas-policy.nix buckets;
     });
   # Files that an administrator puts there by hand, by path, and the units that read them.
   secrets = import ./parts/secrets.nix units;

@@ -39,8 +39,9 @@
         default = null;
         example = ["/run/current-system/sw/bin/cim-ui-framework" "--verbose"];
         description = ''
-          What is started instead of the package's main program with `CIM_NATS_URL` and
-          `CIM_NATS_NKEY_FILE` in its environment. Not for the storage manager, which has a configuration.
+          What is started instead of the package's main program, with `CIM_NATS_URL`, `CIM_NATS_NKEY_FILE`
+          and `CIM_NATS_INBOX_PREFIX` in its environment: its client must use that prefix, for it may hear no
+          other inbox. Not for the storage manager, which has a configuration.
         '';
       };
       nkey = mkOption {

@@ -44,7 +44,7 @@
           then given.command
           else [(lib.getExe given.package)]
         );
-        Environment = ["CIM_NATS_URL=${natsUrl c}" "CIM_NATS_NKEY_FILE=%d/nats.nk"];
+        Environment = ["CIM_NATS_URL=${natsUrl c}" "CIM_NATS_NKEY_FILE=%d/nats.nk" "CIM_NATS_INBOX_PREFIX=${c.inbox}"];
         LoadCredential = "nats.nk:/var/lib/cim-secrets/${name}.nk";
         Restart = "always";
         RestartSec = "2s";

@@ -10,13 +10,17 @@
   inherit (lib) mkDefault mkEnableOption mkIf mkOption types;
   cfg = config.cim.nas;
   cim = import ./types.nix {inherit lib;};
-  core = import ../lib;
   tools = import ./units.nix {inherit lib;};
   inherit (config.cim) rendered;
   inherit (config.cim.read) own;
-  is = provider: mkIf (cfg.enable && cfg.provider == provider);
 
-  clients = lib.unique (map (rule: rule.from) rendered.firewall.input);
+  # What the scripts call that make buckets and keys.
+  clients = {
+    minio = [pkgs.curl pkgs.gnugrep pkgs.gnused pkgs.minio-client];
+    rustfs = clients.minio;
+    garage = [pkgs.curl pkgs.gnused pkgs.jq];
+  };
+  files = lib.filter (path: rendered.files ? ${path}) ["/etc/cim/nas-policy.json" "/etc/garage.toml"];
 in {
   imports = [./inventory.nix ./security.nix ./tiers.nix];
 
@@ -29,8 +33,9 @@ in {
       example = "rustfs";
       description = ''
         The S3 server. `minio` is what the scenarios run with; its upstream is archived, so it needs
-        `cim.nas.permitInsecureMinio`. `garage` and `rustfs` need no permission; their bucket and key are
-        made by hand once, as docs/nixos.md says. NixOS 26.05 has no package of RustFS: set `package`.
+        `cim.nas.permitInsecureMinio`. `garage` and `rustfs` need no permission. Buckets and the storage
+        manager's key are made with each of them; Garage keeps no versions of objects. NixOS 26.05 has no
+        package of RustFS: set `package`.
       '';
     };
 
@@ -97,7 +102,7 @@ in {
       cim.entry.s3 = {inherit (cfg) provider port region from;};
     })
 
-    (is "minio" {
+    (mkIf (cfg.enable && cfg.provider == "minio") {
       assertions = [
         {
           assertion = cfg.permitInsecureMinio;
@@ -106,78 +111,22 @@ in {
       ];
       # Where packages come from outside of the configuration, they are permitted there: see flake.nix.
       nixpkgs.config = mkIf (cfg.permitInsecureMinio && !options.nixpkgs.pkgs.isDefined) (import ../insecure.nix);
+    })
 
+    (mkIf cfg.enable {
       cim.programs = {
-        minio = lib.getExe cfg.package;
+        ${cfg.provider} = lib.getExe cfg.package;
         cim-minio-provision = "${../lib/scripts/cim-minio-provision}";
+        cim-garage-provision = "${../lib/scripts/cim-garage-provision}";
       };
-      systemd.services = {
-        minio = tools.unit [] rendered.units.minio;
-        minio-provision =
-          tools.unit [rendered.files."/etc/cim/minio-policy.json"] rendered.units.minio-provision
-          // {path = [pkgs.curl pkgs.gnugrep pkgs.gnused pkgs.minio-client];};
-      };
-      environment.etc = tools.etc rendered.files ["/etc/cim/minio-policy.json"];
+      # What a unit reads at its start and systemd does not see in the unit.
+      systemd.services =
+        lib.mapAttrs (name: unit: tools.unit (map (path: rendered.files.${path}) files) unit // lib.optionalAttrs (lib.hasSuffix "-provision" name) {path = clients.${cfg.provider};})
+        (lib.filterAttrs (name: _: lib.hasPrefix cfg.provider name) rendered.units);
+      environment.etc = tools.etc rendered.files files;
+      # Garage is administered by its own program.
+      environment.systemPackages = lib.optional (cfg.provider == "garage") cfg.package;
       users = tools.users rendered.users;
-    })
-
-    (is "garage" {
-      services.garage = {
-        enable = true;
-        inherit (cfg) package;
-        # GARAGE_RPC_SECRET, which even one machine needs.
-        environmentFile = "/var/lib/cim-secrets/garage.env";
-        settings = {
-          replication_factor = 1;
-          rpc_bind_addr = "127.0.0.1:3901";
-          s3_api = {
-            api_bind_addr = "0.0.0.0:${toString cfg.port}";
-            s3_region = cfg.region;
-          };
-        };
-      };
-      # The unit is nixpkgs' own: what it says itself stays.
-      systemd.services.garage.serviceConfig = lib.mapAttrs (_: mkDefault) core.hardening.service // core.hardening.peers clients;
-    })
-
-    # A unit of our own: nixpkgs has a module for RustFS only since after 26.05.
-    (is "rustfs" {
-      systemd.services.rustfs = tools.unit [] {
-        description = "RustFS, the S3 service of the NAS";
-        after = ["network-online.target"];
-        wants = ["network-online.target"];
-        requires = [];
-        wantedBy = ["multi-user.target"];
-        unitConfig.StartLimitIntervalSec = 0;
-        serviceConfig =
-          core.hardening.service
-          // core.hardening.peers clients
-          // {
-            Type = "exec";
-            User = "rustfs";
-            Group = "rustfs";
-            StateDirectory = "rustfs";
-            StateDirectoryMode = "0700";
-            LimitNOFILE = 65536;
-            ExecStart = lib.getExe cfg.package;
-            Environment = [
-              "RUSTFS_ADDRESS=0.0.0.0:${toString cfg.port}"
-              "RUSTFS_CONSOLE_ENABLE=false"
-              "RUSTFS_REGION=${cfg.region}"
-              "RUSTFS_VOLUMES=/var/lib/rustfs"
-            ];
-            # RUSTFS_ACCESS_KEY and RUSTFS_SECRET_KEY.
-            EnvironmentFile = "/var/lib/cim-secrets/rustfs.env";
-            Restart = "always";
-            RestartSec = "1s";
-          };
-      };
-      users = tools.users {
-        rustfs = {
-          description = "RustFS, the S3 service of the NAS";
-          home = "/var/lib/rustfs";
-        };
-      };
     })
   ];
 }

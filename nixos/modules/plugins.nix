@@ -29,8 +29,9 @@
         default = null;
         example = ["/run/current-system/sw/bin/thumbnails" "--small"];
         description = ''
-          What is started instead of the package's main program. `CIM_NATS_URL` and `CIM_NATS_NKEY_FILE`
-          are in its environment.
+          What is started instead of the package's main program, with `CIM_NATS_URL`, `CIM_NATS_NKEY_FILE`
+          and `CIM_NATS_INBOX_PREFIX` in its environment: its client must use that prefix, for it may hear no
+          other inbox.
         '';
       };
       nkey = mkOption {

@@ -10,7 +10,6 @@ A scenario's end is the harness's exit status. What the driver itself cannot do 
 
 import base64
 import json
-import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,16 +25,6 @@ RESULT_BYTES = 64_000
 OUTPUT_BYTES = 65_536
 # A harness that answered `next` with "nobody is here" is about to exit, if it did not already.
 GONE_SECONDS = 10
-
-SET_SYNC_INTERVAL = r"""
-start=$(systemctl show nats.service --property=ExecStart --value | sed 's/.*argv\[\]=\([^;]*[^; ]\) *;.*/\1/')
-sed 's/\("sync_interval": *\)"[^"]*"/\1"@VALUE@"/' "${start##* }" >/run/nats-lab.conf
-grep -q '"sync_interval": *"@VALUE@"' /run/nats-lab.conf
-mkdir -p /run/systemd/system/nats.service.d
-printf '[Service]\nExecStart=\nExecStart=%s /run/nats-lab.conf\n' "${start% *}" >/run/systemd/system/nats.service.d/lab.conf
-systemctl daemon-reload
-systemctl restart nats.service
-"""
 
 
 class DriverError(Exception):
@@ -191,8 +180,8 @@ class Loop:
             if is_running:
                 raise DriverError(f"`{node}` is running already")
             self.start(machine, str(request.get("disk")))
-            if "sync_interval" in request:
-                set_sync_interval(machine, str(request["sync_interval"]))
+            if request.get("wait", True):
+                machine.succeed("true")
             return None
         if do not in ("stop", "crash", "block", "unblock", "exec"):
             raise DriverError(f"this driver does not know how to `{do}`")
@@ -214,7 +203,7 @@ class Loop:
         return None
 
     def start(self, machine: Machine, disk: str) -> None:
-        """Boots a machine and returns when its shell answers."""
+        """Gives a machine power; what is done next in its shell waits until that answers."""
         if disk == "new":
             self.new_disk(machine)
         elif disk != "kept":
@@ -222,7 +211,6 @@ class Loop:
         machine.start()
         # From here on it runs, whatever becomes of its shell: it can be crashed and stopped.
         self.running.add(machine.name)
-        machine.succeed("true")
 
 
 def execute(machine: Machine, command: str, timeout: int) -> dict[str, Any]:
@@ -257,16 +245,6 @@ def encode(outcome: Mapping[str, Any]) -> str:
         outcome = {**outcome, longest: outcome[longest][-(len(outcome[longest]) // 2) :]}
         encoded = json.dumps(outcome)
     return encoded
-
-
-def set_sync_interval(machine: Machine, value: str) -> None:
-    """Restarts NATS with another `sync_interval` than the installed one, until the next boot.
-
-    The configuration may lie in a read-only place, so the unit is given a changed copy.
-    """
-    if not re.fullmatch(r"always|[0-9]+(ms|s|m|h)", value):
-        raise DriverError(f"`{value}` is no sync interval")
-    machine.succeed(SET_SYNC_INTERVAL.replace("@VALUE@", value), timeout=120)
 
 
 def describe(request: Mapping[str, Any]) -> str:

@@ -91,7 +91,7 @@ in {
         role = "host";
         inherit (inventory.hosts.host) address;
         nats_port = inventory.hosts.host.nats.port or 4222;
-        nats_nkey_file = "/etc/cim-lab/keys/harness.nk";
+        nats_nkey_file = "/etc/cim-lab/keys/operator.nk";
       };
       nas =
         endpoint tiers.secondary

@@ -10,7 +10,7 @@
   # NixOS's options, as far as the modules touch them: anything goes, and merges.
   standIns = {
     options =
-      lib.genAttrs ["boot" "containers" "documentation" "environment" "networking" "nixpkgs" "programs" "security" "services" "system" "systemd" "users"] (_:
+      lib.genAttrs ["boot" "containers" "documentation" "environment" "networking" "nixpkgs" "programs" "security" "services" "specialisation" "system" "systemd" "users" "virtualisation"] (_:
         lib.mkOption {
           type = lib.types.submodule {freeformType = lib.types.lazyAttrsOf lib.types.anything;};
           default = {};
@@ -34,11 +34,12 @@
   program = name: {
     inherit name;
     type = "derivation";
+    version = "1";
     outPath = "/programs/${name}";
     meta.mainProgram = name;
   };
   pkgs =
-    lib.genAttrs ["curl" "gnugrep" "gnused" "minio" "minio-client" "nats-server" "rustfs" "garage_2"] program
+    lib.genAttrs ["curl" "gnugrep" "gnused" "jq" "minio" "minio-client" "nats-server" "rustfs" "garage_2"] program
     // {
       cim = lib.genAttrs ["cim-storage-manager" "cim-harness" "cim-fake-wasabi"] program;
       writeText = name: _: "/texts/${name}";
@@ -58,6 +59,61 @@
   machine = machineOf [../modules];
   # On a machine the name is the host name's; here that would wait for what is set besides it.
   of = inventory: node: more: machine {imports = [{cim = {inherit inventory node;};} more];};
+
+  # A machine test with stand-ins for the test driver: its machines and its script, as far as they are ours.
+  runNixOSTest = module: let
+    test =
+      (lib.evalModules {
+        modules = [
+          module
+          {
+            options =
+              lib.genAttrs ["globalTimeout" "name" "testScript"] (_: lib.mkOption {type = lib.types.raw;})
+              // {
+                nodes = lib.mkOption {type = lib.types.lazyAttrsOf lib.types.deferredModule;};
+                qemu.forceAccel = lib.mkOption {type = lib.types.bool;};
+              };
+          }
+        ];
+      })
+      .config;
+    node = name: module:
+      (lib.evalModules {
+        modules = [module standIns] ++ lib.optional (name != "operator") {cim.node = name;};
+        specialArgs = {
+          inherit pkgs;
+          utils.escapeSystemdExecArgs = lib.concatStringsSep " ";
+        };
+      })
+      .config;
+    nodes = lib.mapAttrs node test.nodes;
+    script =
+      if lib.isFunction test.testScript
+      then test.testScript {inherit nodes;}
+      else test.testScript;
+    wrong = lib.concatMap refusals (lib.attrValues nodes);
+  in
+    if wrong != []
+    then throw (toString wrong)
+    else program test.name // {outPath = builtins.seq (builtins.stringLength script) "/tests/${test.name}";};
+  tests = import ./. {
+    pkgs =
+      pkgs
+      // lib.genAttrs ["coreutils" "natscli" "netcat" "nkeys"] program
+      // {
+        inherit lib;
+        stdenv.hostPlatform = {inherit system;};
+        linuxPackages.kernel.version = "6";
+        testers = {inherit runNixOSTest;};
+        runCommand = name: _: text: program name // {outPath = builtins.seq (builtins.stringLength text) "/runs/${name}";};
+        writeShellApplication = {name, ...}: program name;
+      };
+    self = {
+      nixosModules = import ../modules/list.nix;
+      packages.${system} = pkgs.cim;
+    };
+  };
+  system = "x86_64-linux";
 
   refusals = config: map (a: a.message) (lib.filter (a: !a.assertion) config.assertions);
   refused = text: config: lib.any (lib.hasInfix text) (refusals config);
@@ -183,6 +239,13 @@
     });
     "MinIO needs permission" = refused "permitInsecureMinio" (of lab "nas" {});
     "other providers need none" = accepted (of lab "nas" {cim.nas.provider = "rustfs";}) && accepted (of lab "nas" {cim.nas.provider = "garage";});
+    "every provider has its server and what makes its buckets, and no other's" = lib.all (provider: let
+      config = of lab "nas" {cim.nas = {inherit provider;};};
+    in
+      lib.filter (name: lib.any (other: lib.hasPrefix other name) ["minio" "rustfs" "garage"]) (lib.attrNames config.systemd.services)
+      == [provider "${provider}-provision"]
+      && lib.hasPrefix "/programs/" config.systemd.services.${provider}.serviceConfig.ExecStart
+      && lib.remove "root" (lib.attrNames config.users.users) == [provider]) ["minio" "rustfs" "garage"];
     "a fake Wasabi outside of a lab is refused" = refused "for tests alone" (machine {
       cim = {
         networks.lan.cidr = "192.168.1.0/24";
@@ -197,6 +260,37 @@
     "streams that overlap are refused" =
       refused "overlap" (of example "host" {cim.streams.COPY.subjects = ["cim.event.iu.>"];});
 
+    "every scenario is a machine test or says what machines lack, and every machine test has machines" = let
+      scenarios = lib.filter (lib.hasSuffix ".toml") (lib.attrNames (builtins.readDir ../../fixtures/scenarios));
+      is = prefix: lib.filter (lib.hasPrefix prefix) (lib.attrNames tests.checks);
+    in
+      lib.length scenarios
+      == lib.length (is "scenario-" ++ is "skipped-")
+      && lib.elem "scenario-power-loss" (is "scenario-")
+      && lib.all (test: lib.hasPrefix "/" test.outPath) (lib.attrValues tests.checks);
+    "the keys that a lab's description names are there" = let
+      inherit
+        (import ./lab.nix {
+          pkgs = pkgs // {inherit lib;};
+          self = {};
+        })
+        description
+        ;
+    in
+      builtins.pathExists (../../fixtures/inventory/lab-keys + "/${baseNameOf description.nodes.host.nats_nkey_file}");
+    "an option that is not described is refused, and named" = let
+      whole = {
+        type = lib.types.str;
+        description = "What it is for.";
+        example = "this";
+      };
+      page = option:
+        import ../options-doc.nix {
+          inherit lib;
+          modules = [{options.cim.new = lib.mkOption option;}];
+        };
+    in
+      lib.hasInfix "### `cim.new`" (page whole) && lib.all (key: mistyped (page (removeAttrs whole [key]))) (lib.attrNames whole);
     "a secret in the store is refused" = mistyped (of lab "host" {cim.reconcile.keyFile = "${builtins.storeDir}/x-key";}).cim.reconcile.keyFile;
     "a secret as a path literal is refused" = mistyped (of lab "host" {cim.reconcile.keyFile = ./modules.nix;}).cim.reconcile.keyFile;
     "a secret by name is not" = (of lab "host" {cim.reconcile.keyFile = "/var/lib/cim-secrets/operator.nk";}).cim.reconcile.keyFile == "/var/lib/cim-secrets/operator.nk";

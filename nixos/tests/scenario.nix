@@ -35,8 +35,9 @@
       wasabi = lab.node "wasabi";
     };
     # Emulated, four machines take longer than the scenario's own limits allow. Older test drivers have no
-    # such option.
-    imports = [({options, ...}: lib.optionalAttrs (options.qemu ? forceAccel) {qemu.forceAccel = true;})];
+    # such option. Only inside of `config` may that be asked: what a module consists of decides which
+    # options there are.
+    imports = [({options, ...}: {config = lib.optionalAttrs (options ? qemu.forceAccel) {qemu.forceAccel = true;};})];
     globalTimeout = 3600;
     testScript = import ./script.nix {inherit pkgs;} "scenario" {
       inherit name;

@@ -4,9 +4,10 @@
 # `import_module` and not `import`: the test driver checks the script's types before the file is there.
 {pkgs}: module: arguments: let
   inherit (pkgs) lib;
-  scripts = lib.fileset.toSource {
-    root = ./.;
-    fileset = lib.fileset.fileFilter (file: file.hasExt "py") ./.;
+  scripts = builtins.path {
+    name = "cim-test-scripts";
+    path = ./.;
+    filter = file: _: lib.hasSuffix ".py" file;
   };
 in ''
   import importlib

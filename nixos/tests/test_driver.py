@@ -121,6 +121,11 @@ class Operations(Case):
         calls = ["start", "execute", "block", "unblock", "crash", "start", "execute", "shutdown"]
         self.assertEqual(self.host.calls, calls)
 
+    def test_a_start_need_not_wait_for_the_shell(self) -> None:
+        run = {"id": 2, "do": "exec", "node": "host", "command": "true", "timeout_seconds": 20}
+        self.assertEqual(self.loop({**START, "wait": False}, run, END).run(), 0)
+        self.assertEqual(self.host.calls, ["start", "execute"])
+
     def test_a_new_disk_is_one_that_is_not_there_and_a_kept_one_stays(self) -> None:
         disk = self.host.state_dir / "host.qcow2"
         other = self.host.state_dir / "shell"
@@ -151,7 +156,6 @@ class Operations(Case):
             "cannot crash `host`": {"do": "crash", "node": "host"},
             "cannot exec `host`": {"do": "exec", "node": "host", "command": "true", "timeout_seconds": 1},
             "know how to `explode`": {"do": "explode", "node": "host"},
-            "is no sync interval": {"do": "start", "node": "host", "disk": "kept", "sync_interval": "2m; reboot"},
         }
         for expected, request in wrong.items():
             with self.subTest(expected):

@@ -4,11 +4,14 @@ The image's first program unpacks it as a tar; `ci/vm/install` then makes of it 
 would: users, units that start at boot.
 """
 
+import hashlib
 import io
 import secrets
 import shutil
 import subprocess
 import tarfile
+import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,9 @@ from typing import Any
 
 # Of the machines' cards. An emulated processor spends its time on frames, not on bytes.
 MTU = 9000
+# A disk of programs that no lab has used for so long is deleted.
+UNUSED_SECONDS = 24 * 3600
+
 
 @dataclass(frozen=True)
 class Key:
@@ -44,10 +50,8 @@ class Keys:
     wasabi: Key
 
     @staticmethod
-    def draw(with_mc: bool) -> "Keys":
-        """Only `mc` can make a key on the NAS that is not its root key."""
-        root = Key.draw()
-        return Keys(nas_root=root, nas=Key.draw() if with_mc else root, wasabi=Key.draw())
+    def draw() -> "Keys":
+        return Keys(nas_root=Key.draw(), nas=Key.draw(), wasabi=Key.draw())
 
 
 def secret_files(role: str, keys: Keys, nkeys: Path) -> dict[str, str]:
@@ -93,19 +97,32 @@ def add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def programs_disk(target: Path, programs: Mapping[str, Path], work: Path) -> None:
-    """A read-only disk with the programs, the same for all machines."""
+def programs_disk(cache: Path, programs: Mapping[str, Path]) -> Path:
+    """A read-only disk with the programs, the same for all machines, and for all labs until one is built anew."""
+    about = [f"{name} {path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}" for name, path in programs.items()]
+    disk = cache / f"programs-{hashlib.sha256(' '.join(about).encode()).hexdigest()[:12]}.img"
+    if disk.exists():
+        # Still in use: whoever clears up goes by its age.
+        disk.touch()
+        return disk
+    for old in cache.glob("programs-*.img"):
+        if old.stat().st_mtime < time.time() - UNUSED_SECONDS:
+            old.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as work:
+        make_programs_disk(Path(work) / "disk", programs, Path(work))
+        (Path(work) / "disk").rename(disk)
+    return disk
+
+
+def make_programs_disk(target: Path, programs: Mapping[str, Path], work: Path) -> None:
     tree = work / "programs"
     tree.mkdir()
-    try:
-        for name, program in programs.items():
-            shutil.copy(program, tree / name)
-            (tree / name).chmod(0o755)
-        # Room for the programs, the file system's own tables and a little more.
-        size = sum(path.stat().st_size for path in tree.iterdir()) * 21 // 20 + (16 << 20)
-        with target.open("wb") as disk:
-            disk.truncate(size)
-        command = ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(tree), str(target)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    finally:
-        shutil.rmtree(tree)
+    for name, program in programs.items():
+        shutil.copy(program, tree / name)
+        (tree / name).chmod(0o755)
+    # Room for the programs, the file system's own tables and a little more.
+    size = sum(path.stat().st_size for path in tree.iterdir()) * 21 // 20 + (16 << 20)
+    with target.open("wb") as disk:
+        disk.truncate(size)
+    command = ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(tree), str(target)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

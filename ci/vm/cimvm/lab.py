@@ -70,9 +70,8 @@ class Lab:
         self.versions = {name: version(programs[name]) for name in ("nats-server", "minio")}
         self.versions["linux"] = linux(self.image)
         accelerator = qemu.choose(self.image, self.image.parent)
-        self.keys = files.Keys.draw(with_mc="mc" in programs)
-        disk = self.state / "programs.img"
-        files.programs_disk(disk, programs, self.state)
+        self.keys = files.Keys.draw()
+        disk = files.programs_disk(self.image.parent, programs)
         memory = int(os.environ.get("CIM_VM_MEMORY", "768"))
         hardware = Hardware(self.image, disk, accelerator, memory)
 
@@ -175,15 +174,14 @@ def find_programs() -> dict[str, Path]:
     found = {
         "nats-server": Path(os.environ.get("CIM_NATS_SERVER", tools / "nats-server")),
         "minio": Path(os.environ.get("CIM_MINIO", tools / "minio")),
+        "mc": tools / "mc",
         "cim-storage-manager": Path(os.environ.get("CIM_STORAGE_MANAGER", built / "cim-storage-manager")),
         "cim-fake-wasabi": Path(os.environ.get("CIM_FAKE_WASABI", built / "cim-fake-wasabi")),
     }
     for name, path in found.items():
         if not path.is_file():
-            way = "`ci/setup`" if name in ("nats-server", "minio") else "`cargo build --release --bins`"
+            way = "`cargo build --release --bins`" if name.startswith("cim-") else "`ci/setup --vm`"
             raise LabError(f"`{path}` is not there: {way} makes it")
-    if (tools / "mc").is_file():
-        found["mc"] = tools / "mc"
     return found
 
 

@@ -8,7 +8,7 @@ from .checking import Skipped, expect
 from .lab import ROOT, Lab
 
 # What a user's answers come to, where it is not the client's default.
-INBOXES = {"information-units": "_INBOX_iu"}
+INBOXES = {"information-units": "_INBOX_iu", "storage-manager": "_INBOX_storage"}
 OWN = "cim.event.iu.checked"
 OTHERS = ["cim.event.pipeline.checked", "cim.service.pipeline.checked", "$JS.API.STREAM.DELETE.CHECKED"]
 
@@ -19,7 +19,7 @@ class Nats:
     def __init__(self, lab: Lab, user: str | None) -> None:
         program = shutil.which("nats", path=f"{ROOT / '.tools/bin'}:{os.environ['PATH']}")
         if program is None:
-            raise Skipped("`nats` is not there: `ci/setup --bench` brings it")
+            raise Skipped("`nats` is not there: `ci/setup --vm` brings it")
         self.words = [program, "--server", f"nats://127.0.0.1:{lab.local('host', 4222)}", "--timeout", "10s"]
         if user is not None:
             seed = lab.secret(f"{user}.nk", (lab.nkeys / f"{user}.nk").read_text())

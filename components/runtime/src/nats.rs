@@ -7,8 +7,10 @@ use serde::Deserialize;
 
 use crate::config::ConfigError;
 
+mod inbox;
 mod login;
 
+pub use inbox::InboxPrefix;
 pub use login::{Login, Nkey};
 
 /// The `[nats]` table of a configuration. It names one way to log in at most: [`NatsConfig::login`].
@@ -29,6 +31,9 @@ pub struct NatsConfig {
     pub nkey_file: Option<PathBuf>,
     /// PEM file of the authorities to trust instead of the system's.
     pub tls_ca: Option<PathBuf>,
+    /// What subjects for answers begin with: a user may be allowed to hear its own inbox alone.
+    #[serde(default)]
+    pub inbox_prefix: InboxPrefix,
 }
 
 /// NATS could not be reached.
@@ -63,6 +68,7 @@ impl NatsConfig {
         let mut options = async_nats::ConnectOptions::new()
             .name(name)
             .retain_servers_order()
+            .custom_inbox_prefix(&self.inbox_prefix)
             .connection_timeout(Duration::from_secs(5))
             .request_timeout(Some(Duration::from_secs(10)))
             .ping_interval(Duration::from_secs(10))

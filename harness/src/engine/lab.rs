@@ -21,6 +21,7 @@ const REPLICAS_MAX: usize = 5;
 
 impl Run<'_> {
     pub(super) async fn start_lab(&mut self) -> Result<()> {
+        self.machines.switch_on().await?;
         let nodes = self.plan.scenario.nodes.iter();
         let s3 = nodes.filter(|(_, n)| matches!(n.role, Role::Nas | Role::Wasabi));
         for (node, _) in s3 {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Check the file alone.
-    #[arg(long, conflicts_with_all = ["nats", "nkey"])]
+    #[arg(long, conflicts_with_all = ["nats", "nkey", "ca"])]
     offline: bool,
     #[command(flatten)]
     login: Login,
@@ -47,7 +47,7 @@ pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
         let declared = declared::streams(&inventory);
         for address in server::addresses(&inventory, &args.login)? {
             let asked = async {
-                let server = Server::connect(&address.url, args.login.nkey.as_deref()).await?;
+                let server = Server::connect(&address.url, &args.login).await?;
                 let found = server.streams().await?;
                 Ok::<_, Error>((server.version, compare(&declared, &found)))
             };

@@ -86,6 +86,9 @@ struct Login {
     /// Log in with the seed in the first line of this file.
     #[arg(long, value_name = "FILE", env = "CIM_NKEY_FILE")]
     nkey: Option<PathBuf>,
+    /// Trust the authorities in this PEM file instead of the system's, where a server has TLS.
+    #[arg(long, value_name = "FILE", env = "CIM_NATS_CA")]
+    ca: Option<PathBuf>,
 }
 
 pub(crate) fn main(args: &Args) -> Result<ExitCode> {

@@ -39,7 +39,7 @@ pub(super) async fn plan(path: &Path, login: &Login) -> Result<Vec<Planned>> {
     let declared = declared::streams(&inventory);
     let mut all = Vec::new();
     for address in server::addresses(&inventory, login)? {
-        let server = Server::connect(&address.url, login.nkey.as_deref()).await?;
+        let server = Server::connect(&address.url, login).await?;
         let rows = compare(&declared, &server.streams().await?);
         all.push(Planned { server, address, rows });
     }

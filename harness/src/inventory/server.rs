@@ -1,6 +1,5 @@
 //! A NATS server that is asked what it has.
 
-use std::path::Path;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
@@ -55,21 +54,32 @@ pub(super) fn addresses(inventory: &Inventory, login: &Login) -> Result<Vec<Addr
 }
 
 impl Server {
-    pub(super) async fn connect(url: &str, nkey: Option<&Path>) -> Result<Self> {
+    pub(super) async fn connect(url: &str, login: &Login) -> Result<Self> {
         let mut options = ConnectOptions::new()
             .name("cim-harness inventory")
             .connection_timeout(ANSWER_WITHIN)
             .request_timeout(Some(ANSWER_WITHIN));
-        if let Some(path) = nkey {
+        if let Some(path) = &login.nkey {
             options = options.nkey(key::seed(path)?);
         }
+        if let Some(path) = &login.ca {
+            // It is read late otherwise, and its error would blame the server.
+            std::fs::File::open(path).map_err(|error| {
+                Error::Usage(format!("cannot read authorities `{}`: {error}", path.display()))
+            })?;
+            options = options.add_root_certificates(path.clone());
+        }
         let client = options.connect(url).await.setup(|| {
-            let way_out = if nkey.is_some() {
+            let key = if login.nkey.is_some() {
                 "check the address and the key"
             } else {
                 "check the address; a server that wants a key takes `--nkey`"
             };
-            format!("cannot reach NATS at `{url}`: {way_out}")
+            let ca = match (&login.ca, url.starts_with("tls:")) {
+                (None, true) => ", one whose certificate the system does not know takes `--ca`",
+                _ => "",
+            };
+            format!("cannot reach NATS at `{url}`: {key}{ca}")
         })?;
         let version = client.server_info().version;
         Ok(Self { client, version })

@@ -89,6 +89,14 @@ impl Machines {
         each!(self, lab => lab.set_link(from, to, now))
     }
 
+    /// Machines that take a while to boot begin to, all at once.
+    pub(crate) async fn switch_on(&mut self) -> Result<()> {
+        match self {
+            Self::Process(_) => Ok(()),
+            Self::Driver(lab) => lab.switch_on().await,
+        }
+    }
+
     /// Starts a program, or all of a node's that are not running.
     pub(crate) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
         each!(self, lab => lab.start(node, program).await)

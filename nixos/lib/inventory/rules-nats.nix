@@ -34,6 +34,8 @@ inventory: let
     ++ optionals (nats != null) (
       optional (nats.syncInterval != "always" && !lab)
       "`${at}.syncInterval` is `${nats.syncInterval}`: a power cut would lose what was acked within that time; use `always`"
+      ++ optional ((nats.tls.verify or false) && host.components ? storage-manager)
+      "`${at}.tls.verify` is true, and the storage manager has no certificate to show: set it to false; users log in with their nkeys"
       ++ map (port: "`${at}` listens twice on port `${port}`: give `leafNodes.listen.port` another") (p.duplicates (map toString ports))
       ++ optionals (leaf != null) (
         optional (leaf.listen == null && leaf.remotes == {}) "`${at}.leafNodes` has neither `listen` nor `remotes`: give one, or set it to null"

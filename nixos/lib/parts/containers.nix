@@ -16,6 +16,10 @@
     prefixLength = ipv4.prefixLength host.containers.cidr;
     gateway = host.containers.hostAddress;
     natsPort = host.nats.port;
+    inbox =
+      if kind == "components"
+      then import ../inbox.nix name
+      else "_INBOX_${name}";
     # The unit inside, where the core knows the program; null where a package has to be given.
     unit =
       if name == "storage-manager"

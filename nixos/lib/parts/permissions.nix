@@ -8,6 +8,7 @@
   streams = import ../streams.nix;
   inherit (p) concatMap concatLists;
   token = name: components.${name}.token;
+  inbox = import ../inbox.nix;
 
   # Reading a stream's part through one pull consumer of this name, and nothing else of the stream: the
   # filter is part of the subject that creates the consumer.
@@ -77,11 +78,10 @@
     }
     // p.optionalAttrs (rules ? answers) {allow_responses = rules.answers;};
 
-  # A user has an inbox of its own, `_INBOX_<token>`, which nobody else may hear.
-  member = inbox: name: {
+  member = own: name: {
     publish = [];
     subscribe =
-      ["${inbox}.>"]
+      ["${own}.>"]
       ++ concatMap (verb: ["$SRV.${verb}" "$SRV.${verb}.${name}" "$SRV.${verb}.${name}.*"]) ["PING" "INFO" "STATS"];
   };
 
@@ -93,13 +93,12 @@
       subscribe = ["cim.service.${own}.>" "cim.cmd.${own}.>"];
     };
   in
-    join ([speaks (member "_INBOX_${own}" name)] ++ events name name ++ concatMap (events name) c.reads ++ buckets name)
+    join ([speaks (member (inbox name) name)] ++ events name name ++ concatMap (events name) c.reads ++ buckets name)
     // {inherit answers;};
 
   # What the program asks today, no more: it reads and restores every stream, so its reach is wide in
   # streams and narrow in verbs. It may neither publish events nor make, change or purge a stream.
   # It deletes its own readers, and what a restore that failed left of a stream in memory.
-  # Its clients use the inbox prefix `_INBOX`, not one of its own.
   storageManager = {
     publish = map (verb: "$JS.${verb}") [
       "API.STREAM.NAMES"
@@ -113,7 +112,7 @@
       "API.CONSUMER.MSG.NEXT.*.*"
       "SNAPSHOT.RESTORE.*.*"
     ];
-    subscribe = ["_INBOX.>"];
+    subscribe = ["${inbox "storage-manager"}.>"];
   };
 
   plugin = name: let

@@ -41,6 +41,7 @@ in {
             else "tls"
           }://${natsAddress}:${toString host.nats.port}";
           nkey_file = credential "storage-manager.nk";
+          inbox_prefix = import ../inbox.nix "storage-manager";
         }
         // optionalAttrs (tls != null && tls.ca != null) {tls_ca = credential "nats-ca.pem";};
       secondary = service "nas.env" tiers.secondary;

@@ -16,6 +16,11 @@ let
     inventory = sample;
     host = "nas";
   };
+  nasOf = provider:
+    core.render {
+      inventory = sample // {hosts = sample.hosts // {nas = sample.hosts.nas // {s3 = {inherit provider;};};};};
+      host = "nas";
+    };
   lab = core.render {
     inventory = ../../../fixtures/inventory/lab.json;
     host = "host";
@@ -211,6 +216,35 @@ in {
       "/var/lib/cim-secrets/minio-root.env" = ["minio.service" "minio-provision.service"];
       "/var/lib/cim-secrets/nas.env" = ["minio-provision.service"];
     };
+  };
+  "every provider is told to have on the disk what it answers for" = {
+    expr = [
+      (p.elem "MINIO_FS_OSYNC=on" nas.units.minio.serviceConfig.Environment)
+      (p.filter (p.hasSuffix "=strict") (nasOf "rustfs").units.rustfs.serviceConfig.Environment)
+      (p.match ".*\ndata_fsync = true\n.*metadata_fsync = true\n.*" (nasOf "garage").files."/etc/garage.toml" != null)
+    ];
+    expected = [true ["RUSTFS_DURABILITY_MODE=strict" "RUSTFS_NEW_BUCKET_DURABILITY_MODE=strict"] true];
+  };
+  "every provider's buckets and key are made, by what has the right to and nobody else" = {
+    expr = map (provider: (nasOf provider).secrets) ["minio" "rustfs" "garage"];
+    expected = map (provider: {
+      "/var/lib/cim-secrets/${
+        if provider == "minio"
+        then "minio-root"
+        else provider
+      }.env" = ["${provider}.service" "${provider}-provision.service"];
+      "/var/lib/cim-secrets/nas.env" = ["${provider}-provision.service"];
+    }) ["minio" "rustfs" "garage"];
+  };
+  "administration is for this machine alone" = {
+    expr = let
+      garage = nasOf "garage";
+    in [
+      (map (r: r.port) garage.firewall.input)
+      (p.match ".*\\[admin]\napi_bind_addr = \"127.0.0.1:9001\".*" garage.files."/etc/garage.toml" != null)
+      garage.units.garage-provision.serviceConfig.IPAddressAllow
+    ];
+    expected = [[9000] true ["localhost"]];
   };
   "a NAS that no tier is on makes no buckets" = {
     expr =

@@ -1,18 +1,11 @@
 # Every file of every machine of the inventories in fixtures/inventory, and what NixOS modules are given
-# for it, as one text that ci/nix takes apart: a line `>PATH` begins a file, lines of a file begin with `|`.
+# for it, as text.
 let
   p = import ../prelude.nix;
   core = import ../.;
+  asText = import ./as-text.nix;
   fixtures = ../../../fixtures/inventory;
   inventories = p.filter (p.hasSuffix ".json") (p.attrNames (builtins.readDir fixtures));
-
-  file = path: text: let
-    body = p.splitOn "\n" text;
-  in
-    if !(p.hasSuffix "\n" text)
-    then throw "`${path}` does not end with a line break"
-    else [">${path}"] ++ map (line: "|${line}") (init body);
-  init = list: builtins.genList (builtins.elemAt list) (builtins.length list - 1);
 
   # The texts among the parts are in `files` already; the packet filter differs.
   parts = inventory: host: let
@@ -24,8 +17,8 @@ let
     removeAttrs given ["files" "streams"] // {nats = removeAttrs given.nats ["text"];};
 
   machine = inventory: directory: host:
-    builtins.concatLists (p.mapAttrsToList (path: file "${directory}/${host}${path}") (core.render {inherit inventory host;}).files)
-    ++ file "${directory}/${host}.nixos.json" (core.text.json (parts inventory host));
+    asText.files "${directory}/${host}" (core.render {inherit inventory host;}).files
+    ++ asText.file "${directory}/${host}.nixos.json" (core.text.json (parts inventory host));
   all = name: let
     inventory = core.read (fixtures + "/${name}");
   in

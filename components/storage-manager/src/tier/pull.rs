@@ -25,8 +25,9 @@ const MARGIN: usize = 64 << 10;
 pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), ReaderError> {
     let stream = task.stream.as_str();
     let consumer = task.context.jetstream.create_reader(stream, task.start_seq).await?;
-    let connection = Connection::open(&task.context.config.nats).await?;
-    let puller = Puller::start(connection, stream, &consumer).await?;
+    let nats = &task.context.config.nats;
+    let connection = Connection::open(nats).await?;
+    let puller = Puller::start(connection, &nats.inbox_prefix, stream, &consumer).await?;
     let size = SMALL.max(puller.max_payload().min(LARGE));
     let mut pull =
         Pull { task, puller, size, idle_size: size, reserved: None, heard: Instant::now() };

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::str;
 
+use cim_runtime::nats::InboxPrefix;
+
 use super::connection::{Connection, WireError};
 use super::parse::Op;
 use crate::segment::Message;
@@ -38,10 +40,11 @@ impl Puller {
     /// Subscribes. `consumer` exists, is new, and is nobody else's.
     pub async fn start(
         mut connection: Connection,
+        prefix: &InboxPrefix,
         stream: &str,
         consumer: &str,
     ) -> Result<Self, WireError> {
-        let inbox = format!("_INBOX.{}", uuid::Uuid::now_v7().simple());
+        let inbox = format!("{prefix}.{}", uuid::Uuid::now_v7().simple());
         connection.send(format!("SUB {inbox}.* 1\r\n").as_bytes()).await?;
         Ok(Self {
             connection,

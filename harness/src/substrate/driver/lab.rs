@@ -44,6 +44,9 @@ pub(crate) struct Lab {
 #[derive(Debug)]
 struct Machine {
     role: Role,
+    /// It has power, and may still be booting.
+    powered: bool,
+    /// It has booted, and what it is there for answers.
     on: bool,
     /// Whether it has been on before: then it has a disk to keep.
     used: bool,
@@ -73,7 +76,10 @@ impl Lab {
                     "the lab has no `{name}` of the role that the scenario gives it: correct `--lab`"
                 )));
             }
-            nodes.insert(name.clone(), Machine { role: node.role, on: false, used: false });
+            nodes.insert(
+                name.clone(),
+                Machine { role: node.role, powered: false, on: false, used: false },
+            );
         }
         let host = scenario.node_of(Role::Host).expect("a checked scenario has a host").clone();
         let operator = match scenario.node_of(Role::Operator) {
@@ -133,11 +139,29 @@ impl Lab {
         Err(Error::step(format!("`{command}` on `{node}` ended with status {status}: {last}")))
     }
 
-    async fn boot(&mut self, node: &NodeName, disk: Disk) -> Result<()> {
-        let sync_interval = self.scenario.nodes[node].sync_interval.clone();
-        self.driver.ask(Op::Start { node: node.clone(), disk, sync_interval }, BOOT).await?;
+    /// Gives new machines power, so that they boot side by side; `start` waits for each.
+    pub(crate) async fn switch_on(&mut self) -> Result<()> {
+        let machines = self.nodes.iter().filter(|(_, m)| m.role != Role::Operator && !m.powered);
+        for node in machines.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.power(&node, Disk::New, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn power(&mut self, node: &NodeName, disk: Disk, wait: bool) -> Result<()> {
+        self.driver.ask(Op::Start { node: node.clone(), disk, wait }, BOOT).await?;
         let machine = self.machine(node);
-        (machine.on, machine.used) = (true, true);
+        (machine.powered, machine.used) = (true, true);
+        Ok(())
+    }
+
+    async fn boot(&mut self, node: &NodeName, disk: Disk) -> Result<()> {
+        if self.nodes[node].powered {
+            self.succeed(node, "true", BOOT).await?;
+        } else {
+            self.power(node, disk, true).await?;
+        }
+        self.machine(node).on = true;
         if self.role(node) == Role::Host {
             self.configure(node).await?;
         }
@@ -154,8 +178,11 @@ impl Lab {
         }
     }
 
-    /// Gives the storage manager what the scenario says of it.
+    /// Gives NATS and the storage manager what the scenario says of them.
     async fn configure(&self, node: &NodeName) -> Result<()> {
+        if let Some(interval) = &self.scenario.nodes[node].sync_interval {
+            self.succeed(node, &overrides::sync_interval(interval), READY).await?;
+        }
         let settings = &self.scenario.storage_manager;
         if settings.is_empty() || self.file.storage_manager_configured {
             return Ok(());
@@ -252,7 +279,8 @@ impl Lab {
 
     pub(crate) async fn power_cut(&mut self, node: &NodeName) -> Result<()> {
         self.driver.ask(Op::Crash { node: node.clone() }, SWITCH).await?;
-        self.machine(node).on = false;
+        let machine = self.machine(node);
+        (machine.powered, machine.on) = (false, false);
         if *node == self.host {
             // A machine without power resets nothing, and its clients would wait long. What they had
             // buffered must not reach the machine's next life either.

@@ -1,4 +1,4 @@
-//! A scenario's settings for the storage manager of a machine, until its next boot.
+//! A scenario's settings for NATS and the storage manager of a machine, until its next boot.
 
 use base64::Engine as _;
 
@@ -32,9 +32,55 @@ pub(super) fn command(installed: &str, settings: &toml::Table) -> Result<String>
     .join("; "))
 }
 
+/// A command that restarts NATS with another `sync_interval` than the installed one. Its configuration may
+/// lie in a read-only place, so the unit is given a changed copy.
+pub(super) fn sync_interval(value: &str) -> String {
+    [
+        "set -e",
+        "place=/run/systemd/system/nats.service.d",
+        "start=$(systemctl show nats.service --property=ExecStart --value \
+         | sed 's/.*argv\\[\\]=\\([^;]*[^; ]\\) *;.*/\\1/')",
+        &format!(
+            "sed 's/\\(\"sync_interval\": *\\)\"[^\"]*\"/\\1\"{value}\"/' \
+             \"${{start##* }}\" >/run/nats-lab.conf"
+        ),
+        &format!("grep -q '\"sync_interval\": *\"{value}\"' /run/nats-lab.conf"),
+        "mkdir -p $place",
+        "printf '[Service]\\nExecStart=\\nExecStart=%s /run/nats-lab.conf\\n' \
+         \"${start% *}\" >$place/lab.conf",
+        "systemctl daemon-reload",
+        "systemctl restart nats.service",
+    ]
+    .join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Run by a shell, with a `systemctl` that says where the configuration lies.
+    #[test]
+    fn another_sync_interval_is_in_the_copy_that_nats_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().display().to_string();
+        let installed =
+            "{\n  \"jetstream\": { \"sync_interval\": \"always\" },\n  \"nkey\": $LEAF\n}\n";
+        std::fs::write(dir.path().join("installed.conf"), installed).unwrap();
+        let unit =
+            format!("{{ path=/n ; argv[]=/bin/nats-server --config {place}/installed.conf ; x }}");
+        let stand_in = format!("systemctl() {{ [ $1 != show ] || echo '{unit}'; }}");
+        let command = sync_interval("2m").replace("/run/", &format!("{place}/"));
+        let mut shell = std::process::Command::new("bash");
+        let done = shell.args(["-c", &format!("{stand_in}; {command}")]).status().unwrap();
+        assert!(done.success());
+        let copy = std::fs::read_to_string(dir.path().join("nats-lab.conf")).unwrap();
+        assert_eq!(copy, installed.replace("always", "2m"));
+        let unit = dir.path().join("systemd/system/nats.service.d/lab.conf");
+        let expected = format!(
+            "[Service]\nExecStart=\nExecStart=/bin/nats-server --config {place}/nats-lab.conf\n"
+        );
+        assert_eq!(std::fs::read_to_string(unit).unwrap(), expected);
+    }
 
     #[test]
     fn settings_lie_over_what_is_installed() {

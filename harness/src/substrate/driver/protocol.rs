@@ -24,13 +24,14 @@ pub(crate) enum Disk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(crate) enum Op {
-    /// Boots a machine; done when its root shell answers.
+    /// Boots a machine.
     Start {
         node: NodeName,
         disk: Disk,
-        /// What this scenario wants of the machine's NATS, where it is not the installed setting.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sync_interval: Option<String>,
+        /// Done when its root shell answers; otherwise as soon as it has power, so that others can boot
+        /// beside it.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        wait: bool,
     },
     /// Turns a machine off in an orderly way.
     Stop { node: NodeName },
@@ -44,6 +45,15 @@ pub(crate) enum Op {
     Exec { node: NodeName, command: String, timeout_seconds: u64 },
     /// The scenario is over; no answer is expected.
     End { verdict: String, exit: u8 },
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_yes(wait: &bool) -> bool {
+    *wait
 }
 
 /// A request, as `driver next` prints it.
@@ -174,7 +184,8 @@ mod tests {
     fn requests_look_as_documented() {
         let node = NodeName::new("host").unwrap();
         let ops = [
-            Op::Start { node: node.clone(), disk: Disk::New, sync_interval: None },
+            Op::Start { node: node.clone(), disk: Disk::New, wait: true },
+            Op::Start { node: node.clone(), disk: Disk::Kept, wait: false },
             Op::Crash { node: node.clone() },
             Op::Exec { node, command: "true".into(), timeout_seconds: 60 },
             Op::End { verdict: "passed".into(), exit: 0 },
@@ -185,9 +196,10 @@ mod tests {
             .collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
         {"id":1,"do":"start","node":"host","disk":"new"}
-        {"id":2,"do":"crash","node":"host"}
-        {"id":3,"do":"exec","node":"host","command":"true","timeout_seconds":60}
-        {"id":4,"do":"end","verdict":"passed","exit":0}
+        {"id":2,"do":"start","node":"host","disk":"kept","wait":false}
+        {"id":3,"do":"crash","node":"host"}
+        {"id":4,"do":"exec","node":"host","command":"true","timeout_seconds":60}
+        {"id":5,"do":"end","verdict":"passed","exit":0}
         "#);
     }
 

@@ -1,7 +1,7 @@
 //! NATS: users, ports, and what a power cut would cost.
 
 use super::{Problems, all_of, shared};
-use crate::inventory::{Host, Inventory, LAB_KEYS, LeafNodes, ProblemKind as Kind, SyncInterval};
+use crate::inventory::{ComponentName, Host, Inventory, LAB_KEYS, LeafNodes, ProblemKind as Kind, SyncInterval};
 use crate::names::{NodeName, UserKey};
 
 pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
@@ -69,6 +69,11 @@ fn server(inventory: &Inventory, name: &NodeName, host: &Host, found: &mut Probl
             format!("`{at}.syncInterval` is `{span}`: a power cut would lose what was acked within that time; use `always`"),
         );
     }
+    let verify = nats.tls.as_ref().is_some_and(|tls| tls.verify);
+    let manager = host.components.contains_key(&ComponentName::StorageManager);
+    found.add_if(verify && manager, Kind::Missing, || {
+        format!("`{at}.tls.verify` is true, and the storage manager has no certificate to show: set it to false; users log in with their nkeys")
+    });
     let Some(leaf) = &nats.leaf_nodes else { return };
     found.add_if(
         leaf.listen.as_ref().is_some_and(|l| l.port == nats.port),

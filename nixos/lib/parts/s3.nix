@@ -1,0 +1,163 @@
+# The S3 service of a NAS, and what prepares it: buckets, with versions where the service has them, and a key
+# for the storage manager that can do no more than its work.
+#
+# Whatever the provider, an object that was answered for is on the disk: what the NAS has confirmed must
+# survive a power cut, and none of the three does that unless it is told to.
+{
+  host,
+  buckets,
+  reach,
+  programs,
+  configurations,
+}: let
+  p = import ../prelude.nix;
+  hardening = import ./hardening.nix;
+  inherit (import ./service.nix) unit daemon;
+  inherit (host.s3) port region;
+  secret = name: "/var/lib/cim-secrets/${name}";
+
+  # For what only this machine may talk to, beside the port of S3.
+  besides = toString (
+    if port == 9001
+    then 9002
+    else 9001
+  );
+
+  providers = {
+    minio = {
+      title = "MinIO";
+      # Data has two names so that the service may make the second one itself.
+      directory = "minio minio/data";
+      environmentFile = secret "minio-root.env";
+      serviceConfig = {
+        Type = "notify";
+        ExecStart = "${programs.minio} server --address 0.0.0.0:${toString port} --console-address 127.0.0.1:${besides} /var/lib/minio/data";
+        Environment = [
+          "MINIO_REGION=${region}"
+          "MINIO_BROWSER=off"
+          "MINIO_UPDATE=off"
+          # It syncs files by itself, but not the directories that it moves them to.
+          "MINIO_FS_OSYNC=on"
+          "HOME=/var/lib/minio"
+        ];
+      };
+      provision = {
+        program = programs.cim-minio-provision;
+        environment = ["CIM_S3_POLICY=${configurations.policy}"];
+      };
+    };
+
+    # It speaks MinIO's administration API, so the same client makes its keys.
+    rustfs = {
+      title = "RustFS";
+      directory = "rustfs";
+      environmentFile = secret "rustfs.env";
+      serviceConfig = {
+        Type = "notify";
+        ExecStart = programs.rustfs;
+        Environment = [
+          "RUSTFS_ADDRESS=0.0.0.0:${toString port}"
+          "RUSTFS_CONSOLE_ENABLE=false"
+          "RUSTFS_REGION=${region}"
+          "RUSTFS_VOLUMES=/var/lib/rustfs"
+          # New buckets are `relaxed` otherwise.
+          "RUSTFS_DURABILITY_MODE=strict"
+          "RUSTFS_NEW_BUCKET_DURABILITY_MODE=strict"
+        ];
+      };
+      provision = {
+        program = programs.cim-minio-provision;
+        environment = ["CIM_S3_POLICY=${configurations.policy}"];
+      };
+    };
+
+    garage = {
+      title = "Garage";
+      directory = "garage";
+      # GARAGE_RPC_SECRET, which even one machine needs, and GARAGE_ADMIN_TOKEN.
+      environmentFile = secret "garage.env";
+      serviceConfig = {
+        Type = "exec";
+        ExecStart = "${programs.garage} --config ${configurations.garage} server";
+      };
+      provision = {
+        program = programs.cim-garage-provision;
+        environment = ["CIM_GARAGE_ADMIN_PORT=${besides}"];
+      };
+      settings = {
+        metadata_dir = "/var/lib/garage/meta";
+        data_dir = "/var/lib/garage/data";
+        # LMDB, the default, may be damaged by a power cut.
+        db_engine = "sqlite";
+        metadata_fsync = true;
+        data_fsync = true;
+        metadata_auto_snapshot_interval = "6h";
+        replication_factor = 1;
+        rpc_bind_addr = "127.0.0.1:3901";
+        rpc_public_addr = "127.0.0.1:3901";
+        s3_api = {
+          api_bind_addr = "0.0.0.0:${toString port}";
+          s3_region = region;
+        };
+        admin.api_bind_addr = "127.0.0.1:${besides}";
+      };
+    };
+  };
+
+  name = host.s3.provider or null;
+  provider = providers.${name};
+
+  server = unit {
+    description = "${provider.title}, the S3 service of the NAS";
+    after = ["network-online.target"];
+    wants = ["network-online.target"];
+    serviceConfig =
+      daemon name provider.directory ({
+          EnvironmentFile = provider.environmentFile;
+          TimeoutStartSec = "120s";
+          TimeoutStopSec = "60s";
+        }
+        // provider.serviceConfig)
+      // hardening.peers reach.peers.s3;
+  };
+
+  provision = unit {
+    description = "Buckets of the archive, and the key of the storage manager";
+    after = ["${name}.service"];
+    # Not `requires`: a service that fails once and comes back by itself would end this for good.
+    wants = ["${name}.service"];
+    serviceConfig =
+      {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        DynamicUser = true;
+        ExecStart = provider.provision.program;
+        Environment =
+          [
+            "CIM_S3_PORT=${toString port}"
+            "CIM_S3_REGION=${region}"
+            "\"CIM_S3_BUCKETS=${p.concatStringsSep " " buckets}\""
+          ]
+          ++ provider.provision.environment;
+        EnvironmentFile = provider.environmentFile;
+        LoadCredential = ["nas.env:${secret "nas.env"}"];
+        TimeoutStartSec = "300s";
+        Restart = "on-failure";
+        RestartSec = "5s";
+      }
+      // hardening.peers [];
+  };
+
+  here = providers ? ${toString name};
+in {
+  inherit besides;
+  units =
+    p.optionalAttrs here {${name} = server;}
+    # Where no tier lies on this machine there is nothing to make.
+    // p.optionalAttrs (here && buckets != []) {"${name}-provision" = provision;};
+  # The service's configuration file, where it has one.
+  settings =
+    if here
+    then provider.settings or null
+    else null;
+}
