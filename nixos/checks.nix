@@ -70,6 +70,22 @@ in
         touch $out
       '';
 
+    # The functional core: its tests, and what it renders for the inventories against fixtures/rendered.
+    core =
+      pkgs.runCommand "cim-core" {
+        report = import ./lib/tests/run.nix;
+        passAsFile = ["report"];
+      } ''
+        cat $reportPath >&2
+        tail -n 1 $reportPath | grep -Eq '^[1-9][0-9]* passed, 0 failed$'
+        touch $out
+      '';
+    rendered = pkgs.runCommand "cim-rendered" {} ''
+      awk -v to=rendered -f ${../ci/nix.d/unpack.awk} ${pkgs.writeText "rendered" (import ./lib/tests/rendered.nix)}
+      diff -ru ${../fixtures/rendered} rendered >&2 || { echo "fixtures/rendered is not what is rendered: run \`ci/nix --accept\`" >&2; exit 1; }
+      touch $out
+    '';
+
     modules = pkgs.writeText "cim-modules" (import ./tests/modules.nix {inherit lib;});
 
     # An option without a description fails here too.
