@@ -40,7 +40,8 @@ def run(machines: dict[str, Any], url: str, keys: str) -> None:
         operator.succeed(nats(component, f"pub {event} hello"))
         for words, violation, subject in attempts(component):
             host.succeed("journalctl --rotate && journalctl --vacuum-time=1s")
-            operator.fail(nats(component, words.format(subject)))
+            # The client's status is not asked for: it does not always fail when the server refuses.
+            operator.execute(nats(component, words.format(subject)))
             # The server's own word: not that nothing came, but that it was refused.
             host.wait_until_succeeds(
                 f"journalctl --unit=nats --no-pager | grep -F '{violation}' | grep -F '\"{subject}\"'", timeout=30
