@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .checking import CheckFailed, Skipped, expect
+from .commands import MachineError
 from .console import ConsoleError
 from .lab import ROOT, Lab, LabError, log
-from .machine import Machine, MachineError
+from .machine import Machine
 from .nats import refused_on_anothers_subjects, refused_without_a_key
 from .run import INTERRUPTED, LAB_FAILED, interrupt
 

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from . import qemu
+from .commands import Commands, MachineError
 from .console import Console, ConsoleError
 
 # To the first word of the shell; emulated, with both processors busy, it takes 20 s.
 BOOT_SECONDS = 240
 # Less than the driver protocol allows for a `stop`.
 SHUTDOWN_SECONDS = 80
-
-
-class MachineError(Exception):
-    """A machine did not do what it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Hardware:
     memory_mib: int
 
 
-class Machine:
+class Machine(Commands):
     """A machine that is off until `start`; its disk is kept from start to start."""
 
     def __init__(
@@ -167,26 +164,6 @@ class Machine:
         # The guest's own `timeout` ends the command; this ends the wait for a guest that hangs.
         status, output = self.console.receive(None if timeout is None else timeout + 60)
         return status, output.decode(errors="replace")
-
-    def succeed(self, *commands: str, timeout: int | None = None) -> str:
-        """Runs commands that must end with status 0; their stdout."""
-        output = ""
-        for command in commands:
-            status, out = self.execute(command, timeout=timeout)
-            if status != 0:
-                raise MachineError(f"`{command}` on `{self.name}` ended with status {status}: {out}")
-            output += out
-        return output
-
-    def fail(self, *commands: str, timeout: int | None = None) -> str:
-        """Runs commands that must not end with status 0; their stdout."""
-        output = ""
-        for command in commands:
-            status, out = self.execute(command, timeout=timeout)
-            if status == 0:
-                raise MachineError(f"`{command}` on `{self.name}` was expected to fail: {out}")
-            output += out
-        return output
 
     def wait_until_succeeds(self, command: str, timeout: int = 900) -> str:
         """Repeats a command until it ends with status 0."""

@@ -13,17 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
 
+from .commands import Commands, MachineError
 from .console import ConsoleError
 from .lab import ROOT, Lab, LabError, log
-from .machine import Machine, MachineError
+from .machine import Machine
 
 FAILED = 1
 LAB_FAILED = 3
 INTERRUPTED = 130
 
 
-class LocalOperator:
+class LocalOperator(Commands):
     """The operator is this machine: what the driver's loop needs of the test driver's API."""
+
+    name = "operator"
 
     def execute(
         self,
@@ -36,15 +39,6 @@ class LocalOperator:
         words = ["setpriv", "--pdeathsig", "KILL", "--", *limit, "bash", "-c", f"set -euo pipefail; {command}"]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
         return done.returncode, done.stdout.decode(errors="replace")
-
-    def succeed(self, *commands: str, timeout: int | None = None) -> str:
-        output = ""
-        for command in commands:
-            status, out = self.execute(command, timeout=timeout)
-            if status != 0:
-                raise MachineError(f"`{command}` on the operator ended with status {status}: {out}")
-            output += out
-        return output
 
 
 def driver_module() -> ModuleType:

@@ -6,9 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .commands import MachineError
 from .console import ConsoleError
 from .lab import Lab, LabError, log
-from .machine import MachineError
 from .run import LAB_FAILED, interrupt
 
 
