@@ -12,4 +12,4 @@ mod read;
 
 pub use commit::{CommitError, Committer};
 pub use draft::Draft;
-pub use read::{ReadError, load, load_full, streams};
+pub use read::{ReadError, entry, load, load_full, streams};

@@ -117,7 +117,7 @@ async fn numbers(
 }
 
 /// One entry, checked on its own.
-pub(super) async fn entry(
+pub async fn entry(
     store: &Store,
     chain: Chain,
     stream: &StreamName,

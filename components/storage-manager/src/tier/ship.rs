@@ -3,6 +3,10 @@
 //! Wasabi is not known to honour conditional writes, so its chain is decided on the NAS: an entry is
 //! committed under `tertiary/` there, and its bytes are then copied to Wasabi's `manifest/`. Two
 //! writers that race copy the same bytes. What is decided and not yet copied is copied first.
+//!
+//! A NAS may forget: it was replaced by an empty one, or an S3 service that answers before it has synced
+//! lost its last writes in a power cut. Then Wasabi, which has a copy, is what tells it; deciding those
+//! numbers anew would leave two halves of different chains at Wasabi.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,6 +45,20 @@ pub enum ShipError {
          give each its own"
     )]
     Diverged(String),
+    /// Wasabi holds entries that the NAS has forgotten, with segments that it does not know either.
+    #[error(
+        "wasabi holds entry {wasabi} of stream `{stream}` and the nas remembers {nas}: the nas lost what it \
+         had confirmed, segments too, so nothing more is copied; give the nas an empty bucket, and it \
+         takes over wasabi's archive"
+    )]
+    Forgotten {
+        /// The stream.
+        stream: StreamName,
+        /// The last entry at Wasabi.
+        wasabi: u64,
+        /// The last entry that the NAS has decided.
+        nas: u64,
+    },
 }
 
 /// Ships what each new state has sealed, until the sender of states is gone; then once more.
@@ -85,7 +103,7 @@ async fn ship(
     let there = next_at(wasabi, stream).await?;
     let known = decided.as_ref().map_or(0, |decided| decided.number + 1);
     if known < there {
-        recover_decided(context, wasabi, stream, decided.as_ref(), there).await?;
+        recover_decided(context, wasabi, stream, nas, decided.as_ref(), there).await?;
         decided = chain::load(&context.nas, Chain::Tertiary, stream).await?;
     } else if let Some(decided) = decided.as_ref().filter(|_| there < known) {
         copy_decided(context, wasabi, stream, decided, there).await?;
@@ -126,18 +144,33 @@ async fn next_at(wasabi: &Store, stream: &StreamName) -> Result<u64, S3Error> {
 }
 
 /// A NAS that was lost knows nothing of what it had decided, or the first part of it where bringing it
-/// back was cut off: Wasabi knows. Its last group says all that there is to say.
+/// back was cut off, or where a power cut took the rest: Wasabi knows. Its last group says all that there is
+/// to say. What follows on what the NAS remembers must speak of segments that the NAS has: else it lost more
+/// than this can mend.
 async fn recover_decided(
     context: &Context,
     wasabi: &Store,
     stream: &StreamName,
+    nas: &ArchiveState,
     decided: Option<&ArchiveState>,
     there: u64,
 ) -> Result<(), ShipError> {
-    let first = match decided {
-        Some(decided) => decided.number + 1,
-        None => (there - 1) / GROUP * GROUP,
-    };
+    let mut first = (there - 1) / GROUP * GROUP;
+    if let Some(decided) = decided {
+        first = decided.number + 1;
+        let (entry, _) = chain::entry(wasabi, Chain::Manifest, stream, first).await?;
+        let state = chain::load(wasabi, Chain::Manifest, stream).await?;
+        let mut segments = state.iter().flat_map(|state| &state.segments);
+        let known = segments.all(|(at, s)| nas.segments.get(at).is_some_and(|n| n.key == s.key));
+        if entry.previous != Some(decided.hash) || !known {
+            let (stream, wasabi, nas) = (stream.clone(), there - 1, decided.number);
+            return Err(ShipError::Forgotten { stream, wasabi, nas });
+        }
+    }
+    tracing::warn!(
+        stream = %stream,
+        "the nas has forgotten what it had decided for wasabi from entry {first} on: it comes from there"
+    );
     for number in first..there {
         let object = wasabi.get(&Chain::Manifest.key(stream, number).to_string()).await?;
         context.nas.put(&Chain::Tertiary.key(stream, number), object).await?;

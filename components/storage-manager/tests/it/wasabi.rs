@@ -261,4 +261,69 @@ async fn a_restore_from_a_wasabi_that_misbehaves_fills_the_new_nas() {
         let report = manager.json(&["verify", "--from", tier]);
         assert_eq!(report["streams"][0]["messages"], 80, "{tier}: {report}");
     }
+/// Ships four times, so that there are entries to forget, and stops.
+async fn shipped_four_times(nats: &Nats, manager: &Manager) {
+    let daemon = manager.tier().await;
+    for round in 1..=4 {
+        nats.publish("S", 20).await;
+        manager.reaches("S", "wasabi", round * 20).await;
+    }
+    daemon.stop().await;
+}
+
+/// Objects of the NAS whose keys have `part`, but for the first ones, are gone, as after a power cut.
+fn forget(minio: &Minio, part: &str, remembered: usize) {
+    let files = minio.files(part);
+    assert!(files.len() > remembered + 1, "{files:?}");
+    for file in &files[remembered..] {
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_nas_has_forgotten_of_its_decisions_comes_from_wasabi() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, false).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    shipped_four_times(&nats, &manager).await;
+
+    forget(&minio, "/tertiary/", 1);
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "wasabi", 100).await;
+    assert!(daemon.log().contains("the nas has forgotten"), "{}", daemon.log());
+    daemon.stop().await;
+    let report = manager.json(&["verify", "--from", "wasabi"]);
+    assert_eq!(report["streams"][0]["messages"], 100, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nas_that_lost_segments_as_well_does_not_damage_wasabi() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, false).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    shipped_four_times(&nats, &manager).await;
+
+    forget(&minio, "/tertiary/", 1);
+    forget(&minio, "/manifest/", 2);
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "nas", 100).await;
+    wait_until("nothing more is copied", async || {
+        let log = daemon.log();
+        if log.contains("the nas lost what it had confirmed") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    daemon.stop().await;
+    // What was there is as good as before.
+    let report = manager.json(&["verify", "--from", "wasabi"]);
+    assert_eq!(report["streams"][0]["messages"], 80, "{report}");
 }

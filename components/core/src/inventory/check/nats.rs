@@ -1,7 +1,9 @@
 //! NATS: users, ports, and what a power cut would cost.
 
 use super::{Problems, all_of, shared};
-use crate::inventory::{ComponentName, Host, Inventory, LAB_KEYS, LeafNodes, ProblemKind as Kind, SyncInterval};
+use crate::inventory::{
+    ComponentName, Host, Inventory, LAB_KEYS, LeafNodes, ProblemKind as Kind, SyncInterval,
+};
 use crate::names::{NodeName, UserKey};
 
 pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
