@@ -5,6 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use cim_harness::scenario::{self, Capability};
 use common::{eventually, harness, stderr, stdout};
 use serde_json::{Value, json};
 
@@ -88,4 +89,18 @@ fn what_the_driver_cannot_do_ends_the_scenario_with_its_words() {
     let output = child.wait_with_output().unwrap();
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert!(report["reason"].as_str().unwrap().ends_with("no such machine"), "{report}");
+}
+
+/// nixos/tests/default.nix decides by the file alone which scenarios machines can do: it reads `requires` and
+/// sees links. What a scenario needs of that without saying so would be a machine test that cannot pass.
+#[test]
+fn what_machines_may_lack_is_said_in_the_file() {
+    let evident = [Capability::Processes, Capability::PowerLoss, Capability::Links];
+    for listed in scenario::list(&scenario::directory(None).unwrap()).unwrap() {
+        let scenario = listed.scenario.unwrap();
+        let needs = scenario.needs();
+        let hidden: Vec<_> =
+            needs.difference(&scenario.requires).filter(|c| !evident.contains(c)).collect();
+        assert!(hidden.is_empty(), "`{}` needs {hidden:?}: say so in `requires`", listed.name);
+    }
 }
