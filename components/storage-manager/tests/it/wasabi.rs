@@ -261,6 +261,8 @@ async fn a_restore_from_a_wasabi_that_misbehaves_fills_the_new_nas() {
         let report = manager.json(&["verify", "--from", tier]);
         assert_eq!(report["streams"][0]["messages"], 80, "{tier}: {report}");
     }
+}
+
 /// Ships four times, so that there are entries to forget, and stops.
 async fn shipped_four_times(nats: &Nats, manager: &Manager) {
     let daemon = manager.tier().await;
