@@ -267,7 +267,7 @@
       lib.length scenarios
       == lib.length (is "scenario-" ++ is "skipped-")
       && lib.elem "scenario-power-loss" (is "scenario-")
-      && lib.all (test: lib.hasPrefix "/" test.outPath) (lib.attrValues tests.checks);
+      && lib.all (test: lib.hasPrefix "/" "${test}") (lib.attrValues tests.checks);
     "the keys that a lab's description names are there" = let
       inherit
         (import ./lab.nix {
