@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use common::{eventually, harness, processes_with, sabotaged, scenarios, stderr, stdout};
+use common::{eventually, harness, processes_with, sabotaged, small, stderr, stdout};
 use serde_json::Value;
 
 fn run(name: &str, flags: &[&str]) -> Value {
@@ -24,17 +24,6 @@ fn run(name: &str, flags: &[&str]) -> Value {
     assert_eq!(left, 0, "a run that passed leaves nothing");
     assert_eq!(processes_with(runs.path().to_str().unwrap()), Vec::<u32>::new());
     report
-}
-
-/// Small enough for a test, with bounds on times left out: the machine is shared.
-fn small(name: &str) -> (tempfile::TempDir, String) {
-    let dir = tempfile::tempdir().unwrap();
-    let text = std::fs::read_to_string(scenarios().join(format!("{name}.toml"))).unwrap();
-    let (text, _) = text.split_once("[expect]").unwrap_or((&text, ""));
-    let path = dir.path().join(format!("{name}.toml"));
-    std::fs::write(&path, text).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (dir, path)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::engine::{Options, Substrate};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lab::disk;
-use crate::lab::tools::Tools;
+use crate::lab::tools::{Tools, project_dir};
 use crate::rundir::default_root;
 use crate::scenario::{self, Capability, Rate, Scenario, Size, Span};
 use crate::substrate::driver::LabFile;
@@ -21,6 +21,10 @@ pub(super) struct LabArgs {
     /// What the lab is made of.
     #[arg(long, value_enum, default_value_t = Made::Process)]
     pub(super) substrate: Made,
+    /// With `--substrate container`: the images, as `ci/images` writes them [default:
+    /// .tools/images.json of the project].
+    #[arg(long, value_name = "FILE", env = "CIM_IMAGES")]
+    images: Option<PathBuf>,
     /// With `--substrate driver`: the machines, as JSON.
     #[arg(long, value_name = "FILE", required_if_eq("substrate", "driver"))]
     lab: Option<PathBuf>,
@@ -48,6 +52,8 @@ pub(super) struct LabArgs {
 pub(super) enum Made {
     /// Processes of this machine.
     Process,
+    /// Containers of a Docker engine of this machine; `ci/docker run` starts one.
+    Container,
     /// Machines that another program starts, cuts off and unplugs; `cim-harness driver` is its side.
     Driver,
 }
@@ -120,6 +126,12 @@ impl LabArgs {
     }
 
     fn substrate(&self) -> Result<Substrate> {
+        if self.substrate == Made::Container {
+            let project = || project_dir().unwrap_or_default().join(".tools/images.json");
+            return Ok(Substrate::Container {
+                images: self.images.clone().unwrap_or_else(project),
+            });
+        }
         let (Made::Driver, Some(lab), Some(socket)) = (self.substrate, &self.lab, &self.socket)
         else {
             return Ok(Substrate::Process);

@@ -15,6 +15,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::error::{Context as _, Error, Result};
+use crate::substrate::container::reaper;
 use crate::substrate::driver;
 use crate::supervise;
 
@@ -36,7 +37,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs a scenario in a lab of real processes and judges what comes of it.
+    /// Runs a scenario in a lab of real programs and judges what comes of it.
     Scenario(scenario::Args),
     /// Runs scenario after scenario, unattended, and keeps what did not pass.
     Soak(soak::Args),
@@ -60,6 +61,8 @@ enum Command {
     },
     #[command(hide = true)]
     Supervise(supervise::Args),
+    #[command(hide = true)]
+    Reap(reaper::Args),
 }
 
 /// Parses the command line and does what it says.
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Supervise(args) => return supervise::run(&args),
+        Command::Reap(args) => return reaper::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

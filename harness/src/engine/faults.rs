@@ -137,9 +137,11 @@ impl Run<'_> {
     /// Sets a service's faults, and counts what those before them did.
     pub(super) async fn s3_faults(&mut self, node: &NodeName, rules: &[FaultRule]) -> Result<()> {
         self.count_strikes(node).await?;
-        let service = self.machines.service(node);
-        let service = service.ok_or_else(|| Error::step(format!("no S3 runs on `{node}`")))?;
-        service.set_faults(rules).await
+        let admin = self.machines.admin(node);
+        let admin = admin.ok_or_else(|| {
+            Error::step(format!("no S3 that can be told to misbehave runs on `{node}`"))
+        })?;
+        admin.set_faults(rules).await
     }
 
     /// Counts what a service's faults did so far, before it forgets.
@@ -147,8 +149,8 @@ impl Run<'_> {
         if !self.has_faults(node) {
             return Ok(());
         }
-        let Some(service) = self.machines.service(node) else { return Ok(()) };
-        for (fault, struck) in service.strikes().await? {
+        let Some(admin) = self.machines.admin(node) else { return Ok(()) };
+        for (fault, struck) in admin.strikes().await? {
             *self.strikes.entry((node.clone(), fault)).or_default() += struck;
         }
         Ok(())

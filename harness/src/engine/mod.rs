@@ -27,7 +27,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::lab::process::Launcher;
+use crate::lab::process::{Launcher, last_lines};
 use crate::lab::test_build::TestBuild;
 use crate::lab::tools::{Tool, Tools, version};
 use crate::plan::Plan;
@@ -35,14 +35,21 @@ use crate::progress::Progress;
 use crate::report::{Oracle, Report, Timeline, Verdict};
 use crate::rundir::RunDir;
 use crate::scenario::{Capability, Role, Scenario};
+use crate::substrate::container::reaper::Reaper;
+use crate::substrate::container::{Engine, Found};
 use crate::substrate::driver::{Driver, LabFile};
-use crate::substrate::{Machines, lacking, process_offers, why_processes_lack};
+use crate::substrate::{CONTAINER_OFFERS, Machines, lacking, process_offers, why_processes_lack};
 
 /// What a lab is made of.
 #[derive(Debug, Clone)]
 pub(crate) enum Substrate {
     /// Processes of this machine.
     Process,
+    /// Containers of a Docker engine.
+    Container {
+        /// The file that names the images.
+        images: PathBuf,
+    },
     /// Machines that an outside driver owns.
     Driver {
         /// Them.
@@ -59,6 +66,7 @@ impl Substrate {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Container { .. } => "container",
             Self::Driver { .. } => "driver",
         }
     }
@@ -67,6 +75,7 @@ impl Substrate {
     pub(crate) fn offers(&self) -> BTreeSet<Capability> {
         match self {
             Self::Process => process_offers(),
+            Self::Container { .. } => CONTAINER_OFFERS.into(),
             Self::Driver { lab, .. } => lab.offers.clone(),
         }
     }
@@ -74,7 +83,7 @@ impl Substrate {
     fn why_it_lacks(&self, what: Capability) -> Option<String> {
         match self {
             Self::Process => why_processes_lack(what),
-            Self::Driver { .. } => None,
+            Self::Container { .. } | Self::Driver { .. } => None,
         }
     }
 }
@@ -177,7 +186,15 @@ async fn attempt(
         return Ok(Report { lacking, ..report });
     }
     let options = &with_fail_points(&plan.scenario, options)?;
-    let versions = versions(&plan.scenario, options).await?;
+    let docker = match docker(&plan.scenario, options).await? {
+        Some(Found::Nothing(why)) => {
+            let reason = format!("Docker cannot be had: {why}");
+            return Ok(blank(name, substrate, &plan, Verdict::Skipped, Some(reason)));
+        }
+        Some(Found::Engine(engine)) => Some(engine),
+        None => None,
+    };
+    let versions = versions(&plan.scenario, options, docker.as_ref()).await?;
     let dir = RunDir::create(&options.runs_dir, name, options.seed)?;
     let progress = Progress::new(options.quiet);
     progress.line(&format!("{name}, seed {}, in {}", options.seed, dir.path().display()));
@@ -185,8 +202,20 @@ async fn attempt(
     let mut report = blank(name, substrate, &plan, Verdict::Failed, None);
     report.versions = versions;
     report.arguments.clone_from(&options.arguments);
+    let reaper = match &docker {
+        Some(_) => Some(Reaper::start(launcher.harness(), &launcher.log_path("reaper"))?),
+        None => None,
+    };
     let work = async {
-        let machines = machines(&plan.scenario, options, &dir, launcher.clone(), driver).await?;
+        let launcher = launcher.clone();
+        let machines = match (docker, &reaper) {
+            (Some(engine), Some(reaper)) => {
+                let (lab, disks) = (reaper.lab(), dir.disks());
+                Machines::contained(&plan.scenario, engine, lab, launcher, &disks, options.seed)
+                    .await?
+            }
+            _ => machines(&plan.scenario, options, &dir, launcher, driver).await?,
+        };
         run::drive(&plan, options, &dir, machines, &progress, &mut report).await
     };
     let mut interrupt = options.interrupt.clone();
@@ -197,6 +226,13 @@ async fn attempt(
     // Everything of the lab has been dropped; now it must also be gone.
     if !launcher.all_ended(Duration::from_secs(10)).await {
         progress.line("a program of the lab did not end within 10 s of being killed");
+    }
+    if let Some(reaper) = reaper {
+        let lab = reaper.lab().to_owned();
+        if !reaper.finish().await {
+            let log = last_lines(&launcher.log_path("reaper"));
+            progress.line(&format!("what has the label cim.lab={lab} is not all removed: {log}"));
+        }
     }
     report.seconds = progress.elapsed().as_secs_f64();
     conclude(outcome, report, &dir, options, &progress)
@@ -306,18 +342,36 @@ fn blank(
     }
 }
 
-/// Finds every program that the lab needs, before anything is started.
-async fn versions(scenario: &Scenario, options: &Options) -> Result<BTreeMap<String, String>> {
-    let harness = (Tool::Harness.name().to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    if let Substrate::Driver { lab, .. } = &options.substrate {
-        return Ok(lab.versions.clone().into_iter().chain([harness]).collect());
-    }
+/// The programs that a lab needs.
+fn needed(scenario: &Scenario) -> Vec<Tool> {
     let mut needed = vec![Tool::NatsServer, Tool::Minio, Tool::StorageManager];
     if scenario.node_of(Role::Wasabi).is_some() {
         needed.push(Tool::FakeWasabi);
     }
+    needed
+}
+
+/// Looks for the Docker engine of a lab of containers; `None` for others.
+async fn docker(scenario: &Scenario, options: &Options) -> Result<Option<Found>> {
+    let Substrate::Container { images } = &options.substrate else { return Ok(None) };
+    Engine::find(images, &needed(scenario)).await.map(Some)
+}
+
+/// Finds every program that the lab needs, before anything is started.
+async fn versions(
+    scenario: &Scenario,
+    options: &Options,
+    docker: Option<&Engine>,
+) -> Result<BTreeMap<String, String>> {
+    let harness = (Tool::Harness.name().to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    if let Substrate::Driver { lab, .. } = &options.substrate {
+        return Ok(lab.versions.clone().into_iter().chain([harness]).collect());
+    }
+    if let Some(engine) = docker {
+        return Ok(engine.versions().chain([harness]).collect());
+    }
     let mut versions = BTreeMap::from([harness]);
-    for tool in needed {
+    for tool in needed(scenario) {
         let path = options.tools.find(tool)?;
         versions.insert(tool.name().to_owned(), version(&path).await);
     }

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -125,8 +125,17 @@ pub struct Broken {
 impl Link {
     /// Opens a link on a free port of the loopback interface.
     pub async fn open(target: Option<SocketAddr>, conditions: Conditions) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await;
-        let listener = listener.setup(|| "cannot listen on 127.0.0.1".into())?;
+        Self::open_on(Ipv4Addr::LOCALHOST.into(), target, conditions).await
+    }
+
+    /// Opens a link on a free port of another address of this machine.
+    pub async fn open_on(
+        ip: IpAddr,
+        target: Option<SocketAddr>,
+        conditions: Conditions,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind((ip, 0)).await;
+        let listener = listener.setup(|| format!("cannot listen on {ip}"))?;
         let addr = listener.local_addr().setup(|| "cannot read a listener's address".into())?;
         let (target, targets) = watch::channel(target);
         let (conditions, current) = watch::channel(conditions);

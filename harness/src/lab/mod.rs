@@ -2,6 +2,7 @@
 //!
 //! Everything here can be used without a scenario; benchmarks do.
 
+pub mod admin;
 pub mod blocks;
 pub(crate) mod disk;
 pub mod endpoint;

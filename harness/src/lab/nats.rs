@@ -34,6 +34,21 @@ pub struct Options {
     pub extra: String,
 }
 
+impl Options {
+    /// A server's configuration. `listen` says where it listens.
+    pub(crate) fn config(&self, listen: &str, store: &Path) -> String {
+        let (name, extra, store) = (&self.server_name, &self.extra, store.display());
+        let sync = self.sync_interval.as_ref().map(|s| format!(", sync_interval: \"{s}\""));
+        let domain = self.joined.domain.as_ref().map(|d| format!(", domain: \"{d}\""));
+        let (sync, domain) = (sync.unwrap_or_default(), domain.unwrap_or_default());
+        let joined = self.joined.config();
+        format!(
+            "server_name: \"{name}\"\n{listen}\n\
+             jetstream {{ store_dir: \"{store}\"{sync}{domain} }}\n{joined}{extra}\n"
+        )
+    }
+}
+
 /// How a server is joined with others.
 #[derive(Debug, Clone, Default)]
 pub struct Joined {
@@ -120,19 +135,10 @@ impl Nats {
         let (dir, store) = (options.dir.display(), options.dir.join("jetstream"));
         let config = options.dir.join("nats.conf");
         let port = options.port.map_or(-1, i32::from);
-        let (name, extra, store_dir) = (&options.server_name, &options.extra, store.display());
-        let sync = options.sync_interval.as_ref().map(|s| format!(", sync_interval: \"{s}\""));
-        let domain = options.joined.domain.as_ref().map(|d| format!(", domain: \"{d}\""));
-        let (sync, domain) = (sync.unwrap_or_default(), domain.unwrap_or_default());
-        let joined = options.joined.config();
-        write_file(
-            &config,
-            format!(
-                "server_name: \"{name}\"\nhost: \"127.0.0.1\"\nport: {port}\nhttp: \"127.0.0.1:-1\"\n\
-                 ports_file_dir: \"{dir}\"\n\
-                 jetstream {{ store_dir: \"{store_dir}\"{sync}{domain} }}\n{joined}{extra}\n"
-            ),
-        )?;
+        let listen = format!(
+            "host: \"127.0.0.1\"\nport: {port}\nhttp: \"127.0.0.1:-1\"\nports_file_dir: \"{dir}\""
+        );
+        write_file(&config, options.config(&listen, &store))?;
         let process =
             launcher.start(Spec::new(&options.name, program).arg("--config").arg(config)).await?;
         let ports = options.dir.join(format!("nats-server_{}.ports", process.pid()));
@@ -171,7 +177,7 @@ impl Nats {
     }
 }
 
-async fn healthy(monitor: SocketAddr, of: &str) -> Result<(), String> {
+pub(crate) async fn healthy(monitor: SocketAddr, of: &str) -> Result<(), String> {
     let path = format!("/healthz{of}");
     match http::request(monitor, "GET", &path, "", ANSWER_WITHIN).await {
         Ok(answer) if answer.status == 200 => Ok(()),

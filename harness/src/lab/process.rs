@@ -127,6 +127,11 @@ impl Launcher {
         self.logs.join(format!("{name}.log"))
     }
 
+    /// The harness's own program.
+    pub(crate) fn harness(&self) -> &Path {
+        &self.supervisor
+    }
+
     /// Starts a program.
     pub async fn start(&self, spec: Spec) -> Result<Process> {
         let log = self.log_path(&spec.name);
@@ -238,13 +243,7 @@ impl Process {
 
     /// The log's last lines, on one line, for an error message.
     pub fn last_log(&self) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<_> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).collect();
-        if lines.is_empty() {
-            return "its log is empty".to_owned();
-        }
-        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+        last_lines(&self.log)
     }
 
     /// The processor seconds and the peak resident memory in bytes so far; `None` once it has ended.
@@ -259,6 +258,17 @@ impl Process {
         let peak: u64 = peak.trim().trim_end_matches("kB").trim().parse().ok()?;
         Some(Usage { cpu_seconds: ticks as f64 / per_second as f64, peak_rss: peak * 1024 })
     }
+}
+
+/// A log's last lines, on one line, for an error message.
+pub(crate) fn last_lines(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).collect();
+    if lines.is_empty() {
+        return "its log is empty".to_owned();
+    }
+    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
 }
 
 /// What a process has used since it started.

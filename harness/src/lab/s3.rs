@@ -9,13 +9,13 @@ use s3::creds::Credentials;
 use s3::{Bucket, BucketConfiguration, Region};
 use serde::Deserialize;
 
+use super::admin::Admin;
 use super::http;
 use super::ports;
 use super::process::{Launcher, Process, Spec};
 use super::tools::{Tool, Tools};
 use super::wait::wait_until;
 use crate::error::{Context as _, Error, Result, make_dir};
-use crate::scenario::{Fault, FaultRule};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -26,6 +26,34 @@ pub enum Kind {
     Minio,
     /// Fake Wasabi, with an endpoint for its faults besides.
     FakeWasabi,
+}
+
+impl Kind {
+    /// The region that requests to it are signed for.
+    pub(crate) fn region(self) -> &'static str {
+        match self {
+            Self::Minio => "us-east-1",
+            Self::FakeWasabi => "eu-central-1",
+        }
+    }
+
+    /// The program's environment.
+    pub(crate) fn env(self, access: &Access) -> Vec<(String, String)> {
+        let (key, secret) = (access.access_key.as_str(), access.secret_key.as_str());
+        let pairs = match self {
+            Self::Minio => vec![
+                ("MINIO_ROOT_USER", key),
+                ("MINIO_ROOT_PASSWORD", secret),
+                ("MINIO_PROMETHEUS_AUTH_TYPE", "public"),
+                ("MINIO_BROWSER", "off"),
+                ("MINIO_UPDATE", "off"),
+            ],
+            Self::FakeWasabi => {
+                vec![("CIM_FAKE_WASABI_ACCESS_KEY", key), ("CIM_FAKE_WASABI_SECRET_KEY", secret)]
+            }
+        };
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
 }
 
 /// What a client needs to know.
@@ -55,7 +83,7 @@ pub struct Service {
     /// How to reach it directly.
     pub access: Access,
     /// Fake Wasabi's endpoint for faults.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Admin>,
 }
 
 /// Which service to start.
@@ -109,6 +137,16 @@ impl Access {
             .setup(|| format!("cannot restrict `{}`", path.display()))
     }
 
+    /// Gives it a second key with the same secret, in a file that the service reads.
+    pub(crate) fn write_client_key(&mut self, path: &Path) -> Result<()> {
+        let client_key = format!("{}CLIENT", self.access_key);
+        let secret = &self.secret_key;
+        let pair = format!("aws_access_key_id = {client_key}\naws_secret_access_key = {secret}\n");
+        crate::error::write_file(path, format!("[client]\n{pair}"))?;
+        self.client_key = Some(client_key);
+        Ok(())
+    }
+
     fn region(&self) -> Region {
         Region::Custom { region: self.region.clone(), endpoint: self.endpoint() }
     }
@@ -118,7 +156,7 @@ impl Access {
     }
 
     /// Makes the bucket; one that is there already is fine.
-    async fn make_bucket(&self) -> Result<(), String> {
+    pub(crate) async fn make_bucket(&self) -> Result<(), String> {
         let credentials = self.credentials().map_err(|e| e.chain())?;
         let (name, config) = (&self.bucket, BucketConfiguration::default());
         match Bucket::create_with_path_style(name, self.region(), credentials, config).await {
@@ -157,19 +195,15 @@ impl Service {
         let mut last = Error::setup("`minio` was not tried");
         for _ in 0..ports::ATTEMPTS {
             let [addr, console] = ports::free()?;
-            let access = options.access(addr, "us-east-1");
-            let spec = Spec::new(&options.name, &program)
+            let access = options.access(addr);
+            let mut spec = Spec::new(&options.name, &program)
                 .arg("server")
                 .arg("--address")
                 .arg(addr.to_string())
                 .arg("--console-address")
                 .arg(console.to_string())
-                .arg(&options.dir)
-                .env("MINIO_ROOT_USER", &access.access_key)
-                .env("MINIO_ROOT_PASSWORD", &access.secret_key)
-                .env("MINIO_PROMETHEUS_AUTH_TYPE", "public")
-                .env("MINIO_BROWSER", "off")
-                .env("MINIO_UPDATE", "off");
+                .arg(&options.dir);
+            spec.env.extend(options.kind.env(&access));
             let process = launcher.start(spec).await?;
             match ready(&process, &access).await {
                 Ok(()) => return Ok(Self { process, kind: Kind::Minio, access, admin: None }),
@@ -192,13 +226,9 @@ impl Service {
             admin: String,
         }
         let program = tools.find(Tool::FakeWasabi)?;
-        let mut placeholder = options.access(SocketAddr::from(([127, 0, 0, 1], 0)), "eu-central-1");
-        let client_key = format!("{}CLIENT", placeholder.access_key);
+        let mut placeholder = options.access(SocketAddr::from(([127, 0, 0, 1], 0)));
         let keys = options.dir.with_extension("keys");
-        let secret = &placeholder.secret_key;
-        let pair = format!("aws_access_key_id = {client_key}\naws_secret_access_key = {secret}\n");
-        crate::error::write_file(&keys, format!("[client]\n{pair}"))?;
-        placeholder.client_key = Some(client_key);
+        placeholder.write_client_key(&keys)?;
         let out = launcher.log_path(&options.name).with_extension("ready.json");
         // A ready line of an earlier start would name dead ports; there may be none.
         drop(std::fs::remove_file(&out));
@@ -214,11 +244,8 @@ impl Service {
             spec = spec.arg(flag).arg(value);
         }
         spec.out = Some(out.clone());
-        spec = spec
-            .arg("--credentials-file")
-            .arg(keys)
-            .env("CIM_FAKE_WASABI_ACCESS_KEY", &placeholder.access_key)
-            .env("CIM_FAKE_WASABI_SECRET_KEY", &placeholder.secret_key);
+        spec = spec.arg("--credentials-file").arg(keys);
+        spec.env.extend(options.kind.env(&placeholder));
         let process = launcher.start(spec).await?;
         let line = wait_until("the start of fake Wasabi", READY_WITHIN, async || {
             if let Some(end) = process.ended() {
@@ -237,62 +264,10 @@ impl Service {
             addr.ok_or_else(|| Error::setup(format!("fake Wasabi names no address: `{url}`")))
         };
         let access = Access { addr: parse(&said.s3)?, ..placeholder };
-        let admin = Some(parse(&said.admin)?);
+        let (name, client_key) = (options.name.clone(), access.client_key.clone());
+        let admin = Some(Admin { name, addr: parse(&said.admin)?, client_key });
         ready(&process, &access).await?;
         Ok(Self { process, kind: Kind::FakeWasabi, access, admin })
-    }
-
-    /// Tells fake Wasabi what to do wrong from now on, in place of what it was told before; only to
-    /// those who come with [`Access::of_client`].
-    pub async fn set_faults(&self, rules: &[FaultRule]) -> Result<()> {
-        let rules: Vec<_> = rules.iter().map(|rule| self.for_clients(rule)).collect();
-        let text = serde_json::to_string(&rules).expect("rules are JSON");
-        self.faults("PUT", &text).await.map(drop)
-    }
-
-    /// What came of each rule in force: its fault, and how often it struck.
-    pub async fn strikes(&self) -> Result<Vec<(Fault, u64)>> {
-        #[derive(Deserialize)]
-        struct Plan {
-            rules: Vec<State>,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            rule: Rule,
-            struck: u64,
-        }
-        #[derive(Deserialize)]
-        struct Rule {
-            fault: Fault,
-        }
-        let text = self.faults("GET", "").await?;
-        let plan: Plan = serde_json::from_str(&text).step(|| self.cannot())?;
-        Ok(plan.rules.into_iter().map(|state| (state.rule.fault, state.struck)).collect())
-    }
-
-    fn for_clients(&self, rule: &FaultRule) -> serde_json::Value {
-        let mut rule = serde_json::to_value(rule).expect("a rule is JSON");
-        if let Some(key) = &self.access.client_key {
-            rule["access_key"] = key.clone().into();
-        }
-        rule
-    }
-
-    async fn faults(&self, method: &str, body: &str) -> Result<String> {
-        let admin = self.admin.ok_or_else(|| {
-            Error::step(format!("`{}` cannot be told to misbehave", self.process.name()))
-        })?;
-        let limit = Duration::from_secs(10);
-        let answer = http::request(admin, method, "/faults", body, limit).await;
-        let answer = answer.step(|| self.cannot())?;
-        if answer.status == 200 {
-            return Ok(answer.body);
-        }
-        Err(Error::step(format!("{}: {}", self.cannot(), answer.body.trim())))
-    }
-
-    fn cannot(&self) -> String {
-        format!("the faults of `{}` cannot be set", self.process.name())
     }
 
     /// S3 requests that MinIO has served since it started; `None` for other services, and when it
@@ -313,10 +288,10 @@ impl Service {
 }
 
 impl Options {
-    fn access(&self, addr: SocketAddr, region: &str) -> Access {
+    pub(crate) fn access(&self, addr: SocketAddr) -> Access {
         let (access_key, secret_key) =
             self.credentials.clone().unwrap_or_else(|| (random_key(20), random_key(40)));
-        let (region, bucket) = (region.to_owned(), self.bucket.clone());
+        let (region, bucket) = (self.kind.region().to_owned(), self.bucket.clone());
         Access { addr, region, bucket, access_key, secret_key, client_key: None }
     }
 }

@@ -85,15 +85,15 @@ pub struct Scenario {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Capability {
-    /// Programs can be killed, paused and started one by one. Offered by `process`.
+    /// Programs can be killed, paused and started one by one. Offered by `process` and `container`.
     Processes,
-    /// Links can be delayed, throttled and cut. Offered by `process`.
+    /// Links can be delayed, throttled and cut. Offered by `process` and `container`.
     Links,
     /// A machine loses power: what was not synced to disk is gone. Offered by machines.
     PowerLoss,
     /// Clocks can be set.
     Clock,
-    /// Wasabi's service can be told to misbehave. Offered by `process`.
+    /// Wasabi's service can be told to misbehave. Offered by `process` and `container`.
     S3Faults,
     /// Disks have a size, and can be filled. Offered by `process`, where a tmpfs can be mounted.
     DiskFull,
@@ -118,7 +118,7 @@ impl fmt::Display for Capability {
 pub struct Node {
     /// What runs on it.
     pub role: Role,
-    /// More of nats-server's configuration, on a host or a leaf node that is processes.
+    /// More of nats-server's configuration, on a host or a leaf node of processes or containers.
     #[serde(default)]
     pub nats: String,
     /// How often its JetStream syncs to disk: `always`, or a time such as `2m`. Absent for what

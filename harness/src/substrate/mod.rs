@@ -1,5 +1,6 @@
-//! What a lab is made of: processes of this machine, or machines that an outside driver owns.
+//! What a lab is made of: processes of this machine, containers, or machines that an outside driver owns.
 
+pub(crate) mod container;
 pub(crate) mod driver;
 mod process;
 mod ways;
@@ -12,11 +13,11 @@ use std::time::Duration;
 use cim_core::names::NodeName;
 
 use crate::error::{Error, Result};
+use crate::lab::admin::Admin;
 use crate::lab::disk;
 use crate::lab::endpoint::Endpoint;
 use crate::lab::link::{Broken, Conditions};
 use crate::lab::process::{Launcher, Signal};
-use crate::lab::s3::Service;
 use crate::lab::storage_manager::{Armed, Ended};
 use crate::lab::tools::Tools;
 use crate::scenario::{Capability, DamageStream, Program, Role, Scenario, Tier};
@@ -41,11 +42,17 @@ pub(crate) fn why_processes_lack(what: Capability) -> Option<String> {
     if what == Capability::DiskFull { disk::why_not() } else { None }
 }
 
+/// What the container substrate can do.
+pub(crate) const CONTAINER_OFFERS: [Capability; 3] =
+    [Capability::Processes, Capability::Links, Capability::S3Faults];
+
 /// The machines of a lab.
 #[derive(Debug)]
 pub(crate) enum Machines {
     /// Directories, processes and proxies on this machine.
     Process(Box<process::Lab>),
+    /// Volumes, containers and proxies.
+    Container(Box<container::Lab>),
     /// Machines that are started, cut off and unplugged by somebody else.
     Driver(Box<driver::Lab>),
 }
@@ -55,6 +62,7 @@ macro_rules! each {
     ($self:expr, $lab:ident => $call:expr) => {
         match $self {
             Machines::Process($lab) => $call,
+            Machines::Container($lab) => $call,
             Machines::Driver($lab) => $call,
         }
     };
@@ -70,6 +78,19 @@ impl Machines {
     ) -> Result<Self> {
         let lab = process::Lab::new(scenario, launcher, tools, disks, seed).await?;
         Ok(Self::Process(Box::new(lab)))
+    }
+
+    /// Containers of the lab `lab`, which a reaper knows by this name.
+    pub(crate) async fn contained(
+        scenario: &Scenario,
+        engine: container::Engine,
+        lab: &str,
+        launcher: Launcher,
+        disks: &Path,
+        seed: u64,
+    ) -> Result<Self> {
+        let lab = container::Lab::new(scenario, engine, lab, launcher, disks, seed).await?;
+        Ok(Self::Container(Box::new(lab)))
     }
 
     pub(crate) async fn driven(
@@ -92,7 +113,7 @@ impl Machines {
     /// Machines that take a while to boot begin to, all at once.
     pub(crate) async fn switch_on(&mut self) -> Result<()> {
         match self {
-            Self::Process(_) => Ok(()),
+            Self::Process(_) | Self::Container(_) => Ok(()),
             Self::Driver(lab) => lab.switch_on().await,
         }
     }
@@ -126,7 +147,9 @@ impl Machines {
     pub(crate) async fn power_cut(&mut self, node: &NodeName) -> Result<()> {
         match self {
             // A scenario that needs it is skipped before anything starts.
-            Self::Process(_) => Err(Error::step("processes have no power to cut")),
+            Self::Process(_) | Self::Container(_) => {
+                Err(Error::step("processes and containers have no power to cut"))
+            }
             Self::Driver(lab) => lab.power_cut(node).await,
         }
     }
@@ -135,6 +158,7 @@ impl Machines {
     pub(crate) async fn damage(&mut self, damage: &DamageStream) -> Result<String> {
         match self {
             Self::Process(lab) => lab.damage(damage),
+            Self::Container(lab) => lab.damage(damage).await,
             Self::Driver(lab) => lab.damage(damage).await,
         }
     }
@@ -168,14 +192,16 @@ impl Machines {
     pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
         match self {
             Self::Process(lab) => lab.broken(from, to),
+            Self::Container(lab) => lab.broken(from, to),
             Self::Driver(lab) => lab.broken(from, to),
         }
     }
 
-    /// The S3 service of a node that can be told to misbehave, if it runs.
-    pub(crate) fn service(&self, node: &NodeName) -> Option<&Service> {
+    /// Where the S3 service of a node is told to misbehave, if it runs and can be.
+    pub(crate) fn admin(&self, node: &NodeName) -> Option<&Admin> {
         match self {
-            Self::Process(lab) => lab.service(node),
+            Self::Process(lab) => lab.admin(node),
+            Self::Container(lab) => lab.admin(node),
             // A scenario that needs it is skipped before anything starts.
             Self::Driver(_) => None,
         }
@@ -195,7 +221,7 @@ impl Machines {
         let disk = match self {
             Self::Process(lab) => lab.sized_disk(node),
             // A scenario that needs it is skipped before anything starts.
-            Self::Driver(_) => None,
+            Self::Container(_) | Self::Driver(_) => None,
         };
         disk.ok_or_else(|| Error::step(format!("the disk of `{node}` has no size of its own")))
     }
@@ -209,7 +235,7 @@ impl Machines {
     ) -> Result<()> {
         match self {
             Self::Process(lab) => lab.crash_at(node, armed, within).await,
-            Self::Driver(_) => Err(no_fail_points()),
+            Self::Container(_) | Self::Driver(_) => Err(no_fail_points()),
         }
     }
 
@@ -223,7 +249,7 @@ impl Machines {
     ) -> Result<()> {
         match self {
             Self::Process(lab) => lab.crash_storage_manager(node, args, armed, within).await,
-            Self::Driver(_) => Err(no_fail_points()),
+            Self::Container(_) | Self::Driver(_) => Err(no_fail_points()),
         }
     }
 
@@ -231,6 +257,7 @@ impl Machines {
     pub(crate) fn all_alive(&self) -> Result<()> {
         match self {
             Self::Process(lab) => lab.all_alive(),
+            Self::Container(lab) => lab.all_alive(),
             Self::Driver(_) => Ok(()),
         }
     }
@@ -250,7 +277,7 @@ impl Machines {
         match self {
             Self::Process(lab) => lab.leaf(node),
             // A scenario that has one is skipped before anything starts.
-            Self::Driver(_) => Err(Error::step("machines have no leaf nodes")),
+            Self::Container(_) | Self::Driver(_) => Err(no_leaf_nodes()),
         }
     }
 
@@ -258,7 +285,7 @@ impl Machines {
     pub(crate) fn leaf_through_link(&self, node: &NodeName) -> Result<Endpoint> {
         match self {
             Self::Process(lab) => Ok(lab.leaf_through_link(node)),
-            Self::Driver(_) => Err(Error::step("machines have no leaf nodes")),
+            Self::Container(_) | Self::Driver(_) => Err(no_leaf_nodes()),
         }
     }
 
@@ -278,5 +305,10 @@ pub(crate) fn lacking(scenario: &Scenario, offers: &BTreeSet<Capability>) -> Vec
 
 /// A scenario that needs them is skipped before anything starts.
 fn no_fail_points() -> Error {
-    Error::step("what is installed on machines has no fail points")
+    Error::step("what is installed on machines and in containers has no fail points")
+}
+
+/// Likewise.
+fn no_leaf_nodes() -> Error {
+    Error::step("there are no leaf nodes among machines and containers")
 }

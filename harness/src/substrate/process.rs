@@ -1,6 +1,7 @@
 //! The machines of a lab on the process substrate: directories, processes and links between them.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use cim_core::names::NodeName;
 
 use super::ways::{Use, Ways};
 use crate::error::{Context as _, Error, Result};
+use crate::lab::admin::Admin;
 use crate::lab::blocks;
 use crate::lab::disk::Disk;
 use crate::lab::endpoint::Endpoint;
@@ -91,7 +93,7 @@ impl Lab {
             seed,
             scenario: scenario.clone(),
             nodes: machines.collect(),
-            ways: Ways::open(scenario, &operator).await?,
+            ways: Ways::open(scenario, &operator, Ipv4Addr::LOCALHOST.into()).await?,
             operator,
         };
         for name in scenario.nodes.keys() {
@@ -146,9 +148,9 @@ impl Lab {
         self.ways.broken(from, to)
     }
 
-    /// The S3 service of a node, if it runs.
-    pub(crate) fn service(&self, node: &NodeName) -> Option<&Service> {
-        self.nodes[node].s3.as_ref()
+    /// Where the S3 service of a node is told to misbehave, if it runs and can be.
+    pub(crate) fn admin(&self, node: &NodeName) -> Option<&Admin> {
+        self.nodes[node].s3.as_ref()?.admin.as_ref()
     }
 
     /// Starts a program, or all of a node's that are not running.

@@ -5,7 +5,7 @@
 //! nowhere. What a step does to the link between two nodes it does to all that they have.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cim_core::names::NodeName;
 
@@ -35,8 +35,13 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// Links that lead nowhere yet, in the state that the scenario gives them.
-    pub(super) async fn open(scenario: &Scenario, operator: &NodeName) -> Result<Self> {
+    /// Links that lead nowhere yet, in the state that the scenario gives them. `here` is the address at
+    /// which nodes other than the operator find this machine.
+    pub(super) async fn open(
+        scenario: &Scenario,
+        operator: &NodeName,
+        here: IpAddr,
+    ) -> Result<Self> {
         let hosts = || scenario.nodes_of(Role::Host);
         let mut wanted = Vec::new();
         for (name, node) in &scenario.nodes {
@@ -55,10 +60,11 @@ impl Ways {
                 _ => {}
             }
         }
-        let nowhere = Link::open(None, Conditions::default()).await?;
+        let nowhere = Link::open_on(here, None, Conditions::default()).await?;
         let mut links = BTreeMap::new();
         for (from, to, which) in wanted {
-            let link = Link::open(None, Conditions::default()).await?;
+            let here = if from == operator { Ipv4Addr::LOCALHOST.into() } else { here };
+            let link = Link::open_on(here, None, Conditions::default()).await?;
             links.insert((from.clone(), to.clone(), which), link);
         }
         let ways = Self { links, nowhere };
@@ -125,7 +131,7 @@ impl Ways {
         target: Option<SocketAddr>,
     ) -> Result<()> {
         if let Some(link) = self.links.get_mut(&(from.clone(), to.clone(), which)) {
-            *link = Link::open(target, link.conditions()).await?;
+            *link = Link::open_on(link.addr().ip(), target, link.conditions()).await?;
         }
         Ok(())
     }

@@ -112,3 +112,14 @@ pub fn skipped(name: &str, reason: &str) {
         writeln!(file.unwrap(), "{name}: {reason}").unwrap();
     }
 }
+
+/// Small enough for a test, with bounds on times left out: the machine is shared.
+pub fn small(name: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(scenarios().join(format!("{name}.toml"))).unwrap();
+    let (text, _) = text.split_once("[expect]").unwrap_or((&text, ""));
+    let path = dir.path().join(format!("{name}.toml"));
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
