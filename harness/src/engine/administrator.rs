@@ -12,6 +12,7 @@ use super::run::Run;
 use crate::error::{Context as _, Error, Result};
 use crate::ledger::{Delete, Removal};
 use crate::oracle::lag::Head;
+use crate::oracle::limits::Held;
 use crate::oracle::wire::Wire;
 use crate::scenario::{PurgeStream, Tier, UpdateStream};
 
@@ -145,6 +146,7 @@ impl Run<'_> {
         let bounds = (0..streams).map(|at| if at == stream { 0 } else { u64::MAX });
         self.bounds.push(bounds.collect());
         self.seen[stream].rewind(0);
+        self.dropped_earlier[stream] = 0;
         for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
             if spec.stream == *name {
                 log.rewind(0);
@@ -166,7 +168,15 @@ impl Run<'_> {
         let made = wire.api(&format!("STREAM.UPDATE.{name}"), &config).await.step(cannot)?;
         let at = self.ledger.now();
         let stream = self.stream_of(name);
+        let before = self.limits(stream);
         self.stream_configs[stream].push((at, made["config"].clone()));
+        // What the limits of before dropped, those of now need not have asked for: it is judged here.
+        let first = made["state"]["first_seq"].as_u64().unwrap_or_default();
+        let (seen, held) = (self.seen[stream].prints(), Held::live(&made));
+        let limits = [before, self.limits(stream)];
+        let of = format!("`{name}` when it was changed");
+        self.check_dropped(stream, &seen, 0..first, &limits, held, jiff::Timestamp::now(), &of);
+        self.dropped_earlier[stream] = first;
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What is laid before the judge, and what becomes of the judgement.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use cim_core::names::StreamName;
@@ -227,7 +228,8 @@ impl Run<'_> {
         let first = info["state"]["first_seq"].as_u64().unwrap_or_default();
         let now = jiff::Timestamp::now();
         let held = Held::live(&info);
-        self.check_dropped(stream, first, seen, held, now, &format!("`{name}` live"));
+        let judged = self.dropped_earlier[stream]..first;
+        self.check_dropped(stream, seen, judged, &[limits], held, now, &format!("`{name}` live"));
         Ok(first)
     }
 
@@ -236,21 +238,27 @@ impl Run<'_> {
         self.stream_configs[stream].last().map_or_else(Limits::default, |(_, c)| Limits::of(c))
     }
 
-    /// What a stream that begins at `first` has dropped, a limit must have asked for.
+    /// What a stream has dropped of these sequences, the last of which is the one before its first, a
+    /// limit must have asked for.
+    #[expect(clippy::too_many_arguments, reason = "all of them are the question")]
     pub(super) fn check_dropped(
         &mut self,
         stream: usize,
-        first: u64,
         known: &BTreeMap<u64, Print>,
+        dropped: Range<u64>,
+        limits: &[Limits],
         held: Held,
         now: jiff::Timestamp,
         of: &str,
     ) {
         let removed: BTreeSet<u64> = self.deletes(stream).iter().map(|d| d.seq).collect();
         let there = |seq: &u64| !removed.contains(seq);
-        let newest = known.range(..first).rev().find(|(seq, _)| there(seq));
+        if dropped.is_empty() {
+            return;
+        }
+        let newest = known.range(dropped).rev().find(|(seq, _)| there(seq));
         let Some((_, newest)) = newest else { return };
-        if !self.limits(stream).asked_for(newest.time, held, now.as_nanosecond()) {
+        if !limits.iter().any(|l| l.asked_for(newest.time, held, now.as_nanosecond())) {
             let what = format!("sequence {} was dropped, and no limit asked for it", newest.seq);
             self.report.oracle.streams_wrong += 1;
             self.note(format!("limits of {of}"), vec![what]);

@@ -128,6 +128,7 @@ impl Run<'_> {
         self.next_life(Some(from)).await?;
         // What the archive had kept is back.
         self.holes.iter_mut().for_each(BTreeSet::clear);
+        self.dropped_earlier.fill(0);
         self.check_restored(from).await?;
         if let Some(lost) = self.losses.last_mut() {
             lost.from = Some(from);

@@ -96,7 +96,8 @@ impl Run<'_> {
         nats: &Endpoint,
     ) -> Result<(u64, u64)> {
         let name = self.plan.scenario.streams[stream].name.clone();
-        if !self.limits(stream).any() {
+        let limits = [self.limits(stream)];
+        if !limits[0].any() {
             return Ok((0, 0));
         }
         let mut wire = Wire::connect(nats).await.step(cannot_read)?;
@@ -106,12 +107,14 @@ impl Run<'_> {
         let archive = archive.iter().map(|print| (print.seq, *print)).collect();
         let now = jiff::Timestamp::now();
         let held = Held::live(&info);
-        self.check_dropped(stream, restored, &archive, held, now, &format!("`{name}` restored"));
+        let of = format!("`{name}` restored");
+        self.check_dropped(stream, &archive, 0..restored, &limits, held, now, &of);
         let Some(confirmed) = confirmed else { return Ok((0, restored)) };
         let (first, at) = (confirmed.first_seq, confirmed.committed_at);
         let seen = self.seen[stream].prints();
         let held = Held::of(seen.range(first..).map(|(_, print)| print));
-        self.check_dropped(stream, first, &seen, held, at, &format!("`{name}` in the archive"));
+        let of = format!("`{name}` in the archive");
+        self.check_dropped(stream, &seen, 0..first, &limits, held, at, &of);
         Ok((first, restored))
     }
 

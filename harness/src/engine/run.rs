@@ -55,7 +55,10 @@ pub(super) struct Run<'a> {
     pub(super) consumptions: Vec<Consumption>,
     /// By stream, its configurations as the server gave them, each with the moment when it was made.
     pub(super) stream_configs: Vec<Vec<(Micros, Value)>>,
-    /// By consumer, likewise.
+    /// By stream, where it began when its configuration was last changed: what is below, limits that
+    /// are no more may have dropped.
+    pub(super) dropped_earlier: Vec<u64>,
+    /// By consumer, its configuration as the server gave it when it was made.
     pub(super) consumer_configs: Vec<Value>,
     /// By host life that is over and by stream, the last sequence that lives on.
     pub(super) bounds: Vec<Vec<u64>>,
@@ -146,6 +149,7 @@ pub(super) async fn drive(
         consumer_logs: scenario.consumers.iter().map(|_| Arc::default()).collect(),
         consumptions: Vec::new(),
         stream_configs: vec![Vec::new(); streams],
+        dropped_earlier: vec![0; streams],
         consumer_configs: vec![Value::Null; scenario.consumers.len()],
         bounds: Vec::new(),
         losses: Vec::new(),

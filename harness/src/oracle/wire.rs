@@ -23,6 +23,9 @@ const LOGIN: Duration = Duration::from_secs(10);
 /// With a pull open the server says something every second; one that does not has forgotten it, as
 /// one of a cluster does that goes down with the consumer.
 const SILENCE: Duration = Duration::from_secs(12);
+/// How often a pull that nobody listens to is sent again, and after how long.
+const UNHEARD_AT_MOST: u32 = 100;
+const UNHEARD_PAUSE: Duration = Duration::from_millis(50);
 /// Consumers that are made until one is on the wanted server of a cluster, which chance decides.
 const TRIES: usize = 64;
 
@@ -272,7 +275,7 @@ impl Wire {
         let subscribe = format!("SUB {0}-2.* 2\r\nSUB {0}-3.* 3\r\n", self.inbox);
         self.stream.write_all(subscribe.as_bytes()).await?;
         let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
-        Ok(Reader { wire: self, next, left: [0; 2], pulls: [0; 2] })
+        Ok(Reader { wire: self, next, left: [0; 2], pulls: [0; 2], unheard: 0 })
     }
 }
 
@@ -286,6 +289,8 @@ pub struct Reader {
     left: [u64; 2],
     /// How many pulls there were. A status may come for one that has ended already.
     pulls: [u64; 2],
+    /// How many pulls in a row nobody listened to.
+    unheard: u32,
 }
 
 impl Reader {
@@ -316,6 +321,7 @@ impl Reader {
             if delivery.reply.starts_with(b"$JS.ACK.") {
                 let [seq, time, pending] = place(&delivery.reply)?;
                 self.left[slot] -= 1;
+                self.unheard = 0;
                 let time = time.try_into().map_err(|_| invalid("a time beyond the year 2262"))?;
                 return Ok(StreamMessage { seq, time, pending, delivery });
             }
@@ -326,6 +332,12 @@ impl Reader {
                 // The pull has ended: too old, or enough bytes.
                 Some(408 | 409) => self.left[slot] = 0,
                 Some(100) | None => {}
+                // In a cluster word of a new consumer's subject may come later than the consumer.
+                Some(503) if self.unheard < UNHEARD_AT_MOST => {
+                    self.unheard += 1;
+                    self.left[slot] = 0;
+                    tokio::time::sleep(UNHEARD_PAUSE).await;
+                }
                 Some(code) => {
                     return Err(invalid(format!("the server answers a pull with {code}")));
                 }

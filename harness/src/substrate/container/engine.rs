@@ -1,7 +1,7 @@
 //! The Docker engine of a lab: whether there is one that will do, and the images that it has.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,7 +108,18 @@ async fn connect() -> Result<Docker, String> {
 /// The address at which containers of a network reach this machine.
 pub(super) fn gateway(network: &NetworkInspect) -> Option<IpAddr> {
     let config = network.ipam.as_ref()?.config.as_ref()?;
-    config.iter().find_map(|part| part.gateway.as_ref()?.parse().ok())
+    config.iter().find_map(|part| {
+        let gateway = part.gateway.as_ref().and_then(|gateway| gateway.parse().ok());
+        // Until an engine's second start its own network `bridge` has a subnet only.
+        gateway.or_else(|| first_address(part.subnet.as_ref()?))
+    })
+}
+
+/// The address that Docker gives to a gateway when it is told none.
+fn first_address(subnet: &str) -> Option<IpAddr> {
+    let (network, _) = subnet.split_once('/')?;
+    let network: Ipv4Addr = network.parse().ok()?;
+    Some(Ipv4Addr::from_bits(network.to_bits().checked_add(1)?).into())
 }
 
 impl Images {
@@ -132,5 +143,25 @@ impl Images {
         let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
         let version = labels.get("cim.version").cloned().unwrap_or_else(|| "unknown".into());
         Ok(Image { name: name.into(), tag: tag.into(), version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_network_without_a_gateway_has_the_first_address_of_its_subnet() {
+        let of = |part| {
+            let network = json!({ "IPAM": { "Config": [part] } });
+            gateway(&serde_json::from_value(network).unwrap()).map(|address| address.to_string())
+        };
+        let both = json!({ "Subnet": "10.1.0.0/16", "Gateway": "10.1.7.7" });
+        assert_eq!(of(both).as_deref(), Some("10.1.7.7"));
+        let subnet = json!({ "Subnet": "172.17.0.0/16" });
+        assert_eq!(of(subnet).as_deref(), Some("172.17.0.1"));
+        assert_eq!(of(json!({})), None);
     }
 }
