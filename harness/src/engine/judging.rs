@@ -134,7 +134,7 @@ impl Run<'_> {
                 continue;
             }
             for tier in plan.scenario.tiers() {
-                self.judge_tier(stream, name, tier, &live, dropped).await?;
+                self.judge_tier(stream, &nats, tier, &live).await?;
             }
         }
         Ok(())
@@ -151,30 +151,43 @@ impl Run<'_> {
         self.take(stream, of, &findings);
     }
 
+    /// A tier may need a while: for a delete that comes with the next commit, or for segments that a new
+    /// NAS names already and still fetches from Wasabi.
     async fn judge_tier(
         &mut self,
         stream: usize,
-        name: &StreamName,
+        nats: &Endpoint,
         tier: Tier,
         live: &BTreeMap<u64, Print>,
-        dropped: u64,
     ) -> Result<()> {
         let Some(bucket) = self.machines.bucket(tier)? else { return Ok(()) };
+        let name = self.plan.scenario.streams[stream].name.clone();
         let deadline = tokio::time::Instant::now() + SETTLED_WITHIN;
         let of = format!("`{name}` at {tier}");
         loop {
-            let (found, watermark) = match read_chain(&bucket, name).await? {
-                Some(archived) => {
-                    (archived.messages(&bucket, self.plan.seed).await?, archived.watermark)
-                }
-                None => (Vec::new(), 0),
+            let late = tokio::time::Instant::now() > deadline;
+            let archived = read_chain(&bucket, &name).await?;
+            let watermark = archived.as_ref().map_or(0, |archived| archived.watermark);
+            let found = match &archived {
+                Some(archived) => archived.messages(&bucket, self.plan.seed).await,
+                None => Ok(Vec::new()),
             };
-            let findings = self.judge_now(stream, watermark, live, &found, &|seq, _| seq < dropped);
-            let waiting = !findings.findings.is_empty()
-                && findings.findings.iter().all(|f| f.what == crate::oracle::judge::BACK);
-            if !waiting || tokio::time::Instant::now() > deadline {
-                self.take(stream, of, &findings);
-                return Ok(());
+            match found {
+                Err(error) if late => return Err(error),
+                Err(_) => {}
+                Ok(found) => {
+                    // Messages go on expiring; the tier has followed up to now.
+                    let seen = self.seen[stream].prints();
+                    let dropped = self.dropped_by_limits(stream, nats, &seen).await?;
+                    let excused = |seq, _| seq < dropped;
+                    let findings = self.judge_now(stream, watermark, live, &found, &excused);
+                    let waiting = !findings.findings.is_empty()
+                        && findings.findings.iter().all(|f| f.what == crate::oracle::judge::BACK);
+                    if !waiting || late {
+                        self.take(stream, of, &findings);
+                        return Ok(());
+                    }
+                }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
