@@ -5,8 +5,23 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::types::{ConsumerAnswer, ConsumersAnswer, InfoAnswer, MessageAnswer, NamesAnswer};
-use super::{Consumers, StoredMessage, StreamInfo};
+use super::types::{
+    ConsumerAnswer, ConsumersAnswer, CreatedAnswer, InfoAnswer, MessageAnswer, NamesAnswer,
+};
+use super::{Consumers, ReadConsumer, StoredMessage, StreamInfo};
+
+/// How often a consumer is drawn until it is on the right server: with one of three that is right,
+/// less than one time in a thousand it is not.
+const DRAWS: usize = 18;
+
+/// What a reader wants of each message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it.
+    Whole,
+    /// That it is there.
+    Headers,
+}
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -195,12 +210,13 @@ impl JetStream {
         answer.stored().map(Some).map_err(unreadable)
     }
 
-    /// Makes a pull consumer that acknowledges nothing and ends by itself; returns its name.
-    pub async fn create_reader(&self, stream: &str, start_seq: u64) -> Result<String, ApiError> {
-        #[derive(Deserialize)]
-        struct Created {
-            name: String,
-        }
+    /// Makes a pull consumer that acknowledges nothing and ends by itself.
+    pub async fn create_reader(
+        &self,
+        stream: &str,
+        start_seq: u64,
+        depth: Depth,
+    ) -> Result<ReadConsumer, ApiError> {
         let body = json!({
             "stream_name": stream,
             "config": {
@@ -212,10 +228,33 @@ impl JetStream {
                 "inactive_threshold": 60_000_000_000_u64,
                 "mem_storage": true,
                 "num_replicas": 1,
+                "headers_only": depth == Depth::Headers,
             },
         });
-        let created: Created = self.ask(&format!("CONSUMER.CREATE.{stream}"), &body).await?;
-        Ok(created.name)
+        let created: CreatedAnswer = self.ask(&format!("CONSUMER.CREATE.{stream}"), &body).await?;
+        Ok(created.into())
+    }
+
+    /// The same on one of these servers of a cluster. Which server a consumer is put on is drawn by
+    /// lot, so it is tried some times; `None` when it never was one of them.
+    pub async fn create_reader_on(
+        &self,
+        servers: &[String],
+        stream: &str,
+        start_seq: u64,
+        depth: Depth,
+    ) -> Result<Option<ReadConsumer>, ApiError> {
+        if servers.is_empty() {
+            return Ok(None);
+        }
+        for _ in 0..DRAWS {
+            let made = self.create_reader(stream, start_seq, depth).await?;
+            if made.server.as_ref().is_some_and(|server| servers.contains(server)) {
+                return Ok(Some(made));
+            }
+            self.delete_consumer(stream, &made.name).await?;
+        }
+        Ok(None)
     }
 
     /// Deletes a consumer; one that is gone is fine.

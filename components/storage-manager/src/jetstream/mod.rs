@@ -3,5 +3,5 @@
 mod api;
 mod types;
 
-pub use api::{ApiError, JetStream};
-pub use types::{Consumers, Damage, StoredMessage, StreamInfo};
+pub use api::{ApiError, Depth, JetStream};
+pub use types::{Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo};

@@ -22,6 +22,27 @@ pub struct StreamInfo {
     pub deleted: SeqRanges,
     /// What the server says that it lost when it started, if it noticed.
     pub damage: Option<Damage>,
+    /// Who has it.
+    pub servers: Servers,
+}
+
+/// The servers of a cluster that have a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// Who leads it, and since when where the server says so: what it says of the stream is what this
+    /// one has on its disk.
+    pub leader: Option<Leader>,
+    /// The others that have all of it, by name.
+    pub current: Vec<String>,
+}
+
+/// A server's time as a stream's leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// Its name.
+    pub name: String,
+    /// As it was written.
+    pub since: Option<String>,
 }
 
 /// What a server lost of a stream because its files were damaged.
@@ -87,6 +108,37 @@ pub(super) struct InfoAnswer {
     config: RawJson,
     created: Timestamp,
     state: StateAnswer,
+    #[serde(default)]
+    cluster: ClusterAnswer,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct ClusterAnswer {
+    #[serde(default)]
+    leader: String,
+    #[serde(default)]
+    leader_since: Option<String>,
+    #[serde(default)]
+    replicas: Option<Vec<ReplicaAnswer>>,
+}
+
+#[derive(Deserialize)]
+struct ReplicaAnswer {
+    name: String,
+    #[serde(default)]
+    current: bool,
+    #[serde(default)]
+    offline: bool,
+}
+
+impl From<ClusterAnswer> for Servers {
+    fn from(ClusterAnswer { leader, leader_since, replicas }: ClusterAnswer) -> Self {
+        let current = replicas.unwrap_or_default().into_iter().filter(|r| r.current && !r.offline);
+        Self {
+            leader: (!leader.is_empty()).then_some(Leader { name: leader, since: leader_since }),
+            current: current.map(|replica| replica.name).collect(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -122,13 +174,14 @@ fn ranges(sequences: Vec<u64>) -> SeqRanges {
 }
 
 impl From<InfoAnswer> for StreamInfo {
-    fn from(InfoAnswer { config, created, state }: InfoAnswer) -> Self {
+    fn from(InfoAnswer { config, created, state, cluster }: InfoAnswer) -> Self {
         let deleted = state.deleted.unwrap_or_default();
         Self {
             record: StreamRecord { created, config },
             num_deleted: state.num_deleted,
             deleted: ranges(deleted),
             damage: state.lost.map(Damage::from),
+            servers: cluster.into(),
             state: StreamState {
                 first_seq: state.first_seq,
                 last_seq: state.last_seq,
@@ -136,6 +189,28 @@ impl From<InfoAnswer> for StreamInfo {
                 bytes: state.bytes,
             },
         }
+    }
+}
+
+/// A consumer that the storage manager reads through.
+#[derive(Debug, Clone)]
+pub struct ReadConsumer {
+    /// Its name.
+    pub name: String,
+    /// The server that it reads on; what it gives is what this one has. `None` outside clusters.
+    pub server: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CreatedAnswer {
+    name: String,
+    #[serde(default)]
+    cluster: ClusterAnswer,
+}
+
+impl From<CreatedAnswer> for ReadConsumer {
+    fn from(CreatedAnswer { name, cluster }: CreatedAnswer) -> Self {
+        Self { name, server: (!cluster.leader.is_empty()).then_some(cluster.leader) }
     }
 }
 

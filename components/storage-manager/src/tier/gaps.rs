@@ -6,6 +6,8 @@
 //! it says besides, sometimes without saying what, and only until it is started again. So the first look
 //! that sees such a report takes every new gap for damage. A delete of the last second before the
 //! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards nobody could tell any more.
+//!
+//! In a cluster there is more to go by: what another server still has was not deleted ([`super::witness`]).
 
 use cim_core::archive::{ArchiveState, SeqRange, SeqRanges};
 use cim_core::names::StreamName;
@@ -22,6 +24,8 @@ pub struct Gaps {
     deleted: SeqRanges,
     /// Archived, and lost by the live stream.
     lost: SeqRanges,
+    /// The stream's leader does not have it, another server does.
+    elsewhere: SeqRanges,
     looked: bool,
     /// What the server said last that it had lost.
     damage: Option<Damage>,
@@ -31,18 +35,20 @@ impl Gaps {
     /// What the manifest says.
     pub fn new(stream: StreamName, state: &ArchiveState) -> Self {
         let lost = state.current().lost.clone();
-        Self { stream, deleted: SeqRanges::default(), lost, looked: false, damage: None }
+        let (deleted, elsewhere) = (SeqRanges::default(), SeqRanges::default());
+        Self { stream, deleted, lost, elsewhere, looked: false, damage: None }
     }
 
     /// Takes a survey into account.
     pub fn weigh(&mut self, survey: &Survey, state: &ArchiveState) {
         let first_look = !std::mem::replace(&mut self.looked, true);
         let gone = state.gone(state.timeline());
-        if first_look {
-            // A restore has brought back what is not missing any more.
+        if first_look || survey.led_anew {
+            // A restore has brought back what is not missing any more, or a server leads that has it.
             let mut missing = survey.deleted.clone().unwrap_or_default();
             missing.insert(SeqRange(1, survey.state.first_seq.saturating_sub(1)));
             self.lost = self.lost.difference(&self.lost.difference(&missing));
+            self.elsewhere = survey.elsewhere.clone();
         }
         let first_report = self.damage != survey.damage;
         self.damage.clone_from(&survey.damage);
@@ -59,12 +65,35 @@ impl Gaps {
                 lost.iter().for_each(|range| self.lost.insert(range));
             }
         }
+        let archived = self.elsewhere.clipped(1, state.current().watermark.seq);
+        let kept = archived.difference(&self.lost).difference(&gone);
+        if !kept.is_empty() {
+            tracing::error!(
+                stream = %self.stream,
+                "the stream's leader has lost {} archived messages that another server has, {}: the \
+                 archive keeps them. Let another server lead, `nats stream cluster step-down {}`, and \
+                 give this one the stream anew",
+                kept.count(),
+                shown(&kept),
+                self.stream
+            );
+            kept.iter().for_each(|range| self.lost.insert(range));
+        }
         if let Some(deleted) = &survey.deleted {
-            self.deleted = deleted.difference(&gone).difference(&self.lost);
+            let deleted = deleted.difference(&gone).difference(&self.lost);
+            self.deleted = deleted.difference(&self.elsewhere);
         }
     }
 
-    /// What was lost and was not known to be.
+    /// What was archived and is known to be away, deleted or lost.
+    pub fn known(&self, state: &ArchiveState) -> SeqRanges {
+        let mut known = state.gone(state.timeline());
+        self.lost.iter().for_each(|range| known.insert(range));
+        known
+    }
+
+    /// What the server says that it lost, and was not known to be. Where another server was asked, a
+    /// report that names nothing says nothing more.
     fn damaged(
         &self,
         damage: &Damage,
@@ -79,10 +108,10 @@ impl Gaps {
         let new = new.difference(gone).difference(&self.deleted);
         let mut lost = match &damage.named {
             Some(named) => new.difference(&new.difference(named)),
-            None if first_report => new,
+            None if first_report && !survey.witnessed => new,
             None => SeqRanges::default(),
         };
-        if first_report {
+        if first_report && !survey.witnessed {
             let head =
                 SeqRange(current.state.first_seq.max(1), survey.state.first_seq.saturating_sub(1));
             lost.insert(head);
@@ -117,7 +146,7 @@ impl Gaps {
 }
 
 /// The first few ranges.
-fn shown(ranges: &SeqRanges) -> String {
+pub(super) fn shown(ranges: &SeqRanges) -> String {
     const FEW: usize = 5;
     let mut text: Vec<_> = ranges.iter().take(FEW).map(|r| format!("{} to {}", r.0, r.1)).collect();
     if ranges.iter().nth(FEW).is_some() {
@@ -162,6 +191,9 @@ mod tests {
             consumers: Consumers::default(),
             deleted: Some(deleted.iter().copied().collect()),
             damage,
+            witnessed: false,
+            led_anew: false,
+            elsewhere: SeqRanges::default(),
             empty_until: None,
         }
     }
@@ -233,6 +265,27 @@ mod tests {
         gaps.weigh(&survey(1, &[SeqRange(40, 60), SeqRange(70, 70)], None), &state);
         assert_eq!(list(&gaps.deleted(100)), [(70, 70)]);
         assert_eq!(list(&gaps.lost), [(40, 60)]);
+    }
+
+    #[test]
+    fn what_another_server_has_is_no_delete_until_a_server_leads_that_has_it() {
+        let state = archive(&json!([]));
+        let mut gaps = gaps(&state);
+        let gone = [SeqRange(20, 20), SeqRange(40, 60), SeqRange(95, 110)];
+        let elsewhere = [SeqRange(40, 60), SeqRange(95, 110)].into_iter().collect();
+        let damaged =
+            Survey { witnessed: true, led_anew: true, elsewhere, ..survey(1, &gone, UNNAMED) };
+        gaps.weigh(&damaged, &state);
+        assert_eq!(list(&gaps.deleted(120)), [(20, 20)]);
+        // What was not archived yet will be, and is no delete then either.
+        assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
+        gaps.weigh(&survey(1, &gone, None), &state);
+        assert_eq!(list(&gaps.deleted(120)), [(20, 20)]);
+        let whole = Survey { led_anew: true, ..survey(1, &[SeqRange(20, 20)], None) };
+        gaps.weigh(&whole, &state);
+        assert_eq!(list(&gaps.lost), []);
+        gaps.weigh(&survey(1, &[SeqRange(20, 20), SeqRange(50, 50)], None), &state);
+        assert_eq!(list(&gaps.deleted(120)), [(20, 20), (50, 50)]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod context;
 mod daemon;
 mod gaps;
 mod history;
+mod holes;
 mod pull;
 mod reader;
 mod scan;
@@ -25,6 +26,7 @@ mod segmenter;
 mod session;
 mod ship;
 mod survey;
+mod witness;
 
 pub use context::Context;
 pub use daemon::{StartError, run};

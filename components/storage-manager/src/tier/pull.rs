@@ -1,12 +1,15 @@
 //! Reading through a consumer: every retention but work-queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::budget::{Reserved, cost};
+use super::holes::Holes;
 use super::reader::{ReaderError, Task};
 use super::segmenter::Segmenter;
+use crate::jetstream::{Depth, ReadConsumer};
 use crate::wire::{Connection, Puller, Pumped, WireError};
 
 /// Smallest and largest pull, in bytes: idle streams must not eat the budget, busy ones want few requests.
@@ -24,7 +27,12 @@ const MARGIN: usize = 64 << 10;
 
 pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), ReaderError> {
     let stream = task.stream.as_str();
-    let consumer = task.context.jetstream.create_reader(stream, task.start_seq).await?;
+    let consumer = consumer(task).await?;
+    if let Some(server) = consumer.server.filter(|_| task.replicated) {
+        let (context, stream) = (Arc::clone(&task.context), task.stream.clone());
+        segmenter.check(Holes::new(context, stream, server, task.start_seq));
+    }
+    let consumer = consumer.name;
     let nats = &task.context.config.nats;
     let connection = Connection::open(nats).await?;
     let puller = Puller::start(connection, &nats.inbox_prefix, stream, &consumer).await?;
@@ -46,6 +54,20 @@ pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), Rea
         tokio::spawn(tidy);
     }
     outcome
+}
+
+/// The consumer to read through: in a cluster not on the stream's leader where another server will do,
+/// so that two have to agree on what is gone.
+async fn consumer(task: &Task) -> Result<ReadConsumer, ReaderError> {
+    let (jetstream, stream) = (&task.context.jetstream, task.stream.as_str());
+    if task.replicated {
+        let others = jetstream.stream_info(stream, false).await?.servers.current;
+        let made = jetstream.create_reader_on(&others, stream, task.start_seq, Depth::Whole);
+        if let Some(made) = made.await? {
+            return Ok(made);
+        }
+    }
+    Ok(jetstream.create_reader(stream, task.start_seq, Depth::Whole).await?)
 }
 
 struct Pull<'a> {
@@ -78,7 +100,10 @@ impl Pull<'_> {
                     segmenter.flush().await?;
                     return Ok(());
                 }
-                () = until(deadline) => segmenter.flush().await?,
+                () = until(deadline) => {
+                    segmenter.flush().await?;
+                    self.heard = Instant::now();
+                }
                 reserved = budget.reserve(self.size), if !open => self.add(reserved),
                 () = tokio::time::sleep_until(self.heard + SILENCE), if open => {
                     let why = format!("NATS said nothing for {} s", SILENCE.as_secs());
@@ -86,8 +111,8 @@ impl Pull<'_> {
                 }
                 pumped = pump(&mut self.puller, &mut self.reserved, segmenter), if open => {
                     self.adapt(pumped?);
-                    self.heard = Instant::now();
                     segmenter.step().await?;
+                    self.heard = Instant::now();
                 }
             }
         }

@@ -38,6 +38,8 @@ pub struct Task {
     pub start_seq: u64,
     /// Whether the stream refuses a second consumer.
     pub work_queue: bool,
+    /// Whether several servers have it.
+    pub replicated: bool,
     /// Cancelled when reading is to flush and end.
     pub stop: CancellationToken,
 }

@@ -3,21 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::Segment;
+use cim_core::archive::{Segment, SeqRange};
 use cim_core::names::StreamName;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::budget::Reserved;
+use super::budget::{Reserved, cost};
 use super::context::Context;
+use super::holes::Holes;
+use super::reader::ReaderError;
 use crate::hooks::{fail_point, sabotage};
 use crate::s3::S3Error;
 use crate::segment::{Columns, Message, SegmentWriter};
 
 /// Bytes of messages in one row group: what a reader of the archive decodes at once.
 pub(super) const ROW_GROUP: usize = 4 << 20;
+/// Requests under way for messages that a damaged server did not give.
+const AHEAD: usize = 64;
 /// zstd level of segments that are made while their messages arrive.
 const LEVEL: i32 = 1;
 
@@ -55,6 +60,7 @@ pub struct Segmenter {
     bytes: usize,
     reserved: Option<Reserved>,
     since: Option<Instant>,
+    holes: Option<Holes>,
 }
 
 impl Segmenter {
@@ -75,7 +81,13 @@ impl Segmenter {
             bytes: 0,
             reserved: None,
             since: None,
+            holes: None,
         }
+    }
+
+    /// Lets gaps be checked before they are archived.
+    pub fn check(&mut self, holes: Holes) {
+        self.holes = Some(holes);
     }
 
     /// Copies a message. Call [`Segmenter::step`] after each batch of them.
@@ -83,6 +95,13 @@ impl Segmenter {
         if self.since.is_none() {
             self.since = Some(Instant::now());
         }
+        if let Some(holes) = &mut self.holes {
+            holes.pass(message.seq);
+        }
+        self.put(message, reserved);
+    }
+
+    fn put(&mut self, message: Message<'_>, reserved: Option<Reserved>) {
         self.bytes += message.bytes();
         self.columns.push(message);
         match (&mut self.reserved, reserved) {
@@ -98,14 +117,60 @@ impl Segmenter {
     }
 
     /// Encodes and uploads as far as sizes ask for it.
-    pub async fn step(&mut self) -> Result<(), UploadError> {
+    pub async fn step(&mut self) -> Result<(), ReaderError> {
         if self.columns.bytes() >= ROW_GROUP {
-            self.encode().await?;
+            self.mend().await?;
         }
         if self.bytes >= self.context.config.segment.flush_size.bytes() {
             self.flush().await?;
+        } else {
+            self.encode_full().await?;
         }
         Ok(())
+    }
+
+    /// Puts into its place what was not read and is there.
+    async fn mend(&mut self) -> Result<(), ReaderError> {
+        let Some(holes) = &mut self.holes else { return Ok(()) };
+        let holes = holes.take().await?;
+        if holes.is_empty() {
+            return Ok(());
+        }
+        let read = std::mem::take(&mut self.columns);
+        self.bytes -= read.bytes();
+        let mut holes = holes.iter().peekable();
+        for index in 0..read.len() {
+            let message = read.message(index);
+            while let Some(hole) = holes.next_if(|hole| hole.1 < message.seq) {
+                self.fetch(hole).await?;
+            }
+            self.put(message, None);
+        }
+        Ok(())
+    }
+
+    /// Reads messages from the stream's leader, and sends them on their way as others.
+    async fn fetch(&mut self, SeqRange(from, to): SeqRange) -> Result<(), ReaderError> {
+        let (jetstream, stream) = (self.context.jetstream.clone(), self.stream.clone());
+        let messages = stream::iter(from..=to).map(|seq| jetstream.message(stream.as_str(), seq));
+        let mut messages = std::pin::pin!(messages.buffered(AHEAD));
+        while let Some(message) = messages.try_next().await? {
+            // Deleted a moment ago.
+            let Some(message) = message else { continue };
+            let message = message.as_message();
+            // Whoever waited here would hold what the reader reserved; the buffer is small.
+            let reserved = self.context.budget.try_reserve(cost(&message));
+            self.put(message, reserved);
+            self.encode_full().await?;
+            if self.bytes >= self.context.config.segment.flush_size.bytes() {
+                self.end_segment().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn encode_full(&mut self) -> Result<(), UploadError> {
+        if self.columns.bytes() >= ROW_GROUP { self.encode().await } else { Ok(()) }
     }
 
     /// Hands the columns to the encoder, which works beside the reader.
@@ -124,7 +189,12 @@ impl Segmenter {
 
     /// Ends the segment, if there is anything in it, and starts its upload. Waits while too many
     /// uploads are under way.
-    pub async fn flush(&mut self) -> Result<(), UploadError> {
+    pub async fn flush(&mut self) -> Result<(), ReaderError> {
+        self.mend().await?;
+        Ok(self.end_segment().await?)
+    }
+
+    async fn end_segment(&mut self) -> Result<(), UploadError> {
         if !self.columns.is_empty() {
             self.encode().await?;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveState, Fork, Segment, Watermark};
+use cim_core::archive::{ArchiveState, Fork, Segment, SeqRange, SeqRanges, Watermark};
 use cim_core::names::StreamName;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -20,7 +20,8 @@ use super::history::{Alignment, HistoryError, align};
 use super::reader::{self, ReaderError};
 use super::seal::{self, Ages, SealError, Sealed};
 use super::segmenter::{Upload, UploadError, Uploaded};
-use super::survey::{Survey, Surveyor, missed};
+use super::survey::{Known, Survey, Surveyor, missed};
+use super::witness;
 use super::{collect, ship};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
@@ -108,7 +109,9 @@ async fn open_chain(
     let state = committer.state().expect("it was read or begun");
     match align(context, stream, state, live).await? {
         Alignment::Continues => {
-            if let Some(range) = missed(state, live.state.first_seq) {
+            if let Some(range) = missed(state, live.state.first_seq)
+                && !has_another(context, stream, live, range).await?
+            {
                 tracing::warn!(
                     stream = %stream,
                     "sequences {} to {} were gone before they could be archived",
@@ -135,6 +138,18 @@ async fn open_chain(
     Ok(committer)
 }
 
+/// Whether another server has something of what the stream's leader does not have.
+async fn has_another(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    live: &StreamInfo,
+    range: SeqRange,
+) -> Result<bool, SessionError> {
+    let gone = SeqRanges::from_iter([range]);
+    let found = witness::elsewhere(context, stream, &live.servers.current, &gone).await?;
+    Ok(found.is_some_and(|found| !found.is_empty()))
+}
+
 /// What Wasabi has of a stream that the NAS knows nothing of.
 async fn adoptable(
     context: &Context,
@@ -152,7 +167,7 @@ async fn adoptable(
 }
 
 /// A survey, and by whom.
-type Looked = (Surveyor, Result<Survey, ApiError>);
+type Looked = (Surveyor, Result<Option<Survey>, ReaderError>);
 
 struct Session<'a> {
     context: &'a Arc<Context>,
@@ -190,12 +205,14 @@ impl<'a> Session<'a> {
         let ended = CancellationToken::new();
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
+        let config = live.record.config.value();
         let task = reader::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline: state.timeline(),
             start_seq: state.watermark().seq + 1,
-            work_queue: live.record.config.value()["retention"] == "workqueue",
+            work_queue: config["retention"] == "workqueue",
+            replicated: config["num_replicas"].as_u64() > Some(1),
             stop: stop_reader.clone(),
         };
         let (mut states, mut shipper) = (None, None);
@@ -210,7 +227,7 @@ impl<'a> Session<'a> {
         Self {
             context,
             stream,
-            surveyor: Some(Surveyor::new(context.jetstream.clone(), stream.clone())),
+            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone())),
             surveying: None,
             survey: None,
             gaps: Gaps::new(stream.clone(), state),
@@ -264,7 +281,7 @@ impl<'a> Session<'a> {
                 }
                 looked = look(&mut self.surveying) => match self.surveyed(looked, false).await {
                     Ok(()) => {}
-                    Err(SessionError::Api(error)) if error.not_found() => break Ok(End::Gone),
+                    Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => break Ok(End::Gone),
                     Err(error) => break Err(error),
                 },
                 _ = ticks.tick() => self.start_survey(),
@@ -315,10 +332,15 @@ impl<'a> Session<'a> {
     /// Looks at the live stream, besides everything else: a cluster that elects answers late, and what
     /// is uploaded must not wait for that.
     fn start_survey(&mut self) {
-        let archived = self.committer.state().expect("the chain was opened").watermark().seq;
         let Some(mut surveyor) = self.surveyor.take() else { return };
+        let state = self.committer.state().expect("the chain was opened");
+        let known = Known {
+            watermark: state.watermark().seq,
+            first_seq: state.current().state.first_seq,
+            away: self.gaps.known(state),
+        };
         self.surveying = Some(tokio::spawn(async move {
-            let survey = surveyor.survey(archived).await;
+            let survey = surveyor.survey(&known).await;
             (surveyor, survey)
         }));
     }
@@ -327,7 +349,7 @@ impl<'a> Session<'a> {
     async fn surveyed(&mut self, looked: Looked, at_once: bool) -> Result<(), SessionError> {
         let (surveyor, survey) = looked;
         (self.surveyor, self.surveying) = (Some(surveyor), None);
-        let survey = survey?;
+        let Some(survey) = survey? else { return Ok(()) };
         let state = self.committer.state().expect("the chain was opened");
         if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));

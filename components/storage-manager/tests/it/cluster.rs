@@ -52,6 +52,141 @@ async fn consumer(nats: &Nats, name: &str, replicas: u8, acked: usize) {
     }
 }
 
+/// Waits until a stream has a leader and two others that are up to date.
+async fn whole(nats: &Nats) {
+    wait_until("every replica has caught up", async || {
+        let info = nats.try_api("STREAM.INFO.S", Value::Null).await;
+        let replicas = info["cluster"]["replicas"].as_array().cloned().unwrap_or_default();
+        let current = replicas
+            .iter()
+            .filter(|r| r["current"] == true && r["offline"] != true && r["lag"].is_null());
+        if current.count() == 2 { Ok(()) } else { Err(info["cluster"].to_string()) }
+    })
+    .await;
+}
+
+/// A stream of several small blocks, so that one of them can be damaged for good: what is missing at the end
+/// of the last one a server gets again from the others.
+async fn blocks(cluster: &Cluster, nats: &Nats) {
+    cluster.create(nats, "S", json!({ "num_replicas": 3, "max_bytes": 127_000 })).await;
+    nats.publish("S", BLOCKS).await;
+}
+
+const BLOCKS: usize = 120;
+
+/// How many messages a server has of the stream.
+async fn has(nats: &Nats, server: &str) -> u64 {
+    wait_until("a consumer on the server", async || {
+        let config = json!({
+            "deliver_policy": "all", "ack_policy": "none", "num_replicas": 1, "mem_storage": true,
+        });
+        let body = json!({ "stream_name": "S", "config": config });
+        let made = nats.try_api("CONSUMER.CREATE.S", body).await;
+        if let Some(name) = made["name"].as_str() {
+            nats.api(&format!("CONSUMER.DELETE.S.{name}"), Value::Null).await;
+        }
+        if made["cluster"]["leader"] == server {
+            Ok(made["num_pending"].as_u64().unwrap())
+        } else {
+            Err(made.to_string())
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_damaged_server_leaves_out_is_read_from_the_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
+    let nats = cluster.connect().await;
+    blocks(&cluster, &nats).await;
+    // A gap that is none of damage.
+    nats.delete("S", &[3, 50, 100]).await;
+    let before = fingerprint(&nats, "S").await;
+    let leads = leader(&nats, "STREAM.INFO.S").await;
+    let others: Vec<_> = ["n1", "n2", "n3"].into_iter().filter(|name| *name != leads).collect();
+    for server in &others {
+        cluster.damage(server, "S");
+        whole(&cluster.connect().await).await;
+    }
+    let nats = cluster.connect().await;
+    assert_eq!(leader(&nats, "STREAM.INFO.S").await, leads);
+    for server in &others {
+        let has = has(&nats, server).await;
+        assert!(has < BLOCKS as u64 - 5, "{server} must lack something, and has {has}");
+    }
+    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", BLOCKS as u64).await;
+    assert!(
+        daemon.log().contains("does not have what the stream's leader has"),
+        "{}",
+        daemon.log()
+    );
+    daemon.stop().await;
+    let single = Nats::start(&dir.path().join("single")).await;
+    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    manager.json(&["verify"]);
+    manager.json(&["restore", "S", "--replicas", "1"]);
+    let after = fingerprint(&single, "S").await;
+    for part in ["first_seq", "last_seq", "messages", "all"] {
+        assert_eq!(after[part], before[part], "{part}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_damaged_server_lacks_is_no_delete_when_it_leads() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
+    let nats = cluster.connect().await;
+    blocks(&cluster, &nats).await;
+    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", BLOCKS as u64).await;
+    let before = fingerprint(&nats, "S").await;
+    let leads = leader(&nats, "STREAM.INFO.S").await;
+    let damaged = ["n1", "n2", "n3"].into_iter().find(|name| *name != leads).unwrap();
+    cluster.damage(damaged, "S");
+    whole(&cluster.connect().await).await;
+    // Only until it is started again does it say that it has lost something.
+    cluster.kill(damaged);
+    cluster.start_again(damaged);
+    whole(&cluster.connect().await).await;
+    let nats = cluster.connect().await;
+    let lacks = BLOCKS as u64 - has(&nats, damaged).await;
+    assert!(lacks > 5, "{damaged} lacks {lacks}");
+    wait_until("the damaged server leads", async || {
+        if leader(&nats, "STREAM.INFO.S").await == damaged {
+            return Ok(());
+        }
+        let preferred = json!({ "placement": { "preferred": damaged } });
+        Err(nats.try_api("STREAM.LEADER.STEPDOWN.S", preferred).await.to_string())
+    })
+    .await;
+    // Something to commit, and a delete that is one.
+    nats.publish("S", 6).await;
+    let published = BLOCKS as u64 + 6;
+    manager.reaches("S", "nas", published).await;
+    nats.delete("S", &[published - 1]).await;
+    wait_until("the log says what was lost", async || {
+        let log = daemon.log();
+        if log.contains("archived messages that another server has") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    // The last thing that it does is to look at the stream again.
+    daemon.stop().await;
+    let single = Nats::start(&dir.path().join("single")).await;
+    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    manager.json(&["restore", "S", "--replicas", "1"]);
+    let expected = before["all"].as_array().unwrap();
+    let mut after = fingerprint(&single, "S").await["all"].as_array().unwrap().clone();
+    assert_eq!(after[BLOCKS + 4], Value::Null, "what was deleted stays away");
+    after.truncate(BLOCKS);
+    assert_eq!(after, *expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_three_replicas_comes_back_on_another_cluster_and_on_a_single_server() {
     let dir = tempfile::tempdir().unwrap();

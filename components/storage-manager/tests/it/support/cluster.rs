@@ -87,6 +87,17 @@ impl Cluster {
         self.server(name).start();
     }
 
+    /// Kills a server, cuts the first block of a stream on its disk in the middle, and starts it: what
+    /// was in the other half it does not have any more.
+    pub(crate) fn damage(&mut self, name: &str, stream: &str) {
+        self.kill(name);
+        let blocks = self.server(name).dir.join(format!("js/jetstream/$G/streams/{stream}/msgs"));
+        assert!(blocks.join("2.blk").exists(), "a block that is not the last can be cut");
+        let block = std::fs::File::options().write(true).open(blocks.join("1.blk")).unwrap();
+        block.set_len(block.metadata().unwrap().len() / 2).unwrap();
+        self.start_again(name);
+    }
+
     fn server(&mut self, name: &str) -> &mut Server {
         let found = self.servers.iter_mut().find(|s| s.dir.ends_with(name));
         found.expect("there are n1, n2 and n3")

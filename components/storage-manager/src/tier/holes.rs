@@ -1,0 +1,74 @@
+//! Gaps in what was read of a stream that several servers have.
+//!
+//! The reader's consumer is served by one server of the cluster, from what that one has on its disk.
+//! A server whose files were damaged leaves out what it lost, without a word: to the reader that looks
+//! like deleted messages, and an archive without them would have a hole that nobody knows of. So a gap
+//! is archived as one only when two servers agree on it, the one that was read from and the stream's
+//! leader. What the leader has is read from it, message by message.
+//!
+//! Work queues have no reader: they are read from the leader alone, and nobody else can be asked.
+
+use std::sync::Arc;
+
+use cim_core::archive::{SeqRange, SeqRanges};
+use cim_core::names::StreamName;
+
+use super::context::Context;
+use super::gaps::shown;
+use super::reader::ReaderError;
+use crate::wire::WireError;
+
+/// The gaps that one reader met.
+pub struct Holes {
+    context: Arc<Context>,
+    stream: StreamName,
+    /// The server that is read from.
+    server: String,
+    next: u64,
+    met: SeqRanges,
+    /// What the leader said last that is gone.
+    gone: SeqRanges,
+}
+
+impl Holes {
+    /// Of a reader on this server that begins at a sequence.
+    pub fn new(context: Arc<Context>, stream: StreamName, server: String, start_seq: u64) -> Self {
+        let (met, gone) = (SeqRanges::default(), SeqRanges::default());
+        Self { context, stream, server, next: start_seq, met, gone }
+    }
+
+    /// Takes note of a message that was read.
+    pub fn pass(&mut self, seq: u64) {
+        self.met.insert(SeqRange(self.next, seq.saturating_sub(1)));
+        self.next = seq + 1;
+    }
+
+    /// Of the gaps since the last call, what is none: the leader has it.
+    pub async fn take(&mut self) -> Result<SeqRanges, ReaderError> {
+        let met = std::mem::take(&mut self.met).difference(&self.gone);
+        if met.is_empty() {
+            return Ok(met);
+        }
+        let info = self.context.jetstream.stream_info(self.stream.as_str(), true).await?;
+        let leads = info.servers.leader.as_ref().is_some_and(|leader| leader.name == self.server);
+        if leads && !info.servers.current.is_empty() {
+            let why = format!("`{}` leads it now: its gaps want a second witness", self.server);
+            return Err(WireError::Restart { stream: self.stream.to_string(), why }.into());
+        }
+        self.gone = info.deleted;
+        self.gone.insert(SeqRange(1, info.state.first_seq.saturating_sub(1)));
+        let holes = met.difference(&self.gone);
+        if !holes.is_empty() {
+            tracing::error!(
+                stream = %self.stream,
+                "`{0}` does not have what the stream's leader has, sequences {1}: they are read from the \
+                 leader. Its files were damaged: give it the stream anew, `nats stream cluster peer-remove \
+                 {2} {0}`",
+                self.server,
+                shown(&holes),
+                self.stream
+            );
+        }
+        Ok(holes)
+    }
+}
