@@ -61,20 +61,23 @@ impl Run<'_> {
             |judgement: &Judgement| judgement.clean() || (must_lose && judgement.only_lost());
         let clean = self.report.judgements.iter().all(clean);
         let wrong = self.report.oracle.consumers_wrong + self.report.oracle.streams_wrong;
-        let missed = self.report.expectations.iter().filter(|e| !e.met).count();
-        (self.report.verdict, self.report.reason) = match (clean && wrong == 0, missed) {
-            (true, 0) => (Verdict::Passed, None),
-            (true, n) => (Verdict::Failed, Some(format!("{n} expectations were not met"))),
-            (false, _) => (Verdict::Failed, Some("the oracle found what should not be".to_owned())),
+        let missed: Vec<_> = self.report.expectations.iter().filter(|e| !e.met).collect();
+        let reason = match (clean && wrong == 0, missed.as_slice()) {
+            (true, []) => None,
+            (true, [missed]) => Some(format!("an expectation was not met: {missed}")),
+            (true, missed) => Some(format!("{} expectations were not met", missed.len())),
+            (false, _) => Some("the oracle found what should not be".to_owned()),
         };
+        self.report.verdict = if reason.is_none() { Verdict::Passed } else { Verdict::Failed };
+        self.report.reason = reason;
     }
 
     fn expectations(&mut self) {
         let expect = &self.plan.scenario.expect;
         let mut met = Vec::new();
         let mut at_most = |what: String, bound: f64, measured: Option<f64>| {
-            let measured = measured.unwrap_or(f64::MAX);
-            met.push(Expectation { what, bound, measured, met: measured <= bound });
+            let holds = measured.is_some_and(|measured| measured <= bound);
+            met.push(Expectation { what, bound, measured, met: holds });
         };
         for (tier, bounds) in &expect.lag {
             let spread = self.report.rpo_seconds.get(tier);
@@ -102,7 +105,7 @@ impl Run<'_> {
         let mut at_least = |what: &str, bound: u64, measured: u64| {
             let (what, met_it) = (format!("{what}, at least"), measured >= bound);
             let (bound, measured) = (bound as f64, measured as f64);
-            met.push(Expectation { what, bound, measured, met: met_it });
+            met.push(Expectation { what, bound, measured: Some(measured), met: met_it });
         };
         for loss in self.report.losses.iter().filter(|l| l.recovered_from.is_some()) {
             let bound = expect.recovered_at_least.max(1);

@@ -60,7 +60,7 @@ fn suite(report: &Report) -> TestSuite {
         add(format!("oracle: {}", judgement.of), 0.0, unless(passed || judgement.clean(), &wrong));
     }
     for expected in &report.expectations {
-        let wrong = format!("it is {}, the bound is {}", expected.measured, expected.bound);
+        let wrong = expected.to_string();
         add(format!("expected: {}", expected.what), 0.0, unless(expected.met, &wrong));
     }
     suite.set_time(Duration::try_from_secs_f64(report.seconds).unwrap_or_default());

@@ -275,10 +275,42 @@ pub struct Expectation {
     pub what: String,
     /// The bound.
     pub bound: f64,
-    /// What was measured.
-    pub measured: f64,
+    /// What was measured; nothing where that never came to pass, an RTO of a host that stayed away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<f64>,
     /// Whether it holds.
     pub met: bool,
+}
+
+impl Expectation {
+    /// The bound, with its unit.
+    #[must_use]
+    pub fn bound(&self) -> String {
+        self.number(self.bound)
+    }
+
+    /// What was measured, with its unit.
+    #[must_use]
+    pub fn measured(&self) -> String {
+        self.measured.map_or_else(|| "never measured".to_owned(), |value| self.number(value))
+    }
+
+    fn number(&self, value: f64) -> String {
+        let time = ["lag", "RPO", "RTO"].iter().any(|time| self.what.starts_with(time));
+        match value {
+            v if time && v >= 100.0 => format!("{v:.0} s"),
+            v if time && v >= 1.0 => format!("{v:.2} s"),
+            v if time => format!("{:.0} ms", v * 1000.0),
+            v if v.fract() == 0.0 => format!("{v:.0}"),
+            v => format!("{v:.3}"),
+        }
+    }
+}
+
+impl fmt::Display for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, the bound is {}", self.what, self.measured(), self.bound())
+    }
 }
 
 /// A step.
@@ -408,7 +440,7 @@ pub(crate) mod tests {
             expectations: vec![Expectation {
                 what: "lag at nas, p99".into(),
                 bound: 1.0,
-                measured: 1.5,
+                measured: Some(1.5),
                 met: false,
             }],
             versions: BTreeMap::new(),
@@ -435,6 +467,26 @@ pub(crate) mod tests {
             arguments: vec!["s".into(), "--seed".into(), "7".into()],
             run_dir: None,
         }
+    }
+
+    #[test]
+    fn an_expectation_says_its_unit() {
+        let of = |what: &str, bound, measured| Expectation {
+            what: what.to_owned(),
+            bound,
+            measured,
+            met: false,
+        };
+        let lines = [
+            of("lag at nas, p99", 0.5, Some(1.5)),
+            of("RTO of the recovery from nas", 120.0, None),
+            of("messages that a recovery brought back, at least", 10_000.0, Some(9.0)),
+        ];
+        insta::assert_snapshot!(lines.map(|line| line.to_string()).join("\n"), @"
+        lag at nas, p99: 1.50 s, the bound is 500 ms
+        RTO of the recovery from nas: never measured, the bound is 120 s
+        messages that a recovery brought back, at least: 9, the bound is 10000
+        ");
     }
 
     #[test]
