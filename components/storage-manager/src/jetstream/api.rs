@@ -1,6 +1,9 @@
 //! Requests.
 
-use async_nats::Client;
+use std::time::Duration;
+
+use async_nats::client::RequestErrorKind;
+use async_nats::{Client, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -13,6 +16,10 @@ use super::{Consumers, ReadConsumer, StoredMessage, StreamInfo};
 /// How often a consumer is drawn until it is on the right server: with one of three that is right,
 /// less than one time in a thousand it is not.
 const DRAWS: usize = 18;
+
+/// How long an answer to a question is waited for before it is asked a second time, with the
+/// connection's own limit. One that was on its way when a server ended is never answered.
+const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a reader wants of each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +127,18 @@ impl JetStream {
         Self::read(&subject, &answer.payload)
     }
 
+    /// Asks what changes nothing, so that it may be asked twice.
+    async fn question<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, ApiError> {
+        let subject = format!("$JS.API.{what}");
+        let payload = if body.is_null() { String::new() } else { body.to_string() };
+        let request = Request::new().payload(payload.into()).timeout(Some(ASKED_AGAIN));
+        match self.client.send_request(subject.clone(), request).await {
+            Err(error) if error.kind() == RequestErrorKind::TimedOut => self.ask(what, body).await,
+            Err(source) => Err(ApiError::Silent { subject, source }),
+            Ok(answer) => Self::read(&subject, &answer.payload),
+        }
+    }
+
     /// Reads an answer: what was asked for, or the server's error.
     pub fn read<T: DeserializeOwned>(subject: &str, answer: &[u8]) -> Result<T, ApiError> {
         let unreadable = |error: serde_json::Error| ApiError::Unreadable {
@@ -140,7 +159,7 @@ impl JetStream {
         let mut names = Vec::new();
         loop {
             let body = json!({ "offset": names.len() });
-            let page: NamesAnswer = self.ask("STREAM.NAMES", &body).await?;
+            let page: NamesAnswer = self.question("STREAM.NAMES", &body).await?;
             let found = page.streams.unwrap_or_default();
             let done = found.is_empty();
             names.extend(found);
@@ -153,7 +172,7 @@ impl JetStream {
     /// A stream; with `deleted` also which sequences are gone.
     pub async fn stream_info(&self, stream: &str, deleted: bool) -> Result<StreamInfo, ApiError> {
         let body = if deleted { json!({ "deleted_details": true }) } else { Value::Null };
-        let answer: InfoAnswer = self.ask(&format!("STREAM.INFO.{stream}"), &body).await?;
+        let answer: InfoAnswer = self.question(&format!("STREAM.INFO.{stream}"), &body).await?;
         Ok(answer.into())
     }
 
@@ -164,7 +183,8 @@ impl JetStream {
         let mut listed = 0;
         loop {
             let body = json!({ "offset": listed });
-            let page: ConsumersAnswer = self.ask(&format!("CONSUMER.LIST.{stream}"), &body).await?;
+            let what = format!("CONSUMER.LIST.{stream}");
+            let page: ConsumersAnswer = self.question(&what, &body).await?;
             let found = page.consumers.unwrap_or_default();
             let missing = page.missing.unwrap_or_default();
             let count = found.len() + missing.len();
@@ -202,7 +222,7 @@ impl JetStream {
         body: &Value,
     ) -> Result<Option<StoredMessage>, ApiError> {
         let what = format!("STREAM.MSG.GET.{stream}");
-        let answer: MessageAnswer = match self.ask(&what, body).await {
+        let answer: MessageAnswer = match self.question(&what, body).await {
             Err(error) if error.not_found() => return Ok(None),
             other => other?,
         };

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
+use cim_storage_manager::jetstream::JetStream;
+use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, fingerprint, wait_until};
@@ -189,4 +191,23 @@ async fn an_interrupted_restore_leaves_nothing_on_the_server() {
         manager.json(&["restore", stream]);
         assert_eq!(second.last_seq(stream).await, 320);
     }
+}
+
+/// A request that was on its way when NATS was stopped is never answered, and tiering stood still for
+/// the ten seconds that it was waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_not_answered_is_asked_again_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, client) = Nats::without_jetstream(dir.path()).await;
+    let mut asked = client.subscribe("$JS.API.STREAM.NAMES").await.unwrap();
+    client.flush().await.unwrap();
+    let jetstream = JetStream::new(client.clone());
+    let names = tokio::spawn(async move { jetstream.stream_names().await });
+    asked.next().await.unwrap();
+    let first = tokio::time::Instant::now();
+    let again = asked.next().await.unwrap();
+    assert!(first.elapsed() < Duration::from_secs(8), "{:?}", first.elapsed());
+    let answer = json!({ "total": 1, "offset": 0, "limit": 1024, "streams": ["S"] }).to_string();
+    client.publish(again.reply.unwrap(), answer.into()).await.unwrap();
+    assert_eq!(names.await.unwrap().unwrap(), ["S"]);
 }

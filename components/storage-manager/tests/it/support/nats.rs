@@ -118,6 +118,21 @@ impl Nats {
             .expect("the current server is a must")
     }
 
+    /// A server without JetStream, for those who answer in its place; and a connection to it.
+    pub(crate) async fn without_jetstream(dir: &Path) -> (Child, async_nats::Client) {
+        let mut command = Command::new(tool("bin/nats-server"));
+        command.args(["-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"]).arg(dir);
+        let child = Child(command.stderr(Stdio::null()).spawn().unwrap());
+        let ports = dir.join(format!("nats-server_{}.ports", child.0.id()));
+        let client = wait_until("nats-server answers", async || {
+            let text = std::fs::read_to_string(&ports).map_err(|e| e.to_string())?;
+            let ports: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+            let url = ports["nats"][0].as_str().ok_or(text)?;
+            async_nats::connect(url).await.map_err(|e| e.to_string())
+        });
+        (child, client.await)
+    }
+
     /// Killed -9 and started again on the same store.
     pub(crate) async fn crash_and_start(self) -> Self {
         let Self { dir, version, seed, child, .. } = self;
