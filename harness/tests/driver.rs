@@ -19,6 +19,7 @@ fn lab(dir: &Path, offers: &[&str]) -> std::path::PathBuf {
     };
     let lab = json!({
         "offers": offers,
+        "slowdown": 3,
         "nodes": {
             "host": { "role": "host", "address": "127.0.0.1", "nats_port": 1 },
             "nas": s3("nas"), "wasabi": s3("wasabi"),
@@ -67,6 +68,15 @@ fn a_driver_that_is_not_there_fails_the_scenario() {
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let reason = report["reason"].as_str().unwrap();
     assert!(reason.contains("no driver has asked for request 1"), "{reason}");
+    assert_eq!(report["slowdown"], 3);
+    let bounds = report["expectations"].as_array().unwrap().iter();
+    let lag =
+        bounds.clone().find(|e| e["what"] == "lag at nas, p99").expect("tiering has this one");
+    assert_eq!(
+        (&lag["bound"], lag["measured"].is_null()),
+        (&json!(3.0), true),
+        "the file says 1 s"
+    );
     let next = driver(dir.path(), &["next"]);
     assert_eq!(next.status.code(), Some(3), "nobody listens any more");
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROBE_SECONDS = 15
+EMULATION = "emulation"
 PROGRAM = f"qemu-system-{platform.machine()}"
 
 
@@ -19,6 +20,10 @@ class Accelerator:
     name: str
     arguments: tuple[str, ...]
     reason: str
+
+    @property
+    def emulated(self) -> bool:
+        return self.name == EMULATION
 
     def __str__(self) -> str:
         return f"{self.name} ({self.reason})"
@@ -33,7 +38,7 @@ def kvm() -> tuple[str, ...]:
 def emulation(reason: str) -> Accelerator:
     """One thread for each processor, and 128 MiB for translated code: the default is 1 GiB."""
     arguments = ("-accel", "tcg,thread=multi,tb-size=128", "-cpu", "max")
-    return Accelerator("emulation", arguments, reason)
+    return Accelerator(EMULATION, arguments, reason)
 
 
 def spawn_program(words: Sequence[str], log: Path, place: Path | None = None) -> subprocess.Popen[bytes]:

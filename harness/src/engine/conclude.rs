@@ -56,7 +56,7 @@ impl Run<'_> {
         });
         self.report.rpo_seconds = spreads.collect();
         self.expectations();
-        let must_lose = self.plan.scenario.expect.lost_at_least > 0;
+        let must_lose = self.expect.lost_at_least > 0;
         let clean =
             |judgement: &Judgement| judgement.clean() || (must_lose && judgement.only_lost());
         let clean = self.report.judgements.iter().all(clean);
@@ -73,7 +73,7 @@ impl Run<'_> {
     }
 
     fn expectations(&mut self) {
-        let expect = &self.plan.scenario.expect;
+        let expect = &self.expect;
         let mut met = Vec::new();
         let mut at_most = |what: String, bound: f64, measured: Option<f64>| {
             let holds = measured.is_some_and(|measured| measured <= bound);

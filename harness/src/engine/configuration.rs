@@ -25,7 +25,7 @@ impl Run<'_> {
     /// A change of the configuration that was made shortly before the loss may not have survived it.
     fn forget_late_changes(&mut self, stream: usize, found: &Value) {
         let lost_at = self.losses.last().map_or(0, |lost| lost.at);
-        let bound = self.plan.scenario.expect.deletes_within.map_or(u64::MAX, Span::as_micros);
+        let bound = self.expect.deletes_within.map_or(u64::MAX, Span::as_micros);
         let configs = &self.stream_configs[stream];
         let newest = configs.len().saturating_sub(1);
         let survivor = (0..newest).rev().find(|at| {

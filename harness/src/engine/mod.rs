@@ -80,6 +80,14 @@ impl Substrate {
         }
     }
 
+    /// How many times slower than iron it is.
+    pub(crate) fn slowdown(&self) -> u32 {
+        match self {
+            Self::Process | Self::Container { .. } => 1,
+            Self::Driver { lab, .. } => lab.slowdown,
+        }
+    }
+
     fn why_it_lacks(&self, what: Capability) -> Option<String> {
         match self {
             Self::Process => why_processes_lack(what),
@@ -333,6 +341,7 @@ fn blank(
         losses: Vec::new(),
         primary: Vec::new(),
         judgements: Vec::new(),
+        slowdown: None,
         expectations: Vec::new(),
         versions: BTreeMap::new(),
         steps: Vec::new(),

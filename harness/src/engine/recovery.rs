@@ -56,7 +56,7 @@ impl Run<'_> {
             loss.recovered += self.report.oracle.recovered - before;
             for delete in &late {
                 let age = at.saturating_sub(delete.1);
-                let bound = self.plan.scenario.expect.deletes_within;
+                let bound = self.expect.deletes_within;
                 if bound.is_some_and(|bound| age > bound.as_micros()) {
                     let what = format!(
                         "delete of sequence {} was {:.1} s old and did not survive",

@@ -22,13 +22,15 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Loss, Report, StepReport};
 use crate::rundir::RunDir;
-use crate::scenario::{Effect, Fault, Judged, Load, Nature, Role, Step, Tier};
+use crate::scenario::{Effect, Expect, Fault, Judged, Load, Nature, Role, Step, Tier};
 use crate::substrate::Machines;
 use crate::workload::{self, ConsumerLog, Consumption, Generator, Host, Loads};
 
 /// A run under way.
 pub(super) struct Run<'a> {
     pub(super) plan: &'a Plan,
+    /// The scenario's bounds, as wide as a lab of this slowness needs them.
+    pub(super) expect: Expect,
     pub(super) progress: &'a Progress,
     pub(super) report: &'a mut Report,
     pub(super) ledger: Arc<Ledger>,
@@ -126,8 +128,11 @@ pub(super) async fn drive(
         None => host.subscribe(),
     });
     let places = places.collect();
+    let slowdown = options.substrate.slowdown();
+    report.slowdown = (slowdown > 1).then_some(slowdown);
     let mut run = Run {
         plan,
+        expect: scenario.expect.clone().widened(slowdown),
         progress,
         report,
         loads: Loads::new(generators.clone(), Arc::clone(&ledger), places),

@@ -95,6 +95,7 @@ mod tests {
             reason: Some("no power".into()),
             steps: Vec::new(),
             judgements: Vec::new(),
+            slowdown: None,
             expectations: Vec::new(),
             ..sample()
         };

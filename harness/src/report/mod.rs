@@ -69,6 +69,10 @@ pub struct Report {
     pub primary: Vec<PrimaryLoss>,
     /// Every comparison that the oracle made.
     pub judgements: Vec<Judgement>,
+    /// How many times wider than the scenario's the bounds of time are, where the lab says that its
+    /// machines are that much slower than iron.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown: Option<u32>,
     /// Expectations, each with what was measured.
     pub expectations: Vec<Expectation>,
     /// What every program in the lab says its version is.
@@ -437,6 +441,7 @@ pub(crate) mod tests {
                     examples: vec!["sequence 2 (event 1): it is not there".into()],
                 },
             ],
+            slowdown: None,
             expectations: vec![Expectation {
                 what: "lag at nas, p99".into(),
                 bound: 1.0,

@@ -237,6 +237,12 @@ fn verdict_line(report: &Report) -> String {
     if let Some(reason) = &report.reason {
         let _ = write!(line, ": {reason}");
     }
+    if let Some(times) = report.slowdown {
+        let _ = write!(
+            line,
+            "\nthe machines are slow: bounds of time are {times} times the scenario's"
+        );
+    }
     if let Some(dir) = &report.run_dir {
         let _ = write!(line, "\nlogs and disks are kept in {dir}");
     }

@@ -294,6 +294,20 @@ pub struct Expect {
     pub lost_at_least: u64,
 }
 
+impl Expect {
+    /// The same, with bounds of time this many times wider.
+    #[must_use]
+    pub fn widened(mut self, times: u32) -> Self {
+        let all =
+            self.lag.values_mut().flat_map(|b| [&mut b.p50, &mut b.p99, &mut b.max]).flatten();
+        let all = all.chain(self.rpo.values_mut()).chain(self.rto.values_mut());
+        for span in all.chain(&mut self.deletes_within) {
+            *span = Span::micros(span.as_micros().saturating_mul(times.into()));
+        }
+        self
+    }
+}
+
 /// Upper bounds of something that was measured many times.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

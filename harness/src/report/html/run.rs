@@ -158,6 +158,9 @@ fn expectations(report: &Report) -> Markup {
     html! {
         @if !report.expectations.is_empty() {
             h2 { "Expectations" }
+            @if let Some(times) = report.slowdown {
+                p { "The machines are slow: bounds of time are " (times) " times the scenario's." }
+            }
             div class="scroll" { table {
                 tr { th { "" } th { "expected" } th class="n" { "bound" } th class="n" { "measured" } }
                 @for e in &report.expectations {

@@ -113,9 +113,17 @@ pub(crate) struct LabFile {
     /// The storage manager of the host has the scenario's settings already.
     #[serde(default)]
     pub(crate) storage_manager_configured: bool,
+    /// How many times slower than iron the machines are: an expectation's bounds of time are wider by
+    /// that, and the report says so.
+    #[serde(default = "one")]
+    pub(crate) slowdown: u32,
     /// Of the programs on the machines, for the report.
     #[serde(default)]
     pub(crate) versions: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// A machine of a lab.
@@ -154,7 +162,12 @@ impl LabFile {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|e| Error::Usage(format!("cannot read the lab `{shown}`: {e}")))?;
-        serde_json::from_str(&text).map_err(|e| Error::Usage(format!("lab `{shown}`: {e}")))
+        let lab: Self =
+            serde_json::from_str(&text).map_err(|e| Error::Usage(format!("lab `{shown}`: {e}")))?;
+        if lab.slowdown == 0 {
+            return Err(Error::Usage(format!("lab `{shown}`: `slowdown` is 0, and at least 1")));
+        }
+        Ok(lab)
     }
 }
 
@@ -210,6 +223,7 @@ mod tests {
             "nas": { "role": "nas", "endpoint": "http://127.0.0.1:9000", "bucket": "b", "region": "r", "credentials_file": "/c" } } }"#;
         let read: LabFile = serde_json::from_str(lab).unwrap();
         assert_eq!(read.nodes[&NodeName::new("nas").unwrap()].role(), Role::Nas);
+        assert_eq!(read.slowdown, 1, "iron unless it says otherwise");
         let wrong = lab.replace("nats_port", "natsport");
         assert!(serde_json::from_str::<LabFile>(&wrong).is_err());
     }
