@@ -152,6 +152,8 @@ fn status(
         "100" => return Ok(()),
         "404" | "408" => {}
         "409" if lower.contains("maxbytes") => pumped.too_small += 1,
+        // All of its messages came, and they were smaller than it had room for.
+        "409" if lower == "batch completed" => {}
         "409" if lower.contains("leadership") || lower.contains("shutdown") => {
             return Err(status.into());
         }
@@ -195,5 +197,45 @@ impl Delivery {
             consumer_seq: numbers[1].parse().ok()?,
             time: numbers[2].parse().ok()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(line: &str, request: &str) -> Result<(usize, Pumped), String> {
+        let mut requests: VecDeque<_> =
+            [7, 8].map(|id| Request { id, messages: 1 }).into_iter().collect();
+        let mut pumped = Pumped::default();
+        let headers = format!("NATS/1.0 {line}\r\nNats-Pending-Messages: 0\r\n\r\n");
+        status(request.as_bytes(), headers.as_bytes(), &mut requests, &mut pumped)?;
+        Ok((requests.len(), pumped))
+    }
+
+    #[test]
+    fn what_ends_a_request_does_not_end_reading() {
+        let ended = Pumped { ended: 1, ..Pumped::default() };
+        for line in ["404 No Messages", "408 Request Timeout", "409 Batch Completed"] {
+            assert_eq!(told(line, ".7"), Ok((1, ended)), "{line}");
+            // It had all of its messages, so it is not waited for any more.
+            assert_eq!(told(line, ".6"), Ok((2, Pumped::default())), "{line}");
+        }
+        let too_small = Pumped { too_small: 1, ..ended };
+        assert_eq!(told("409 Message Size Exceeds MaxBytes", ".8"), Ok((1, too_small)));
+        assert_eq!(told("100 Idle Heartbeat", ".7"), Ok((2, Pumped::default())));
+    }
+
+    #[test]
+    fn what_ends_the_consumer_does() {
+        for line in [
+            "409 Leadership Change",
+            "409 Server Shutdown",
+            "409 Consumer Deleted",
+            "409 Exceeded MaxWaiting",
+            "503",
+        ] {
+            assert_eq!(told(line, ".7"), Err(line.to_owned()));
+        }
     }
 }

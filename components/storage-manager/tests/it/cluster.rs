@@ -187,6 +187,37 @@ async fn what_a_damaged_server_lacks_is_no_delete_when_it_leads() {
     assert_eq!(after, *expected);
 }
 
+/// A pull may ask for fewer messages than there are between two deleted ones, or for fewer than would
+/// fill it: the server then says that its batch is completed.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_that_are_far_apart_are_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let cluster = Cluster::start(&dir.path().join("lab")).await;
+    let nats = cluster.connect().await;
+    cluster.create(&nats, "S", json!({ "num_replicas": 3 })).await;
+    nats.publish_bare("s.a", FAR).await;
+    nats.delete("S", &[2, FAR as u64 - 1]).await;
+    // Longer than the second witness takes.
+    let mut settings = settings(&cluster, &minio);
+    settings.more = "[segment]\nflush_age = \"2s\"\n".into();
+    let manager = Manager::new(dir.path(), "lab", &settings);
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", FAR as u64).await;
+    assert!(!daemon.log().contains("starting again"), "{}", daemon.log());
+    daemon.stop().await;
+    let single = Nats::start(&dir.path().join("single")).await;
+    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    manager.json(&["restore", "S", "--replicas", "1"]);
+    let before = fingerprint(&nats, "S").await;
+    let after = fingerprint(&single, "S").await;
+    for part in ["first_seq", "last_seq", "messages", "all"] {
+        assert_eq!(after[part], before[part], "{part}");
+    }
+}
+
+const FAR: usize = 5_000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_three_replicas_comes_back_on_another_cluster_and_on_a_single_server() {
     let dir = tempfile::tempdir().unwrap();

@@ -195,6 +195,18 @@ impl Nats {
         }
     }
 
+    /// Messages that are as small as can be.
+    pub(crate) async fn publish_bare(&self, subject: &'static str, count: usize) {
+        let jetstream = async_nats::jetstream::new(self.client.clone());
+        let mut acks = Vec::new();
+        for _ in 0..count {
+            acks.push(jetstream.publish(subject, "".into()).await.unwrap());
+        }
+        for ack in acks {
+            ack.await.unwrap();
+        }
+    }
+
     pub(crate) async fn delete(&self, stream: &str, seqs: &[u64]) {
         for seq in seqs {
             self.api(&format!("STREAM.MSG.DELETE.{stream}"), json!({ "seq": seq })).await;
