@@ -7,8 +7,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::scenario::{
-    AwaitLoad, Between, CrashAt, Damage, DamageStream, Percent, Program, Replay, ReplayFrom,
-    Restore, RestoreCopy, Scenario, Span, Step, Target,
+    AwaitLoad, Between, CrashAt, Damage, DamageStream, LoseMember, Percent, Program, Replay,
+    ReplayFrom, Restore, RestoreCopy, Scenario, Span, Step, Target,
 };
 
 /// A scenario with nothing left to chance but the machine it runs on.
@@ -97,6 +97,9 @@ fn write_out(steps: &[Step], rng: &mut Xoshiro256PlusPlus, out: &mut Vec<Step>) 
                 until_time: copy.until_time.map(|range| percent(range, rng)),
                 ..copy.clone()
             }),
+            Step::LoseMember(lose) => {
+                Step::LoseMember(LoseMember { draw: rng.random(), ..lose.clone() })
+            }
             Step::DamageStream(damage) => {
                 Step::DamageStream(DamageStream { at: percent(damage.at, rng), ..damage.clone() })
             }

@@ -18,6 +18,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::substrate::container::reaper;
 use crate::substrate::driver;
 use crate::supervise;
+use crate::workload::member;
 
 const STATUSES: &str = "Exit status:
   0    the oracle agrees with everything
@@ -60,6 +61,8 @@ enum Command {
         shell: clap_complete::Shell,
     },
     #[command(hide = true)]
+    Member(member::Args),
+    #[command(hide = true)]
     Supervise(supervise::Args),
     #[command(hide = true)]
     Reap(reaper::Args),
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
             );
             return ExitCode::SUCCESS;
         }
+        Command::Member(args) => member::run(&args),
         Command::Inventory(args) => crate::inventory::main(&args),
         Command::Selftest(args) => crate::selftest::main(&args),
         Command::Bench(args) => {

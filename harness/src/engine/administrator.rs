@@ -153,7 +153,7 @@ impl Run<'_> {
             }
         }
         self.ledger.next_epoch();
-        self.host_is_up()
+        self.host_is_up().await
     }
 
     pub(super) async fn update_stream(&mut self, update: &UpdateStream) -> Result<()> {

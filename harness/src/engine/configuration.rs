@@ -42,8 +42,10 @@ impl Run<'_> {
     async fn acknowledged(&self, consumer: usize, wire: &mut Wire) -> Result<u64> {
         let spec = &self.plan.scenario.consumers[consumer];
         let stream = self.stream_of(&spec.stream);
-        let floor = self.consumer_logs[consumer].floor();
-        if !self.limits(stream).any() && self.ledger.removals(stream).is_empty() {
+        let group = spec.members.map(|_| self.acknowledged_by_members(consumer));
+        let floor = if group.is_some() { 0 } else { self.consumer_logs[consumer].floor() };
+        if group.is_none() && !self.limits(stream).any() && self.ledger.removals(stream).is_empty()
+        {
             return Ok(floor);
         }
         let info = wire.api(&format!("STREAM.INFO.{}", spec.stream), &Value::Null).await;
@@ -52,7 +54,8 @@ impl Run<'_> {
         let name = spec.stream.as_str();
         let there = read_stream(&url, self.plan.seed, name, From::Start, last).await?;
         let log = &self.consumer_logs[consumer];
-        let first = there.iter().map(|print| print.seq).find(|seq| !log.acked(*seq));
+        let acked = |seq| group.as_ref().map_or_else(|| log.acked(seq), |g| g.contains(&seq));
+        let first = there.iter().map(|print| print.seq).find(|seq| !acked(*seq));
         Ok(first.map_or(last, |seq| seq - 1).max(floor))
     }
 
@@ -83,6 +86,7 @@ impl Run<'_> {
                     let stream = self.stream_of(&consumer.stream);
                     let last = self.bounds.last().map_or(0, |bounds| bounds[stream]);
                     wrong.extend(positions(record, info, acked, last));
+                    self.stands_at(at, info);
                 }
                 (None, _) => wrong.push(format!("{tier} knows nothing of it")),
                 (_, Err(error)) => wrong.push(format!("it is not there: {error}")),

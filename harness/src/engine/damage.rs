@@ -97,6 +97,6 @@ impl Run<'_> {
         self.bounds.push(bounds);
         self.ledger.next_epoch();
         self.machines.renew_way().await?;
-        self.host_is_up()
+        self.host_is_up().await
     }
 }

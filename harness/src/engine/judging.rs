@@ -137,7 +137,7 @@ impl Run<'_> {
                 self.judge_tier(stream, &nats, tier, &live).await?;
             }
         }
-        Ok(())
+        self.judge_groups().await
     }
 
     fn judge_stream(&mut self, stream: usize, of: String, found: &[Print], dropped: u64) {

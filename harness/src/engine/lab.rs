@@ -39,7 +39,7 @@ impl Run<'_> {
         for tier in self.plan.scenario.tiers() {
             self.start_sampler(tier)?;
         }
-        self.host_is_up()
+        self.host_is_up().await
     }
 
     /// Waits until the host reaches JetStream on every leaf node.
@@ -101,7 +101,7 @@ impl Run<'_> {
             let (stream, name) = (&consumer.stream, &consumer.name);
             let config = json!({
                 "durable_name": name, "name": name, "ack_policy": "explicit",
-                "ack_wait": 30_000_000_000_u64, "max_ack_pending": 10_000,
+                "ack_wait": consumer.ack_wait.as_micros() * 1000, "max_ack_pending": 10_000,
                 "description": format!("acknowledges {:?}", consumer.acks),
             });
             let body = json!({ "stream_name": stream, "config": config });
@@ -154,7 +154,7 @@ impl Run<'_> {
     }
 
     /// Publishers, consumers and witnesses go to the host as it is now.
-    pub(super) fn host_is_up(&mut self) -> Result<()> {
+    pub(super) async fn host_is_up(&mut self) -> Result<()> {
         let epoch = self.ledger.epoch();
         let host = HostAt { nats: self.machines.nats_through_link(), epoch };
         self.witnesses.clear();
@@ -168,10 +168,14 @@ impl Run<'_> {
             let nats = self.machines.leaf_through_link(leaf)?;
             at.send_replace(Some(HostAt { nats, epoch: 0 }));
         }
-        let consumers = self.plan.scenario.consumers.iter().zip(&self.consumer_logs);
-        self.consumptions = consumers
-            .map(|(spec, log)| Consumption::start(spec, host.clone(), Arc::clone(log)))
-            .collect();
+        self.consumptions.clear();
+        for (at, spec) in self.plan.scenario.consumers.iter().enumerate() {
+            let reading = match spec.members {
+                Some(members) => self.start_members(at, members, &host).await?,
+                None => Consumption::start(spec, host.clone(), Arc::clone(&self.consumer_logs[at])),
+            };
+            self.consumptions.push(reading);
+        }
         self.host.send_replace(Some(host));
         self.active.send_replace(self.loading);
         Ok(())

@@ -11,6 +11,7 @@ mod judging;
 mod lab;
 mod loads;
 mod losses;
+mod members;
 mod pace;
 mod place;
 mod recovery;
@@ -215,7 +216,7 @@ async fn attempt(
         None => None,
     };
     let work = async {
-        let launcher = launcher.clone();
+        let (launcher, of_run) = (launcher.clone(), launcher.clone());
         let machines = match (docker, &reaper) {
             (Some(engine), Some(reaper)) => {
                 let (lab, disks) = (reaper.lab(), dir.disks());
@@ -224,7 +225,7 @@ async fn attempt(
             }
             _ => machines(&plan.scenario, options, &dir, launcher, driver).await?,
         };
-        run::drive(&plan, options, &dir, machines, &progress, &mut report).await
+        run::drive(&plan, options, &dir, machines, of_run, &progress, &mut report).await
     };
     let mut interrupt = options.interrupt.clone();
     let outcome = tokio::select! {
@@ -340,6 +341,7 @@ fn blank(
         rto_seconds: BTreeMap::new(),
         losses: Vec::new(),
         primary: Vec::new(),
+        groups: Vec::new(),
         judgements: Vec::new(),
         slowdown: None,
         expectations: Vec::new(),

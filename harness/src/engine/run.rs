@@ -10,9 +10,10 @@ use tokio::sync::watch;
 
 use super::Options;
 use super::administrator::Ended;
+use super::members::Group;
 use super::pace::Pace;
 use crate::error::Result;
-use crate::lab::process::Signal;
+use crate::lab::process::{Launcher, Signal};
 use crate::ledger::{EventId, Ledger, Micros};
 use crate::oracle::archive::Archived;
 use crate::oracle::judge::Defect;
@@ -55,6 +56,9 @@ pub(super) struct Run<'a> {
     pub(super) witnesses: Vec<Witness>,
     pub(super) consumer_logs: Vec<Arc<ConsumerLog>>,
     pub(super) consumptions: Vec<Consumption>,
+    /// By consumer, its members and what became of them; empty for one without.
+    pub(super) groups: Vec<Group>,
+    pub(super) launcher: Launcher,
     /// By stream, its configurations as the server gave them, each with the moment when it was made.
     pub(super) stream_configs: Vec<Vec<(Micros, Value)>>,
     /// By stream, where it began when its configuration was last changed: what is below, limits that
@@ -107,6 +111,7 @@ pub(super) async fn drive(
     options: &Options,
     dir: &RunDir,
     machines: Machines,
+    launcher: Launcher,
     progress: &Progress,
     report: &mut Report,
 ) -> Result<()> {
@@ -153,6 +158,8 @@ pub(super) async fn drive(
         witnesses: Vec::new(),
         consumer_logs: scenario.consumers.iter().map(|_| Arc::default()).collect(),
         consumptions: Vec::new(),
+        groups: scenario.consumers.iter().map(|_| Group::default()).collect(),
+        launcher,
         stream_configs: vec![Vec::new(); streams],
         dropped_earlier: vec![0; streams],
         consumer_configs: vec![Value::Null; scenario.consumers.len()],
@@ -235,8 +242,10 @@ impl Run<'_> {
             }
             Step::AwaitLoad(wait) => self.await_load(wait).await,
             Step::AwaitTier(wait) => self.await_tier(wait).await,
+            Step::AwaitTakeover(a) => self.await_takeover(&a.consumer, a.within.into()).await,
+            Step::LoseMember(l) => self.lose_member(l).await,
             Step::AwaitReplicas(a) => self.await_all_replicas(a.within.into()).await,
-            Step::ResumeLoad(_) => self.host_is_up(),
+            Step::ResumeLoad(_) => self.host_is_up().await,
             Step::FinishLoad(f) => self.finish_load(f.within.into()).await,
             Step::StopLoad(_) => self.stop_load().await,
             Step::Kill(t) => {

@@ -29,8 +29,13 @@ impl Endpoint {
         let text = std::fs::read_to_string(seed_file);
         let text = text.setup(|| format!("cannot read the nkey seed `{shown}`"))?;
         let seed = text.lines().next().unwrap_or_default().trim().to_owned();
-        let pair = KeyPair::from_seed(&seed)
-            .map_err(|_| Error::setup(format!("`{shown}` does not begin with an nkey seed")))?;
+        Self::with_seed(url, seed)
+            .map_err(|_| Error::setup(format!("`{shown}` does not begin with an nkey seed")))
+    }
+
+    /// With a seed.
+    pub(crate) fn with_seed(url: String, seed: String) -> Result<Self, nkeys::error::Error> {
+        let pair = KeyPair::from_seed(&seed)?;
         Ok(Self { url, nkey: Some(Arc::new(Nkey { seed, pair })) })
     }
 

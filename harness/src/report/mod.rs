@@ -67,6 +67,9 @@ pub struct Report {
     /// What the primary tier lost by itself, of streams whose files were damaged; nobody's failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary: Vec<PrimaryLoss>,
+    /// Consumers with several members: what they were given, and what became of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupReport>,
     /// Every comparison that the oracle made.
     pub judgements: Vec<Judgement>,
     /// How many times wider than the scenario's the bounds of time are, where the lab says that its
@@ -247,6 +250,43 @@ pub struct PrimaryLoss {
     pub last_seq: u64,
 }
 
+/// A consumer with several members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupReport {
+    /// The consumer.
+    pub consumer: String,
+    /// Its stream.
+    pub stream: String,
+    /// Members at the start.
+    pub members: u32,
+    /// Members that were lost.
+    pub lost: Vec<MemberLoss>,
+    /// Deliveries to all of them.
+    pub received: u64,
+    /// Of these, those of messages that had been given to somebody before.
+    pub redelivered: u64,
+    /// Of the redelivered, those that a lost member had in hand.
+    pub taken_over: u64,
+    /// Of the redelivered, those that were not acknowledged within the consumer's `ack_wait`.
+    pub late: u64,
+    /// Deliveries after a restore of what had been acknowledged before, beyond the position that the
+    /// archive knew.
+    pub again: u64,
+}
+
+/// A member that was lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemberLoss {
+    /// Its number, from 1.
+    pub member: u32,
+    /// `killed` or `paused`.
+    pub how: String,
+    /// When, in seconds since the run began.
+    pub at_seconds: f64,
+    /// Messages that it had received and not begun to acknowledge.
+    pub in_hand: u64,
+}
+
 /// A comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgement {
@@ -415,6 +455,7 @@ pub(crate) mod tests {
                 first_ack_seconds: Some(2.0),
             }],
             primary: Vec::new(),
+            groups: Vec::new(),
             judgements: vec![
                 Judgement {
                     of: "`EVENTS` at nas".into(),

@@ -14,7 +14,8 @@ pub fn render(report: &Report) -> String {
         "{} · seed {} · {}\nplan {}",
         report.scenario, report.seed, report.title, report.plan_digest
     );
-    let tables = [counts(report), times(report), losses(report), primary(report), versions(report)];
+    let (groups, primary) = (groups(report), primary(report));
+    let tables = [counts(report), times(report), losses(report), groups, primary, versions(report)];
     let tables = tables.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let problems = problems(report);
     // Writing to a string does not fail.
@@ -164,6 +165,36 @@ fn losses(report: &Report) -> Option<Table> {
     }
     right(&mut table, 4);
     (!report.losses.is_empty()).then_some(table)
+}
+
+fn groups(report: &Report) -> Option<Table> {
+    let mut table = table(&[
+        "consumer",
+        "stream",
+        "members",
+        "lost with in hand",
+        "received",
+        "redelivered",
+        "taken over",
+        "late",
+        "again after a restore",
+    ]);
+    for group in &report.groups {
+        let lost = group.lost.iter().map(|l| format!("{} {} {}", l.member, l.how, l.in_hand));
+        table.add_row([
+            group.consumer.clone(),
+            group.stream.clone(),
+            group.members.to_string(),
+            lost.collect::<Vec<_>>().join(", "),
+            group.received.to_string(),
+            group.redelivered.to_string(),
+            group.taken_over.to_string(),
+            group.late.to_string(),
+            group.again.to_string(),
+        ]);
+    }
+    right(&mut table, 4);
+    (!report.groups.is_empty()).then_some(table)
 }
 
 fn primary(report: &Report) -> Option<Table> {

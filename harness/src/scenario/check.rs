@@ -4,7 +4,7 @@ use cim_core::names::NodeName;
 
 use super::{
     Damage, DamageStream, FillDisk, Judged, Part, Program, PurgeStream, Restore, RestoreCopy, Role,
-    S3Faults, Scenario, Size, Step, Tier, WorkloadSpec, topology,
+    S3Faults, Scenario, Size, Step, Tier, WorkloadSpec, group, topology,
 };
 use crate::lab::link::Conditions;
 
@@ -50,12 +50,14 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
     for (at, consumer) in scenario.consumers.iter().enumerate() {
         note(vec![("consumers", at)], stream(scenario, consumer.stream.as_str()));
         note(vec![("consumers", at)], topology::consumer(scenario, consumer));
+        note(vec![("consumers", at)], group::consumer(consumer));
     }
     for (at, load) in scenario.workloads.iter().enumerate() {
         note(vec![("workloads", at)], workload(scenario, load));
         note(vec![("workloads", at)], topology::workload(scenario, load));
     }
     steps(scenario, &scenario.steps, &Place::new(), &mut note);
+    note(Place::new(), group::losses(scenario));
     let judged = match scenario.steps.last() {
         Some(Step::Judge(judge)) if judge.what == Judged::Everything => Ok(()),
         _ => wrong(
@@ -205,6 +207,8 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
             }
         }
         Step::AwaitTier(a) => tier(scenario, a.tier)?,
+        Step::LoseMember(l) => group::step(scenario, "lose-member", &l.consumer)?,
+        Step::AwaitTakeover(a) => group::step(scenario, "await-takeover", &a.consumer)?,
         Step::PurgeStream(p) => purge(scenario, p)?,
         Step::DeleteStream(s) | Step::MakeStream(s) => stream(scenario, s.stream.as_str())?,
         Step::UpdateStream(u) => stream(scenario, u.stream.as_str())?,

@@ -54,6 +54,7 @@ impl Step {
             Self::AwaitLoad(_)
             | Self::AwaitTier(_)
             | Self::AwaitReplicas(_)
+            | Self::AwaitTakeover(_)
             | Self::Drain(_)
             | Self::Repeat(_) => Nature::Wait,
             Self::Kill(_)
@@ -65,6 +66,7 @@ impl Step {
             | Self::S3Faults(_)
             | Self::Damage(_)
             | Self::DamageStream(_)
+            | Self::LoseMember(_)
             | Self::PurgeStream(_)
             | Self::DeleteStream(_)
             | Self::UpdateStream(_)
@@ -113,6 +115,10 @@ impl Step {
             Self::DamageStream(d) => {
                 Some(Effect::Strikes { thing: d.stream.to_string(), how: "damaged on disk".into() })
             }
+            Self::LoseMember(l) => {
+                let how = format!("a member {}", l.how);
+                Some(Effect::Strikes { thing: l.consumer.to_string(), how })
+            }
             Self::PurgeStream(p) => {
                 Some(Effect::Strikes { thing: p.stream.to_string(), how: "purged".into() })
             }
@@ -138,6 +144,7 @@ impl Step {
             | Self::AwaitLoad(_)
             | Self::AwaitTier(_)
             | Self::AwaitReplicas(_)
+            | Self::AwaitTakeover(_)
             | Self::Drain(_)
             | Self::Repeat(_)
             | Self::Restore(_)

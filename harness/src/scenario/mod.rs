@@ -8,6 +8,7 @@ pub(crate) mod check;
 mod effect;
 mod faults;
 mod find;
+mod group;
 mod parse;
 mod problem;
 mod schema;
@@ -33,10 +34,10 @@ pub use problem::Problem;
 pub(crate) use schema::kinds_of_step;
 pub use schema::schema;
 pub use step::{
-    AwaitLoad, AwaitReplicas, AwaitTier, Between, ChangeLink, CrashAt, Damage, DamageStream,
-    DamagedFile, Drain, FillDisk, FinishLoad, Harm, Judge, Judged, Load, NodeOnly, Part, Program,
-    PurgeStream, Repeat, Replay, ReplayFrom, Restore, RestoreCopy, S3Faults, Step, StreamOnly,
-    Target, Tier, UpdateStream, Verify,
+    AwaitLoad, AwaitReplicas, AwaitTakeover, AwaitTier, Between, ChangeLink, CrashAt, Damage,
+    DamageStream, DamagedFile, Drain, FillDisk, FinishLoad, Harm, Judge, Judged, Load, LoseMember,
+    Manner, NodeOnly, Part, Program, PurgeStream, Repeat, Replay, ReplayFrom, Restore, RestoreCopy,
+    S3Faults, Step, StreamOnly, Target, Tier, UpdateStream, Verify,
 };
 pub use value::{Percent, Rate, Size, Span, ValueError};
 
@@ -194,6 +195,13 @@ pub struct ConsumerSpec {
     pub stream: StreamName,
     /// What it acknowledges.
     pub acks: Acks,
+    /// So many members share it, each a process of its own that acknowledges all that it gets; what
+    /// the group as a whole was given is then judged too. Absent for one reader within the harness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u32>,
+    /// How long the server waits for an acknowledgement before it gives a message to somebody else.
+    #[serde(default = "defaults::ack_wait")]
+    pub ack_wait: Span,
 }
 
 /// What a consumer acknowledges.
@@ -266,6 +274,9 @@ mod defaults {
     }
     pub(super) fn window() -> usize {
         1024
+    }
+    pub(super) fn ack_wait() -> Span {
+        Span::micros(30_000_000)
     }
     pub(super) fn ack_within() -> Span {
         Span::micros(10_000_000)

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use cim_core::names::{NodeName, StreamName, SubjectFilter};
+use cim_core::names::{ConsumerName, NodeName, StreamName, SubjectFilter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub enum Step {
     AwaitTier(AwaitTier),
     /// Waits until every replica of every stream of a cluster has all of it.
     AwaitReplicas(AwaitReplicas),
+    /// Waits until what lost members of a consumer had in hand was acknowledged by others.
+    AwaitTakeover(AwaitTakeover),
     /// Publishers and consumers go on, against the host as it is now.
     ResumeLoad(Empty),
     /// Waits until every event has been published.
@@ -74,6 +76,9 @@ pub enum Step {
     FillDisk(FillDisk),
     /// Gives that room back, and waits until the node's S3 service takes writes again.
     FreeDisk(NodeOnly),
+    /// A member of a consumer is lost for good while it has messages in hand that it has not
+    /// acknowledged; which one is drawn.
+    LoseMember(LoseMember),
     /// An administrator removes messages from a stream: all of them without further keys. They are not
     /// lost: a later restore must not bring them back.
     PurgeStream(PurgeStream),
@@ -133,6 +138,17 @@ pub struct AwaitTier {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitReplicas {
+    /// The longest that it may take.
+    #[serde(default = "minutes")]
+    pub within: Span,
+}
+
+/// How long taking over may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitTakeover {
+    /// The consumer.
+    pub consumer: ConsumerName,
     /// The longest that it may take.
     #[serde(default = "minutes")]
     pub within: Span,
@@ -406,6 +422,39 @@ pub struct FillDisk {
     pub leave: Size,
 }
 
+/// A member that is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoseMember {
+    /// The consumer.
+    pub consumer: ConsumerName,
+    /// What becomes of the member.
+    pub how: Manner,
+    /// Which of those that are left: drawn with the plan, and in no file.
+    #[serde(default, skip_deserializing)]
+    #[schemars(skip)]
+    pub draw: u64,
+}
+
+/// How a member is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manner {
+    /// SIGKILL: it ends without a goodbye, and its connection with it.
+    Kill,
+    /// SIGSTOP: it hangs, and its connection stays open.
+    Pause,
+}
+
+impl fmt::Display for Manner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kill => "killed",
+            Self::Pause => "paused",
+        })
+    }
+}
+
 /// A stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -521,6 +570,26 @@ impl fmt::Display for Replay {
     }
 }
 
+impl fmt::Display for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.what {
+            Judged::Recovery => "judge the recovery",
+            Judged::Survival => "judge what survived",
+            Judged::Primary => "judge the damaged streams",
+            Judged::Everything => "judge everything",
+        })
+    }
+}
+
+impl fmt::Display for LoseMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.how {
+            Manner::Kill => write!(f, "kill a member of {}", self.consumer),
+            Manner::Pause => write!(f, "pause a member of {} for good", self.consumer),
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = |f: &mut fmt::Formatter<'_>, verb: &str, t: &Target| match t.program {
@@ -539,6 +608,9 @@ impl fmt::Display for Step {
             Self::AwaitLoad(_) => f.write_str("wait"),
             Self::AwaitTier(a) => write!(f, "wait until {} holds {}", a.tier, a.holds),
             Self::AwaitReplicas(_) => f.write_str("wait until every replica has caught up"),
+            Self::AwaitTakeover(a) => {
+                write!(f, "wait until others have what lost members of {} had", a.consumer)
+            }
             Self::ResumeLoad(_) => f.write_str("let the load go on"),
             Self::FinishLoad(_) => f.write_str("finish the load"),
             Self::StopLoad(_) => f.write_str("stop the load"),
@@ -565,12 +637,7 @@ impl fmt::Display for Step {
                 let tiers: Vec<_> = d.tiers.iter().map(ToString::to_string).collect();
                 write!(f, "drain to {}", tiers.join(" and "))
             }
-            Self::Judge(Judge { what: Judged::Recovery }) => f.write_str("judge the recovery"),
-            Self::Judge(Judge { what: Judged::Survival }) => f.write_str("judge what survived"),
-            Self::Judge(Judge { what: Judged::Primary }) => {
-                f.write_str("judge the damaged streams")
-            }
-            Self::Judge(Judge { what: Judged::Everything }) => f.write_str("judge everything"),
+            Self::Judge(j) => j.fmt(f),
             Self::Replay(r) => r.fmt(f),
             Self::Link(l) => write!(f, "change the link from {} to {}", l.from, l.to),
             Self::S3Faults(s) if s.rules.is_empty() => write!(f, "end all faults of {}", s.node),
@@ -591,6 +658,7 @@ impl fmt::Display for Step {
             }
             Self::FillDisk(d) => write!(f, "fill the disk of {}", d.node),
             Self::FreeDisk(n) => write!(f, "free the disk of {}", n.node),
+            Self::LoseMember(l) => l.fmt(f),
             Self::PurgeStream(PurgeStream { stream, subject: Some(subject), .. }) => {
                 write!(f, "purge {subject} from {stream}")
             }

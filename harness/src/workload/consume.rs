@@ -1,6 +1,7 @@
 //! Durable consumers that acknowledge all, some or nothing of what they get.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,10 @@ use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::member;
 use super::publish::{HostAt, connect};
+use crate::error::Result;
+use crate::lab::process::{Launcher, Process, Spec};
 use crate::scenario::{Acks, ConsumerSpec};
 
 /// How many acks a consumer with `acks = "some"` gives before it leaves out every second one.
@@ -34,8 +38,20 @@ struct Acked {
 
 /// A consumer at work. Dropping it ends it.
 #[derive(Debug)]
-pub struct Consumption {
-    task: JoinHandle<()>,
+pub enum Consumption {
+    /// One reader.
+    Alone(JoinHandle<()>),
+    /// Members, each a process.
+    Group(Vec<Worker>),
+}
+
+/// A member of a group at work.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its number in the group, from 1.
+    pub number: u32,
+    /// It.
+    pub process: Process,
 }
 
 impl ConsumerLog {
@@ -87,13 +103,40 @@ impl ConsumerLog {
 impl Consumption {
     /// Begins to read; the durable consumer exists already.
     pub fn start(spec: &ConsumerSpec, host: HostAt, log: Arc<ConsumerLog>) -> Self {
-        Self { task: tokio::spawn(consume(spec.clone(), host, log)) }
+        Self::Alone(tokio::spawn(consume(spec.clone(), host, log)))
+    }
+}
+
+impl Worker {
+    /// Starts a member that writes its notes to a file; the durable consumer exists already.
+    pub async fn start(
+        launcher: &Launcher,
+        spec: &ConsumerSpec,
+        number: u32,
+        host: &HostAt,
+        seed: u64,
+        notes: &Path,
+    ) -> Result<Self> {
+        let name = notes.file_stem().unwrap_or_default().to_string_lossy();
+        let mut member = Spec::new(name, launcher.harness());
+        member.args =
+            ["member", "--stream", spec.stream.as_str(), "--consumer", spec.name.as_str()]
+                .map(Into::into)
+                .into();
+        member = member.arg("--seed").arg(seed.to_string()).env(member::URL, &host.nats.url);
+        if let Some(seed) = host.nats.seed() {
+            member = member.env(member::NKEY, seed);
+        }
+        member.out = Some(notes.to_owned());
+        Ok(Self { number, process: launcher.start(member).await? })
     }
 }
 
 impl Drop for Consumption {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Self::Alone(task) = self {
+            task.abort();
+        }
     }
 }
 

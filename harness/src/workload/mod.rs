@@ -3,6 +3,8 @@
 mod consume;
 mod delete;
 pub mod event;
+pub mod group;
+pub mod member;
 mod publish;
 
 use std::collections::BTreeSet;
@@ -12,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-pub use consume::{ConsumerLog, Consumption};
+pub use consume::{ConsumerLog, Consumption, Worker};
 pub use event::{Content, Generator};
 pub use publish::{Host, HostAt};
 
