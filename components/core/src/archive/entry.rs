@@ -17,7 +17,7 @@ use crate::archive::{RawJson, SeqRange, Sha256};
 use crate::names::ConsumerName;
 
 /// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// One commit to a stream's archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -174,6 +174,19 @@ pub struct TimelineRecord {
     pub watermark: Watermark,
     /// The stream's counts when the timeline was last extended.
     pub state: StreamState,
+    /// What the stream was when another timeline took over; never of the current one. Since format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+}
+
+/// A stream as a timeline left it: a restore of that timeline brings this back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// The stream.
+    pub stream: StreamRecord,
+    /// Its durable consumers.
+    pub consumers: Vec<ConsumerRecord>,
 }
 
 /// The stream's counts, as the server reports them.

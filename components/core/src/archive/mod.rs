@@ -25,7 +25,7 @@ pub mod raw;
 pub mod state;
 
 pub use entry::{
-    Checkpoint, ConsumerRecord, Entry, EntryError, FORMAT, Fork, LastMessage, ParentTimeline,
+    Checkpoint, ConsumerRecord, Entry, EntryError, FORMAT, Fork, LastMessage, Left, ParentTimeline,
     Position, Segment, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
 };
 pub use hash::{Sha256, message_hash};

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::archive::key::GROUP;
 use crate::archive::{
-    ArchiveKey, Checkpoint, ConsumerRecord, Entry, Fork, Segment, SeqRanges, Sha256, StreamRecord,
-    StreamState, Superseded, TimelineRecord, Watermark,
+    ArchiveKey, Checkpoint, ConsumerRecord, Entry, Fork, Left, Segment, SeqRanges, Sha256,
+    StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
 };
 
 /// What a stream's archive holds after some entry.
@@ -46,6 +46,9 @@ pub struct Timeline {
     pub watermark: Watermark,
     /// The stream's counts when it was last extended.
     pub state: StreamState,
+    /// What the stream was when another timeline took over. Nothing for the current one, and for
+    /// those that were left while entries had format 2.
+    pub left: Option<Left>,
 }
 
 /// A segment and the part of it that belongs to a timeline.
@@ -130,7 +133,7 @@ impl ArchiveState {
         self.hash = hash;
         self.committed_at = entry.committed_at;
         if let Some(checkpoint) = &entry.checkpoint
-            && *checkpoint != self.checkpoint()
+            && *checkpoint != self.checkpoint_of(entry.format)
         {
             let what = "its checkpoint is not what the entries before it add up to".into();
             return Err(ChainError::Contradiction { number, what });
@@ -155,6 +158,7 @@ impl ArchiveState {
                     parent.timeline
                 ));
             }
+            self.leave();
             self.timelines.insert(entry.timeline, Timeline::begin(fork.clone()));
         } else if entry.timeline != self.timeline() {
             return Err(format!("it extends timeline {}, not {}", entry.timeline, self.timeline()));
@@ -186,6 +190,14 @@ impl ArchiveState {
         }
         self.superseded.retain(|s| !entry.collected.contains(&s.key));
         Ok(())
+    }
+
+    /// Notes what the stream is, for the current timeline is about to be left.
+    fn leave(&mut self) {
+        let left = Left { stream: self.stream.clone(), consumers: self.consumers.clone() };
+        if let Some(mut current) = self.timelines.last_entry() {
+            current.get_mut().left = Some(left);
+        }
     }
 
     /// Takes the removed segments out and the added ones in.
@@ -267,6 +279,23 @@ impl ArchiveState {
         }
     }
 
+    /// What a checkpoint of this format restates: before 3 none said what a timeline had left.
+    fn checkpoint_of(&self, format: u32) -> Checkpoint {
+        let mut checkpoint = self.checkpoint();
+        if format < 3 {
+            checkpoint.timelines.iter_mut().for_each(|timeline| timeline.left = None);
+        }
+        checkpoint
+    }
+
+    /// The stream as it was in `timeline`, and its durable consumers then.
+    pub fn stream_of(&self, timeline: u32) -> (&StreamRecord, &[ConsumerRecord]) {
+        match self.timelines.get(&timeline).and_then(|found| found.left.as_ref()) {
+            Some(left) => (&left.stream, &left.consumers),
+            None => (&self.stream, &self.consumers),
+        }
+    }
+
     /// The timelines that make up `timeline`, oldest first, each with the last sequence that counts.
     pub fn lineage(&self, timeline: u32) -> Vec<(u32, u64)> {
         let mut lineage = Vec::new();
@@ -322,7 +351,8 @@ impl Timeline {
         let watermark = Watermark { seq: 0, last: None };
         let none = SeqRanges::default;
         let (deleted, missed, lost) = (none(), none(), none());
-        Self { fork, deleted, missed, lost, watermark, state: StreamState::default() }
+        let state = StreamState::default();
+        Self { fork, deleted, missed, lost, watermark, state, left: None }
     }
 
     fn from_record(record: &TimelineRecord) -> (u32, Self) {
@@ -333,6 +363,7 @@ impl Timeline {
             lost: record.lost.iter().copied().collect(),
             watermark: record.watermark.clone(),
             state: record.state.clone(),
+            left: record.left.clone(),
         };
         (record.number, timeline)
     }
@@ -346,6 +377,7 @@ impl Timeline {
             lost: self.lost.iter().collect(),
             watermark: self.watermark.clone(),
             state: self.state.clone(),
+            left: self.left.clone(),
         }
     }
 }

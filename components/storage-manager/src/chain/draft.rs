@@ -149,6 +149,7 @@ fn first_checkpoint(entry: &Entry) -> Checkpoint {
         lost: entry.lost.clone().unwrap_or_default(),
         watermark: entry.watermark.clone(),
         state: entry.state.clone(),
+        left: None,
     };
     Checkpoint { timelines: vec![timeline], segments: entry.add.clone(), superseded: Vec::new() }
 }

@@ -108,6 +108,7 @@ impl From<RestoreError> for Failure {
             RestoreError::Segment(error) => error.into(),
             RestoreError::Missing { .. } => Self::new(DAMAGED, &error),
             RestoreError::Exists(_)
+            | RestoreError::Empty(_)
             | RestoreError::MemoryOnOldServer(_)
             | RestoreError::Alone(_) => Self::new(REFUSED, &error),
             RestoreError::Send(crate::restore::SendError::Api(error)) => Self::new(REFUSED, &error),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use cim_core::archive::ArchiveState;
 use cim_core::archive::key::Chain;
 use cim_core::names::StreamName;
 use cim_runtime::shutdown;
@@ -79,7 +80,11 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
                 args.from, args.from
             ))
         })?;
-        plans.push(restore::plan(stream, &state, &options)?);
+        let plan = restore::plan(stream, &state, &options)?;
+        if options.timeline.is_none() {
+            warn_of_earlier(&plan, &state);
+        }
+        plans.push(plan);
     }
     // So are targets that exist and segments that do not: all or nothing, as far as it can be known.
     for plan in &plans {
@@ -96,6 +101,25 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     }
     print(&report, args.show.json);
     Ok(())
+}
+
+/// Whoever made the stream again before restoring it has hidden what was in it.
+fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
+    if plan.timeline == 1 || state.current().fork.parent.is_some() {
+        return;
+    }
+    let earlier = state.timelines.range(..plan.timeline).rev();
+    let earlier = earlier.filter_map(|(number, t)| Some((number, t.watermark.last.as_ref()?)));
+    if let Some((number, last)) = earlier.into_iter().next() {
+        tracing::warn!(
+            "stream `{}` was deleted and made again: this is timeline {}, up to sequence {}; `--timeline {number}` brings back the one before, up to sequence {} of {}",
+            plan.stream,
+            plan.timeline,
+            plan.last_seq,
+            last.seq,
+            last.time.strftime("%F %T UTC")
+        );
+    }
 }
 
 async fn one(
@@ -170,6 +194,7 @@ fn print(report: &Report, json: bool) {
     let mut shown = table::table(&[
         "stream",
         "restored as",
+        "#timeline",
         "#first",
         "#last",
         "#messages",
@@ -182,6 +207,7 @@ fn print(report: &Report, json: bool) {
         shown.add_row([
             stream.stream.to_string(),
             stream.target.to_string(),
+            stream.timeline.to_string(),
             stream.first_seq.to_string(),
             stream.last_seq.to_string(),
             stream.messages.to_string(),

@@ -104,7 +104,8 @@ pub fn plan(
     }
     let gone = if options.with_dropped { SeqRanges::default() } else { state.gone(timeline) };
     let target = options.rename.clone().unwrap_or_else(|| stream.clone());
-    let mut config = state.stream.config.value();
+    let (record, consumers) = state.stream_of(timeline);
+    let mut config = record.config.value();
     if options.with_dropped {
         lift_limits(&mut config);
     }
@@ -112,7 +113,7 @@ pub fn plan(
     if let Some(subjects) = &options.subjects {
         config["subjects"] = Value::from(subjects.clone());
     }
-    let mut consumers = state.consumers.clone();
+    let mut consumers = consumers.to_vec();
     if let Some(replicas) = options.replicas {
         config["num_replicas"] = Value::from(replicas);
         for consumer in &mut consumers {
@@ -123,7 +124,7 @@ pub fn plan(
         stream: stream.clone(),
         target,
         config,
-        created: state.stream.created,
+        created: record.created,
         timeline,
         first_seq,
         last_seq,

@@ -31,6 +31,12 @@ pub enum RestoreError {
         "stream `{0}` exists on the server: delete it, or restore under another name with `--as`"
     )]
     Exists(String),
+    /// The stream is there already, and nothing was ever in it.
+    #[error(
+        "stream `{0}` exists on the server, and never had a message: delete it \
+         (`nats stream rm {0}`) and restore again, or restore under another name with `--as`"
+    )]
+    Empty(String),
     /// A segment is not where the manifest says.
     #[error("segment `{key}` is missing or cut short on {tier}: try another tier with `--from`")]
     Missing {
@@ -216,6 +222,7 @@ async fn check_target(jetstream: &JetStream, plan: &Plan) -> Result<(), RestoreE
         return Err(RestoreError::MemoryOnOldServer(plan.target.to_string()));
     }
     match jetstream.stream_info(plan.target.as_str(), false).await {
+        Ok(info) if info.state.last_seq == 0 => Err(RestoreError::Empty(plan.target.to_string())),
         Ok(_) => Err(RestoreError::Exists(plan.target.to_string())),
         Err(error) if error.not_found() => Ok(()),
         Err(error) => Err(error.into()),

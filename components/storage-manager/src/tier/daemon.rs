@@ -235,6 +235,7 @@ async fn tier(context: Arc<Context>, stream: StreamName) {
                 return;
             }
             Ok(End::Stopped) => return,
+            Ok(End::Replaced) => failures = 0,
             Err(error) => {
                 // A session that worked for a while and then failed is not the same failure again.
                 failures =

@@ -57,12 +57,13 @@ pub async fn align(
     let same_birth = state.stream.created == live.record.created;
     if live.state.last_seq >= watermark.seq {
         let Some(last) = &watermark.last else {
-            // Nothing archived to compare with. A stream of another birth is another stream.
-            return Ok(if same_birth || watermark.seq == 0 {
-                Alignment::Continues
-            } else {
-                recreated()
-            });
+            // Nothing archived to compare with. A stream of another birth is another stream, unless
+            // nothing at all was archived.
+            let nothing = watermark.seq == 0 && state.timelines.len() == 1;
+            if same_birth || nothing {
+                return Ok(Alignment::Continues);
+            }
+            return other_history(context, stream, state, live).await;
         };
         match compare(context, stream, live, last).await? {
             Same::Yes => return Ok(Alignment::Continues),
@@ -71,17 +72,36 @@ pub async fn align(
             Same::Gone | Same::No => {}
         }
     }
-    let shared = last_shared(context, stream, state, live).await?;
-    Ok(match shared {
+    other_history(context, stream, state, live).await
+}
+
+/// Not the current timeline: an earlier one may have been restored, and goes on then.
+async fn other_history(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    state: &ArchiveState,
+    live: &StreamInfo,
+) -> Result<Alignment, HistoryError> {
+    let mut longest: Option<(u32, LastMessage)> = None;
+    for timeline in state.timelines.keys().rev() {
+        let shared = last_shared(context, stream, state, *timeline, live).await?;
+        if let Some(last) = shared
+            && longest.as_ref().is_none_or(|(_, longest)| longest.seq < last.seq)
+        {
+            longest = Some((*timeline, last));
+        }
+    }
+    Ok(match longest {
         None => recreated(),
-        Some(last) => Alignment::Forks {
-            parent: Some(ParentTimeline {
-                timeline: state.timeline(),
-                // A deleted tail that both have is beyond the last message that both have.
-                last_seq: last.seq,
-            }),
+        Some((timeline, last)) => Alignment::Forks {
+            // A deleted tail that both have is beyond the last message that both have.
+            parent: Some(ParentTimeline { timeline, last_seq: last.seq }),
             last: Some(last),
-            reason: "restored to an earlier point",
+            reason: if timeline == state.timeline() {
+                "restored to an earlier point"
+            } else {
+                "restored from an earlier timeline"
+            },
         },
     })
 }
@@ -107,15 +127,16 @@ async fn compare(
     })
 }
 
-/// The last archived message that the live stream has too. Histories share a beginning and then
+/// The last archived message of a timeline that the live stream has too. Histories share a beginning and then
 /// nothing, so the place where they part is found by halving.
 async fn last_shared(
     context: &Arc<Context>,
     stream: &StreamName,
     state: &ArchiveState,
+    timeline: u32,
     live: &StreamInfo,
 ) -> Result<Option<LastMessage>, HistoryError> {
-    let pieces = state.pieces(state.timeline(), 1, u64::MAX);
+    let pieces = state.pieces(timeline, 1, u64::MAX);
     let segments: Vec<&Segment> = pieces.iter().map(|piece| piece.segment).collect();
     let (mut low, mut high) = (0, segments.len());
     // Segments before `low` are shared to their end, those from `high` on are not.
@@ -147,7 +168,7 @@ async fn last_shared(
     if within.is_some() {
         return Ok(within);
     }
-    let same_birth = state.stream.created == live.record.created;
+    let same_birth = state.stream_of(timeline).0.created == live.record.created;
     let before = low.checked_sub(1).map(|index| segments[index].last.clone());
     // Without a single message that both have, only the birth can speak for a shared beginning.
     Ok(before.filter(|_| witnessed || same_birth))

@@ -38,6 +38,8 @@ const UPLOADS: usize = 2;
 pub enum End {
     /// The stream is gone.
     Gone,
+    /// It is not the empty one any more that was waited with.
+    Replaced,
     /// Everything is to end, and everything is committed.
     Stopped,
 }
@@ -73,16 +75,45 @@ pub async fn run(context: &Arc<Context>, stream: &StreamName) -> Result<End, Ses
         Err(error) if error.not_found() => return Ok(End::Gone),
         other => other?,
     };
-    let committer = open_chain(context, stream, &live).await?;
-    Session::start(context, stream, committer, &live).run().await
+    match open_chain(context, stream, &live).await? {
+        Some(committer) => Session::start(context, stream, committer, &live).run().await,
+        None => wait_for_a_message(context, stream, &live).await,
+    }
 }
 
-/// Reads the chain, or begins it; opens a new timeline where the live stream went another way.
+/// Waits for an empty stream to become more than that, or to go.
+async fn wait_for_a_message(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    empty: &StreamInfo,
+) -> Result<End, SessionError> {
+    tracing::warn!(
+        stream = %stream,
+        "the archive has messages of this stream, the server has a new, empty one: nothing is archived before it has a message. Was the host lost? Then delete it and restore"
+    );
+    loop {
+        tokio::select! {
+            () = context.stop.cancelled() => return Ok(End::Stopped),
+            () = tokio::time::sleep(SURVEY) => {}
+        }
+        match context.jetstream.stream_info(stream.as_str(), false).await {
+            Err(error) if error.not_found() => return Ok(End::Gone),
+            Err(error) => return Err(error.into()),
+            Ok(live) if live.record.created != empty.record.created => return Ok(End::Replaced),
+            Ok(live) if live.state.last_seq > 0 => return Ok(End::Replaced),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Reads the chain, or begins it; opens a new timeline where the live stream went another way. `None`
+/// where an empty stream stands in the place of one that was archived: as often as not that is a host
+/// that was lost and not restored yet, and what would be archived of it would hide what is to come back.
 async fn open_chain(
     context: &Arc<Context>,
     stream: &StreamName,
     live: &StreamInfo,
-) -> Result<Committer, SessionError> {
+) -> Result<Option<Committer>, SessionError> {
     let state = chain::load(&context.nas, Chain::Manifest, stream).await?;
     let known = state.is_some();
     let committer = |state| {
@@ -123,6 +154,7 @@ async fn open_chain(
                 committer.commit(draft, &context.abort).await?;
             }
         }
+        Alignment::Forks { parent: None, .. } if live.state.last_seq == 0 => return Ok(None),
         Alignment::Forks { parent, last, reason } => {
             tracing::warn!(stream = %stream, "{reason}: opening timeline {}", state.timeline() + 1);
             let mut draft = Draft::of(state);
@@ -135,7 +167,7 @@ async fn open_chain(
             committer.commit(draft, &context.abort).await?;
         }
     }
-    Ok(committer)
+    Ok(Some(committer))
 }
 
 /// Whether another server has something of what the stream's leader does not have.

@@ -6,6 +6,7 @@ mod exactness;
 mod faults;
 mod login;
 mod openness;
+mod runbook;
 mod support;
 mod timelines;
 mod wasabi;

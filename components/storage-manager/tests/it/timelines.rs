@@ -115,3 +115,93 @@ async fn a_stream_restored_to_a_point_within_a_damaged_segment() {
     manager.json(&["restore", "S"]);
     assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
 }
+
+fn consumer(name: &str) -> Value {
+    json!({ "stream_name": "S", "config": { "durable_name": name, "ack_policy": "explicit" } })
+}
+
+/// A new host makes the streams that are declared before anybody restores them: nothing of that may
+/// reach the archive, and the daemon may run all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_stream_in_the_place_of_a_lost_one_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({ "description": "of the lost host" })).await;
+    nats.api("CONSUMER.DURABLE.CREATE.S.all", consumer("all")).await;
+    let daemon = manager.tier().await;
+    nats.publish("S", 40).await;
+    manager.reaches("S", "nas", 40).await;
+    let expected = fingerprint(&nats, "S").await;
+    daemon.kill();
+    drop(nats);
+
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    let daemon = manager.tier().await;
+    wait_until("the daemon says what it waits for", async || {
+        let log = daemon.log();
+        if log.contains("a new, empty one") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let (status, error) = manager.error(&["restore", "--all"]);
+    assert_eq!(status, 6, "{error}");
+    assert!(error.contains("never had a message") && error.contains("nats stream rm S"), "{error}");
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "--all"]);
+    assert_eq!(fingerprint(&nats, "S").await, expected);
+    nats.publish("S", 5).await;
+    manager.reaches("S", "nas", 45).await;
+    assert_eq!(timelines(&manager, 1).await.len(), 1, "the same history goes on");
+    manager.json(&["verify"]);
+    daemon.stop().await;
+}
+
+/// Somebody published to a stream that was made before the restore: the newest history is a wrong one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_timeline_comes_back_whole_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({ "description": "of the lost host" })).await;
+    nats.api("CONSUMER.DURABLE.CREATE.S.all", consumer("all")).await;
+    let daemon = manager.tier().await;
+    nats.publish("S", 40).await;
+    manager.reaches("S", "nas", 40).await;
+    let expected = fingerprint(&nats, "S").await;
+    daemon.kill();
+    drop(nats);
+
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    nats.create("S", json!({})).await;
+    nats.publish("S", 3).await;
+    let found = timelines(&manager, 2).await;
+    assert_eq!(found[1]["reason"], "recreated");
+    manager.reaches("S", "nas", 3).await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    let dry = manager.run(&["restore", "--all", "--dry-run"]);
+    let said = String::from_utf8_lossy(&dry.stderr);
+    assert!(
+        said.contains("`--timeline 1` brings back the one before, up to sequence 40"),
+        "{said}"
+    );
+    let dry = manager.run(&["restore", "S", "--timeline", "1", "--dry-run"]);
+    assert!(!String::from_utf8_lossy(&dry.stderr).contains("--timeline"), "it was said already");
+    manager.json(&["restore", "S", "--timeline", "1"]);
+    assert_eq!(fingerprint(&nats, "S").await, expected, "its configuration and consumers too");
+    nats.publish("S", 5).await;
+    let found = timelines(&manager, 3).await;
+    assert_eq!((&found[2]["parent"], &found[2]["parent_seq"]), (&json!(1), &json!(40)));
+    manager.reaches("S", "nas", 45).await;
+    let now = fingerprint(&nats, "S").await;
+    manager.json(&["verify"]);
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await["all"], now["all"]);
+}

@@ -61,6 +61,10 @@ impl Manager {
         Self { config, dir: dir.into() }
     }
 
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cim-storage-manager"));
         command.env_clear().arg("--config").arg(&self.config);
