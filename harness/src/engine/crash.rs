@@ -16,9 +16,10 @@ const WITHIN: Duration = Duration::from_secs(120);
 impl Run<'_> {
     /// The daemon dies at each point in turn.
     pub(super) async fn crash_at(&mut self, crash: &CrashAt) -> Result<()> {
+        let within = self.patient(crash.within);
         for point in &crash.points {
             let armed = Armed { point, time: crash.reached.0 };
-            self.machines.crash_at(&crash.node, armed, crash.within.into()).await?;
+            self.machines.crash_at(&crash.node, armed, within).await?;
         }
         self.machines.all_alive()
     }

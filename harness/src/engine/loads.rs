@@ -56,7 +56,7 @@ impl Run<'_> {
         let streams = self.plan.scenario.tiered();
         let mut heads: Vec<_> = streams.map(|(_, s)| Head::new(s.name.clone())).collect();
         let what = format!("filling {} with {goal} messages", wait.tier);
-        wait_until(&what, wait.within.into(), async || {
+        wait_until(&what, self.patient(wait.within), async || {
             for head in &mut heads {
                 head.advance(&bucket).await;
             }
@@ -93,7 +93,7 @@ impl Run<'_> {
 
     pub(super) async fn drain(&mut self, drain: &Drain) -> Result<()> {
         let nats = self.machines.nats()?;
-        let deadline = tokio::time::Instant::now() + drain.within.into();
+        let deadline = tokio::time::Instant::now() + self.patient(drain.within);
         for (at, stream) in self.plan.scenario.tiered() {
             self.await_origins(at, deadline).await?;
             let info = stream_info(&nats, stream.name.as_str()).await?;

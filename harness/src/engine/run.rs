@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Loss, Report, StepReport};
 use crate::rundir::RunDir;
-use crate::scenario::{Effect, Expect, Fault, Judged, Load, Nature, Role, Step, Tier};
+use crate::scenario::{Effect, Expect, Fault, Judged, Load, Nature, Role, Span, Step, Tier};
 use crate::substrate::Machines;
 use crate::workload::{self, ConsumerLog, Consumption, Generator, Host, Loads};
 
@@ -234,6 +234,11 @@ impl Run<'_> {
         result
     }
 
+    /// How long a step may take in this lab.
+    pub(super) fn patient(&self, within: Span) -> Duration {
+        Duration::from(within) * self.report.slowdown.unwrap_or(1)
+    }
+
     async fn step(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Load(Load { workload }) => {
@@ -242,11 +247,13 @@ impl Run<'_> {
             }
             Step::AwaitLoad(wait) => self.await_load(wait).await,
             Step::AwaitTier(wait) => self.await_tier(wait).await,
-            Step::AwaitTakeover(a) => self.await_takeover(&a.consumer, a.within.into()).await,
+            Step::AwaitTakeover(a) => {
+                self.await_takeover(&a.consumer, self.patient(a.within)).await
+            }
             Step::LoseMember(l) => self.lose_member(l).await,
-            Step::AwaitReplicas(a) => self.await_all_replicas(a.within.into()).await,
+            Step::AwaitReplicas(a) => self.await_all_replicas(self.patient(a.within)).await,
             Step::ResumeLoad(_) => self.host_is_up().await,
-            Step::FinishLoad(f) => self.finish_load(f.within.into()).await,
+            Step::FinishLoad(f) => self.finish_load(self.patient(f.within)).await,
             Step::StopLoad(_) => self.stop_load().await,
             Step::Kill(t) => {
                 self.count_strikes(&t.node).await?;
