@@ -197,6 +197,17 @@ fn a_cluster_survives_a_node_and_every_replica_is_whole() {
 }
 
 #[test]
+fn what_one_server_of_a_cluster_lost_by_damage_is_counted_and_in_the_archive() {
+    // Damage that NATS cannot mend from the others wants more than one block of 8 MiB.
+    let report = run("cluster-node-corrupted", &["--seed", "17"]);
+    let primary = &report["primary"][0];
+    assert_eq!(primary["server"], "host-3");
+    let [lost, archived] = ["lost", "archived"].map(|count| primary[count].as_u64().unwrap());
+    assert!(lost > 1000, "{primary}");
+    assert_eq!((archived, &primary["wrong"]), (lost, &Value::from(0)), "{primary}");
+}
+
+#[test]
 fn a_cluster_that_lost_its_majority_is_restored_with_its_replicas() {
     let (_dir, path) = small("cluster-majority-lost");
     let report = run(&path, &["--events", "6000", "--rate", "1500/s", "--seed", "18"]);

@@ -115,6 +115,11 @@ impl Run<'_> {
             let lost = self.report.oracle.lost;
             at_least("acked events that were lost", expect.lost_at_least, lost);
         }
+        if expect.primary_lost_at_least > 0 {
+            let lost = self.report.primary.iter().map(|loss| loss.lost).sum();
+            let what = "acked messages that NATS itself lost";
+            at_least(what, expect.primary_lost_at_least, lost);
+        }
         let exact = self.report.judgements.iter().map(|j| j.exact).max().unwrap_or_default();
         at_least("messages in the largest comparison", expect.events_at_least.max(1), exact);
         for (what, struck) in self.struck() {

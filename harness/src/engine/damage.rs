@@ -15,17 +15,14 @@ use crate::scenario::{DamageStream, Tier};
 impl Run<'_> {
     /// Publishers wait from here on until the damage was looked at: sequences may be given out again.
     pub(super) async fn damage_stream(&mut self, damage: &DamageStream) -> Result<()> {
+        if self.plan.scenario.clustered() {
+            return self.damage_replica(damage).await;
+        }
         self.active.send_replace(false);
         self.host.send_replace(None);
         self.witnesses.clear();
         self.consumptions.clear();
-        let mut confirmed = Vec::new();
-        for name in self.stream_names() {
-            let bucket = self.machines.bucket(Tier::Nas)?;
-            let bucket = bucket.ok_or_else(|| Error::step("tier nas is down"))?;
-            let archived = read_chain(&bucket, &name).await?;
-            confirmed.push(archived.map_or(0, |archived| archived.watermark));
-        }
+        let confirmed = self.confirmed_by_nas().await?;
         let what = self.machines.damage(damage).await?;
         self.progress.line(&what);
         let what = match self.damaged_streams.take() {
@@ -36,8 +33,23 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// By stream, how far the NAS has confirmed it.
+    pub(super) async fn confirmed_by_nas(&self) -> Result<Vec<u64>> {
+        let mut confirmed = Vec::new();
+        for name in self.stream_names() {
+            let bucket = self.machines.bucket(Tier::Nas)?;
+            let bucket = bucket.ok_or_else(|| Error::step("tier nas is down"))?;
+            let archived = read_chain(&bucket, &name).await?;
+            confirmed.push(archived.map_or(0, |archived| archived.watermark));
+        }
+        Ok(confirmed)
+    }
+
     /// What the damaged server still has begins the host's next life.
     pub(super) async fn judge_primary(&mut self) -> Result<()> {
+        if !self.damaged_replicas.is_empty() {
+            return self.judge_replicas().await;
+        }
         let Some((damage, confirmed)) = self.damaged_streams.take() else {
             return Err(Error::step("nothing was damaged that could be judged"));
         };
@@ -71,12 +83,14 @@ impl Run<'_> {
                 lost.iter().copied().partition(|(seq, _)| *seq <= confirmed[stream]);
             self.report.primary.push(PrimaryLoss {
                 stream: name.to_string(),
+                server: None,
                 after: damage.clone(),
                 there: last.is_some(),
                 acked,
                 read: found.len() as u64,
                 lost: lost.len() as u64,
                 archived: kept.len() as u64,
+                elsewhere: 0,
                 wrong: findings.findings.len() as u64 - lost.len() as u64,
                 last_seq: last.unwrap_or_default(),
             });

@@ -121,14 +121,18 @@ impl Run<'_> {
             .await?;
             let found = read_stream(&nats, plan.seed, name.as_str(), From::Start, last).await?;
             let dropped = self.dropped_by_limits(stream, &nats, &seen.prints()).await?;
-            self.judge_stream(stream, format!("`{name}` at the end"), &found, dropped);
+            let servers = replicas(&info);
+            // A cluster is read as its leader has it.
+            let leader = servers.first().map(String::as_str);
+            let of = format!("`{name}` at the end");
+            self.judge_stream(stream, leader, of, &found, dropped);
             let live: BTreeMap<u64, Print> = found.iter().map(|p| (p.seq, *p)).collect();
-            for server in replicas(&info) {
+            for server in servers {
                 let of = format!("`{name}` on {server} at the end");
                 let (from, server) = (From::Start, Some(server.as_str()));
                 let found =
                     read_replica(&nats, plan.seed, name.as_str(), server, from, last).await?;
-                self.judge_stream(stream, of, &found, dropped);
+                self.judge_stream(stream, server, of, &found, dropped);
             }
             if spec.node.is_some() {
                 continue;
@@ -140,12 +144,23 @@ impl Run<'_> {
         self.judge_groups().await
     }
 
-    fn judge_stream(&mut self, stream: usize, of: String, found: &[Print], dropped: u64) {
+    fn judge_stream(
+        &mut self,
+        stream: usize,
+        server: Option<&str>,
+        of: String,
+        found: &[Print],
+        dropped: u64,
+    ) {
         let seen = self.seen[stream].prints();
         let findings = if self.takes(stream) {
             self.judge_taken(stream, &seen, found)
         } else {
-            let excused = |seq, event| seq < dropped || self.holes[stream].contains(&(seq, event));
+            let excused = |seq, event| {
+                let one = (seq, event);
+                let own = self.replica_holes.excuse(stream, server, one);
+                seq < dropped || own || self.holes[stream].contains(&one)
+            };
             self.judge_now(stream, u64::MAX, &seen, found, &excused)
         };
         self.take(stream, of, &findings);

@@ -111,6 +111,7 @@ impl Run<'_> {
             lost.recovery_began.get_or_insert(self.ledger.now());
         }
         self.machines.replace(node).await?;
+        self.replica_holes.replaced(node);
         self.gone.remove(node);
         // A new cluster begins when it is whole.
         if self.over && self.gone.is_empty() {
@@ -128,6 +129,7 @@ impl Run<'_> {
         self.next_life(Some(from)).await?;
         // What the archive had kept is back.
         self.holes.iter_mut().for_each(BTreeSet::clear);
+        self.replica_holes.restored();
         self.dropped_earlier.fill(0);
         self.check_restored(from).await?;
         if let Some(lost) = self.losses.last_mut() {

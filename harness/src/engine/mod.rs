@@ -16,6 +16,7 @@ mod pace;
 mod place;
 mod recovery;
 mod replay;
+mod replica;
 mod run;
 mod taken;
 

@@ -153,7 +153,7 @@ impl Run<'_> {
 }
 
 /// Which replica has not all of a stream, if one has not.
-fn behind(info: &Value) -> Option<String> {
+pub(super) fn behind(info: &Value) -> Option<String> {
     let wanted = info["config"]["num_replicas"].as_u64().unwrap_or(1);
     let there = replicas(info).len() as u64;
     if there < wanted && wanted > 1 {

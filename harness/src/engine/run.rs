@@ -12,6 +12,7 @@ use super::Options;
 use super::administrator::Ended;
 use super::members::Group;
 use super::pace::Pace;
+use super::replica::{DamagedReplica, ReplicaHoles};
 use crate::error::Result;
 use crate::lab::process::{Launcher, Signal};
 use crate::ledger::{EventId, Ledger, Micros};
@@ -73,6 +74,10 @@ pub(super) struct Run<'a> {
     pub(super) holes: Vec<BTreeSet<(u64, EventId)>>,
     /// By stream, acked messages that damage took before any tier had confirmed them.
     pub(super) perished: Vec<BTreeSet<(u64, EventId)>>,
+    /// Hosts of a cluster that were damaged and not looked at yet.
+    pub(super) damaged_replicas: Vec<DamagedReplica>,
+    /// What damaged hosts of a cluster were found to lack.
+    pub(super) replica_holes: ReplicaHoles,
     /// What was damaged, and by stream how far the NAS had confirmed it then.
     pub(super) damaged_streams: Option<(String, Vec<u64>)>,
     /// Histories of streams that were deleted, in order.
@@ -167,6 +172,8 @@ pub(super) async fn drive(
         losses: Vec::new(),
         holes: vec![BTreeSet::new(); streams],
         perished: vec![BTreeSet::new(); streams],
+        damaged_replicas: Vec::new(),
+        replica_holes: ReplicaHoles::default(),
         damaged_streams: None,
         ended: Vec::new(),
         copies: 0,

@@ -232,6 +232,9 @@ pub struct StreamLoss {
 pub struct PrimaryLoss {
     /// The stream.
     pub stream: String,
+    /// The server of a cluster that lost it; the others went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// What had been done to its files.
     pub after: String,
     /// Whether the server still knows the stream.
@@ -244,10 +247,20 @@ pub struct PrimaryLoss {
     pub lost: u64,
     /// Of these, those that the NAS had confirmed.
     pub archived: u64,
+    /// Of the others, those that other servers of the cluster have.
+    #[serde(default)]
+    pub elsewhere: u64,
     /// Messages that it gives and that are not as they were.
     pub wrong: u64,
     /// The last sequence that it says it has given out.
     pub last_seq: u64,
+}
+
+impl PrimaryLoss {
+    /// Acked messages that neither the NAS nor another server has.
+    pub fn gone(&self) -> u64 {
+        self.lost.saturating_sub(self.archived + self.elsewhere)
+    }
 }
 
 /// A consumer with several members.
@@ -454,7 +467,19 @@ pub(crate) mod tests {
                 read_seconds: Some(1.875),
                 first_ack_seconds: Some(2.0),
             }],
-            primary: Vec::new(),
+            primary: vec![PrimaryLoss {
+                stream: "EVENTS".into(),
+                server: Some("host-3".into()),
+                after: "1.blk cut from 9 to 4 bytes".into(),
+                there: true,
+                acked: 60,
+                read: 50,
+                lost: 10,
+                archived: 7,
+                elsewhere: 2,
+                wrong: 0,
+                last_seq: 60,
+            }],
             groups: Vec::new(),
             judgements: vec![
                 Judgement {

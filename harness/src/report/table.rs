@@ -202,20 +202,23 @@ fn primary(report: &Report) -> Option<Table> {
         "lost by NATS itself",
         "of acked",
         "the NAS has",
+        "other servers have",
         "gone for good",
         "not as they were",
         "stream",
         "after",
     ]);
     for loss in &report.primary {
+        let on = loss.server.as_ref().map_or_else(String::new, |server| format!(" on {server}"));
         let known = if loss.there { "" } else { " (gone)" };
         table.add_row([
             loss.lost.to_string(),
             loss.acked.to_string(),
             loss.archived.to_string(),
-            (loss.lost - loss.archived).to_string(),
+            loss.elsewhere.to_string(),
+            loss.gone().to_string(),
             loss.wrong.to_string(),
-            format!("{}{known}", loss.stream),
+            format!("{}{on}{known}", loss.stream),
             loss.after.clone(),
         ]);
     }

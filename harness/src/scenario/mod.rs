@@ -303,6 +303,9 @@ pub struct Expect {
     /// For a scenario that proves that another one can fail: this many acked events must be lost, and
     /// nothing else may be wrong. 0 for every other scenario, in which nothing may be lost.
     pub lost_at_least: u64,
+    /// For a scenario that damages JetStream's files: the fewest acked messages that NATS itself must have
+    /// lost by it, so that nothing passes because the damage did no harm.
+    pub primary_lost_at_least: u64,
 }
 
 impl Expect {

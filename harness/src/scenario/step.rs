@@ -91,7 +91,8 @@ pub enum Step {
     /// Restores a stream under another name beside the live one, compares, and deletes it again.
     RestoreCopy(RestoreCopy),
     /// Flips a bit in a file of a stream on a host's disk, or cuts it short. Its NATS must not run;
-    /// publishers wait until `judge` with `what = "primary"` has counted what the server lost.
+    /// publishers wait until `judge` with `what = "primary"` has counted what the server lost. In a
+    /// cluster the load goes on.
     DamageStream(DamageStream),
     /// Does the steps several times; every choice is drawn anew.
     Repeat(Repeat),
@@ -297,7 +298,8 @@ pub enum Judged {
     /// acked.
     Survival,
     /// The streams of a host whose files were damaged, against everything that it had acked: what the
-    /// primary tier lost by itself. It goes into the report and fails nothing.
+    /// primary tier lost by itself. It goes into the report and fails nothing. In a cluster, the
+    /// damaged server's replicas, which may lack that until it is replaced or a restore.
     Primary,
     /// The streams and every tier, against everything that was ever acked and not lost before.
     Everything,

@@ -1,6 +1,7 @@
 //! The report as one HTML file that needs nothing else: no network, no script, no font.
 
 mod canvas;
+mod losses;
 mod run;
 mod runs;
 mod scale;

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::losses::{losses, primary};
 use super::timeline::{seconds, timeline};
 use crate::report::shell::command;
 use crate::report::{Judgement, Report, Spread, Verdict};
@@ -32,6 +33,7 @@ pub(super) fn sections(report: &Report, id: &str) -> Markup {
             (timeline(report, id))
         }
         (losses(report))
+        (primary(report))
         (times(report))
         (expectations(report))
         (judgements(report))
@@ -91,35 +93,6 @@ fn facts(report: &Report) -> Markup {
             dt { "Started" } dd { (report.started_at.strftime("%F %T UTC")) }
             dt { "Took" } dd { (seconds(report.seconds)) }
             @if let Some(dir) = &report.run_dir { dt { "Logs and disks" } dd { code { (dir) } } }
-        }
-    }
-}
-
-fn losses(report: &Report) -> Markup {
-    let rows = report.losses.iter().flat_map(|loss| loss.streams.iter().map(move |s| (loss, s)));
-    html! {
-        @if !report.losses.is_empty() {
-            h2 { "Losses and recoveries" }
-            div class="scroll" { table {
-                tr {
-                    th { "lost" } th { "at" } th { "back from" } th { "stream" }
-                    @for name in ["acked", "confirmed", "back", "tail", "RPO", "RTO"] { th class="n" { (name) } }
-                }
-                @for (loss, stream) in rows {
-                    tr {
-                        td class="name" { (loss.node) }
-                        td class="name" { (seconds(loss.at_seconds)) }
-                        td { @if let Some(tier) = loss.recovered_from { (tier) } @else { "–" } }
-                        td class="name" { (stream.stream) }
-                        td class="n" { (stream.acked_seq) }
-                        td class="n" { (stream.confirmed_seq) }
-                        td class="n" { (stream.recovered_seq) }
-                        td class="n" { (stream.tail_events) }
-                        td class="n" { (seconds(loss.rpo_seconds)) }
-                        td class="n" { @if let Some(rto) = loss.rto_seconds { (seconds(rto)) } @else { "–" } }
-                    }
-                }
-            } }
         }
     }
 }

@@ -1,0 +1,66 @@
+//! What was lost: with a host, and by NATS itself.
+
+use maud::{Markup, html};
+
+use super::timeline::seconds;
+use crate::report::Report;
+
+/// Hosts that were lost, and what came back.
+pub(super) fn losses(report: &Report) -> Markup {
+    let rows = report.losses.iter().flat_map(|loss| loss.streams.iter().map(move |s| (loss, s)));
+    html! {
+        @if !report.losses.is_empty() {
+            h2 { "Losses and recoveries" }
+            div class="scroll" { table {
+                tr {
+                    th { "lost" } th { "at" } th { "back from" } th { "stream" }
+                    @for name in ["acked", "confirmed", "back", "tail", "RPO", "RTO"] { th class="n" { (name) } }
+                }
+                @for (loss, stream) in rows {
+                    tr {
+                        td class="name" { (loss.node) }
+                        td class="name" { (seconds(loss.at_seconds)) }
+                        td { @if let Some(tier) = loss.recovered_from { (tier) } @else { "–" } }
+                        td class="name" { (stream.stream) }
+                        td class="n" { (stream.acked_seq) }
+                        td class="n" { (stream.confirmed_seq) }
+                        td class="n" { (stream.recovered_seq) }
+                        td class="n" { (stream.tail_events) }
+                        td class="n" { (seconds(loss.rpo_seconds)) }
+                        td class="n" { @if let Some(rto) = loss.rto_seconds { (seconds(rto)) } @else { "–" } }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+/// What NATS itself lost when its files were damaged; nobody is blamed for it.
+pub(super) fn primary(report: &Report) -> Markup {
+    html! {
+        @if !report.primary.is_empty() {
+            h2 { "Lost by NATS itself" }
+            div class="scroll" { table {
+                tr {
+                    th { "stream" } th { "after" }
+                    @for name in ["of acked", "lost", "the NAS has", "other servers have", "gone for good", "not as they were"] {
+                        th class="n" { (name) }
+                    }
+                }
+                @for loss in &report.primary {
+                    tr {
+                        td class="name" {
+                            (loss.stream)
+                            @if let Some(server) = &loss.server { " on " (server) }
+                            @if !loss.there { " (gone)" }
+                        }
+                        td { (loss.after) }
+                        @for count in [loss.acked, loss.lost, loss.archived, loss.elsewhere, loss.gone(), loss.wrong] {
+                            td class="n" { (count) }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+}
