@@ -254,6 +254,15 @@ impl Ledger {
         unacked.map(|(event, _)| event).collect()
     }
 
+    /// The events that no host had acked when a life ended and that a later one acked: publishers gave
+    /// them out once more. The first time may have been stored all the same.
+    pub fn acked_later(&self, epoch: u32) -> HashSet<EventId> {
+        let inner = self.lock();
+        let records = (0u64..).zip(&inner.records);
+        let later = records.filter(|(_, r)| r.ack.is_some_and(|ack| ack.epoch > epoch));
+        later.map(|(event, _)| event).collect()
+    }
+
     /// Writes what was never acked and closes the file.
     pub fn close(&self) {
         let mut inner = self.lock();
@@ -293,6 +302,9 @@ mod tests {
         assert_eq!(ledger.counts(), Counts { published: 4, acked: 3 });
         assert!(ledger.first_acked_after(0, 1).is_some());
         assert!(ledger.first_acked_after(0, 2).is_none());
+        assert_eq!(ledger.unacked(), HashSet::from([3]));
+        assert_eq!(ledger.acked_later(0), HashSet::from([2]));
+        assert_eq!(ledger.acked_later(1), HashSet::new());
         ledger.close();
         let text = std::fs::read_to_string(dir.path().join("ledger.csv")).unwrap();
         assert_eq!(text.lines().count(), 5);

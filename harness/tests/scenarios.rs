@@ -213,6 +213,29 @@ fn a_cluster_that_lost_its_majority_is_restored_with_its_replicas() {
     let report = run(&path, &["--events", "6000", "--rate", "1500/s", "--seed", "18"]);
     assert_eq!(report["losses"].as_array().unwrap().len(), 1);
     assert!(report["losses"][0]["recovered"].as_u64().unwrap() > 100, "{report}");
+    let judgements = report["judgements"].as_array().unwrap();
+    let refused = judgements.iter().find(|j| j["of"].as_str().unwrap().contains("none acked"));
+    assert!(refused.is_some(), "{report}");
+}
+
+/// Two of three servers are a majority: that they take a write must be found.
+#[test]
+fn a_write_that_is_taken_where_none_may_be_fails_the_run() {
+    let (dir, path) = small("cluster-majority-lost");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let second = "[[steps]]\ndo = \"destroy\"\nnode = \"host-2\"\n";
+    let probe = "[[steps]]\ndo = \"expect-no-acks\"";
+    assert!(text.contains(second) && text.contains(probe), "{text}");
+    // The second host is destroyed only after it.
+    let text = text.replacen(second, "", 1);
+    let last = "[[steps]]\ndo = \"destroy\"\nnode = \"host-1\"\n";
+    std::fs::write(&path, text.replacen(last, &format!("{second}\n{last}"), 1)).unwrap();
+    let mut command = harness(&["scenario", &path, "--json", "--events", "6000", "--runs-dir"]);
+    let output = command.arg(dir.path()).args(["--rate", "1500/s"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let reason = report["reason"].as_str().unwrap();
+    assert!(reason.contains("took a write without a majority"), "{reason}");
 }
 
 #[test]

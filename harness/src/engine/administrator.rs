@@ -65,7 +65,7 @@ impl Run<'_> {
         all.collect::<HashSet<_>>().len() as u64
     }
 
-    fn subject(&self, event: u64) -> Option<String> {
+    pub(super) fn subject(&self, event: u64) -> Option<String> {
         self.generators.iter().find(|g| g.owns(event)).map(|g| g.subject(event))
     }
 

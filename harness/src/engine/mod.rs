@@ -15,6 +15,7 @@ mod members;
 mod pace;
 mod place;
 mod recovery;
+mod refusal;
 mod replay;
 mod replica;
 mod run;

@@ -134,6 +134,7 @@ impl Run<'_> {
             let seen = self.seen[stream].prints();
             let expected = self.history(stream, epoch, u64::MAX);
             let mut truth = self.truth(stream, expected, &content, &seen);
+            truth.unacked.extend(self.ledger.acked_later(epoch));
             // JetStream promises to sync messages, not deletes: either is right.
             let deletes = self.deletes(stream);
             truth.maybe_deleted = deletes.iter().map(|d| d.seq).collect();
@@ -174,7 +175,10 @@ impl Run<'_> {
             let first = if limited { first } else { 0 };
             confirmed.range(..first).map(|(seq, _)| *seq).collect::<Vec<_>>()
         };
+        // The new host may have acked by now what the lost one had stored without an answer.
+        let later = self.ledger.acked_later(epoch);
         let mut truth = self.truth(stream, confirmed.clone(), &content, &seen);
+        truth.unacked.extend(&later);
         truth.maybe_deleted = deletes.iter().map(|d| d.seq).collect();
         truth.maybe_deleted.extend(before(first.0));
         let of_archive = judge(&truth, archive);
@@ -188,6 +192,7 @@ impl Run<'_> {
         let mut witnessed: BTreeMap<u64, Print> = archive.iter().map(|p| (p.seq, *p)).collect();
         witnessed.extend(seen.iter().map(|(seq, print)| (*seq, *print)));
         let mut truth = self.truth(stream, expected, &content, &witnessed);
+        truth.unacked.extend(later);
         let certain = |seq: u64| seq <= watermark && !held.contains(&seq);
         truth.deleted = deletes.iter().map(|d| d.seq).filter(|seq| certain(*seq)).collect();
         truth.maybe_deleted = deletes.iter().map(|d| d.seq).filter(|seq| !certain(*seq)).collect();

@@ -259,6 +259,7 @@ impl Run<'_> {
             }
             Step::LoseMember(l) => self.lose_member(l).await,
             Step::AwaitReplicas(a) => self.await_all_replicas(self.patient(a.within)).await,
+            Step::ExpectNoAcks(e) => self.expect_no_acks(e).await,
             Step::ResumeLoad(_) => self.host_is_up().await,
             Step::FinishLoad(f) => self.finish_load(self.patient(f.within)).await,
             Step::StopLoad(_) => self.stop_load().await,

@@ -222,7 +222,13 @@ impl Wire {
         }
     }
 
-    async fn publish(&mut self, subject: &str, reply: &str, body: &[u8]) -> Result<()> {
+    /// The subject below which answers come to this connection.
+    pub fn inbox(&self) -> &str {
+        &self.inbox
+    }
+
+    /// Publishes a message; the answer goes to `reply`.
+    pub async fn publish(&mut self, subject: &str, reply: &str, body: &[u8]) -> Result<()> {
         let mut bytes = format!("PUB {subject} {reply} {}\r\n", body.len()).into_bytes();
         bytes.extend_from_slice(body);
         bytes.extend_from_slice(b"\r\n");

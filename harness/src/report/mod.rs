@@ -430,6 +430,22 @@ impl Spread {
 pub(crate) mod tests {
     use super::*;
 
+    fn sample_of_primary() -> PrimaryLoss {
+        PrimaryLoss {
+            stream: "EVENTS".into(),
+            server: Some("host-3".into()),
+            after: "1.blk cut from 9 to 4 bytes".into(),
+            there: true,
+            acked: 60,
+            read: 50,
+            lost: 10,
+            archived: 7,
+            elsewhere: 2,
+            wrong: 0,
+            last_seq: 60,
+        }
+    }
+
     /// A run with a little of everything.
     pub(crate) fn sample() -> Report {
         Report {
@@ -467,19 +483,7 @@ pub(crate) mod tests {
                 read_seconds: Some(1.875),
                 first_ack_seconds: Some(2.0),
             }],
-            primary: vec![PrimaryLoss {
-                stream: "EVENTS".into(),
-                server: Some("host-3".into()),
-                after: "1.blk cut from 9 to 4 bytes".into(),
-                there: true,
-                acked: 60,
-                read: 50,
-                lost: 10,
-                archived: 7,
-                elsewhere: 2,
-                wrong: 0,
-                last_seq: 60,
-            }],
+            primary: vec![sample_of_primary()],
             groups: Vec::new(),
             judgements: vec![
                 Judgement {

@@ -3,8 +3,8 @@
 use cim_core::names::NodeName;
 
 use super::{
-    Damage, DamageStream, FillDisk, Judged, Part, Program, PurgeStream, Restore, RestoreCopy, Role,
-    S3Faults, Scenario, Size, Step, Tier, WorkloadSpec, group, topology,
+    Damage, DamageStream, ExpectNoAcks, FillDisk, Judged, Part, Program, PurgeStream, Restore,
+    RestoreCopy, Role, S3Faults, Scenario, Size, Step, Tier, WorkloadSpec, group, topology,
 };
 use crate::lab::link::Conditions;
 
@@ -214,6 +214,7 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
         Step::UpdateStream(u) => stream(scenario, u.stream.as_str())?,
         Step::RestoreCopy(r) => copy(scenario, r)?,
         Step::DamageStream(d) => damage_stream(scenario, d, &steps[at..])?,
+        Step::ExpectNoAcks(e) => no_acks(scenario, e, &steps[at..])?,
         Step::AwaitReplicas(_)
         | Step::ResumeLoad(_)
         | Step::FinishLoad(_)
@@ -242,6 +243,17 @@ fn restore(scenario: &Scenario, r: &Restore, steps: &[Step], at: usize) -> Resul
         );
     }
     Ok(())
+}
+
+fn no_acks(scenario: &Scenario, expect: &ExpectNoAcks, after: &[Step]) -> Result<(), Found> {
+    stream(scenario, expect.stream.as_str())?;
+    if after.iter().any(|s| matches!(s, Step::Restore(r) if !r.refused)) {
+        return Ok(());
+    }
+    wrong(
+        "expect-no-acks",
+        "no `restore` follows `expect-no-acks`: what it published might be there in the end",
+    )
 }
 
 fn conditions(conditions: &Conditions) -> Result<(), Found> {

@@ -77,9 +77,11 @@ impl Step {
             | Self::Restore(_)
             | Self::MakeStream(_)
             | Self::FreeDisk(_) => Nature::Repair,
-            Self::Judge(_) | Self::Replay(_) | Self::RestoreCopy(_) | Self::Verify(_) => {
-                Nature::Judge
-            }
+            Self::Judge(_)
+            | Self::ExpectNoAcks(_)
+            | Self::Replay(_)
+            | Self::RestoreCopy(_)
+            | Self::Verify(_) => Nature::Judge,
         }
     }
 
@@ -145,6 +147,7 @@ impl Step {
             | Self::AwaitTier(_)
             | Self::AwaitReplicas(_)
             | Self::AwaitTakeover(_)
+            | Self::ExpectNoAcks(_)
             | Self::Drain(_)
             | Self::Repeat(_)
             | Self::Restore(_)

@@ -35,9 +35,9 @@ pub(crate) use schema::kinds_of_step;
 pub use schema::schema;
 pub use step::{
     AwaitLoad, AwaitReplicas, AwaitTakeover, AwaitTier, Between, ChangeLink, CrashAt, Damage,
-    DamageStream, DamagedFile, Drain, FillDisk, FinishLoad, Harm, Judge, Judged, Load, LoseMember,
-    Manner, NodeOnly, Part, Program, PurgeStream, Repeat, Replay, ReplayFrom, Restore, RestoreCopy,
-    S3Faults, Step, StreamOnly, Target, Tier, UpdateStream, Verify,
+    DamageStream, DamagedFile, Drain, ExpectNoAcks, FillDisk, FinishLoad, Harm, Judge, Judged,
+    Load, LoseMember, Manner, NodeOnly, Part, Program, PurgeStream, Repeat, Replay, ReplayFrom,
+    Restore, RestoreCopy, S3Faults, Step, StreamOnly, Target, Tier, UpdateStream, Verify,
 };
 pub use value::{Percent, Rate, Size, Span, ValueError};
 

@@ -27,6 +27,9 @@ pub enum Step {
     AwaitReplicas(AwaitReplicas),
     /// Waits until what lost members of a consumer had in hand was acknowledged by others.
     AwaitTakeover(AwaitTakeover),
+    /// A cluster that has lost its majority must take no writes: the oracle publishes to the servers that
+    /// are left, ten times a second, and none of it may be acked.
+    ExpectNoAcks(ExpectNoAcks),
     /// Publishers and consumers go on, against the host as it is now.
     ResumeLoad(Empty),
     /// Waits until every event has been published.
@@ -153,6 +156,24 @@ pub struct AwaitTakeover {
     /// The longest that it may take.
     #[serde(default = "minutes")]
     pub within: Span,
+}
+
+/// Who must not ack, and for how long that is looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectNoAcks {
+    /// The stream that is published to.
+    pub stream: StreamName,
+    /// How long.
+    #[serde(rename = "for", default = "seconds")]
+    pub time: Span,
+}
+
+impl fmt::Display for ExpectNoAcks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = std::time::Duration::from(self.time);
+        write!(f, "publish to {} for {time:?}, which must not be acked", self.stream)
+    }
 }
 
 /// A range that the seed picks from; both ends are part of it.
@@ -546,6 +567,10 @@ pub struct Repeat {
     pub steps: Vec<Step>,
 }
 
+fn seconds() -> Span {
+    Span::micros(3_000_000)
+}
+
 fn minutes() -> Span {
     Span::micros(120_000_000)
 }
@@ -613,6 +638,7 @@ impl fmt::Display for Step {
             Self::AwaitTakeover(a) => {
                 write!(f, "wait until others have what lost members of {} had", a.consumer)
             }
+            Self::ExpectNoAcks(e) => e.fmt(f),
             Self::ResumeLoad(_) => f.write_str("let the load go on"),
             Self::FinishLoad(_) => f.write_str("finish the load"),
             Self::StopLoad(_) => f.write_str("stop the load"),

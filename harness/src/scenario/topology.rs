@@ -118,6 +118,12 @@ pub(super) fn step(scenario: &Scenario, step: &Step) -> Result<(), Found> {
                 "`await-replicas` wants a cluster: this lab has one host",
             );
         }
+        Step::ExpectNoAcks(_) if !scenario.clustered() => {
+            return wrong(
+                "expect-no-acks",
+                "`expect-no-acks` wants a cluster: this lab has one host",
+            );
+        }
         _ => return Ok(()),
     };
     let role = node(scenario, at)?;
@@ -225,5 +231,10 @@ what = "everything"
             refused(|t| t.replace("do = \"load\"", "do = \"await-replicas\"")),
             @"`x.toml`:20:7: key `do`: `await-replicas` wants a cluster: this lab has one host"
         );
+        let probe =
+            |t: &str| t.replace("do = \"load\"", "do = \"expect-no-acks\"\nstream = \"EVENTS\"");
+        insta::assert_snapshot!(refused(probe), @"`x.toml`:20:7: key `do`: `expect-no-acks` wants a cluster: this lab has one host");
+        let two = "host-2 = { role = \"host\" }\nhost-3 = { role = \"host\" }\nnas = {";
+        insta::assert_snapshot!(refused(|t| probe(&t.replace("nas = {", two))), @"`x.toml`:22:7: key `do`: no `restore` follows `expect-no-acks`: what it published might be there in the end");
     }
 }
