@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::archive::key::GROUP;
 use crate::archive::{
-    ArchiveKey, Checkpoint, ConsumerRecord, Entry, Fork, Left, Segment, SeqRanges, Sha256,
-    StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
+    ArchiveKey, Checkpoint, ConsumerRecord, Entry, Fork, Left, ParentTimeline, Segment, SeqRange,
+    SeqRanges, Sha256, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
 };
 
 /// What a stream's archive holds after some entry.
@@ -218,7 +218,7 @@ impl ArchiveState {
                 return Err(format!("it removes `{key}`, which is sealed"));
             }
             removed_messages += segment.messages;
-            removed.insert(crate::archive::SeqRange(segment.first_seq, segment.last_seq));
+            removed.insert(SeqRange(segment.first_seq, segment.last_seq));
             // A segment that is sealed as it is stays where it is.
             if !entry.add.iter().any(|added| added.key == segment.key) {
                 self.superseded.push(Superseded { key: segment.key, since: entry.committed_at });
@@ -296,6 +296,12 @@ impl ArchiveState {
         }
     }
 
+    /// What a timeline holds after the part of it that another one continues.
+    pub fn beyond(&self, parent: &ParentTimeline) -> Option<SeqRange> {
+        let last = self.timelines.get(&parent.timeline)?.watermark.last.as_ref()?.seq;
+        (last > parent.last_seq).then_some(SeqRange(parent.last_seq + 1, last))
+    }
+
     /// The timelines that make up `timeline`, oldest first, each with the last sequence that counts.
     pub fn lineage(&self, timeline: u32) -> Vec<(u32, u64)> {
         let mut lineage = Vec::new();
@@ -337,7 +343,7 @@ impl ArchiveState {
             for range in found.deleted.iter().chain(found.missed.iter()) {
                 // A delete in a child may concern what the parent archived, never the reverse.
                 if range.0 <= until {
-                    gone.insert(crate::archive::SeqRange(range.0, range.1.min(until)));
+                    gone.insert(SeqRange(range.0, range.1.min(until)));
                 }
             }
         }

@@ -157,6 +157,15 @@ async fn open_chain(
         Alignment::Forks { parent: None, .. } if live.state.last_seq == 0 => return Ok(None),
         Alignment::Forks { parent, last, reason } => {
             tracing::warn!(stream = %stream, "{reason}: opening timeline {}", state.timeline() + 1);
+            if let Some(parent) = &parent
+                && let Some(left) = state.beyond(parent)
+            {
+                tracing::error!(
+                    stream = %stream,
+                    "sequences {} to {} of timeline {} are not in the live stream: where nobody restored it to an earlier point the server has lost them. The archive keeps them: `restore {stream} --timeline {} --as NAME` brings them back",
+                    left.0, left.1, parent.timeline, parent.timeline
+                );
+            }
             let mut draft = Draft::of(state);
             draft.timeline = state.timeline() + 1;
             draft.watermark = Watermark { seq: parent.as_ref().map_or(0, |p| p.last_seq), last };

@@ -74,7 +74,12 @@ async fn a_stream_restored_to_an_earlier_point() {
     manager.reaches("S", "nas", 60).await;
     assert_eq!(found[1]["parent"], 1);
     assert_eq!(found[1]["parent_seq"], 25);
+    let log = daemon.log();
+    assert!(log.contains("sequences 26 to 40 of timeline 1 are not in the live stream"), "{log}");
     daemon.stop().await;
+    let dry = manager.run(&["restore", "S", "--as", "T", "--dry-run"]);
+    let said = String::from_utf8_lossy(&dry.stderr);
+    assert!(said.contains("leaves out its sequences 26 to 40; `--timeline 1 --as NAME`"), "{said}");
     nats.api("STREAM.DELETE.S", Value::Null).await;
     manager.json(&["restore", "S"]);
     assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
