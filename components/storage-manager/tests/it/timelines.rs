@@ -86,6 +86,48 @@ async fn a_stream_restored_to_an_earlier_point() {
     manager.json(&["verify"]);
 }
 
+/// The server's newest block was cut, and it gives the sequences of what it lost out again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lost_its_newest_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    let daemon = manager.tier().await;
+    nats.publish("S", 200).await;
+    manager.reaches("S", "nas", 200).await;
+    let before = fingerprint(&nats, "S").await;
+    daemon.kill();
+
+    let nats = nats.lose_the_end("S").await;
+    let kept = nats.last_seq("S").await;
+    assert!(0 < kept && kept < 200, "{kept}");
+    nats.publish("S", 300).await;
+    let manager = Manager::new(dir.path(), "again", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    let found = timelines(&manager, 2).await;
+    assert_eq!((&found[1]["parent"], &found[1]["parent_seq"]), (&json!(1), &json!(kept)));
+    manager.reaches("S", "nas", kept + 300).await;
+    let log = daemon.log();
+    let said = format!("sequences {} to 200 of timeline 1 are not in the live stream", kept + 1);
+    assert!(log.contains(&said), "{log}");
+    daemon.stop().await;
+    let now = fingerprint(&nats, "S").await;
+    drop(nats);
+
+    // The host is lost as well: both histories come back.
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let restored = manager.run(&["restore", "--all"]);
+    let said = String::from_utf8_lossy(&restored.stderr);
+    assert!(restored.status.success() && said.contains("`--timeline 1 --as NAME`"), "{said}");
+    assert_eq!(fingerprint(&nats, "S").await["all"], now["all"]);
+    manager.json(&["restore", "S", "--timeline", "1", "--as", "B", "--subjects", "before.>"]);
+    assert_eq!(fingerprint(&nats, "B").await["all"], before["all"]);
+    manager.json(&["verify"]);
+}
+
 /// Where the histories part lies in a segment that rotted: it cannot be read, and need not be.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_restored_to_a_point_within_a_damaged_segment() {

@@ -141,6 +141,15 @@ impl Nats {
     }
 
     /// Asks the JetStream API; its error is the test's.
+    /// kill -9, the newest messages of a stream cut off its last block, and a start on the same disk.
+    pub(crate) async fn lose_the_end(mut self, stream: &str) -> Self {
+        self.child = None;
+        let block = self.dir.join(format!("js/jetstream/$G/streams/{stream}/msgs/1.blk"));
+        let block = std::fs::File::options().write(true).open(block).unwrap();
+        block.set_len(block.metadata().unwrap().len() / 2).unwrap();
+        self.crash_and_start().await
+    }
+
     pub(crate) async fn api(&self, what: &str, body: Value) -> Value {
         let answer = self.try_api(what, body).await;
         assert!(answer["error"].is_null(), "{what}: {answer}");
