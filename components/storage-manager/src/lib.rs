@@ -9,6 +9,9 @@ compile_error!(
 pub mod chain;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+#[path = "../../core/tests/it/harm.rs"]
+mod harm;
 mod hooks;
 pub mod jetstream;
 pub mod restore;

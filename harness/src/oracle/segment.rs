@@ -1,5 +1,7 @@
 //! A segment: a Parquet file of five columns, checked against what the manifest says of it.
 
+use std::panic::{self, AssertUnwindSafe};
+
 use bytes::Bytes;
 use cim_core::archive::Segment;
 use parquet::column::reader::get_typed_column_reader;
@@ -28,6 +30,16 @@ pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Pri
     if bytes.len() as u64 != segment.size {
         return Err(format!("it has {} bytes, the manifest says {}", bytes.len(), segment.size));
     }
+    // The parquet crate panics at some lengths that contradict each other. The judge must not end there.
+    let parsed = panic::catch_unwind(AssertUnwindSafe(|| parse(bytes, seed)));
+    let (prints, volume) =
+        parsed.unwrap_or_else(|_| Err("its lengths contradict each other".into()))?;
+    check(segment, &prints, volume)?;
+    Ok(prints)
+}
+
+/// The prints of a file's messages, and how many bytes they hold.
+fn parse(bytes: Bytes, seed: u64) -> Result<(Vec<Print>, u64), String> {
     let file = SerializedFileReader::new(bytes).map_err(|e| e.to_string())?;
     let names: Vec<_> = file
         .metadata()
@@ -46,8 +58,7 @@ pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Pri
         let group = file.get_row_group(group).map_err(|e| e.to_string())?;
         rows(group.as_ref(), seed, &mut prints, &mut volume)?;
     }
-    check(segment, &prints, volume)?;
-    Ok(prints)
+    Ok((prints, volume))
 }
 
 fn rows(
@@ -82,7 +93,8 @@ fn column<T: DataType>(
     let reader = group.get_column_reader(index).map_err(|e| e.to_string())?;
     let nullable = group.metadata().column(index).column_descr().max_def_level() > 0;
     let mut reader = get_typed_column_reader::<T>(reader);
-    let (mut values, mut levels) = (Vec::with_capacity(rows), Vec::new());
+    // Not as large as the file says that it must be: that may be a lie.
+    let (mut values, mut levels) = (Vec::new(), Vec::new());
     let mut read = 0;
     while read < rows {
         let levels = nullable.then_some(&mut levels);
@@ -143,8 +155,10 @@ mod tests {
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::harm::{cases, harmed, harms};
 
     const SCHEMA: &str = "message segment {
         required int64 seq (INTEGER(64,false));
@@ -231,5 +245,26 @@ mod tests {
         let (bytes, mut segment) = (parquet(&other), describe(&parquet(&other), &[3, 9, 4]));
         segment.last_seq = 9;
         assert_eq!(read(&segment, bytes.into(), 0).unwrap_err(), "its sequences do not ascend");
+    }
+
+    proptest! {
+        #![proptest_config(cases(64))]
+
+        #[test]
+        fn a_changed_segment_is_refused(harms in harms()) {
+            let seqs = [3, 4, 9];
+            let bytes = parquet(&seqs);
+            let changed = harmed(&bytes, &harms);
+            let same = changed == bytes;
+            prop_assert_eq!(read(&describe(&bytes, &seqs), changed.into(), 0).is_ok(), same);
+        }
+
+        /// Not even one whose hash somebody has made right ends the judge.
+        #[test]
+        fn a_forged_segment_is_refused_or_read(harms in harms()) {
+            let seqs = [3, 4, 9];
+            let changed = harmed(&parquet(&seqs), &harms);
+            drop(read(&describe(&changed, &seqs), changed.into(), 0));
+        }
     }
 }

@@ -50,16 +50,18 @@ impl SeqRanges {
         self.0.is_empty()
     }
 
-    /// How many sequences are in it.
+    /// How many sequences are in it; all of 2^64 count as one less.
     pub fn count(&self) -> u64 {
-        self.0.iter().map(|(from, to)| to - from + 1).sum()
+        self.0
+            .iter()
+            .fold(0, |sum: u64, (from, to)| sum.saturating_add(to - from).saturating_add(1))
     }
 
     /// What is in `self` and not in `other`.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         let mut rest = Self::default();
-        for SeqRange(mut from, to) in self.iter() {
+        'runs: for SeqRange(mut from, to) in self.iter() {
             let before = other.0.range(..=from).next_back().map_or(from, |(&f, _)| f);
             for (&cut_from, &cut_to) in other.0.range(before..=to) {
                 if cut_to < from {
@@ -68,7 +70,8 @@ impl SeqRanges {
                 if cut_from > from {
                     rest.insert(SeqRange(from, cut_from - 1));
                 }
-                from = cut_to.saturating_add(1);
+                let Some(next) = cut_to.checked_add(1) else { continue 'runs };
+                from = next;
             }
             rest.insert(SeqRange(from, to));
         }
@@ -106,6 +109,15 @@ mod tests {
 
     fn expand(set: &SeqRanges) -> BTreeSet<u64> {
         set.iter().flat_map(|SeqRange(from, to)| from..=to).collect()
+    }
+
+    #[test]
+    fn the_last_sequence_of_all_is_one_like_others() {
+        let all = SeqRanges::from_iter([SeqRange(0, u64::MAX)]);
+        let end = SeqRanges::from_iter([SeqRange(7, u64::MAX)]);
+        assert!(end.difference(&all).is_empty());
+        assert_eq!(all.difference(&end), SeqRanges::from_iter([SeqRange(0, 6)]));
+        assert_eq!(all.count(), u64::MAX, "one more does not fit");
     }
 
     proptest! {

@@ -106,6 +106,7 @@ impl ArchiveState {
                 format!("it extends timeline {}, its checkpoint ends in another", entry.timeline);
             return Err(ChainError::Contradiction { number, what });
         }
+        sound(checkpoint).map_err(|what| ChainError::Contradiction { number, what })?;
         let segments = checkpoint.segments.iter().map(|s| ((s.timeline, s.first_seq), s.clone()));
         Ok(Self {
             number,
@@ -122,8 +123,10 @@ impl ArchiveState {
     /// Folds `entry` in. After an error the state is of no use: read the chain again.
     pub fn apply(&mut self, entry: &Entry, hash: Sha256) -> Result<(), ChainError> {
         let number = entry.number;
-        if number != self.number + 1 {
-            return Err(ChainError::Number { expected: self.number + 1, found: number });
+        let expected = self.number.saturating_add(1);
+        // The last number of all has no successor.
+        if number != expected || number == self.number {
+            return Err(ChainError::Number { expected, found: number });
         }
         if entry.previous != Some(self.hash) {
             return Err(ChainError::Previous { number });
@@ -143,7 +146,7 @@ impl ArchiveState {
 
     fn fold(&mut self, entry: &Entry) -> Result<(), String> {
         if let Some(fork) = &entry.fork {
-            if entry.timeline != self.timeline() + 1 {
+            if Some(entry.timeline) != self.timeline().checked_add(1) {
                 return Err(format!(
                     "timeline {} cannot follow {}",
                     entry.timeline,
@@ -267,7 +270,7 @@ impl ArchiveState {
 
     /// Whether the next entry has to be a checkpoint.
     pub fn checkpoint_due(&self) -> bool {
-        (self.number + 1).is_multiple_of(GROUP)
+        self.number.wrapping_add(1).is_multiple_of(GROUP)
     }
 
     /// The state, restated.
@@ -349,6 +352,29 @@ impl ArchiveState {
         }
         gone
     }
+}
+
+/// Whether a checkpoint can be what entries added up to: whoever believed one in which a timeline is its
+/// own ancestor would look for its beginning for ever.
+fn sound(checkpoint: &Checkpoint) -> Result<(), String> {
+    let timelines = &checkpoint.timelines;
+    if !timelines.windows(2).all(|pair| pair[0].number < pair[1].number) {
+        return Err("its timelines do not ascend".into());
+    }
+    for record in timelines {
+        let Some(parent) = record.fork.parent.as_ref().map(|parent| parent.timeline) else {
+            continue;
+        };
+        let known = timelines.iter().any(|other| other.number == parent);
+        if !known || parent >= record.number {
+            return Err(format!("its timeline {} forks from timeline {parent}", record.number));
+        }
+    }
+    let place = |segment: &Segment| (segment.timeline, segment.first_seq);
+    if !checkpoint.segments.windows(2).all(|pair| place(&pair[0]) < place(&pair[1])) {
+        return Err("its segments do not ascend".into());
+    }
+    Ok(())
 }
 
 impl Timeline {

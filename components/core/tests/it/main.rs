@@ -2,8 +2,10 @@
 
 mod archive;
 mod envelope;
+mod harm;
 mod inventory;
 mod names;
 mod schemas;
 mod subjects;
 mod support;
+mod tampered;

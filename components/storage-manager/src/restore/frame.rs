@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(crate::harm::cases(32))]
 
         #[test]
         fn a_stock_decoder_reads_the_frames(

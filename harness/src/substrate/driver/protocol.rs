@@ -191,7 +191,10 @@ impl S3 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::harm::{cases, harmed, harms};
 
     #[test]
     fn requests_look_as_documented() {
@@ -226,5 +229,26 @@ mod tests {
         assert_eq!(read.slowdown, 1, "iron unless it says otherwise");
         let wrong = lab.replace("nats_port", "natsport");
         assert!(serde_json::from_str::<LabFile>(&wrong).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(cases(256))]
+
+        /// A driver may die in the middle of a line, and print what it likes.
+        #[test]
+        fn a_line_that_was_cut_or_changed_is_no_other_answer(
+            id in any::<u64>(), status in any::<i32>(), stdout in ".{0,30}",
+            error in prop::option::of(".{0,30}"), harms in harms(),
+        ) {
+            let result = Outcome { status, stdout, stderr: String::new() };
+            let line = serde_json::to_string(&Say::Done { id, result, error }).unwrap();
+            for (cut, _) in line.char_indices() {
+                prop_assert!(serde_json::from_str::<Say>(&line[..cut]).is_err());
+            }
+            if let Ok(said) = serde_json::from_slice::<Say>(&harmed(line.as_bytes(), &harms)) {
+                let again = serde_json::to_string(&said).unwrap();
+                prop_assert!(serde_json::from_str::<Say>(&again).is_ok());
+            }
+        }
     }
 }
