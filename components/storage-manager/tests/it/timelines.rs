@@ -1,5 +1,7 @@
 //! Another history under the same name opens a new timeline and harms nothing.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::bad_input::bucket;
@@ -163,8 +165,22 @@ async fn a_stream_restored_to_a_point_within_a_damaged_segment() {
     assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
 }
 
-fn consumer(name: &str) -> Value {
-    json!({ "stream_name": "S", "config": { "durable_name": name, "ack_policy": "explicit" } })
+/// A new host after the loss of one that had a stream and a consumer; and what these were.
+async fn after_a_loss(dir: &Path, minio: &Minio) -> (Nats, Manager, Value) {
+    let nats = Nats::start(&dir.join("host")).await;
+    let manager = Manager::new(dir, "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({ "description": "of the lost host" })).await;
+    let consumer = json!({ "stream_name": "S", "config": { "durable_name": "all", "ack_policy": "explicit" } });
+    nats.api("CONSUMER.DURABLE.CREATE.S.all", consumer).await;
+    let daemon = manager.tier().await;
+    nats.publish("S", 40).await;
+    manager.reaches("S", "nas", 40).await;
+    let expected = fingerprint(&nats, "S").await;
+    daemon.kill();
+    drop(nats);
+    let nats = Nats::start(&dir.join("new")).await;
+    let manager = Manager::new(dir, "new", &Settings::new(&nats.url, &minio.url));
+    (nats, manager, expected)
 }
 
 /// A new host makes the streams that are declared before anybody restores them: nothing of that may
@@ -173,19 +189,7 @@ fn consumer(name: &str) -> Value {
 async fn an_empty_stream_in_the_place_of_a_lost_one_hides_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({ "description": "of the lost host" })).await;
-    nats.api("CONSUMER.DURABLE.CREATE.S.all", consumer("all")).await;
-    let daemon = manager.tier().await;
-    nats.publish("S", 40).await;
-    manager.reaches("S", "nas", 40).await;
-    let expected = fingerprint(&nats, "S").await;
-    daemon.kill();
-    drop(nats);
-
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let (nats, manager, expected) = after_a_loss(dir.path(), &minio).await;
     nats.create("S", json!({})).await;
     let daemon = manager.tier().await;
     wait_until("the daemon says what it waits for", async || {
@@ -211,19 +215,7 @@ async fn an_empty_stream_in_the_place_of_a_lost_one_hides_nothing() {
 async fn an_earlier_timeline_comes_back_whole_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({ "description": "of the lost host" })).await;
-    nats.api("CONSUMER.DURABLE.CREATE.S.all", consumer("all")).await;
-    let daemon = manager.tier().await;
-    nats.publish("S", 40).await;
-    manager.reaches("S", "nas", 40).await;
-    let expected = fingerprint(&nats, "S").await;
-    daemon.kill();
-    drop(nats);
-
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let (nats, manager, expected) = after_a_loss(dir.path(), &minio).await;
     let daemon = manager.tier().await;
     nats.create("S", json!({})).await;
     nats.publish("S", 3).await;
