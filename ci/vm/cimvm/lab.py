@@ -22,7 +22,7 @@ from .network import Network, free_ports
 ROOT = Path(__file__).resolve().parents[3]
 STATE_PREFIX = "cim-vm-"
 # What the harness can have done to machines of this kind.
-OFFERS = ["processes", "power-loss"]
+OFFERS = ["processes", "power-loss", "clock"]
 # How many times slower than iron an emulated machine is, at the least: a shell's loop takes 15 times as
 # long, gzip 34 times, sha256sum 83 times (QEMU 7.2, `ci/vm/shell host` and this machine in one go).
 EMULATION_SLOWDOWN = 10

@@ -104,8 +104,10 @@ impl Run<'_> {
         let due = match until {
             None => held.archived.watermark,
             Some(Until::Sequence(seq)) => *seq,
+            // Where the stream was, and no sieve: a clock may have been set back.
             Some(Until::Time(time)) => {
-                held.all.iter().filter(|p| p.time <= *time).map(|p| p.seq).max().unwrap_or_default()
+                let before = held.all.iter().take_while(|p| p.time <= *time);
+                before.last().map_or(0, |p| p.seq)
             }
         };
         if last < due {
@@ -113,10 +115,7 @@ impl Run<'_> {
         }
         let content = |event| self.content(event);
         let witnessed: BTreeMap<u64, Print> = held.all.iter().map(|p| (p.seq, *p)).collect();
-        let late = |seq: &u64| match until {
-            Some(Until::Time(time)) => witnessed.get(seq).is_none_or(|p| p.time > *time),
-            _ => false,
-        };
+        let late = |seq: &u64| matches!(until, Some(Until::Time(_))) && *seq > due;
         let mut expected: BTreeMap<u64, EventId> = self.history(stream, epoch, last);
         expected.retain(|seq, _| !late(seq));
         let deletes = self.deletes(stream);

@@ -182,6 +182,13 @@ impl Run<'_> {
             let times = self.strikes.get(&(node.clone(), fault)).copied().unwrap_or_default();
             struck.push((format!("requests that `{fault}` struck at {node}"), times));
         }
+        if self.plan.steps.iter().any(|step| matches!(step, Step::StepClock(_))) {
+            let times = self.seen.iter().map(|seen| {
+                let times: Vec<i64> = seen.prints().values().map(|print| print.time).collect();
+                times.windows(2).filter(|two| two[1] < two[0]).count() as u64
+            });
+            struck.push(("messages that are earlier than the one before".into(), times.sum()));
+        }
         let from_start = self.plan.scenario.links.iter().map(|l| (&l.from, &l.to, &l.conditions));
         let later = self.plan.steps.iter().filter_map(|step| match step {
             Step::Link(l) => Some((&l.from, &l.to, &l.conditions)),

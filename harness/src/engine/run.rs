@@ -257,6 +257,7 @@ impl Run<'_> {
             Step::AwaitTakeover(a) => {
                 self.await_takeover(&a.consumer, self.patient(a.within)).await
             }
+            Step::StepClock(c) => self.machines.step_clock(&c.node, c.by).await,
             Step::LoseMember(l) => self.lose_member(l).await,
             Step::AwaitReplicas(a) => self.await_all_replicas(self.patient(a.within)).await,
             Step::ExpectNoAcks(e) => self.expect_no_acks(e).await,

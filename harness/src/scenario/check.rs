@@ -4,7 +4,8 @@ use cim_core::names::NodeName;
 
 use super::{
     Damage, DamageStream, ExpectNoAcks, FillDisk, Judged, Part, Program, PurgeStream, Restore,
-    RestoreCopy, Role, S3Faults, Scenario, Size, Step, Tier, WorkloadSpec, group, topology,
+    RestoreCopy, Role, S3Faults, Scenario, Size, Step, StepClock, Tier, WorkloadSpec, group,
+    topology,
 };
 use crate::lab::link::Conditions;
 
@@ -207,6 +208,7 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
             }
         }
         Step::AwaitTier(a) => tier(scenario, a.tier)?,
+        Step::StepClock(c) => step_clock(scenario, c)?,
         Step::LoseMember(l) => group::step(scenario, "lose-member", &l.consumer)?,
         Step::AwaitTakeover(a) => group::step(scenario, "await-takeover", &a.consumer)?,
         Step::PurgeStream(p) => purge(scenario, p)?,
@@ -221,6 +223,18 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
         | Step::StopLoad(_)
         | Step::Judge(_)
         | Step::Repeat(_) => {}
+    }
+    Ok(())
+}
+
+fn step_clock(scenario: &Scenario, c: &StepClock) -> Result<(), Found> {
+    let role = node(scenario, &c.node)?;
+    if role == Role::Operator {
+        let what = format!("`step-clock` of `{}`: the operator's clock is what measures", c.node);
+        return wrong(format!("node = \"{}\"", c.node), what);
+    }
+    if c.by.is_zero() {
+        return wrong("by", "`step-clock` by nothing changes nothing");
     }
     Ok(())
 }

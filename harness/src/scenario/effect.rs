@@ -67,6 +67,7 @@ impl Step {
             | Self::Damage(_)
             | Self::DamageStream(_)
             | Self::LoseMember(_)
+            | Self::StepClock(_)
             | Self::PurgeStream(_)
             | Self::DeleteStream(_)
             | Self::UpdateStream(_)
@@ -117,6 +118,10 @@ impl Step {
             Self::DamageStream(d) => {
                 Some(Effect::Strikes { thing: d.stream.to_string(), how: "damaged on disk".into() })
             }
+            Self::StepClock(c) => Some(Effect::Strikes {
+                thing: format!("{}/clock", c.node),
+                how: format!("set by {}", c.by),
+            }),
             Self::LoseMember(l) => {
                 let how = format!("a member {}", l.how);
                 Some(Effect::Strikes { thing: l.consumer.to_string(), how })

@@ -37,9 +37,10 @@ pub use step::{
     AwaitLoad, AwaitReplicas, AwaitTakeover, AwaitTier, Between, ChangeLink, CrashAt, Damage,
     DamageStream, DamagedFile, Drain, ExpectNoAcks, FillDisk, FinishLoad, Harm, Judge, Judged,
     Load, LoseMember, Manner, NodeOnly, Part, Program, PurgeStream, Repeat, Replay, ReplayFrom,
-    Restore, RestoreCopy, S3Faults, Step, StreamOnly, Target, Tier, UpdateStream, Verify,
+    Restore, RestoreCopy, S3Faults, Step, StepClock, StreamOnly, Target, Tier, UpdateStream,
+    Verify,
 };
-pub use value::{Percent, Rate, Size, Span, ValueError};
+pub use value::{Percent, Rate, Shift, Size, Span, ValueError};
 
 use crate::lab::link::Conditions;
 
@@ -92,7 +93,7 @@ pub enum Capability {
     Links,
     /// A machine loses power: what was not synced to disk is gone. Offered by machines.
     PowerLoss,
-    /// Clocks can be set.
+    /// Clocks can be set. Offered by machines.
     Clock,
     /// Wasabi's service can be told to misbehave. Offered by `process` and `container`.
     S3Faults,
@@ -376,6 +377,9 @@ impl Scenario {
                 }
                 Step::PowerCut(_) => {
                     needs.insert(Capability::PowerLoss);
+                }
+                Step::StepClock(_) => {
+                    needs.insert(Capability::Clock);
                 }
                 Step::Link(_) => {
                     needs.insert(Capability::Links);

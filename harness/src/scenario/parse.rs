@@ -213,7 +213,7 @@ what = "everything"
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "do = \"lead\"")),
-            @r#"`x.toml`:16:6: key `do`: unknown variant `lead`, expected one of `load`, `await-load`, `await-tier`, `await-replicas`, `await-takeover`, `expect-no-acks`, `resume-load`, `finish-load`, `stop-load`, `kill`, `stop`, `crash-at`, `start`, `pause`, `continue`, `power-cut`, `destroy`, `replace`, `restore`, `drain`, `judge`, `replay`, `link`, `s3-faults`, `damage`, `verify`, `fill-disk`, `free-disk`, `lose-member`, `purge-stream`, `delete-stream`, `make-stream`, `update-stream`, `restore-copy`, `damage-stream`, `repeat`"#
+            @r#"`x.toml`:16:6: key `do`: unknown variant `lead`, expected one of `load`, `await-load`, `await-tier`, `await-replicas`, `await-takeover`, `expect-no-acks`, `resume-load`, `finish-load`, `stop-load`, `kill`, `stop`, `crash-at`, `start`, `pause`, `continue`, `power-cut`, `destroy`, `replace`, `restore`, `drain`, `judge`, `replay`, `link`, `s3-faults`, `damage`, `verify`, `fill-disk`, `free-disk`, `step-clock`, `lose-member`, `purge-stream`, `delete-stream`, `make-stream`, `update-stream`, `restore-copy`, `damage-stream`, `repeat`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "")),

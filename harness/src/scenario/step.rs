@@ -8,7 +8,7 @@ use cim_core::names::{ConsumerName, NodeName, StreamName, SubjectFilter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FaultRule, Percent, Size, Span};
+use super::{FaultRule, Percent, Shift, Size, Span};
 use crate::lab::link::Conditions;
 
 /// A step.
@@ -79,6 +79,8 @@ pub enum Step {
     FillDisk(FillDisk),
     /// Gives that room back, and waits until the node's S3 service takes writes again.
     FreeDisk(NodeOnly),
+    /// Sets a machine's clock, from what it is: `by = "-10m"` back, `by = "1h"` forward. Requires `clock`.
+    StepClock(StepClock),
     /// A member of a consumer is lost for good while it has messages in hand that it has not
     /// acknowledged; which one is drawn.
     LoseMember(LoseMember),
@@ -445,6 +447,16 @@ pub struct FillDisk {
     pub leave: Size,
 }
 
+/// A clock that is set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepClock {
+    /// The machine.
+    pub node: NodeName,
+    /// By how much.
+    pub by: Shift,
+}
+
 /// A member that is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -686,6 +698,7 @@ impl fmt::Display for Step {
             }
             Self::FillDisk(d) => write!(f, "fill the disk of {}", d.node),
             Self::FreeDisk(n) => write!(f, "free the disk of {}", n.node),
+            Self::StepClock(c) => write!(f, "set the clock of {} by {}", c.node, c.by),
             Self::LoseMember(l) => l.fmt(f),
             Self::PurgeStream(PurgeStream { stream, subject: Some(subject), .. }) => {
                 write!(f, "purge {subject} from {stream}")

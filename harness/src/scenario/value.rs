@@ -79,6 +79,23 @@ quantity! {
     Percent(u16) = "share" like r"^(100(\.0)?|\d{1,2}(\.\d)?)%$", "a percentage", "30%", parse_percent, show_percent
 }
 
+quantity! {
+    /// A time by which a clock is set, back or forward, in whole seconds: `-10m`, `1h`, `90s`.
+    Shift(i64) = "shift" like r"^-?\d+ ?(h|m|s)$", "a time to set a clock by", "-10m", parse_shift, show_shift
+}
+
+impl Shift {
+    /// In seconds.
+    pub const fn as_seconds(self) -> i64 {
+        self.0
+    }
+
+    /// Whether it changes nothing.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+}
+
 impl Span {
     /// From microseconds.
     pub const fn micros(micros: u64) -> Self {
@@ -161,6 +178,18 @@ fn show_span(micros: u64) -> String {
     show_unit(micros, &SPANS)
 }
 
+const SHIFTS: [(&str, u64); 3] = [("h", 3600), ("m", 60), ("s", 1)];
+
+fn parse_shift(text: &str) -> Option<i64> {
+    let (sign, length) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    Some(sign * i64::try_from(parse_unit(length, &SHIFTS)?).ok()?)
+}
+
+fn show_shift(seconds: i64) -> String {
+    let sign = if seconds < 0 { "-" } else { "" };
+    format!("{sign}{}", show_unit(seconds.unsigned_abs(), &SHIFTS))
+}
+
 fn parse_size(text: &str) -> Option<u64> {
     parse_unit(text, &SIZES)
 }
@@ -206,6 +235,10 @@ mod tests {
         for text in ["0%", "33.3%", "100%"] {
             assert_eq!(text.parse::<Percent>().unwrap().to_string(), text);
         }
+        for text in ["-10m", "1h", "90s", "-1s", "0s"] {
+            assert_eq!(text.parse::<Shift>().unwrap().to_string(), text);
+        }
+        assert_eq!("-90s".parse::<Shift>().unwrap().as_seconds(), -90);
         assert_eq!("10000/s".parse::<Rate>().unwrap().per_second(), 10_000);
         assert_eq!("128".parse::<Size>().unwrap().bytes(), 128);
     }
@@ -222,6 +255,9 @@ mod tests {
         }
         for text in ["0/s", "0", "fast"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+        for text in ["500ms", "--1s", "-", "1"] {
+            assert!(text.parse::<Shift>().is_err(), "{text}");
         }
         assert!("99999999999999999999GiB".parse::<Size>().is_err());
     }

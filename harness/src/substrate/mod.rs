@@ -20,7 +20,7 @@ use crate::lab::link::{Broken, Conditions};
 use crate::lab::process::{Launcher, Signal};
 use crate::lab::storage_manager::{Armed, Ended};
 use crate::lab::tools::Tools;
-use crate::scenario::{Capability, DamageStream, Program, Role, Scenario, Tier};
+use crate::scenario::{Capability, DamageStream, Program, Role, Scenario, Shift, Tier};
 
 /// What the process substrate can do on this machine.
 pub(crate) fn process_offers() -> BTreeSet<Capability> {
@@ -39,7 +39,11 @@ pub(crate) fn process_offers() -> BTreeSet<Capability> {
 
 /// Why the process substrate does not offer something, where the machine is the reason.
 pub(crate) fn why_processes_lack(what: Capability) -> Option<String> {
-    if what == Capability::DiskFull { disk::why_not() } else { None }
+    match what {
+        Capability::DiskFull => disk::why_not(),
+        Capability::Clock => Some("processes have this machine's clock".into()),
+        _ => None,
+    }
 }
 
 /// What the container substrate can do.
@@ -151,6 +155,17 @@ impl Machines {
                 Err(Error::step("processes and containers have no power to cut"))
             }
             Self::Driver(lab) => lab.power_cut(node).await,
+        }
+    }
+
+    /// Sets a machine's clock.
+    pub(crate) async fn step_clock(&mut self, node: &NodeName, by: Shift) -> Result<()> {
+        match self {
+            // A scenario that needs it is skipped before anything starts.
+            Self::Process(_) | Self::Container(_) => {
+                Err(Error::step("processes and containers have this machine's clock"))
+            }
+            Self::Driver(lab) => lab.step_clock(node, by).await,
         }
     }
 

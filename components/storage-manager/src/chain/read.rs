@@ -49,9 +49,14 @@ pub async fn load(
     chain: Chain,
     stream: &StreamName,
 ) -> Result<Option<ArchiveState>, ReadError> {
-    let groups = groups(store, chain, stream).await?;
-    let Some(last) = groups.last() else { return Ok(None) };
-    fold(store, chain, stream, &[*last]).await.map(Some)
+    // A service may list the folder of an entry that it is just about to store. What is before it is the
+    // head until it has.
+    for group in groups(store, chain, stream).await?.iter().rev() {
+        if let Some(state) = fold(store, chain, stream, &[*group]).await? {
+            return Ok(Some(state));
+        }
+    }
+    Ok(None)
 }
 
 /// The same from entry 0, so that every entry is checked.
@@ -61,10 +66,7 @@ pub async fn load_full(
     stream: &StreamName,
 ) -> Result<Option<ArchiveState>, ReadError> {
     let groups = groups(store, chain, stream).await?;
-    if groups.is_empty() {
-        return Ok(None);
-    }
-    fold(store, chain, stream, &groups).await.map(Some)
+    fold(store, chain, stream, &groups).await
 }
 
 async fn groups(store: &Store, chain: Chain, stream: &StreamName) -> Result<Vec<u64>, S3Error> {
@@ -74,12 +76,13 @@ async fn groups(store: &Store, chain: Chain, stream: &StreamName) -> Result<Vec<
     Ok(folders.iter().filter_map(|folder| number(&folder.key)).collect())
 }
 
+/// The state after the entries of these groups; `None` where they have none.
 async fn fold(
     store: &Store,
     chain: Chain,
     stream: &StreamName,
     groups: &[u64],
-) -> Result<ArchiveState, ReadError> {
+) -> Result<Option<ArchiveState>, ReadError> {
     let damaged = |source| ReadError::Chain { stream: stream.clone(), source };
     let mut state: Option<ArchiveState> = None;
     for group in groups {
@@ -98,8 +101,7 @@ async fn fold(
             }
         }
     }
-    let first = groups.first().map_or(0, |group| group * GROUP);
-    state.ok_or_else(|| damaged(ChainError::NoCheckpoint(first)))
+    Ok(state)
 }
 
 async fn numbers(

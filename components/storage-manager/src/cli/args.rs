@@ -130,7 +130,7 @@ pub(super) struct RestoreArgs {
     /// Only up to this sequence
     #[arg(long, value_name = "SEQ")]
     pub(super) until_seq: Option<u64>,
-    /// Only up to this time (RFC 3339)
+    /// Only what comes before the first message that is later than this (RFC 3339)
     #[arg(long = "until", value_name = "TIME")]
     pub(super) until_time: Option<Timestamp>,
     /// Only messages on these subjects; the others leave gaps

@@ -17,10 +17,11 @@ mod plan;
 mod run;
 mod send;
 mod source;
+mod until;
 mod v1;
 mod v2;
 
-pub use plan::{Options, Plan, PlanError, plan};
+pub use plan::{Later, Options, Plan, PlanError, plan};
 pub use run::{Outcome, Progress, RestoreError, check, restore};
 pub use send::SendError;
 pub use source::Source;

@@ -18,7 +18,7 @@ pub struct Options {
     pub replicas: Option<u8>,
     /// Only up to this sequence.
     pub until_seq: Option<u64>,
-    /// Only up to this time.
+    /// Only what comes before the first message that is later than this.
     pub until_time: Option<Timestamp>,
     /// Only these subjects.
     pub subject: Option<SubjectFilter>,
@@ -68,14 +68,25 @@ pub struct Plan {
     pub pieces: Vec<(Segment, u64, u64)>,
     /// Sequences that must not come back.
     pub gone: SeqRanges,
-    /// Only up to this time.
+    /// Only what comes before the first message that is later than this.
     pub until_time: Option<i64>,
+    /// The first message that is known to be later without reading any.
+    pub later: Option<Later>,
     /// Only these subjects.
     pub subject: Option<SubjectFilter>,
     /// Its durable consumers.
     pub consumers: Vec<ConsumerRecord>,
     /// Make the whole snapshot in memory before the server hears of it.
     pub staged: bool,
+}
+
+/// A message that is later than a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Later {
+    /// Its sequence.
+    pub seq: u64,
+    /// Whether one after it is not: a clock was set back.
+    pub back: bool,
 }
 
 /// Works out a restore.
@@ -92,14 +103,22 @@ pub fn plan(
     let first_seq = if options.with_dropped { 1 } else { history.state.first_seq.max(1) };
     let watermark = sabotage!(last_sequence, history.watermark.seq);
     let mut last_seq = options.until_seq.map_or(watermark, |seq| seq.min(watermark));
-    let pieces: Vec<_> = state
+    let mut pieces: Vec<_> = state
         .pieces(timeline, first_seq, last_seq)
         .into_iter()
-        .filter(|piece| options.until_time.is_none_or(|until| piece.segment.first_time <= until))
         .map(|piece| (piece.segment.clone(), piece.first_seq, piece.last_seq))
         .collect();
-    if options.until_time.is_some() {
-        // Nothing after the last message that is old enough; which one that is, reading will tell.
+    let mut later = None;
+    if let Some(until) = options.until_time {
+        // Nothing from the first message on that is later; which one that is, reading will tell.
+        let is_later = |(segment, first, _): &(Segment, u64, u64)| {
+            segment.first_time > until && *first <= segment.first_seq
+        };
+        let rest = pieces.iter().position(is_later).unwrap_or(pieces.len());
+        let rest = pieces.split_off(rest);
+        later = rest.first().map(|(segment, ..)| Later { seq: segment.first_seq, back: false });
+        let back = rest.iter().any(|(segment, ..)| segment.last_time <= until);
+        later = later.map(|later| Later { back, ..later });
         last_seq = pieces.last().map_or(0, |(_, _, last)| *last).min(last_seq);
     }
     let gone = if options.with_dropped { SeqRanges::default() } else { state.gone(timeline) };
@@ -132,6 +151,7 @@ pub fn plan(
         pieces,
         gone: gone.clipped(first_seq, u64::MAX),
         until_time: options.until_time.map(nanoseconds),
+        later,
         subject: options.subject.clone(),
         consumers,
         staged: options.staged,

@@ -17,7 +17,7 @@ use super::frame::{Chunks, Frames};
 use super::plan::Plan;
 use super::send::{SendError, Transfer};
 use super::source::Source;
-use super::{consumers, v1, v2};
+use super::{consumers, until, v1, v2};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, JetStream};
 use crate::s3::{Listed, S3Error};
@@ -120,7 +120,7 @@ pub async fn restore(
     progress: Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Outcome, RestoreError> {
-    resolve_until(source, &mut plan).await?;
+    until::resolve(source, &mut plan).await?;
     // A bounded channel keeps memory flat; a staged restore holds the whole snapshot instead.
     let (sender, mut chunks) = mpsc::channel(if plan.staged { 1 << 24 } else { 16 });
     let (files, mut incoming) = mpsc::channel(1);
@@ -261,26 +261,6 @@ fn note_sizes(there: &mut BTreeMap<String, u64>, listed: Vec<Listed>) {
     }
 }
 
-/// Which sequence a point in time is.
-async fn resolve_until(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
-    let Some(until) = plan.until_time else { return Ok(()) };
-    let mut last_seq = 0;
-    for (segment, _, last) in plan.pieces.iter().rev() {
-        let file = source.file(segment).await?;
-        Rows::read::<RestoreError>(segment, &file, |rows| {
-            let old = rows.messages().filter(|m| m.time <= until && m.seq <= *last);
-            last_seq = old.map(|m| m.seq).max().unwrap_or(0).max(last_seq);
-            Ok(())
-        })?;
-        if last_seq > 0 {
-            break;
-        }
-    }
-    plan.last_seq = last_seq;
-    plan.pieces.retain(|(_, first, _)| *first <= last_seq);
-    Ok(())
-}
-
 /// Files that are in memory at once: the one that is being sent, and the one after it. More would not
 /// make it faster, for one is fetched sooner than one is sent; they would only be held.
 const FILES: usize = 2;
@@ -383,7 +363,6 @@ fn wanted(plan: &Plan, gone: &[SeqRange], first: u64, last: u64, message: &Messa
     let seq = message.seq;
     seq >= first
         && seq <= last
-        && plan.until_time.is_none_or(|until| message.time <= until)
         && plan.subject.as_ref().is_none_or(|filter| filter.matches_bytes(message.subject))
         && gone
             .binary_search_by(|range| match (range.1 < seq, range.0 > seq) {

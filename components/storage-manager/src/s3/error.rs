@@ -29,6 +29,8 @@ pub enum Kind {
     NoBucket,
     /// The credentials are refused, or do not allow this.
     Denied(String),
+    /// The service and this host do not agree on the time.
+    Skewed(String),
     /// The service has no room left.
     Full,
     /// The service asks to slow down, or fails by itself.
@@ -58,6 +60,12 @@ impl fmt::Display for Kind {
             Self::Denied(code) => {
                 write!(f, "access denied ({code}): check `credentials_file` and the key's policy")
             }
+            Self::Skewed(what) => {
+                write!(
+                    f,
+                    "the clocks of this host and of the service differ too much ({what}): set them right"
+                )
+            }
             Self::Full => f.write_str("the service has no room left: free some or add disks"),
             Self::Unavailable(code) => write!(f, "the service is not available ({code})"),
             Self::Timeout => f.write_str("no answer in time"),
@@ -78,12 +86,19 @@ impl Kind {
     /// From a status and the XML that came with it.
     pub(super) fn of_answer(status: u16, body: &str) -> Self {
         let code = element(body, "Code").unwrap_or_default();
+        let message = element(body, "Message").unwrap_or_default();
+        let says = |texts: &[&str]| texts.contains(&message);
         let shown = if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() };
         match (status, code) {
             (_, "NoSuchBucket") => Self::NoBucket,
             (404, _) => Self::NotFound,
             (507, _) | (_, "XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded") => {
                 Self::Full
+            }
+            (403, "RequestTimeTooSkewed") => Self::Skewed(shown),
+            // What S3 says of a signed URL that is too old, or of a time to come.
+            (403, _) if says(&["Request has expired", "Request is not valid yet"]) => {
+                Self::Skewed(message.to_owned())
             }
             (401 | 403, _) => Self::Denied(shown),
             (408 | 429 | 500..=599, _) => Self::Unavailable(shown),
@@ -114,4 +129,28 @@ pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
 fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let rest = xml.split_once(&format!("<{name}>"))?.1;
     Some(rest.split_once('<')?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_from_a_key_that_is() {
+        let answer = |code: &str, message: &str| {
+            let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+            Kind::of_answer(403, &body)
+        };
+        let kinds = [
+            answer("RequestTimeTooSkewed", "The difference is too large."),
+            answer("AccessDenied", "Request has expired"),
+            answer("AccessDenied", "Request is not valid yet"),
+        ];
+        assert!(kinds.iter().all(|kind| matches!(kind, Kind::Skewed(_))), "{kinds:?}");
+        assert_eq!(answer("AccessDenied", "Access Denied."), Kind::Denied("AccessDenied".into()));
+        assert_eq!(
+            kinds[1].to_string(),
+            "the clocks of this host and of the service differ too much (Request has expired): set them right"
+        );
+    }
 }

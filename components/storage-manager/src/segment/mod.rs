@@ -10,5 +10,5 @@ mod schema;
 mod write;
 
 pub use columns::{Columns, Message};
-pub use read::{Rows, SegmentError};
+pub use read::{Rows, SegmentError, latest_time};
 pub use write::{Finished, SegmentWriter};

@@ -7,7 +7,9 @@ use cim_core::archive::{Segment, Sha256};
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
+use parquet::file::statistics::Statistics;
 
 use super::columns::Message;
 use super::schema::{HEADERS, PAYLOAD, SCHEMA, SEQ, SUBJECT, TIME};
@@ -126,6 +128,26 @@ impl Rows {
             payload: self.payload[index].data(),
         })
     }
+}
+
+/// The time of the latest message of a segment of `size` bytes, from its end; `None` where that does not
+/// say. The error is how many bytes of its end are needed.
+pub fn latest_time(tail: &Bytes, size: u64) -> Result<Option<i64>, u64> {
+    let mut reader = ParquetMetaDataReader::new();
+    let read = guarded(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
+    let metadata = match read {
+        Ok(metadata) => metadata,
+        Err(ParquetError::NeedMoreData(needed)) => return Err(needed as u64),
+        Err(_) => return Ok(None),
+    };
+    let latest = metadata.row_groups().iter().map(|group| {
+        match group.columns().get(TIME)?.statistics()? {
+            Statistics::Int64(times) => times.max_opt().copied(),
+            _ => None,
+        }
+    });
+    // One row group that does not say is enough not to know.
+    Ok(latest.collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max()))
 }
 
 /// The parquet crate trusts lengths in the file here and there, and panics where they lie. Only a file

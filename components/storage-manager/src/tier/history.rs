@@ -67,8 +67,16 @@ pub async fn align(
         };
         match compare(context, stream, live, last).await? {
             Same::Yes => return Ok(Alignment::Continues),
-            // What was purged, expired or deleted says nothing; the birth must do.
-            Same::Gone if same_birth => return Ok(Alignment::Continues),
+            // What was purged, expired or deleted says nothing: what is before it does.
+            Same::Gone if same_birth => {
+                let timeline = state.timeline();
+                let shared = last_shared(context, stream, state, timeline, live).await?;
+                let pieces = state.pieces(timeline, 1, u64::MAX);
+                let archived = pieces.last().map(|piece| piece.segment.last.seq);
+                if shared.as_ref().map(|last| last.seq) >= archived {
+                    return Ok(Alignment::Continues);
+                }
+            }
             Same::Gone | Same::No => {}
         }
     }
@@ -127,6 +135,54 @@ async fn compare(
     })
 }
 
+/// What the newest message of a segment says that the live stream still has; [`Same::Gone`] where it has
+/// none. A server that lost its newest messages and gave their sequences out again may have deleted since
+/// what took the last ones' place.
+async fn newest_in(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    segment: &Segment,
+    live: &StreamInfo,
+) -> Result<Same, HistoryError> {
+    if segment.last_seq < live.state.first_seq {
+        return Ok(Same::Gone);
+    }
+    let begin = segment.first_seq.max(live.state.first_seq);
+    // Backwards by doubling: deletes are few, or they are a purge, of which nothing is left.
+    let (mut back, mut next) = (1, None);
+    while next.is_none() {
+        let from = segment.last_seq.saturating_sub(back).max(begin);
+        let found = context.jetstream.next_message(stream.as_str(), from).await?;
+        next = found.filter(|message| message.seq <= segment.last_seq);
+        if from <= begin {
+            break;
+        }
+        back *= 2;
+    }
+    let mut newest = None;
+    while let Some(message) = next {
+        let after = message.seq + 1;
+        newest = Some((message.seq, message.as_message().hash()));
+        next = context.jetstream.next_message(stream.as_str(), after).await?;
+        next = next.filter(|message| message.seq <= segment.last_seq);
+    }
+    let Some((seq, hash)) = newest else { return Ok(Same::Gone) };
+    let archived = match messages_of(context, segment).await {
+        Ok(messages) => messages,
+        // What cannot be read proves nothing.
+        Err(HistoryError::Fetch(FetchError::Segment(error))) => {
+            let error = cim_runtime::error::chain(&error);
+            tracing::error!(stream = %stream, "the histories are not compared there: {error}");
+            return Ok(Same::Gone);
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(match archived.iter().find(|archived| archived.seq == seq) {
+        Some(archived) if archived.sha256 == hash => Same::Yes,
+        _ => Same::No,
+    })
+}
+
 /// The last archived message of a timeline that the live stream has too. Histories share a beginning and then
 /// nothing, so the place where they part is found by halving.
 async fn last_shared(
@@ -143,7 +199,11 @@ async fn last_shared(
     let mut witnessed = false;
     while low < high {
         let middle = usize::midpoint(low, high);
-        match compare(context, stream, live, &segments[middle].last).await? {
+        let mut same = compare(context, stream, live, &segments[middle].last).await?;
+        if same == Same::Gone {
+            same = newest_in(context, stream, segments[middle], live).await?;
+        }
+        match same {
             Same::Yes => {
                 witnessed = true;
                 low = middle + 1;
@@ -180,27 +240,7 @@ async fn last_shared_in(
     segment: &Segment,
     live: &StreamInfo,
 ) -> Result<Option<LastMessage>, HistoryError> {
-    let file = context.fetch_unchecked(segment).await?;
-    let (record, mut hashes) = (segment.clone(), BTreeMap::new());
-    let hashes: BTreeMap<u64, (i64, Sha256)> = tokio::task::spawn_blocking(move || {
-        Rows::read(&record, &file, |rows| {
-            hashes.extend(rows.messages().map(|m| (m.seq, (m.time, m.hash()))));
-            Ok::<_, SegmentError>(())
-        })
-        .map(|()| hashes)
-    })
-    .await
-    .expect("reading does not panic")
-    .map_err(FetchError::from)?;
-    let messages: Vec<LastMessage> = hashes
-        .into_iter()
-        .map(|(seq, (time, sha256))| LastMessage {
-            seq,
-            time: jiff::Timestamp::from_nanosecond(time.into())
-                .expect("i64 nanoseconds are in range"),
-            sha256,
-        })
-        .collect();
+    let messages = messages_of(context, segment).await?;
     let (mut low, mut high, mut found) = (0, messages.len(), None);
     while low < high {
         let middle = usize::midpoint(low, high);
@@ -214,4 +254,29 @@ async fn last_shared_in(
         }
     }
     Ok(found)
+}
+
+/// What every message of a segment is known by, ascending.
+async fn messages_of(
+    context: &Arc<Context>,
+    segment: &Segment,
+) -> Result<Vec<LastMessage>, HistoryError> {
+    let file = context.fetch_unchecked(segment).await?;
+    let (record, mut hashes) = (segment.clone(), BTreeMap::new());
+    let hashes: BTreeMap<u64, (i64, Sha256)> = tokio::task::spawn_blocking(move || {
+        Rows::read(&record, &file, |rows| {
+            hashes.extend(rows.messages().map(|m| (m.seq, (m.time, m.hash()))));
+            Ok::<_, SegmentError>(())
+        })
+        .map(|()| hashes)
+    })
+    .await
+    .expect("reading does not panic")
+    .map_err(FetchError::from)?;
+    let known = hashes.into_iter().map(|(seq, (time, sha256))| LastMessage {
+        seq,
+        time: jiff::Timestamp::from_nanosecond(time.into()).expect("i64 nanoseconds are in range"),
+        sha256,
+    });
+    Ok(known.collect())
 }

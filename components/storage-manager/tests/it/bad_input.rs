@@ -143,3 +143,24 @@ pub(crate) fn bucket(url: &str) -> Box<s3::Bucket> {
     let region = s3::Region::Custom { region: "us-east-1".into(), endpoint: url.into() };
     s3::Bucket::new("archive", region, credentials).unwrap().with_path_style()
 }
+
+/// MinIO lists the folder of an object that it is just about to store.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_of_an_entry_that_is_not_there_yet_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    let group = minio.data.join("archive/v1/streams/S/manifest/00000000/x");
+    std::fs::create_dir_all(&group).unwrap();
+    let prefix = "v1/streams/S/manifest/".to_owned();
+    let pages = bucket(&minio.url).list(prefix, Some("/".into())).await.unwrap();
+    let listed = pages.iter().any(|page| page.common_prefixes.is_some());
+    assert!(listed, "it is not listed: this test proves nothing");
+    manager.json(&["status"]);
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "nas", 20).await;
+    daemon.stop().await;
+}

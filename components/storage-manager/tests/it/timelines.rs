@@ -244,3 +244,69 @@ async fn an_earlier_timeline_comes_back_whole_and_goes_on() {
     manager.json(&["restore", "S"]);
     assert_eq!(fingerprint(&nats, "S").await["all"], now["all"]);
 }
+
+/// A host whose server has lost its newest messages with the end of a block, and gives their sequences
+/// out again: further than before, so that sequences alone would say that nothing happened.
+struct Forgetful {
+    dir: tempfile::TempDir,
+    _minio: Minio,
+    minio: String,
+    nats: Nats,
+    /// The stream before, and the last sequence that was left of it.
+    before: Value,
+    left: u64,
+}
+
+async fn forgetful() -> Forgetful {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    nats.create("S", json!({})).await;
+    nats.publish("S", 40).await;
+    manager.reaches("S", "nas", 40).await;
+    let before = fingerprint(&nats, "S").await;
+    daemon.kill();
+    let nats = nats.crash_and_start_after(|streams| {
+        let block = streams.join("S/msgs/1.blk");
+        let file = std::fs::File::options().write(true).open(&block).unwrap();
+        file.set_len(file.metadata().unwrap().len() * 3 / 4).unwrap();
+    });
+    let nats = nats.await;
+    let left = nats.last_seq("S").await;
+    assert!((1..40).contains(&left), "the server was to lose its newest messages, it is at {left}");
+    nats.publish("S", 35).await;
+    let url = minio.url.clone();
+    Forgetful { dir, _minio: minio, minio: url, nats, before, left }
+}
+
+impl Forgetful {
+    /// The archive has both histories, each to the last byte, and the log says so.
+    async fn keeps_both(self) {
+        let Self { dir, minio, nats, before, left, .. } = self;
+        let after = fingerprint(&nats, "S").await;
+        let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio));
+        let daemon = manager.tier().await;
+        let found = timelines(&manager, 2).await;
+        manager.reaches("S", "nas", left + 35).await;
+        assert_eq!((&found[1]["parent"], &found[1]["parent_seq"]), (&json!(1), &json!(left)));
+        assert!(daemon.log().contains("opening timeline 2"), "{}", daemon.log());
+        daemon.stop().await;
+        manager.json(&["verify"]);
+        nats.api("STREAM.DELETE.S", Value::Null).await;
+        manager.json(&["restore", "S"]);
+        assert_eq!(fingerprint(&nats, "S").await["all"], after["all"]);
+        nats.api("STREAM.DELETE.S", Value::Null).await;
+        manager.json(&["restore", "S", "--timeline", "1"]);
+        assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
+    }
+}
+
+/// The message at the watermark was deleted since: it says nothing, those before it do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lost_its_newest_messages_and_deleted_what_took_the_last_ones_place() {
+    let host = forgetful().await;
+    host.nats.delete("S", &[38, 39, 40]).await;
+    host.keeps_both().await;
+}

@@ -19,7 +19,7 @@ use crate::lab::process::Signal;
 use crate::lab::storage_manager::Ended;
 use crate::lab::wait::wait_until;
 use crate::oracle::wire::Wire;
-use crate::scenario::{DamageStream, Program, Role, Scenario, Tier, programs};
+use crate::scenario::{DamageStream, Program, Role, Scenario, Shift, Tier, programs};
 
 /// A machine under emulation takes its time, and so do its services.
 const BOOT: Duration = Duration::from_secs(600);
@@ -287,6 +287,18 @@ impl Lab {
             self.way = Link::open(None, self.way.conditions()).await?;
         }
         Ok(())
+    }
+
+    /// Sets a machine's clock, and sees that it stays so: a service that keeps it right must not run.
+    pub(crate) async fn step_clock(&mut self, node: &NodeName, by: Shift) -> Result<()> {
+        let seconds = by.as_seconds();
+        let command = format!(
+            "for unit in systemd-timesyncd chronyd ntpd; do \
+               ! systemctl -q is-active $unit || {{ echo \"$unit keeps the clock\" >&2; exit 1; }}; \
+             done; before=$(date +%s); date -s \"@$((before + {seconds}))\" >/dev/null; \
+             after=$(($(date +%s) - before - {seconds})); test $after -ge 0 -a $after -lt 60"
+        );
+        self.succeed(node, &command, SWITCH).await.map(drop)
     }
 
     /// Damages a file of a stream, with what every machine has.

@@ -135,8 +135,14 @@ impl Nats {
 
     /// Killed -9 and started again on the same store.
     pub(crate) async fn crash_and_start(self) -> Self {
+        self.crash_and_start_after(|_| ()).await
+    }
+
+    /// The same, with something done to the files of its streams while it is down.
+    pub(crate) async fn crash_and_start_after(self, between: impl FnOnce(&Path)) -> Self {
         let Self { dir, version, seed, child, .. } = self;
         drop(child);
+        between(&dir.join("js/jetstream/$G/streams"));
         Self::start_as(&dir, version, seed).await.expect("it was there before")
     }
 

@@ -1,0 +1,106 @@
+//! Which sequence a point in time is.
+//!
+//! A stream is restored as it was just before the first message that is later than the point. A host's
+//! clock may have been set back or forward, so times need not ascend: what follows that message is not
+//! restored even where it is earlier again, for a history without its middle never was. Segments say in
+//! the manifest when their first and last messages are, in their footers when the latest is.
+
+use bytes::Bytes;
+use cim_core::archive::Segment;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::plan::{Later, Plan};
+use super::run::RestoreError;
+use super::source::Source;
+use crate::segment::{Rows, latest_time};
+
+/// Footers that are asked for at once.
+const AT_ONCE: usize = 8;
+
+/// Cuts a plan off at its point in time, if it has one.
+pub(super) async fn resolve(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
+    let Some(until) = plan.until_time else { return Ok(()) };
+    let mut latest = stream::iter(plan.pieces.clone())
+        .map(|(segment, ..)| async move { source.latest_time(&segment).await })
+        .buffered(AT_ONCE);
+    let (mut last_seq, mut first_later) = (0, plan.later);
+    for (index, (segment, first, last)) in plan.pieces.iter().enumerate() {
+        let latest = latest.try_next().await?.flatten();
+        if latest.is_none_or(|latest| latest > until) {
+            let file = source.file(segment).await?;
+            let (before, found) = cut(segment, &file, (*first, *last), until)?;
+            last_seq = before.unwrap_or(last_seq);
+            if let Some(found) = found {
+                let earlier = |time: Timestamp| time.as_nanosecond() <= until.into();
+                let mut rest = plan.pieces[index + 1..].iter();
+                let back = found.back
+                    || first_later.is_some_and(|later| later.back)
+                    || rest.any(|(s, ..)| earlier(s.first_time) || earlier(s.last_time));
+                first_later = Some(Later { back, ..found });
+                break;
+            }
+        }
+        last_seq = segment.last.seq.min(*last);
+    }
+    drop(latest);
+    if let Some(later) = first_later.filter(|later| later.back) {
+        tracing::warn!(
+            "stream `{}`: sequence {} is later than the point in time, and messages after it are not, \
+             for the host's clock was set back: the restore ends before it; `--until-seq` reaches \
+             further",
+            plan.stream,
+            later.seq
+        );
+    }
+    plan.last_seq = last_seq;
+    plan.pieces.retain(|(_, first, _)| *first <= last_seq);
+    for (_, _, last) in &mut plan.pieces {
+        *last = (*last).min(last_seq);
+    }
+    Ok(())
+}
+
+/// The last sequence of a piece before the first message that is later, and that message.
+fn cut(
+    segment: &Segment,
+    file: &Bytes,
+    (first, last): (u64, u64),
+    until: i64,
+) -> Result<(Option<u64>, Option<Later>), RestoreError> {
+    let (mut before, mut found) = (None, None::<Later>);
+    Rows::read::<RestoreError>(segment, file, |rows| {
+        for message in rows.messages().filter(|m| (first..=last).contains(&m.seq)) {
+            match &mut found {
+                Some(later) => later.back |= message.time <= until,
+                None if message.time > until => {
+                    found = Some(Later { seq: message.seq, back: false });
+                }
+                None => before = Some(message.seq),
+            }
+        }
+        Ok(())
+    })?;
+    Ok((before, found))
+}
+
+impl Source {
+    /// When the latest message of a segment is, by its footer; `None` where that cannot be told without
+    /// reading all of it. The footer alone proves nothing: whatever is restored is checked against its
+    /// hash before its first row is sent.
+    async fn latest_time(&self, segment: &Segment) -> Result<Option<i64>, RestoreError> {
+        let mut wanted = FOOTER.min(segment.size);
+        loop {
+            let from = segment.size - wanted;
+            let Ok(tail) = self.tier.get_from(&segment.key, from).await else { return Ok(None) };
+            match latest_time(&tail, segment.size) {
+                Ok(latest) => return Ok(latest),
+                Err(needed) if needed > wanted && needed <= segment.size => wanted = needed,
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Bytes that hold the footer of most segments.
+const FOOTER: u64 = 32 * 1024;
