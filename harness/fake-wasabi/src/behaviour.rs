@@ -257,8 +257,9 @@ pub const TABLE: &[Behaviour] = &[
     ),
     row(
         "complete-retried",
-        "completing an upload that was completed already",
-        "NoSuchUpload",
+        "completing an upload that was completed already: S3 answers once more what it had answered, \
+         MinIO NoSuchUpload",
+        "NoSuchUpload, the harder of the two for a client",
         Assumed,
     ),
     row(

@@ -53,7 +53,7 @@ impl Store {
             last_seq: AtomicU64::new(last_seq),
             random: RandomState::new(),
             deleted: DeletedEarly::default(),
-            _lock: lock,
+            lock,
         })
     }
 }
@@ -199,4 +199,22 @@ fn file_name(path: &Path) -> Result<String, StartError> {
 fn damaged(path: &Path) -> impl FnOnce(io::Error) -> StartError {
     let path = path.to_owned();
     move |source| StartError::Damaged { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_free_again_although_a_child_has_the_lock_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), false, Arc::new(Clock::default()));
+        let store = open().unwrap();
+        // What a fork leaves the child with, until it runs the other program.
+        let inherited = store.lock.try_clone().unwrap();
+        assert!(matches!(open(), Err(StartError::InUse { .. })));
+        drop(store);
+        open().unwrap();
+        drop(inherited);
+    }
 }

@@ -95,8 +95,18 @@ pub(crate) struct Store {
     last_seq: AtomicU64,
     random: RandomState,
     deleted: DeletedEarly,
-    /// Holds the directory for this process; the lock goes with the file.
-    _lock: File,
+    /// Holds the directory for this process.
+    lock: File,
+}
+
+/// A lock that goes with its file alone stays as long as anybody has the file open: a child that another
+/// thread starts just now has it until it becomes the other program.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!("cannot give up `{}`: {error}", self.layout.lock().display());
+        }
+    }
 }
 
 impl Store {
