@@ -72,6 +72,8 @@ pub struct Plan {
     pub until_time: Option<i64>,
     /// The first message that is known to be later without reading any.
     pub later: Option<Later>,
+    /// Segments from there on, as many as are looked at for messages that are not later again.
+    pub rest: Vec<Segment>,
     /// Only these subjects.
     pub subject: Option<SubjectFilter>,
     /// Its durable consumers.
@@ -88,6 +90,9 @@ pub struct Later {
     /// Whether one after it is not: a clock was set back.
     pub back: bool,
 }
+
+/// Segments whose footers are read only to be able to say that a clock was set back: some gigabytes.
+const LOOKED_AT: usize = 256;
 
 /// Works out a restore.
 pub fn plan(
@@ -108,14 +113,14 @@ pub fn plan(
         .into_iter()
         .map(|piece| (piece.segment.clone(), piece.first_seq, piece.last_seq))
         .collect();
-    let mut later = None;
+    let (mut later, mut rest) = (None, Vec::new());
     if let Some(until) = options.until_time {
         // Nothing from the first message on that is later; which one that is, reading will tell.
         let is_later = |(segment, first, _): &(Segment, u64, u64)| {
             segment.first_time > until && *first <= segment.first_seq
         };
-        let rest = pieces.iter().position(is_later).unwrap_or(pieces.len());
-        let rest = pieces.split_off(rest);
+        let at = pieces.iter().position(is_later).unwrap_or(pieces.len());
+        rest = pieces.split_off(at);
         later = rest.first().map(|(segment, ..)| Later { seq: segment.first_seq, back: false });
         let back = rest.iter().any(|(segment, ..)| segment.last_time <= until);
         later = later.map(|later| Later { back, ..later });
@@ -152,6 +157,7 @@ pub fn plan(
         gone: gone.clipped(first_seq, u64::MAX),
         until_time: options.until_time.map(nanoseconds),
         later,
+        rest: rest.into_iter().map(|(segment, ..)| segment).take(LOOKED_AT).collect(),
         subject: options.subject.clone(),
         consumers,
         staged: options.staged,

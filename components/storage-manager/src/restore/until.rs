@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::plan::{Later, Plan};
 use super::run::RestoreError;
 use super::source::Source;
-use crate::segment::{Rows, latest_time};
+use crate::segment::{Rows, times};
 
 /// Footers that are asked for at once.
 const AT_ONCE: usize = 8;
@@ -22,21 +22,19 @@ const AT_ONCE: usize = 8;
 pub(super) async fn resolve(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
     let Some(until) = plan.until_time else { return Ok(()) };
     let mut latest = stream::iter(plan.pieces.clone())
-        .map(|(segment, ..)| async move { source.latest_time(&segment).await })
+        .map(|(segment, ..)| async move { source.times(&segment).await })
         .buffered(AT_ONCE);
     let (mut last_seq, mut first_later) = (0, plan.later);
     for (index, (segment, first, last)) in plan.pieces.iter().enumerate() {
-        let latest = latest.try_next().await?.flatten();
+        let latest = latest.try_next().await?.flatten().map(|(_, latest)| latest);
         if latest.is_none_or(|latest| latest > until) {
             let file = source.file(segment).await?;
             let (before, found) = cut(segment, &file, (*first, *last), until)?;
             last_seq = before.unwrap_or(last_seq);
             if let Some(found) = found {
-                let earlier = |time: Timestamp| time.as_nanosecond() <= until.into();
-                let mut rest = plan.pieces[index + 1..].iter();
-                let back = found.back
-                    || first_later.is_some_and(|later| later.back)
-                    || rest.any(|(s, ..)| earlier(s.first_time) || earlier(s.last_time));
+                let after = plan.pieces[index + 1..].iter().map(|(segment, ..)| segment.clone());
+                plan.rest.splice(..0, after);
+                let back = found.back || first_later.is_some_and(|later| later.back);
                 first_later = Some(Later { back, ..found });
                 break;
             }
@@ -44,6 +42,9 @@ pub(super) async fn resolve(source: &Source, plan: &mut Plan) -> Result<(), Rest
         last_seq = segment.last.seq.min(*last);
     }
     drop(latest);
+    if let Some(later) = &mut first_later {
+        later.back = later.back || is_earlier_again(source, &plan.rest, until).await?;
+    }
     if let Some(later) = first_later.filter(|later| later.back) {
         tracing::warn!(
             "stream `{}`: sequence {} is later than the point in time, and messages after it are not, \
@@ -59,6 +60,28 @@ pub(super) async fn resolve(source: &Source, plan: &mut Plan) -> Result<(), Rest
         *last = (*last).min(last_seq);
     }
     Ok(())
+}
+
+/// Whether one of the segments has a message that is not later: the manifest knows their first and last.
+async fn is_earlier_again(
+    source: &Source,
+    rest: &[Segment],
+    until: i64,
+) -> Result<bool, RestoreError> {
+    let earlier = |time: Timestamp| time.as_nanosecond() <= until.into();
+    if rest.iter().any(|segment| earlier(segment.first_time) || earlier(segment.last_time)) {
+        return Ok(true);
+    }
+    let mut found = stream::iter(rest)
+        .map(|segment| source.times(segment))
+        .buffered(AT_ONCE)
+        .map_ok(|times| times.is_some_and(|(earliest, _)| earliest <= until));
+    while let Some(earlier) = found.try_next().await? {
+        if earlier {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The last sequence of a piece before the first message that is later, and that message.
@@ -85,16 +108,16 @@ fn cut(
 }
 
 impl Source {
-    /// When the latest message of a segment is, by its footer; `None` where that cannot be told without
+    /// When the earliest and the latest message of a segment are, by its footer; `None` where that cannot be told without
     /// reading all of it. The footer alone proves nothing: whatever is restored is checked against its
     /// hash before its first row is sent.
-    async fn latest_time(&self, segment: &Segment) -> Result<Option<i64>, RestoreError> {
+    async fn times(&self, segment: &Segment) -> Result<Option<(i64, i64)>, RestoreError> {
         let mut wanted = FOOTER.min(segment.size);
         loop {
             let from = segment.size - wanted;
             let Ok(tail) = self.tier.get_from(&segment.key, from).await else { return Ok(None) };
-            match latest_time(&tail, segment.size) {
-                Ok(latest) => return Ok(latest),
+            match times(&tail, segment.size) {
+                Ok(times) => return Ok(times),
                 Err(needed) if needed > wanted && needed <= segment.size => wanted = needed,
                 Err(_) => return Ok(None),
             }

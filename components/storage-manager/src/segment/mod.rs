@@ -10,5 +10,5 @@ mod schema;
 mod write;
 
 pub use columns::{Columns, Message};
-pub use read::{Rows, SegmentError, latest_time};
+pub use read::{Rows, SegmentError, times};
 pub use write::{Finished, SegmentWriter};

@@ -130,9 +130,9 @@ impl Rows {
     }
 }
 
-/// The time of the latest message of a segment of `size` bytes, from its end; `None` where that does not
-/// say. The error is how many bytes of its end are needed.
-pub fn latest_time(tail: &Bytes, size: u64) -> Result<Option<i64>, u64> {
+/// The times of the earliest and the latest message of a segment of `size` bytes, from its end; `None`
+/// where that does not say. The error is how many bytes of its end are needed.
+pub fn times(tail: &Bytes, size: u64) -> Result<Option<(i64, i64)>, u64> {
     let mut reader = ParquetMetaDataReader::new();
     let read = guarded(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
     let metadata = match read {
@@ -140,14 +140,18 @@ pub fn latest_time(tail: &Bytes, size: u64) -> Result<Option<i64>, u64> {
         Err(ParquetError::NeedMoreData(needed)) => return Err(needed as u64),
         Err(_) => return Ok(None),
     };
-    let latest = metadata.row_groups().iter().map(|group| {
+    let of_group = metadata.row_groups().iter().map(|group| {
         match group.columns().get(TIME)?.statistics()? {
-            Statistics::Int64(times) => times.max_opt().copied(),
+            Statistics::Int64(times) => Some((*times.min_opt()?, *times.max_opt()?)),
             _ => None,
         }
     });
     // One row group that does not say is enough not to know.
-    Ok(latest.collect::<Option<Vec<_>>>().and_then(|times| times.into_iter().max()))
+    let of_groups = of_group.collect::<Option<Vec<_>>>();
+    let whole = |all: Vec<(i64, i64)>| {
+        all.into_iter().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+    };
+    Ok(of_groups.and_then(whole))
 }
 
 /// The parquet crate trusts lengths in the file here and there, and panics where they lie. Only a file

@@ -339,6 +339,12 @@ async fn a_consumer_that_nobody_answers_for_stays_in_the_archive() {
         if missing.contains(&json!("alone")) { Ok(()) } else { Err(listed.to_string()) }
     })
     .await;
+    wait_until("the stream has a leader", async || {
+        let info = nats.try_api("STREAM.INFO.S", Value::Null).await;
+        let leads = info["cluster"]["leader"].as_str().is_some_and(|leader| leader != lost);
+        if leads { Ok(()) } else { Err(info.to_string()) }
+    })
+    .await;
     // What is committed from now on was surveyed while nobody answered for it.
     nats.publish("S", 60).await;
     manager.reaches("S", "nas", 120).await;
