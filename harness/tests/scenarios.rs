@@ -167,6 +167,17 @@ fn what_nats_lost_by_damage_is_counted_and_comes_back_from_the_archive() {
 }
 
 #[test]
+fn objects_that_nats_cannot_read_any_more_are_read_again_after_the_restore() {
+    let (_dir, path) = small("damage-object");
+    let report = run(&path, &["--seed", "20"]);
+    let judged = report["judgements"].as_array().unwrap();
+    let read: Vec<_> = judged.iter().filter(|j| j["of"] == "objects of `OBJ_media`").collect();
+    let count = |at: usize, what: &str| read[at][what].as_u64().unwrap();
+    assert!(count(0, "exact") < count(0, "read"), "{report}");
+    assert!(count(1, "exact") == count(1, "read") && count(1, "read") > 100, "{report}");
+}
+
+#[test]
 fn what_an_administrator_purged_stays_away() {
     let (_dir, path) = small("stream-purged");
     let report = run(&path, &["--events", "12000", "--rate", "2000/s", "--seed", "18"]);

@@ -12,6 +12,7 @@ mod lab;
 mod loads;
 mod losses;
 mod members;
+mod objects;
 mod pace;
 mod place;
 mod recovery;

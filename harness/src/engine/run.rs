@@ -292,6 +292,7 @@ impl Run<'_> {
                 Judged::Everything => self.judge_everything().await,
             },
             Step::Replay(r) => self.replay(r).await,
+            Step::ReadObjects(r) => self.read_objects(r).await,
             Step::PurgeStream(p) => self.purge_stream(p).await,
             Step::DeleteStream(s) => self.delete_stream(&s.stream).await,
             Step::MakeStream(s) => self.make_stream(&s.stream).await,

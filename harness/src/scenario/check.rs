@@ -3,9 +3,9 @@
 use cim_core::names::NodeName;
 
 use super::{
-    Damage, DamageStream, ExpectNoAcks, FillDisk, Judged, Part, Program, PurgeStream, Restore,
-    RestoreCopy, Role, S3Faults, Scenario, Size, Step, StepClock, Tier, WorkloadSpec, group,
-    topology,
+    CrashAt, Damage, DamageStream, ExpectNoAcks, FillDisk, Judged, Part, Program, PurgeStream,
+    Restore, RestoreCopy, Role, S3Faults, Scenario, Size, Step, StepClock, Tier, WorkloadSpec,
+    group, objects, topology,
 };
 use crate::lab::link::Conditions;
 
@@ -56,6 +56,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
     for (at, load) in scenario.workloads.iter().enumerate() {
         note(vec![("workloads", at)], workload(scenario, load));
         note(vec![("workloads", at)], topology::workload(scenario, load));
+        note(vec![("workloads", at)], objects::workload(scenario, load));
     }
     steps(scenario, &scenario.steps, &Place::new(), &mut note);
     note(Place::new(), group::losses(scenario));
@@ -153,24 +154,11 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
                 );
             }
         }
-        Step::CrashAt(c) => {
-            if node(scenario, &c.node)? != Role::Host {
-                let name = &c.node;
-                return wrong(
-                    format!("\"{name}\""),
-                    format!("no storage manager runs on node `{name}`"),
-                );
-            }
-            if c.points.is_empty() || c.reached.0 == 0 || c.reached.0 > c.reached.1 {
-                return wrong(
-                    "crash-at",
-                    "`crash-at` names at least one of `points`, and `reached` is a range that begins at 1 or later",
-                );
-            }
-        }
+        Step::CrashAt(c) => crash_at(scenario, c)?,
         Step::Restore(r) => restore(scenario, r, steps, at)?,
         Step::Drain(d) => d.tiers.iter().try_for_each(|t| tier(scenario, *t))?,
         Step::Replay(r) => stream(scenario, r.stream.as_str())?,
+        Step::ReadObjects(r) => objects::read(scenario, r, &steps[..at])?,
         Step::Link(l) => {
             node(scenario, &l.from)?;
             node(scenario, &l.to)?;
@@ -223,6 +211,20 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
         | Step::StopLoad(_)
         | Step::Judge(_)
         | Step::Repeat(_) => {}
+    }
+    Ok(())
+}
+
+fn crash_at(scenario: &Scenario, c: &CrashAt) -> Result<(), Found> {
+    if node(scenario, &c.node)? != Role::Host {
+        let name = &c.node;
+        return wrong(format!("\"{name}\""), format!("no storage manager runs on node `{name}`"));
+    }
+    if c.points.is_empty() || c.reached.0 == 0 || c.reached.0 > c.reached.1 {
+        return wrong(
+            "crash-at",
+            "`crash-at` names at least one of `points`, and `reached` is a range that begins at 1 or later",
+        );
     }
     Ok(())
 }

@@ -81,6 +81,7 @@ impl Step {
             Self::Judge(_)
             | Self::ExpectNoAcks(_)
             | Self::Replay(_)
+            | Self::ReadObjects(_)
             | Self::RestoreCopy(_)
             | Self::Verify(_) => Nature::Judge,
         }
@@ -158,6 +159,7 @@ impl Step {
             | Self::Restore(_)
             | Self::Judge(_)
             | Self::Replay(_)
+            | Self::ReadObjects(_)
             | Self::RestoreCopy(_)
             | Self::Verify(_) => None,
         }

@@ -9,6 +9,7 @@ mod effect;
 mod faults;
 mod find;
 mod group;
+mod objects;
 mod parse;
 mod problem;
 mod schema;
@@ -36,9 +37,9 @@ pub use schema::schema;
 pub use step::{
     AwaitLoad, AwaitReplicas, AwaitTakeover, AwaitTier, Between, ChangeLink, CrashAt, Damage,
     DamageStream, DamagedFile, Drain, ExpectNoAcks, FillDisk, FinishLoad, Harm, Judge, Judged,
-    Load, LoseMember, Manner, NodeOnly, Part, Program, PurgeStream, Repeat, Replay, ReplayFrom,
-    Restore, RestoreCopy, S3Faults, Step, StepClock, StreamOnly, Target, Tier, UpdateStream,
-    Verify,
+    Load, LoseMember, Manner, NodeOnly, Part, Program, PurgeStream, ReadObjects, Repeat, Replay,
+    ReplayFrom, Restore, RestoreCopy, S3Faults, Step, StepClock, StreamOnly, Target, Tier,
+    UpdateStream, Verify,
 };
 pub use value::{Percent, Rate, Shift, Size, Span, ValueError};
 
@@ -252,6 +253,11 @@ pub struct WorkloadSpec {
     /// Whether what was not acked is published again, with the same `Nats-Msg-Id`.
     #[serde(default)]
     pub republish: bool,
+    /// The load puts objects into an object store: so many chunks each, of `size`, and a message that
+    /// describes them. `stream` is `OBJ_<bucket>`, `subject` is `$O.<bucket>`; `subjects` and
+    /// `headers-every` mean nothing then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_chunks: Option<u32>,
     /// An ack that has not come by then counts as none. The client does not say when a server that it
     /// waited for was killed.
     #[serde(default = "defaults::ack_within")]

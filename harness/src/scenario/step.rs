@@ -66,6 +66,8 @@ pub enum Step {
     Judge(Judge),
     /// Rebuilds a consumer's state from the stream and compares digests.
     Replay(Replay),
+    /// Reads every whole object of an object store as its clients do, and compares it with what was put.
+    ReadObjects(ReadObjects),
     /// Changes a link while the lab runs; without conditions it heals.
     Link(ChangeLink),
     /// Wasabi misbehaves from now on as the rules say. Requires `s3-faults`.
@@ -350,6 +352,18 @@ pub enum ReplayFrom {
     Time(Between<Percent>),
 }
 
+/// Which object store is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadObjects {
+    /// Its stream, `OBJ_<bucket>`.
+    pub stream: StreamName,
+    /// The stream was damaged, and `judge` with `what = "primary"` has found messages that it lost:
+    /// objects that had one of them cannot be read, at least one there is, and all others can.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
+}
+
 /// A link's new state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -620,6 +634,24 @@ impl fmt::Display for Judge {
     }
 }
 
+impl fmt::Display for ReadObjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "read the objects of {}", self.stream)?;
+        if self.damaged { f.write_str(", some of which cannot be read") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for PurgeStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stream = &self.stream;
+        match (&self.subject, self.keep) {
+            (Some(subject), _) => write!(f, "purge {subject} from {stream}"),
+            (None, Some(keep)) => write!(f, "purge {stream} but for {keep}"),
+            (None, None) => write!(f, "purge {stream}"),
+        }
+    }
+}
+
 impl fmt::Display for LoseMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.how {
@@ -679,6 +711,7 @@ impl fmt::Display for Step {
             }
             Self::Judge(j) => j.fmt(f),
             Self::Replay(r) => r.fmt(f),
+            Self::ReadObjects(r) => r.fmt(f),
             Self::Link(l) => write!(f, "change the link from {} to {}", l.from, l.to),
             Self::S3Faults(s) if s.rules.is_empty() => write!(f, "end all faults of {}", s.node),
             Self::S3Faults(s) => {
@@ -700,13 +733,7 @@ impl fmt::Display for Step {
             Self::FreeDisk(n) => write!(f, "free the disk of {}", n.node),
             Self::StepClock(c) => write!(f, "set the clock of {} by {}", c.node, c.by),
             Self::LoseMember(l) => l.fmt(f),
-            Self::PurgeStream(PurgeStream { stream, subject: Some(subject), .. }) => {
-                write!(f, "purge {subject} from {stream}")
-            }
-            Self::PurgeStream(PurgeStream { stream, keep: Some(keep), .. }) => {
-                write!(f, "purge {stream} but for {keep}")
-            }
-            Self::PurgeStream(PurgeStream { stream, .. }) => write!(f, "purge {stream}"),
+            Self::PurgeStream(p) => p.fmt(f),
             Self::DeleteStream(s) => write!(f, "delete {}", s.stream),
             Self::MakeStream(s) => write!(f, "make {} again", s.stream),
             Self::UpdateStream(u) => {

@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use consume::{ConsumerLog, Consumption, Worker};
-pub use event::{Content, Generator};
+pub use event::{Content, Generator, Object};
+pub(crate) use publish::connect;
 pub use publish::{Host, HostAt};
 
 use crate::ledger::{EventId, Ledger};
 use crate::plan::Plan;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, WorkloadSpec};
 
 /// The loads of a run.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Loads {
         };
         self.deleters.push(tokio::spawn(deleter.run(asked)));
         for publisher in 0..spec.publishers {
-            let share = (u64::from(publisher)..spec.events).step_by(spec.publishers as usize);
+            let share = share(publisher, spec);
             let publisher = publish::Publisher {
                 ledger: Arc::clone(&self.ledger),
                 generator: Arc::clone(&self.generators[workload]),
@@ -120,6 +121,12 @@ impl Loads {
             drop(deleter.await);
         }
     }
+}
+
+/// The events of a load that are one publisher's; an object is put by one.
+fn share(publisher: u32, spec: &WorkloadSpec) -> impl Iterator<Item = EventId> {
+    let (publishers, together) = (u64::from(spec.publishers), event::together(spec));
+    (0..spec.events).filter(move |event| event / together % publishers == u64::from(publisher))
 }
 
 impl Drop for Loads {

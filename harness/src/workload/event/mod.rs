@@ -2,12 +2,17 @@
 //!
 //! An event is a function of the seed and its number, so the oracle needs no copy to compare with.
 
+mod object;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng as _, SeedableRng as _};
+
+pub use object::Object;
+pub(super) use object::together;
 
 use crate::error::{Error, Result};
 use crate::ledger::EventId;
@@ -77,18 +82,34 @@ impl Generator {
 
     /// The event's subject.
     pub fn subject(&self, event: EventId) -> String {
+        if let Some(part) = self.part(event) {
+            return part.subject();
+        }
         format!("{}.{}", self.spec.subject, event % u64::from(self.spec.subjects))
     }
 
     /// The event's content.
     pub fn content(&self, event: EventId) -> Content {
-        let subject = self.subject(event);
+        if let Some(part) = self.part(event) {
+            return part.content();
+        }
+        let (payload, mut rng) = self.payload(event, self.corpus.as_deref());
+        let (subject, headers) = (self.subject(event), self.headers(event, &mut rng));
+        Content { subject, headers, payload: payload.into() }
+    }
+
+    /// A payload that says which event it is, and the generator after it.
+    fn payload(
+        &self,
+        event: EventId,
+        corpus: Option<&Vec<Bytes>>,
+    ) -> (Vec<u8>, Xoshiro256PlusPlus) {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(
             self.seed.rotate_left(32) ^ event.wrapping_mul(0x9E37_79B9_7F4A_7C15),
         );
         let mut payload = MARK.to_vec();
-        payload.extend(format!("{:016x}-{event:012}\"", self.seed).bytes());
-        if let Some(corpus) = &self.corpus {
+        payload.extend(format!("{}\"", self.identity(event)).bytes());
+        if let Some(corpus) = corpus {
             let line = &corpus[usize::try_from(event).unwrap_or_default() % corpus.len()];
             payload.push(b',');
             payload.extend_from_slice(&line[1..]);
@@ -98,7 +119,11 @@ impl Generator {
             payload.resize(size.max(written), 0);
             rng.fill_bytes(&mut payload[written..]);
         }
-        Content { subject, headers: self.headers(event, &mut rng), payload: payload.into() }
+        (payload, rng)
+    }
+
+    fn identity(&self, event: EventId) -> String {
+        format!("{:016x}-{event:012}", self.seed)
     }
 
     fn headers(&self, event: EventId, rng: &mut Xoshiro256PlusPlus) -> Vec<(&'static str, String)> {
