@@ -139,7 +139,9 @@ pub struct Fork {
     /// What the new timeline inherits; absent when it shares nothing with what was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentTimeline>,
-    /// For people: `created`, `recreated` or `restored to an earlier point`.
+    /// For people: `created`, `recreated`, `goes on from an earlier point` (restored to it, or the server
+    /// lost what came after; older archives: `restored to an earlier point`), or `restored from an
+    /// earlier timeline`.
     pub reason: String,
 }
 

@@ -106,7 +106,7 @@ async fn other_history(
             parent: Some(ParentTimeline { timeline, last_seq: last.seq }),
             last: Some(last),
             reason: if timeline == state.timeline() {
-                "restored to an earlier point"
+                "goes on from an earlier point"
             } else {
                 "restored from an earlier timeline"
             },
