@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::protocol::{Hear, Outcome, Request, Say};
+use super::protocol::{Hear, LINE, Outcome, Request, Say};
 use crate::error::{Error, Result};
 
 /// `cim-harness driver`
@@ -88,8 +88,12 @@ fn talk(socket: &Path, say: &Say) -> Result<Hear> {
         let what = format!("no harness answers on `{}`", socket.display());
         Error::Setup(what, Some(error.into()))
     };
-    let mut stream = UnixStream::connect(socket).map_err(gone)?;
     let line = serde_json::to_string(say).expect("plain fields are JSON");
+    if line.len() > LINE {
+        let what = format!("an answer has at most {LINE} bytes: give the end of long texts");
+        return Err(Error::Usage(what));
+    }
+    let mut stream = UnixStream::connect(socket).map_err(gone)?;
     writeln!(stream, "{line}").map_err(gone)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(gone)?;

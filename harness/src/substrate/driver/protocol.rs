@@ -64,6 +64,10 @@ pub(crate) struct Request {
     pub(crate) op: Op,
 }
 
+/// Most bytes of a line that a client of the socket says. An outcome's two texts fit however their JSON is
+/// written: six bytes at most for one of a text.
+pub(super) const LINE: usize = 1 << 20;
+
 /// What a command did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use super::protocol::{Hear, Op, Outcome, Request, Say};
+use super::protocol::{Hear, LINE, Op, Outcome, Request, Say};
 use crate::error::{Context as _, Error, Result};
 
 /// What a driver may take beyond the time that a command has.
@@ -152,9 +154,18 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
 
 async fn serve(client: UnixStream, shared: Arc<Shared>) {
     let (read, mut write) = client.into_split();
-    let mut lines = BufReader::new(read).lines();
-    let Ok(Some(line)) = lines.next_line().await else { return };
-    match serde_json::from_str(&line) {
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    let longest = LINE as u64 + 1;
+    let Ok(1..) = (&mut read).take(longest).read_until(b'\n', &mut line).await else { return };
+    if line.len() > LINE && line.last() != Some(&b'\n') {
+        let why = format!("a line has at most {LINE} bytes: say the end of long texts");
+        say(&mut write, &Hear::Refused(why)).await;
+        // Whoever is still writing would not read the answer.
+        drop(tokio::time::timeout(GRACE, discard(&mut read)).await);
+        return;
+    }
+    match serde_json::from_slice(&line) {
         Ok(Say::Next) => {
             let refused = loop {
                 let notified = shared.asked.notified();
@@ -179,7 +190,10 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
                 tokio::select! {
                     () = notified => {}
                     // A client that hangs up no longer waits.
-                    _ = lines.next_line() => return,
+                    more = read.fill_buf() => match more {
+                        Ok([_, ..]) => break "a connection says one thing".to_owned(),
+                        _ => return,
+                    },
                 }
             };
             say(&mut write, &Hear::Refused(refused)).await;
@@ -193,6 +207,17 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
         }
         Err(error) => {
             say(&mut write, &Hear::Refused(format!("not understood: {error}"))).await;
+        }
+    }
+}
+
+/// Reads the rest of a line, and keeps nothing of it.
+async fn discard(read: &mut (impl AsyncBufRead + Unpin)) {
+    while let Ok(part @ [_, ..]) = read.fill_buf().await {
+        let (end, length) = (part.contains(&b'\n'), part.len());
+        read.consume(length);
+        if end {
+            return;
         }
     }
 }

@@ -118,3 +118,35 @@ async fn the_end_is_told_and_a_second_harness_refused() {
     assert_eq!(request.op, Op::End { verdict: "passed".into(), exit: 0 });
     ending.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_line_has_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = listen(dir.path(), LONG);
+    let asked = ask(&driver, LONG);
+    talk(dir.path(), "\"next\"").await;
+    // Many times what a socket holds: whoever writes it reads the answer only afterwards.
+    for length in [LINE + 1, 8 * LINE] {
+        let why = refused(talk(dir.path(), &"x".repeat(length)).await);
+        assert_eq!(why, "a line has at most 1048576 bytes: say the end of long texts");
+    }
+    // One that never ends its line is answered all the same.
+    let mut stream = UnixStream::connect(dir.path().join("s")).await.unwrap();
+    stream.write_all(&vec![b' '; LINE + 1]).await.unwrap();
+    let answer = BufReader::new(&mut stream).lines().next_line().await.unwrap().unwrap();
+    assert!(answer.contains("at most 1048576 bytes"), "{answer}");
+    // The longest texts that docs/driver.md allows, in the longest JSON that they can be.
+    let text = "\\u0001".repeat(64 << 10);
+    let result = format!(r#"{{"stdout":"{text}","stderr":"{text}"}}"#);
+    let done = talk(dir.path(), &format!(r#"{{"done":{{"id":1,"result":{result}}}}}"#)).await;
+    assert!(matches!(done, Hear::Taken), "{done:?}");
+    assert_eq!(asked.await.unwrap().unwrap().stderr.len(), 64 << 10);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_request_says_nothing_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let _driver = listen(dir.path(), LONG);
+    let why = refused(talk(dir.path(), "\"next\"\n\"next\"").await);
+    assert_eq!(why, "a connection says one thing");
+}
