@@ -446,6 +446,26 @@ pub(crate) mod tests {
         }
     }
 
+    fn sample_of_group() -> GroupReport {
+        let lost = |member, how: &str, at_seconds, in_hand| MemberLoss {
+            member,
+            how: how.into(),
+            at_seconds,
+            in_hand,
+        };
+        GroupReport {
+            consumer: "billing".into(),
+            stream: "EVENTS".into(),
+            members: 3,
+            lost: vec![lost(2, "killed", 0.75, 40), lost(3, "paused", 1.5, 0)],
+            received: 110,
+            redelivered: 50,
+            taken_over: 40,
+            late: 3,
+            again: 7,
+        }
+    }
+
     /// A run with a little of everything.
     pub(crate) fn sample() -> Report {
         Report {
@@ -484,7 +504,7 @@ pub(crate) mod tests {
                 first_ack_seconds: Some(2.0),
             }],
             primary: vec![sample_of_primary()],
-            groups: Vec::new(),
+            groups: vec![sample_of_group()],
             judgements: vec![
                 Judgement {
                     of: "`EVENTS` at nas".into(),

@@ -1,6 +1,7 @@
 //! The report as one HTML file that needs nothing else: no network, no script, no font.
 
 mod canvas;
+mod groups;
 mod losses;
 mod run;
 mod runs;
@@ -65,6 +66,7 @@ mod tests {
         steps.steps[0].what = evil.into();
         steps.judgements[1].examples = vec![evil.into()];
         steps.timeline.faults[0].how = evil.into();
+        steps.groups[0].lost[0].how = evil.into();
         let one = html(std::slice::from_ref(&report), &[]);
         for page in [one, html(&[report, steps], &[evil.into()])] {
             assert!(!page.contains("<script"), "{page}");

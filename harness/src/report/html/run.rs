@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::groups::groups;
 use super::losses::{losses, primary};
 use super::timeline::{seconds, timeline};
 use crate::report::shell::command;
@@ -34,6 +35,7 @@ pub(super) fn sections(report: &Report, id: &str) -> Markup {
         }
         (losses(report))
         (primary(report))
+        (groups(report))
         (times(report))
         (expectations(report))
         (judgements(report))
