@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cim_core::names::BucketName;
 use cim_runtime::config::{self, ConfigError, Size};
 use cim_runtime::nats::NatsConfig;
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -157,7 +159,8 @@ pub struct S3Config {
     #[serde(default = "default_region")]
     pub region: String,
     /// The bucket, which must exist.
-    pub bucket: String,
+    #[serde(deserialize_with = "bucket")]
+    pub bucket: BucketName,
     /// File with `AWS_ACCESS_KEY_ID=…` and `AWS_SECRET_ACCESS_KEY=…` lines.
     pub credentials_file: PathBuf,
     /// `endpoint/bucket/key` rather than `bucket.endpoint/key`.
@@ -169,6 +172,15 @@ pub struct S3Config {
     /// Use the service although it ignores `If-None-Match`; then no second writer may run.
     #[serde(default)]
     pub single_writer: bool,
+}
+
+/// What breaks the rule the service answers with `InvalidBucketName`, when it is too late to say where
+/// that was written.
+fn bucket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BucketName, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    BucketName::new(name).map_err(|error| {
+        D::Error::custom(format!("{error}; S3 refuses others: make the bucket under such a name"))
+    })
 }
 
 fn default_region() -> String {

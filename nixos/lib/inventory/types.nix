@@ -9,7 +9,14 @@ let
   # Linux allows 15 characters for an interface.
   interfaceName = t.matching "an interface name of at most 15 lowercase letters, digits and `-`" "[a-z][a-z0-9-]{0,14}";
   streamName = t.matching "a stream name of letters, digits, `_` and `-`" "[A-Za-z0-9_-]{1,255}";
-  bucketName = t.matching "an S3 bucket name: 3 to 63 lowercase letters, digits, `.` and `-`" "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]";
+  # As cim-core's `BucketName`.
+  bucketName = t.suchThat "an S3 bucket name: 3 to 63 lowercase letters, digits, `-` and `.`, and not an IPv4 address; each part between dots begins and ends with a letter or digit" (v: let
+    part = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";
+  in
+    builtins.isString v
+    && builtins.match ".{3,63}" v != null
+    && builtins.match "${part}([.]${part})*" v != null
+    && ipv4.parse v == null);
   region = t.matching "a region such as `us-east-1`" "[a-z0-9-]{1,63}";
   userKey = t.suchThat "the public key of a NATS user (`U…`, 56 characters, from `nk -gen user -pubout`)" nkeys.isUser;
   address = t.suchThat "an IPv4 address" (v: builtins.isString v && ipv4.parse v != null);

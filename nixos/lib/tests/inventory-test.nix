@@ -20,6 +20,8 @@ let
     expected = [text];
   };
   without = name: set: removeAttrs set [name];
+  # As cim-core refuses them.
+  noBuckets = ["CIM_archive" "10.0.0.1" "a..b" "a.-b" "ab" "-ab" (builtins.concatStringsSep "" (builtins.genList (_: "a") 64))];
 in {
   "the sample, the example and the lab are in order" = {
     expr = map core.check [sample ../../../fixtures/inventory/example.json ../../../fixtures/inventory/lab.json];
@@ -112,6 +114,14 @@ in {
   # Tiers.
   "a tier that is nowhere" = one (errors {tiers.secondary.host = "nass";}) "`tiers.secondary.host` is `nass`, which is not there: add it to `hosts`, or use another";
   "a tier on a machine without S3" = one (errors {tiers.secondary.host = "host";}) "`tiers.secondary.host` is `host` of role `host`: use a machine of role `nas`";
+  "a bucket's name that S3 refuses" = {
+    expr = map (bucket: errors {tiers.secondary.bucket = bucket;}) noBuckets;
+    expected = map (bucket: ["`tiers.secondary.bucket` is `${bucket}`: give an S3 bucket name: 3 to 63 lowercase letters, digits, `-` and `.`, and not an IPv4 address; each part between dots begins and ends with a letter or digit"]) noBuckets;
+  };
+  "a bucket's name that S3 takes" = {
+    expr = map (bucket: errors {tiers.secondary.bucket = bucket;}) ["abc" "1.2.3.4.5" "my.cim-archive.0"];
+    expected = [[] [] []];
+  };
   "a tier in two places" = one (errors {
     tiers.secondary = {
       endpoint = "https://s3.example.org";

@@ -89,7 +89,7 @@ impl Store {
         let credentials = Credentials::new(Some(&key), Some(&secret), None, None, None)?;
         let endpoint = config.endpoint.trim_end_matches('/').to_owned();
         let region = Region::Custom { region: config.region.clone(), endpoint };
-        let bucket = Bucket::new(&config.bucket, region, credentials)?;
+        let bucket = Bucket::new(config.bucket.as_str(), region, credentials)?;
         let bucket = if config.path_style { bucket.with_path_style() } else { bucket };
         let bucket = *bucket.with_request_timeout(config.timeout)?;
         let (timeout, single_writer) = (config.timeout, config.single_writer);

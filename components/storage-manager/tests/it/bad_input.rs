@@ -40,6 +40,11 @@ async fn configurations_and_services_that_are_wrong() {
     see("an unknown key", manager("b", &settings).error(&["tier"]));
     settings.more = "[memory]\nbudget = \"1MiB\"\n".into();
     see("a budget that is too small", manager("c", &settings).error(&["tier"]));
+    let mut settings = Settings::new(&nats.url, &minio.url);
+    settings.bucket = "CIM_archive".into();
+    see("a bucket's name that S3 refuses", manager("h", &settings).error(&["tier"]));
+    settings.bucket = "10.0.0.1".into();
+    see("a bucket's name that is an address", manager("h", &settings).error(&["restore", "--all"]));
 
     let away = Settings::new("nats://127.0.0.1:1", &minio.url);
     see("no NATS", manager("d", &away).error(&["tier"]));

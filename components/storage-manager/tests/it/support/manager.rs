@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     pub(crate) nats: String,
     pub(crate) nas: String,
     pub(crate) wasabi: Option<String>,
+    /// On both.
+    pub(crate) bucket: String,
     /// More keys of `[nats]`.
     pub(crate) login: String,
     pub(crate) more: String,
@@ -23,6 +25,7 @@ impl Settings {
             nats: nats.into(),
             nas: nas.into(),
             wasabi: None,
+            bucket: "archive".into(),
             login: String::new(),
             more: String::new(),
         }
@@ -44,7 +47,8 @@ impl Manager {
         let credentials = credentials_file(dir, &format!("{name}.env"), USER, SECRET);
         let table = |tier: &str, url: &str| {
             format!(
-                "[{tier}]\nendpoint = \"{url}\"\nbucket = \"archive\"\ncredentials_file = \"{}\"\ntimeout = \"5s\"\n",
+                "[{tier}]\nendpoint = \"{url}\"\nbucket = \"{}\"\ncredentials_file = \"{}\"\ntimeout = \"5s\"\n",
+                settings.bucket,
                 credentials.display()
             )
         };
