@@ -205,8 +205,8 @@ impl ArchiveState {
 
     /// Takes the removed segments out and the added ones in.
     fn replace(&mut self, entry: &Entry) -> Result<(), String> {
-        let mut removed_messages = 0;
-        let mut removed = SeqRanges::default();
+        let mut removed_messages: u64 = 0;
+        let mut removed: BTreeMap<u32, SeqRanges> = BTreeMap::new();
         for key in &entry.remove {
             let segment = match ArchiveKey::parse(key) {
                 Ok(ArchiveKey::Segment { timeline, first_seq, .. }) => {
@@ -220,36 +220,54 @@ impl ArchiveState {
             if segment.sealed {
                 return Err(format!("it removes `{key}`, which is sealed"));
             }
-            removed_messages += segment.messages;
-            removed.insert(SeqRange(segment.first_seq, segment.last_seq));
+            removed_messages = removed_messages.saturating_add(segment.messages);
+            let of_timeline = removed.entry(segment.timeline).or_default();
+            of_timeline.insert(SeqRange(segment.first_seq, segment.last_seq));
             // A segment that is sealed as it is stays where it is.
             if !entry.add.iter().any(|added| added.key == segment.key) {
                 self.superseded.push(Superseded { key: segment.key, since: entry.committed_at });
             }
         }
-        let mut added_messages = 0;
-        let mut last = self.timelines[&entry.timeline].watermark.seq;
+        let mut added_messages: u64 = 0;
+        let parent = entry.fork.as_ref().and_then(|fork| fork.parent.as_ref());
+        let inherited = parent.map_or(0, |parent| parent.last_seq);
+        let last = self.timelines[&entry.timeline].watermark.seq.max(inherited);
         for segment in &entry.add {
-            if segment.first_seq > segment.last_seq {
-                return Err(format!("segment `{}` ends before it begins", segment.key));
-            }
             if entry.remove.is_empty() {
-                if segment.first_seq <= last && entry.fork.is_none() {
+                if segment.timeline != entry.timeline {
+                    return Err(format!("segment `{}` is of another timeline", segment.key));
+                }
+                if segment.first_seq <= last {
                     return Err(format!("segment `{}` overlaps what is there", segment.key));
                 }
                 if segment.last_seq > entry.watermark.seq {
                     return Err(format!("segment `{}` is beyond the watermark", segment.key));
                 }
-                last = segment.last_seq;
-            } else if !(removed.contains(segment.first_seq) && removed.contains(segment.last_seq)) {
+            } else if !removed.get(&segment.timeline).is_some_and(|removed| {
+                removed.contains(segment.first_seq) && removed.contains(segment.last_seq)
+            }) {
                 return Err(format!("segment `{}` covers more than it replaces", segment.key));
             }
-            added_messages += segment.messages;
-            self.segments.insert((segment.timeline, segment.first_seq), segment.clone());
+            added_messages = added_messages.saturating_add(segment.messages);
+            self.place(segment)?;
         }
         if !entry.remove.is_empty() && added_messages != removed_messages {
             return Err(format!("it replaces {removed_messages} messages by {added_messages}"));
         }
+        Ok(())
+    }
+
+    /// Puts a segment where no other is: of two that overlap a restore would give messages out twice.
+    fn place(&mut self, segment: &Segment) -> Result<(), String> {
+        let (timeline, first, last) = (segment.timeline, segment.first_seq, segment.last_seq);
+        if first > last {
+            return Err(format!("segment `{}` ends before it begins", segment.key));
+        }
+        let before = self.segments.range((timeline, 0)..=(timeline, last)).next_back();
+        if before.is_some_and(|(_, other)| other.last_seq >= first) {
+            return Err(format!("segment `{}` overlaps what is there", segment.key));
+        }
+        self.segments.insert((timeline, first), segment.clone());
         Ok(())
     }
 
@@ -370,9 +388,15 @@ fn sound(checkpoint: &Checkpoint) -> Result<(), String> {
             return Err(format!("its timeline {} forks from timeline {parent}", record.number));
         }
     }
-    let place = |segment: &Segment| (segment.timeline, segment.first_seq);
-    if !checkpoint.segments.windows(2).all(|pair| place(&pair[0]) < place(&pair[1])) {
-        return Err("its segments do not ascend".into());
+    let segments = &checkpoint.segments;
+    if let Some(segment) = segments.iter().find(|s| s.first_seq > s.last_seq) {
+        return Err(format!("its segment `{}` ends before it begins", segment.key));
+    }
+    let ascend = |pair: &[Segment]| {
+        (pair[0].timeline, pair[0].last_seq) < (pair[1].timeline, pair[1].first_seq)
+    };
+    if !segments.windows(2).all(ascend) {
+        return Err("its segments do not ascend, or overlap".into());
     }
     Ok(())
 }

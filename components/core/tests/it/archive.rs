@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-use cim_core::archive::{ArchiveState, Entry, Fork, Sha256};
+use cim_core::archive::{ArchiveKey, ArchiveState, Entry, Fork, ParentTimeline, Segment, Sha256};
+use cim_core::names::StreamName;
+
+fn example(name: &str) -> Entry {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/schemas/archive-entry");
+    serde_json::from_slice(&std::fs::read(folder.join("examples/v2").join(name)).unwrap()).unwrap()
+}
 
 /// Entry 0 of a stream, as a writer of this format made it.
 fn first(format: u32) -> Entry {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/schemas/archive-entry");
-    let text = std::fs::read(folder.join("examples/v2/first.json")).unwrap();
-    Entry { format, ..serde_json::from_slice(&text).unwrap() }
+    Entry { format, ..example("first.json") }
 }
 
 /// The entry after a state, which changes nothing yet.
@@ -73,5 +77,101 @@ fn a_checkpoint_restates_what_its_format_knows() {
         };
         let outcome = state.clone().apply(&entry, Sha256::of(b"2"));
         assert_eq!(outcome.is_ok(), accepted, "format {format}: {outcome:?}");
+    }
+}
+
+/// A segment of a timeline from one sequence to another.
+fn segment(timeline: u32, first_seq: u64, last_seq: u64) -> Segment {
+    let known = example("append.json").add.remove(0);
+    let stream = StreamName::new("S").unwrap();
+    let key =
+        ArchiveKey::segment(&stream, timeline, first_seq, last_seq, &known.sha256).to_string();
+    Segment { key, timeline, first_seq, last_seq, messages: 10, ..known }
+}
+
+/// An archive of sequences 1 to 30 in three segments.
+fn filled() -> ArchiveState {
+    let mut state = ArchiveState::open(&first(3), Sha256::of(b"0")).unwrap();
+    let mut entry = next(&state, 3);
+    entry.add = vec![segment(1, 1, 10), segment(1, 11, 20), segment(1, 21, 30)];
+    entry.watermark.seq = 30;
+    state.apply(&entry, Sha256::of(b"1")).unwrap();
+    state
+}
+
+/// No writer makes segments that overlap. Whoever forges an entry that names such can forge its hash, and
+/// a restore that believed it would give messages out twice, or count backwards.
+#[test]
+fn segments_that_overlap_are_no_archive() {
+    let state = filled();
+    let key = |first, last| segment(1, first, last).key;
+    let fork = |parent: Option<u64>| {
+        let parent = parent.map(|last_seq| ParentTimeline { timeline: 1, last_seq });
+        Some(Fork { parent, reason: "recreated".into() })
+    };
+    let base = || {
+        let mut entry = next(&state, 3);
+        entry.watermark.seq = 60;
+        entry
+    };
+    let forked = |parent, add| Entry { timeline: 2, fork: fork(parent), add, ..base() };
+    let merged = |remove, add| Entry { remove, add, ..base() };
+    let added = |add| merged(Vec::new(), add);
+    let cases = [
+        (added(vec![segment(1, 31, 40), segment(1, 41, 50)]), ""),
+        (added(vec![segment(1, 30, 40)]), "overlaps"),
+        (added(vec![segment(1, 31, 40), segment(1, 40, 50)]), "overlaps"),
+        (added(vec![segment(1, 41, 50), segment(1, 31, 45)]), "overlaps"),
+        (added(vec![segment(1, 31, 40), segment(1, 31, 40)]), "overlaps"),
+        (added(vec![segment(1, 40, 31)]), "ends before it begins"),
+        (added(vec![segment(7, 31, 40)]), "is of another timeline"),
+        (forked(None, vec![segment(2, 1, 10), segment(2, 11, 20)]), ""),
+        (forked(None, vec![segment(2, 1, 10), segment(2, 2, 20)]), "overlaps"),
+        (forked(None, vec![segment(2, 20, 11)]), "ends before it begins"),
+        (forked(Some(25), vec![segment(2, 26, 35)]), ""),
+        (forked(Some(25), vec![segment(2, 25, 35)]), "overlaps"),
+        (forked(Some(25), vec![segment(1, 26, 35)]), "is of another timeline"),
+        (merged(vec![key(1, 10)], vec![segment(1, 1, 10)]), ""),
+        (
+            merged(vec![key(1, 10), key(11, 20)], vec![segment(1, 1, 10), segment(1, 9, 20)]),
+            "overlaps",
+        ),
+        (merged(vec![key(1, 10), key(21, 30)], vec![segment(1, 1, 30)]), "overlaps"),
+        (merged(vec![key(1, 10)], vec![segment(2, 1, 10)]), "covers more than it replaces"),
+    ];
+    for (at, (entry, wrong)) in cases.into_iter().enumerate() {
+        match state.clone().apply(&entry, Sha256::of(b"2")) {
+            Ok(()) => assert_eq!(wrong, "", "case {at} should be refused"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(!wrong.is_empty() && error.contains(wrong), "case {at}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_segments_that_overlap_is_no_archive() {
+    let state = filled();
+    for (segments, wrong) in [
+        (vec![segment(1, 1, 10), segment(1, 11, 30)], ""),
+        (vec![segment(1, 1, 10), segment(1, 10, 30)], "overlap"),
+        (vec![segment(1, 11, 30), segment(1, 1, 10)], "do not ascend"),
+        (vec![segment(1, 10, 1)], "ends before it begins"),
+    ] {
+        let mut checkpoint = state.checkpoint();
+        checkpoint.segments = segments;
+        let entry = Entry {
+            checkpoint: Some(checkpoint),
+            stream: Some(state.stream.clone()),
+            consumers: Some(state.consumers.clone()),
+            ..next(&state, 3)
+        };
+        match ArchiveState::open(&entry, Sha256::of(b"2")) {
+            Ok(_) => assert_eq!(wrong, ""),
+            Err(error) => {
+                assert!(error.to_string().contains(wrong) && !wrong.is_empty(), "{error}");
+            }
+        }
     }
 }

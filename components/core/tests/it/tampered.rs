@@ -101,7 +101,10 @@ fn ask(state: &ArchiveState) {
         let lineage = state.lineage(timeline);
         assert!(lineage.len() <= state.timelines.len(), "no timeline is its own ancestor");
         for until in [0, 1, u64::MAX] {
-            state.pieces(timeline, 0, until);
+            let pieces = state.pieces(timeline, 0, until);
+            assert!(pieces.iter().all(|piece| piece.first_seq <= piece.last_seq));
+            let apart = pieces.windows(2).all(|pair| pair[0].last_seq < pair[1].first_seq);
+            assert!(apart, "no message is given out twice: {pieces:?}");
         }
         let gone = state.gone(timeline);
         let everything = SeqRanges::from_iter([cim_core::archive::SeqRange(0, u64::MAX)]);

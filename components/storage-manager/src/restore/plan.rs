@@ -200,7 +200,7 @@ impl Plan {
 
     /// Bytes of messages at most.
     pub fn bytes(&self) -> u64 {
-        self.pieces.iter().map(|(segment, ..)| segment.bytes).sum()
+        self.pieces.iter().fold(0, |sum: u64, (segment, ..)| sum.saturating_add(segment.bytes))
     }
 
     /// Whether the stream lives in memory.

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use cim_core::archive::key::Chain;
+use cim_core::archive::{Entry, Fork, Segment};
+use cim_core::names::StreamName;
 use serde_json::{Value, json};
 
 use crate::support::{Manager, Minio, Nats, Settings, credentials_file};
@@ -137,6 +140,67 @@ async fn an_archive_that_is_damaged() {
     }
     // With everything back in its place the archive is whole.
     manager.json(&["verify"]);
+    manager.json(&["restore", "S"]);
+    assert_eq!(nats.last_seq("S").await, 60);
+}
+
+/// Segments that overlap, in an entry of the right number and with the right hashes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_was_forged() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    for target in [20, 40, 60] {
+        nats.publish("S", 20).await;
+        manager.reaches("S", "nas", target).await;
+    }
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    let bucket = bucket(&minio.url);
+    let pages = bucket.list("v1/streams/S/manifest/".into(), None).await.unwrap();
+    let (mut segments, mut head) = (Vec::new(), None);
+    for object in pages.iter().flat_map(|page| &page.contents) {
+        let bytes = bucket.get_object(&object.key).await.unwrap();
+        let (entry, hash) = Entry::from_object(bytes.as_slice()).unwrap();
+        segments.extend(entry.add.clone());
+        head = Some((entry, hash));
+    }
+    let ((head, hash), segment) = (head.unwrap(), &segments[1]);
+    assert_eq!((segment.first_seq, segment.last_seq), (21, 40));
+    let base = Entry {
+        number: head.number + 1,
+        previous: Some(hash),
+        add: Vec::new(),
+        stream: None,
+        consumers: None,
+        checkpoint: None,
+        ..head
+    };
+    let twice = |timeline| {
+        let whole = Segment { timeline, ..segment.clone() };
+        vec![whole.clone(), Segment { first_seq: 22, messages: 0, ..whole }]
+    };
+    let (remove, add) = (vec![segment.key.clone()], twice(1));
+    let merged = Entry { remove, add, ..base.clone() };
+    let fork = Some(Fork { parent: None, reason: "recreated".into() });
+    let forked = Entry { timeline: 2, fork, add: twice(2), ..base };
+    let key = Chain::Manifest.key(&StreamName::new("S").unwrap(), merged.number).to_string();
+    for forged in [merged, forked] {
+        bucket.put_object(&key, &forged.to_object().0).await.unwrap();
+        for command in [&["restore", "S"][..], &["restore", "S", "--dry-run"], &["verify"]] {
+            let output = manager.run(command);
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(output.status.code(), Some(5), "{command:?}: {said}");
+            assert!(said.contains("overlaps what is there"), "{command:?}: {said}");
+        }
+        let names = nats.api("STREAM.NAMES", Value::Null).await;
+        assert_eq!(names["total"], 0, "it left a stream behind: {names}");
+    }
+    bucket.delete_object(&key).await.unwrap();
     manager.json(&["restore", "S"]);
     assert_eq!(nats.last_seq("S").await, 60);
 }
