@@ -17,6 +17,8 @@ mod plan;
 mod run;
 mod send;
 mod source;
+#[cfg(test)]
+mod tests;
 mod until;
 mod v1;
 mod v2;

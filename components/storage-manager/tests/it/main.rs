@@ -3,6 +3,7 @@
 mod bad_input;
 mod clock;
 mod cluster;
+mod drawn;
 mod exactness;
 mod faults;
 mod login;

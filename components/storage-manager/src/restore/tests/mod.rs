@@ -1,0 +1,199 @@
+//! Both snapshots, of arbitrary streams, read by parsers that have nothing of the writers.
+
+mod v1;
+mod v2;
+
+use std::io::{Read as _, Write};
+
+use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::frame::Frames;
+use super::plan::Plan;
+use crate::harm::cases;
+use crate::segment::Message;
+
+/// A message: sequence, time, subject, headers, payload.
+type Row = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
+
+/// A consumer: its name, delivered and acknowledged, each in its own and in the stream's sequence.
+type Place = (String, [u64; 2], [u64; 2]);
+
+/// What a parser found.
+#[derive(Debug)]
+struct Found {
+    rows: Vec<Row>,
+    last_seq: u64,
+    consumers: Vec<Place>,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone)]
+struct Drawn {
+    rows: Vec<Row>,
+    last_seq: u64,
+    last_time: i64,
+    /// Delivered, acknowledged, pending.
+    consumers: Vec<([u64; 2], [u64; 2], u64)>,
+}
+
+fn bytes(longest: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        3 => Just(Vec::new()),
+        10 => prop::collection::vec(any::<u8>(), 1..80),
+        1 => (any::<u8>(), 1..longest).prop_map(|(byte, length)| vec![byte; length]),
+    ]
+}
+
+fn gap() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        12 => Just(1_u64),
+        4 => 2..40_u64,
+        2 => 4090..4103_u64,
+        1 => 5000..100_000_u64,
+        1 => (1_u64 << 40)..(1 << 50),
+    ]
+}
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    // The server has the two highest bits of a sequence for itself.
+    let first = prop_oneof![3 => Just(1_u64), 2 => 2..9000_u64, 2 => (1_u64 << 40)..(1 << 61)];
+    let subject = prop::collection::vec(any::<u8>(), 1..60);
+    let row = (gap(), any::<i64>(), subject, bytes(70_000), bytes(3 << 20));
+    let tail = prop_oneof![3 => Just(0_u64), 2 => gap()];
+    let place = || (0..1000_u64, any::<u64>()).prop_map(|(own, stream)| [own, stream]);
+    let consumers = prop::collection::vec((place(), place(), 0..3_u64), 0..3);
+    let rows = prop_oneof![1 => Just(Vec::new()), 9 => prop::collection::vec(row, 1..30)];
+    (first, rows, tail, any::<i64>(), consumers).prop_map(
+        |(first, rows, tail, last_time, consumers)| {
+            let mut seq = 0;
+            let row = |(gap, time, subject, headers, payload)| {
+                seq = if seq == 0 { first } else { seq + gap };
+                (seq, time, subject, headers, payload)
+            };
+            let rows: Vec<Row> = rows.into_iter().map(row).collect();
+            let last_seq = rows.last().map_or(0, |row| row.0) + tail;
+            Drawn { rows, last_seq, last_time, consumers }
+        },
+    )
+}
+
+impl Drawn {
+    fn plan(&self) -> Plan {
+        let position = |[consumer_seq, stream_seq]: [u64; 2]| Position { consumer_seq, stream_seq };
+        let consumer =
+            |(n, (delivered, ack_floor, ack_pending)): (usize, &([u64; 2], [u64; 2], u64))| {
+                ConsumerRecord {
+                    name: format!("c{n}").parse().unwrap(),
+                    created: "2026-01-01T00:00:00Z".parse().unwrap(),
+                    config: RawJson::new(r#"{"durable_name":"kept"}"#.into()).unwrap(),
+                    delivered: position(*delivered),
+                    ack_floor: position(*ack_floor),
+                    ack_pending: *ack_pending,
+                }
+            };
+        Plan {
+            stream: "S".parse().unwrap(),
+            target: "T".parse().unwrap(),
+            config: json!({ "name": "T", "storage": "file" }),
+            created: "2026-01-01T00:00:00Z".parse().unwrap(),
+            timeline: 1,
+            first_seq: 1,
+            last_seq: self.last_seq,
+            last_time: self.last_time,
+            pieces: Vec::new(),
+            gone: SeqRanges::default(),
+            until_time: None,
+            later: None,
+            rest: Vec::new(),
+            subject: None,
+            consumers: self.consumers.iter().enumerate().map(consumer).collect(),
+            staged: false,
+        }
+    }
+
+    fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.rows.iter().map(|(seq, time, subject, headers, payload)| Message {
+            seq: *seq,
+            time: *time,
+            subject,
+            headers,
+            payload,
+        })
+    }
+
+    /// Where each consumer is to begin: never beyond what it acknowledged where something was pending,
+    /// and never beyond the end of the stream.
+    fn places(&self) -> Vec<Place> {
+        let clip = |[own, stream]: [u64; 2]| [own, stream.min(self.last_seq)];
+        let place = |(n, (delivered, floor, pending)): (usize, &([u64; 2], [u64; 2], u64))| {
+            let delivered = if *pending > 0 { *floor } else { *delivered };
+            (format!("c{n}"), clip(delivered), clip(*floor))
+        };
+        self.consumers.iter().enumerate().map(place).collect()
+    }
+
+    fn check(&self, found: &Found) -> Result<(), TestCaseError> {
+        prop_assert!(found.rows == self.rows, "{:?} of {:?}", found.rows, self.rows);
+        prop_assert_eq!(found.last_seq, self.last_seq);
+        prop_assert_eq!(&found.consumers, &self.places());
+        Ok(())
+    }
+}
+
+/// What a snapshot is sent as, unpacked by a stock decoder.
+fn unpacked(write: impl FnOnce(Frames<Vec<u8>>) -> Frames<Vec<u8>>) -> Vec<u8> {
+    let mut frames = write(Frames::new(Vec::new()));
+    frames.flush().unwrap();
+    let framed = frames.finish().unwrap();
+    let mut bytes = Vec::new();
+    snap::read::FrameDecoder::new(&framed[..]).read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// LEB128, and what is left.
+fn uvarint(bytes: &mut &[u8]) -> u64 {
+    let mut number = 0;
+    for shift in (0..).step_by(7) {
+        let (byte, rest) = bytes.split_first().unwrap();
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            break;
+        }
+    }
+    number
+}
+
+fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
+    let (taken, rest) = bytes.split_at(count);
+    *bytes = rest;
+    taken
+}
+
+proptest! {
+    #![proptest_config(cases(128))]
+
+    #[test]
+    fn what_a_v1_snapshot_is_made_of_is_in_it(drawn in drawn()) {
+        let plan = drawn.plan();
+        let bytes = unpacked(|frames| {
+            let mut snapshot = super::v1::Snapshot::begin(frames, &plan).unwrap();
+            drawn.messages().for_each(|message| snapshot.push(&message).unwrap());
+            snapshot.finish(&plan).unwrap()
+        });
+        drawn.check(&v1::read(&bytes, "T", drawn.last_time))?;
+    }
+
+    #[test]
+    fn what_a_v2_snapshot_is_made_of_is_in_it(drawn in drawn()) {
+        let plan = drawn.plan();
+        let bytes = unpacked(|frames| {
+            let mut snapshot = super::v2::Snapshot::new(frames);
+            drawn.messages().for_each(|message| snapshot.push(&plan, &message).unwrap());
+            snapshot.finish(&plan).unwrap()
+        });
+        drawn.check(&v2::read(&bytes))?;
+    }
+}
