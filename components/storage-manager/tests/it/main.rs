@@ -1,6 +1,7 @@
 //! The storage manager as its users run it: real nats-server, real MinIO, real processes.
 
 mod bad_input;
+mod buckets;
 mod clock;
 mod cluster;
 mod drawn;
