@@ -6,6 +6,7 @@ use std::path::Path;
 use cim_core::archive::key::Chain;
 use cim_core::archive::{Entry, Fork, Segment};
 use cim_core::names::StreamName;
+use cim_storage_manager::segment::{Columns, Message, SegmentWriter};
 use serde_json::{Value, json};
 
 use crate::support::{Manager, Minio, Nats, Settings, credentials_file};
@@ -144,6 +145,22 @@ async fn an_archive_that_is_damaged() {
     assert_eq!(nats.last_seq("S").await, 60);
 }
 
+/// Two segments that both hold the sequences 25 to 30, each as whole as any.
+async fn twice(bucket: &s3::Bucket, timeline: u32) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    for first in [21, 25] {
+        let (mut writer, mut columns) = (SegmentWriter::new(1), Columns::default());
+        for seq in first..first + 10 {
+            columns.push(Message { seq, time: 1, subject: b"s.a", headers: b"", payload: b"" });
+        }
+        writer.append(columns).unwrap();
+        let finished = writer.finish(&StreamName::new("S").unwrap(), timeline, false).unwrap();
+        bucket.put_object(&finished.segment.key, &finished.file).await.unwrap();
+        segments.push(finished.segment);
+    }
+    segments
+}
+
 /// Segments that overlap, in an entry of the right number and with the right hashes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_was_forged() {
@@ -179,14 +196,10 @@ async fn an_archive_that_was_forged() {
         checkpoint: None,
         ..head
     };
-    let twice = |timeline| {
-        let whole = Segment { timeline, ..segment.clone() };
-        vec![whole.clone(), Segment { first_seq: 22, messages: 0, ..whole }]
-    };
-    let (remove, add) = (vec![segment.key.clone()], twice(1));
-    let merged = Entry { remove, add, ..base.clone() };
+    let remove = vec![segment.key.clone()];
+    let merged = Entry { remove, add: twice(&bucket, 1).await, ..base.clone() };
     let fork = Some(Fork { parent: None, reason: "recreated".into() });
-    let forked = Entry { timeline: 2, fork, add: twice(2), ..base };
+    let forked = Entry { timeline: 2, fork, add: twice(&bucket, 2).await, ..base };
     let key = Chain::Manifest.key(&StreamName::new("S").unwrap(), merged.number).to_string();
     for forged in [merged, forked] {
         bucket.put_object(&key, &forged.to_object().0).await.unwrap();
