@@ -377,6 +377,17 @@ fn plain(text: &str, url: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_server_has_no_room_for_is_refused_with_a_way_out() {
+    let lab = lab();
+    let nats = start(&lab, "").await;
+    let text = FILE.replace("1073741824", "1125899906842624").replace("1048576", "562949953421312");
+    let output = File::new(&text).run(&["apply", "--nats", &nats.url()]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("`maxBytes` is more than its `max_file_store` has left"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_declared_is_made_and_what_differs_is_found() {
     let lab = lab();
     let nats = start(&lab, "").await;

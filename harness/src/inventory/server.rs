@@ -92,7 +92,10 @@ impl Server {
         let answer = self.client.request(subject.to_owned(), payload.into()).await.setup(cannot)?;
         let answer: Value = serde_json::from_slice(&answer.payload).setup(cannot)?;
         match answer["error"]["description"].as_str() {
-            Some(why) => Err(Error::step(format!("NATS refused `{subject}`: {why}"))),
+            Some(why) => {
+                let way_out = way_out(answer["error"]["err_code"].as_u64());
+                Err(Error::step(format!("NATS refused `{subject}`: {why}{way_out}")))
+            }
             None => Ok(answer),
         }
     }
@@ -113,5 +116,18 @@ impl Server {
                 return Ok(all);
             }
         }
+    }
+}
+
+/// What helps where the server's words do not say it, by the `error_code` of its errors.json.
+fn way_out(code: Option<u64>) -> &'static str {
+    match code {
+        Some(10047) => {
+            ": `maxBytes` is more than its `max_file_store` has left: lower the one, or raise the other"
+        }
+        Some(10028) => {
+            ": `maxBytes` is more than its `max_memory_store` has left: lower the one, or raise the other"
+        }
+        _ => "",
     }
 }
