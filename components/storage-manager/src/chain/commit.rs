@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cim_core::archive::ArchiveState;
 use cim_core::archive::key::Chain;
+use cim_core::archive::{ArchiveKey, ArchiveState, Entry, Sha256};
 use cim_core::names::StreamName;
 use cim_runtime::retry::Backoff;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,8 @@ pub enum CommitError {
     },
     /// The chain that was read is not there any more: the bucket was emptied, or is another one.
     #[error(
-        "manifest entry {number} of stream `{stream}` is gone: the bucket was lost or emptied, \
-         the archive begins anew"
+        "manifest entry {number} of stream `{stream}` is gone or another one: the bucket was lost, emptied \
+         or replaced"
     )]
     Lost {
         /// The stream.
@@ -51,8 +51,8 @@ pub enum CommitError {
     Read(#[from] ReadError),
 }
 
-/// How long a chain that was seen is believed to be there still. A service that is replaced by an
-/// empty one takes longer than this to come up, and a chain must not be continued in an empty bucket.
+/// How long a chain that was seen is believed to be there still, so that a number is asked for. What is
+/// committed is looked at afterwards in any case.
 const TRUST: Duration = Duration::from_secs(1);
 
 /// Commits to one chain, one entry after the other.
@@ -83,6 +83,14 @@ impl Committer {
         self.state.as_ref()
     }
 
+    /// The last entry of the chain; `None` before there is one.
+    pub fn head(&self) -> Option<Head> {
+        let state = self.state.as_ref()?;
+        let (store, stream) = (Arc::clone(&self.store), self.stream.clone());
+        let key = self.chain.key(&self.stream, state.number).to_string();
+        Some(Head { store, stream, key, number: state.number, hash: state.hash })
+    }
+
     /// Commits. Retries until S3 says what is there, or `cancel` comes. Returns the entry's bytes.
     /// After an error the committer is of no use: what is there has to be read again.
     pub async fn commit(
@@ -90,9 +98,10 @@ impl Committer {
         draft: Draft,
         cancel: &CancellationToken,
     ) -> Result<Bytes, CommitError> {
+        let head = self.head();
         let (entry, state, object) = draft.entry(self.state.take(), &self.writer);
         let object = Bytes::from(object);
-        self.put_entry(entry.number, &object, cancel).await?;
+        self.put_entry(entry.number, &object, head, cancel).await?;
         self.state = Some(state);
         Ok(object)
     }
@@ -104,7 +113,7 @@ impl Committer {
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
         let (state, object) = super::draft::adopted(other, &self.writer);
-        self.put_entry(0, &Bytes::from(object), cancel).await?;
+        self.put_entry(0, &Bytes::from(object), None, cancel).await?;
         self.state = Some(state);
         Ok(())
     }
@@ -114,11 +123,12 @@ impl Committer {
         &mut self,
         number: u64,
         object: &Bytes,
+        head: Option<Head>,
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
         let mut tries = 0;
         loop {
-            let failure = match self.try_put_entry(number, object).await {
+            let failure = match self.try_put_entry(number, object, head.as_ref()).await {
                 Ok(done) => return done,
                 Err(failure) => failure,
             };
@@ -140,29 +150,77 @@ impl Committer {
         &mut self,
         number: u64,
         object: &Bytes,
+        head: Option<&Head>,
     ) -> Result<Result<(), CommitError>, S3Error> {
-        if number > 0 && self.seen.is_none_or(|seen| seen.elapsed() > TRUST) {
-            let previous = self.chain.key(&self.stream, number - 1).to_string();
-            match self.store.get(&previous).await {
-                Ok(_) => {}
-                Err(S3Error { kind: Kind::NotFound, .. }) => {
-                    let stream = self.stream.clone();
-                    return Ok(Err(CommitError::Lost { stream, number: number - 1 }));
-                }
-                Err(error) => return Err(error),
-            }
-        }
         let key = self.chain.key(&self.stream, number);
+        if self.seen.is_none_or(|seen| seen.elapsed() > TRUST)
+            && let Some(lost) = self.lost(head, &key, object).await?
+        {
+            return Ok(Err(lost));
+        }
         fail_point!(EntryBefore if self.chain == Chain::Manifest);
         let put = self.store.put_new(&key, object.clone()).await?;
         fail_point!(EntryAfter if self.chain == Chain::Manifest);
         // Ours after all, where an answer was lost after the write had succeeded.
-        let ours = put == Put::Created || self.store.get(&key.to_string()).await? == *object;
+        if put == Put::Exists && self.store.get(&key.to_string()).await? != *object {
+            return Ok(Err(CommitError::Conflict { stream: self.stream.clone(), number }));
+        }
+        // An empty bucket takes any number, and a service can be replaced by another one at any moment, the
+        // last one included: only what is looked at afterwards is known to be the one that took this.
+        if let Some(lost) = self.lost(head, &key, object).await? {
+            return Ok(Err(lost));
+        }
         self.seen = Some(Instant::now());
-        Ok(if ours {
-            Ok(())
-        } else {
-            Err(CommitError::Conflict { stream: self.stream.clone(), number })
-        })
+        Ok(Ok(()))
+    }
+
+    /// Whether the chain is not there any more. Then an entry of ours that would stand alone is withdrawn:
+    /// nobody could read a chain that begins with it.
+    async fn lost(
+        &self,
+        head: Option<&Head>,
+        key: &ArchiveKey,
+        object: &Bytes,
+    ) -> Result<Option<CommitError>, S3Error> {
+        let Some(head) = head else { return Ok(None) };
+        if head.is_there().await? {
+            return Ok(None);
+        }
+        let key = key.to_string();
+        match self.store.get(&key).await {
+            Ok(there) if there == *object => self.store.delete(&key).await?,
+            Ok(_) | Err(S3Error { kind: Kind::NotFound, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Some(head.lost()))
+    }
+}
+
+/// The last entry of a chain, as its committer knows it.
+#[derive(Debug)]
+pub struct Head {
+    store: Arc<Store>,
+    stream: StreamName,
+    key: String,
+    number: u64,
+    hash: Sha256,
+}
+
+impl Head {
+    /// Whether the tier has this entry, and no other one in its place. A damaged one counts: it tells of
+    /// bad disks and not of another bucket, and what follows it is of use.
+    pub async fn is_there(&self) -> Result<bool, S3Error> {
+        match self.store.get(&self.key).await {
+            Ok(object) => {
+                Ok(Entry::from_object(&object).map_or(true, |(_, hash)| hash == self.hash))
+            }
+            Err(S3Error { kind: Kind::NotFound, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// That it has not.
+    pub fn lost(&self) -> CommitError {
+        CommitError::Lost { stream: self.stream.clone(), number: self.number }
     }
 }

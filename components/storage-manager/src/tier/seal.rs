@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_core::archive::{ArchiveState, Segment};
 use cim_core::names::StreamName;
@@ -13,6 +14,8 @@ use crate::hooks::fail_point;
 use crate::s3::S3Error;
 use crate::segment::{Columns, Finished, Rows, SegmentError, SegmentWriter};
 
+/// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly.
+const AGAIN: Duration = Duration::from_secs(5);
 /// zstd level of merged segments: they are kept for ever, and nobody waits for them.
 const LEVEL: i32 = 3;
 
@@ -49,9 +52,15 @@ impl From<SegmentError> for SealError {
 #[derive(Debug, Default)]
 pub struct Ages {
     since: HashMap<String, Instant>,
+    failed: Option<Instant>,
 }
 
 impl Ages {
+    /// The run that was due could not be sealed.
+    pub fn failed(&mut self) {
+        self.failed = Some(Instant::now());
+    }
+
     /// The oldest run that is due: complete in size, old enough, or never to grow because another
     /// timeline or a sealed segment follows. `now` asks for whatever there is.
     pub fn due(
@@ -66,6 +75,9 @@ impl Ages {
             self.since.entry(segment.key.clone()).or_insert_with(Instant::now);
         }
         let first = waiting.first()?;
+        if self.failed.is_some_and(|failed| failed.elapsed() < AGAIN) && !now {
+            return None;
+        }
         let limit = context.config.seal.size.bytes() as u64;
         let (mut run, mut bytes, mut complete) = (Vec::new(), 0, first.timeline < state.timeline());
         for segment in state.segments.range((first.timeline, first.first_seq)..).map(|(_, s)| s) {

@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::context::{Context, FetchError};
 use super::gaps::Gaps;
 use super::history::{Alignment, HistoryError, align};
+use super::presence::Presence;
 use super::reader::{self, ReaderError};
 use super::seal::{self, Ages, SealError, Sealed};
 use super::segmenter::{Upload, UploadError, Uploaded};
@@ -231,6 +232,7 @@ struct Session<'a> {
     shipper: Option<JoinHandle<()>>,
     shipped: Instant,
     committed: Instant,
+    presence: Presence,
     stop_reader: CancellationToken,
     _stop_all: DropGuard,
 }
@@ -283,6 +285,7 @@ impl<'a> Session<'a> {
             shipper,
             shipped: Instant::now(),
             committed: Instant::now(),
+            presence: Presence::new(),
             stop_reader,
             _stop_all: ended.drop_guard(),
             committer,
@@ -310,7 +313,10 @@ impl<'a> Session<'a> {
                     self.sealing = None;
                     match sealed {
                         Ok(sealed) => if let Err(error) = self.commit_sealed(sealed).await { break Err(error) },
-                        Err(error) => self.log_background("sealing", &error),
+                        Err(error) => {
+                            self.log_background("sealing", &error);
+                            self.ages.failed();
+                        }
                     }
                 }
                 collected = join(&mut self.collecting) => {
@@ -325,7 +331,11 @@ impl<'a> Session<'a> {
                     Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => break Ok(End::Gone),
                     Err(error) => break Err(error),
                 },
-                _ = ticks.tick() => self.start_survey(),
+                there = self.presence.seen() => if let Err(error) = there { break Err(error.into()) },
+                _ = ticks.tick() => {
+                    self.presence.look(&self.committer, self.committed);
+                    self.start_survey();
+                }
             }
         };
         self.reader.abort();

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod buckets;
+mod chain;
 mod clock;
 mod cluster;
 mod drawn;

@@ -127,7 +127,12 @@ impl Manager {
     /// Waits until a tier's watermark has reached a sequence and the stream's positions are in.
     pub(crate) async fn reaches(&self, stream: &str, tier: &str, seq: u64) {
         wait_until(&format!("`{stream}` is on {tier} up to {seq}"), async || {
-            let status = self.json(&["status"]);
+            // A tier that was just replaced may have nothing that can be read.
+            let output = self.run(&["status", "--json"]);
+            if !output.status.success() {
+                return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+            }
+            let status: Value = serde_json::from_slice(&output.stdout).unwrap();
             let found =
                 status["streams"].as_array().unwrap().iter().find(|s| s["stream"] == stream);
             match found.map(|s| s[tier]["seq"].as_u64().unwrap_or_default()) {

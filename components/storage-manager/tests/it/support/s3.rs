@@ -51,6 +51,12 @@ impl Minio {
         }
     }
 
+    /// From one moment to the next it is another, empty one at the same address.
+    pub(crate) fn replace(&self) {
+        let gone = self.data.with_file_name(format!("gone-{}", uuid::Uuid::now_v7()));
+        std::fs::rename(self.data.join("archive").join("v1"), gone).unwrap();
+    }
+
     /// Every file of the bucket whose path contains `part`: MinIO keeps an object as a folder.
     pub(crate) fn files(&self, part: &str) -> Vec<PathBuf> {
         let mut folders = vec![self.data.join("archive")];

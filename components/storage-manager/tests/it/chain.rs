@@ -1,0 +1,93 @@
+//! Committing to a chain on a real MinIO that is replaced meanwhile.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cim_core::archive::StreamState;
+use cim_core::archive::key::Chain;
+use cim_runtime::config;
+use cim_storage_manager::chain::{self, CommitError, Committer, Draft};
+use cim_storage_manager::s3::{Store, Tier};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Minio, SECRET, USER, credentials_file};
+
+fn store(dir: &Path, minio: &Minio) -> Arc<Store> {
+    let credentials = credentials_file(dir, "nas.env", USER, SECRET);
+    let text = format!(
+        "endpoint = \"{}\"\nbucket = \"archive\"\ncredentials_file = \"{}\"\n",
+        minio.url,
+        credentials.display()
+    );
+    let config = config::parse(Path::new("nas.toml"), &text).unwrap();
+    Arc::new(Store::open(Tier::Nas, &config).unwrap())
+}
+
+fn begin() -> Draft {
+    let record = r#"{"created": "2026-01-01T00:00:00Z", "config": {"name": "S"}}"#;
+    Draft::begin(serde_json::from_str(record).unwrap(), StreamState::default(), Vec::new())
+}
+
+/// A chain with entries 0 up to `last`.
+async fn chain(store: &Arc<Store>, writer: &str, last: u64) -> Committer {
+    let (store, stream) = (Arc::clone(store), "S".parse().unwrap());
+    let mut committer = Committer::new(store, Chain::Manifest, stream, writer.into(), None);
+    commit(&mut committer, begin()).await.unwrap();
+    for _ in 0..last {
+        next(&mut committer).await.unwrap();
+    }
+    committer
+}
+
+async fn commit(committer: &mut Committer, draft: Draft) -> Result<(), CommitError> {
+    committer.commit(draft, &CancellationToken::new()).await.map(drop)
+}
+
+async fn next(committer: &mut Committer) -> Result<(), CommitError> {
+    let draft = Draft::of(committer.state().unwrap());
+    commit(committer, draft).await
+}
+
+/// A moment after a commit, so that no request has failed and nothing looks old.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_bucket_does_not_go_on_with_another_ones_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let store = store(dir.path(), &minio);
+    let mut committer = chain(&store, "first", 2).await;
+    minio.replace();
+    let lost = next(&mut committer).await.unwrap_err();
+    assert!(matches!(lost, CommitError::Lost { number: 2, .. }), "{lost}");
+    assert_eq!(minio.files("manifest/"), Vec::<std::path::PathBuf>::new());
+    // Whoever begins anew is not in anybody's way.
+    let anew = chain(&store, "second", 1).await;
+    let read = chain::load_full(&store, Chain::Manifest, &"S".parse().unwrap()).await.unwrap();
+    assert_eq!(read.as_ref(), anew.state());
+}
+
+/// It is another archive's, as long as this one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_with_another_chain_does_not_go_on_with_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let store = store(dir.path(), &minio);
+    let mut committer = chain(&store, "first", 2).await;
+    minio.replace();
+    let other = chain(&store, "second", 2).await;
+    let lost = next(&mut committer).await.unwrap_err();
+    assert!(matches!(lost, CommitError::Lost { number: 2, .. }), "{lost}");
+    let read = chain::load_full(&store, Chain::Manifest, &"S".parse().unwrap()).await.unwrap();
+    assert_eq!(read.as_ref(), other.state());
+}
+
+/// Bad disks are no reason to stop archiving.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_damaged_entry_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let store = store(dir.path(), &minio);
+    let mut committer = chain(&store, "first", 2).await;
+    let key = Chain::Manifest.key(&"S".parse().unwrap(), 2);
+    store.put(&key, "not an entry".into()).await.unwrap();
+    next(&mut committer).await.unwrap();
+}
