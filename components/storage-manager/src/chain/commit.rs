@@ -51,8 +51,7 @@ pub enum CommitError {
     Read(#[from] ReadError),
 }
 
-/// How long a chain that was seen is believed to be there still, so that a number is asked for. What is
-/// committed is looked at afterwards in any case.
+/// How long a chain that was seen is believed to be there still.
 const TRUST: Duration = Duration::from_secs(1);
 
 /// Commits to one chain, one entry after the other.
@@ -63,7 +62,11 @@ pub struct Committer {
     stream: StreamName,
     writer: Arc<str>,
     state: Option<ArchiveState>,
+    /// The entry that is looked for to know whether the chain is there: the last one when it was seen.
+    anchor: Option<Link>,
     seen: Option<Instant>,
+    /// What was written since, to the bucket that has the anchor or, unawares, to another one.
+    unseen: Vec<Link>,
 }
 
 impl Committer {
@@ -75,7 +78,19 @@ impl Committer {
         writer: Arc<str>,
         state: Option<ArchiveState>,
     ) -> Self {
-        Self { store, chain, stream, writer, state, seen: None }
+        let mut committer = Self {
+            store,
+            chain,
+            stream,
+            writer,
+            state: None,
+            anchor: None,
+            seen: None,
+            unseen: Vec::new(),
+        };
+        committer.anchor = state.as_ref().map(|state| committer.link(state.number, state.hash));
+        committer.state = state;
+        committer
     }
 
     /// The state after the last commit.
@@ -83,12 +98,9 @@ impl Committer {
         self.state.as_ref()
     }
 
-    /// The last entry of the chain; `None` before there is one.
-    pub fn head(&self) -> Option<Head> {
-        let state = self.state.as_ref()?;
-        let (store, stream) = (Arc::clone(&self.store), self.stream.clone());
-        let key = self.chain.key(&self.stream, state.number).to_string();
-        Some(Head { store, stream, key, number: state.number, hash: state.hash })
+    /// An entry that is there as long as the chain is; `None` before the chain has begun.
+    pub fn anchor(&self) -> Option<&Link> {
+        self.anchor.as_ref()
     }
 
     /// Commits. Retries until S3 says what is there, or `cancel` comes. Returns the entry's bytes.
@@ -98,10 +110,9 @@ impl Committer {
         draft: Draft,
         cancel: &CancellationToken,
     ) -> Result<Bytes, CommitError> {
-        let head = self.head();
         let (entry, state, object) = draft.entry(self.state.take(), &self.writer);
         let object = Bytes::from(object);
-        self.put_entry(entry.number, &object, head, cancel).await?;
+        self.put_entry(self.link(entry.number, state.hash), &object, cancel).await?;
         self.state = Some(state);
         Ok(object)
     }
@@ -113,23 +124,28 @@ impl Committer {
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
         let (state, object) = super::draft::adopted(other, &self.writer);
-        self.put_entry(0, &Bytes::from(object), None, cancel).await?;
+        self.put_entry(self.link(0, state.hash), &Bytes::from(object), cancel).await?;
         self.state = Some(state);
         Ok(())
+    }
+
+    fn link(&self, number: u64, hash: Sha256) -> Link {
+        let (store, stream) = (Arc::clone(&self.store), self.stream.clone());
+        Link { store, stream, key: self.chain.key(&self.stream, number), number, hash }
     }
 
     /// Writes an entry's bytes under its number, or finds that they are there already.
     async fn put_entry(
         &mut self,
-        number: u64,
+        entry: Link,
         object: &Bytes,
-        head: Option<Head>,
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
         let mut tries = 0;
         loop {
-            let failure = match self.try_put_entry(number, object, head.as_ref()).await {
-                Ok(done) => return done,
+            let failure = match self.try_put_entry(&entry, object).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => return Err(error),
                 Err(failure) => failure,
             };
             // Whatever answers next may be another service at the same address.
@@ -137,90 +153,105 @@ impl Committer {
             tries += 1;
             tracing::warn!(
                 stream = %self.stream,
-                "commit of manifest entry {number} not answered, trying again: {failure}"
+                "commit of manifest entry {} not answered, trying again: {failure}",
+                entry.number
             );
             if !Backoff::default().wait(tries, cancel).await {
                 let stream = self.stream.clone();
-                return Err(CommitError::Cancelled { stream, number, source: failure });
+                return Err(CommitError::Cancelled {
+                    stream,
+                    number: entry.number,
+                    source: failure,
+                });
             }
         }
+        if self.anchor.is_none() {
+            (self.anchor, self.seen) = (Some(entry), Some(Instant::now()));
+        } else {
+            self.unseen.push(entry);
+        }
+        Ok(())
     }
 
     async fn try_put_entry(
         &mut self,
-        number: u64,
+        entry: &Link,
         object: &Bytes,
-        head: Option<&Head>,
     ) -> Result<Result<(), CommitError>, S3Error> {
-        let key = self.chain.key(&self.stream, number);
         if self.seen.is_none_or(|seen| seen.elapsed() > TRUST)
-            && let Some(lost) = self.lost(head, &key, object).await?
+            && let Some(lost) = self.look(Some(entry)).await?
         {
             return Ok(Err(lost));
         }
         fail_point!(EntryBefore if self.chain == Chain::Manifest);
-        let put = self.store.put_new(&key, object.clone()).await?;
+        let put = self.store.put_new(&entry.key, object.clone()).await?;
         fail_point!(EntryAfter if self.chain == Chain::Manifest);
         // Ours after all, where an answer was lost after the write had succeeded.
-        if put == Put::Exists && self.store.get(&key.to_string()).await? != *object {
-            return Ok(Err(CommitError::Conflict { stream: self.stream.clone(), number }));
-        }
-        // An empty bucket takes any number, and a service can be replaced by another one at any moment, the
-        // last one included: only what is looked at afterwards is known to be the one that took this.
-        if let Some(lost) = self.lost(head, &key, object).await? {
-            return Ok(Err(lost));
-        }
-        self.seen = Some(Instant::now());
-        Ok(Ok(()))
+        let ours = put == Put::Created || self.store.get(&entry.key.to_string()).await? == *object;
+        Ok(if ours {
+            Ok(())
+        } else {
+            let stream = self.stream.clone();
+            Err(CommitError::Conflict { stream, number: entry.number })
+        })
     }
 
-    /// Whether the chain is not there any more. Then an entry of ours that would stand alone is withdrawn:
-    /// nobody could read a chain that begins with it.
-    async fn lost(
-        &self,
-        head: Option<&Head>,
-        key: &ArchiveKey,
-        object: &Bytes,
-    ) -> Result<Option<CommitError>, S3Error> {
-        let Some(head) = head else { return Ok(None) };
-        if head.is_there().await? {
+    /// Looks whether the chain is there, and with it all that was written to it. An empty bucket takes any
+    /// number, so when it is not there, what was written since it was last seen may stand alone somewhere:
+    /// that is withdrawn, for nobody could read a chain that begins with it. `trying` is an entry that may
+    /// have been written although no answer said so.
+    pub async fn look(&mut self, trying: Option<&Link>) -> Result<Option<CommitError>, S3Error> {
+        let Some(anchor) = &self.anchor else { return Ok(None) };
+        if anchor.is_there().await? {
+            self.seen = Some(Instant::now());
+            if let Some(last) = self.unseen.pop() {
+                self.unseen.clear();
+                self.anchor = Some(last);
+            }
             return Ok(None);
         }
-        let key = key.to_string();
-        match self.store.get(&key).await {
-            Ok(there) if there == *object => self.store.delete(&key).await?,
-            Ok(_) | Err(S3Error { kind: Kind::NotFound, .. }) => {}
-            Err(error) => return Err(error),
+        for written in trying.into_iter().chain(self.unseen.iter().rev()) {
+            written.withdraw().await?;
         }
-        Ok(Some(head.lost()))
+        Ok(Some(anchor.lost()))
     }
 }
 
-/// The last entry of a chain, as its committer knows it.
-#[derive(Debug)]
-pub struct Head {
+/// One entry of a chain.
+#[derive(Debug, Clone)]
+pub struct Link {
     store: Arc<Store>,
     stream: StreamName,
-    key: String,
+    key: ArchiveKey,
     number: u64,
     hash: Sha256,
 }
 
-impl Head {
+impl Link {
     /// Whether the tier has this entry, and no other one in its place. A damaged one counts: it tells of
     /// bad disks and not of another bucket, and what follows it is of use.
     pub async fn is_there(&self) -> Result<bool, S3Error> {
-        match self.store.get(&self.key).await {
-            Ok(object) => {
-                Ok(Entry::from_object(&object).map_or(true, |(_, hash)| hash == self.hash))
-            }
-            Err(S3Error { kind: Kind::NotFound, .. }) => Ok(false),
+        let found = self.find().await?;
+        Ok(found.is_some_and(|hash| hash.is_none_or(|hash| hash == self.hash)))
+    }
+
+    /// The hash of what is there, if something is; `None` within, if that is damaged.
+    async fn find(&self) -> Result<Option<Option<Sha256>>, S3Error> {
+        match self.store.get(&self.key.to_string()).await {
+            Ok(object) => Ok(Some(Entry::from_object(&object).ok().map(|(_, hash)| hash))),
+            Err(S3Error { kind: Kind::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// That it has not.
-    pub fn lost(&self) -> CommitError {
+    async fn withdraw(&self) -> Result<(), S3Error> {
+        if self.find().await? == Some(Some(self.hash)) {
+            self.store.delete(&self.key.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    fn lost(&self) -> CommitError {
         CommitError::Lost { stream: self.stream.clone(), number: self.number }
     }
 }

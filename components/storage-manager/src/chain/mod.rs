@@ -5,14 +5,14 @@
 //!   the same number until the service says which entry is there, and if it is ours, it was us.
 //! - When somebody else's entry is there, the commit is a [`CommitError::Conflict`]: the caller
 //!   throws its state away and starts again from the chain, which is the truth.
-//! - An empty bucket takes any number, and a NAS can be replaced by an empty one at any moment. So the
-//!   entry before is looked at once more after each commit (and before, where it was not for a while): when
-//!   it is gone, what was written is withdrawn and the commit is [`CommitError::Lost`].
+//! - An empty bucket takes any number, and a NAS can be replaced by an empty one at any moment. So an entry
+//!   that was there when the chain was last seen is looked for every second and after each failure: when it
+//!   is gone, what was written since is withdrawn and the commit is [`CommitError::Lost`].
 
 mod commit;
 mod draft;
 mod read;
 
-pub use commit::{CommitError, Committer, Head};
+pub use commit::{CommitError, Committer, Link};
 pub use draft::Draft;
 pub use read::{ReadError, entry, load, load_full, streams};

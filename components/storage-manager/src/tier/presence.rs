@@ -5,18 +5,20 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::chain::{CommitError, Committer, Head};
+use crate::chain::Committer;
 use crate::s3::S3Error;
 
-/// How long a stream may be at rest before its chain is looked at, and then again. A commit looks by itself.
+/// How long after a commit the chain is looked at, if no other commit has done it.
+const SOON: Duration = Duration::from_secs(1);
+/// How often while nothing is committed.
 const REST: Duration = Duration::from_secs(10);
 
-/// Looks now and then at the last entry of a chain to which nothing is committed: else a NAS that was
-/// replaced by an empty one would stay empty until the stream's next message.
+/// Looks now and then at a chain to which nothing is committed: else what went to a NAS that had been replaced
+/// by an empty one would stand there alone, and the rest would be missed, until the stream's next message.
 #[derive(Debug)]
 pub struct Presence {
     looked: Instant,
-    looking: Option<JoinHandle<(Head, Result<bool, S3Error>)>>,
+    looking: Option<JoinHandle<Result<bool, S3Error>>>,
 }
 
 impl Presence {
@@ -27,32 +29,25 @@ impl Presence {
 
     /// Looks, if neither this nor a commit has for a while. `committed` is when the last one was made.
     pub fn look(&mut self, committer: &Committer, committed: Instant) {
-        if self.looking.is_some() || self.looked.max(committed).elapsed() < REST {
-            return;
+        let due = self.looked.max(committed).elapsed() >= REST
+            || self.looked < committed && committed.elapsed() >= SOON;
+        if due
+            && self.looking.is_none()
+            && let Some(anchor) = committer.anchor().cloned()
+        {
+            self.looked = Instant::now();
+            self.looking = Some(tokio::spawn(async move { anchor.is_there().await }));
         }
-        let Some(head) = committer.head() else { return };
-        self.looking = Some(tokio::spawn(async move {
-            let there = head.is_there().await;
-            (head, there)
-        }));
     }
 
-    /// Waits for the look that is under way, for ever if none is. Cancelling it loses nothing.
-    pub async fn seen(&mut self) -> Result<(), CommitError> {
+    /// Waits for the look that is under way, for ever if none is: whether the chain is there, as far as is
+    /// known. Cancelling it loses nothing.
+    pub async fn seen(&mut self) -> bool {
         let Some(looking) = &mut self.looking else { return std::future::pending().await };
-        let (head, there) = looking.await.expect("looking does not panic");
-        (self.looking, self.looked) = (None, Instant::now());
-        match there {
-            Ok(false) => Err(head.lost()),
-            Ok(true) => Ok(()),
-            Err(error) => {
-                tracing::warn!(
-                    "the archive cannot be looked at: {}",
-                    cim_runtime::error::chain(&error)
-                );
-                Ok(())
-            }
-        }
+        let there = looking.await.expect("looking does not panic");
+        self.looking = None;
+        // Not to know is nothing new: each failure is a warning in the log already.
+        there.unwrap_or(true)
     }
 }
 

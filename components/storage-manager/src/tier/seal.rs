@@ -113,7 +113,7 @@ pub async fn seal(
     for segment in run {
         let file = context.fetch_unchecked(&segment).await?;
         let append = move || {
-            merge.append(&segment, &file)?;
+            merge.append(&segment, &file, 0)?;
             Ok::<_, SealError>(merge)
         };
         merge = tokio::task::spawn_blocking(append).await.expect("merging does not panic")?;
@@ -126,6 +126,26 @@ pub async fn seal(
     Ok(Sealed { segment: finished.segment, replaces })
 }
 
+/// Makes a sealed segment of what another one has after `seq`. It is on the NAS, and no entry names it.
+pub async fn cut(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    segment: &Segment,
+    seq: u64,
+) -> Result<Finished, SealError> {
+    let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
+    let file = context.fetch_unchecked(segment).await?;
+    let (segment, name) = (segment.clone(), stream.clone());
+    let cut = tokio::task::spawn_blocking(move || {
+        let mut merge = Merge { writer: SegmentWriter::new(LEVEL), columns: Columns::default() };
+        merge.append(&segment, &file, seq)?;
+        merge.finish(&name, segment.timeline)
+    });
+    let finished = cut.await.expect("cutting does not panic")?;
+    put(context, &finished).await?;
+    Ok(finished)
+}
+
 /// Rows on their way from small row groups into full ones: a row group of ten rows compresses badly.
 struct Merge {
     writer: SegmentWriter,
@@ -133,9 +153,16 @@ struct Merge {
 }
 
 impl Merge {
-    fn append(&mut self, segment: &Segment, file: &bytes::Bytes) -> Result<(), SealError> {
+    /// Takes the rows after `seq`.
+    fn append(
+        &mut self,
+        segment: &Segment,
+        file: &bytes::Bytes,
+        seq: u64,
+    ) -> Result<(), SealError> {
         Rows::read(segment, file, |rows| {
-            rows.messages().for_each(|message| self.columns.push(message));
+            let rows = rows.messages().filter(|message| message.seq > seq);
+            rows.for_each(|message| self.columns.push(message));
             if self.columns.bytes() >= ROW_GROUP {
                 self.writer.append(std::mem::take(&mut self.columns))?;
             }

@@ -331,13 +331,27 @@ impl<'a> Session<'a> {
                     Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => break Ok(End::Gone),
                     Err(error) => break Err(error),
                 },
-                there = self.presence.seen() => if let Err(error) = there { break Err(error.into()) },
+                there = self.presence.seen() => if !there {
+                    match self.committer.look(None).await {
+                        Ok(None) => {}
+                        Ok(Some(lost)) => break Err(lost.into()),
+                        Err(error) => self.log_background("looking for the archive", &error),
+                    }
+                },
                 _ = ticks.tick() => {
                     self.presence.look(&self.committer, self.committed);
                     self.start_survey();
                 }
             }
         };
+        // Its successor begins with what is there. A shipper that knows another chain, of a NAS that is not
+        // there any more, must not be at work then.
+        if outcome.is_err()
+            && let Some(shipper) = self.shipper.take()
+        {
+            shipper.abort();
+            drop(shipper.await);
+        }
         self.reader.abort();
         if let Some(surveying) = self.surveying {
             surveying.abort();

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, FetchError, checked};
+use super::seal::{self, SealError};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::s3::{Put, S3Error, Store};
@@ -36,6 +37,9 @@ pub enum ShipError {
     /// A segment could not be read from the NAS.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A part of a segment could not be made.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// Wasabi did not take it.
     #[error(transparent)]
     S3(#[from] S3Error),
@@ -112,7 +116,11 @@ async fn ship(
     let mut committer = Committer::new(nas_store, Chain::Tertiary, stream.clone(), writer, decided);
     // One entry a timeline: each is complete at Wasabi before the next one begins there.
     loop {
-        let Some(step) = next_step(nas, committer.state()) else { return Ok(()) };
+        let step = match begun(nas, committer.state()) {
+            Some((there, segment)) => Some(rest(context, stream, nas, there, segment).await?),
+            None => next_step(nas, committer.state()),
+        };
+        let Some(step) = step else { return Ok(()) };
         for segment in &step.add {
             let file = {
                 let _one_at_a_time =
@@ -241,6 +249,37 @@ async fn missing_at<'a>(
     Ok(sealed.filter(|s| !there.contains(&s.key)).collect())
 }
 
+/// A sealed segment of the NAS in whose middle Wasabi's watermark is. A NAS that forgot what it had sealed
+/// seals it anew, and to another end.
+fn begun<'a>(
+    nas: &'a ArchiveState,
+    there: Option<&'a ArchiveState>,
+) -> Option<(&'a ArchiveState, &'a Segment)> {
+    let there = there?;
+    let (timeline, seq) = (there.timeline(), there.watermark().seq);
+    let (_, segment) = nas.segments.range((timeline, 0)..=(timeline, seq)).next_back()?;
+    (segment.last_seq > seq && segment.sealed).then_some((there, segment))
+}
+
+/// An entry with what such a segment has beyond Wasabi's watermark: what is before it is there.
+async fn rest(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    nas: &ArchiveState,
+    there: &ArchiveState,
+    segment: &Segment,
+) -> Result<Draft, ShipError> {
+    let cut = seal::cut(context, stream, segment, there.watermark().seq).await?.segment;
+    let mut draft = Draft::of(there);
+    draft.watermark = Watermark { seq: cut.last_seq, last: Some(cut.last.clone()) };
+    if let Some(timeline) = nas.timelines.get(&draft.timeline) {
+        draft.state = timeline.state.clone();
+    }
+    draft.add = vec![cut];
+    add_deleted(&mut draft, nas, &there.current().deleted);
+    Ok(draft)
+}
+
 /// The next entry of Wasabi's chain; `None` when it says all that it can.
 fn next_step(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Draft> {
     let Some(there) = there else {
@@ -286,7 +325,14 @@ fn next_step(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Draft> 
 
 /// A timeline's sealed segments after `seq` up to the first unsealed one, and how far they reach.
 fn sealed_beyond(nas: &ArchiveState, timeline: u32, seq: u64) -> (Vec<Segment>, Watermark) {
-    let until = nas.timelines[&timeline].watermark.clone();
+    let nothing = (Vec::new(), Watermark { seq, last: None });
+    // A NAS that forgot may not know the timeline any more, or not yet again.
+    let Some(found) = nas.timelines.get(&timeline) else { return nothing };
+    let before = nas.segments.range((timeline, 0)..=(timeline, seq)).next_back();
+    // A part of it is there, the rest goes when it is sealed.
+    if before.is_some_and(|(_, segment)| segment.last_seq > seq) {
+        return nothing;
+    }
     let mut add: Vec<Segment> = Vec::new();
     for (_, segment) in nas.segments.range((timeline, seq + 1)..=(timeline, u64::MAX)) {
         if !segment.sealed {
@@ -296,7 +342,7 @@ fn sealed_beyond(nas: &ArchiveState, timeline: u32, seq: u64) -> (Vec<Segment>, 
         }
         add.push(segment.clone());
     }
-    (add, until)
+    (add, found.watermark.clone())
 }
 
 fn add_deleted(draft: &mut Draft, nas: &ArchiveState, known: &SeqRanges) {

@@ -180,9 +180,17 @@ async fn a_nas_that_is_replaced_under_a_running_storage_manager() {
         manager.reaches("S", "nas", published).await;
         manager.reaches("S", "wasabi", published).await;
     }
+    let log = daemon.log();
     daemon.stop().await;
     for tier in ["nas", "wasabi"] {
         let report = manager.json(&["verify", "--from", tier]);
+        if report["streams"][0]["messages"] != published {
+            eprintln!("DEBUG {log}");
+            std::process::Command::new("cp")
+                .args(["-a", path.to_str().unwrap(), "/tmp/w4/kept"])
+                .status()
+                .unwrap();
+        }
         assert_eq!(report["streams"][0]["messages"], published, "{tier}: {report}");
     }
 }
@@ -340,6 +348,44 @@ async fn what_the_nas_has_forgotten_of_its_decisions_comes_from_wasabi() {
     daemon.stop().await;
     let report = manager.json(&["verify", "--from", "wasabi"]);
     assert_eq!(report["streams"][0]["messages"], 100, "{report}");
+}
+
+/// What it seals anew ends elsewhere than what Wasabi has got: then Wasabi gets the rest of it, and no less.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_nas_has_forgotten_of_its_own_does_not_leave_a_gap_at_wasabi() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, true).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let quick = settings(&nats, &minio.url, &wasabi);
+    let manager = Manager::new(path, "host", &quick);
+    shipped_four_times(&nats, &manager).await;
+
+    // All that it remembers is the first segment, before it was sealed.
+    forget(&minio, "/manifest/", 2);
+    // So the next one begins in it and ends behind what Wasabi has.
+    let more = "[segment]\nflush_age = \"30ms\"\n".into();
+    let later = Manager::new(path, "later", &Settings { more, ..quick });
+    let daemon = later.tier().await;
+    nats.publish("S", 20).await;
+    later.reaches("S", "nas", 100).await;
+    daemon.stop().await;
+    let daemon = manager.tier().await;
+    manager.reaches("S", "wasabi", 100).await;
+    daemon.stop().await;
+
+    let before = fingerprint(&nats, "S").await;
+    drop(nats);
+    for tier in ["nas", "wasabi"] {
+        let report = manager.json(&["verify", "--from", tier]);
+        assert_eq!(report["streams"][0]["messages"], 100, "{tier}: {report}");
+    }
+    let nats = Nats::start(&path.join("new")).await;
+    let manager = Manager::new(path, "new", &settings(&nats, "http://127.0.0.1:1", &wasabi));
+    manager.json(&["restore", "--all", "--from", "wasabi"]);
+    assert_eq!(fingerprint(&nats, "S").await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
