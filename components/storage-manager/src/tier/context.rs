@@ -1,13 +1,15 @@
 //! What every stream's task shares.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use cim_core::archive::ArchiveState;
 use cim_core::archive::Segment;
 use cim_core::archive::Sha256;
+use cim_core::names::StreamName;
 use cim_runtime::retry::{self, Backoff};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
@@ -32,6 +34,8 @@ pub struct Context {
     pub budget: Budget,
     /// One at a time: merging segments and copying them on, which hold a whole segment each.
     pub background: Semaphore,
+    /// Held, by stream, while entries are written to Wasabi.
+    pub shipping: Mutex<HashMap<StreamName, Arc<tokio::sync::Mutex<()>>>>,
     /// Cancelled when tiering is to finish what it has and end.
     pub stop: CancellationToken,
     /// Cancelled when it is to end at once.
@@ -50,6 +54,18 @@ pub enum FetchError {
 }
 
 impl Context {
+    /// Waits until nobody else writes entries of this stream to Wasabi.
+    pub async fn ship_alone(&self, stream: &StreamName) -> OwnedMutexGuard<()> {
+        let shipping = Arc::clone(
+            self.shipping
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(stream.clone())
+                .or_default(),
+        );
+        shipping.lock_owned().await
+    }
+
     /// Calls S3 until it answers, the object is missing, or everything is to end.
     pub async fn insist<T, F>(&self, what: &str, attempt: impl FnMut() -> F) -> Result<T, S3Error>
     where

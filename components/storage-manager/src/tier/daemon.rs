@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cim_core::names::StreamName;
@@ -88,6 +88,7 @@ pub async fn run(
         nas: Arc::new(nas),
         wasabi,
         background: Semaphore::new(1),
+        shipping: Mutex::default(),
         stop: stop.clone(),
         abort,
         config,

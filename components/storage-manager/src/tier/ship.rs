@@ -23,7 +23,10 @@ use super::context::{Context, FetchError, checked};
 use super::seal::{self, SealError};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
-use crate::s3::{Put, S3Error, Store};
+use crate::s3::{Kind, Put, S3Error, Store};
+
+/// That nobody else writes entries of this stream to Wasabi.
+type Alone = Arc<tokio::sync::OwnedMutexGuard<()>>;
 
 /// Something did not get to Wasabi. It is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +77,11 @@ pub async fn run(
     abort: CancellationToken,
 ) {
     let mut tries = 0;
+    // The one before may have been ended with a request under way.
+    let alone = Arc::new(context.ship_alone(&stream).await);
     loop {
         let state = Arc::clone(&states.borrow_and_update());
-        match ship(&context, &wasabi, &stream, &state).await {
+        match ship(&context, &wasabi, &stream, &state, &alone).await {
             Ok(()) => {
                 tries = 0;
                 if states.changed().await.is_err() {
@@ -102,15 +107,20 @@ async fn ship(
     wasabi: &Arc<Store>,
     stream: &StreamName,
     nas: &ArchiveState,
+    alone: &Alone,
 ) -> Result<(), ShipError> {
-    let mut decided = chain::load(&context.nas, Chain::Tertiary, stream).await?;
     let there = next_at(wasabi, stream).await?;
+    let mut decided = match chain::load(&context.nas, Chain::Tertiary, stream).await {
+        // What was decided for a NAS that was replaced just then stands alone on the new one.
+        Err(ReadError::Chain { .. }) if there > 0 => None,
+        other => other?,
+    };
     let known = decided.as_ref().map_or(0, |decided| decided.number + 1);
     if known < there {
         recover_decided(context, wasabi, stream, nas, decided.as_ref(), there).await?;
         decided = chain::load(&context.nas, Chain::Tertiary, stream).await?;
     } else if let Some(decided) = decided.as_ref().filter(|_| there < known) {
-        copy_decided(context, wasabi, stream, decided, there).await?;
+        copy_decided(context, wasabi, stream, decided, there, alone).await?;
     }
     let (nas_store, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
     let mut committer = Committer::new(nas_store, Chain::Tertiary, stream.clone(), writer, decided);
@@ -135,7 +145,7 @@ async fn ship(
         let number = committer.state().map_or(0, |s| s.number + 1);
         let object = committer.commit(step, &context.abort).await?;
         fail_point!(ShipDecided);
-        put_decided(wasabi, stream, number, object).await?;
+        put_decided(wasabi, stream, number, object, alone).await?;
         fail_point!(ShipCopied);
     }
 }
@@ -187,34 +197,42 @@ async fn recover_decided(
     Ok(())
 }
 
-/// Writes a decided entry at Wasabi. What is there already must be the same.
+/// Writes a decided entry at Wasabi. What is there already must be the same. Whoever gives up waiting does
+/// not stop it: nobody else ships before it has ended.
 async fn put_decided(
-    wasabi: &Store,
+    wasabi: &Arc<Store>,
     stream: &StreamName,
     number: u64,
     object: Bytes,
+    alone: &Alone,
 ) -> Result<(), ShipError> {
     let key = Chain::Manifest.key(stream, number);
-    if wasabi.put_new(&key, object.clone()).await? == Put::Exists
-        && wasabi.get(&key.to_string()).await? != object
-    {
-        return Err(ShipError::Diverged(key.to_string()));
-    }
-    Ok(())
+    let (wasabi, alone) = (Arc::clone(wasabi), Arc::clone(alone));
+    let put = tokio::spawn(async move {
+        let _alone = alone;
+        if wasabi.put_new(&key, object.clone()).await? == Put::Exists
+            && wasabi.get(&key.to_string()).await? != object
+        {
+            return Err(ShipError::Diverged(key.to_string()));
+        }
+        Ok(())
+    });
+    put.await.expect("putting an entry does not panic")
 }
 
 /// Copies entries that were decided on the NAS and did not reach Wasabi.
 async fn copy_decided(
     context: &Context,
-    wasabi: &Store,
+    wasabi: &Arc<Store>,
     stream: &StreamName,
     decided: &ArchiveState,
     there: u64,
+    alone: &Alone,
 ) -> Result<(), ShipError> {
     bring_segments(context, wasabi, stream, decided).await?;
     for number in there..=decided.number {
         let object = context.nas.get(&Chain::Tertiary.key(stream, number).to_string()).await?;
-        put_decided(wasabi, stream, number, object).await?;
+        put_decided(wasabi, stream, number, object, alone).await?;
     }
     Ok(())
 }
@@ -379,7 +397,15 @@ pub async fn backfill(
 async fn bring_back(context: &Context, wasabi: &Store, segment: &Segment) -> Result<bool, S3Error> {
     // Held for one attempt only: where Wasabi is away, merging goes on.
     let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
-    let file = wasabi.get(&segment.key).await?;
+    let file = match wasabi.get(&segment.key).await {
+        Ok(file) => file,
+        // It may have the same messages in others.
+        Err(error) if error.kind == Kind::NotFound => {
+            tracing::error!("wasabi cannot help the nas: {error}");
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    };
     let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
     match checked(segment, file).await {
         Ok(file) => context.nas.put(&key, file).await.map(|()| true),

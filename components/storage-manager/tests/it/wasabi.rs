@@ -350,6 +350,30 @@ async fn what_the_nas_has_forgotten_of_its_decisions_comes_from_wasabi() {
     assert_eq!(report["streams"][0]["messages"], 100, "{report}");
 }
 
+/// An entry that was decided just when the NAS was replaced stands alone on the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_that_stands_alone_is_joined_to_what_wasabi_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, true).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    shipped_four_times(&nats, &manager).await;
+
+    let decided = minio.files("/tertiary/");
+    for file in &decided[..decided.len() - 1] {
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "wasabi", 100).await;
+    daemon.stop().await;
+    let report = manager.json(&["verify", "--from", "wasabi"]);
+    assert_eq!(report["streams"][0]["messages"], 100, "{report}");
+}
+
 /// What it seals anew ends elsewhere than what Wasabi has got: then Wasabi gets the rest of it, and no less.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_nas_has_forgotten_of_its_own_does_not_leave_a_gap_at_wasabi() {
