@@ -356,6 +356,21 @@ impl ArchiveState {
         pieces
     }
 
+    /// How many messages the current timeline has fewer than the stream had when it was last seen. None, as
+    /// a rule, and none while the tier is behind that. Where the stream is at rest, more than none is a gap in
+    /// the archive; else it may be what was deleted between the look and the archiving, until the next look.
+    pub fn lacking(&self) -> u64 {
+        let current = self.current();
+        let seen = &current.state;
+        if seen.last_seq > current.watermark.seq {
+            return 0;
+        }
+        let pieces = self.pieces(self.timeline(), seen.first_seq, seen.last_seq);
+        let archived: u64 =
+            pieces.iter().fold(0, |sum, piece| u64::saturating_add(sum, piece.segment.messages));
+        seen.messages.saturating_sub(archived)
+    }
+
     /// Sequences of `timeline` that were archived and then deleted, or dropped before.
     pub fn gone(&self, timeline: u32) -> SeqRanges {
         let mut gone = SeqRanges::default();

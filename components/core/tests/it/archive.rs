@@ -151,6 +151,28 @@ fn segments_that_overlap_are_no_archive() {
 }
 
 #[test]
+fn an_archive_that_lacks_messages_is_told_by_the_streams_count() {
+    let mut state = filled();
+    let timeline = state.timeline();
+    let archived: u64 = state.segments.values().map(|s| s.messages).sum();
+    let current = state.timelines.get_mut(&timeline).unwrap();
+    current.state.first_seq = 1;
+    current.state.last_seq = current.watermark.seq;
+    current.state.messages = archived;
+    assert_eq!(state.lacking(), 0);
+    let (key, last) = state.segments.pop_last().unwrap();
+    assert_eq!(state.lacking(), last.messages);
+    // A tier that is behind the look says nothing of what it lacks.
+    state.timelines.get_mut(&timeline).unwrap().watermark.seq -= 1;
+    assert_eq!(state.lacking(), 0);
+    state.timelines.get_mut(&timeline).unwrap().watermark.seq += 1;
+    // More is fine: messages go when they are acknowledged, and stay in the archive.
+    state.segments.insert(key, last);
+    state.timelines.get_mut(&timeline).unwrap().state.messages = 1;
+    assert_eq!(state.lacking(), 0);
+}
+
+#[test]
 fn a_checkpoint_of_segments_that_overlap_is_no_archive() {
     let state = filled();
     for (segments, wrong) in [

@@ -33,6 +33,8 @@ struct Verified {
     segments: usize,
     messages: u64,
     bytes: u64,
+    /// Fewer messages than the stream had; no damage yet.
+    lacking: u64,
     problems: Vec<String>,
 }
 
@@ -45,6 +47,12 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
         report.streams.push(verify(&store, stream, args.chain_only).await?);
     }
     print(&report, args.show.json);
+    for Verified { stream, lacking, .. } in report.streams.iter().filter(|s| s.lacking > 0) {
+        tracing::warn!(
+            stream = %stream,
+            "the archive has {lacking} messages fewer than the stream had when it was last seen: they may have been deleted just then; where the stream is at rest and verify says so again, the archive has a gap"
+        );
+    }
     let damaged = report.streams.iter().filter(|s| !s.problems.is_empty()).count();
     if damaged > 0 {
         return Err(Failure::damaged(format!(
@@ -57,8 +65,15 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
 }
 
 async fn verify(store: &Store, stream: StreamName, chain_only: bool) -> Result<Verified, Failure> {
-    let mut verified =
-        Verified { stream, entries: 0, segments: 0, messages: 0, bytes: 0, problems: Vec::new() };
+    let mut verified = Verified {
+        stream,
+        entries: 0,
+        segments: 0,
+        messages: 0,
+        bytes: 0,
+        lacking: 0,
+        problems: Vec::new(),
+    };
     let state = match chain::load_full(store, Chain::Manifest, &verified.stream).await {
         Ok(Some(state)) => state,
         Ok(None) => {
@@ -75,6 +90,7 @@ async fn verify(store: &Store, stream: StreamName, chain_only: bool) -> Result<V
     verified.segments = state.segments.len();
     verified.messages = state.segments.values().map(|s| s.messages).sum();
     verified.bytes = state.segments.values().map(|s| s.size).sum();
+    verified.lacking = state.lacking();
     let mut present = sizes(store, &state, &mut verified).await?;
     if !chain_only {
         let mut checks =

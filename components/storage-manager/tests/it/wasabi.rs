@@ -192,6 +192,7 @@ async fn a_nas_that_is_replaced_under_a_running_storage_manager() {
                 .unwrap();
         }
         assert_eq!(report["streams"][0]["messages"], published, "{tier}: {report}");
+        assert_eq!(report["streams"][0]["lacking"], 0, "{tier}: {report}");
     }
 }
 
