@@ -78,6 +78,24 @@ pub struct Removal {
     pub confirmed: BTreeMap<Tier, u64>,
 }
 
+impl Removal {
+    /// Whether it took a message of this sequence and subject, if that was still there.
+    pub fn concerns(&self, seq: u64, subject: Option<&str>) -> bool {
+        let matches = |filter: &SubjectFilter| {
+            subject.is_some_and(|subject| filter.matches_bytes(subject.as_bytes()))
+        };
+        seq < self.below && self.subject.as_ref().is_none_or(matches)
+    }
+}
+
+/// Whether a tier had confirmed a message before it was removed. The first removal that concerns it decides:
+/// a later one, before which the tier had come further, found it gone.
+pub fn confirmed_before(removals: &[Removal], tier: Tier, seq: u64, subject: Option<&str>) -> bool {
+    let first = removals.iter().find(|removal| removal.concerns(seq, subject));
+    let until = first.and_then(|removal| removal.confirmed.get(&tier));
+    until.is_some_and(|until| seq <= *until)
+}
+
 /// The record of a run.
 #[derive(Debug)]
 pub struct Ledger {
@@ -285,6 +303,30 @@ fn index(number: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_first_removal_took_the_tier_need_not_have() {
+        let removal = |below, subject: Option<&str>, nas| Removal {
+            stream: 0,
+            epoch: 0,
+            below,
+            subject: subject.map(|s| SubjectFilter::new(s).unwrap()),
+            asked_at: 0,
+            done_at: None,
+            confirmed: BTreeMap::from([(Tier::Nas, nas)]),
+        };
+        let removals = [removal(100, Some("a.>"), 90), removal(200, None, 190)];
+        let confirmed = |seq, subject| confirmed_before(&removals, Tier::Nas, seq, Some(subject));
+        assert!(confirmed(90, "a.1"));
+        // It was gone when the tier came so far.
+        assert!(!confirmed(95, "a.1"));
+        // The second one took it.
+        assert!(confirmed(95, "b.1"));
+        assert!(confirmed(150, "a.1"));
+        assert!(!confirmed(195, "b.1"));
+        // Nobody removed it.
+        assert!(!confirmed(200, "b.1"));
+    }
 
     #[test]
     fn acks_are_kept_by_the_life_of_the_host() {

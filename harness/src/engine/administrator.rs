@@ -33,10 +33,7 @@ impl Run<'_> {
             let Removal { epoch, asked_at, done_at, .. } = removal;
             let acks = (0..=epoch).flat_map(|life| self.ledger.acks(stream, life));
             let removed = acks.filter(|(seq, event)| {
-                *seq < removal.below
-                    && removal.subject.as_ref().is_none_or(|filter| {
-                        self.subject(*event).is_some_and(|s| filter.matches_bytes(s.as_bytes()))
-                    })
+                *seq < removal.below && removal.concerns(*seq, self.subject(*event).as_deref())
             });
             deletes.extend(removed.map(|(seq, event)| Delete {
                 event,

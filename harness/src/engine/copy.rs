@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::place::read_stream;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
-use crate::ledger::EventId;
+use crate::ledger::{EventId, confirmed_before};
 use crate::oracle::archive::{Archived, read_chain};
 use crate::oracle::judge::{Truth, judge};
 use crate::oracle::print::Print;
@@ -120,11 +120,10 @@ impl Run<'_> {
         expected.retain(|seq, _| !late(seq));
         let deletes = self.deletes(stream);
         let deletes = deletes.iter().filter(|d| expected.get(&d.seq) == Some(&d.event));
-        let deleted: BTreeSet<u64> = deletes.map(|d| d.seq).collect();
-        let confirmed = |seq: u64| {
-            let removals = self.ledger.removals(stream);
-            let mut known = removals.iter().filter(|r| seq < r.below);
-            known.any(|r| r.confirmed.get(&copy.from).is_some_and(|until| seq <= *until))
+        let deleted: BTreeMap<u64, EventId> = deletes.map(|d| (d.seq, d.event)).collect();
+        let removals = self.ledger.removals(stream);
+        let confirmed = |seq: u64, event| {
+            confirmed_before(&removals, copy.from, seq, self.subject(event).as_deref())
         };
         let there = |seq: u64| seq <= held.archived.watermark && held.live.contains(&seq);
         let limited = self.limits(stream).any() && !copy.with_dropped;
@@ -136,13 +135,15 @@ impl Run<'_> {
             // What the tier had confirmed before it was removed must be there.
             let single: BTreeSet<u64> =
                 self.ledger.deletes(stream).iter().map(|delete| delete.seq).collect();
-            let unsure = |seq: &u64| {
-                !witnessed.contains_key(seq) && (single.contains(seq) || !confirmed(*seq))
+            let unsure = |(seq, event): (u64, EventId)| {
+                let unsure = !witnessed.contains_key(&seq)
+                    && (single.contains(&seq) || !confirmed(seq, event));
+                unsure.then_some(seq)
             };
-            truth.maybe_deleted = deleted.into_iter().filter(unsure).collect();
+            truth.maybe_deleted = deleted.into_iter().filter_map(unsure).collect();
         } else {
             let certain = |seq: &u64| *seq <= held.archived.watermark && !there(*seq);
-            (truth.deleted, truth.maybe_deleted) = deleted.into_iter().partition(certain);
+            (truth.deleted, truth.maybe_deleted) = deleted.into_keys().partition(certain);
             truth.maybe_deleted.extend(expired);
         }
         let findings = judge(&truth, found);

@@ -87,6 +87,9 @@ impl Unit {
             .with_host_config_modifier(move |host| {
                 host.publish_all_ports = Some(false);
                 host.port_bindings = Some(bindings.clone());
+                // Who asks for a name that is down just then waits five seconds otherwise, and so long
+                // after the other is up again.
+                host.dns_options = Some(vec!["timeout:1".to_owned(), "attempts:1".to_owned()]);
             });
         for (name, value) in &spec.env {
             request = request.with_env_var(name, value);
