@@ -1,10 +1,11 @@
 //! Committing to a chain.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cim_core::archive::key::Chain;
+use cim_core::archive::key::{Chain, GROUP};
 use cim_core::archive::{ArchiveKey, ArchiveState, Entry, Sha256};
 use cim_core::names::StreamName;
 use cim_runtime::retry::Backoff;
@@ -53,6 +54,8 @@ pub enum CommitError {
 
 /// How long a chain that was seen is believed to be there still.
 const TRUST: Duration = Duration::from_secs(1);
+/// How often somebody should look at a chain to which nothing is committed.
+const REST: Duration = Duration::from_secs(10);
 
 /// Commits to one chain, one entry after the other.
 #[derive(Debug)]
@@ -96,11 +99,6 @@ impl Committer {
     /// The state after the last commit.
     pub fn state(&self) -> Option<&ArchiveState> {
         self.state.as_ref()
-    }
-
-    /// An entry that is there as long as the chain is; `None` before the chain has begun.
-    pub fn anchor(&self) -> Option<&Link> {
-        self.anchor.as_ref()
     }
 
     /// Commits. Retries until S3 says what is there, or `cancel` comes. Returns the entry's bytes.
@@ -196,24 +194,60 @@ impl Committer {
         })
     }
 
+    /// Whether somebody should look, for no commit does: else what went to a NAS that had been replaced by an
+    /// empty one would stand there alone, and the rest would be missed, until the stream's next message.
+    pub fn look_is_due(&self) -> bool {
+        let patience = if self.unseen.is_empty() { REST } else { TRUST };
+        self.anchor.is_some() && self.seen.is_none_or(|seen| seen.elapsed() > patience)
+    }
+
+    /// Whether something was written since the chain was last seen.
+    pub fn has_unseen(&self) -> bool {
+        !self.unseen.is_empty()
+    }
+
     /// Looks whether the chain is there, and with it all that was written to it. An empty bucket takes any
-    /// number, so when it is not there, what was written since it was last seen may stand alone somewhere:
-    /// that is withdrawn, for nobody could read a chain that begins with it. `trying` is an entry that may
-    /// have been written although no answer said so.
+    /// number, and so does one that lost its newest entries. What was written behind something that is not
+    /// there is withdrawn, for nobody could read it. `trying` is an entry that may have been written although
+    /// no answer said so.
     pub async fn look(&mut self, trying: Option<&Link>) -> Result<Option<CommitError>, S3Error> {
-        let Some(anchor) = &self.anchor else { return Ok(None) };
-        if anchor.is_there().await? {
-            self.seen = Some(Instant::now());
-            if let Some(last) = self.unseen.pop() {
-                self.unseen.clear();
-                self.anchor = Some(last);
+        let Some(anchor) = self.anchor.clone() else { return Ok(None) };
+        if let Some(behind) = self.first_missing(&anchor).await? {
+            let (gone, after) = match behind {
+                None => (&anchor, &self.unseen[..]),
+                Some(index) => (&self.unseen[index], &self.unseen[index + 1..]),
+            };
+            for written in trying.into_iter().chain(after.iter().rev()) {
+                written.withdraw(gone).await?;
             }
-            return Ok(None);
+            return Ok(Some(gone.lost()));
         }
-        for written in trying.into_iter().chain(self.unseen.iter().rev()) {
-            written.withdraw().await?;
+        self.seen = Some(Instant::now());
+        if let Some(last) = self.unseen.pop() {
+            self.unseen.clear();
+            self.anchor = Some(last);
         }
-        Ok(Some(anchor.lost()))
+        Ok(None)
+    }
+
+    /// The first of anchor (`Some(None)`) and unseen ones (`Some(Some(index))`) that is not there.
+    async fn first_missing(&self, anchor: &Link) -> Result<Option<Option<usize>>, S3Error> {
+        if !anchor.is_there().await? {
+            return Ok(Some(None));
+        }
+        let groups: BTreeSet<u64> = self.unseen.iter().map(|link| link.number / GROUP).collect();
+        let mut listed = BTreeSet::new();
+        for group in groups {
+            let prefix = self.chain.group_prefix(&self.stream, group);
+            let objects = self.store.list(&prefix, false).await?;
+            listed.extend(objects.into_iter().map(|object| object.key));
+        }
+        for (index, link) in self.unseen.iter().enumerate() {
+            if !listed.contains(&link.key.to_string()) && !link.is_there().await? {
+                return Ok(Some(Some(index)));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -244,8 +278,9 @@ impl Link {
         }
     }
 
-    async fn withdraw(&self) -> Result<(), S3Error> {
-        if self.find().await? == Some(Some(self.hash)) {
+    /// Deletes it, unless what it stands behind is there after all.
+    async fn withdraw(&self, gone: &Self) -> Result<(), S3Error> {
+        if self.find().await? == Some(Some(self.hash)) && !gone.is_there().await? {
             self.store.delete(&self.key.to_string()).await?;
         }
         Ok(())

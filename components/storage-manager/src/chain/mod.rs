@@ -5,9 +5,10 @@
 //!   the same number until the service says which entry is there, and if it is ours, it was us.
 //! - When somebody else's entry is there, the commit is a [`CommitError::Conflict`]: the caller
 //!   throws its state away and starts again from the chain, which is the truth.
-//! - An empty bucket takes any number, and a NAS can be replaced by an empty one at any moment. So an entry
-//!   that was there when the chain was last seen is looked for every second and after each failure: when it
-//!   is gone, what was written since is withdrawn and the commit is [`CommitError::Lost`].
+//! - An empty bucket takes any number, and a NAS can be replaced by an empty one at any moment. So the
+//!   chain is looked for every second and after each failure, from the entry that was its last when it was
+//!   seen before: what was written behind a missing one is withdrawn, and the commit is
+//!   [`CommitError::Lost`].
 
 mod commit;
 mod draft;

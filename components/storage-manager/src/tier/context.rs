@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::s3::{S3Error, Store};
+use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
 
 /// What every stream's task shares.
@@ -78,6 +78,17 @@ impl Context {
     pub async fn fetch_unchecked(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let what = format!("reading segment `{}`", segment.key);
         Ok(self.insist(&what, || self.nas.get(&segment.key)).await?)
+    }
+
+    /// The same, from Wasabi where a NAS that was lost has not got it back yet.
+    pub async fn fetch_anywhere(&self, segment: &Segment) -> Result<Bytes, FetchError> {
+        match (self.fetch_unchecked(segment).await, &self.wasabi) {
+            (Err(FetchError::S3(error)), Some(wasabi)) if error.kind == Kind::NotFound => {
+                let what = format!("reading segment `{}`", segment.key);
+                Ok(self.insist(&what, || wasabi.get(&segment.key)).await?)
+            }
+            (fetched, _) => fetched,
+        }
     }
 
     /// A segment's file from the NAS, its hash checked, for who passes it on as it is.

@@ -261,7 +261,7 @@ async fn messages_of(
     context: &Arc<Context>,
     segment: &Segment,
 ) -> Result<Vec<LastMessage>, HistoryError> {
-    let file = context.fetch_unchecked(segment).await?;
+    let file = context.fetch_anywhere(segment).await?;
     let (record, mut hashes) = (segment.clone(), BTreeMap::new());
     let hashes: BTreeMap<u64, (i64, Sha256)> = tokio::task::spawn_blocking(move || {
         Rows::read(&record, &file, |rows| {

@@ -18,7 +18,6 @@ mod daemon;
 mod gaps;
 mod history;
 mod holes;
-mod presence;
 mod pull;
 mod reader;
 mod scan;

@@ -17,7 +17,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::context::{Context, FetchError};
 use super::gaps::Gaps;
 use super::history::{Alignment, HistoryError, align};
-use super::presence::Presence;
 use super::reader::{self, ReaderError};
 use super::seal::{self, Ages, SealError, Sealed};
 use super::segmenter::{Upload, UploadError, Uploaded};
@@ -33,6 +32,9 @@ use crate::s3::S3Error;
 const SURVEY: Duration = Duration::from_secs(1);
 /// Uploads that may be finished or under way and not committed.
 const UPLOADS: usize = 2;
+
+/// How long the NAS may take to say that it has what was committed last.
+const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// Why a session ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +126,8 @@ async fn open_chain(
     let mut committer = committer(state);
     let consumers = context.jetstream.durable_consumers(stream.as_str()).await?;
     if !known {
+        // What the one before has on its way to Wasabi is part of what is taken over.
+        let alone = context.abort.run_until_cancelled(context.ship_alone(stream)).await;
         if let Some(wasabi) = adoptable(context, stream).await? {
             tracing::warn!(
                 stream = %stream,
@@ -137,6 +141,7 @@ async fn open_chain(
             let draft = Draft::begin(live.record.clone(), live.state.clone(), consumers);
             committer.commit(draft, &context.abort).await?;
         }
+        drop(alone);
     }
     let state = committer.state().expect("it was read or begun");
     match align(context, stream, state, live).await? {
@@ -232,7 +237,6 @@ struct Session<'a> {
     shipper: Option<JoinHandle<()>>,
     shipped: Instant,
     committed: Instant,
-    presence: Presence,
     stop_reader: CancellationToken,
     _stop_all: DropGuard,
 }
@@ -285,7 +289,6 @@ impl<'a> Session<'a> {
             shipper,
             shipped: Instant::now(),
             committed: Instant::now(),
-            presence: Presence::new(),
             stop_reader,
             _stop_all: ended.drop_guard(),
             committer,
@@ -331,32 +334,54 @@ impl<'a> Session<'a> {
                     Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => break Ok(End::Gone),
                     Err(error) => break Err(error),
                 },
-                there = self.presence.seen() => if !there {
-                    match self.committer.look(None).await {
-                        Ok(None) => {}
-                        Ok(Some(lost)) => break Err(lost.into()),
-                        Err(error) => self.log_background("looking for the archive", &error),
-                    }
-                },
                 _ = ticks.tick() => {
-                    self.presence.look(&self.committer, self.committed);
                     self.start_survey();
+                    if let Some(lost) = self.look().await { break Err(lost.into()) }
                 }
             }
         };
-        // Its successor begins with what is there. A shipper that knows another chain, of a NAS that is not
-        // there any more, must not be at work then.
-        if outcome.is_err()
-            && let Some(shipper) = self.shipper.take()
-        {
-            shipper.abort();
-            drop(shipper.await);
-        }
+        self.leave(&outcome).await;
         self.reader.abort();
         if let Some(surveying) = self.surveying {
             surveying.abort();
         }
         outcome
+    }
+
+    /// Looks whether the archive is there, where no commit has for a while.
+    async fn look(&mut self) -> Option<CommitError> {
+        if !self.committer.look_is_due() {
+            return None;
+        }
+        match self.context.stop.run_until_cancelled(self.committer.look(None)).await? {
+            Ok(lost) => lost,
+            Err(error) => {
+                self.log_background("looking for the archive", &error);
+                None
+            }
+        }
+    }
+
+    /// Leaves nothing behind that the next session could not read.
+    async fn leave(&mut self, outcome: &Result<End, SessionError>) {
+        if let Err(SessionError::Commit(CommitError::Lost { .. })) = outcome {
+            // Its successor begins with what is there. A shipper that knows another chain, of a NAS that is
+            // not there any more, must not be at work then.
+            if let Some(shipper) = self.shipper.take() {
+                shipper.abort();
+                drop(shipper.await);
+            }
+        } else if self.committer.has_unseen() {
+            match tokio::time::timeout(LAST_LOOK, self.committer.look(None)).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(lost))) => self.log_background("the last look at the archive", &lost),
+                Ok(Err(error)) => self.log_background("the last look at the archive", &error),
+                Err(_) => tracing::warn!(
+                    stream = %self.stream,
+                    "the nas does not say whether it has what was committed last"
+                ),
+            }
+        }
     }
 
     /// Commits an upload, and with it all that are finished behind it.

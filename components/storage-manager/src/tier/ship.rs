@@ -78,7 +78,8 @@ pub async fn run(
 ) {
     let mut tries = 0;
     // The one before may have been ended with a request under way.
-    let alone = Arc::new(context.ship_alone(&stream).await);
+    let Some(alone) = abort.run_until_cancelled(context.ship_alone(&stream)).await else { return };
+    let alone = Arc::new(alone);
     loop {
         let state = Arc::clone(&states.borrow_and_update());
         match ship(&context, &wasabi, &stream, &state, &alone).await {
@@ -119,11 +120,21 @@ async fn ship(
     if known < there {
         recover_decided(context, wasabi, stream, nas, decided.as_ref(), there).await?;
         decided = chain::load(&context.nas, Chain::Tertiary, stream).await?;
-    } else if let Some(decided) = decided.as_ref().filter(|_| there < known) {
+    }
+    // After that too: what stood alone may be one further.
+    if let Some(decided) = decided.as_ref().filter(|decided| there <= decided.number) {
         copy_decided(context, wasabi, stream, decided, there, alone).await?;
     }
     let (nas_store, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
     let mut committer = Committer::new(nas_store, Chain::Tertiary, stream.clone(), writer, decided);
+    if let Some(there) = committer.state().map(ArchiveState::timeline)
+        && !nas.timelines.contains_key(&there)
+    {
+        tracing::warn!(
+            stream = %stream,
+            "wasabi has timeline {there}, which the nas does not know any more: nothing is copied until it does"
+        );
+    }
     // One entry a timeline: each is complete at Wasabi before the next one begins there.
     loop {
         let step = match begun(nas, committer.state()) {

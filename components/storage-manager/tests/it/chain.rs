@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Minio, SECRET, USER, credentials_file};
 
-fn store(dir: &Path, minio: &Minio) -> Arc<Store> {
+/// The bucket of the NAS, or another service's.
+pub(crate) fn store(dir: &Path, url: &str) -> Arc<Store> {
     let credentials = credentials_file(dir, "nas.env", USER, SECRET);
     let text = format!(
         "endpoint = \"{}\"\nbucket = \"archive\"\ncredentials_file = \"{}\"\n",
-        minio.url,
+        url,
         credentials.display()
     );
     let config = config::parse(Path::new("nas.toml"), &text).unwrap();
@@ -63,7 +64,7 @@ async fn notices(committer: &mut Committer) -> CommitError {
 async fn an_empty_bucket_does_not_go_on_with_another_ones_chain() {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
-    let store = store(dir.path(), &minio);
+    let store = store(dir.path(), &minio.url);
     let mut committer = chain(&store, "first", 2).await;
     minio.replace();
     let lost = notices(&mut committer).await;
@@ -80,7 +81,7 @@ async fn an_empty_bucket_does_not_go_on_with_another_ones_chain() {
 async fn a_bucket_with_another_chain_does_not_go_on_with_this_one() {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
-    let store = store(dir.path(), &minio);
+    let store = store(dir.path(), &minio.url);
     let mut committer = chain(&store, "first", 2).await;
     minio.replace();
     let other = chain(&store, "second", 2).await;
@@ -90,12 +91,28 @@ async fn a_bucket_with_another_chain_does_not_go_on_with_this_one() {
     assert_eq!(read.as_ref(), other.state());
 }
 
+/// The bucket lost its newest entries, as a service does that answers before it has synced.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_behind_lost_entries_is_withdrawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let store = store(dir.path(), &minio.url);
+    let mut committer = chain(&store, "first", 5).await;
+    for file in &minio.files("manifest/")[3..5] {
+        std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+    }
+    let lost = committer.look(None).await.unwrap().expect("two are gone");
+    assert!(matches!(lost, CommitError::Lost { number: 3, .. }), "{lost}");
+    let read = chain::load_full(&store, Chain::Manifest, &"S".parse().unwrap()).await.unwrap();
+    assert_eq!(read.unwrap().number, 2);
+}
+
 /// Bad disks are no reason to stop archiving.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_follows_a_damaged_entry_is_committed() {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
-    let store = store(dir.path(), &minio);
+    let store = store(dir.path(), &minio.url);
     let mut committer = chain(&store, "first", 2).await;
     let key = Chain::Manifest.key(&"S".parse().unwrap(), 2);
     // What is looked for is the last one.
