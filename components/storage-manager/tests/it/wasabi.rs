@@ -382,6 +382,17 @@ async fn a_decision_that_stands_alone_is_joined_to_what_wasabi_has() {
     let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
     shipped_four_times(&nats, &manager).await;
 
+    // There is more to say already.
+    let daemon = manager.tier().await;
+    wasabi.set_faults(vec![Rule::new(Fault::SlowDown).operation("PutObject")]).unwrap();
+    nats.publish("S", 20).await;
+    wait_until("another segment is to be copied", async || {
+        let log = daemon.log();
+        if log.contains("SlowDown") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    daemon.kill();
+    wasabi.set_faults(Vec::new()).unwrap();
     let decided = minio.files("/tertiary/");
     // The last one has not got to Wasabi.
     let there = crate::chain::store(path, &wasabi.s3_url());
@@ -391,7 +402,6 @@ async fn a_decision_that_stands_alone_is_joined_to_what_wasabi_has() {
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
     let daemon = manager.tier().await;
-    nats.publish("S", 20).await;
     manager.reaches("S", "wasabi", 100).await;
     daemon.stop().await;
     let report = manager.json(&["verify", "--from", "wasabi"]);
