@@ -285,9 +285,14 @@ fn begun<'a>(
     there: Option<&'a ArchiveState>,
 ) -> Option<(&'a ArchiveState, &'a Segment)> {
     let there = there?;
-    let (timeline, seq) = (there.timeline(), there.watermark().seq);
+    let segment = across(nas, there.timeline(), there.watermark().seq)?;
+    segment.sealed.then_some((there, segment))
+}
+
+/// The segment of a timeline that begins at or before `seq` and ends after it.
+fn across(nas: &ArchiveState, timeline: u32, seq: u64) -> Option<&Segment> {
     let (_, segment) = nas.segments.range((timeline, 0)..=(timeline, seq)).next_back()?;
-    (segment.last_seq > seq && segment.sealed).then_some((there, segment))
+    (segment.last_seq > seq).then_some(segment)
 }
 
 /// An entry with what such a segment has beyond Wasabi's watermark: what is before it is there.
@@ -357,9 +362,8 @@ fn sealed_beyond(nas: &ArchiveState, timeline: u32, seq: u64) -> (Vec<Segment>, 
     let nothing = (Vec::new(), Watermark { seq, last: None });
     // A NAS that forgot may not know the timeline any more, or not yet again.
     let Some(found) = nas.timelines.get(&timeline) else { return nothing };
-    let before = nas.segments.range((timeline, 0)..=(timeline, seq)).next_back();
     // A part of it is there, the rest goes when it is sealed.
-    if before.is_some_and(|(_, segment)| segment.last_seq > seq) {
+    if across(nas, timeline, seq).is_some() {
         return nothing;
     }
     let mut add: Vec<Segment> = Vec::new();
