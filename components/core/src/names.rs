@@ -18,7 +18,7 @@ mod nkey;
 mod s3;
 mod system;
 
-pub use cim::{AggregateId, EventType, NodeName, Token};
+pub use cim::{AggregateId, EventType, JournalName, NodeName, Token};
 pub use content::{ContentId, UnknownHash};
 pub(crate) use error::shown;
 pub use error::{NameError, Problem};

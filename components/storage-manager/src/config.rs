@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cim_core::names::BucketName;
+use cim_core::names::{BucketName, JournalName};
 use cim_runtime::config::{self, ConfigError, Size};
 use cim_runtime::nats::NatsConfig;
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -22,6 +22,9 @@ pub struct Config {
     /// Which streams.
     #[serde(default)]
     pub streams: StreamsConfig,
+    /// How the archive is laid out.
+    #[serde(default)]
+    pub archive: ArchiveConfig,
     /// When a segment is made.
     #[serde(default)]
     pub segment: SegmentConfig,
@@ -83,6 +86,33 @@ impl StreamMatcher {
     /// Whether a stream is to be tiered.
     pub fn matches(&self, name: &str) -> bool {
         self.include.is_match(name) && !self.exclude.is_match(name)
+    }
+}
+
+/// `[archive]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiveConfig {
+    /// Where what is fresh goes.
+    pub layout: Layout,
+    /// The journal's name: managers that share a bucket have one each.
+    pub journal: JournalName,
+}
+
+/// Where what is fresh goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Into a segment and a manifest entry for each stream.
+    Chains,
+    /// Into one journal for all streams.
+    Journal,
+}
+
+impl Default for ArchiveConfig {
+    fn default() -> Self {
+        let journal = JournalName::new("main").expect("it is a valid name");
+        Self { layout: Layout::Chains, journal }
     }
 }
 

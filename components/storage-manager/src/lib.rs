@@ -6,6 +6,7 @@ compile_error!(
      shipped, cannot have them"
 );
 
+pub mod archive;
 pub mod chain;
 pub mod cli;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod config;
 mod harm;
 mod hooks;
 pub mod jetstream;
+pub mod journal;
 pub mod restore;
 pub mod s3;
 pub mod segment;

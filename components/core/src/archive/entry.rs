@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::archive::{RawJson, SeqRange, Sha256};
+use crate::archive::{Part, RawJson, SeqRange, Sha256};
 use crate::names::ConsumerName;
 
 /// The format that this version writes, and the newest that it reads.
@@ -106,6 +106,10 @@ pub struct Segment {
     /// Whether it has its final size: only such segments go to Wasabi, and they are never replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
+    /// Where it lies, when it shares its object with others. Only a journal has such segments, and it
+    /// stores them in a form of its own.
+    #[serde(skip)]
+    pub part: Option<Part>,
 }
 
 /// A message that identifies a point in a stream's history.

@@ -3,13 +3,47 @@
 use std::fmt;
 
 use crate::archive::Sha256;
-use crate::names::StreamName;
+use crate::names::{JournalName, StreamName};
 
 /// How many manifest entries share one group; the first of a group is a checkpoint.
 pub const GROUP: u64 = 256;
 
 /// The prefix under which every stream's archive lies.
 pub const STREAMS: &str = "v1/streams/";
+
+/// Which tier's journal is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JournalOf {
+    /// The NAS's.
+    Secondary,
+    /// Wasabi's, which lies on the NAS too, where it is decided.
+    Tertiary,
+}
+
+impl JournalOf {
+    /// The prefix under which every such journal lies.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Secondary => "v2/journal/",
+            Self::Tertiary => "v2/tertiary/",
+        }
+    }
+
+    /// The prefix of a journal's entries.
+    pub fn entries(self, journal: &JournalName) -> String {
+        format!("{}{journal}/entries/", self.prefix())
+    }
+
+    /// The prefix of a journal's checkpoints.
+    pub fn checkpoints(self, journal: &JournalName) -> String {
+        format!("{}{journal}/checkpoints/", self.prefix())
+    }
+
+    /// The journal that a common prefix below [`JournalOf::prefix`] belongs to, if it is one.
+    pub fn of_prefix(self, prefix: &str) -> Option<JournalName> {
+        JournalName::new(prefix.strip_prefix(self.prefix())?.trim_end_matches('/')).ok()
+    }
+}
 
 /// An object of the archive.
 ///
@@ -18,6 +52,9 @@ pub const STREAMS: &str = "v1/streams/";
 /// | `Segment` | Parquet file of messages | until a sealed segment replaced it and the grace period passed; sealed ones for ever |
 /// | `Manifest` | one commit, JSON | for ever |
 /// | `Tertiary` | on the NAS only: the commit that will lie at Wasabi as `Manifest`, decided here first | for ever |
+/// | `Journal` | Parquet file: fresh messages of all streams, with one commit in its metadata | until its messages are merged into others, a checkpoint is behind it, and the grace period has passed |
+/// | `Checkpoint` | what the entries of a journal add up to, JSON, zstd | until a later one is as old as the grace period |
+/// | `Shared` | Parquet file: merged messages of several streams | until its messages are merged into others and the grace period has passed |
 /// | `Probe` | a few bytes, written at start to learn what the service honours | deleted at once |
 ///
 /// A stream's name is written with every byte outside `A-Z a-z 0-9 _ -` as `~` and two uppercase
@@ -51,6 +88,35 @@ pub enum ArchiveKey {
         stream: StreamName,
         /// The entry's number.
         number: u64,
+    },
+    /// `v2/journal/<journal>/entries/<number>.parquet`, of Wasabi's `v2/tertiary/…`
+    Journal {
+        /// The tier.
+        of: JournalOf,
+        /// The journal.
+        journal: JournalName,
+        /// The entry's number.
+        number: u64,
+    },
+    /// `v2/journal/<journal>/checkpoints/<number>.json.zst`, of Wasabi's `v2/tertiary/…`
+    Checkpoint {
+        /// The tier.
+        of: JournalOf,
+        /// The journal.
+        journal: JournalName,
+        /// The number of the last entry that is in it.
+        number: u64,
+    },
+    /// `v2/journal/<journal>/shared/<level>/<hash>.parquet`, of Wasabi's `v2/tertiary/…`
+    Shared {
+        /// The tier that it was made for.
+        of: JournalOf,
+        /// The journal.
+        journal: JournalName,
+        /// How often its messages have been merged.
+        level: u8,
+        /// First 32 hex digits of the file's SHA-256.
+        hash: String,
     },
     /// `v1/probe/<id>`
     Probe {
@@ -141,6 +207,15 @@ impl fmt::Display for ArchiveKey {
             ),
             Self::Manifest { stream, number } => entry_key(f, Chain::Manifest, stream, *number),
             Self::Tertiary { stream, number } => entry_key(f, Chain::Tertiary, stream, *number),
+            Self::Journal { of, journal, number } => {
+                write!(f, "{}{number:012}.parquet", of.entries(journal))
+            }
+            Self::Checkpoint { of, journal, number } => {
+                write!(f, "{}{number:012}.json.zst", of.checkpoints(journal))
+            }
+            Self::Shared { of, journal, level, hash } => {
+                write!(f, "{}{journal}/shared/{level}/{hash}.parquet", of.prefix())
+            }
             Self::Probe { id } => write!(f, "v1/probe/{id}"),
         }
     }
@@ -153,6 +228,11 @@ fn entry_key(f: &mut fmt::Formatter<'_>, chain: Chain, stream: &StreamName, n: u
 fn parse(text: &str) -> Option<ArchiveKey> {
     if let Some(id) = text.strip_prefix("v1/probe/") {
         return Some(ArchiveKey::Probe { id: id.into() });
+    }
+    for of in [JournalOf::Secondary, JournalOf::Tertiary] {
+        if let Some(rest) = text.strip_prefix(of.prefix()) {
+            return parse_journal(of, rest);
+        }
     }
     let parts: Vec<_> = text.strip_prefix(STREAMS)?.split('/').collect();
     let [stream, kind, folder, file] = parts[..] else { return None };
@@ -171,6 +251,26 @@ fn parse(text: &str) -> Option<ArchiveKey> {
     match kind {
         "manifest" => Some(ArchiveKey::Manifest { stream, number }),
         "tertiary" => Some(ArchiveKey::Tertiary { stream, number }),
+        _ => None,
+    }
+}
+
+fn parse_journal(of: JournalOf, text: &str) -> Option<ArchiveKey> {
+    let parts: Vec<_> = text.split('/').collect();
+    let journal = JournalName::new(*parts.first()?).ok()?;
+    match parts[1..] {
+        ["entries", file] => {
+            let number = file.strip_suffix(".parquet")?.parse().ok()?;
+            Some(ArchiveKey::Journal { of, journal, number })
+        }
+        ["checkpoints", file] => {
+            let number = file.strip_suffix(".json.zst")?.parse().ok()?;
+            Some(ArchiveKey::Checkpoint { of, journal, number })
+        }
+        ["shared", level, file] => {
+            let (level, hash) = (level.parse().ok()?, file.strip_suffix(".parquet")?.into());
+            Some(ArchiveKey::Shared { of, journal, level, hash })
+        }
         _ => None,
     }
 }
@@ -211,19 +311,32 @@ mod tests {
 
     use super::*;
 
+    fn journal() -> JournalName {
+        JournalName::new("main").unwrap()
+    }
+
     #[test]
     fn keys_are_spelled_as_documented() {
         let stream = StreamName::new("KV_größe").unwrap();
         let sha = Sha256::of(b"x");
+        let of = JournalOf::Secondary;
         let keys = [
             ArchiveKey::segment(&stream, 1, 1, 500, &sha).to_string(),
             ArchiveKey::Manifest { stream: stream.clone(), number: 300 }.to_string(),
             ArchiveKey::Tertiary { stream, number: 0 }.to_string(),
+            ArchiveKey::Journal { of, journal: journal(), number: 7 }.to_string(),
+            ArchiveKey::Checkpoint { of: JournalOf::Tertiary, journal: journal(), number: 6 }
+                .to_string(),
+            ArchiveKey::Shared { of, journal: journal(), level: 2, hash: "2d711642".into() }
+                .to_string(),
         ];
         insta::assert_snapshot!(keys.join("\n"), @"
         v1/streams/KV_gr~C3~B6~C3~9Fe/segments/0001/00000000000000000001-00000000000000000500-2d711642b726b044.parquet
         v1/streams/KV_gr~C3~B6~C3~9Fe/manifest/00000001/000000000300.json
         v1/streams/KV_gr~C3~B6~C3~9Fe/tertiary/00000000/000000000000.json
+        v2/journal/main/entries/000000000007.parquet
+        v2/tertiary/main/checkpoints/000000000006.json.zst
+        v2/journal/main/shared/2/2d711642.parquet
         ");
     }
 
@@ -231,10 +344,19 @@ mod tests {
         #[test]
         fn keys_round_trip(name in "[a-zA-Z0-9_äß$%~-]{1,40}", n in any::<u64>(), m in any::<u64>(), t in any::<u32>()) {
             let stream = StreamName::new(name).unwrap();
+            let of = if t % 2 == 0 { JournalOf::Secondary } else { JournalOf::Tertiary };
             let keys = [
                 ArchiveKey::segment(&stream, t, n, m, &Sha256::of(b"")),
                 ArchiveKey::Manifest { stream: stream.clone(), number: n },
                 ArchiveKey::Tertiary { stream: stream.clone(), number: m },
+                ArchiveKey::Journal { of, journal: journal(), number: n },
+                ArchiveKey::Checkpoint { of, journal: journal(), number: m },
+                ArchiveKey::Shared {
+                    of,
+                    journal: journal(),
+                    level: 3,
+                    hash: Sha256::of(b"").short(),
+                },
             ];
             for key in keys {
                 prop_assert_eq!(ArchiveKey::parse(&key.to_string()), Ok(key));
@@ -243,7 +365,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_refused_or_reads_back(text in ".{0,80}|v1/streams/[a-z~/0-9.-]{0,60}") {
+        fn any_text_is_refused_or_reads_back(text in ".{0,80}|v1/streams/[a-z~/0-9.-]{0,60}|v2/journal/[a-z/0-9.]{0,60}") {
             if let Ok(key) = ArchiveKey::parse(&text) {
                 prop_assert_eq!(key.to_string(), text);
             }

@@ -19,6 +19,7 @@
 
 pub mod entry;
 pub mod hash;
+pub mod journal;
 pub mod key;
 pub mod ranges;
 pub mod raw;
@@ -29,6 +30,7 @@ pub use entry::{
     Position, Segment, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
 };
 pub use hash::{Sha256, message_hash};
+pub use journal::Part;
 pub use key::{ArchiveKey, KeyError};
 pub use ranges::{SeqRange, SeqRanges};
 pub use raw::RawJson;

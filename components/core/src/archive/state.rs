@@ -196,7 +196,7 @@ impl ArchiveState {
     }
 
     /// Notes what the stream is, for the current timeline is about to be left.
-    fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         let left = Left { stream: self.stream.clone(), consumers: self.consumers.clone() };
         if let Some(mut current) = self.timelines.last_entry() {
             current.get_mut().left = Some(left);
@@ -389,7 +389,7 @@ impl ArchiveState {
 
 /// Whether a checkpoint can be what entries added up to: whoever believed one in which a timeline is its
 /// own ancestor would look for its beginning for ever.
-fn sound(checkpoint: &Checkpoint) -> Result<(), String> {
+pub(super) fn sound(checkpoint: &Checkpoint) -> Result<(), String> {
     let timelines = &checkpoint.timelines;
     if !timelines.windows(2).all(|pair| pair[0].number < pair[1].number) {
         return Err("its timelines do not ascend".into());
@@ -426,7 +426,7 @@ impl Timeline {
         Self { fork, deleted, missed, lost, watermark, state, left: None }
     }
 
-    fn from_record(record: &TimelineRecord) -> (u32, Self) {
+    pub(super) fn from_record(record: &TimelineRecord) -> (u32, Self) {
         let timeline = Self {
             fork: record.fork.clone(),
             deleted: record.deleted.iter().copied().collect(),
@@ -439,7 +439,7 @@ impl Timeline {
         (record.number, timeline)
     }
 
-    fn to_record(&self, number: u32) -> TimelineRecord {
+    pub(super) fn to_record(&self, number: u32) -> TimelineRecord {
         TimelineRecord {
             number,
             fork: self.fork.clone(),

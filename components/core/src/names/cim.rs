@@ -21,6 +21,19 @@ validated_name! {
 }
 
 validated_name! {
+    /// The name of a journal of the archive: one storage manager's share of a bucket.
+    ///
+    /// It is a part of keys, so it is kept to what needs no escaping anywhere.
+    JournalName {
+        kind: "journal name",
+        rule: "a journal name is 1 to 63 letters, digits, `_` and `-`",
+        len: 1..=63,
+        pattern: "^[A-Za-z0-9_-]+$",
+        check: check_journal,
+    }
+}
+
+validated_name! {
     /// One token of CIM's subjects: a resource, an action or an operation.
     ///
     /// Stricter than NATS, so that each thing has one spelling: `status_changed`, neither
@@ -88,6 +101,11 @@ fn check_node(value: &str) -> Result<(), Problem> {
         return Err(Problem::Shape("begins or ends with `-`"));
     }
     Ok(())
+}
+
+fn check_journal(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, JournalName::MAX_LEN)?;
+    check_chars(value, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 fn check_token(value: &str) -> Result<(), Problem> {

@@ -12,8 +12,10 @@
 
 mod commit;
 mod draft;
+mod log;
 mod read;
 
-pub use commit::{CommitError, Committer, Link};
+pub use commit::Committer;
 pub use draft::Draft;
+pub use log::{CommitError, Link, Log};
 pub use read::{ReadError, entry, load, load_full, streams};

@@ -6,8 +6,10 @@ use cim_runtime::config::ConfigError;
 use cim_runtime::error::chain;
 use cim_runtime::nats::NatsError;
 
+use crate::archive::ArchiveError;
 use crate::chain::ReadError;
 use crate::jetstream::ApiError;
+use crate::journal::OpenError;
 use crate::restore::{PlanError, RestoreError};
 use crate::s3::{Kind, S3Error};
 use crate::segment::SegmentError;
@@ -94,6 +96,25 @@ impl From<ReadError> for Failure {
     }
 }
 
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::S3(error) => error.into(),
+            damaged => Self::new(DAMAGED, &damaged),
+        }
+    }
+}
+
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Chain(error) => error.into(),
+            ArchiveError::Journal(error) => error.into(),
+            ArchiveError::S3(error) => error.into(),
+        }
+    }
+}
+
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         Self::new(USAGE, &error)
@@ -123,6 +144,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::S3(error) => error.into(),
+            StartError::Journal(error) => error.into(),
             StartError::Api(error) => error.into(),
             StartError::Unconditional(_) | StartError::Glob(_) => Self::new(USAGE, &error),
             StartError::Ready(_) => Self::new(OTHER, &error),

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cim_core::archive::ArchiveState;
-use cim_core::archive::key::Chain;
 use cim_core::names::StreamName;
 use cim_runtime::shutdown;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::RestoreArgs;
 use super::exit::Failure;
 use super::{connect, table};
-use crate::chain;
+use crate::archive::Archive;
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::restore::{self, Options, Plan, Progress, Source};
@@ -58,7 +57,8 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     if args.rename.is_some() && args.streams.len() > 1 {
         return Err(Failure::usage("`--as` takes one stream: it is one name"));
     }
-    let streams = if args.all { chain::streams(&source.tier).await? } else { args.streams.clone() };
+    let archive = Archive::open(Arc::clone(&source.tier)).await?;
+    let streams = if args.all { archive.streams().await? } else { args.streams.clone() };
     let options = Options {
         rename: args.rename.clone(),
         subjects: args.subjects.clone(),
@@ -73,7 +73,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     // All chains are read before the first stream is touched: a broken one is known in time.
     let mut plans = Vec::new();
     for stream in &streams {
-        let state = chain::load(&source.tier, Chain::Manifest, stream).await?;
+        let state = archive.stream(stream).await?;
         let state = state.ok_or_else(|| {
             Failure::usage(format!(
                 "{} has no archive of stream `{stream}`: `cim-storage-manager streams --from {}` lists what it has",
@@ -87,8 +87,9 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         plans.push(plan);
     }
     // So are targets that exist and segments that do not: all or nothing, as far as it can be known.
+    let mut listings = restore::Listings::default();
     for plan in &plans {
-        restore::check(&jetstream, &source, plan).await?;
+        restore::check(&jetstream, &source, plan, &mut listings).await?;
     }
     let mut report = Report { dry_run: args.dry_run, streams: Vec::new() };
     for plan in plans {

@@ -1,7 +1,6 @@
 //! `status`
 
 use cim_core::archive::ArchiveState;
-use cim_core::archive::key::Chain;
 use cim_core::names::StreamName;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,10 +8,10 @@ use serde::Serialize;
 use super::args::Show;
 use super::exit::Failure;
 use super::{connect, table};
-use crate::chain;
+use crate::archive::Archive;
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::s3::{Store, Tier};
+use crate::s3::Tier;
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -44,8 +43,11 @@ struct TierStatus {
 
 pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
     let jetstream = connect::jetstream(&config).await?;
-    let nas = connect::store(&config, Tier::Nas)?;
-    let wasabi = connect::optional_store(&config, Tier::Wasabi)?;
+    let nas = Archive::open(connect::store(&config, Tier::Nas)?).await?;
+    let wasabi = match connect::optional_store(&config, Tier::Wasabi)? {
+        Some(wasabi) => Some(Archive::open(wasabi).await?),
+        None => None,
+    };
     let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
     let mut streams = Vec::new();
     let mut names = jetstream.stream_names().await?;
@@ -53,27 +55,20 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
     for name in names.into_iter().filter(|name| matcher.matches(name)) {
         let stream = StreamName::new(name).map_err(|error| Failure::other(&error))?;
         let last_seq = jetstream.stream_info(stream.as_str(), false).await?.state.last_seq;
-        let state = chain::load(&nas, Chain::Manifest, &stream).await?;
+        let state = nas.stream(&stream).await?;
         let timeline = state.as_ref().map(ArchiveState::timeline);
         let on_nas = tier_status(&jetstream, &stream, last_seq, state).await?;
         let on_wasabi = match &wasabi {
-            Some(store) => wasabi_status(&jetstream, &stream, last_seq, store).await?,
+            Some(wasabi) => {
+                let state = wasabi.stream(&stream).await?;
+                tier_status(&jetstream, &stream, last_seq, state).await?
+            }
             None => None,
         };
         streams.push(StreamStatus { stream, last_seq, timeline, nas: on_nas, wasabi: on_wasabi });
     }
     print(&Status { streams }, args.json);
     Ok(())
-}
-
-async fn wasabi_status(
-    jetstream: &JetStream,
-    stream: &StreamName,
-    last_seq: u64,
-    store: &Store,
-) -> Result<Option<TierStatus>, Failure> {
-    let state = chain::load(store, Chain::Manifest, stream).await?;
-    tier_status(jetstream, stream, last_seq, state).await
 }
 
 async fn tier_status(

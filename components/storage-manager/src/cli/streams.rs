@@ -1,6 +1,5 @@
 //! `streams`
 
-use cim_core::archive::key::Chain;
 use cim_core::names::StreamName;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,7 +7,7 @@ use serde::Serialize;
 use super::args::StreamsArgs;
 use super::exit::Failure;
 use super::{connect, table};
-use crate::chain;
+use crate::archive::Archive;
 use crate::config::Config;
 
 #[derive(Debug, Serialize)]
@@ -42,8 +41,9 @@ struct HeldTimeline {
 pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failure> {
     let store = connect::store(config, args.from)?;
     let mut streams = Vec::new();
-    for stream in chain::streams(&store).await? {
-        let Some(state) = chain::load(&store, Chain::Manifest, &stream).await? else { continue };
+    let archive = Archive::open(store).await?;
+    for stream in archive.streams().await? {
+        let Some(state) = archive.stream(&stream).await? else { continue };
         let timelines = state.timelines.iter().map(|(number, timeline)| HeldTimeline {
             timeline: *number,
             reason: timeline.fork.reason.clone(),

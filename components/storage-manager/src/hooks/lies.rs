@@ -196,7 +196,7 @@ pub fn deleted(honest: SeqRanges) -> SeqRanges {
 }
 
 /// Of the numbers of a manifest's entries, as a listing gives them.
-pub fn listed(mut honest: Vec<u64>) -> Vec<u64> {
+pub fn listed<T>(mut honest: Vec<T>) -> Vec<T> {
     if honest.len() > 1 && Sabotage::StaleManifest.acts() {
         let all = honest.len();
         honest.truncate(all / 2);

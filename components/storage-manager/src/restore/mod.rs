@@ -24,6 +24,6 @@ mod v1;
 mod v2;
 
 pub use plan::{Later, Options, Plan, PlanError, plan};
-pub use run::{Outcome, Progress, RestoreError, check, restore};
+pub use run::{Listings, Outcome, Progress, RestoreError, check, restore};
 pub use send::SendError;
 pub use source::Source;

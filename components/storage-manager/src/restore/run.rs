@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cim_core::archive::key::stream_prefix;
 use cim_core::archive::{Segment, SeqRange};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -20,7 +19,7 @@ use super::source::Source;
 use super::{consumers, until, v1, v2};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, JetStream};
-use crate::s3::{Listed, S3Error};
+use crate::s3::{S3Error, Store};
 use crate::segment::{Message, Rows, SegmentError};
 
 /// A restore that did not happen; the server has no part of it.
@@ -212,9 +211,42 @@ pub async fn check(
     jetstream: &JetStream,
     source: &Source,
     plan: &Plan,
+    listings: &mut Listings,
 ) -> Result<(), RestoreError> {
     check_target(jetstream, plan).await?;
-    check_segments(source, plan).await
+    check_segments(source, plan, listings).await
+}
+
+/// The objects of the folders that were listed, by key, with their sizes: streams share some folders.
+#[derive(Debug, Default)]
+pub struct Listings {
+    first: Folders,
+    other: Folders,
+}
+
+type Folders = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// Whether a segment's object is there, in a folder that was listed.
+fn is_there(listed: &Folders, segment: &Segment) -> Option<bool> {
+    let size = listed.get(folder(&segment.key))?.get(&segment.key)?;
+    // The size of an object that is shared is not stated; what it lacks is found when it is read.
+    Some(segment.part.is_some() || *size == segment.size)
+}
+
+fn folder(key: &str) -> &str {
+    key.rfind('/').map_or("", |end| &key[..=end])
+}
+
+async fn list(listed: &mut Folders, store: &Store, plan: &Plan) -> Result<(), S3Error> {
+    for (segment, ..) in &plan.pieces {
+        let folder = folder(&segment.key);
+        if !listed.contains_key(folder) {
+            let objects = store.list(folder, false).await?;
+            let sizes = objects.into_iter().map(|object| (object.key, object.size)).collect();
+            listed.insert(folder.to_owned(), sizes);
+        }
+    }
+    Ok(())
 }
 
 async fn check_target(jetstream: &JetStream, plan: &Plan) -> Result<(), RestoreError> {
@@ -229,35 +261,32 @@ async fn check_target(jetstream: &JetStream, plan: &Plan) -> Result<(), RestoreE
     }
 }
 
-/// Every segment is there and has its size: found out before the server hears of the restore.
-async fn check_segments(source: &Source, plan: &Plan) -> Result<(), RestoreError> {
-    if plan.pieces.is_empty() {
-        return Ok(());
-    }
-    let prefix = format!("{}segments/", stream_prefix(&plan.stream));
-    let mut there = BTreeMap::new();
-    note_sizes(&mut there, source.tier.list(&prefix, false).await?);
-    let missing = |there: &BTreeMap<String, u64>| {
-        let mut segments = plan.pieces.iter().map(|(segment, ..)| segment);
-        segments.find(|segment| there.get(&segment.key) != Some(&segment.size)).cloned()
-    };
+/// Every segment is there and has its size: found out before the server hears of the restore. What the first
+/// tier has counts: a file there that is cut short is not replaced by the other's.
+async fn check_segments(
+    source: &Source,
+    plan: &Plan,
+    listings: &mut Listings,
+) -> Result<(), RestoreError> {
+    let Listings { first, other } = listings;
+    list(first, &source.tier, plan).await?;
+    let mut missing = plan.pieces.iter().map(|(segment, ..)| segment);
+    let mut missing = missing.by_ref().filter(|segment| is_there(first, segment) != Some(true));
+    let Some(segment) = missing.next() else { return Ok(()) };
     // The other tier is asked only where it is needed: it may be away, and not to answer takes long.
-    if missing(&there).is_some()
-        && let Some(other) = &source.fallback
-        && let Ok(listed) = other.list(&prefix, false).await
-    {
-        note_sizes(&mut there, listed);
-    }
-    match missing(&there) {
-        Some(Segment { key, .. }) => Err(RestoreError::Missing { key, tier: source.tier.tier() }),
+    let listed = match &source.fallback {
+        Some(fallback) => list(other, fallback, plan).await.is_ok(),
+        None => false,
+    };
+    let absent = std::iter::once(segment).chain(missing).find(|segment| {
+        !listed || is_there(first, segment).is_some() || is_there(other, segment) != Some(true)
+    });
+    match absent {
+        Some(Segment { key, .. }) => {
+            let (key, tier) = (key.clone(), source.tier.tier());
+            Err(RestoreError::Missing { key, tier })
+        }
         None => Ok(()),
-    }
-}
-
-/// What the first tier has counts: a file there that is cut short is not replaced by the other's.
-fn note_sizes(there: &mut BTreeMap<String, u64>, listed: Vec<Listed>) {
-    for object in listed {
-        there.entry(object.key).or_insert(object.size);
     }
 }
 

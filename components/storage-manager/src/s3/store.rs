@@ -221,13 +221,31 @@ impl Store {
 
     /// Every key below `prefix`; with `folders` the common prefixes up to the next `/` instead.
     pub async fn list(&self, prefix: &str, folders: bool) -> Result<Vec<Listed>, S3Error> {
+        self.list_from(prefix, folders, None).await
+    }
+
+    /// Every key below `prefix` that comes after the key `after`, in the order of their bytes. A service that
+    /// does not know `start-after` sends the others too; they are left out here.
+    pub async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, S3Error> {
+        let mut found = self.list_from(prefix, false, Some(after)).await?;
+        found.retain(|object| object.key.as_str() > after);
+        Ok(found)
+    }
+
+    async fn list_from(
+        &self,
+        prefix: &str,
+        folders: bool,
+        after: Option<&str>,
+    ) -> Result<Vec<Listed>, S3Error> {
         let (mut found, mut token) = (Vec::new(), None);
         loop {
             let page = self.ask("list", prefix, || {
                 self.count();
                 let delimiter = folders.then(|| "/".to_owned());
+                let after = after.map(str::to_owned);
                 let page =
-                    self.bucket.list_page(prefix.into(), delimiter, token.clone(), None, None);
+                    self.bucket.list_page(prefix.into(), delimiter, token.clone(), after, None);
                 async { page.await.map_err(|e| self.client_error("list", prefix, &e)) }
             });
             let (page, _) = page.await?;

@@ -7,8 +7,10 @@
 mod columns;
 mod read;
 mod schema;
+mod shared;
 mod write;
 
 pub use columns::{Columns, Message};
 pub use read::{Rows, SegmentError, times};
+pub use shared::{Batch, SharedWriter, entry_text};
 pub use write::{Finished, SegmentWriter};

@@ -3,9 +3,9 @@
 use std::panic::{self, AssertUnwindSafe};
 
 use bytes::Bytes;
-use cim_core::archive::{Segment, Sha256};
+use cim_core::archive::{Part, Segment, Sha256};
 use parquet::column::reader::get_typed_column_reader;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
@@ -13,6 +13,7 @@ use parquet::file::statistics::Statistics;
 
 use super::columns::Message;
 use super::schema::{HEADERS, PAYLOAD, SCHEMA, SEQ, SUBJECT, TIME};
+use super::shared::{self, Content};
 
 /// A segment that is not what the manifest says it is.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,10 @@ impl Rows {
         file: &Bytes,
         mut each: impl FnMut(&Rows) -> Result<(), E>,
     ) -> Result<(), E> {
+        if let Some(part) = &segment.part {
+            let rows = Self::read_part(segment, part, file)?;
+            return rows.iter().try_for_each(each);
+        }
         let key = || segment.key.clone();
         let actual = Sha256::of(file);
         if actual != segment.sha256 {
@@ -76,7 +81,7 @@ impl Rows {
         }
         let (mut messages, mut last_seq) = (0, None);
         for index in 0..reader.num_row_groups() {
-            let rows = guarded(|| Self::read_group(reader.get_row_group(index)?.as_ref()));
+            let rows = guarded(|| Self::read_group(reader.get_row_group(index)?.as_ref(), 0));
             let rows = rows.map_err(unreadable)?;
             for seq in rows.seq.iter().map(|seq| seq.cast_unsigned()) {
                 if last_seq.is_some_and(|last| seq <= last)
@@ -97,14 +102,75 @@ impl Rows {
         Ok(())
     }
 
-    fn read_group(group: &dyn RowGroupReader) -> Result<Self, ParquetError> {
+    /// The rows of a segment that shares its object with others, row group by row group. All of them are
+    /// checked before the first one is believed.
+    fn read_part(segment: &Segment, part: &Part, file: &Bytes) -> Result<Vec<Self>, SegmentError> {
+        let key = || segment.key.clone();
+        let unreadable = |source| SegmentError::Unreadable { key: key(), source };
+        let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
+        let reader = guarded(|| SerializedFileReader::new(file.clone())).map_err(unreadable)?;
+        if reader.metadata().file_metadata().schema() != shared::SCHEMA.as_ref() {
+            return Err(contradiction("it has other columns".into()));
+        }
+        let groups =
+            part.group as usize..(part.group as usize).saturating_add(part.groups as usize);
+        if groups.end > reader.num_row_groups() {
+            return Err(contradiction(format!("it has {} row groups", reader.num_row_groups())));
+        }
+        let (mut found, mut content, mut messages) = (Vec::new(), Content::default(), 0);
+        for index in groups {
+            let rows = guarded(|| {
+                let group = reader.get_row_group(index)?;
+                let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
+                let streams = read_column::<ByteArrayType>(group.as_ref(), shared::STREAM, rows)?;
+                let timelines = read_column::<Int32Type>(group.as_ref(), shared::TIMELINE, rows)?;
+                let all = Self::read_group(group.as_ref(), shared::BEFORE)?;
+                Ok(all.retain(|index, seq| {
+                    streams[index].data() == part.stream.as_str().as_bytes()
+                        && timelines[index].cast_unsigned() == segment.timeline
+                        && (segment.first_seq..=segment.last_seq).contains(&seq)
+                }))
+            });
+            let rows = rows.map_err(unreadable)?;
+            rows.messages().for_each(|message| content.push(&message.hash()));
+            messages += rows.len() as u64;
+            found.push(rows);
+        }
+        let actual = content.finish();
+        if actual != segment.sha256 {
+            return Err(SegmentError::Damaged { key: key(), stated: segment.sha256, actual });
+        }
+        if messages != segment.messages {
+            return Err(contradiction(format!("{messages} messages, not {}", segment.messages)));
+        }
+        Ok(found)
+    }
+
+    /// The rows for which `keep` says so, of their index and sequence.
+    fn retain(self, keep: impl Fn(usize, u64) -> bool) -> Self {
+        let kept: Vec<usize> = (0..self.len())
+            .filter(|index| keep(*index, self.seq[*index].cast_unsigned()))
+            .collect();
+        let of = |column: &[ByteArray]| kept.iter().map(|i| column[*i].clone()).collect();
+        let numbers = |column: &[i64]| kept.iter().map(|i| column[*i]).collect();
+        Self {
+            seq: numbers(&self.seq),
+            time: numbers(&self.time),
+            subject: of(&self.subject),
+            headers: of(&self.headers),
+            payload: of(&self.payload),
+        }
+    }
+
+    /// Reads a row group in whose schema `before` columns stand before a segment's.
+    fn read_group(group: &dyn RowGroupReader, before: usize) -> Result<Self, ParquetError> {
         let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
         Ok(Self {
-            seq: read_column::<Int64Type>(group, SEQ, rows)?,
-            time: read_column::<Int64Type>(group, TIME, rows)?,
-            subject: read_column::<ByteArrayType>(group, SUBJECT, rows)?,
-            headers: read_column::<ByteArrayType>(group, HEADERS, rows)?,
-            payload: read_column::<ByteArrayType>(group, PAYLOAD, rows)?,
+            seq: read_column::<Int64Type>(group, before + SEQ, rows)?,
+            time: read_column::<Int64Type>(group, before + TIME, rows)?,
+            subject: read_column::<ByteArrayType>(group, before + SUBJECT, rows)?,
+            headers: read_column::<ByteArrayType>(group, before + HEADERS, rows)?,
+            payload: read_column::<ByteArrayType>(group, before + PAYLOAD, rows)?,
         })
     }
 

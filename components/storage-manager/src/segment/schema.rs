@@ -3,7 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::properties::{
+    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
+};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, Type};
 
@@ -28,6 +30,20 @@ pub(super) static SCHEMA: LazyLock<Arc<Type>> = LazyLock::new(|| {
 
 /// zstd levels: fresh segments want speed, sealed ones are kept for ever.
 pub(super) fn properties(level: i32) -> Arc<WriterProperties> {
+    Arc::new(common(level).build())
+}
+
+/// The same for objects that several streams share.
+pub(super) fn shared_properties(level: i32) -> Arc<WriterProperties> {
+    let column = |name: &str| ColumnPath::from(name);
+    let properties = common(level)
+        .set_column_dictionary_enabled(column("stream"), true)
+        .set_column_encoding(column("timeline"), Encoding::DELTA_BINARY_PACKED)
+        .set_column_statistics_enabled(column("stream"), EnabledStatistics::Chunk);
+    Arc::new(properties.build())
+}
+
+fn common(level: i32) -> WriterPropertiesBuilder {
     let level = ZstdLevel::try_new(level).expect("levels here are constants");
     let column = |name: &str| ColumnPath::from(name);
     let properties = WriterProperties::builder()
@@ -44,8 +60,7 @@ pub(super) fn properties(level: i32) -> Arc<WriterProperties> {
         .set_column_encoding(column("headers"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .set_column_encoding(column("payload"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
     let statistics = ["seq", "time", "subject"];
-    let properties = statistics.iter().fold(properties, |p, name| {
+    statistics.iter().fold(properties, |p, name| {
         p.set_column_statistics_enabled(column(name), EnabledStatistics::Chunk)
-    });
-    Arc::new(properties.build())
+    })
 }

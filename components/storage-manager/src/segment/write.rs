@@ -79,10 +79,10 @@ impl SegmentWriter {
         self.messages += columns.len() as u64;
         self.bytes += columns.bytes() as u64;
         let mut group = self.file.next_row_group()?;
-        write_column::<Int64Type>(&mut group, &columns.seq)?;
-        write_column::<Int64Type>(&mut group, &columns.time)?;
+        write_column::<Int64Type, _>(&mut group, &columns.seq)?;
+        write_column::<Int64Type, _>(&mut group, &columns.time)?;
         for strings in [columns.subject, columns.headers, columns.payload] {
-            write_column::<ByteArrayType>(&mut group, &strings.into_arrays())?;
+            write_column::<ByteArrayType, _>(&mut group, &strings.into_arrays())?;
         }
         group.close()?;
         Ok(())
@@ -120,6 +120,7 @@ impl SegmentWriter {
             sha256,
             last,
             sealed,
+            part: None,
         };
         Ok(Finished { segment, file: Bytes::from(sink.bytes) })
     }
@@ -127,7 +128,7 @@ impl SegmentWriter {
 
 impl Strings {
     /// Slices of one shared buffer: nothing is copied.
-    fn into_arrays(self) -> Vec<ByteArray> {
+    pub(super) fn into_arrays(self) -> Vec<ByteArray> {
         let bytes = Bytes::from(self.bytes);
         let mut start = 0;
         let slice = |end| {
@@ -139,11 +140,11 @@ impl Strings {
     }
 }
 
-fn write_column<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, Hashed>,
+pub(super) fn write_column<T: DataType, W: Write + Send>(
+    group: &mut SerializedRowGroupWriter<'_, W>,
     values: &[T::T],
 ) -> Result<(), ParquetError> {
-    let mut column = group.next_column()?.expect("the schema has five columns");
+    let mut column = group.next_column()?.expect("the schema has as many columns");
     column.typed::<T>().write_batch(values, None, None)?;
     column.close()
 }

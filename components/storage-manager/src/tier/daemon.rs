@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cim_core::archive::key::JournalOf;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::retry::Backoff;
@@ -14,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::context::Context;
-use super::session::{self, End};
-use crate::config::{Config, StreamMatcher};
+use super::session::{self, End, SessionError};
+use super::stream;
+use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
+use crate::journal::{self, Journal, OpenError};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 
 /// How often streams are looked for.
@@ -46,6 +49,9 @@ pub enum StartError {
     /// The globs are wrong.
     #[error("`streams`: a glob cannot be read")]
     Glob(#[from] globset::Error),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
     /// The ready file could not be written.
     #[error("cannot write ready file")]
     Ready(#[source] std::io::Error),
@@ -93,18 +99,57 @@ pub async fn run(
         abort,
         config,
     });
-    let mut tasks = Tasks { context: Arc::clone(&context), matcher, running: BTreeMap::new() };
-    tasks.start(names);
-    if let Some(path) = ready_file {
-        std::fs::write(path, "").map_err(StartError::Ready)?;
+    let mut names = Some(names);
+    let mut tries = 0;
+    loop {
+        let opened = match context.config.archive.layout {
+            Layout::Chains => None,
+            Layout::Journal => Some(open_journal(&context).await?),
+        };
+        let journal = opened.as_ref().map(|(journal, _)| journal.clone());
+        let closed = journal.as_ref().map(|journal| journal.closing().clone());
+        let context = Arc::clone(&context);
+        let mut tasks = Tasks { context, journal, matcher: &matcher, running: BTreeMap::new() };
+        if let Some(names) = names.take() {
+            tasks.start(names);
+            if let Some(path) = ready_file {
+                std::fs::write(path, "").map_err(StartError::Ready)?;
+            }
+            notify(&[sd_notify::NotifyState::Ready]);
+            tracing::info!(node = %tasks.context.config.node.name, "tiering");
+        }
+        let started = tokio::time::Instant::now();
+        let closed = closed.unwrap_or_default();
+        closed.run_until_cancelled(tasks.discover(&stop)).await;
+        if stop.is_cancelled() {
+            notify(&[sd_notify::NotifyState::Stopping]);
+            tasks.finish(opened).await;
+            return Ok(());
+        }
+        let Some((journal, writer)) = opened else { return Ok(()) };
+        tasks.abort().await;
+        tracing::warn!("starting again from the archive: {}", journal.closed().await);
+        drop(journal);
+        drop(writer.await);
+        tries = if started.elapsed() > Duration::from_secs(30) { 1 } else { tries + 1 };
+        if !Backoff::default().wait(tries, &stop).await {
+            return Ok(());
+        }
     }
-    notify(&[sd_notify::NotifyState::Ready]);
-    tracing::info!(node = %context.config.node.name, "tiering");
-    tasks.discover(&stop).await;
-    notify(&[sd_notify::NotifyState::Stopping]);
-    tasks.finish().await;
-    Ok(())
 }
+
+/// Reads the journal, as often as it takes, and goes on with it.
+async fn open_journal(context: &Arc<Context>) -> Result<Opened, StartError> {
+    let name = &context.config.archive.journal;
+    let state = journal::open(&context.nas, JournalOf::Secondary, name).await?;
+    let segment = context.config.segment;
+    let limits = journal::Limits { age: segment.flush_age, bytes: segment.flush_size.bytes() };
+    let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
+    Ok(Journal::start(nas, state, writer, limits, context.abort.clone()))
+}
+
+/// A journal, and the task that writes it.
+type Opened = (Journal, JoinHandle<()>);
 
 /// Lists the streams, and gives a cluster time to elect: until it has, it answers nobody.
 async fn patiently_list(
@@ -160,13 +205,14 @@ fn notify(state: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-struct Tasks {
+struct Tasks<'a> {
     context: Arc<Context>,
-    matcher: StreamMatcher,
+    journal: Option<Journal>,
+    matcher: &'a StreamMatcher,
     running: BTreeMap<String, JoinHandle<()>>,
 }
 
-impl Tasks {
+impl Tasks<'_> {
     async fn discover(&mut self, stop: &CancellationToken) {
         let mut failing = false;
         loop {
@@ -196,7 +242,8 @@ impl Tasks {
             }
             match StreamName::new(name.clone()) {
                 Ok(stream) => {
-                    let task = tokio::spawn(tier(Arc::clone(&self.context), stream));
+                    let (context, journal) = (Arc::clone(&self.context), self.journal.clone());
+                    let task = tokio::spawn(tier(context, journal, stream));
                     self.running.insert(name, task);
                 }
                 Err(error) => tracing::error!("stream is not tiered: {error}"),
@@ -204,13 +251,27 @@ impl Tasks {
         }
     }
 
-    async fn finish(self) {
+    /// Ends all tasks at once.
+    async fn abort(self) {
+        self.running.values().for_each(JoinHandle::abort);
+        for (_, task) in self.running {
+            // It was told to end just now.
+            task.await.unwrap_or_default();
+        }
+    }
+
+    async fn finish(self, opened: Option<Opened>) {
         let abort = self.context.abort.clone();
+        drop(self.journal);
         let end = async {
             for (_, task) in self.running {
                 if let Err(error) = task.await {
                     tracing::error!("a stream's task failed: {error}");
                 }
+            }
+            if let Some((journal, writer)) = opened {
+                drop(journal);
+                writer.await.expect("writing the journal does not panic");
             }
         };
         tokio::pin!(end);
@@ -226,17 +287,23 @@ impl Tasks {
 }
 
 /// One stream's sessions, until it is gone or everything ends.
-async fn tier(context: Arc<Context>, stream: StreamName) {
+async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamName) {
     let mut failures = 0;
     loop {
         let started = tokio::time::Instant::now();
-        match session::run(&context, &stream).await {
+        let outcome = match &journal {
+            Some(journal) => stream::run(&context, journal, &stream).await,
+            None => session::run(&context, &stream).await,
+        };
+        match outcome {
             Ok(End::Gone) => {
                 tracing::info!(stream = %stream, "stream is gone; its archive stays");
                 return;
             }
             Ok(End::Stopped) => return,
             Ok(End::Replaced) => failures = 0,
+            // What is at fault is not this stream, and all begin anew.
+            Err(SessionError::Journal(_)) => return,
             Err(error) => {
                 // A session that worked for a while and then failed is not the same failure again.
                 failures =

@@ -25,6 +25,7 @@ mod seal;
 mod segmenter;
 mod session;
 mod ship;
+mod stream;
 mod survey;
 mod witness;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::{Segment, SeqRange};
+use cim_core::archive::SeqRange;
 use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
@@ -15,7 +15,9 @@ use super::budget::{Reserved, cost};
 use super::context::Context;
 use super::holes::Holes;
 use super::reader::ReaderError;
+use crate::config::Layout;
 use crate::hooks::{fail_point, sabotage};
+use crate::journal::Item;
 use crate::s3::S3Error;
 use crate::segment::{Columns, Message, SegmentWriter};
 
@@ -25,13 +27,18 @@ pub(super) const ROW_GROUP: usize = 4 << 20;
 const AHEAD: usize = 64;
 /// zstd level of segments that are made while their messages arrive.
 const LEVEL: i32 = 1;
+/// Bytes of messages that do not wait for more before they go to a journal, and how long they wait.
+const LITTLE: usize = 256 << 10;
+const AT_ONCE: Duration = Duration::from_millis(10);
 
-/// A segment that is on the tier and in no manifest yet, with the budget that its bytes hold.
+/// What is in no manifest yet, with the budget that its bytes hold.
 #[derive(Debug)]
 pub struct Uploaded {
-    /// Its record.
-    pub segment: Segment,
-    /// Dropped when the segment is committed.
+    /// Its record; where there is a journal, the messages themselves when they are few.
+    pub item: Item,
+    /// When its first message came.
+    pub since: Instant,
+    /// Dropped when it is committed.
     pub reserved: Option<Reserved>,
 }
 
@@ -61,6 +68,8 @@ pub struct Segmenter {
     reserved: Option<Reserved>,
     since: Option<Instant>,
     holes: Option<Holes>,
+    /// Whether what is little goes into a journal.
+    journal: bool,
 }
 
 impl Segmenter {
@@ -71,7 +80,9 @@ impl Segmenter {
         timeline: u32,
         uploads: mpsc::Sender<Upload>,
     ) -> Self {
+        let journal = context.config.archive.layout == Layout::Journal;
         Self {
+            journal,
             context,
             stream,
             timeline,
@@ -111,9 +122,11 @@ impl Segmenter {
         }
     }
 
-    /// When what was gathered must be on its way; `None` while there is nothing.
+    /// When what was gathered must be on its way; `None` while there is nothing. A journal gathers by itself,
+    /// so what is little goes there at once.
     pub fn deadline(&self, age: Duration) -> Option<Instant> {
-        self.since.map(|since| since + age)
+        let little = self.journal && self.bytes < LITTLE;
+        self.since.map(|since| since + if little { AT_ONCE.min(age) } else { age })
     }
 
     /// Encodes and uploads as far as sizes ask for it.
@@ -195,6 +208,10 @@ impl Segmenter {
     }
 
     async fn end_segment(&mut self) -> Result<(), UploadError> {
+        let since = self.since.take().unwrap_or_else(Instant::now);
+        if self.journal && self.encoder.is_none() {
+            return self.hand_over(since).await;
+        }
         if !self.columns.is_empty() {
             self.encode().await?;
         }
@@ -202,7 +219,6 @@ impl Segmenter {
         let sealed = self.bytes >= self.context.config.seal.size.bytes();
         let reserved = self.reserved.take();
         self.bytes = 0;
-        self.since = None;
         let (context, stream, timeline) =
             (Arc::clone(&self.context), self.stream.clone(), self.timeline);
         let upload = tokio::spawn(async move {
@@ -213,13 +229,30 @@ impl Segmenter {
             fail_point!(SegmentBefore);
             put(&context, &finished).await?;
             fail_point!(SegmentAfter);
-            Ok(Uploaded { segment: finished.segment, reserved })
+            Ok(Uploaded { item: Item::Segment(Box::new(finished.segment)), since, reserved })
         });
-        // The other end hangs up only when the session is over: then the upload is nobody's.
+        self.send(upload).await;
+        Ok(())
+    }
+
+    /// Hands over messages that are too few for a segment of their own.
+    async fn hand_over(&mut self, since: Instant) -> Result<(), UploadError> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let columns = sabotage!(columns, std::mem::take(&mut self.columns));
+        let reserved = self.reserved.take();
+        self.bytes = 0;
+        let uploaded = Uploaded { item: Item::Rows(columns), since, reserved };
+        self.send(tokio::spawn(std::future::ready(Ok(uploaded)))).await;
+        Ok(())
+    }
+
+    async fn send(&mut self, upload: Upload) {
+        // The other end hangs up only when the session is over: then the upload is of no use.
         if let Err(mpsc::error::SendError(upload)) = self.uploads.send(upload).await {
             upload.abort();
         }
-        Ok(())
     }
 }
 

@@ -19,13 +19,14 @@ use super::gaps::Gaps;
 use super::history::{Alignment, HistoryError, align};
 use super::reader::{self, ReaderError};
 use super::seal::{self, Ages, SealError, Sealed};
-use super::segmenter::{Upload, UploadError, Uploaded};
+use super::segmenter::{Upload, UploadError};
 use super::survey::{Known, Survey, Surveyor, missed};
 use super::witness;
 use super::{collect, ship};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, StreamInfo};
+use crate::journal::{Item, JournalClosed};
 use crate::s3::S3Error;
 
 /// How often the live stream is surveyed.
@@ -67,6 +68,8 @@ pub enum SessionError {
     Fetch(#[from] FetchError),
     /// S3.
     S3(#[from] S3Error),
+    /// The journal was closed.
+    Journal(#[from] JournalClosed),
     /// The live stream became another one.
     #[error("stream `{0}` was deleted and made again: its archive begins a new timeline")]
     Recreated(StreamName),
@@ -85,7 +88,7 @@ pub async fn run(context: &Arc<Context>, stream: &StreamName) -> Result<End, Ses
 }
 
 /// Waits for an empty stream to become more than that, or to go.
-async fn wait_for_a_message(
+pub(super) async fn wait_for_a_message(
     context: &Arc<Context>,
     stream: &StreamName,
     empty: &StreamInfo,
@@ -186,7 +189,7 @@ async fn open_chain(
 }
 
 /// Whether another server has something of what the stream's leader does not have.
-async fn has_another(
+pub(super) async fn has_another(
     context: &Arc<Context>,
     stream: &StreamName,
     live: &StreamInfo,
@@ -353,7 +356,7 @@ impl<'a> Session<'a> {
         if !self.committer.look_is_due() {
             return None;
         }
-        match self.context.stop.run_until_cancelled(self.committer.look(None)).await? {
+        match self.context.stop.run_until_cancelled(self.committer.look()).await? {
             Ok(lost) => lost,
             Err(error) => {
                 self.log_background("looking for the archive", &error);
@@ -372,7 +375,7 @@ impl<'a> Session<'a> {
                 drop(shipper.await);
             }
         } else if self.committer.has_unseen() {
-            match tokio::time::timeout(LAST_LOOK, self.committer.look(None)).await {
+            match tokio::time::timeout(LAST_LOOK, self.committer.look()).await {
                 Ok(Ok(None)) => {}
                 Ok(Ok(Some(lost))) => self.log_background("the last look at the archive", &lost),
                 Ok(Err(error)) => self.log_background("the last look at the archive", &error),
@@ -406,10 +409,16 @@ impl<'a> Session<'a> {
             self.gaps.fill(&mut draft, state);
         }
         // A survey taken before these messages arrived knows nothing of what follows them.
-        let last = done.last().expect("there is at least one").segment.last.clone();
+        let segments = done.iter().filter_map(|uploaded| match &uploaded.item {
+            Item::Segment(segment) => Some(Segment::clone(segment)),
+            // Without a journal there are none.
+            Item::Rows(_) => None,
+        });
+        let segments: Vec<Segment> = segments.collect();
+        let last = segments.last().expect("there is at least one").last.clone();
         draft.watermark = Watermark { seq: last.seq.max(draft.watermark.seq), last: Some(last) };
         draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
-        draft.add = done.iter().map(|Uploaded { segment, .. }| segment.clone()).collect();
+        draft.add = segments;
         let sealed = draft.add.iter().any(|s| s.sealed);
         self.commit(draft, sealed).await?;
         for uploaded in done {

@@ -56,7 +56,7 @@ async fn notices(committer: &mut Committer) -> CommitError {
             return error;
         }
     }
-    committer.look(None).await.unwrap().expect("it is gone")
+    committer.look().await.unwrap().expect("it is gone")
 }
 
 /// A moment after a commit, so that no request has failed and nothing looks old.
@@ -101,7 +101,7 @@ async fn what_was_written_behind_lost_entries_is_withdrawn() {
     for file in &minio.files("manifest/")[3..5] {
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
-    let lost = committer.look(None).await.unwrap().expect("two are gone");
+    let lost = committer.look().await.unwrap().expect("two are gone");
     assert!(matches!(lost, CommitError::Lost { number: 3, .. }), "{lost}");
     let read = chain::load_full(&store, Chain::Manifest, &"S".parse().unwrap()).await.unwrap();
     assert_eq!(read.unwrap().number, 2);
@@ -116,8 +116,8 @@ async fn what_follows_a_damaged_entry_is_committed() {
     let mut committer = chain(&store, "first", 2).await;
     let key = Chain::Manifest.key(&"S".parse().unwrap(), 2);
     // What is looked for is the last one.
-    assert!(committer.look(None).await.unwrap().is_none());
+    assert!(committer.look().await.unwrap().is_none());
     store.put(&key, "not an entry".into()).await.unwrap();
-    assert!(committer.look(None).await.unwrap().is_none());
+    assert!(committer.look().await.unwrap().is_none());
     next(&mut committer).await.unwrap();
 }

@@ -53,8 +53,11 @@ impl Manager {
             )
         };
         let wasabi = settings.wasabi.as_ref().map(|url| table("tertiary", url)).unwrap_or_default();
+        // Every test holds for both layouts.
+        let layout = std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "chains".into());
+        let layout = format!("[archive]\nlayout = \"{layout}\"\n");
         let text = format!(
-            "[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{}{wasabi}{}",
+            "{layout}[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{}{wasabi}{}",
             settings.nats,
             settings.login,
             table("secondary", &settings.nas),

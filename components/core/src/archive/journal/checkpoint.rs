@@ -1,0 +1,136 @@
+//! What the entries of a journal add up to, restated so that a reader need not go back to entry 0.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::entry::{JOURNAL_FORMAT, SegmentRecord};
+use crate::archive::state::{Timeline, sound};
+use crate::archive::{
+    ArchiveState, Checkpoint, ConsumerRecord, EntryError, Sha256, StreamRecord, Superseded,
+    TimelineRecord,
+};
+use crate::names::{JournalName, StreamName};
+
+/// A journal after one of its entries. Stored as `{"sha256":"…","entry":{…}}`, compressed with zstd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JournalCheckpoint {
+    /// [`JOURNAL_FORMAT`] of the writer.
+    pub format: u32,
+    /// The journal that it belongs to.
+    pub journal: JournalName,
+    /// The number of the last entry that is in it.
+    pub number: u64,
+    /// That entry's hash.
+    pub hash: Sha256,
+    /// When that entry was committed, by its writer's clock.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub committed_at: Timestamp,
+    /// Every stream.
+    pub streams: BTreeMap<StreamName, StreamCheckpoint>,
+    /// Replaced objects that are still there, but for journal objects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<Superseded>,
+}
+
+/// One stream's archive, restated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamCheckpoint {
+    /// Every timeline; the last is the current one.
+    pub timelines: Vec<TimelineRecord>,
+    /// Every segment, by timeline and first sequence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentRecord>,
+    /// The stream.
+    pub stream: StreamRecord,
+    /// Its durable consumers.
+    pub consumers: Vec<ConsumerRecord>,
+    /// The number of the last entry that said something about it; 0 where it begins.
+    pub number: u64,
+    /// When that was committed, by its writer's clock.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub committed_at: Timestamp,
+}
+
+impl StreamCheckpoint {
+    /// Restates a stream's archive.
+    pub fn of(state: &ArchiveState) -> Self {
+        Self {
+            timelines: state.timelines.iter().map(|(number, t)| t.to_record(*number)).collect(),
+            segments: state.segments.values().map(|s| SegmentRecord::of(s, None)).collect(),
+            stream: state.stream.clone(),
+            consumers: state.consumers.clone(),
+            number: state.number,
+            committed_at: state.committed_at,
+        }
+    }
+
+    /// The archive that this restates; `own` is the key of the object that it stands in.
+    pub(super) fn open(&self, stream: &StreamName, own: &str) -> Result<ArchiveState, String> {
+        let segments: Vec<_> = self.segments.iter().map(|s| s.to_segment(stream, own)).collect();
+        let restated =
+            Checkpoint { timelines: self.timelines.clone(), segments, superseded: Vec::new() };
+        if restated.timelines.is_empty() {
+            return Err("it has no timeline".into());
+        }
+        sound(&restated)?;
+        Ok(ArchiveState {
+            number: self.number,
+            hash: Sha256::of(b""),
+            committed_at: self.committed_at,
+            timelines: restated.timelines.iter().map(Timeline::from_record).collect(),
+            segments: restated
+                .segments
+                .into_iter()
+                .map(|s| ((s.timeline, s.first_seq), s))
+                .collect(),
+            stream: self.stream.clone(),
+            consumers: self.consumers.clone(),
+            superseded: Vec::new(),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    sha256: Sha256,
+    checkpoint: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl JournalCheckpoint {
+    /// The object's bytes, not compressed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let checkpoint = serde_json::value::to_raw_value(self).expect("it is always JSON");
+        let sha256 = Sha256::of(checkpoint.get().as_bytes());
+        serde_json::to_vec(&Stored { sha256, checkpoint }).expect("so is its wrapping")
+    }
+
+    /// Reads an object's bytes; nothing in it is believed before its hash agrees.
+    ///
+    /// # Errors
+    /// When it is cut short, damaged, or of a newer format.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
+        let stored: Stored = serde_json::from_slice(bytes).map_err(EntryError::Unreadable)?;
+        let text = stored.checkpoint.get();
+        let actual = Sha256::of(text.as_bytes());
+        if actual != stored.sha256 {
+            return Err(EntryError::Damaged { stated: stored.sha256, actual });
+        }
+        let FormatOnly { format } = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
+        if format > JOURNAL_FORMAT {
+            return Err(EntryError::TooNew(format));
+        }
+        serde_json::from_str(text).map_err(EntryError::Unreadable)
+    }
+}

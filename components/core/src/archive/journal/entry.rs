@@ -1,0 +1,251 @@
+//! The stored form of one commit to a journal.
+//!
+//! Stored in a Parquet object's metadata, under the key `cim.entry`, as `{"sha256":"…","entry":{…}}`; the
+//! hash is over the bytes of `entry` as they stand there.
+//!
+//! Unknown fields are refused, as in [`Entry`](crate::archive::Entry): a new field means a new
+//! [`JOURNAL_FORMAT`].
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::checkpoint::StreamCheckpoint;
+use crate::archive::{
+    ConsumerRecord, EntryError, Fork, LastMessage, Segment, SeqRange, Sha256, StreamRecord,
+    StreamState, Watermark,
+};
+use crate::names::{JournalName, StreamName};
+
+/// The format that this version writes, and the newest that it reads. Formats up to 3 are those of chains,
+/// [`crate::archive::FORMAT`].
+pub const JOURNAL_FORMAT: u32 = 4;
+
+/// One commit to a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JournalEntry {
+    /// [`JOURNAL_FORMAT`] of the writer.
+    pub format: u32,
+    /// The journal that it belongs to.
+    pub journal: JournalName,
+    /// 0, 1, 2, … without gaps.
+    pub number: u64,
+    /// SHA-256 of the previous entry's `entry` bytes; absent in entry 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Sha256>,
+    /// When it was committed, by the writer's clock.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub committed_at: Timestamp,
+    /// Node and process that wrote it, for people; nothing depends on it.
+    pub writer: String,
+    /// What is decided, by stream.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub streams: BTreeMap<StreamName, Change>,
+    /// Keys of replaced objects that have been deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collected: Vec<String>,
+}
+
+/// What an entry decides for one stream. What is absent stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Everything about the stream: in its first entry, alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<StreamCheckpoint>,
+    /// Opens the next timeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<Fork>,
+    /// Segments that are part of the current timeline from here on, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<SegmentRecord>,
+    /// Segments that take the place of others; same messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replace: Vec<Replacement>,
+    /// Sequences that were archived and have been deleted from the stream since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<SeqRange>,
+    /// Sequences that the stream had dropped before they could be archived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<SeqRange>,
+    /// Archived sequences that the live stream has lost by damage, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Vec<SeqRange>>,
+    /// How far the tier goes; absent where that is the last message of `add`, or as far as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<Watermark>,
+    /// The stream's own counts, when they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StreamState>,
+    /// Its creation and configuration, when they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamRecord>,
+    /// All its durable consumers, when one differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<Vec<ConsumerRecord>>,
+}
+
+/// Segments of one timeline and what takes their place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replacement {
+    /// The timeline.
+    pub timeline: u32,
+    /// First sequence of the first replaced segment.
+    pub first_seq: u64,
+    /// Last sequence of the last one.
+    pub last_seq: u64,
+    /// What has the same messages, ascending.
+    pub by: Vec<SegmentRecord>,
+}
+
+/// Where a segment lies that shares its object with others: rows whose `stream` and `timeline` are the
+/// segment's and whose `seq` is within its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The stream.
+    pub stream: StreamName,
+    /// The first row group that has rows of it.
+    pub group: u32,
+    /// How many row groups have.
+    pub groups: u32,
+}
+
+/// A segment, as a journal stores it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentRecord {
+    /// Its object's key; absent where that is the entry's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The timeline that it was written in.
+    pub timeline: u32,
+    /// Sequence of its first message.
+    pub first_seq: u64,
+    /// Sequence of its last message.
+    pub last_seq: u64,
+    /// Time of its first message, in nanoseconds since 1970.
+    pub first_time: i64,
+    /// Time of its last message, in nanoseconds since 1970.
+    pub last_time: i64,
+    /// Messages in it.
+    pub messages: u64,
+    /// Bytes of their subjects, headers and payloads.
+    pub bytes: u64,
+    /// Bytes of the file, of a segment that has one of its own; else 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub size: u64,
+    /// SHA-256 of its file; of a part, that of the [`message_hash`](crate::archive::message_hash)es of all its
+    /// messages, end to end.
+    pub sha256: Sha256,
+    /// [`message_hash`](crate::archive::message_hash) of its last message.
+    pub last: Sha256,
+    /// Of a part: its first row group, and how many there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<(u32, u32)>,
+    /// Whether it has its final size.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(size: &u64) -> bool {
+    *size == 0
+}
+
+impl SegmentRecord {
+    /// The stored form of a segment; `own` is the key of the entry that it is stored in.
+    pub fn of(segment: &Segment, own: Option<&str>) -> Self {
+        Self {
+            key: (own != Some(&segment.key)).then(|| segment.key.clone()),
+            timeline: segment.timeline,
+            first_seq: segment.first_seq,
+            last_seq: segment.last_seq,
+            first_time: nanoseconds(segment.first_time),
+            last_time: nanoseconds(segment.last_time),
+            messages: segment.messages,
+            bytes: segment.bytes,
+            size: if segment.part.is_some() { 0 } else { segment.size },
+            sha256: segment.sha256,
+            last: segment.last.sha256,
+            groups: segment.part.as_ref().map(|part| (part.group, part.groups)),
+            sealed: segment.sealed,
+        }
+    }
+
+    /// The segment of a stream that this describes, stored in the entry with the key `own`.
+    pub fn to_segment(&self, stream: &StreamName, own: &str) -> Segment {
+        let last_time = timestamp(self.last_time);
+        let part =
+            self.groups.map(|(group, groups)| Part { stream: stream.clone(), group, groups });
+        Segment {
+            key: self.key.clone().unwrap_or_else(|| own.to_owned()),
+            timeline: self.timeline,
+            first_seq: self.first_seq,
+            last_seq: self.last_seq,
+            first_time: timestamp(self.first_time),
+            last_time,
+            messages: self.messages,
+            bytes: self.bytes,
+            size: self.size,
+            sha256: self.sha256,
+            last: LastMessage { seq: self.last_seq, time: last_time, sha256: self.last },
+            sealed: self.sealed,
+            part,
+        }
+    }
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    let nanoseconds = time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+    i64::try_from(nanoseconds).expect("it was just clamped")
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds.into()).expect("i64 nanoseconds are in range")
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    sha256: Sha256,
+    entry: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+impl JournalEntry {
+    /// The text to store, and the hash that the next entry will carry as `previous`.
+    pub fn to_text(&self) -> (String, Sha256) {
+        let entry = serde_json::value::to_raw_value(self).expect("an entry is always JSON");
+        let sha256 = Sha256::of(entry.get().as_bytes());
+        let text = serde_json::to_string(&Stored { sha256, entry }).expect("so is its wrapping");
+        (text, sha256)
+    }
+
+    /// Reads a stored text; nothing in it is believed before its hash agrees.
+    ///
+    /// # Errors
+    /// When it is cut short, damaged, or of a newer format.
+    pub fn from_text(text: &str) -> Result<(Self, Sha256), EntryError> {
+        let stored: Stored = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
+        let text = stored.entry.get();
+        let actual = Sha256::of(text.as_bytes());
+        if actual != stored.sha256 {
+            return Err(EntryError::Damaged { stated: stored.sha256, actual });
+        }
+        let FormatOnly { format } = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
+        if format > JOURNAL_FORMAT {
+            return Err(EntryError::TooNew(format));
+        }
+        let entry = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
+        Ok((entry, actual))
+    }
+}

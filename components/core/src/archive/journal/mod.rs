@@ -1,0 +1,23 @@
+//! The journal: one numbered log of what is fresh in all streams.
+//!
+//! Invariants, in the order in which a reader may rely on them:
+//!
+//! 1. Entry `n` is one Parquet object, `…/entries/<n>.parquet`. Its rows are the messages of every stream that
+//!    had news; its metadata holds the decision ([`JournalEntry`]). It is written with `If-None-Match: *`, so
+//!    data and decision become durable together, and of two writers one wins a number.
+//! 2. Entries are numbered from 0 without gaps, and each carries the hash of the one before it.
+//! 3. What an entry names besides its own rows (segments of their own, merged objects) was durable before it.
+//! 4. Folding the entries in order gives the [`JournalState`]: an [`ArchiveState`](crate::archive::ArchiveState)
+//!    for each stream. A [`JournalCheckpoint`] restates it, so a reader takes the newest one and reads the
+//!    entries behind it.
+//! 5. A segment that shares its object with others ([`Part`]) is checked by the hash of its messages; one that
+//!    has an object of its own by the hash of its file.
+
+mod checkpoint;
+mod entry;
+mod fold;
+mod state;
+
+pub use checkpoint::{JournalCheckpoint, StreamCheckpoint};
+pub use entry::{Change, JOURNAL_FORMAT, JournalEntry, Part, Replacement, SegmentRecord};
+pub use state::{JournalError, JournalState};

@@ -1,0 +1,246 @@
+//! The fold of a journal's entries: what the archive holds of every stream.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::checkpoint::{JournalCheckpoint, StreamCheckpoint};
+use super::entry::{JOURNAL_FORMAT, JournalEntry};
+use super::fold::{self, Origin};
+use crate::archive::key::JournalOf;
+use crate::archive::{ArchiveKey, ArchiveState, Segment, Sha256, Superseded};
+use crate::names::{JournalName, StreamName};
+
+/// What a journal holds after some entry; before the first one, nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalState {
+    /// The tier whose journal it is.
+    pub of: JournalOf,
+    /// Its name.
+    pub journal: JournalName,
+    /// The last entry: its number, its hash, and when it was committed.
+    pub last: Option<(u64, Sha256, Timestamp)>,
+    /// What it holds of every stream.
+    pub streams: BTreeMap<StreamName, ArchiveState>,
+    /// Replaced objects that are still there, but for journal objects, which go with their number.
+    pub superseded: Vec<Superseded>,
+    /// How many segments lie in each object that is shared.
+    shared: BTreeMap<String, usize>,
+}
+
+/// Entries that do not hold together. Restore from another tier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// An entry is not the one after its predecessor.
+    #[error("journal `{journal}` is broken: entry {found} stands where {expected} should be")]
+    Number {
+        /// The journal.
+        journal: JournalName,
+        /// The number that should come.
+        expected: u64,
+        /// The one that came.
+        found: u64,
+    },
+    /// An entry does not continue its predecessor.
+    #[error(
+        "journal `{journal}` is broken at entry {number}: it does not continue the one before it"
+    )]
+    Previous {
+        /// The journal.
+        journal: JournalName,
+        /// The entry.
+        number: u64,
+    },
+    /// An entry, or a checkpoint, is of another journal.
+    #[error("entry {number} of journal `{journal}` says that it is of journal `{found}`")]
+    Foreign {
+        /// The journal.
+        journal: JournalName,
+        /// The entry.
+        number: u64,
+        /// The journal that it names.
+        found: JournalName,
+    },
+    /// An entry contradicts what was committed before.
+    #[error(
+        "entry {number} of journal `{journal}` contradicts what is there of stream `{stream}`: {what}"
+    )]
+    Contradiction {
+        /// The journal.
+        journal: JournalName,
+        /// The entry.
+        number: u64,
+        /// The stream.
+        stream: StreamName,
+        /// What it says that cannot be.
+        what: String,
+    },
+}
+
+impl JournalState {
+    /// A journal without entries.
+    pub fn empty(of: JournalOf, journal: JournalName) -> Self {
+        let (streams, superseded, shared) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { of, journal, last: None, streams, superseded, shared }
+    }
+
+    /// The number of the next entry.
+    pub fn next(&self) -> u64 {
+        self.last.map_or(0, |(number, ..)| number.saturating_add(1))
+    }
+
+    /// The hash of the last entry.
+    pub fn hash(&self) -> Option<Sha256> {
+        self.last.map(|(_, hash, _)| hash)
+    }
+
+    /// Starts from a checkpoint.
+    ///
+    /// # Errors
+    /// When it contradicts itself.
+    pub fn open(of: JournalOf, checkpoint: &JournalCheckpoint) -> Result<Self, JournalError> {
+        let (journal, number) = (checkpoint.journal.clone(), checkpoint.number);
+        let mut state = Self::empty(of, journal.clone());
+        for (stream, restated) in &checkpoint.streams {
+            // A checkpoint's segments name their objects, all of them.
+            let opened = restated.open(stream, "").map_err(|what| JournalError::Contradiction {
+                journal: journal.clone(),
+                number,
+                stream: stream.clone(),
+                what,
+            })?;
+            state.begin(stream, opened);
+        }
+        state.superseded.clone_from(&checkpoint.superseded);
+        state.last = Some((number, checkpoint.hash, checkpoint.committed_at));
+        Ok(state)
+    }
+
+    /// The state, restated; `None` before the first entry.
+    pub fn checkpoint(&self) -> Option<JournalCheckpoint> {
+        let (number, hash, committed_at) = self.last?;
+        let streams = self.streams.iter();
+        Some(JournalCheckpoint {
+            format: JOURNAL_FORMAT,
+            journal: self.journal.clone(),
+            number,
+            hash,
+            committed_at,
+            streams: streams
+                .map(|(name, state)| (name.clone(), StreamCheckpoint::of(state)))
+                .collect(),
+            superseded: self.superseded.clone(),
+        })
+    }
+
+    /// Whether a segment of some stream lies in the object with this key.
+    pub fn shares(&self, key: &str) -> bool {
+        self.shared.contains_key(key)
+    }
+
+    /// The objects that hold segments of several streams, and how many segments each.
+    pub fn shared(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.shared.iter().map(|(key, count)| (key.as_str(), *count))
+    }
+
+    /// Folds an entry in. After an error the state is as it was before.
+    ///
+    /// # Errors
+    /// When the entry is not the next one, does not continue the last one, or contradicts it.
+    pub fn apply(&mut self, entry: &JournalEntry, hash: Sha256) -> Result<(), JournalError> {
+        let (journal, number) = (self.journal.clone(), entry.number);
+        if entry.journal != journal {
+            return Err(JournalError::Foreign { journal, number, found: entry.journal.clone() });
+        }
+        let expected = self.next();
+        if number != expected || number == u64::MAX {
+            return Err(JournalError::Number { journal, expected, found: number });
+        }
+        if entry.previous != self.hash() {
+            return Err(JournalError::Previous { journal, number });
+        }
+        let key = ArchiveKey::Journal { of: self.of, journal: journal.clone(), number };
+        let key = key.to_string();
+        let (key, committed_at) = (key.as_str(), entry.committed_at);
+        let mut begun = Vec::new();
+        let mut changed = Vec::new();
+        for (stream, change) in &entry.streams {
+            let origin = Origin { stream, key, number, hash, committed_at };
+            let checked = match (&change.begin, self.streams.get(stream)) {
+                (Some(restated), None) => restated.open(stream, key).map(|state| {
+                    begun.push((stream, ArchiveState { number, hash, committed_at, ..state }));
+                }),
+                (Some(_), Some(_)) => Err("it begins a stream that is there".into()),
+                (None, None) => Err("it is not there".into()),
+                (None, Some(state)) => fold::check(state, change, &origin).map(|checked| {
+                    changed.push((change, checked, origin));
+                }),
+            };
+            checked.map_err(|what| {
+                let (journal, stream) = (journal.clone(), stream.clone());
+                JournalError::Contradiction { journal, number, stream, what }
+            })?;
+        }
+        for (stream, state) in begun {
+            self.begin(stream, state);
+        }
+        for (change, checked, origin) in changed {
+            let state =
+                self.streams.get_mut(origin.stream).expect("it was there when it was checked");
+            let removed = fold::take(state, change, checked, &origin);
+            self.count(origin.stream, change, &origin);
+            self.let_go(removed, committed_at);
+        }
+        self.superseded.retain(|s| !entry.collected.contains(&s.key));
+        self.last = Some((number, hash, committed_at));
+        Ok(())
+    }
+
+    fn begin(&mut self, stream: &StreamName, state: ArchiveState) {
+        for segment in state.segments.values().filter(|s| s.part.is_some()) {
+            *self.shared.entry(segment.key.clone()).or_default() += 1;
+        }
+        self.streams.insert(stream.clone(), state);
+    }
+
+    /// Counts the parts that a change has brought.
+    fn count(&mut self, stream: &StreamName, change: &super::Change, origin: &Origin<'_>) {
+        let new = change.add.iter().chain(change.replace.iter().flat_map(|r| &r.by));
+        for record in new.filter(|record| record.groups.is_some()) {
+            let key = record.to_segment(stream, origin.key).key;
+            *self.shared.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Notes what is of no more use, of segments that were taken out.
+    fn let_go(&mut self, removed: Vec<Segment>, since: Timestamp) {
+        for segment in removed {
+            if segment.part.is_some() {
+                let Some(count) = self.shared.get_mut(&segment.key) else { continue };
+                *count -= 1;
+                if *count > 0 {
+                    continue;
+                }
+                self.shared.remove(&segment.key);
+                if matches!(ArchiveKey::parse(&segment.key), Ok(ArchiveKey::Journal { .. })) {
+                    continue;
+                }
+            } else if self.holds(&segment) {
+                // It was sealed as it is.
+                continue;
+            }
+            self.superseded.push(Superseded { key: segment.key, since });
+        }
+    }
+
+    fn holds(&self, segment: &Segment) -> bool {
+        let Ok(ArchiveKey::Segment { stream, .. }) = ArchiveKey::parse(&segment.key) else {
+            return false;
+        };
+        let there = self
+            .streams
+            .get(&stream)
+            .and_then(|state| state.segments.get(&(segment.timeline, segment.first_seq)));
+        there.is_some_and(|there| there.key == segment.key)
+    }
+}

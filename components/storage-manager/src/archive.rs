@@ -1,0 +1,90 @@
+//! What a tier holds, whatever the layout: journals, and chains of streams that no journal has taken over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cim_core::archive::ArchiveState;
+use cim_core::archive::journal::JournalState;
+use cim_core::archive::key::{Chain, JournalOf};
+use cim_core::names::StreamName;
+
+use crate::chain::{self, ReadError};
+use crate::journal::{self, OpenError};
+use crate::s3::{S3Error, Store, Tier};
+
+/// An archive that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum ArchiveError {
+    /// A chain.
+    Chain(#[from] ReadError),
+    /// A journal.
+    Journal(#[from] OpenError),
+    /// S3 does not answer.
+    S3(#[from] S3Error),
+}
+
+/// The archive on one tier. Its journals were read when it was opened; chains are read when they are asked for.
+#[derive(Debug)]
+pub struct Archive {
+    store: Arc<Store>,
+    journals: Vec<JournalState>,
+}
+
+/// Which journal a tier goes by.
+pub fn journal_of(tier: Tier) -> JournalOf {
+    match tier {
+        Tier::Nas => JournalOf::Secondary,
+        Tier::Wasabi => JournalOf::Tertiary,
+    }
+}
+
+impl Archive {
+    /// Reads the journals of a tier.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub async fn open(store: Arc<Store>) -> Result<Self, ArchiveError> {
+        let of = journal_of(store.tier());
+        let mut journals = Vec::new();
+        for name in journal::names(&store, of).await? {
+            journals.push(journal::open(&store, of, &name).await?);
+        }
+        Ok(Self { store, journals })
+    }
+
+    /// The journals.
+    pub fn journals(&self) -> &[JournalState] {
+        &self.journals
+    }
+
+    /// The streams that the tier holds, by name.
+    ///
+    /// # Errors
+    /// When S3 does not answer.
+    pub async fn streams(&self) -> Result<Vec<StreamName>, ArchiveError> {
+        let mut streams: BTreeMap<StreamName, ()> =
+            chain::streams(&self.store).await?.into_iter().map(|stream| (stream, ())).collect();
+        let journals = self.journals.iter().flat_map(|journal| journal.streams.keys());
+        streams.extend(journals.map(|stream| (stream.clone(), ())));
+        Ok(streams.into_keys().collect())
+    }
+
+    /// What the tier holds of a stream; `None` when it has nothing of it. Where two journals have it, the one
+    /// that spoke of it last counts.
+    ///
+    /// # Errors
+    /// When its chain cannot be read.
+    pub async fn stream(&self, stream: &StreamName) -> Result<Option<ArchiveState>, ArchiveError> {
+        if let Some(state) = self.in_journal(stream) {
+            return Ok(Some(state.clone()));
+        }
+        Ok(chain::load(&self.store, Chain::Manifest, stream).await?)
+    }
+
+    /// What a journal holds of a stream.
+    pub fn in_journal(&self, stream: &StreamName) -> Option<&ArchiveState> {
+        let states = self.journals.iter().filter_map(|journal| journal.streams.get(stream));
+        states.max_by_key(|state| state.committed_at)
+    }
+}

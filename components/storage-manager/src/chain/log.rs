@@ -1,0 +1,246 @@
+//! A numbered log of entries on a tier: putting the next one, and knowing that those before are there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cim_core::archive::{ArchiveKey, Entry, Sha256};
+use cim_runtime::retry::Backoff;
+use tokio_util::sync::CancellationToken;
+
+use super::ReadError;
+use crate::hooks::fail_point;
+use crate::journal;
+use crate::s3::{Kind, Put, S3Error, Store};
+
+/// A commit that did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// An entry of another writer has this number.
+    #[error("another writer committed manifest entry {number} of {log}")]
+    Conflict {
+        /// The stream, or the journal.
+        log: Arc<str>,
+        /// The entry's number.
+        number: u64,
+    },
+    /// The log that was read is not there any more: the bucket was emptied, or is another one.
+    #[error(
+        "manifest entry {number} of {log} is gone or another one: the bucket was lost, emptied or replaced"
+    )]
+    Lost {
+        /// The stream, or the journal.
+        log: Arc<str>,
+        /// The entry that was there before.
+        number: u64,
+    },
+    /// The process was told to end before S3 answered.
+    #[error("manifest entry {number} of {log} was not committed before the end")]
+    Cancelled {
+        /// The stream, or the journal.
+        log: Arc<str>,
+        /// The entry's number.
+        number: u64,
+        /// The last failure.
+        source: S3Error,
+    },
+    /// The log's state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// How long a log that was seen is believed to be there still.
+const TRUST: Duration = Duration::from_secs(1);
+/// How often a log to which nothing is committed is to be looked at.
+const REST: Duration = Duration::from_secs(10);
+
+/// A log that is being written.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// The entry that is looked for to know whether the log is there: the last one when it was seen.
+    anchor: Option<Link>,
+    seen: Option<Instant>,
+    /// What was written since, to the bucket that has the anchor or, unawares, to another one.
+    unseen: Vec<Link>,
+}
+
+impl Log {
+    /// Goes on behind an entry that was just read.
+    pub fn behind(last: Option<Link>) -> Self {
+        Self { anchor: last, seen: None, unseen: Vec::new() }
+    }
+
+    /// Writes an entry's bytes under its number, or finds that they are there already. Retries until S3 says
+    /// what is there, or `cancel` comes.
+    ///
+    /// # Errors
+    /// When another entry has the number, or the log is not there any more.
+    pub async fn put(
+        &mut self,
+        entry: Link,
+        object: &Bytes,
+        cancel: &CancellationToken,
+    ) -> Result<(), CommitError> {
+        let mut tries = 0;
+        loop {
+            let failure = match self.try_put(&entry, object).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => return Err(error),
+                Err(failure) => failure,
+            };
+            // Whatever answers next may be another service at the same address.
+            self.seen = None;
+            tries += 1;
+            tracing::warn!(
+                "commit of manifest entry {} of {} not answered, trying again: {failure}",
+                entry.number,
+                entry.log
+            );
+            if !Backoff::default().wait(tries, cancel).await {
+                let (log, number) = (entry.log, entry.number);
+                return Err(CommitError::Cancelled { log, number, source: failure });
+            }
+        }
+        if self.anchor.is_none() {
+            (self.anchor, self.seen) = (Some(entry), Some(Instant::now()));
+        } else {
+            self.unseen.push(entry);
+        }
+        Ok(())
+    }
+
+    async fn try_put(
+        &mut self,
+        entry: &Link,
+        object: &Bytes,
+    ) -> Result<Result<(), CommitError>, S3Error> {
+        if self.seen.is_none_or(|seen| seen.elapsed() > TRUST)
+            && let Some(lost) = self.look(Some(entry)).await?
+        {
+            return Ok(Err(lost));
+        }
+        fail_point!(EntryBefore if !matches!(entry.key, ArchiveKey::Tertiary { .. }));
+        let put = entry.store.put_new(&entry.key, object.clone()).await?;
+        fail_point!(EntryAfter if !matches!(entry.key, ArchiveKey::Tertiary { .. }));
+        // Ours after all, where an answer was lost after the write had succeeded.
+        let ours = put == Put::Created || entry.store.get(&entry.key.to_string()).await? == *object;
+        Ok(if ours {
+            Ok(())
+        } else {
+            Err(CommitError::Conflict { log: Arc::clone(&entry.log), number: entry.number })
+        })
+    }
+
+    /// Whether the log is to be looked at, for no commit does: else what went to a NAS that had been replaced by
+    /// an empty one would stand there alone, and the rest would be missed, until the next message.
+    pub fn look_is_due(&self) -> bool {
+        let patience = if self.unseen.is_empty() { REST } else { TRUST };
+        self.anchor.is_some() && self.seen.is_none_or(|seen| seen.elapsed() > patience)
+    }
+
+    /// Whether something was written since the log was last seen.
+    pub fn has_unseen(&self) -> bool {
+        !self.unseen.is_empty()
+    }
+
+    /// Looks whether the log is there, and with it all that was written to it. An empty bucket takes any
+    /// number, and so does one that lost its newest entries. What was written behind something that is not
+    /// there is withdrawn, for it could not be read. `trying` is an entry that may have been written although
+    /// no answer said so.
+    ///
+    /// # Errors
+    /// When S3 does not answer.
+    pub async fn look(&mut self, trying: Option<&Link>) -> Result<Option<CommitError>, S3Error> {
+        let Some(anchor) = self.anchor.clone() else { return Ok(None) };
+        if let Some(behind) = self.first_missing(&anchor).await? {
+            let (gone, after) = match behind {
+                None => (&anchor, &self.unseen[..]),
+                Some(index) => (&self.unseen[index], &self.unseen[index + 1..]),
+            };
+            for written in trying.into_iter().chain(after.iter().rev()) {
+                written.withdraw(gone).await?;
+            }
+            return Ok(Some(gone.lost()));
+        }
+        self.seen = Some(Instant::now());
+        if let Some(last) = self.unseen.pop() {
+            self.unseen.clear();
+            self.anchor = Some(last);
+        }
+        Ok(None)
+    }
+
+    /// The first of anchor (`Some(None)`) and unseen ones (`Some(Some(index))`) that is not there.
+    async fn first_missing(&self, anchor: &Link) -> Result<Option<Option<usize>>, S3Error> {
+        if !anchor.is_there().await? {
+            return Ok(Some(None));
+        }
+        let folders: BTreeSet<&str> = self.unseen.iter().map(|link| link.folder.as_str()).collect();
+        let mut listed = BTreeSet::new();
+        for folder in folders {
+            let objects = anchor.store.list_after(folder, &anchor.key.to_string()).await?;
+            listed.extend(objects.into_iter().map(|object| object.key));
+        }
+        for (index, link) in self.unseen.iter().enumerate() {
+            if !listed.contains(&link.key.to_string()) && !link.is_there().await? {
+                return Ok(Some(Some(index)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// One entry of a log.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Where it is.
+    pub store: Arc<Store>,
+    /// The log, for messages.
+    pub log: Arc<str>,
+    /// Its key.
+    pub key: ArchiveKey,
+    /// The prefix under which it is listed with its neighbours.
+    pub folder: String,
+    /// Its number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: Sha256,
+}
+
+impl Link {
+    /// Whether the tier has this entry, and no other one in its place. A damaged one counts: it tells of
+    /// bad disks and not of another bucket, and what follows it is of use.
+    ///
+    /// # Errors
+    /// When S3 does not answer.
+    pub async fn is_there(&self) -> Result<bool, S3Error> {
+        let found = self.find().await?;
+        Ok(found.is_some_and(|hash| hash.is_none_or(|hash| hash == self.hash)))
+    }
+
+    /// The hash of the entry under this key, if there is one; `None` within, if that is damaged.
+    async fn find(&self) -> Result<Option<Option<Sha256>>, S3Error> {
+        let object = match self.store.get(&self.key.to_string()).await {
+            Ok(object) => object,
+            Err(S3Error { kind: Kind::NotFound, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(match self.key {
+            ArchiveKey::Journal { .. } => journal::read_entry(&object).ok().map(|(_, hash)| hash),
+            _ => Entry::from_object(&object).ok().map(|(_, hash)| hash),
+        }))
+    }
+
+    /// Deletes it, unless the entry that it stands behind is there after all.
+    async fn withdraw(&self, gone: &Self) -> Result<(), S3Error> {
+        if self.find().await? == Some(Some(self.hash)) && !gone.is_there().await? {
+            self.store.delete(&self.key.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    fn lost(&self) -> CommitError {
+        CommitError::Lost { log: Arc::clone(&self.log), number: self.number }
+    }
+}

@@ -1,0 +1,19 @@
+//! The journal: one log for all streams, so that the number of requests does not depend on how many there are.
+//!
+//! Invariants
+//! - Data and decision are one object: what an entry says was committed is in it, or was durable before.
+//! - One entry is put at a time. While it is on its way the next one gathers, so a slow NAS makes larger
+//!   entries, not more of them.
+//! - A stream's archive changes only by entries. Whatever goes wrong with the log (another writer, another
+//!   bucket), its state is thrown away and read again.
+//!
+//! The way of an entry: [`object`] makes it, [`writer`] gathers and commits, [`open`] reads the log back.
+//! `cim_core::archive::journal` is the stored form and the fold.
+
+mod object;
+mod open;
+mod writer;
+
+pub use object::{Commit, Item, read_entry};
+pub use open::{OpenError, names, open};
+pub use writer::{Committed, Journal, JournalClosed, Limits};

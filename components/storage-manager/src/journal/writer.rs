@@ -1,0 +1,392 @@
+//! Gathers what streams have to say and commits it, entry after entry.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cim_core::archive::ArchiveState;
+use cim_core::archive::journal::{JournalError, JournalState};
+use cim_core::names::StreamName;
+use cim_runtime::error::chain;
+use parquet::errors::ParquetError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::object::{Commit, Item, Made, Place, make};
+use crate::chain::{CommitError, Link, Log};
+use crate::s3::Store;
+
+/// Commits that may wait for a place in an entry.
+const WAITING: usize = 256;
+/// How often it is asked whether the log is to be looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The journal was closed: its log is another one, or cannot be written. It is opened anew.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the journal was closed: {0}")]
+pub struct JournalClosed(Arc<str>);
+
+/// How many entries are behind the last checkpoint, and their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Committed {
+    /// The entries' number.
+    pub entries: u64,
+    /// Their objects' bytes.
+    pub bytes: u64,
+}
+
+/// What limits an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How old a message gets before its entry is put.
+    pub age: Duration,
+    /// How many bytes of messages go into one entry, about.
+    pub bytes: usize,
+}
+
+/// A journal that is written by this process.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    sender: mpsc::Sender<Waiting>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<JournalState>,
+    closed: CancellationToken,
+    why: OnceLock<Arc<str>>,
+    committed: watch::Sender<Committed>,
+}
+
+/// What is to go into an entry.
+#[derive(Debug)]
+struct Waiting {
+    commits: Vec<(StreamName, Commit)>,
+    collected: Vec<String>,
+    due: Instant,
+    reply: oneshot::Sender<()>,
+}
+
+/// An entry that did not come about.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("cannot encode a journal entry")]
+    Encode(#[from] ParquetError),
+}
+
+impl Journal {
+    /// Goes on with a journal that was just read. The task ends when every handle is dropped and all is
+    /// committed, or when the journal is closed.
+    pub fn start(
+        store: Arc<Store>,
+        state: JournalState,
+        writer: Arc<str>,
+        limits: Limits,
+        abort: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let name: Arc<str> = format!("journal `{}`", state.journal).into();
+        let link = |number, hash| Link {
+            store: Arc::clone(&store),
+            log: Arc::clone(&name),
+            key: Place { number, ..Place::after(&state) }.key(),
+            folder: state.of.entries(&state.journal),
+            number,
+            hash,
+        };
+        let log = Log::behind(state.last.map(|(number, hash, _)| link(number, hash)));
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            closed: CancellationToken::new(),
+            why: OnceLock::new(),
+            committed: watch::channel(Committed::default()).0,
+        });
+        let task = Writer {
+            shared: Arc::clone(&shared),
+            store,
+            name,
+            writer,
+            limits,
+            abort,
+            receiver,
+            log: Some(log),
+            gathered: Gathered::default(),
+            committing: None,
+        };
+        (Self { shared, sender }, tokio::spawn(task.run()))
+    }
+
+    /// Reads the state after the last entry, the one that is on its way included.
+    pub fn with<T>(&self, read: impl FnOnce(&JournalState) -> T) -> T {
+        read(&self.shared.state())
+    }
+
+    /// Reads one stream's archive; `None` when the journal has none.
+    pub fn stream<T>(
+        &self,
+        stream: &StreamName,
+        read: impl FnOnce(&ArchiveState) -> T,
+    ) -> Option<T> {
+        self.with(|state| state.streams.get(stream).map(read))
+    }
+
+    /// Commits. Returns when the tier has it.
+    ///
+    /// # Errors
+    /// When the journal was closed: whether the entry was committed, reading it again will tell.
+    pub async fn commit(
+        &self,
+        commits: Vec<(StreamName, Commit)>,
+        collected: Vec<String>,
+        due: Instant,
+    ) -> Result<(), JournalClosed> {
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting { commits, collected, due, reply };
+        if self.sender.send(waiting).await.is_err() {
+            return Err(self.why());
+        }
+        answer.await.map_err(|_| self.why())
+    }
+
+    /// Waits until the journal is closed.
+    pub async fn closed(&self) -> JournalClosed {
+        self.shared.closed.cancelled().await;
+        self.why()
+    }
+
+    /// Cancelled when the journal is closed.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.shared.closed
+    }
+
+    /// What was committed since the last call of [`Journal::checkpointed`].
+    pub fn committed(&self) -> watch::Receiver<Committed> {
+        self.shared.committed.subscribe()
+    }
+
+    /// Counts anew, but for what came behind a checkpoint that was just made.
+    pub fn checkpointed(&self, covered: Committed) {
+        self.shared.committed.send_modify(|committed| {
+            committed.entries -= covered.entries.min(committed.entries);
+            committed.bytes -= covered.bytes.min(committed.bytes);
+        });
+    }
+
+    fn why(&self) -> JournalClosed {
+        JournalClosed(self.shared.why.get().cloned().unwrap_or_else(|| "it ended".into()))
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, JournalState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self, why: &str) {
+        // The first reason is the one that explains the others.
+        drop(self.why.set(why.into()));
+        self.closed.cancel();
+    }
+}
+
+/// What waits for the next entry.
+#[derive(Debug, Default)]
+struct Gathered {
+    commits: BTreeMap<StreamName, Commit>,
+    collected: Vec<String>,
+    replies: Vec<oneshot::Sender<()>>,
+    bytes: usize,
+    due: Option<Instant>,
+}
+
+impl Gathered {
+    fn take_in(&mut self, waiting: Waiting) {
+        for (stream, commit) in waiting.commits {
+            self.bytes += commit.items.iter().map(bytes).sum::<usize>();
+            self.commits.entry(stream).or_default().merge(commit);
+        }
+        self.collected.extend(waiting.collected);
+        self.replies.push(waiting.reply);
+        self.due = Some(self.due.map_or(waiting.due, |due| due.min(waiting.due)));
+    }
+}
+
+fn bytes(item: &Item) -> usize {
+    match item {
+        Item::Segment(_) => 0,
+        Item::Rows(columns) => columns.bytes(),
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    name: Arc<str>,
+    writer: Arc<str>,
+    limits: Limits,
+    abort: CancellationToken,
+    receiver: mpsc::Receiver<Waiting>,
+    /// `None` while an entry is on its way.
+    log: Option<Log>,
+    gathered: Gathered,
+    committing: Option<JoinHandle<Put>>,
+}
+
+/// An entry on its way, and who waits for it.
+struct Put {
+    log: Log,
+    bytes: u64,
+    replies: Vec<oneshot::Sender<()>>,
+    outcome: Result<(), WriteError>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut open = true;
+        loop {
+            let idle = self.committing.is_none();
+            if !open && idle && self.gathered.replies.is_empty() {
+                break;
+            }
+            let due = self.gathered.due.filter(|_| idle);
+            let room = self.gathered.bytes < self.limits.bytes;
+            let due = if open && room { due } else { due.map(|_| Instant::now()) };
+            tokio::select! {
+                waiting = self.receiver.recv(), if open && room => match waiting {
+                    Some(waiting) => self.gathered.take_in(waiting),
+                    None => open = false,
+                },
+                () = until(due) => self.put(),
+                put = join(&mut self.committing) => if !self.settle(put) { return },
+                _ = looks.tick(), if idle => if !self.look().await { return },
+            }
+        }
+        // The last entry may have gone to a bucket that was replaced just then.
+        if self.log.as_ref().is_some_and(Log::has_unseen) {
+            self.look_now().await;
+        }
+        self.shared.close("all is committed");
+    }
+
+    fn put(&mut self) {
+        let Some(log) = self.log.take() else { return };
+        let gathered = std::mem::take(&mut self.gathered);
+        let entry = EntryTask {
+            shared: Arc::clone(&self.shared),
+            store: Arc::clone(&self.store),
+            name: Arc::clone(&self.name),
+            writer: Arc::clone(&self.writer),
+            abort: self.abort.clone(),
+        };
+        self.committing = Some(tokio::spawn(entry.run(log, gathered)));
+    }
+
+    /// Takes in that an entry was committed, or was not; false when that is the end.
+    fn settle(&mut self, put: Put) -> bool {
+        self.committing = None;
+        self.log = Some(put.log);
+        if let Err(error) = put.outcome {
+            self.shared.close(&chain(&error));
+            return false;
+        }
+        self.shared.committed.send_modify(|committed| {
+            committed.entries += 1;
+            committed.bytes += put.bytes;
+        });
+        for reply in put.replies {
+            // A caller that does not wait any more has ended.
+            reply.send(()).unwrap_or_default();
+        }
+        true
+    }
+
+    async fn look(&mut self) -> bool {
+        if self.log.as_ref().is_some_and(Log::look_is_due) { self.look_now().await } else { true }
+    }
+
+    async fn look_now(&mut self) -> bool {
+        let Some(log) = &mut self.log else { return true };
+        match self.abort.run_until_cancelled(log.look(None)).await {
+            Some(Ok(Some(lost))) => {
+                self.shared.close(&chain(&lost));
+                false
+            }
+            Some(Err(error)) => {
+                tracing::warn!("looking for {} failed: {}", self.name, chain(&error));
+                true
+            }
+            Some(Ok(None)) | None => true,
+        }
+    }
+}
+
+/// What it takes to commit one entry.
+struct EntryTask {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    name: Arc<str>,
+    writer: Arc<str>,
+    abort: CancellationToken,
+}
+
+impl EntryTask {
+    async fn run(self, mut log: Log, gathered: Gathered) -> Put {
+        let Gathered { commits, collected, replies, .. } = gathered;
+        let made = self.make(commits, collected).await;
+        let (outcome, bytes) = match made {
+            Ok((link, object)) => {
+                let bytes = object.len() as u64;
+                let put = log.put(link, &object, &self.abort).await;
+                (put.map_err(WriteError::from), bytes)
+            }
+            Err(error) => (Err(error), 0),
+        };
+        Put { log, bytes, replies, outcome }
+    }
+
+    async fn make(
+        &self,
+        commits: BTreeMap<StreamName, Commit>,
+        collected: Vec<String>,
+    ) -> Result<(Link, Bytes), WriteError> {
+        let place = Place::after(&self.shared.state());
+        let (writer, to_make) = (Arc::clone(&self.writer), place.clone());
+        let made = tokio::task::spawn_blocking(move || make(to_make, commits, collected, &writer));
+        let Made { entry, hash, object } = made.await.expect("encoding does not panic")?;
+        // From here on the state is ahead of the log; if the entry is not committed both are thrown away.
+        self.shared.state().apply(&entry, hash)?;
+        let link = Link {
+            store: Arc::clone(&self.store),
+            log: Arc::clone(&self.name),
+            key: place.key(),
+            folder: place.of.entries(&place.journal),
+            number: place.number,
+            hash,
+        };
+        Ok((link, object))
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn join(task: &mut Option<JoinHandle<Put>>) -> Put {
+    match task {
+        Some(task) => task.await.expect("committing does not panic"),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,495 @@
+//! One stream, while its archive is in a journal: reads it, surveys it, and hands what it has to say to the
+//! journal, one commit after the other. While one is on its way the next one gathers.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::archive::journal::{Change, StreamCheckpoint};
+use cim_core::archive::key::Chain;
+use cim_core::archive::{ArchiveState, Fork, LastMessage, StreamState, TimelineRecord, Watermark};
+use cim_core::names::StreamName;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::budget::Reserved;
+use super::context::Context;
+use super::gaps::Gaps;
+use super::history::{Alignment, align};
+use super::reader::{self, ReaderError};
+use super::segmenter::{Upload, Uploaded};
+use super::session::{End, SessionError, has_another, wait_for_a_message};
+use super::survey::{Known, Survey, Surveyor, missed};
+use crate::chain::{self, Draft};
+use crate::jetstream::StreamInfo;
+use crate::journal::{Commit, Item, Journal, JournalClosed};
+use crate::segment::{Columns, Message};
+
+/// How often the live stream is surveyed.
+const SURVEY: Duration = Duration::from_secs(1);
+/// Uploads that the reader may have under way.
+const UPLOADS: usize = 2;
+/// What may be ready and wait for the commit before it.
+const READY: usize = 4;
+
+/// Tiers one stream into a journal.
+pub async fn run(
+    context: &Arc<Context>,
+    journal: &Journal,
+    stream: &StreamName,
+) -> Result<End, SessionError> {
+    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
+        Err(error) if error.not_found() => return Ok(End::Gone),
+        other => other?,
+    };
+    let opening = Opening { context, journal, stream };
+    if !opening.open(&live).await? {
+        return wait_for_a_message(context, stream, &live).await;
+    }
+    let mut follower = Follower::start(context, journal, stream, &live);
+    let outcome = follower.run().await;
+    follower.reader.abort();
+    if let Some(surveying) = follower.surveying.take() {
+        surveying.abort();
+    }
+    outcome
+}
+
+/// What is done before a stream is read.
+struct Opening<'a> {
+    context: &'a Arc<Context>,
+    journal: &'a Journal,
+    stream: &'a StreamName,
+}
+
+impl Opening<'_> {
+    fn state(&self) -> Option<ArchiveState> {
+        self.journal.stream(self.stream, ArchiveState::clone)
+    }
+
+    async fn commit(&self, change: Change) -> Result<ArchiveState, JournalClosed> {
+        let commit = Commit { change, ..Commit::default() };
+        self.journal
+            .commit(vec![(self.stream.clone(), commit)], Vec::new(), Instant::now())
+            .await?;
+        Ok(self.state().expect("it was just committed"))
+    }
+
+    /// Begins the stream's archive where there is none; opens a new timeline where the live stream went
+    /// another way. False where an empty stream stands in the place of one that was archived
+    /// (docs/adr/0009).
+    async fn open(&self, live: &StreamInfo) -> Result<bool, SessionError> {
+        let consumers = self.context.jetstream.durable_consumers(self.stream.as_str()).await?;
+        let state = match self.state() {
+            Some(state) => state,
+            None => {
+                let begin = self.begin(live, &consumers.known).await?;
+                self.commit(Change { begin: Some(begin), ..Change::default() }).await?
+            }
+        };
+        match align(self.context, self.stream, &state, live).await? {
+            Alignment::Continues => {
+                if let Some(range) = missed(&state, live.state.first_seq)
+                    && !has_another(self.context, self.stream, live, range).await?
+                {
+                    tracing::warn!(
+                        stream = %self.stream,
+                        "sequences {} to {} were gone before they could be archived",
+                        range.0, range.1
+                    );
+                    let last = state.watermark().last.clone();
+                    let watermark = Some(Watermark { seq: range.1, last });
+                    self.commit(Change { missed: vec![range], watermark, ..Change::default() })
+                        .await?;
+                }
+            }
+            Alignment::Forks { parent: None, .. } if live.state.last_seq == 0 => return Ok(false),
+            Alignment::Forks { parent, last, reason } => {
+                let next = state.timeline() + 1;
+                tracing::warn!(stream = %self.stream, "{reason}: opening timeline {next}");
+                if let Some(parent) = &parent
+                    && let Some(left) = state.beyond(parent)
+                {
+                    tracing::error!(
+                        stream = %self.stream,
+                        "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point the server has lost them. The archive keeps them: `restore {} --timeline {} --as NAME` brings them back",
+                        left.0, left.1, parent.timeline, self.stream, parent.timeline
+                    );
+                }
+                let seq = parent.as_ref().map_or(0, |p| p.last_seq);
+                let lost = state.current().lost.clipped(1, seq);
+                self.commit(Change {
+                    watermark: Some(Watermark { seq, last }),
+                    lost: (!lost.is_empty()).then(|| lost.iter().collect()),
+                    fork: Some(Fork { parent, reason: reason.into() }),
+                    consumers: Some(consumers.or(&state.consumers)),
+                    stream: Some(live.record.clone()),
+                    state: Some(live.state.clone()),
+                    ..Change::default()
+                })
+                .await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// What a journal says first of a stream: what its chain says, where it was archived by one, or nothing.
+    async fn begin(
+        &self,
+        live: &StreamInfo,
+        consumers: &[cim_core::archive::ConsumerRecord],
+    ) -> Result<StreamCheckpoint, SessionError> {
+        if let Some(state) = chain::load(&self.context.nas, Chain::Manifest, self.stream).await? {
+            tracing::info!(
+                stream = %self.stream,
+                "going on with its archive of format 3, up to sequence {}",
+                state.watermark().seq
+            );
+            return Ok(StreamCheckpoint::of(&state));
+        }
+        let timeline = TimelineRecord {
+            number: 1,
+            fork: Fork { parent: None, reason: "created".into() },
+            deleted: Vec::new(),
+            missed: Vec::new(),
+            lost: Vec::new(),
+            watermark: Watermark { seq: 0, last: None },
+            state: live.state.clone(),
+            left: None,
+        };
+        Ok(StreamCheckpoint {
+            timelines: vec![timeline],
+            segments: Vec::new(),
+            stream: live.record.clone(),
+            consumers: consumers.to_vec(),
+            number: 0,
+            committed_at: Timestamp::now(),
+        })
+    }
+}
+
+/// A survey, and by whom.
+type Looked = (Surveyor, Result<Option<Survey>, ReaderError>);
+/// A commit on its way.
+type Committing = Pin<Box<dyn Future<Output = Result<(), JournalClosed>> + Send>>;
+
+struct Follower<'a> {
+    context: &'a Arc<Context>,
+    journal: &'a Journal,
+    stream: &'a StreamName,
+    /// When the stream was created that is read.
+    born: Timestamp,
+    reader: JoinHandle<Result<(), ReaderError>>,
+    /// The reader has ended; what it handed over is all there is.
+    read: bool,
+    uploads: mpsc::Receiver<Upload>,
+    /// The upload that is waited for.
+    upload: Option<Upload>,
+    ready: VecDeque<Uploaded>,
+    /// `None` while it looks.
+    surveyor: Option<Surveyor>,
+    surveying: Option<JoinHandle<Looked>>,
+    survey: Option<Survey>,
+    /// Up to where the survey before the last found nothing behind the watermark.
+    empty_before: Option<u64>,
+    gaps: Gaps,
+    committing: Option<Committing>,
+    /// The budget of what is on its way.
+    held: Vec<Reserved>,
+    committed: Instant,
+    stop_reader: CancellationToken,
+    _stop_all: DropGuard,
+}
+
+impl<'a> Follower<'a> {
+    fn start(
+        context: &'a Arc<Context>,
+        journal: &'a Journal,
+        stream: &'a StreamName,
+        live: &StreamInfo,
+    ) -> Self {
+        let (timeline, watermark, gaps) = journal
+            .stream(stream, |state| {
+                (state.timeline(), state.watermark().seq, Gaps::new(stream.clone(), state))
+            })
+            .expect("it was opened");
+        let ended = CancellationToken::new();
+        let stop_reader = ended.child_token();
+        let (sender, uploads) = mpsc::channel(UPLOADS);
+        let config = live.record.config.value();
+        let task = reader::Task {
+            context: Arc::clone(context),
+            stream: stream.clone(),
+            timeline,
+            start_seq: watermark + 1,
+            work_queue: config["retention"] == "workqueue",
+            replicated: config["num_replicas"].as_u64() > Some(1),
+            stop: stop_reader.clone(),
+        };
+        Self {
+            context,
+            journal,
+            stream,
+            born: live.record.created,
+            reader: tokio::spawn(task.run(sender)),
+            read: false,
+            uploads,
+            upload: None,
+            ready: VecDeque::new(),
+            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone())),
+            surveying: None,
+            survey: None,
+            empty_before: None,
+            gaps,
+            committing: None,
+            held: Vec::new(),
+            committed: Instant::now(),
+            stop_reader,
+            _stop_all: ended.drop_guard(),
+        }
+    }
+
+    async fn run(&mut self) -> Result<End, SessionError> {
+        let mut ticks = tokio::time::interval(SURVEY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stop = self.context.stop.clone();
+        let mut stopping = false;
+        loop {
+            self.commit_what_is_due(stopping)?;
+            if stopping && self.is_done() {
+                return Ok(End::Stopped);
+            }
+            let room = self.ready.len() < READY;
+            tokio::select! {
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.stop_reader.cancel();
+                }
+                closed = self.journal.closed() => return Err(closed.into()),
+                uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => match uploaded {
+                    Some(uploaded) => self.ready.push_back(uploaded?),
+                    None => {
+                        (&mut self.reader).await.expect("reading does not panic")?;
+                        self.read = true;
+                        // One last look: it knows of all that was read.
+                        self.start_survey();
+                    }
+                },
+                committed = join(&mut self.committing) => {
+                    self.committing = None;
+                    self.held.clear();
+                    committed?;
+                    self.committed = Instant::now();
+                }
+                looked = look(&mut self.surveying) => match self.surveyed(looked) {
+                    Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => {
+                        return Ok(End::Gone);
+                    }
+                    other => other?,
+                },
+                _ = ticks.tick(), if !stopping => self.start_survey(),
+            }
+        }
+    }
+
+    /// Whether, after the reader has ended, nothing is left to be said.
+    fn is_done(&self) -> bool {
+        self.read
+            && self.ready.is_empty()
+            && self.surveying.is_none()
+            && self.survey.is_none()
+            && self.committing.is_none()
+    }
+
+    /// Looks at the live stream, beside everything else: a cluster that elects answers late.
+    fn start_survey(&mut self) {
+        let Some(mut surveyor) = self.surveyor.take() else { return };
+        let known = self.journal.stream(self.stream, |state| Known {
+            watermark: state.watermark().seq,
+            first_seq: state.current().state.first_seq,
+            away: self.gaps.known(state),
+        });
+        let known = known.expect("it was opened");
+        self.surveying = Some(tokio::spawn(async move {
+            let survey = surveyor.survey(&known).await;
+            (surveyor, survey)
+        }));
+    }
+
+    fn surveyed(&mut self, (surveyor, survey): Looked) -> Result<(), SessionError> {
+        (self.surveyor, self.surveying) = (Some(surveyor), None);
+        let Some(mut survey) = survey? else { return Ok(()) };
+        if survey.record.created != self.born {
+            return Err(SessionError::Recreated(self.stream.clone()));
+        }
+        // What the reader has on its way may have left the stream since it was sent: only a look that
+        // finds the same a second later, with nothing read in between, says that there is nothing.
+        let empty =
+            survey.empty_until.take().filter(|_| self.ready.is_empty() && self.upload.is_none());
+        if self.read || (empty.is_some() && empty == self.empty_before) {
+            survey.empty_until = empty;
+        }
+        self.empty_before = empty;
+        self.journal.stream(self.stream, |state| self.gaps.weigh(&survey, state));
+        self.survey = Some(survey);
+        Ok(())
+    }
+
+    /// Hands to the journal what is ready, when nothing is on its way.
+    fn commit_what_is_due(&mut self, stopping: bool) -> Result<(), SessionError> {
+        if self.committing.is_some() {
+            return Ok(());
+        }
+        let first = self.ready.front().map(|uploaded| (uploaded.since, is_segment(uploaded)));
+        let idle = self.committed.elapsed() >= SURVEY || stopping;
+        if first.is_none() && (self.survey.is_none() || !idle) {
+            return Ok(());
+        }
+        let age = self.context.config.segment.flush_age;
+        let due = match first {
+            _ if stopping => Instant::now(),
+            // A segment of its own waited while it was made.
+            Some((_, true)) => Instant::now(),
+            Some((since, false)) => since + age,
+            None => Instant::now() + age,
+        };
+        let Some(commit) = self.draft() else { return Ok(()) };
+        let (journal, stream) = (self.journal.clone(), self.stream.clone());
+        self.committing =
+            Some(Box::pin(
+                async move { journal.commit(vec![(stream, commit)], Vec::new(), due).await },
+            ));
+        Ok(())
+    }
+
+    /// All that is ready, and what the last survey has found; `None` where that is nothing new.
+    fn draft(&mut self) -> Option<Commit> {
+        let journal = self.journal.clone();
+        journal.stream(self.stream, |state| {
+            let mut draft = Draft::of(state);
+            if let Some(survey) = self.survey.take() {
+                survey.fill(&mut draft);
+                self.gaps.fill(&mut draft, state);
+            }
+            let mut items = Vec::new();
+            let mut last = None;
+            for uploaded in self.ready.drain(..) {
+                self.held.extend(uploaded.reserved);
+                let Some(item) = behind(uploaded.item, state.watermark().seq, self.stream) else {
+                    continue;
+                };
+                last = Some(last_of(&item));
+                put(&mut items, item);
+            }
+            if let Some(last) = last {
+                // A survey taken before these messages arrived knows nothing of what follows them.
+                let seq = last.seq.max(draft.watermark.seq);
+                draft.watermark = Watermark { seq, last: Some(last) };
+            }
+            draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
+            let change = change(draft, state, &items);
+            let news = !items.is_empty() || change != Change::default();
+            news.then(|| Commit { change, items, timeline: state.timeline() })
+        })?
+    }
+}
+
+/// Puts an item behind the others; messages beside messages are one item.
+fn put(items: &mut Vec<Item>, item: Item) {
+    match (items.last_mut(), item) {
+        (Some(Item::Rows(before)), Item::Rows(rows)) => {
+            (0..rows.len()).for_each(|index| before.push(rows.message(index)));
+        }
+        (_, item) => items.push(item),
+    }
+}
+
+/// What of an item is behind the watermark. As a rule that is all of it; messages that left the stream while
+/// they were on their way may be passed by the watermark.
+fn behind(item: Item, watermark: u64, stream: &StreamName) -> Option<Item> {
+    let first = match &item {
+        Item::Segment(segment) => segment.first_seq,
+        Item::Rows(columns) => columns.message(0).seq,
+    };
+    if first > watermark {
+        return Some(item);
+    }
+    tracing::warn!(
+        stream = %stream,
+        "sequence {first} left the stream while it was read: it counts as deleted before it was archived"
+    );
+    let Item::Rows(columns) = item else { return None };
+    let mut rest = Columns::default();
+    let later = |message: &Message<'_>| message.seq > watermark;
+    (0..columns.len()).map(|i| columns.message(i)).filter(later).for_each(|m| rest.push(m));
+    (!rest.is_empty()).then_some(Item::Rows(rest))
+}
+
+fn is_segment(uploaded: &Uploaded) -> bool {
+    matches!(uploaded.item, Item::Segment(_))
+}
+
+fn last_of(item: &Item) -> LastMessage {
+    match item {
+        Item::Segment(segment) => segment.last.clone(),
+        Item::Rows(columns) => {
+            let last = columns.message(columns.len() - 1);
+            let time = Timestamp::from_nanosecond(last.time.into());
+            let time = time.expect("i64 nanoseconds are in range");
+            LastMessage { seq: last.seq, time, sha256: last.hash() }
+        }
+    }
+}
+
+/// What a draft says that `state` and the items do not.
+fn change(draft: Draft, state: &ArchiveState, items: &[Item]) -> Change {
+    let current = state.current();
+    let last = items.last().map(last_of);
+    let watermark = last.map_or_else(
+        || current.watermark.clone(),
+        |last| Watermark { seq: last.seq, last: Some(last) },
+    );
+    let differs = |counts: &StreamState| *counts != current.state;
+    Change {
+        deleted: draft.deleted,
+        missed: draft.missed,
+        lost: (draft.lost != current.lost).then(|| draft.lost.iter().collect()),
+        watermark: Some(draft.watermark).filter(|found| *found != watermark),
+        state: Some(draft.state).filter(differs),
+        stream: Some(draft.stream).filter(|stream| *stream != state.stream),
+        consumers: Some(draft.consumers).filter(|consumers| *consumers != state.consumers),
+        ..Change::default()
+    }
+}
+
+/// The next upload in order; `None` when the reader has ended. Cancelling it loses nothing.
+async fn next(
+    uploads: &mut mpsc::Receiver<Upload>,
+    waiting: &mut Option<Upload>,
+) -> Option<Result<Uploaded, super::segmenter::UploadError>> {
+    if waiting.is_none() {
+        *waiting = uploads.recv().await;
+    }
+    let uploaded = waiting.as_mut()?.await.expect("uploading does not panic");
+    *waiting = None;
+    Some(uploaded)
+}
+
+async fn join(committing: &mut Option<Committing>) -> Result<(), JournalClosed> {
+    match committing {
+        Some(committing) => committing.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The survey that is under way, if one is. Cancelling it loses nothing.
+async fn look(surveying: &mut Option<JoinHandle<Looked>>) -> Looked {
+    match surveying {
+        Some(task) => task.await.expect("surveying does not panic"),
+        None => std::future::pending().await,
+    }
+}
