@@ -48,7 +48,7 @@ impl Archive {
         let of = journal_of(store.tier());
         let mut journals = Vec::new();
         for name in journal::names(&store, of).await? {
-            journals.push(journal::open(&store, of, &name).await?);
+            journals.push(journal::open(&store, of, &name).await?.0);
         }
         Ok(Self { store, journals })
     }

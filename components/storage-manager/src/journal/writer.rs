@@ -87,7 +87,7 @@ impl Journal {
     /// committed, or when the journal is closed.
     pub fn start(
         store: Arc<Store>,
-        state: JournalState,
+        (state, behind): (JournalState, Committed),
         writer: Arc<str>,
         limits: Limits,
         abort: CancellationToken,
@@ -107,7 +107,7 @@ impl Journal {
             state: Mutex::new(state),
             closed: CancellationToken::new(),
             why: OnceLock::new(),
-            committed: watch::channel(Committed::default()).0,
+            committed: watch::channel(behind).0,
         });
         let task = Writer {
             shared: Arc::clone(&shared),

@@ -232,11 +232,27 @@ impl Store {
         Ok(found)
     }
 
+    /// Keys below `prefix` up to the key `end`, and some behind it: pages are asked for until one reaches it.
+    pub async fn list_until(&self, prefix: &str, end: &str) -> Result<Vec<Listed>, S3Error> {
+        let reached = |found: &[Listed]| found.last().is_some_and(|last| last.key.as_str() >= end);
+        self.list_while(prefix, false, None, |found| !reached(found)).await
+    }
+
     async fn list_from(
         &self,
         prefix: &str,
         folders: bool,
         after: Option<&str>,
+    ) -> Result<Vec<Listed>, S3Error> {
+        self.list_while(prefix, folders, after, |_| true).await
+    }
+
+    async fn list_while(
+        &self,
+        prefix: &str,
+        folders: bool,
+        after: Option<&str>,
+        more: impl Fn(&[Listed]) -> bool,
     ) -> Result<Vec<Listed>, S3Error> {
         let (mut found, mut token) = (Vec::new(), None);
         loop {
@@ -257,7 +273,7 @@ impl Store {
                 found.extend(objects.map(|o| Listed { key: o.key, size: o.size }));
             }
             token = page.next_continuation_token;
-            if token.is_none() {
+            if token.is_none() || !more(&found) {
                 return Ok(found);
             }
         }

@@ -91,6 +91,17 @@ impl Context {
         }
     }
 
+    /// A segment's file, from Wasabi where the NAS does not have it; as often as the stores are patient, and no
+    /// longer.
+    pub async fn try_fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
+        match (self.nas.get(&segment.key).await, &self.wasabi) {
+            (Err(error), Some(wasabi)) if error.kind == Kind::NotFound => {
+                Ok(wasabi.get(&segment.key).await?)
+            }
+            (fetched, _) => Ok(fetched?),
+        }
+    }
+
     /// A segment's file from the NAS, its hash checked, for who passes it on as it is.
     pub async fn fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let file = self.fetch_unchecked(segment).await?;

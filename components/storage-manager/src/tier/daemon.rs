@@ -19,7 +19,7 @@ use super::session::{self, End, SessionError};
 use super::stream;
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
-use crate::journal::{self, Journal, OpenError};
+use crate::journal::{self, Background, Journal, OpenError};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 
 /// How often streams are looked for.
@@ -106,7 +106,7 @@ pub async fn run(
             Layout::Chains => None,
             Layout::Journal => Some(open_journal(&context).await?),
         };
-        let journal = opened.as_ref().map(|(journal, _)| journal.clone());
+        let journal = opened.as_ref().map(|opened| opened.journal.clone());
         let closed = journal.as_ref().map(|journal| journal.closing().clone());
         let context = Arc::clone(&context);
         let mut tasks = Tasks { context, journal, matcher: &matcher, running: BTreeMap::new() };
@@ -126,11 +126,10 @@ pub async fn run(
             tasks.finish(opened).await;
             return Ok(());
         }
-        let Some((journal, writer)) = opened else { return Ok(()) };
+        let Some(opened) = opened else { return Ok(()) };
         tasks.abort().await;
-        tracing::warn!("starting again from the archive: {}", journal.closed().await);
-        drop(journal);
-        drop(writer.await);
+        tracing::warn!("starting again from the archive: {}", opened.journal.closed().await);
+        opened.end().await;
         tries = if started.elapsed() > Duration::from_secs(30) { 1 } else { tries + 1 };
         if !Backoff::default().wait(tries, &stop).await {
             return Ok(());
@@ -141,15 +140,30 @@ pub async fn run(
 /// Reads the journal, as often as it takes, and goes on with it.
 async fn open_journal(context: &Arc<Context>) -> Result<Opened, StartError> {
     let name = &context.config.archive.journal;
-    let state = journal::open(&context.nas, JournalOf::Secondary, name).await?;
+    let opened = journal::open(&context.nas, JournalOf::Secondary, name).await?;
     let segment = context.config.segment;
     let limits = journal::Limits { age: segment.flush_age, bytes: segment.flush_size.bytes() };
     let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
-    Ok(Journal::start(nas, state, writer, limits, context.abort.clone()))
+    let (journal, writer) = Journal::start(nas, opened, writer, limits, context.abort.clone());
+    let background = Background::start(context, &journal);
+    Ok(Opened { journal, writer, background })
 }
 
-/// A journal, and the task that writes it.
-type Opened = (Journal, JoinHandle<()>);
+/// A journal, the task that writes it, and those beside.
+struct Opened {
+    journal: Journal,
+    writer: JoinHandle<()>,
+    background: Background,
+}
+
+impl Opened {
+    /// Waits until all is committed that was handed over.
+    async fn end(self) {
+        self.background.end().await;
+        drop(self.journal);
+        self.writer.await.expect("writing the journal does not panic");
+    }
+}
 
 /// Lists the streams, and gives a cluster time to elect: until it has, it answers nobody.
 async fn patiently_list(
@@ -269,9 +283,8 @@ impl Tasks<'_> {
                     tracing::error!("a stream's task failed: {error}");
                 }
             }
-            if let Some((journal, writer)) = opened {
-                drop(journal);
-                writer.await.expect("writing the journal does not panic");
+            if let Some(opened) = opened {
+                opened.end().await;
             }
         };
         tokio::pin!(end);

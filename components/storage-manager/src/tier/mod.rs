@@ -13,7 +13,7 @@
 
 mod budget;
 mod collect;
-mod context;
+pub(crate) mod context;
 mod daemon;
 mod gaps;
 mod history;
@@ -21,8 +21,8 @@ mod holes;
 mod pull;
 mod reader;
 mod scan;
-mod seal;
-mod segmenter;
+pub(crate) mod seal;
+pub(crate) mod segmenter;
 mod session;
 mod ship;
 mod stream;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use cim_core::archive::{ArchiveState, Segment};
 use cim_core::names::StreamName;
+use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
 use super::context::{Context, FetchError, unsealed};
 use super::segmenter::{ROW_GROUP, put};
 use crate::hooks::fail_point;
 use crate::s3::S3Error;
-use crate::segment::{Columns, Finished, Rows, SegmentError, SegmentWriter};
+use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SegmentWriter};
 
 /// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -109,7 +110,7 @@ pub async fn seal(
     }
     let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
     let timeline = run[0].timeline;
-    let mut merge = Merge { writer: SegmentWriter::new(LEVEL), columns: Columns::default() };
+    let mut merge = Merge::default();
     for segment in run {
         let file = context.fetch_unchecked(&segment).await?;
         let append = move || {
@@ -119,7 +120,7 @@ pub async fn seal(
         merge = tokio::task::spawn_blocking(append).await.expect("merging does not panic")?;
     }
     let name = stream.clone();
-    let finish = tokio::task::spawn_blocking(move || merge.finish(&name, timeline));
+    let finish = tokio::task::spawn_blocking(move || merge.finish(&name, timeline, true));
     let finished = finish.await.expect("merging does not panic")?;
     put(context, &finished).await?;
     fail_point!(SealUploaded);
@@ -137,9 +138,9 @@ pub async fn cut(
     let file = context.fetch_unchecked(segment).await?;
     let (segment, name) = (segment.clone(), stream.clone());
     let cut = tokio::task::spawn_blocking(move || {
-        let mut merge = Merge { writer: SegmentWriter::new(LEVEL), columns: Columns::default() };
+        let mut merge = Merge::default();
         merge.append(&segment, &file, seq)?;
-        merge.finish(&name, segment.timeline)
+        merge.finish(&name, segment.timeline, true)
     });
     let finished = cut.await.expect("cutting does not panic")?;
     put(context, &finished).await?;
@@ -147,14 +148,29 @@ pub async fn cut(
 }
 
 /// Rows on their way from small row groups into full ones: a row group of ten rows compresses badly.
-struct Merge {
+pub(crate) struct Merge {
     writer: SegmentWriter,
     columns: Columns,
 }
 
+impl Default for Merge {
+    fn default() -> Self {
+        Self { writer: SegmentWriter::new(LEVEL), columns: Columns::default() }
+    }
+}
+
 impl Merge {
+    /// Takes a message.
+    pub(crate) fn push(&mut self, message: Message<'_>) -> Result<(), ParquetError> {
+        self.columns.push(message);
+        if self.columns.bytes() >= ROW_GROUP {
+            self.writer.append(std::mem::take(&mut self.columns))?;
+        }
+        Ok(())
+    }
+
     /// Takes the rows after `seq`.
-    fn append(
+    pub(crate) fn append(
         &mut self,
         segment: &Segment,
         file: &bytes::Bytes,
@@ -170,8 +186,14 @@ impl Merge {
         })
     }
 
-    fn finish(mut self, stream: &StreamName, timeline: u32) -> Result<Finished, SealError> {
+    /// Ends the segment.
+    pub(crate) fn finish(
+        mut self,
+        stream: &StreamName,
+        timeline: u32,
+        sealed: bool,
+    ) -> Result<Finished, SealError> {
         self.writer.append(self.columns)?;
-        Ok(self.writer.finish(stream, timeline, true)?)
+        Ok(self.writer.finish(stream, timeline, sealed)?)
     }
 }

@@ -1,0 +1,28 @@
+//! What goes on beside a journal that is written.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::{Journal, checkpoint, collect, merge};
+use crate::tier::Context;
+
+/// The tasks beside a journal; they end when this is dropped.
+#[derive(Debug)]
+pub struct Background(JoinSet<()>);
+
+impl Background {
+    /// Starts them.
+    pub fn start(context: &Arc<Context>, journal: &Journal) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(checkpoint::run(Arc::clone(&context.nas), journal.clone(), None));
+        tasks.spawn(merge::run(Arc::clone(context), journal.clone()));
+        tasks.spawn(collect::run(Arc::clone(context), journal.clone()));
+        Self(tasks)
+    }
+
+    /// Ends them. What was under way is done again by the next ones.
+    pub async fn end(mut self) {
+        self.0.shutdown().await;
+    }
+}
