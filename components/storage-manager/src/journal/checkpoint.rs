@@ -20,7 +20,7 @@ const FEW: u64 = 256;
 const LEVEL: i32 = 3;
 
 /// Whether a checkpoint is worth its bytes: it costs as much as the entries that it saves to read.
-fn due(committed: Committed, last_size: u64) -> bool {
+pub(super) fn due(committed: Committed, last_size: u64) -> bool {
     committed.entries >= FEW && committed.bytes >= last_size
 }
 

@@ -18,9 +18,11 @@ mod collect;
 mod merge;
 mod object;
 mod open;
+mod ship;
 mod writer;
 
 pub use background::Background;
 pub use object::{Commit, Item, read_entry};
 pub use open::{OpenError, names, open};
+pub use ship::{AdoptError, adopt};
 pub use writer::{Committed, Journal, JournalClosed, Limits};

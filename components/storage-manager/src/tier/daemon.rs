@@ -19,7 +19,7 @@ use super::session::{self, End, SessionError};
 use super::stream;
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
-use crate::journal::{self, Background, Journal, OpenError};
+use crate::journal::{self, AdoptError, Background, Journal, OpenError};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 
 /// How often streams are looked for.
@@ -52,6 +52,9 @@ pub enum StartError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// Wasabi's journal could not be taken over.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
     /// The ready file could not be written.
     #[error("cannot write ready file")]
     Ready(#[source] std::io::Error),
@@ -145,6 +148,17 @@ async fn open_journal(context: &Arc<Context>) -> Result<Opened, StartError> {
     let limits = journal::Limits { age: segment.flush_age, bytes: segment.flush_size.bytes() };
     let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
     let (journal, writer) = Journal::start(nas, opened, writer, limits, context.abort.clone());
+    if let Some(wasabi) = &context.wasabi
+        && journal.with(|state| state.last.is_none())
+    {
+        let adopted = journal::adopt(context, wasabi, &journal).await;
+        // A journal that was closed meanwhile is opened anew, and this is asked again.
+        if let Err(error) = adopted
+            && !matches!(error, AdoptError::Journal(_))
+        {
+            return Err(error.into());
+        }
+    }
     let background = Background::start(context, &journal);
     Ok(Opened { journal, writer, background })
 }

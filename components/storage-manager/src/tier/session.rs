@@ -201,7 +201,7 @@ pub(super) async fn has_another(
 }
 
 /// What Wasabi has of a stream that the NAS knows nothing of.
-async fn adoptable(
+pub(super) async fn adoptable(
     context: &Context,
     stream: &StreamName,
 ) -> Result<Option<ArchiveState>, SessionError> {

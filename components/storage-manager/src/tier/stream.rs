@@ -22,7 +22,7 @@ use super::gaps::Gaps;
 use super::history::{Alignment, align};
 use super::reader::{self, ReaderError};
 use super::segmenter::{Upload, Uploaded};
-use super::session::{End, SessionError, has_another, wait_for_a_message};
+use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
 use super::survey::{Known, Survey, Surveyor, missed};
 use crate::chain::{self, Draft};
 use crate::jetstream::StreamInfo;
@@ -147,6 +147,14 @@ impl Opening<'_> {
             tracing::info!(
                 stream = %self.stream,
                 "going on with its archive of format 3, up to sequence {}",
+                state.watermark().seq
+            );
+            return Ok(StreamCheckpoint::of(&state));
+        }
+        if let Some(state) = adoptable(self.context, self.stream).await? {
+            tracing::warn!(
+                stream = %self.stream,
+                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
                 state.watermark().seq
             );
             return Ok(StreamCheckpoint::of(&state));

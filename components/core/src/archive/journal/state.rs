@@ -222,7 +222,8 @@ impl JournalState {
                     continue;
                 }
                 self.shared.remove(&segment.key);
-                if matches!(ArchiveKey::parse(&segment.key), Ok(ArchiveKey::Journal { .. })) {
+                let key = ArchiveKey::parse(&segment.key);
+                if matches!(key, Ok(ArchiveKey::Journal { of, .. }) if of == self.of) {
                     continue;
                 }
             } else if self.holds(&segment) {

@@ -53,8 +53,13 @@ impl Minio {
 
     /// From one moment to the next it is another, empty one at the same address.
     pub(crate) fn replace(&self) {
-        let gone = self.data.with_file_name(format!("gone-{}", uuid::Uuid::now_v7()));
-        std::fs::rename(self.data.join("archive").join("v1"), gone).unwrap();
+        for layout in ["v1", "v2"] {
+            let gone = self.data.with_file_name(format!("gone-{}", uuid::Uuid::now_v7()));
+            let there = self.data.join("archive").join(layout);
+            if there.exists() {
+                std::fs::rename(there, gone).unwrap();
+            }
+        }
     }
 
     /// Every file of the bucket whose path contains `part`: MinIO keeps an object as a folder.
