@@ -194,6 +194,8 @@ struct Follower<'a> {
     reader: JoinHandle<Result<(), ReaderError>>,
     /// The reader has ended; what it handed over is all there is.
     read: bool,
+    /// The live stream is to be looked at once more.
+    last_look: bool,
     uploads: mpsc::Receiver<Upload>,
     /// The upload that is waited for.
     upload: Option<Upload>,
@@ -245,6 +247,7 @@ impl<'a> Follower<'a> {
             born: live.record.created,
             reader: tokio::spawn(task.run(sender)),
             read: false,
+            last_look: false,
             uploads,
             upload: None,
             ready: VecDeque::new(),
@@ -267,6 +270,11 @@ impl<'a> Follower<'a> {
         let stop = self.context.stop.clone();
         let mut stopping = false;
         loop {
+            // One last look, which knows of all that was read: one that is under way does not.
+            if self.last_look && self.surveyor.is_some() {
+                self.last_look = false;
+                self.start_survey();
+            }
             self.commit_what_is_due(stopping)?;
             if stopping && self.is_done() {
                 return Ok(End::Stopped);
@@ -283,8 +291,7 @@ impl<'a> Follower<'a> {
                     None => {
                         (&mut self.reader).await.expect("reading does not panic")?;
                         self.read = true;
-                        // One last look: it knows of all that was read.
-                        self.start_survey();
+                        self.last_look = true;
                     }
                 },
                 committed = join(&mut self.committing) => {
@@ -307,6 +314,7 @@ impl<'a> Follower<'a> {
     /// Whether, after the reader has ended, nothing is left to be said.
     fn is_done(&self) -> bool {
         self.read
+            && !self.last_look
             && self.ready.is_empty()
             && self.surveying.is_none()
             && self.survey.is_none()

@@ -173,7 +173,7 @@ async fn an_interrupted_restore_leaves_nothing_on_the_server() {
     let manager = Manager::new(dir.path(), "second", &Settings::new(&second.url, &s3.s3_url()));
     for stream in ["FILE", "MEMORY"] {
         // Some segments come, then none: the server has a part, and waits.
-        let rule = Rule::new(Fault::Delay).operation("GetObject").keys("*segments*").seconds(60.0);
+        let rule = Rule::new(Fault::Delay).operation("GetObject").keys("*.parquet").seconds(60.0);
         s3.set_faults(vec![Rule { skip: Some(8), ..rule }]).unwrap();
         let late = || s3.stats().faults.get("delay").copied().unwrap_or_default();
         let before = late();
