@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cim_core::archive::key::{Chain, GROUP};
-use cim_core::archive::{ArchiveKey, ArchiveState, Entry, Sha256};
+use cim_core::archive::{ArchiveKey, ArchiveState, ChainError, Entry, Sha256};
 use cim_core::names::StreamName;
 use cim_runtime::retry::Backoff;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,16 @@ pub enum CommitError {
         number: u64,
         /// The last failure.
         source: S3Error,
+    },
+    /// The entry does not follow from what was committed before. It was not written.
+    #[error(
+        "an entry for stream `{stream}` was not written, for no reader would take it: what is there is read anew"
+    )]
+    Contradiction {
+        /// The stream.
+        stream: StreamName,
+        /// What is wrong with it.
+        source: ChainError,
     },
     /// What is there could not be read.
     #[error(transparent)]
@@ -108,7 +118,8 @@ impl Committer {
         draft: Draft,
         cancel: &CancellationToken,
     ) -> Result<Bytes, CommitError> {
-        let (entry, state, object) = draft.entry(self.state.take(), &self.writer);
+        let made = draft.entry(self.state.take(), &self.writer);
+        let (entry, state, object) = made.map_err(|source| self.contradiction(source))?;
         let object = Bytes::from(object);
         self.put_entry(self.link(entry.number, state.hash), &object, cancel).await?;
         self.state = Some(state);
@@ -121,10 +132,15 @@ impl Committer {
         other: &ArchiveState,
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
-        let (state, object) = super::draft::adopted(other, &self.writer);
+        let made = super::draft::adopted(other, &self.writer);
+        let (state, object) = made.map_err(|source| self.contradiction(source))?;
         self.put_entry(self.link(0, state.hash), &Bytes::from(object), cancel).await?;
         self.state = Some(state);
         Ok(())
+    }
+
+    fn contradiction(&self, source: ChainError) -> CommitError {
+        CommitError::Contradiction { stream: self.stream.clone(), source }
     }
 
     fn link(&self, number: u64, hash: Sha256) -> Link {
