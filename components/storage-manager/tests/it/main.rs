@@ -10,6 +10,7 @@ mod exactness;
 mod faults;
 mod login;
 mod openness;
+mod page;
 mod runbook;
 mod support;
 mod timelines;
