@@ -18,7 +18,7 @@ pub const STREAMS: &str = "v1/streams/";
 /// | `Segment` | Parquet file of messages | until a sealed segment replaced it and the grace period passed; sealed ones for ever |
 /// | `Manifest` | one commit, JSON | for ever |
 /// | `Tertiary` | on the NAS only: the commit that will lie at Wasabi as `Manifest`, decided here first | for ever |
-/// | `Probe` | a few bytes, written at start to learn what the service honours | deleted at once |
+/// | `Probe` | a few bytes, written at start to learn what the service honours | deleted at once, where that is allowed |
 ///
 /// A stream's name is written with every byte outside `A-Z a-z 0-9 _ -` as `~` and two uppercase
 /// hex digits, so that no key needs escaping in a URL. Numbers have leading zeros, so that the
@@ -54,7 +54,7 @@ pub enum ArchiveKey {
     },
     /// `v1/probe/<id>`
     Probe {
-        /// Unique to the probing process.
+        /// Unique to the probing process; at Wasabi the same each time.
         id: String,
     },
 }

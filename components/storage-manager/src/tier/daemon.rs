@@ -63,22 +63,12 @@ pub async fn run(
     let matcher = config.streams.matcher()?;
     let jetstream = JetStream::new(client);
     let names = patiently_list(&jetstream, &stop).await?;
-    check(&nas, patiently_probe(&nas, &stop).await?)?;
+    check(&nas, &patiently_probe(&nas, &stop).await?)?;
     let abort = CancellationToken::new();
     let wasabi = wasabi.map(|wasabi| Arc::new(wasabi.patient(abort.clone())));
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
     if let Some(wasabi) = wasabi.clone() {
-        tokio::spawn(async move {
-            match probe(&wasabi).await {
-                Ok(found) => {
-                    let honoured = found.conditional_writes;
-                    tracing::info!("wasabi honours conditional writes: {honoured}");
-                }
-                Err(error) => {
-                    tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
-                }
-            }
-        });
+        tokio::spawn(async move { try_out(&wasabi).await });
     }
     let nas = nas.patient(abort.clone());
     let context = Arc::new(Context {
@@ -131,7 +121,7 @@ async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Prob
     let started = tokio::time::Instant::now();
     let mut tries = 0;
     loop {
-        let error = match probe(store).await {
+        let error = match probe(store, None).await {
             Err(error) if started.elapsed() < PATIENCE && error.kind.may_pass_soon() => error,
             other => return other,
         };
@@ -143,7 +133,31 @@ async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Prob
     }
 }
 
-fn check(store: &Store, found: Probe) -> Result<(), StartError> {
+/// Finds out what Wasabi does, which nothing depends on.
+async fn try_out(wasabi: &Store) {
+    match probe(wasabi, Some("wasabi")).await {
+        Ok(Probe { conditional_writes, left }) => {
+            tracing::info!("wasabi honours conditional writes: {conditional_writes}");
+            if let Some(key) = left {
+                tracing::info!(
+                    "the key for wasabi may not delete, which is well, for nothing is deleted there: object \
+                     `{key}` stays, and is used again at the next start"
+                );
+            }
+        }
+        Err(error) if error.kind.may_pass_soon() => {
+            tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
+        }
+        Err(error) => {
+            tracing::error!(
+                "wasabi refuses, nothing is copied before it does not: {}",
+                chain(&error)
+            );
+        }
+    }
+}
+
+fn check(store: &Store, found: &Probe) -> Result<(), StartError> {
     if found.conditional_writes {
         return Ok(());
     }

@@ -9,6 +9,7 @@ mod drawn;
 mod exactness;
 mod faults;
 mod login;
+mod no_delete;
 mod openness;
 mod page;
 mod runbook;
