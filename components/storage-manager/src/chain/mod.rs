@@ -16,4 +16,4 @@ mod read;
 
 pub use commit::{CommitError, Committer, Link};
 pub use draft::Draft;
-pub use read::{ReadError, entry, load, load_full, streams};
+pub use read::{ReadError, entry, first, load, load_full, streams};

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ELECTION: Duration = Duration::from_secs(20);
 /// How long ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
+/// How long it may take after that.
+const LAST: Duration = Duration::from_secs(4);
 
 /// Tiering that could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +65,10 @@ pub async fn run(
     let matcher = config.streams.matcher()?;
     let jetstream = JetStream::new(client);
     let names = patiently_list(&jetstream, &stop).await?;
-    check(&nas, &patiently_probe(&nas, &stop).await?)?;
+    let Some(found) = stop.run_until_cancelled(patiently_probe(&nas, &stop)).await else {
+        return Ok(());
+    };
+    check(&nas, &found?)?;
     let abort = CancellationToken::new();
     let wasabi = wasabi.map(|wasabi| Arc::new(wasabi.patient(abort.clone())));
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
@@ -77,7 +82,8 @@ pub async fn run(
         jetstream,
         nas: Arc::new(nas),
         wasabi,
-        background: Semaphore::new(1),
+        merging: Semaphore::new(1),
+        carrying: Semaphore::new(1),
         shipping: Mutex::default(),
         stop: stop.clone(),
         abort,
@@ -184,11 +190,13 @@ impl Tasks {
     async fn discover(&mut self, stop: &CancellationToken) {
         let mut failing = false;
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(DISCOVER) => {}
-            }
-            match self.context.jetstream.stream_names().await {
+            let listed = async {
+                tokio::time::sleep(DISCOVER).await;
+                self.context.jetstream.stream_names().await
+            };
+            // NATS may be away when the end comes.
+            let Some(listed) = stop.run_until_cancelled(listed).await else { return };
+            match listed {
                 Ok(names) => {
                     failing = false;
                     self.start(names);
@@ -234,7 +242,9 @@ impl Tasks {
                 FINISH.as_secs()
             );
             abort.cancel();
-            end.await;
+            if tokio::time::timeout(LAST, &mut end).await.is_err() {
+                tracing::error!("some streams did not even notice that, ending without them");
+            }
         }
     }
 }
@@ -244,7 +254,7 @@ async fn tier(context: Arc<Context>, stream: StreamName) {
     let mut failures = 0;
     loop {
         let started = tokio::time::Instant::now();
-        match session::run(&context, &stream).await {
+        match Box::pin(session::run(&context, &stream)).await {
             Ok(End::Gone) => {
                 tracing::info!(stream = %stream, "stream is gone; its archive stays");
                 return;
