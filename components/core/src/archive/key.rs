@@ -55,7 +55,7 @@ impl JournalOf {
 /// | `Journal` | Parquet file: fresh messages of all streams, with one commit in its metadata | until its messages are merged into others, a checkpoint is behind it, and the grace period has passed |
 /// | `Checkpoint` | what the entries of a journal add up to, JSON, zstd | until a later one is as old as the grace period |
 /// | `Shared` | Parquet file: merged messages of several streams | until its messages are merged into others and the grace period has passed |
-/// | `Probe` | a few bytes, written at start to learn what the service honours | deleted at once |
+/// | `Probe` | a few bytes, written at start to learn what the service honours | deleted at once, where that is allowed |
 ///
 /// A stream's name is written with every byte outside `A-Z a-z 0-9 _ -` as `~` and two uppercase
 /// hex digits, so that no key needs escaping in a URL. Numbers have leading zeros, so that the
@@ -122,7 +122,7 @@ pub enum ArchiveKey {
     },
     /// `v1/probe/<id>`
     Probe {
-        /// Unique to the probing process.
+        /// Unique to the probing process; at Wasabi the same each time.
         id: String,
     },
 }

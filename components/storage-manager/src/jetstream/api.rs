@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, Request};
+use async_nats::{Client, Message, Request, RequestError};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,6 +21,9 @@ const DRAWS: usize = 18;
 /// How long an answer to a question is waited for before it is asked a second time, with the
 /// connection's own limit. One that was on its way when a server ended is never answered.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
+/// How long an answer is waited for in the end. The client's own limit begins when it has taken a request, which
+/// it does not while NATS is away and many others stand in front of it.
+const ANSWERED: Duration = Duration::from_secs(10);
 
 /// What a reader wants of each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,18 +125,31 @@ impl JetStream {
     pub async fn ask<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, ApiError> {
         let subject = format!("$JS.API.{what}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = self.client.request(subject.clone(), body.into()).await;
+        let answer = self.request(&subject, body.into(), ANSWERED).await;
         let answer =
             answer.map_err(|source| ApiError::Silent { subject: subject.clone(), source })?;
         Self::read(&subject, &answer.payload)
+    }
+
+    async fn request(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Message, RequestError> {
+        let request = Request::new().payload(payload).timeout(None);
+        let answer = self.client.send_request(subject.to_owned(), request);
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(RequestError::new(RequestErrorKind::TimedOut)),
+        }
     }
 
     /// Asks what changes nothing, so that it may be asked twice.
     async fn question<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, ApiError> {
         let subject = format!("$JS.API.{what}");
         let payload = if body.is_null() { String::new() } else { body.to_string() };
-        let request = Request::new().payload(payload.into()).timeout(Some(ASKED_AGAIN));
-        match self.client.send_request(subject.clone(), request).await {
+        match self.request(&subject, payload.into(), ASKED_AGAIN).await {
             Err(error) if error.kind() == RequestErrorKind::TimedOut => self.ask(what, body).await,
             Err(source) => Err(ApiError::Silent { subject, source }),
             Ok(answer) => Self::read(&subject, &answer.payload),

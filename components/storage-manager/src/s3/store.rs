@@ -132,7 +132,8 @@ impl Store {
         self.ask("get", key, || self.get_once(key)).await
     }
 
-    async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
+    /// The same, asked for once even where the store is patient.
+    pub async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
         self.count();
         let response = self.bucket.get_object(key).await;
         response
@@ -154,15 +155,16 @@ impl Store {
 
     /// Writes an object, over whatever is there.
     pub async fn put(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
+        self.ask("put", &key.to_string(), || self.put_once(key, body.clone())).await
+    }
+
+    /// The same, tried once even where the store is patient.
+    pub async fn put_once(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
         let key = key.to_string();
-        match self.ask("put", &key, || self.put_once(&key, body.clone())).await? {
+        match sabotage!(answer, self.send(&key, body, false).await)? {
             Put::Created => Ok(()),
             Put::Exists => Err(self.error("put", &key, Kind::Unexpected("HTTP 412".into()))),
         }
-    }
-
-    async fn put_once(&self, key: &str, body: Bytes) -> Result<Put, S3Error> {
-        sabotage!(answer, self.send(key, body, false).await)
     }
 
     /// Writes an object unless there is one, where the service honours `If-None-Match: *`.

@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ELECTION: Duration = Duration::from_secs(20);
 /// How long ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
+/// How long it may take after that.
+const LAST: Duration = Duration::from_secs(4);
 
 /// Tiering that could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -72,22 +74,15 @@ pub async fn run(
     let matcher = config.streams.matcher()?;
     let jetstream = JetStream::new(client);
     let names = patiently_list(&jetstream, &stop).await?;
-    check(&nas, patiently_probe(&nas, &stop).await?)?;
+    let Some(found) = stop.run_until_cancelled(patiently_probe(&nas, &stop)).await else {
+        return Ok(());
+    };
+    check(&nas, &found?)?;
     let abort = CancellationToken::new();
     let wasabi = wasabi.map(|wasabi| Arc::new(wasabi.patient(abort.clone())));
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
     if let Some(wasabi) = wasabi.clone() {
-        tokio::spawn(async move {
-            match probe(&wasabi).await {
-                Ok(found) => {
-                    let honoured = found.conditional_writes;
-                    tracing::info!("wasabi honours conditional writes: {honoured}");
-                }
-                Err(error) => {
-                    tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
-                }
-            }
-        });
+        tokio::spawn(async move { try_out(&wasabi).await });
     }
     let nas = nas.patient(abort.clone());
     let context = Arc::new(Context {
@@ -96,7 +91,8 @@ pub async fn run(
         jetstream,
         nas: Arc::new(nas),
         wasabi,
-        background: Semaphore::new(1),
+        merging: Semaphore::new(1),
+        carrying: Semaphore::new(1),
         shipping: Mutex::default(),
         stop: stop.clone(),
         abort,
@@ -204,7 +200,7 @@ async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Prob
     let started = tokio::time::Instant::now();
     let mut tries = 0;
     loop {
-        let error = match probe(store).await {
+        let error = match probe(store, None).await {
             Err(error) if started.elapsed() < PATIENCE && error.kind.may_pass_soon() => error,
             other => return other,
         };
@@ -216,7 +212,31 @@ async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Prob
     }
 }
 
-fn check(store: &Store, found: Probe) -> Result<(), StartError> {
+/// Finds out what Wasabi does, which nothing depends on.
+async fn try_out(wasabi: &Store) {
+    match probe(wasabi, Some("wasabi")).await {
+        Ok(Probe { conditional_writes, left }) => {
+            tracing::info!("wasabi honours conditional writes: {conditional_writes}");
+            if let Some(key) = left {
+                tracing::info!(
+                    "the key for wasabi may not delete, which is well, for nothing is deleted there: object \
+                     `{key}` stays, and is used again at the next start"
+                );
+            }
+        }
+        Err(error) if error.kind.may_pass_soon() => {
+            tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
+        }
+        Err(error) => {
+            tracing::error!(
+                "wasabi refuses, nothing is copied before it does not: {}",
+                chain(&error)
+            );
+        }
+    }
+}
+
+fn check(store: &Store, found: &Probe) -> Result<(), StartError> {
     if found.conditional_writes {
         return Ok(());
     }
@@ -244,11 +264,13 @@ impl Tasks<'_> {
     async fn discover(&mut self, stop: &CancellationToken) {
         let mut failing = false;
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(DISCOVER) => {}
-            }
-            match self.context.jetstream.stream_names().await {
+            let listed = async {
+                tokio::time::sleep(DISCOVER).await;
+                self.context.jetstream.stream_names().await
+            };
+            // NATS may be away when the end comes.
+            let Some(listed) = stop.run_until_cancelled(listed).await else { return };
+            match listed {
                 Ok(names) => {
                     failing = false;
                     self.start(names);
@@ -308,7 +330,9 @@ impl Tasks<'_> {
                 FINISH.as_secs()
             );
             abort.cancel();
-            end.await;
+            if tokio::time::timeout(LAST, &mut end).await.is_err() {
+                tracing::error!("some streams did not even notice that, ending without them");
+            }
         }
     }
 }
@@ -319,8 +343,8 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
     loop {
         let started = tokio::time::Instant::now();
         let outcome = match &journal {
-            Some(journal) => stream::run(&context, journal, &stream).await,
-            None => session::run(&context, &stream).await,
+            Some(journal) => Box::pin(stream::run(&context, journal, &stream)).await,
+            None => Box::pin(session::run(&context, &stream)).await,
         };
         match outcome {
             Ok(End::Gone) => {

@@ -17,7 +17,7 @@ use crate::journal::{Commit, Journal, JournalClosed};
 use crate::tier::Context;
 use crate::tier::context::FetchError;
 use crate::tier::seal::{Merge, SealError};
-use crate::tier::segmenter::put;
+use crate::tier::segmenter::{Patience, put};
 
 /// How often it is asked whether something is due.
 const PACE: Duration = Duration::from_secs(1);
@@ -119,7 +119,7 @@ async fn own(
     let name = stream.clone();
     let finish = tokio::task::spawn_blocking(move || merged.finish(&name, timeline, sealed));
     let finished = finish.await.expect("merging does not panic")?;
-    put(context, &finished).await.map_err(SealError::from)?;
+    put(context, &finished, Patience::Brief).await.map_err(SealError::from)?;
     let by = vec![SegmentRecord::of(&finished.segment, None)];
     let replacement = Replacement { timeline, first_seq, last_seq, by };
     Ok(BTreeMap::from([(stream.clone(), vec![replacement])]))

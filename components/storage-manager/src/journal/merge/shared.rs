@@ -17,7 +17,7 @@ use crate::segment::{Batch, Columns, Finished, SegmentError, SharedReader, Share
 use crate::tier::Context;
 use crate::tier::context::FetchError;
 use crate::tier::seal::{Merge, SealError};
-use crate::tier::segmenter::put;
+use crate::tier::segmenter::{Patience, put};
 
 /// zstd level: what is merged is kept.
 const LEVEL: i32 = 3;
@@ -55,7 +55,7 @@ pub(super) async fn merge(
     let task = Task { name, number, level, seal };
     let merging = tokio::task::spawn_blocking(move || task.run(runs, files, &sender));
     while let Some(finished) = made.recv().await {
-        put(context, &finished).await.map_err(SealError::from)?;
+        put(context, &finished, Patience::Brief).await.map_err(SealError::from)?;
     }
     let (object, replacements) = merging.await.expect("merging does not panic")?;
     if let Some((key, object)) = object {

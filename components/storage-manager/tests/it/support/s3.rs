@@ -4,6 +4,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
+
 use super::Child;
 use super::tools::{tool, wait_until};
 
@@ -81,6 +83,16 @@ impl Minio {
         found.sort();
         found
     }
+}
+
+/// An S3 service that can be told to fail, with a bucket `archive`.
+pub(crate) async fn fake_s3(dir: &Path, name: &str) -> FakeWasabi {
+    let config = Config {
+        buckets: vec!["archive".into()],
+        credentials: vec![Credentials::new(USER, SECRET)],
+        ..Config::new(dir.join(name))
+    };
+    FakeWasabi::start(config).await.unwrap()
 }
 
 pub(crate) fn credentials_file(dir: &Path, name: &str, user: &str, secret: &str) -> PathBuf {
