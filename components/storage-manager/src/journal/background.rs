@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::{Journal, checkpoint, collect, merge, ship};
+use super::{Journal, checkpoint, collect, lead, merge, ship};
 use crate::tier::Context;
 
 /// The tasks beside a journal; they end when this is dropped.
@@ -15,6 +15,8 @@ impl Background {
     /// Starts them.
     pub fn start(context: &Arc<Context>, journal: &Journal) -> Self {
         let mut tasks = JoinSet::new();
+        let client = context.jetstream.client().clone();
+        tasks.spawn(lead::serve(client, journal.clone(), Arc::clone(&context.writer)));
         tasks.spawn(checkpoint::run(Arc::clone(&context.nas), journal.clone(), None));
         tasks.spawn(merge::run(Arc::clone(context), journal.clone()));
         tasks.spawn(collect::run(Arc::clone(context), journal.clone()));

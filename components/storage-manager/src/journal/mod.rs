@@ -15,6 +15,7 @@
 mod background;
 mod checkpoint;
 mod collect;
+mod lead;
 mod merge;
 mod object;
 mod open;
@@ -22,6 +23,7 @@ mod ship;
 mod writer;
 
 pub use background::Background;
+pub use lead::stand_by;
 pub use object::{Commit, Item, read_entry};
 pub use open::{OpenError, names, open};
 pub use ship::{AdoptError, adopt};

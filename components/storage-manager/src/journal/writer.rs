@@ -60,6 +60,8 @@ struct Shared {
     closed: CancellationToken,
     why: OnceLock<Arc<str>>,
     committed: watch::Sender<Committed>,
+    /// Since when an entry is on its way.
+    putting: Mutex<Option<Instant>>,
 }
 
 /// What is to go into an entry.
@@ -108,6 +110,7 @@ impl Journal {
             closed: CancellationToken::new(),
             why: OnceLock::new(),
             committed: watch::channel(behind).0,
+            putting: Mutex::new(None),
         });
         let task = Writer {
             shared: Arc::clone(&shared),
@@ -167,6 +170,11 @@ impl Journal {
         &self.shared.closed
     }
 
+    /// Whether an entry has been on its way for so long.
+    pub fn is_stuck(&self, limit: Duration) -> bool {
+        self.shared.putting().is_some_and(|since| since.elapsed() > limit)
+    }
+
     /// What was committed since the last call of [`Journal::checkpointed`].
     pub fn committed(&self) -> watch::Receiver<Committed> {
         self.shared.committed.subscribe()
@@ -188,6 +196,10 @@ impl Journal {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, JournalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn putting(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.putting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self, why: &str) {
@@ -281,6 +293,7 @@ impl Writer {
     fn put(&mut self) {
         let Some(log) = self.log.take() else { return };
         let gathered = std::mem::take(&mut self.gathered);
+        *self.shared.putting() = Some(Instant::now());
         let entry = EntryTask {
             shared: Arc::clone(&self.shared),
             store: Arc::clone(&self.store),
@@ -294,6 +307,7 @@ impl Writer {
     /// Takes in that an entry was committed, or was not; false when that is the end.
     fn settle(&mut self, put: Put) -> bool {
         self.committing = None;
+        *self.shared.putting() = None;
         self.log = Some(put.log);
         if let Err(error) = put.outcome {
             self.shared.close(&chain(&error));

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cim_core::archive::key::JournalOf;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::retry::Backoff;
@@ -15,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::context::Context;
+use super::journaled::Opened;
 use super::session::{self, End, SessionError};
-use super::stream;
+use super::{journaled, stream};
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
-use crate::journal::{self, AdoptError, Background, Journal, OpenError};
+use crate::journal::{AdoptError, Journal, OpenError};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 
 /// How often streams are looked for.
@@ -98,80 +98,26 @@ pub async fn run(
         abort,
         config,
     });
-    let mut names = Some(names);
-    let mut tries = 0;
-    loop {
-        let opened = match context.config.archive.layout {
-            Layout::Chains => None,
-            Layout::Journal => Some(open_journal(&context).await?),
-        };
-        let journal = opened.as_ref().map(|opened| opened.journal.clone());
-        let closed = journal.as_ref().map(|journal| journal.closing().clone());
-        let context = Arc::clone(&context);
-        let mut tasks = Tasks { context, journal, matcher: &matcher, running: BTreeMap::new() };
-        if let Some(names) = names.take() {
+    let tasks = Tasks { context, journal: None, matcher, running: BTreeMap::new() };
+    let ready = || -> Result<(), StartError> {
+        if let Some(path) = ready_file {
+            std::fs::write(path, "").map_err(StartError::Ready)?;
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+        Ok(())
+    };
+    match tasks.context.config.archive.layout {
+        Layout::Journal => journaled::run(tasks, ready).await,
+        Layout::Chains => {
+            let mut tasks = tasks;
             tasks.start(names);
-            if let Some(path) = ready_file {
-                std::fs::write(path, "").map_err(StartError::Ready)?;
-            }
-            notify(&[sd_notify::NotifyState::Ready]);
+            ready()?;
             tracing::info!(node = %tasks.context.config.node.name, "tiering");
-        }
-        let started = tokio::time::Instant::now();
-        let closed = closed.unwrap_or_default();
-        closed.run_until_cancelled(tasks.discover(&stop)).await;
-        if stop.is_cancelled() {
+            tasks.discover(&stop).await;
             notify(&[sd_notify::NotifyState::Stopping]);
-            tasks.finish(opened).await;
-            return Ok(());
+            tasks.finish(None).await;
+            Ok(())
         }
-        let Some(opened) = opened else { return Ok(()) };
-        tasks.abort().await;
-        tracing::warn!("starting again from the archive: {}", opened.journal.closed().await);
-        opened.end().await;
-        tries = if started.elapsed() > Duration::from_secs(30) { 1 } else { tries + 1 };
-        if !Backoff::default().wait(tries, &stop).await {
-            return Ok(());
-        }
-    }
-}
-
-/// Reads the journal, as often as it takes, and goes on with it.
-async fn open_journal(context: &Arc<Context>) -> Result<Opened, StartError> {
-    let name = &context.config.archive.journal;
-    let opened = journal::open(&context.nas, JournalOf::Secondary, name).await?;
-    let segment = context.config.segment;
-    let limits = journal::Limits { age: segment.flush_age, bytes: segment.flush_size.bytes() };
-    let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
-    let (journal, writer) = Journal::start(nas, opened, writer, limits, context.abort.clone());
-    if let Some(wasabi) = &context.wasabi
-        && journal.with(|state| state.last.is_none())
-    {
-        let adopted = journal::adopt(context, wasabi, &journal).await;
-        // A journal that was closed meanwhile is opened anew, and this is asked again.
-        if let Err(error) = adopted
-            && !matches!(error, AdoptError::Journal(_))
-        {
-            return Err(error.into());
-        }
-    }
-    let background = Background::start(context, &journal);
-    Ok(Opened { journal, writer, background })
-}
-
-/// A journal, the task that writes it, and those beside.
-struct Opened {
-    journal: Journal,
-    writer: JoinHandle<()>,
-    background: Background,
-}
-
-impl Opened {
-    /// Waits until all is committed that was handed over.
-    async fn end(self) {
-        self.background.end().await;
-        drop(self.journal);
-        self.writer.await.expect("writing the journal does not panic");
     }
 }
 
@@ -247,25 +193,30 @@ fn check(store: &Store, found: &Probe) -> Result<(), StartError> {
     Ok(())
 }
 
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
+/// Tells systemd.
+pub(super) fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!("systemd was not told: {error}");
     }
 }
 
-struct Tasks<'a> {
-    context: Arc<Context>,
-    journal: Option<Journal>,
-    matcher: &'a StreamMatcher,
+/// The tasks of all streams.
+pub(super) struct Tasks {
+    pub(super) context: Arc<Context>,
+    /// The journal that they write, where there is one.
+    pub(super) journal: Option<Journal>,
+    matcher: StreamMatcher,
     running: BTreeMap<String, JoinHandle<()>>,
 }
 
-impl Tasks<'_> {
-    async fn discover(&mut self, stop: &CancellationToken) {
+impl Tasks {
+    /// Starts a task for each stream that there is or comes.
+    pub(super) async fn discover(&mut self, stop: &CancellationToken) {
         let mut failing = false;
+        let mut pause = if self.running.is_empty() { Duration::ZERO } else { DISCOVER };
         loop {
             let listed = async {
-                tokio::time::sleep(DISCOVER).await;
+                tokio::time::sleep(std::mem::replace(&mut pause, DISCOVER)).await;
                 self.context.jetstream.stream_names().await
             };
             // NATS may be away when the end comes.
@@ -302,15 +253,17 @@ impl Tasks<'_> {
     }
 
     /// Ends all tasks at once.
-    async fn abort(self) {
+    pub(super) async fn abort(&mut self) {
+        self.journal = None;
         self.running.values().for_each(JoinHandle::abort);
-        for (_, task) in self.running {
+        for (_, task) in std::mem::take(&mut self.running) {
             // It was told to end just now.
             task.await.unwrap_or_default();
         }
     }
 
-    async fn finish(self, opened: Option<Opened>) {
+    /// Waits until all is committed, for a while; then ends what is left.
+    pub(super) async fn finish(self, opened: Option<Opened>) {
         let abort = self.context.abort.clone();
         drop(self.journal);
         let end = async {

@@ -61,6 +61,8 @@ async fn two_daemons_at_once() {
     let nats = Nats::start(&dir.path().join("host")).await;
     nats.create("S", json!({})).await;
     let mut settings = Settings::new(&nats.url, &minio.url);
+    // With a journal one of them stands by: standby.rs.
+    settings.layout = "chains".into();
     settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
     let one = Manager::new(dir.path(), "one", &settings);
     let two = Manager::new(dir.path(), "two", &settings);

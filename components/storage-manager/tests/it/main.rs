@@ -19,6 +19,7 @@ mod page;
 mod refill;
 mod runbook;
 mod slow_nas;
+mod standby;
 mod starve;
 mod stop;
 mod support;
