@@ -67,3 +67,16 @@ jetstream_server() {
     # shellcheck disable=SC2034 # For who sources this.
     nats=$(grep -o 'nats://127.0.0.1:[0-9]*' "$work"/nats-server_*.ports)
 }
+
+# Makes a Go module in "$work/go" that may import the packages given.
+go_module() {
+    mkdir -p "$work/go"
+    (
+        cd "$work/go"
+        go mod init finding
+        go get "$@"
+    ) >"$work/go-module.log" 2>&1 || {
+        cat "$work/go-module.log" >&2
+        return 1
+    }
+}
