@@ -19,10 +19,11 @@ pub struct Source {
 impl Source {
     /// A segment's file.
     pub async fn file(&self, segment: &Segment) -> Result<Bytes, S3Error> {
-        match (self.tier.get(&segment.key).await, &self.fallback) {
+        let (key, size) = (&segment.key, segment.size);
+        match (self.tier.get_at_most(key, size).await, &self.fallback) {
             (Err(error), Some(other)) if error.kind == Kind::NotFound => {
                 tracing::warn!("{error}; reading it from {}", other.tier());
-                other.get(&segment.key).await
+                other.get_at_most(key, size).await
             }
             (outcome, _) => outcome,
         }

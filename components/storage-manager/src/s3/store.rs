@@ -10,6 +10,7 @@ use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
 use cim_runtime::config;
 use cim_runtime::retry::{self, Backoff, Class};
+use futures_util::StreamExt as _;
 use s3::creds::Credentials;
 use s3::{Bucket, Region};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,9 @@ const TRIES_AT_FIRST: u32 = 3;
 /// services let pass; short enough to be of no use to who finds the URL in a log.
 const URL_LIFETIME_SECONDS: u32 = 1800;
 
+/// Bytes that are set aside at most for an object that nothing was seen of: its size may be a lie.
+const RESERVED: usize = 64 << 20;
+
 impl Store {
     /// Reads the credentials; connects to nothing yet.
     pub fn open(tier: Tier, config: &S3Config) -> anyhow::Result<Self> {
@@ -138,6 +142,28 @@ impl Store {
         response
             .map(s3::request::ResponseData::into_bytes)
             .map_err(|e| self.client_error("get", key, &e))
+    }
+
+    /// An object's bytes, which are `size` as far as is known. They go into one buffer of that size; of
+    /// an object that is larger there is one byte more, for whoever checks its hash.
+    pub async fn get_at_most(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
+        self.ask("get", key, || self.get_at_most_once(key, size)).await
+    }
+
+    async fn get_at_most_once(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
+        self.count();
+        let failed = |error: s3::error::S3Error| self.client_error("get", key, &error);
+        let mut parts = self.bucket.get_object_stream(key).await.map_err(failed)?.bytes;
+        let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
+        let mut bytes = Vec::with_capacity(size.min(RESERVED));
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(failed)?;
+            bytes.extend_from_slice(&part[..part.len().min(size - bytes.len())]);
+            if bytes.len() == size {
+                break;
+            }
+        }
+        Ok(bytes.into())
     }
 
     /// An object's bytes from an offset on.

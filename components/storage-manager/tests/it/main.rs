@@ -11,6 +11,7 @@ mod faults;
 mod login;
 mod openness;
 mod runbook;
+mod slow;
 mod support;
 mod timelines;
 mod wasabi;

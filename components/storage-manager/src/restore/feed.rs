@@ -1,0 +1,122 @@
+//! Fetches a restore's files ahead of whoever sends them, many at once, and hands them over in order.
+
+use bytes::Bytes;
+use cim_core::archive::key::Chain;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::ahead::{Held, REQUESTS};
+use super::plan::{Piece, Plan, pieces};
+use super::run::RestoreError;
+use super::source::Source;
+use crate::chain;
+use crate::s3::S3Error;
+
+/// What comes next.
+pub(super) enum Next {
+    /// A file.
+    File(Box<File>),
+    /// That was all. Without it something is missing.
+    End,
+}
+
+/// A segment's file, and which of its messages count.
+pub(super) struct File {
+    pub(super) piece: Piece,
+    pub(super) bytes: Bytes,
+    _place: Place,
+}
+
+/// The room that a file takes; given back when the file is let go.
+struct Place {
+    size: u64,
+    back: mpsc::UnboundedSender<u64>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // When the feeder has gone nothing is fetched any more.
+        self.back.send(self.size).ok();
+    }
+}
+
+/// Fetches the files of a plan, until the other end hangs up.
+pub(super) async fn feed(
+    source: &Source,
+    plan: &Plan,
+    out: mpsc::UnboundedSender<Next>,
+) -> Result<(), RestoreError> {
+    let (back, mut returned) = mpsc::unbounded_channel();
+    let requests = Semaphore::new(REQUESTS);
+    let fetch = |piece: Piece| {
+        let place = Place { size: piece.0.size, back: back.clone() };
+        let requests = &requests;
+        async move {
+            let _turn = requests.acquire().await.expect("it is never closed");
+            match source.file(&piece.0).await {
+                Ok(bytes) => Ok(Box::new(File { piece, bytes, _place: place })),
+                Err(error) => Err((piece, error)),
+            }
+        }
+    };
+    let (mut held, mut fetching) = (Held::default(), FuturesOrdered::new());
+    let mut pieces = plan.pieces.clone().into_iter().peekable();
+    loop {
+        while let Some(piece) = pieces.next_if(|piece| held.take_in(piece.0.size)) {
+            fetching.push_back(fetch(piece));
+        }
+        tokio::select! {
+            fetched = fetching.next() => match fetched {
+                Some(Ok(file)) => {
+                    if out.send(Next::File(file)).is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(Err((piece, error))) => {
+                    fetching = FuturesOrdered::new();
+                    let renewed = Box::pin(renewed(source, plan, &piece, error)).await?;
+                    pieces = renewed.into_iter().peekable();
+                }
+                None if pieces.peek().is_none() => {
+                    drop(out.send(Next::End));
+                    return Ok(());
+                }
+                None => held.let_go(returned.recv().await.expect("it holds one end itself")),
+            },
+            Some(size) = returned.recv() => held.let_go(size),
+        }
+    }
+}
+
+/// What takes the place of a piece that cannot be read, and of those behind it. Small segments are merged
+/// and their files deleted an hour later; a restore may take longer. Where the archive has nothing else
+/// there the error stands.
+async fn renewed(
+    source: &Source,
+    plan: &Plan,
+    missing: &Piece,
+    error: S3Error,
+) -> Result<Vec<Piece>, RestoreError> {
+    let state = match chain::load(&source.tier, Chain::Manifest, &plan.stream).await {
+        Ok(Some(state)) => state,
+        Ok(None) => return Err(error.into()),
+        Err(why) => {
+            tracing::debug!("the archive of stream `{}` cannot be read anew: {why}", plan.stream);
+            return Err(error.into());
+        }
+    };
+    let (segment, first_seq, _) = missing;
+    let pieces = pieces(&state, plan.timeline, *first_seq, plan.last_seq);
+    match pieces.first() {
+        Some((first, ..)) if first.key != segment.key => {
+            tracing::info!(
+                "stream `{}`: segments were merged while it was restored; going on with `{}`",
+                plan.stream,
+                first.key
+            );
+            Ok(pieces)
+        }
+        _ => Err(error.into()),
+    }
+}
