@@ -2,8 +2,9 @@
 
 /// Bytes of files that are fetched, or were and are not sent yet.
 const BYTES: u64 = 32 << 20;
-/// The same where that is two files: one is fetched while another is sent, large ones too.
-const BYTES_OF_TWO: u64 = 2 * BYTES;
+/// The same where that is two files: one is fetched while another is sent, large ones too. As a rule the
+/// largest have 32 MiB and a little.
+const BYTES_OF_TWO: u64 = 2 * (36 << 20);
 /// What a file counts as at least: one of a hundred bytes takes more than those, and so does its request.
 const LEAST: u64 = 16 << 10;
 
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn two_large_files_are_held_and_thousands_of_small_ones() {
-        for (size, files) in [(32 << 20, 2), (33 << 20, 1), (1 << 20, 32), (100, 2048)] {
+        for (size, files) in [(33 << 20, 2), (37 << 20, 1), (1 << 20, 32), (100, 2048)] {
             let mut held = Held::default();
             assert_eq!((0..10_000).take_while(|_| held.take_in(size)).count(), files, "{size}");
         }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 /// Bytes of one chunk at most: what natscli sends, twice.
@@ -11,123 +11,95 @@ const CHUNK: usize = 128 << 10;
 /// What may stand between any two chunks and means nothing: a frame of padding (framing_format.txt, 4.5).
 pub(super) const PADDING: Bytes = Bytes::from_static(b"\xfe\x00\x00\x00");
 
-/// The end of the line for who writes: hands chunks over, waits when too many are in flight. No write is
-/// divided among chunks, so that between two of them there is room for [`PADDING`].
-pub(super) struct Chunks {
-    sender: mpsc::Sender<Bytes>,
-    buffer: BytesMut,
-}
-
-impl Chunks {
-    pub(super) fn new(sender: mpsc::Sender<Bytes>) -> Self {
-        Self { sender, buffer: BytesMut::with_capacity(CHUNK) }
-    }
-
-    fn send(&mut self) -> io::Result<()> {
-        let chunk = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK)).freeze();
-        // The other end hangs up when the server has refused; it knows why.
-        self.sender.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() + bytes.len() > CHUNK {
-            self.flush()?;
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() { Ok(()) } else { self.send() }
-    }
-}
-
 /// Kind, length and checksum in front of a frame's data.
 const HEAD: usize = 8;
 /// Bytes of data in one frame: about what Snappy's format allows, and two fill a chunk.
 const FRAME: usize = (64 << 10) - 2 * HEAD;
 const STREAM_IDENTIFIER: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
-/// Writes frames (google/snappy framing_format.txt): compressed where that helps.
+/// Writes frames (google/snappy framing_format.txt), compressed where that helps, and hands them over
+/// in chunks; waits when too many are in flight.
 ///
 /// `snap`'s own frame encoder tries to compress every frame, which on random payloads costs more
 /// than everything else a restore does. This one notices that it does not help and tries only every
-/// sixteenth frame until it does again. Each frame is one write.
-pub(super) struct Frames<W> {
-    inner: W,
-    /// A frame's head, and what is to be in it.
-    plain: Vec<u8>,
-    /// The same, compressed.
+/// sixteenth frame until it does again. No frame is divided among chunks, so that between two of them
+/// there is room for [`PADDING`].
+pub(super) struct Frames {
+    sender: mpsc::Sender<Bytes>,
+    chunk: BytesMut,
+    /// Of the next frame, what is there.
+    begun: Vec<u8>,
     compressed: Vec<u8>,
     encoder: snap::raw::Encoder,
     futile: u32,
-    started: bool,
 }
 
-impl<W: Write> Frames<W> {
-    pub(super) fn new(inner: W) -> Self {
-        let mut plain = Vec::with_capacity(HEAD + FRAME);
-        plain.resize(HEAD, 0);
+impl Frames {
+    pub(super) fn new(sender: mpsc::Sender<Bytes>) -> Self {
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        chunk.extend_from_slice(STREAM_IDENTIFIER);
         Self {
-            inner,
-            plain,
-            compressed: vec![0; HEAD + snap::raw::max_compress_len(FRAME)],
+            sender,
+            chunk,
+            begun: Vec::with_capacity(FRAME),
+            compressed: vec![0; snap::raw::max_compress_len(FRAME)],
             encoder: snap::raw::Encoder::new(),
             futile: 0,
-            started: false,
         }
     }
 
-    /// Writes what is left, and hands the inner writer back.
-    pub(super) fn finish(mut self) -> io::Result<W> {
-        self.flush()?;
-        Ok(self.inner)
-    }
-
-    fn frame(&mut self) -> io::Result<()> {
-        if !self.started {
-            self.inner.write_all(STREAM_IDENTIFIER)?;
-            self.started = true;
-        }
-        let data = &self.plain[HEAD..];
+    fn frame(&mut self, data: &[u8]) -> io::Result<()> {
         let checksum = crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8);
         let mut smaller = None;
         if self.futile == 0 || self.futile.is_multiple_of(16) {
-            let into = &mut self.compressed[HEAD..];
-            let length = self.encoder.compress(data, into).map_err(io::Error::other)?;
+            let length =
+                self.encoder.compress(data, &mut self.compressed).map_err(io::Error::other)?;
             smaller = (length < data.len() - data.len() / 8).then_some(length);
         }
         self.futile = if smaller.is_some() { 0 } else { self.futile + 1 };
-        let (kind, frame) = match smaller {
-            Some(length) => (0, &mut self.compressed[..HEAD + length]),
-            None => (1, &mut self.plain[..]),
-        };
-        let length = u32::try_from(frame.len() - 4).expect("a frame is below 64 KiB");
-        frame[..4].copy_from_slice(&(length << 8 | kind).to_le_bytes());
-        frame[4..HEAD].copy_from_slice(&checksum.to_le_bytes());
-        self.inner.write_all(frame)?;
-        self.plain.truncate(HEAD);
+        let length = smaller.unwrap_or(data.len());
+        if self.chunk.len() + HEAD + length > CHUNK {
+            self.hand_over()?;
+        }
+        let kind = u32::from(smaller.is_none());
+        let length = u32::try_from(length + 4).expect("a frame is below 64 KiB");
+        self.chunk.put_u32_le(length << 8 | kind);
+        self.chunk.put_u32_le(checksum);
+        self.chunk.put_slice(smaller.map_or(data, |length| &self.compressed[..length]));
         Ok(())
+    }
+
+    fn hand_over(&mut self) -> io::Result<()> {
+        let chunk = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(CHUNK)).freeze();
+        // The other end hangs up when the server has refused; it knows why.
+        self.sender.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
-impl<W: Write> Write for Frames<W> {
+impl Write for Frames {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(HEAD + FRAME - self.plain.len());
-        self.plain.extend_from_slice(&bytes[..taken]);
-        if self.plain.len() == HEAD + FRAME {
-            self.frame()?;
+        if self.begun.is_empty() && bytes.len() >= FRAME {
+            self.frame(&bytes[..FRAME])?;
+            return Ok(FRAME);
+        }
+        let taken = bytes.len().min(FRAME - self.begun.len());
+        self.begun.extend_from_slice(&bytes[..taken]);
+        if self.begun.len() == FRAME {
+            let mut full = std::mem::take(&mut self.begun);
+            self.frame(&full)?;
+            full.clear();
+            self.begun = full;
         }
         Ok(taken)
     }
 
+    /// Hands over what there is.
     fn flush(&mut self) -> io::Result<()> {
-        if self.plain.len() > HEAD {
-            self.frame()?;
+        if !self.begun.is_empty() {
+            let begun = std::mem::take(&mut self.begun);
+            self.frame(&begun)?;
         }
-        self.inner.flush()
+        if self.chunk.is_empty() { Ok(()) } else { self.hand_over() }
     }
 }
 
@@ -156,9 +128,9 @@ mod tests {
                 }));
             }
             let (sender, mut chunks) = mpsc::channel(1 << 10);
-            let mut frames = Frames::new(Chunks::new(sender));
+            let mut frames = Frames::new(sender);
             frames.write_all(&bytes).unwrap();
-            frames.finish().unwrap().flush().unwrap();
+            frames.flush().unwrap();
             let mut framed = Vec::new();
             while let Ok(chunk) = chunks.try_recv() {
                 prop_assert!(!chunk.is_empty() && chunk.len() <= CHUNK);

@@ -10,7 +10,7 @@ use cim_core::archive::SeqRange;
 use tokio::sync::mpsc;
 
 use super::feed::Next;
-use super::frame::{Chunks, Frames};
+use super::frame::Frames;
 use super::plan::{Piece, Plan};
 use super::run::{Outcome, Progress, RestoreError};
 use super::{v1, v2};
@@ -18,13 +18,13 @@ use crate::hooks::fail_point;
 use crate::segment::{Message, Rows};
 
 enum Writer {
-    V1(Box<v1::Snapshot<Frames<Chunks>>>),
-    V2(Box<v2::Snapshot<Frames<Chunks>>>),
+    V1(Box<v1::Snapshot<Frames>>),
+    V2(Box<v2::Snapshot<Frames>>),
 }
 
 impl Writer {
     fn begin(plan: &Plan, chunks: mpsc::Sender<Bytes>) -> io::Result<Self> {
-        let frames = Frames::new(Chunks::new(chunks));
+        let frames = Frames::new(chunks);
         Ok(if plan.in_memory() {
             Self::V2(Box::new(v2::Snapshot::new(frames)))
         } else {
@@ -41,13 +41,12 @@ impl Writer {
 
     /// Ends the snapshot; returns what it is called.
     fn finish(self, plan: &Plan) -> io::Result<&'static str> {
-        let (frames, method) = match self {
+        let (mut frames, method) = match self {
             Self::V1(snapshot) => (snapshot.finish(plan)?, "snapshot v1"),
             Self::V2(snapshot) => (snapshot.finish(plan)?, "snapshot v2"),
         };
-        let mut chunks = frames.finish()?;
         fail_point!(RestoreBeforeEnd);
-        chunks.flush()?;
+        frames.flush()?;
         Ok(method)
     }
 }

@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::store;
-use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, Version, fingerprint};
+use crate::support::{
+    Manager, Minio, Nats, SECRET, Settings, USER, Version, fingerprint, wait_until,
+};
 
 /// Where nobody listens: the NAS is lost.
 const AWAY: &str = "http://127.0.0.1:1";
@@ -70,6 +72,9 @@ fn segment(name: &str, first: u64, sequences: u64, bytes: usize) -> Finished {
     for seq in first..first + sequences {
         if let Some(made) = Made::of(name, seq, bytes) {
             columns.push(made.message(seq));
+        }
+        if columns.bytes() >= 4 << 20 {
+            writer.append(std::mem::take(&mut columns)).unwrap();
         }
     }
     writer.append(columns).unwrap();
@@ -240,7 +245,7 @@ async fn segments_that_are_merged_meanwhile() {
     let daemon = Manager::new(path, "later", &settings(quick)).tier().await;
     let replaced: Vec<_> = plan.pieces.iter().map(|(segment, ..)| segment.key.clone()).collect();
     assert!(replaced.len() >= 5, "{replaced:?}");
-    crate::support::wait_until("the small segments are gone", async || {
+    wait_until("the small segments are gone", async || {
         let listed = tier.list("v1/streams/S/segments/", false).await.map_err(|e| e.to_string())?;
         let there = listed.iter().filter(|object| replaced.contains(&object.key)).count();
         if there == 0 { Ok(()) } else { Err(format!("{there} are there")) }
@@ -256,4 +261,29 @@ async fn segments_that_are_merged_meanwhile() {
     let plain = |all: &Value| all["all"].to_string();
     assert_eq!(plain(&after), plain(&before));
     assert_eq!((&after["first_seq"], &after["last_seq"]), (&json!(1), &json!(100)));
+}
+
+/// The largest segments that there are as a rule, and more of them than may be held.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_segments_do_not_take_more_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasabi = wasabi(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let there = store(dir.path(), &wasabi.s3_url());
+    let last_seq = archive(&there, "LARGE", "file", &[(51_000, 1000); 6]).await;
+    let settings = Settings { wasabi: Some(wasabi.s3_url()), ..Settings::new(&nats.url, AWAY) };
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let mut restoring = manager.spawn(&["restore", "LARGE", "--from", "wasabi"]);
+    let status = format!("/proc/{}/status", restoring.id());
+    let mut peak = 0;
+    wait_until("the stream is restored", async || {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        peak = peak.max(kib.unwrap_or(0));
+        restoring.try_wait().unwrap().ok_or_else(|| format!("{peak} KiB"))
+    })
+    .await;
+    is_there(&nats, "LARGE", last_seq, |_| 1000).await;
+    assert!((10 << 10..128 << 10).contains(&peak), "{peak} KiB");
 }
