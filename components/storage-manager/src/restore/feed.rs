@@ -89,27 +89,17 @@ pub(super) async fn feed(
     }
 }
 
-/// What takes the place of a piece that cannot be read, and of those behind it. Small segments are merged
-/// and their files deleted an hour later; a restore may take longer. Where the archive has nothing else
-/// there the error stands.
+/// What takes the place of a piece that cannot be read, and of those behind it. Where the archive has
+/// nothing else there the error stands.
 async fn renewed(
     source: &Source,
     plan: &Plan,
-    missing: &Piece,
+    (missing, first_seq, _): &Piece,
     error: S3Error,
 ) -> Result<Vec<Piece>, RestoreError> {
-    let state = match chain::load(&source.tier, Chain::Manifest, &plan.stream).await {
-        Ok(Some(state)) => state,
-        Ok(None) => return Err(error.into()),
-        Err(why) => {
-            tracing::debug!("the archive of stream `{}` cannot be read anew: {why}", plan.stream);
-            return Err(error.into());
-        }
-    };
-    let (segment, first_seq, _) = missing;
-    let pieces = pieces(&state, plan.timeline, *first_seq, plan.last_seq);
+    let pieces = read_anew(source, plan, *first_seq).await.unwrap_or_default();
     match pieces.first() {
-        Some((first, ..)) if first.key != segment.key => {
+        Some((first, ..)) if first.key != missing.key => {
             tracing::info!(
                 "stream `{}`: segments were merged while it was restored; going on with `{}`",
                 plan.stream,
@@ -118,5 +108,17 @@ async fn renewed(
             Ok(pieces)
         }
         _ => Err(error.into()),
+    }
+}
+
+/// The pieces of a plan from a sequence on, as they are now. Small segments are merged and their files
+/// deleted an hour later; a restore may take longer.
+pub(super) async fn read_anew(source: &Source, plan: &Plan, first_seq: u64) -> Option<Vec<Piece>> {
+    match chain::load(&source.tier, Chain::Manifest, &plan.stream).await {
+        Ok(state) => Some(pieces(&state?, plan.timeline, first_seq, plan.last_seq)),
+        Err(why) => {
+            tracing::debug!("the archive of stream `{}` cannot be read anew: {why}", plan.stream);
+            None
+        }
     }
 }

@@ -15,7 +15,8 @@ use cim_storage_manager::restore::{self, Options, Progress, Source};
 use cim_storage_manager::s3::Store;
 use cim_storage_manager::segment::{Columns, Finished, Message, SegmentWriter};
 use futures_util::{StreamExt as _, stream};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::store;
@@ -233,17 +234,22 @@ async fn segments_that_are_merged_meanwhile() {
     let stream: StreamName = "S".parse().unwrap();
     let tier = store(path, &minio.url);
     let state = chain::load(&tier, Chain::Manifest, &stream).await.unwrap().unwrap();
-    let options = Options { rename: Some("AGAIN".parse().unwrap()), ..Options::default() };
-    let options = Options { subjects: Some(vec!["again.>".into()]), ..options };
-    let plan = restore::plan(&stream, &state, &options).unwrap();
+    let later = Timestamp::now() + Duration::from_secs(3600);
+    let plans = [("AGAIN", None), ("UNTIL", Some(later))].map(|(name, until_time)| {
+        let subjects = Some(vec![format!("{}.>", name.to_lowercase())]);
+        let rename = Some(name.parse().unwrap());
+        let options = Options { rename, subjects, until_time, ..Options::default() };
+        restore::plan(&stream, &state, &options).unwrap()
+    });
     let jetstream = JetStream::new(nats.client.clone());
     let source = Source { tier: Arc::clone(&tier), fallback: None };
-    restore::check(&jetstream, &source, &plan).await.unwrap();
+    restore::check(&jetstream, &source, &plans[0]).await.unwrap();
     let before = fingerprint(&nats, "S").await;
 
     let quick = "[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1ms\"\n";
     let daemon = Manager::new(path, "later", &settings(quick)).tier().await;
-    let replaced: Vec<_> = plan.pieces.iter().map(|(segment, ..)| segment.key.clone()).collect();
+    let replaced: Vec<_> =
+        plans[0].pieces.iter().map(|(segment, ..)| segment.key.clone()).collect();
     assert!(replaced.len() >= 5, "{replaced:?}");
     wait_until("the small segments are gone", async || {
         let listed = tier.list("v1/streams/S/segments/", false).await.map_err(|e| e.to_string())?;
@@ -253,14 +259,15 @@ async fn segments_that_are_merged_meanwhile() {
     .await;
     daemon.stop().await;
 
-    let progress = Arc::new(Progress::default());
-    let never = CancellationToken::new();
-    let outcome = restore::restore(&jetstream, &source, plan, progress, &never).await.unwrap();
-    assert_eq!(outcome.messages, 98);
-    let after = fingerprint(&nats, "AGAIN").await;
-    let plain = |all: &Value| all["all"].to_string();
-    assert_eq!(plain(&after), plain(&before));
-    assert_eq!((&after["first_seq"], &after["last_seq"]), (&json!(1), &json!(100)));
+    for plan in plans {
+        let (target, progress) = (plan.target.to_string(), Arc::new(Progress::default()));
+        let never = CancellationToken::new();
+        let outcome = restore::restore(&jetstream, &source, plan, progress, &never).await.unwrap();
+        assert_eq!(outcome.messages, 98, "{target}");
+        let after = fingerprint(&nats, &target).await;
+        assert_eq!(after["all"], before["all"], "{target}");
+        assert_eq!((&after["first_seq"], &after["last_seq"]), (&json!(1), &json!(100)));
+    }
 }
 
 /// The largest segments that there are as a rule, and more of them than may be held.
