@@ -17,6 +17,9 @@ use cim_storage_manager::segment::{Columns, Finished, Message, SegmentWriter};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::store;
@@ -268,6 +271,62 @@ async fn segments_that_are_merged_meanwhile() {
         assert_eq!(after["all"], before["all"], "{target}");
         assert_eq!((&after["first_seq"], &after["last_seq"]), (&json!(1), &json!(100)));
     }
+}
+
+/// A line to an S3 service on which a second has `BYTES_A_SECOND`, however many connections share them.
+async fn slow_line(to: String) -> String {
+    const BYTES_A_SECOND: usize = 1 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let line = Arc::new(Mutex::new(()));
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let service = TcpStream::connect(to.trim_start_matches("http://")).await.unwrap();
+            let (mut asks, mut hears) = client.into_split();
+            let (mut answers, mut takes) = service.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut asks, &mut takes).await });
+            let line = Arc::clone(&line);
+            tokio::spawn(async move {
+                let mut buffer = vec![0; BYTES_A_SECOND / 64];
+                loop {
+                    let read = answers.read(&mut buffer).await.unwrap_or(0);
+                    let free = line.lock().await;
+                    tokio::time::sleep(
+                        Duration::from_secs(1).mul_f64(read as f64 / BYTES_A_SECOND as f64),
+                    )
+                    .await;
+                    drop(free);
+                    if read == 0 || hears.write_all(&buffer[..read]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+/// Each of many files at once takes longer than one request may be silent for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_many_files_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasabi = wasabi(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let there = store(dir.path(), &wasabi.s3_url());
+    let last_seq = archive(&there, "SHARED", "file", &[(30, 60_000); 8]).await;
+    let line = slow_line(wasabi.s3_url()).await;
+    let settings = Settings { wasabi: Some(line), ..Settings::new(&nats.url, AWAY) };
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let begun = Instant::now();
+    let report = tokio::task::spawn_blocking(move || {
+        manager.json(&["restore", "SHARED", "--from", "wasabi"])
+    });
+    let report = report.await.unwrap();
+    // More than 9 MiB; were each of them given up and asked for again, it would be a minute and more.
+    let took = begun.elapsed().as_secs();
+    assert!((7..30).contains(&took), "{took} s: {report}");
+    is_there(&nats, "SHARED", last_seq, |_| 60_000).await;
 }
 
 /// The largest segments that there are as a rule, and more of them than may be held.
