@@ -11,7 +11,7 @@ use super::plan::{Piece, Plan, pieces};
 use super::run::RestoreError;
 use super::source::Source;
 use crate::chain;
-use crate::s3::S3Error;
+use crate::s3::{Kind, S3Error};
 
 /// What comes next.
 pub(super) enum Next {
@@ -85,6 +85,8 @@ pub(super) async fn feed(
                 None => held.let_go(returned.recv().await.expect("it holds one end itself")),
             },
             Some(size) = returned.recv() => held.let_go(size),
+            // It has failed, and says why.
+            () = out.closed() => return Ok(()),
         }
     }
 }
@@ -97,6 +99,10 @@ async fn renewed(
     (missing, first_seq, _): &Piece,
     error: S3Error,
 ) -> Result<Vec<Piece>, RestoreError> {
+    // Of a tier that does not answer nothing new is to be learnt.
+    if error.kind != Kind::NotFound && error.tier == source.tier.tier() {
+        return Err(error.into());
+    }
     let pieces = read_anew(source, plan, *first_seq).await.unwrap_or_default();
     match pieces.first() {
         Some((first, ..)) if first.key != missing.key => {
