@@ -11,6 +11,9 @@ use crate::s3::{Kind, S3Error, Store};
 /// Bytes of shared objects that are kept for the next stream that has a part in them.
 const KEPT: usize = 24 << 20;
 
+/// More bytes than any object has that several streams share.
+const SHARED: u64 = 256 << 20;
+
 /// Where files come from: a tier, and another one for what the first has lost.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -41,13 +44,14 @@ impl Source {
     /// When neither tier gives it.
     pub async fn file(&self, segment: &Segment) -> Result<Bytes, S3Error> {
         if segment.part.is_none() {
-            return self.fetch(&segment.key).await;
+            return self.fetch(&segment.key, segment.size).await;
         }
         let kept = self.kept().take(&segment.key);
         if let Some(file) = kept {
             return Ok(file);
         }
-        let file = self.fetch(&segment.key).await?;
+        // How large an object is that several share is not stated.
+        let file = self.fetch(&segment.key, SHARED).await?;
         self.kept().put(&segment.key, &file);
         Ok(file)
     }
@@ -56,11 +60,11 @@ impl Source {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fetch(&self, key: &str) -> Result<Bytes, S3Error> {
-        match (self.tier.get(key).await, &self.fallback) {
+    async fn fetch(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
+        match (self.tier.get_at_most(key, size).await, &self.fallback) {
             (Err(error), Some(other)) if error.kind == Kind::NotFound => {
                 tracing::warn!("{error}; reading it from {}", other.tier());
-                other.get(key).await
+                other.get_at_most(key, size).await
             }
             (outcome, _) => outcome,
         }

@@ -18,6 +18,7 @@ mod openness;
 mod page;
 mod refill;
 mod runbook;
+mod slow;
 mod slow_nas;
 mod standby;
 mod starve;
