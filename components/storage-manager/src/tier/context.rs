@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
+use crate::wire::Link;
 
 /// What every stream's task shares.
 pub struct Context {
@@ -24,6 +25,8 @@ pub struct Context {
     pub config: Config,
     /// JetStream.
     pub jetstream: JetStream,
+    /// The readers' connection.
+    pub link: Link,
     /// The secondary tier.
     pub nas: Arc<Store>,
     /// The tertiary tier, where there is one.

@@ -18,6 +18,7 @@ use super::session::{self, End};
 use crate::config::{Config, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
+use crate::wire::Link;
 
 /// How often streams are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
@@ -85,6 +86,7 @@ pub async fn run(
         budget: Budget::new(config.memory.budget.bytes()),
         writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),
         jetstream,
+        link: Link::new(config.nats.clone()),
         nas: Arc::new(nas),
         wasabi,
         background: Semaphore::new(1),

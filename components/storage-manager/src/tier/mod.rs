@@ -18,6 +18,7 @@ mod daemon;
 mod gaps;
 mod history;
 mod holes;
+mod pace;
 mod pull;
 mod reader;
 mod scan;

@@ -15,15 +15,16 @@ use cim_core::names::StreamName;
 use super::context::Context;
 use super::reader::ReaderError;
 use crate::jetstream::Depth;
-use crate::wire::{Connection, Puller, WireError};
+use crate::wire::{Ask, Puller, WireError};
 
 /// A delete reaches the others a moment after the leader: what is still there then was not deleted.
 const SETTLED: Duration = Duration::from_secs(1);
-/// Bytes of one pull; payloads do not come.
-const PULL: usize = 1 << 20;
-/// Seconds that a pull stays open where nothing comes; a server wants more than two heartbeats.
-const EXPIRES: u64 = 3;
-/// With a pull open the server says something every second.
+/// Messages and bytes of one pull; payloads do not come.
+const MESSAGES: u64 = 1 << 12;
+const BYTES: usize = 1 << 20;
+/// How long a pull stays open where nothing comes.
+const EXPIRES: Duration = Duration::from_secs(3);
+/// Then it ends, and says so.
 const SILENCE: Duration = Duration::from_secs(6);
 
 /// Which of these sequences one of `servers` has. `None` when nobody could be asked.
@@ -68,31 +69,31 @@ async fn read(
     wanted: &SeqRanges,
     last: u64,
 ) -> Result<SeqRanges, ReaderError> {
-    let nats = &context.config.nats;
-    let connection = Connection::open(nats).await?;
-    let mut puller =
-        Puller::start(connection, &nats.inbox_prefix, stream.as_str(), consumer).await?;
+    let first = wanted.iter().next().map_or(1, |range| range.0);
+    let mut puller = Puller::start(&context.link, stream.as_str(), consumer, first).await?;
     let mut found = SeqRanges::default();
     let (mut at, mut served) = (0, 0);
     while at < last {
         if puller.open_requests() == 0 {
             served = 0;
-            puller.request(1 << 12, PULL.max(puller.max_payload()), EXPIRES).await?;
+            let bytes = BYTES.max(puller.max_payload());
+            let (messages, expires) = (MESSAGES, EXPIRES);
+            puller.request(&Ask { messages, bytes, expires, heartbeat: None, at_once: false })?;
         }
-        let pumped = puller.pump(|message| {
-            at = message.seq;
-            if wanted.contains(at) {
-                found.insert(SeqRange(at, at));
-            }
-        });
         let silent = || WireError::Restart {
             stream: stream.to_string(),
             why: format!("a second server said nothing for {} s", SILENCE.as_secs()),
         };
-        let pumped = tokio::time::timeout(SILENCE, pumped).await.map_err(|_| silent())??;
+        let mail = tokio::time::timeout(SILENCE, puller.receive()).await;
+        let pumped = puller.open(&mail.map_err(|_| silent())??, |message| {
+            at = message.seq;
+            if wanted.contains(at) {
+                found.insert(SeqRange(at, at));
+            }
+        })?;
         served += pumped.messages;
         // A whole pull without a message: there are no more.
-        if pumped.ended > 0 && served == 0 {
+        if !pumped.ended.is_empty() && served == 0 {
             break;
         }
     }

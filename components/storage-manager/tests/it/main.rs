@@ -8,6 +8,7 @@ mod cluster;
 mod drawn;
 mod exactness;
 mod faults;
+mod idle;
 mod login;
 mod openness;
 mod runbook;

@@ -1,0 +1,92 @@
+//! Many streams at rest: what they cost, and how soon what comes then is on the NAS.
+
+use std::time::{Duration, Instant};
+
+use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
+use serde_json::json;
+
+use crate::support::{
+    Manager, Minio, Nats, SECRET, Settings, USER, Version, fingerprint, wait_until,
+};
+
+async fn nas(dir: &std::path::Path) -> FakeWasabi {
+    let config = Config {
+        buckets: vec!["archive".into()],
+        credentials: vec![Credentials::new(USER, SECRET)],
+        ..Config::new(dir.join("nas"))
+    };
+    FakeWasabi::start(config).await.unwrap()
+}
+
+/// Makes so many streams, `s1` to the last, and waits until each has an archive.
+async fn streams(nats: &Nats, manager: &Manager, count: usize) {
+    for n in 1..=count {
+        nats.create(&format!("S{n}"), json!({})).await;
+    }
+    wait_until("every stream has an archive", async || {
+        let found = manager.json(&["streams"])["streams"].as_array().unwrap().len();
+        if found == count { Ok(()) } else { Err(format!("{found} of {count}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_each_of_many_idle_streams_is_on_the_nas_soon_however_large_one_may_be() {
+    const STREAMS: usize = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let nas = nas(dir.path()).await;
+    let nats = Nats::start_with(&dir.path().join("host"), "max_payload: 8388608").await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
+    let daemon = manager.tier().await;
+    streams(&nats, &manager, STREAMS).await;
+    // Each has had its turn at whatever there is too little of.
+    for round in 1..=2 {
+        for n in 1..=STREAMS {
+            nats.publish(&format!("S{n}"), 1).await;
+        }
+        let published = Instant::now();
+        wait_until("all are on the NAS", async || {
+            let status = manager.json(&["status"]);
+            let streams = status["streams"].as_array().unwrap();
+            let there = streams.iter().filter(|s| s["nas"]["seq"].as_u64() >= Some(round)).count();
+            if there == STREAMS { Ok(()) } else { Err(format!("{there} are")) }
+        })
+        .await;
+        let took = published.elapsed();
+        assert!(took < Duration::from_secs(10), "round {round} took {took:?}");
+    }
+    daemon.stop().await;
+}
+
+/// Messages of all sizes, of which the largest needs more than is asked for at rest.
+async fn sizes(version: Version) {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let Some(nats) = Nats::start_version(&dir.path().join("host"), version).await else { return };
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    let daemon = manager.tier().await;
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let mut seq = 0;
+    for size in [10, 20_000, 10, 1 << 20, 16 << 10, 200_000, 10] {
+        jetstream.publish("s.a", vec![7; size].into()).await.unwrap().await.unwrap();
+        seq += 1;
+        manager.reaches("S", "nas", seq).await;
+    }
+    let before = fingerprint(&nats, "S").await;
+    daemon.stop().await;
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_at_rest_gets_messages_of_any_size() {
+    sizes(Version::Current).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_at_rest_gets_messages_of_any_size_from_debians_old_server() {
+    sizes(Version::Old).await;
+}
