@@ -13,6 +13,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::overview::Overview;
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::s3::{Kind, S3Error, Store};
@@ -25,6 +26,10 @@ pub struct Context {
     pub config: Config,
     /// JetStream.
     pub jetstream: JetStream,
+    /// All streams, as they were a moment ago.
+    pub overview: Overview,
+    /// Bounds the streams that are begun with at once.
+    pub beginning: Semaphore,
     /// The readers' connection.
     pub link: Link,
     /// The secondary tier.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::context::Context;
+use super::overview::Overview;
 use super::session::{self, End};
 use crate::config::{Config, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
@@ -22,6 +23,8 @@ use crate::wire::Link;
 
 /// How often streams are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
+/// Streams that are begun with at once: each reads its archive and looks at the stream's history.
+const BEGINNING: usize = 16;
 /// How long a service may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a cluster may take to elect who leads it; nine seconds at most, and again when votes are split.
@@ -86,6 +89,8 @@ pub async fn run(
         budget: Budget::new(config.memory.budget.bytes()),
         writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),
         jetstream,
+        overview: Overview::default(),
+        beginning: Semaphore::new(BEGINNING),
         link: Link::new(config.nats.clone()),
         nas: Arc::new(nas),
         wasabi,
@@ -97,6 +102,8 @@ pub async fn run(
     });
     let mut tasks = Tasks { context: Arc::clone(&context), matcher, running: BTreeMap::new() };
     tasks.start(names);
+    let looking = Arc::clone(&context);
+    tokio::spawn(async move { looking.overview.run(&looking.jetstream, &looking.stop).await });
     if let Some(path) = ready_file {
         std::fs::write(path, "").map_err(StartError::Ready)?;
     }

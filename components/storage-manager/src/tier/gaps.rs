@@ -194,7 +194,7 @@ mod tests {
             witnessed: false,
             led_anew: false,
             elsewhere: SeqRanges::default(),
-            empty_until: None,
+            tail: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! When a stream has to be looked at: when something has changed, or its consumers may have moved.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::jetstream::StreamInfo;
@@ -15,36 +16,40 @@ const AT_REST: Duration = Duration::from_secs(8);
 /// What the last survey of a stream found.
 #[derive(Debug, Clone)]
 pub struct Last {
-    /// The stream.
-    pub info: StreamInfo,
-    /// Whether it had durable consumers.
-    pub consumers: bool,
+    /// What the list of all streams had said before it: of one at rest it goes on saying the same. What it
+    /// says is compared with nothing else, for servers leave things out of it.
+    pub listed: Option<Arc<StreamInfo>>,
+    /// Whether the stream is told by more than one server.
+    pub doubtful: bool,
+    /// How many consumers it had.
+    pub consumers: u64,
+    /// Whether any was durable.
+    pub durable: bool,
     /// Surveys in a row that found nothing new.
     pub quiet: u32,
 }
 
 impl Last {
-    /// Whether `now` is another stream, or another state of it.
+    /// Whether the list says `now` what it did not say before: another stream, or another state of it.
     pub fn differs(&self, now: &StreamInfo) -> bool {
-        let Self { info, .. } = self;
-        let led = match (&info.servers.leader, &now.servers.leader) {
-            // Some answers do not say since when.
-            (Some(was), Some(is)) if was.since.is_none() || is.since.is_none() => was.name == is.name,
-            (was, is) => was == is,
-        };
+        let Some(info) = &self.listed else { return true };
         info.record != now.record
             || info.state != now.state
             || info.num_deleted != now.num_deleted
             || info.consumers != now.consumers
-            || !led
+            || info.servers.leader != now.servers.leader
     }
 
     /// After how long its consumers are looked at again, where there are so many streams.
     pub fn consumers_after(&self, streams: usize) -> Option<Duration> {
-        if self.info.consumers == 0 {
+        if self.quiet == 0 {
+            // What was found is not in the archive, or was not a moment ago.
+            return Some(CONSUMERS);
+        }
+        if self.consumers == 0 {
             return None;
         }
-        if !self.consumers {
+        if !self.durable {
             return Some(NONE);
         }
         let streams = u32::try_from(streams).unwrap_or(u32::MAX);
@@ -70,13 +75,17 @@ mod tests {
         JetStream::read_info(answer.to_string().as_bytes()).unwrap()
     }
 
+    fn last(consumers: u64, durable: bool, quiet: u32) -> Last {
+        let listed = Some(Arc::new(info(|_| ())));
+        Last { listed, doubtful: false, consumers, durable, quiet }
+    }
+
     #[test]
     fn every_change_is_one() {
-        let last = Last { info: info(|_| ()), consumers: true, quiet: 0 };
+        let last = last(1, true, 0);
         assert!(!last.differs(&info(|_| ())));
-        assert!(!last.differs(&info(|v| v["cluster"] = json!({ "leader": "a" }))));
-        assert!(last.differs(&info(|v| v["cluster"] = json!({ "leader": "b" }))));
         for (part, value) in [
+            ("/cluster/leader", json!("b")),
             ("/cluster/leader_since", json!("2026-01-02T00:00:00Z")),
             ("/created", json!("2026-01-02T00:00:00Z")),
             ("/config/name", json!("T")),
@@ -88,18 +97,19 @@ mod tests {
             assert!(last.differs(&other), "{part}");
         }
         assert!(last.differs(&info(|v| v["state"]["num_deleted"] = json!(1))));
+        assert!(Last { listed: None, ..last }.differs(&info(|_| ())));
     }
 
     #[test]
     fn consumers_at_rest_are_looked_at_more_seldom_and_soon_again_when_they_move() {
-        let after = |quiet, consumers, streams| {
-            let last = Last { info: info(|_| ()), consumers, quiet };
-            last.consumers_after(streams).unwrap().as_secs()
+        let after = |quiet, durable, streams| {
+            last(1, durable, quiet).consumers_after(streams).unwrap().as_secs()
         };
         assert_eq!([0, 1, 2, 9].map(|quiet| after(quiet, true, 1)), [1, 2, 4, 8]);
         assert_eq!([0, 9].map(|quiet| after(quiet, true, 1_000)), [1, 125]);
-        assert_eq!(after(0, false, 1), 300);
-        let none = info(|v| v["state"]["consumer_count"] = json!(0));
-        assert_eq!(Last { info: none, consumers: true, quiet: 0 }.consumers_after(1), None);
+        assert_eq!([0, 1].map(|quiet| after(quiet, false, 1)), [1, 300]);
+        assert_eq!(last(0, false, 1).consumers_after(1), None);
+        // The last one's end has to get into the archive, too.
+        assert_eq!(last(0, false, 0).consumers_after(1), Some(CONSUMERS));
     }
 }

@@ -63,7 +63,7 @@ impl Pace {
 
     /// What to ask for.
     pub fn ask(&self) -> Ask {
-        let bytes = self.size.unwrap_or(self.idle);
+        let bytes = Some(self.size.unwrap_or(self.idle));
         match self.size {
             None => Ask {
                 messages: MESSAGES,
@@ -149,9 +149,9 @@ mod tests {
             for _ in 0..6 {
                 ended(&mut pace, Ended::TooSmall, 0);
             }
-            prop_assert!(pace.ask().bytes > max_payload);
+            prop_assert!(pace.ask().bytes.unwrap() > max_payload);
             ended(&mut pace, Ended::Drained, 0);
-            prop_assert!(pace.ask().bytes * readers <= IDLE_OF_ALL.max(readers * IDLE_LEAST));
+            prop_assert!(pace.ask().bytes.unwrap() * readers <= IDLE_OF_ALL.max(readers * IDLE_LEAST));
             prop_assert!(pace.ask().heartbeat.unwrap() * 2 <= pace.ask().expires);
         }
     }

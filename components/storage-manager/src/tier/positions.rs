@@ -37,8 +37,14 @@ mod tests {
         assert!(differ(&before, &[consumer("a", 1)]));
         assert!(differ(&before, &[consumer("a", 1), consumer("c", 2)]));
         let config = RawJson::new("{\"x\":1}".into()).unwrap();
-        assert!(differ(&before, &[consumer("a", 1), ConsumerRecord { config, ..consumer("b", 2) }]));
+        assert!(differ(
+            &before,
+            &[consumer("a", 1), ConsumerRecord { config, ..consumer("b", 2) }]
+        ));
         let created = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert!(differ(&before, &[consumer("a", 1), ConsumerRecord { created, ..consumer("b", 2) }]));
+        assert!(differ(
+            &before,
+            &[consumer("a", 1), ConsumerRecord { created, ..consumer("b", 2) }]
+        ));
     }
 }

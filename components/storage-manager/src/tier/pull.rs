@@ -21,7 +21,7 @@ const HEARTBEAT_IN_CLUSTERS: Duration = Duration::from_secs(3);
 pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), ReaderError> {
     let stream = task.stream.as_str();
     let consumer = consumer(task).await?;
-    let heartbeat = if consumer.server.is_some() { HEARTBEAT_IN_CLUSTERS } else { HEARTBEAT };
+    let heartbeat = if consumer.clustered { HEARTBEAT_IN_CLUSTERS } else { HEARTBEAT };
     if let Some(server) = consumer.server.filter(|_| task.replicated) {
         let (context, stream) = (Arc::clone(&task.context), task.stream.clone());
         segmenter.check(Holes::new(context, stream, server, task.start_seq));
@@ -30,6 +30,7 @@ pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), Rea
     let puller = Puller::start(&task.context.link, stream, &consumer, task.start_seq).await?;
     let budget = task.context.budget.limit();
     let pace = Pace::new(puller.max_payload(), budget, heartbeat);
+    task.progress.update(|read| read.consumer = Some((consumer.clone(), 0)));
     let mut pull = Pull { task, puller, pace, room: None, letter: None, heard: Instant::now() };
     let outcome = pull.read(&mut segmenter).await;
     // It would end by itself in a minute; until then it would be in every list of consumers.
@@ -177,6 +178,13 @@ impl Pull<'_> {
         segmenter: &mut Segmenter,
     ) -> Result<(), ReaderError> {
         let pumped = self.puller.open(mail, |message| segmenter.push(message, paid.take()))?;
+        let (seq, count) = (self.puller.last_seq(), self.puller.delivered());
+        self.task.progress.update(|read| {
+            read.seq = seq;
+            if let Some((_, delivered)) = &mut read.consumer {
+                *delivered = count;
+            }
+        });
         pumped.ended.into_iter().for_each(|end| self.pace.ended(end));
         segmenter.step().await?;
         self.heard = Instant::now();

@@ -17,12 +17,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::context::{Context, FetchError};
 use super::gaps::Gaps;
 use super::history::{Alignment, HistoryError, align};
+use super::progress::Progress;
 use super::reader::{self, ReaderError};
 use super::seal::{self, Ages, SealError, Sealed};
 use super::segmenter::{Upload, UploadError, Uploaded};
 use super::survey::{Known, Survey, Surveyor, missed};
 use super::witness;
-use super::{collect, ship};
+use super::{collect, gate, ship};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, StreamInfo};
@@ -78,7 +79,8 @@ pub async fn run(context: &Arc<Context>, stream: &StreamName) -> Result<End, Ses
         Err(error) if error.not_found() => return Ok(End::Gone),
         other => other?,
     };
-    match open_chain(context, stream, &live).await? {
+    let opening = gate::through(&context.beginning, open_chain(context, stream, &live));
+    match opening.await? {
         Some(committer) => Session::start(context, stream, committer, &live).run().await,
         None => wait_for_a_message(context, stream, &live).await,
     }
@@ -233,6 +235,8 @@ struct Session<'a> {
     sealing: Option<JoinHandle<Result<Sealed, SealError>>>,
     collecting: Option<JoinHandle<Result<Vec<String>, S3Error>>>,
     ages: Ages,
+    /// How far the NAS has the stream, for its reader.
+    watermark: watch::Sender<u64>,
     states: Option<watch::Sender<Arc<ArchiveState>>>,
     shipper: Option<JoinHandle<()>>,
     shipped: Instant,
@@ -253,13 +257,18 @@ impl<'a> Session<'a> {
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
         let config = live.record.config.value();
+        let progress = Arc::new(Progress::begin(state.watermark().seq));
+        let (watermark, committed) = watch::channel(state.watermark().seq);
         let task = reader::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline: state.timeline(),
             start_seq: state.watermark().seq + 1,
             work_queue: config["retention"] == "workqueue",
+            interest: config["retention"] == "interest",
+            committed,
             replicated: config["num_replicas"].as_u64() > Some(1),
+            progress: Arc::clone(&progress),
             stop: stop_reader.clone(),
         };
         let (mut states, mut shipper) = (None, None);
@@ -274,7 +283,7 @@ impl<'a> Session<'a> {
         Self {
             context,
             stream,
-            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone())),
+            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone(), progress)),
             surveying: None,
             survey: None,
             gaps: Gaps::new(stream.clone(), state),
@@ -285,6 +294,7 @@ impl<'a> Session<'a> {
             sealing: None,
             collecting: None,
             ages: Ages::default(),
+            watermark,
             states,
             shipper,
             shipped: Instant::now(),
@@ -335,7 +345,10 @@ impl<'a> Session<'a> {
                     Err(error) => break Err(error),
                 },
                 _ = ticks.tick() => {
-                    self.start_survey();
+                    let state = self.committer.state().expect("the chain was opened");
+                    if self.surveyor.as_ref().is_some_and(|surveyor| surveyor.due(state)) {
+                        self.start_survey();
+                    }
                     if let Some(lost) = self.look().await { break Err(lost.into()) }
                 }
             }
@@ -427,7 +440,8 @@ impl<'a> Session<'a> {
         let known = Known {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
-            away: self.gaps.known(state),
+            away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            consumers: state.consumers.clone(),
         };
         self.surveying = Some(tokio::spawn(async move {
             let survey = surveyor.survey(&known).await;
@@ -502,6 +516,8 @@ impl<'a> Session<'a> {
     async fn commit(&mut self, draft: Draft, sealed: bool) -> Result<(), SessionError> {
         self.committer.commit(draft, &self.context.abort).await?;
         self.committed = Instant::now();
+        let state = self.committer.state().expect("the chain was opened");
+        self.watermark.send_replace(state.watermark().seq);
         if sealed {
             self.publish_state();
         }

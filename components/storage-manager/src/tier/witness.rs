@@ -19,9 +19,8 @@ use crate::wire::{Ask, Puller, WireError};
 
 /// A delete reaches the others a moment after the leader: what is still there then was not deleted.
 const SETTLED: Duration = Duration::from_secs(1);
-/// Messages and bytes of one pull; payloads do not come.
+/// Messages of one pull; payloads do not come.
 const MESSAGES: u64 = 1 << 12;
-const BYTES: usize = 1 << 20;
 /// How long a pull stays open where nothing comes.
 const EXPIRES: Duration = Duration::from_secs(3);
 /// Then it ends, and says so.
@@ -76,9 +75,9 @@ async fn read(
     while at < last {
         if puller.open_requests() == 0 {
             served = 0;
-            let bytes = BYTES.max(puller.max_payload());
             let (messages, expires) = (MESSAGES, EXPIRES);
-            puller.request(&Ask { messages, bytes, expires, heartbeat: None, at_once: false })?;
+            let ask = Ask { messages, bytes: None, expires, heartbeat: None, at_once: false };
+            puller.request(&ask)?;
         }
         let silent = || WireError::Restart {
             stream: stream.to_string(),

@@ -24,6 +24,10 @@ pub struct Puller {
     /// The consumer's count of the delivery that is due.
     next_delivery: u64,
     last_seq: u64,
+    /// Whether messages may come again.
+    repeats: bool,
+    /// What acknowledgements begin with.
+    acks: String,
 }
 
 /// What to ask for.
@@ -32,7 +36,7 @@ pub struct Ask {
     /// Up to so many messages.
     pub messages: u64,
     /// Of together up to so many bytes.
-    pub bytes: usize,
+    pub bytes: Option<usize>,
     /// How long the server may wait for them.
     pub expires: Duration,
     /// How often the server is to say that it has not forgotten.
@@ -68,12 +72,40 @@ impl Puller {
             next_request: 0,
             next_delivery: 1,
             last_seq: start_seq.saturating_sub(1),
+            repeats: false,
+            acks: format!("$JS.ACK.{stream}.{consumer}."),
         })
+    }
+
+    /// Subscribes to a consumer that has delivered so many messages before, and may deliver them again.
+    pub async fn resume(
+        link: &Link,
+        stream: &str,
+        consumer: &str,
+        delivered: u64,
+    ) -> Result<Self, WireError> {
+        let started = Self::start(link, stream, consumer, 0).await?;
+        Ok(Self { next_delivery: delivered + 1, repeats: true, ..started })
+    }
+
+    /// Acknowledges a message: its sequence, and the consumer's count of it.
+    pub fn acknowledge(&self, seq: u64, count: u64) -> Result<(), WireError> {
+        self.subscription.send(format!("PUB {}1.{seq}.{count}.0.0 4\r\n+ACK\r\n", self.acks))
     }
 
     /// The largest payload that the server takes, in bytes.
     pub fn max_payload(&self) -> usize {
         self.subscription.max_payload()
+    }
+
+    /// The last sequence that was handed over, or the one before the first that is due.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// How many messages were handed over.
+    pub fn delivered(&self) -> u64 {
+        self.next_delivery - 1
     }
 
     /// How many readers share the connection.
@@ -90,12 +122,11 @@ impl Puller {
     pub fn request(&mut self, ask: &Ask) -> Result<(), WireError> {
         let id = self.next_request;
         self.next_request += 1;
-        let mut body = format!(
-            "{{\"batch\":{},\"max_bytes\":{},\"expires\":{}",
-            ask.messages,
-            ask.bytes,
-            ask.expires.as_nanos()
-        );
+        let mut body =
+            format!("{{\"batch\":{},\"expires\":{}", ask.messages, ask.expires.as_nanos());
+        if let Some(bytes) = ask.bytes {
+            write!(body, ",\"max_bytes\":{bytes}").expect("it is a text");
+        }
         if let Some(heartbeat) = ask.heartbeat {
             write!(body, ",\"idle_heartbeat\":{}", heartbeat.as_nanos()).expect("it is a text");
         }
@@ -149,12 +180,15 @@ impl Puller {
         if got != due {
             return Err(self.restart(format!("delivery {got} came where {due} was due")));
         }
-        if delivery.stream_seq <= self.last_seq {
+        if delivery.stream_seq <= self.last_seq && !self.repeats {
             let (seq, last) = (delivery.stream_seq, self.last_seq);
             return Err(self.restart(format!("sequence {seq} came after {last}")));
         }
         self.next_delivery = got + 1;
-        self.last_seq = delivery.stream_seq;
+        self.last_seq = self.last_seq.max(delivery.stream_seq);
+        if self.acks != delivery.prefix {
+            delivery.prefix.clone_into(&mut self.acks);
+        }
         Ok(delivery)
     }
 

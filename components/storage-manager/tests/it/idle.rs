@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
+use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::support::{
@@ -55,6 +56,59 @@ async fn a_message_of_each_of_many_idle_streams_is_on_the_nas_soon_however_large
         let took = published.elapsed();
         assert!(took < Duration::from_secs(10), "round {round} took {took:?}");
     }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_at_rest_are_asked_next_to_nothing() {
+    const STREAMS: usize = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let nas = nas(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
+    let daemon = manager.tier().await;
+    streams(&nats, &manager, STREAMS).await;
+    let mut requests = nats.client.subscribe("$JS.API.>").await.unwrap();
+    // Each stream is looked at once more after its reader has come; then all are at rest.
+    let mut last = Vec::new();
+    wait_until("they are at rest", async || {
+        last.clear();
+        let until = tokio::time::sleep(Duration::from_secs(5));
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                () = &mut until => break,
+                Some(request) = requests.next() => last.push(request.subject.to_string()),
+            }
+        }
+        // The names of all each second and a page of them each second; what remains is slack.
+        if last.len() <= 20 { Ok(()) } else { Err(format!("{} in 5 s: {last:?}", last.len())) }
+    })
+    .await;
+    // And still everything is noticed: a delete, a consumer, its end.
+    nats.publish("S7", 3).await;
+    manager.reaches("S7", "nas", 3).await;
+    let shows = async |what: &str, key: &[&str], value: u64| {
+        wait_until(what, async || {
+            let held = manager.json(&["streams"]);
+            let all = held["streams"].as_array().unwrap();
+            let found = all.iter().find(|s| s["stream"] == "S7").unwrap();
+            let at = key.iter().fold(found, |at, key| match key.parse::<usize>() {
+                Ok(index) => &at[index],
+                Err(_) => &at[*key],
+            });
+            if at.as_u64() == Some(value) { Ok(()) } else { Err(found.to_string()) }
+        })
+        .await;
+    };
+    nats.delete("S7", &[1]).await;
+    shows("the delete is archived", &["timelines", "0", "first_seq"], 2).await;
+    let body =
+        json!({ "stream_name": "S7", "config": { "durable_name": "c", "ack_policy": "explicit" } });
+    nats.api("CONSUMER.DURABLE.CREATE.S7.c", body).await;
+    shows("the consumer is archived", &["consumers"], 1).await;
+    nats.api("CONSUMER.DELETE.S7.c", json!(null)).await;
+    shows("its end is archived", &["consumers"], 0).await;
     daemon.stop().await;
 }
 
