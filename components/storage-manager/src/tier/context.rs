@@ -30,6 +30,8 @@ pub struct Context {
     pub overview: Overview,
     /// Bounds the streams that are begun with at once.
     pub beginning: Semaphore,
+    /// One at a time: looking for what is gone from a stream, which is long where much is.
+    pub counting: Semaphore,
     /// The readers' connection.
     pub link: Link,
     /// The secondary tier.

@@ -91,6 +91,7 @@ pub async fn run(
         jetstream,
         overview: Overview::default(),
         beginning: Semaphore::new(BEGINNING),
+        counting: Semaphore::new(1),
         link: Link::new(config.nats.clone()),
         nas: Arc::new(nas),
         wasabi,

@@ -18,6 +18,8 @@ mod context;
 mod daemon;
 mod gaps;
 mod gate;
+mod gone;
+mod headers;
 mod history;
 mod holes;
 mod need;

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::need::Last;
 use super::progress::{Delivered, Progress, Tail};
 use super::reader::ReaderError;
-use super::{positions, witness};
+use super::{gone, positions, witness};
 use crate::chain::Draft;
 use crate::hooks::sabotage;
 use crate::jetstream::{ApiError, Consumers, Damage, Leader, StreamInfo};
@@ -51,6 +51,8 @@ pub struct Surveyor {
     stream: StreamName,
     progress: Arc<Progress>,
     seen_deleted: Option<u64>,
+    /// Until then what is gone is not looked for.
+    look_again: Instant,
     /// Who led the stream when what it shows as gone was looked for elsewhere.
     led_by: Option<Leader>,
     last: Option<Last>,
@@ -81,6 +83,7 @@ impl Surveyor {
             stream,
             progress,
             seen_deleted: None,
+            look_again: Instant::now(),
             led_by: None,
             last: None,
             looked: Instant::now(),
@@ -118,11 +121,21 @@ impl Surveyor {
         let listed = self.context.overview.latest(stream).map(|(look, _)| look.info);
         let mut info = jetstream.stream_info(stream, false).await?;
         let mut led_anew = doubtful(&info) && self.led_by != info.servers.leader;
-        // The list is long where much was deleted, so it is asked for only when its length changed.
-        let ask = (led_anew || self.seen_deleted != Some(info.num_deleted)) && info.num_deleted > 0;
+        // It takes long where much was deleted, so it is looked for only when that is more than before.
+        let more = self.seen_deleted != Some(info.num_deleted) && self.may_look(&info);
+        let ask = (led_anew || more) && info.num_deleted > 0;
         if ask {
-            info = jetstream.stream_info(stream, true).await?;
+            let clustered = doubtful(&info);
+            let began = Instant::now();
+            match gone::look(&self.context, &self.stream, info, clustered).await? {
+                Some(looked) => info = looked,
+                None => return Ok(None),
+            }
+            self.look_again = Instant::now() + gone::pause(began.elapsed());
             led_anew = doubtful(&info) && self.led_by != info.servers.leader;
+        }
+        if ask || info.num_deleted == 0 {
+            self.seen_deleted = Some(info.num_deleted);
         }
         let mut elsewhere = SeqRanges::default();
         let witnessed = doubtful(&info);
@@ -137,7 +150,6 @@ impl Surveyor {
             }
             self.led_by.clone_from(&info.servers.leader);
         }
-        self.seen_deleted = Some(info.num_deleted);
         let found = match info.consumers {
             0 => Consumers::default(),
             _ => jetstream.durable_consumers(stream).await?,
@@ -174,6 +186,12 @@ impl Surveyor {
         }
         self.positions = Some(Instant::now());
         found
+    }
+
+    /// Whether it is time to look for what is gone: at the end of the process, if that is short.
+    fn may_look(&self, info: &StreamInfo) -> bool {
+        let ending = self.context.stop.is_cancelled() && gone::is_short(info);
+        ending || Instant::now() >= self.look_again
     }
 
     /// The end of a stream whose last sequence was `last_seq` a moment ago, where nothing of it can come.

@@ -144,3 +144,53 @@ async fn a_stream_at_rest_gets_messages_of_any_size() {
 async fn a_stream_at_rest_gets_messages_of_any_size_from_debians_old_server() {
     sizes(Version::Old).await;
 }
+
+/// A bucket with a key that changes all the time: more deletes than a server should list.
+#[tokio::test(flavor = "multi_thread")]
+async fn very_many_deletes_are_archived_without_a_list_of_them() {
+    const UPDATES: usize = 101_000;
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("S", json!({ "max_msgs_per_subject": 1 })).await;
+    let settings = Settings::new(&nats.url, &minio.url);
+    let manager = Manager::new(dir.path(), "host", &settings);
+    nats.publish_bare("s.rests", 1).await;
+    for _ in 0..UPDATES / 1_000 {
+        nats.publish_bare("s.changes", 1_000).await;
+    }
+    nats.publish_bare("s.last", 1).await;
+    let mut lists = nats.client.subscribe("$JS.API.STREAM.INFO.S").await.unwrap();
+    let daemon = manager.tier().await;
+    let last = UPDATES as u64 + 2;
+    manager.reaches("S", "nas", last).await;
+    // Archived by now, and then deleted.
+    nats.publish_bare("s.last", 1).await;
+    manager.reaches("S", "nas", last + 1).await;
+    let before = fingerprint_of_few(&nats).await;
+    daemon.stop().await;
+    lists.unsubscribe().await.unwrap();
+    while let Some(request) = lists.next().await {
+        assert!(request.payload.is_empty(), "a list of all deletes was asked for");
+    }
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint_of_few(&nats).await, before);
+}
+
+/// What a stream has that has few messages and many gaps.
+async fn fingerprint_of_few(nats: &Nats) -> serde_json::Value {
+    let info = nats.info("S").await;
+    let mut messages = Vec::new();
+    let mut seq = 1;
+    loop {
+        let body = json!({ "seq": seq, "next_by_subj": ">" });
+        let answer = nats.try_api("STREAM.MSG.GET.S", body).await;
+        let Some(next) = answer["message"]["seq"].as_u64() else { break };
+        messages.push(answer["message"].clone());
+        seq = next + 1;
+    }
+    let state = &info["state"];
+    json!([state["first_seq"], state["last_seq"], state["messages"], state["bytes"], messages])
+}
