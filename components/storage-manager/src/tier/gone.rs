@@ -89,7 +89,9 @@ mod tests {
         #[test]
         fn what_is_left_out_is_gone(left in prop::collection::btree_set(5u64..60, 0..30), last in 60u64..70) {
             let mut gaps = Gaps { next: 5, found: SeqRanges::default() };
-            left.iter().for_each(|seq| gaps.pass(*seq));
+            for seq in &left {
+                gaps.pass(*seq);
+            }
             gaps.pass(last + 1);
             let gone: BTreeSet<_> = gaps.found.iter().flat_map(|range| range.0..=range.1).collect();
             let expected: BTreeSet<_> = (5..=last).filter(|seq| !left.contains(seq)).collect();

@@ -32,25 +32,33 @@ async fn a_long_run_of_what_is_done_is_passed_over() {
     assert_eq!(manager.json(&["verify"])["streams"][0]["messages"], 2);
 }
 
-/// Some are done before they are read, some between reading and commit, some after.
+/// Messages that are deleted while the reader has them and the NAS has not.
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_done_at_any_moment_end_no_session() {
-    const MESSAGES: u64 = 40;
+async fn messages_that_go_between_reading_and_commit_end_no_session() {
+    const MESSAGES: u64 = 16;
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
     let nats = Nats::start(&dir.path().join("host")).await;
     nats.create("WORK", json!({ "retention": "workqueue" })).await;
+    nats.create("S", json!({})).await;
     let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.more = "[segment]\nflush_age = \"300ms\"\n".into();
+    settings.more = "[segment]\nflush_age = \"1500ms\"\n".into();
     let manager = Manager::new(dir.path(), "host", &settings);
     let daemon = manager.tier().await;
     for seq in 1..=MESSAGES {
-        nats.publish("WORK", 1).await;
-        // How long the work takes.
-        tokio::time::sleep(Duration::from_millis(seq * 37 % 700)).await;
-        nats.delete("WORK", &[seq]).await;
+        for stream in ["WORK", "S"] {
+            nats.publish(stream, 1).await;
+        }
+        // How long the work takes, and until there is more.
+        tokio::time::sleep(Duration::from_millis(seq * 137 % 450)).await;
+        for stream in ["WORK", "S"] {
+            nats.delete(stream, &[seq]).await;
+        }
+        tokio::time::sleep(Duration::from_millis(seq * 91 % 700)).await;
     }
-    manager.reaches("WORK", "nas", MESSAGES).await;
+    for stream in ["WORK", "S"] {
+        manager.reaches(stream, "nas", MESSAGES).await;
+    }
     let log = daemon.log();
     assert!(!log.contains("panicked") && !log.contains("starting again"), "{log}");
     daemon.stop().await;
