@@ -13,10 +13,12 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::overview::Overview;
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
+use crate::wire::Link;
 
 /// What every stream's task shares.
 pub struct Context {
@@ -24,6 +26,14 @@ pub struct Context {
     pub config: Config,
     /// JetStream.
     pub jetstream: JetStream,
+    /// All streams, as they were a moment ago.
+    pub overview: Overview,
+    /// Bounds the streams that are begun with at once.
+    pub beginning: Semaphore,
+    /// One at a time: looking for what is gone from a stream, which is long where much is.
+    pub counting: Semaphore,
+    /// The readers' connection.
+    pub link: Link,
     /// The secondary tier.
     pub nas: Arc<Store>,
     /// The tertiary tier, where there is one.

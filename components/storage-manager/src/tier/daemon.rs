@@ -15,15 +15,19 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::context::Context;
 use super::journaled::Opened;
+use super::overview::Overview;
 use super::session::{self, End, SessionError};
 use super::{journaled, stream};
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
 use crate::journal::{AdoptError, Journal, OpenError};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
+use crate::wire::Link;
 
 /// How often streams are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
+/// Streams that are begun with at once: each reads its archive and looks at the stream's history.
+const BEGINNING: usize = 16;
 /// How long a service may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a cluster may take to elect who leads it; nine seconds at most, and again when votes are split.
@@ -89,6 +93,10 @@ pub async fn run(
         budget: Budget::new(config.memory.budget.bytes()),
         writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),
         jetstream,
+        overview: Overview::default(),
+        beginning: Semaphore::new(BEGINNING),
+        counting: Semaphore::new(1),
+        link: Link::new(config.nats.clone()),
         nas: Arc::new(nas),
         wasabi,
         merging: Semaphore::new(1),
@@ -98,6 +106,8 @@ pub async fn run(
         abort,
         config,
     });
+    let looking = Arc::clone(&context);
+    tokio::spawn(async move { looking.overview.run(&looking.jetstream, &looking.stop).await });
     let tasks = Tasks { context, journal: None, matcher, running: BTreeMap::new() };
     let ready = || -> Result<(), StartError> {
         if let Some(path) = ready_file {

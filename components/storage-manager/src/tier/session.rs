@@ -19,12 +19,13 @@ use tokio_util::task::AbortOnDropHandle;
 use super::context::{Context, FetchError};
 use super::gaps::Gaps;
 use super::history::{Alignment, HistoryError, align};
+use super::progress::Progress;
 use super::reader::{self, ReaderError};
 use super::seal::{self, Ages, SealError, Sealed};
 use super::segmenter::{Upload, UploadError, Uploaded};
 use super::survey::{Known, Survey, Surveyor, missed};
 use super::witness;
-use super::{collect, ship};
+use super::{collect, gate, ship};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, StreamInfo};
@@ -80,7 +81,10 @@ pub enum SessionError {
 /// Tiers one stream.
 pub async fn run(context: &Arc<Context>, stream: &StreamName) -> Result<End, SessionError> {
     // Nothing is read yet that an end could lose, and who is asked here may be away.
-    let opened = context.stop.run_until_cancelled(open(context, stream)).await;
+    let opened = context
+        .stop
+        .run_until_cancelled(gate::through(&context.beginning, open(context, stream)))
+        .await;
     match opened.transpose()? {
         None => Ok(End::Stopped),
         Some(ControlFlow::Break(end)) => Ok(end),
@@ -251,6 +255,8 @@ struct Session<'a> {
     sealing: Option<AbortOnDropHandle<Result<Sealed, SealError>>>,
     collecting: Option<AbortOnDropHandle<Result<Vec<String>, S3Error>>>,
     ages: Ages,
+    /// How far the NAS has the stream, for its reader.
+    watermark: watch::Sender<u64>,
     states: Option<watch::Sender<Arc<ArchiveState>>>,
     /// It ends by itself, between two entries, when the session does: one in the middle of an entry may have a
     /// request under way that its successor must not overtake.
@@ -273,13 +279,18 @@ impl<'a> Session<'a> {
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
         let config = live.record.config.value();
+        let progress = Arc::new(Progress::begin(state.watermark().seq));
+        let (watermark, committed) = watch::channel(state.watermark().seq);
         let task = reader::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline: state.timeline(),
             start_seq: state.watermark().seq + 1,
             work_queue: config["retention"] == "workqueue",
+            interest: config["retention"] == "interest",
+            committed,
             replicated: config["num_replicas"].as_u64() > Some(1),
+            progress: Arc::clone(&progress),
             stop: stop_reader.clone(),
         };
         let (mut states, mut shipper) = (None, None);
@@ -294,7 +305,7 @@ impl<'a> Session<'a> {
         Self {
             context,
             stream,
-            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone())),
+            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone(), progress)),
             surveying: None,
             survey: None,
             gaps: Gaps::new(stream.clone(), state),
@@ -305,6 +316,7 @@ impl<'a> Session<'a> {
             sealing: None,
             collecting: None,
             ages: Ages::new(state),
+            watermark,
             states,
             shipper,
             shipped: Instant::now(),
@@ -365,7 +377,10 @@ impl<'a> Session<'a> {
                     other => other?,
                 },
                 _ = ticks.tick() => {
-                    self.start_survey();
+                    let state = self.committer.state().expect("the chain was opened");
+                    if self.surveyor.as_ref().is_some_and(|surveyor| surveyor.due(state)) {
+                        self.start_survey();
+                    }
                     if let Some(lost) = self.look().await {
                         return Err(lost.into());
                     }
@@ -459,7 +474,8 @@ impl<'a> Session<'a> {
         let known = Known {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
-            away: self.gaps.known(state),
+            away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            consumers: state.consumers.clone(),
         };
         self.surveying = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let survey = surveyor.survey(&known).await;
@@ -537,6 +553,8 @@ impl<'a> Session<'a> {
         self.committer.commit(draft, &self.context.abort).await?;
         self.ages.committed(&add, &remove);
         self.committed = Instant::now();
+        let state = self.committer.state().expect("the chain was opened");
+        self.watermark.send_replace(state.watermark().seq);
         if sealed {
             self.publish_state();
         }

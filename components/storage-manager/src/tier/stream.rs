@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use cim_core::archive::journal::{Change, StreamCheckpoint};
 use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveState, Fork, LastMessage, StreamState, TimelineRecord, Watermark};
+use cim_core::archive::{
+    ArchiveState, Fork, LastMessage, SeqRanges, StreamState, TimelineRecord, Watermark,
+};
 use cim_core::names::StreamName;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,7 +21,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::budget::Reserved;
 use super::context::Context;
 use super::gaps::Gaps;
+use super::gate;
 use super::history::{Alignment, align};
+use super::progress::Progress;
 use super::reader::{self, ReaderError};
 use super::segmenter::{Upload, Uploaded};
 use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
@@ -47,7 +51,7 @@ pub async fn run(
         other => other?,
     };
     let opening = Opening { context, journal, stream };
-    if !opening.open(&live).await? {
+    if !gate::through(&context.beginning, opening.open(&live)).await? {
         return wait_for_a_message(context, stream, &live).await;
     }
     let mut follower = Follower::start(context, journal, stream, &live);
@@ -204,8 +208,8 @@ struct Follower<'a> {
     surveyor: Option<Surveyor>,
     surveying: Option<JoinHandle<Looked>>,
     survey: Option<Survey>,
-    /// Up to where the survey before the last found nothing behind the watermark.
-    empty_before: Option<u64>,
+    /// How far the NAS has the stream, for its reader.
+    confirmed: watch::Sender<u64>,
     gaps: Gaps,
     committing: Option<Committing>,
     /// The budget of what is on its way.
@@ -231,12 +235,17 @@ impl<'a> Follower<'a> {
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
         let config = live.record.config.value();
+        let progress = Arc::new(Progress::begin(watermark));
+        let (confirmed, committed) = watch::channel(watermark);
         let task = reader::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline,
             start_seq: watermark + 1,
             work_queue: config["retention"] == "workqueue",
+            interest: config["retention"] == "interest",
+            committed,
+            progress: Arc::clone(&progress),
             replicated: config["num_replicas"].as_u64() > Some(1),
             stop: stop_reader.clone(),
         };
@@ -251,10 +260,10 @@ impl<'a> Follower<'a> {
             uploads,
             upload: None,
             ready: VecDeque::new(),
-            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone())),
+            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone(), progress)),
             surveying: None,
             survey: None,
-            empty_before: None,
+            confirmed,
             gaps,
             committing: None,
             held: Vec::new(),
@@ -299,6 +308,8 @@ impl<'a> Follower<'a> {
                     self.held.clear();
                     committed?;
                     self.committed = Instant::now();
+                    let seq = self.journal.stream(self.stream, |state| state.watermark().seq);
+                    self.confirmed.send_replace(seq.unwrap_or_default());
                 }
                 looked = look(&mut self.surveying) => match self.surveyed(looked) {
                     Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => {
@@ -306,7 +317,14 @@ impl<'a> Follower<'a> {
                     }
                     other => other?,
                 },
-                _ = ticks.tick(), if !stopping => self.start_survey(),
+                _ = ticks.tick(), if !stopping => {
+                    let due = self.surveyor.as_ref().is_some_and(|surveyor| {
+                        self.journal.stream(self.stream, |state| surveyor.due(state)) == Some(true)
+                    });
+                    if due {
+                        self.start_survey();
+                    }
+                }
             }
         }
     }
@@ -327,7 +345,8 @@ impl<'a> Follower<'a> {
         let known = self.journal.stream(self.stream, |state| Known {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
-            away: self.gaps.known(state),
+            away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            consumers: state.consumers.clone(),
         });
         let known = known.expect("it was opened");
         self.surveying = Some(tokio::spawn(async move {
@@ -338,18 +357,10 @@ impl<'a> Follower<'a> {
 
     fn surveyed(&mut self, (surveyor, survey): Looked) -> Result<(), SessionError> {
         (self.surveyor, self.surveying) = (Some(surveyor), None);
-        let Some(mut survey) = survey? else { return Ok(()) };
+        let Some(survey) = survey? else { return Ok(()) };
         if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));
         }
-        // What the reader has on its way may have left the stream since it was sent: only a look that
-        // finds the same a second later, with nothing read in between, says that there is nothing.
-        let empty =
-            survey.empty_until.take().filter(|_| self.ready.is_empty() && self.upload.is_none());
-        if self.read || (empty.is_some() && empty == self.empty_before) {
-            survey.empty_until = empty;
-        }
-        self.empty_before = empty;
         self.journal.stream(self.stream, |state| self.gaps.weigh(&survey, state));
         self.survey = Some(survey);
         Ok(())
