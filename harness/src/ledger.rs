@@ -58,6 +58,10 @@ pub struct Delete {
     pub done_at: Option<Micros>,
 }
 
+/// A delete that a server was asked for.
+#[derive(Debug)]
+pub struct Asked(usize);
+
 /// Messages that an administrator had removed at once. A rule and no list, for acks of some of them
 /// may still be under way.
 #[derive(Debug, Clone)]
@@ -213,9 +217,19 @@ impl Ledger {
         drop(writeln!(inner.file, "{event},{stream},{epoch},{seq},{published},{at}"));
     }
 
-    /// A delete, done or of unknown outcome.
-    pub fn deleted(&self, delete: Delete) {
-        self.lock().deletes.push(delete);
+    /// A server is about to be asked for a delete, which may be done long before its answer is here.
+    pub fn deleting(&self, delete: Delete) -> Asked {
+        let mut inner = self.lock();
+        inner.deletes.push(delete);
+        Asked(inner.deletes.len() - 1)
+    }
+
+    /// The server has said that a message is gone.
+    pub fn deleted(&self, asked: &Asked) {
+        let at = self.now();
+        if let Some(delete) = self.lock().deletes.get_mut(asked.0) {
+            delete.done_at = Some(at);
+        }
     }
 
     /// A removal of many messages.
@@ -326,6 +340,17 @@ mod tests {
         assert!(!confirmed(195, "b.1"));
         // Nobody removed it.
         assert!(!confirmed(200, "b.1"));
+    }
+
+    #[test]
+    fn a_delete_is_known_before_it_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(10, 1, &dir.path().join("ledger.csv")).unwrap();
+        let delete = Delete { event: 4, stream: 0, epoch: 0, seq: 5, asked_at: 1, done_at: None };
+        let asked = ledger.deleting(delete);
+        assert_eq!(ledger.deletes(0), [delete]);
+        ledger.deleted(&asked);
+        assert!(ledger.deletes(0)[0].done_at.is_some());
     }
 
     #[test]

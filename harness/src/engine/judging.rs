@@ -14,7 +14,7 @@ use crate::lab::wait::wait_until;
 use crate::ledger::EventId;
 use crate::oracle::archive::{Archived, read_chain};
 use crate::oracle::judge::{Defect, Findings, Truth, judge};
-use crate::oracle::limits::{Held, Limits};
+use crate::oracle::limits::{Dropped, Held, Limits};
 use crate::oracle::print::{ContentPrint, Print};
 use crate::oracle::wire::From;
 use crate::report::Judgement;
@@ -279,15 +279,11 @@ impl Run<'_> {
         now: jiff::Timestamp,
         of: &str,
     ) {
-        let removed: BTreeSet<u64> = self.deletes(stream).iter().map(|d| d.seq).collect();
-        let there = |seq: &u64| !removed.contains(seq);
-        if dropped.is_empty() {
-            return;
-        }
-        let newest = known.range(dropped).rev().find(|(seq, _)| there(seq));
-        let Some((_, newest)) = newest else { return };
-        if !limits.iter().any(|l| l.asked_for(newest.time, held, now.as_nanosecond())) {
-            let what = format!("sequence {} was dropped, and no limit asked for it", newest.seq);
+        let removed = self.deletes(stream).iter().map(|d| d.seq).collect();
+        let now = now.as_nanosecond();
+        let dropped = Dropped { known, removed: &removed, gone: dropped, held, now };
+        if let Some(seq) = dropped.early(limits) {
+            let what = format!("sequence {seq} was dropped, and no limit asked for it");
             self.report.oracle.streams_wrong += 1;
             self.note(format!("limits of {of}"), vec![what]);
         }

@@ -49,7 +49,8 @@ impl Run<'_> {
                 Some(archived) => archived.messages(&bucket, self.plan.seed).await?,
                 None => Vec::new(),
             };
-            let first = self.first_sequences(stream, confirmed.as_ref(), &archive, &url).await?;
+            let first =
+                self.first_sequences(stream, epoch, confirmed.as_ref(), &archive, &url).await?;
             let before = self.report.oracle.recovered;
             let late =
                 self.judge_one_recovery(stream, epoch, watermark, goal, first, &archive, &found);
@@ -91,6 +92,7 @@ impl Run<'_> {
     async fn first_sequences(
         &mut self,
         stream: usize,
+        epoch: u32,
         confirmed: Option<&Archived>,
         archive: &[Print],
         nats: &Endpoint,
@@ -109,10 +111,16 @@ impl Run<'_> {
         let held = Held::live(&info);
         let of = format!("`{name}` restored");
         self.check_dropped(stream, &archive, 0..restored, &limits, held, now, &of);
+        // A restored stream may hold less than its limits allow: it begins where the lost one did, and ends
+        // where the tier did.
+        self.dropped_earlier[stream] = restored;
         let Some(confirmed) = confirmed else { return Ok((0, restored)) };
         let (first, at) = (confirmed.first_seq, confirmed.committed_at);
         let seen = self.seen[stream].prints();
-        let held = Held::of(seen.range(first..).map(|(_, print)| print));
+        // The host may have held more than anybody has read of it, and more than came back.
+        let acked = self.history(stream, epoch, u64::MAX);
+        let stored: BTreeSet<u64> = seen.keys().chain(acked.keys()).copied().collect();
+        let held = Held::of(stored.range(first..).copied(), &seen);
         let of = format!("`{name}` in the archive");
         self.check_dropped(stream, &seen, 0..first, &limits, held, at, &of);
         Ok((first, restored))
