@@ -278,6 +278,23 @@ impl Ledger {
         inner.records.get(index(event - 1))?.ack.map(|ack| ack.at)
     }
 
+    /// The current host's life, and the last sequence of a stream that was acked in it; 0 for none.
+    pub fn newest(&self, stream: usize) -> Option<(u32, u64)> {
+        let inner = self.lock();
+        let last = inner.by_seq[stream].last()?.len().saturating_sub(1);
+        Some((inner.epoch, last as u64))
+    }
+
+    /// When the events after one sequence and up to another were acked, in the current host's life.
+    pub fn acked_within(&self, stream: usize, after: u64, last: u64) -> Vec<Micros> {
+        let inner = self.lock();
+        let Some(place) = inner.by_seq[stream].last() else { return Vec::new() };
+        let end = index(last.saturating_add(1)).min(place.len());
+        let slots = place.get(index(after) + 1..end).unwrap_or_default();
+        let records = slots.iter().filter(|slot| **slot > 0).map(|slot| index(slot - 1));
+        records.filter_map(|at| Some(inner.records.get(at)?.ack?.at)).collect()
+    }
+
     /// The events that were published and never acked.
     pub fn unacked(&self) -> HashSet<EventId> {
         let inner = self.lock();
@@ -369,6 +386,9 @@ mod tests {
         assert_eq!(ledger.counts(), Counts { published: 4, acked: 3 });
         assert!(ledger.first_acked_after(0, 1).is_some());
         assert!(ledger.first_acked_after(0, 2).is_none());
+        assert_eq!(ledger.acked_within(0, 0, 9).len(), 1);
+        assert_eq!(ledger.acked_within(0, 2, 9).len(), 0);
+        assert_eq!(ledger.acked_within(0, 5, 2).len(), 0);
         assert_eq!(ledger.unacked(), HashSet::from([3]));
         assert_eq!(ledger.acked_later(0), HashSet::from([2]));
         assert_eq!(ledger.acked_later(1), HashSet::new());
