@@ -11,7 +11,7 @@ use super::{Scale, pull, restore};
 use crate::error::{Error, Result};
 use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
-use crate::oracle::archive::{Archived, read_chain};
+use crate::oracle::tier::{Holding, holding};
 
 pub(super) const STREAM: &str = "BENCH";
 
@@ -143,10 +143,10 @@ pub(super) async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tier
     })
 }
 
-async fn chain(host: &Host) -> Result<Option<Archived>> {
+async fn chain(host: &Host) -> Result<Option<Holding>> {
     let stream = StreamName::new(STREAM).expect("a valid name");
     let bucket = host.nas.access.client()?;
-    read_chain(&bucket, &stream).await
+    holding(&bucket, &stream).await
 }
 
 fn now() -> f64 {

@@ -6,8 +6,8 @@ use super::administrator::Ended;
 use super::place::read_stream;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
-use crate::oracle::archive::read_chain;
 use crate::oracle::judge::{Defect, judge};
+use crate::oracle::tier::holding;
 use crate::oracle::wire::{From, Wire};
 use crate::report::PrimaryLoss;
 use crate::scenario::{DamageStream, Tier};
@@ -39,7 +39,7 @@ impl Run<'_> {
         for name in self.stream_names() {
             let bucket = self.machines.bucket(Tier::Nas)?;
             let bucket = bucket.ok_or_else(|| Error::step("tier nas is down"))?;
-            let archived = read_chain(&bucket, &name).await?;
+            let archived = holding(&bucket, &name).await?;
             confirmed.push(archived.map_or(0, |archived| archived.watermark));
         }
         Ok(confirmed)
@@ -69,12 +69,13 @@ impl Run<'_> {
             )
             .await?;
             let content = |event| self.content(event);
-            let seen = self.seen[stream].prints();
+            let seen = self.streams[stream].seen.prints();
             let expected = self.history(stream, epoch, u64::MAX);
             let newest = expected.last_key_value().map_or(0, |(seq, _)| *seq);
             let acked = expected.len() as u64;
+            let gone = self.gone_by_right(stream, &expected);
             let mut truth = self.truth(stream, expected, &content, &seen);
-            truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).collect();
+            truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).chain(gone).collect();
             let findings = judge(&truth, &found);
             drop(truth);
             let lost = findings.findings.iter().filter(|f| f.defect == Defect::Lost);
@@ -94,8 +95,8 @@ impl Run<'_> {
                 wrong: findings.findings.len() as u64 - lost.len() as u64,
                 last_seq: last.unwrap_or_default(),
             });
-            self.holes[stream].extend(kept);
-            self.perished[stream].extend(gone);
+            self.streams[stream].holes.extend(kept);
+            self.streams[stream].perished.extend(gone);
             // Of a stream that is not there nothing else can come but what the archive has.
             bounds.push(last.unwrap_or(u64::MAX));
             if last.is_some_and(|last| last < newest.min(confirmed[stream])) {
@@ -103,7 +104,7 @@ impl Run<'_> {
             }
         }
         for (stream, bound) in bounds.iter().enumerate() {
-            self.seen[stream].rewind(*bound);
+            self.streams[stream].seen.rewind(*bound);
         }
         for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
             log.rewind(bounds[self.stream_of(&spec.stream)]);

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cim_core::archive::key::Chain;
 use cim_core::names::NodeName;
 use s3::Bucket;
 use serde_json::Value;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::archive::{get, read_chain};
+use crate::oracle::tier::{get, holding};
 use crate::oracle::wire::Wire;
 use crate::scenario::{Damage, FaultRule, Harm, Part, Role, Step, Tier};
 
@@ -53,18 +52,8 @@ impl Run<'_> {
     async fn keys_of(&self, bucket: &Bucket, part: Part) -> Result<Vec<String>> {
         let mut keys = Vec::new();
         for stream in &self.plan.scenario.streams {
-            let Some(archived) = read_chain(bucket, &stream.name).await? else { continue };
-            let segments = archived.segments.iter();
-            match part {
-                Part::Segment => keys.extend(segments.map(|s| s.key.clone())),
-                Part::UnsealedSegment => {
-                    keys.extend(segments.filter(|s| !s.sealed).map(|s| s.key.clone()));
-                }
-                Part::Manifest => {
-                    let entry = |number| Chain::Manifest.key(&stream.name, number).to_string();
-                    keys.extend((0..=archived.number).map(entry));
-                }
-            }
+            let held = holding(bucket, &stream.name).await?;
+            keys.extend(held.into_iter().flat_map(|held| held.keys(&stream.name, part)));
         }
         Ok(keys)
     }
@@ -183,8 +172,9 @@ impl Run<'_> {
             struck.push((format!("requests that `{fault}` struck at {node}"), times));
         }
         if self.plan.steps.iter().any(|step| matches!(step, Step::StepClock(_))) {
-            let times = self.seen.iter().map(|seen| {
-                let times: Vec<i64> = seen.prints().values().map(|print| print.time).collect();
+            let times = self.streams.iter().map(|stream| {
+                let prints = stream.seen.prints();
+                let times: Vec<i64> = prints.values().map(|print| print.time).collect();
                 times.windows(2).filter(|two| two[1] < two[0]).count() as u64
             });
             struck.push(("messages that are earlier than the one before".into(), times.sum()));

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+
 use super::place::{last_seq, stream_info};
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::lag::Head;
+use crate::oracle::tier::Head;
 use crate::scenario::{AwaitLoad, AwaitTier, Drain};
 use crate::workload;
+
+/// Streams of a tier that are followed at once.
+const AT_ONCE: usize = 8;
 
 impl Run<'_> {
     pub(super) fn start_load(&mut self, only: Option<&str>) {
@@ -57,9 +62,7 @@ impl Run<'_> {
         let mut heads: Vec<_> = streams.map(|(_, s)| Head::new(s.name.clone())).collect();
         let what = format!("filling {} with {goal} messages", wait.tier);
         wait_until(&what, self.patient(wait.within), async || {
-            for head in &mut heads {
-                head.advance(&bucket).await;
-            }
+            advance(heads.iter_mut(), &bucket).await;
             let held: u64 = heads.iter().map(Head::watermark).sum();
             if held >= goal { Ok(()) } else { Err(format!("it holds {held}")) }
         })
@@ -92,34 +95,46 @@ impl Run<'_> {
     }
 
     pub(super) async fn drain(&mut self, drain: &Drain) -> Result<()> {
+        self.draining.send_replace(true);
+        let drained = self.drain_all(drain).await;
+        self.draining.send_replace(false);
+        drained
+    }
+
+    async fn drain_all(&mut self, drain: &Drain) -> Result<()> {
         let nats = self.machines.nats()?;
         let deadline = tokio::time::Instant::now() + self.patient(drain.within);
+        let mut ends = Vec::new();
         for (at, stream) in self.plan.scenario.tiered() {
             self.await_origins(at, deadline).await?;
             let info = stream_info(&nats, stream.name.as_str()).await?;
             let info =
                 info.ok_or_else(|| Error::step(format!("stream `{}` is not there", stream.name)))?;
-            let last = last_seq(&info);
-            for tier in &drain.tiers {
-                let bucket = self.machines.bucket(*tier)?;
-                let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
-                let mut head = Head::new(stream.name.clone());
-                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-                let what = format!("draining `{}` to {tier}", stream.name);
-                wait_until(&what, left, async || {
-                    head.advance(&bucket).await;
-                    let at = head.watermark();
-                    if at >= last { Ok(()) } else { Err(format!("it is at {at} of {last}")) }
-                })
-                .await?;
-            }
+            ends.push((&stream.name, last_seq(&info)));
+        }
+        for tier in &drain.tiers {
+            let bucket = self.machines.bucket(*tier)?;
+            let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
+            let behind = ends.iter().map(|(name, last)| (Head::new((*name).clone()), *last));
+            let mut behind: Vec<_> = behind.collect();
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            wait_until(&format!("draining to {tier}"), left, async || {
+                advance(behind.iter_mut().map(|(head, _)| head), &bucket).await;
+                behind.retain(|(head, last)| head.watermark() < *last);
+                let first = behind.first().map(|(head, last)| {
+                    let (name, at) = (head.stream(), head.watermark());
+                    format!("`{name}` is at {at} of {last}")
+                });
+                first.map_or(Ok(()), Err)
+            })
+            .await?;
         }
         self.machines.all_alive()
     }
 
     /// Waits until a stream has the last event of every stream that it takes from.
     async fn await_origins(&self, stream: usize, deadline: tokio::time::Instant) -> Result<()> {
-        let (name, seen) = (&self.plan.scenario.streams[stream].name, &self.seen[stream]);
+        let (name, seen) = (&self.plan.scenario.streams[stream].name, &self.streams[stream].seen);
         for from in self.origins(stream) {
             let Some((last, event)) = self.acked_at(from).pop_last() else { continue };
             let origin = &self.plan.scenario.streams[from].name;
@@ -133,4 +148,10 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Follows tiers to their ends, some at a time.
+async fn advance(heads: impl Iterator<Item = &mut Head>, bucket: &s3::Bucket) {
+    let follow = heads.map(|head| head.advance(bucket)).collect::<Vec<_>>();
+    stream::iter(follow).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
 }

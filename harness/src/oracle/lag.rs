@@ -1,22 +1,24 @@
-//! How far a tier is behind, sampled while the load runs.
+//! How far a tier is behind, sampled while the load runs, and how old each message was when the tier had it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cim_core::archive::Entry;
-use cim_core::archive::key::Chain;
 use cim_core::names::StreamName;
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
 use s3::Bucket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::archive::{get, read_chain};
+use super::tier::Head;
 use crate::ledger::{Ledger, Micros};
 use crate::report::{round, thin};
 use crate::scenario::Tier;
 
 const EVERY: Duration = Duration::from_millis(50);
+/// Streams that are looked at at once.
+const AT_ONCE: usize = 8;
 
 /// How old, at some moment, the oldest acked event was that a tier did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +28,6 @@ pub struct Sample {
     /// The age; 0 when the tier held everything.
     pub age: Micros,
 }
-
-/// The samples of every tier.
-pub type Samples = Arc<Mutex<BTreeMap<Tier, Vec<Sample>>>>;
 
 /// Samples as a line of the report's timeline.
 pub(crate) fn line(samples: &[Sample]) -> Vec<(f64, f64)> {
@@ -43,33 +42,44 @@ pub struct Sampler {
     task: JoinHandle<()>,
 }
 
-/// Follows the head of a stream's chain on a tier, one entry at a time.
-#[derive(Debug)]
-pub(crate) struct Head {
-    stream: StreamName,
-    next: u64,
-    watermark: u64,
+/// What a sampler finds out.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// How far the tier was behind, while the load ran.
+    pub samples: Vec<Sample>,
+    /// How old each message was when the tier was found to have it.
+    pub ages: Vec<Micros>,
+}
+
+/// What the samplers of all tiers have found out.
+pub type Measurements = Arc<Mutex<BTreeMap<Tier, Measured>>>;
+
+/// When a sampler looks.
+#[derive(Debug, Clone)]
+pub struct When {
+    /// Whether the load runs.
+    pub loading: watch::Receiver<bool>,
+    /// Whether somebody waits for tiers to catch up.
+    pub draining: watch::Receiver<bool>,
 }
 
 impl Sampler {
-    /// Samples a tier while `active` says so; of streams by their places in the scenario.
+    /// Starts to sample a tier; of streams by their places in the scenario.
     pub fn start(
         tier: Tier,
         bucket: Box<Bucket>,
         streams: Vec<(usize, StreamName)>,
         ledger: Arc<Ledger>,
-        active: watch::Receiver<bool>,
-        samples: Samples,
+        when: When,
+        measured: Measurements,
     ) -> Self {
         let task = tokio::spawn(async move {
-            let mut heads = Vec::new();
-            for (place, stream) in streams {
-                // A chain that cannot be read now is followed from its start; the next poll will tell.
-                let known = read_chain(&bucket, &stream).await.ok().flatten();
-                let (next, watermark) = known.map_or((0, 0), |a| (a.number + 1, a.watermark));
-                heads.push((place, Head { stream, next, watermark }));
-            }
-            run(tier, &bucket, heads, &ledger, active, &samples).await;
+            let follow = streams.into_iter().map(|(stream, name)| {
+                let head = Head::at_its_end(&bucket, name);
+                async move { Followed { stream, head: head.await, newest: None } }
+            });
+            let followed = iter(follow).buffered(AT_ONCE).collect().await;
+            run(tier, &bucket, followed, &ledger, when, &measured).await;
         });
         Self { task }
     }
@@ -84,55 +94,67 @@ impl Drop for Sampler {
 async fn run(
     tier: Tier,
     bucket: &Bucket,
-    mut heads: Vec<(usize, Head)>,
+    mut followed: Vec<Followed>,
     ledger: &Ledger,
-    mut active: watch::Receiver<bool>,
-    samples: &Samples,
+    mut when: When,
+    measured: &Measurements,
 ) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        if active.wait_for(|active| *active).await.is_err() {
+        let gone = tokio::select! {
+            loading = when.loading.wait_for(|loading| *loading) => loading.is_err(),
+            draining = when.draining.wait_for(|draining| *draining) => draining.is_err(),
+        };
+        if gone {
             return;
         }
         ticks.tick().await;
-        let mut age = 0;
-        let mut at = ledger.now();
-        for (stream, head) in &mut heads {
-            head.advance(bucket).await;
-            // After the answer: what was committed meanwhile counts as not yet there.
-            at = ledger.now();
-            if let Some(acked) = ledger.first_acked_after(*stream, head.watermark) {
-                age = age.max(at.saturating_sub(acked));
-            }
-        }
-        if *active.borrow() {
-            let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
-            samples.entry(tier).or_default().push(Sample { at, age });
+        let looks: Vec<_> = followed.iter_mut().map(|one| one.look(bucket, ledger)).collect();
+        let looks: Vec<_> = iter(looks).buffer_unordered(AT_ONCE).collect().await;
+        let (at, age) = (ledger.now(), looks.iter().map(|look| look.age).max().unwrap_or(0));
+        let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let measured = measured.entry(tier).or_default();
+        measured.ages.extend(looks.into_iter().flat_map(|look| look.ages));
+        if *when.loading.borrow() {
+            measured.samples.push(Sample { at, age });
         }
     }
 }
 
-impl Head {
-    /// From the chain's start.
-    pub(crate) fn new(stream: StreamName) -> Self {
-        Self { stream, next: 0, watermark: 0 }
-    }
+/// A stream that is followed on a tier.
+#[derive(Debug)]
+struct Followed {
+    stream: usize,
+    head: Head,
+    /// The newest ack when the tier was last found to have everything.
+    newest: Option<(u32, u64)>,
+}
 
-    /// How far the tier goes, as far as it has been followed.
-    pub(crate) fn watermark(&self) -> u64 {
-        self.watermark
-    }
+/// What one look at a stream tells.
+struct Look {
+    /// The age of the oldest message that the tier does not have; 0 when it has all.
+    age: Micros,
+    /// How old those are that it has since the last look.
+    ages: Vec<Micros>,
+}
 
-    /// Follows the chain to its end.
-    pub(crate) async fn advance(&mut self, bucket: &Bucket) {
-        loop {
-            let key = Chain::Manifest.key(&self.stream, self.next).to_string();
-            // An unreachable tier has not confirmed anything: the age goes on growing.
-            let Ok(Some(bytes)) = get(bucket, &key).await else { return };
-            let Ok((entry, _)) = Entry::from_object(&bytes) else { return };
-            self.watermark = entry.watermark.seq;
-            self.next += 1;
+impl Followed {
+    /// Looks at the tier, if there is anything that it may lack.
+    async fn look(&mut self, bucket: &Bucket, ledger: &Ledger) -> Look {
+        let newest = ledger.newest(self.stream);
+        if newest == self.newest {
+            return Look { age: 0, ages: Vec::new() };
         }
+        let before = self.head.watermark();
+        self.head.advance(bucket).await;
+        // After the answer: what was committed meanwhile counts as not yet there.
+        let at = ledger.now();
+        let watermark = self.head.watermark();
+        let ages = ledger.acked_within(self.stream, before, watermark);
+        let ages = ages.into_iter().map(|acked| at.saturating_sub(acked)).collect();
+        let oldest = ledger.first_acked_after(self.stream, watermark);
+        self.newest = if oldest.is_none() { newest } else { None };
+        Look { age: oldest.map_or(0, |acked| at.saturating_sub(acked)), ages }
     }
 }
