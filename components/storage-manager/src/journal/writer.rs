@@ -336,7 +336,7 @@ impl Writer {
                 false
             }
             Some(Err(error)) => {
-                tracing::warn!("looking for {} failed: {}", self.name, chain(&error));
+                tracing::warn!("{}: looking for the archive failed: {}", self.name, chain(&error));
                 true
             }
             Some(Ok(None)) | None => true,
