@@ -45,7 +45,7 @@ fn own(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
 }
 
 fn shared(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
-    let key = "v2/journal/main/shared/1/0123456789abcdef.parquet".into();
+    let key = "v2/journal/main/shared/1/000000000001-0123456789abcdef.parquet".into();
     SegmentRecord { key: Some(key), ..part(timeline, first_seq, last_seq) }
 }
 
