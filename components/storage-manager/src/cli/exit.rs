@@ -143,10 +143,8 @@ impl From<RestoreError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::S3(error) => error.into(),
-            StartError::Journal(error) => error.into(),
-            StartError::Adopt(AdoptError::S3(error)) => error.into(),
-            StartError::Adopt(AdoptError::Open(error)) => error.into(),
+            StartError::S3(error) | StartError::Adopt(AdoptError::S3(error)) => error.into(),
+            StartError::Journal(error) | StartError::Adopt(AdoptError::Open(error)) => error.into(),
             StartError::Adopt(AdoptError::Journal(error)) => Self::new(OTHER, &error),
             StartError::Api(error) => error.into(),
             StartError::Unconditional(_) | StartError::Glob(_) => Self::new(USAGE, &error),

@@ -48,7 +48,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
             Some(Ok(())) => {}
             None | Some(Err(CollectError::Journal(_))) => return,
             Some(Err(error)) => {
-                tracing::error!("collecting failed, trying again: {}", chain(&error))
+                tracing::error!("collecting failed, trying again: {}", chain(&error));
             }
         }
     }

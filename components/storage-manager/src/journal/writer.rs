@@ -115,7 +115,7 @@ impl Journal {
             shared: Arc::clone(&shared),
             store,
             name,
-            writer,
+            by: writer,
             limits,
             abort,
             receiver,
@@ -241,7 +241,7 @@ struct Writer {
     shared: Arc<Shared>,
     store: Arc<Store>,
     name: Arc<str>,
-    writer: Arc<str>,
+    by: Arc<str>,
     limits: Limits,
     abort: CancellationToken,
     receiver: mpsc::Receiver<Waiting>,
@@ -296,7 +296,7 @@ impl Writer {
             shared: Arc::clone(&self.shared),
             store: Arc::clone(&self.store),
             name: Arc::clone(&self.name),
-            writer: Arc::clone(&self.writer),
+            writer: Arc::clone(&self.by),
             abort: self.abort.clone(),
         };
         self.committing = Some(tokio::spawn(entry.run(log, gathered)));

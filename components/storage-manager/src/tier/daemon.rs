@@ -314,10 +314,9 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
                 tracing::info!(stream = %stream, "stream is gone; its archive stays");
                 return;
             }
-            Ok(End::Stopped) => return,
+            // Where the journal was closed it is not this stream that is at fault, and all begin anew.
+            Ok(End::Stopped) | Err(SessionError::Journal(_)) => return,
             Ok(End::Replaced) => failures = 0,
-            // What is at fault is not this stream, and all begin anew.
-            Err(SessionError::Journal(_)) => return,
             Err(error) => {
                 // A session that worked for a while and then failed is not the same failure again.
                 failures =

@@ -20,7 +20,7 @@ use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SegmentWrit
 
 /// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly, and each try
 /// keeps others waiting.
-const AGAIN: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(60) };
+const AGAIN: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(15) };
 /// How long a merge may keep others waiting before it ends with what it has.
 const TURN: Duration = Duration::from_secs(10);
 /// zstd level of merged segments: they are kept for ever, and nobody waits for them.

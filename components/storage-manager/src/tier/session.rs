@@ -81,15 +81,13 @@ pub enum SessionError {
 /// Tiers one stream.
 pub async fn run(context: &Arc<Context>, stream: &StreamName) -> Result<End, SessionError> {
     // Nothing is read yet that an end could lose, and who is asked here may be away.
-    let opened = context
-        .stop
-        .run_until_cancelled(gate::through(&context.beginning, open(context, stream)))
-        .await;
+    let opening = Box::pin(gate::through(&context.beginning, open(context, stream)));
+    let opened = context.stop.run_until_cancelled(opening).await;
     match opened.transpose()? {
         None => Ok(End::Stopped),
         Some(ControlFlow::Break(end)) => Ok(end),
         Some(ControlFlow::Continue((committer, live))) => {
-            Session::start(context, stream, committer, &live).run().await
+            Box::pin(Session::start(context, stream, committer, &live).run()).await
         }
     }
 }

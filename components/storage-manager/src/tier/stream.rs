@@ -2,6 +2,7 @@
 //! journal, one commit after the other. While one is on its way the next one gathers.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,14 +47,13 @@ pub async fn run(
     journal: &Journal,
     stream: &StreamName,
 ) -> Result<End, SessionError> {
-    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
-        Err(error) if error.not_found() => return Ok(End::Gone),
-        other => other?,
+    // Nothing is read yet that an end could lose, and NATS may be away.
+    let opening = Box::pin(gate::through(&context.beginning, open(context, journal, stream)));
+    let live = match context.stop.run_until_cancelled(opening).await.transpose()? {
+        None => return Ok(End::Stopped),
+        Some(ControlFlow::Break(end)) => return Ok(end),
+        Some(ControlFlow::Continue(live)) => live,
     };
-    let opening = Opening { context, journal, stream };
-    if !gate::through(&context.beginning, opening.open(&live)).await? {
-        return wait_for_a_message(context, stream, &live).await;
-    }
     let mut follower = Follower::start(context, journal, stream, &live);
     let outcome = follower.run().await;
     follower.reader.abort();
@@ -61,6 +61,22 @@ pub async fn run(
         surveying.abort();
     }
     outcome
+}
+
+/// Opens a stream's archive; goes on where there is something to read.
+async fn open(
+    context: &Arc<Context>,
+    journal: &Journal,
+    stream: &StreamName,
+) -> Result<ControlFlow<End, StreamInfo>, SessionError> {
+    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
+        Err(error) if error.not_found() => return Ok(ControlFlow::Break(End::Gone)),
+        other => other?,
+    };
+    if (Opening { context, journal, stream }).open(&live).await? {
+        return Ok(ControlFlow::Continue(live));
+    }
+    Ok(ControlFlow::Break(wait_for_a_message(context, stream, &live).await?))
 }
 
 /// What is done before a stream is read.
@@ -88,12 +104,11 @@ impl Opening<'_> {
     /// (docs/adr/0009).
     async fn open(&self, live: &StreamInfo) -> Result<bool, SessionError> {
         let consumers = self.context.jetstream.durable_consumers(self.stream.as_str()).await?;
-        let state = match self.state() {
-            Some(state) => state,
-            None => {
-                let begin = self.begin(live, &consumers.known).await?;
-                self.commit(Change { begin: Some(begin), ..Change::default() }).await?
-            }
+        let state = if let Some(state) = self.state() {
+            state
+        } else {
+            let begin = self.begin(live, &consumers.known).await?;
+            self.commit(Change { begin: Some(begin), ..Change::default() }).await?
         };
         match align(self.context, self.stream, &state, live).await? {
             Alignment::Continues => {
@@ -284,7 +299,7 @@ impl<'a> Follower<'a> {
                 self.last_look = false;
                 self.start_survey();
             }
-            self.commit_what_is_due(stopping)?;
+            self.commit_what_is_due(stopping);
             if stopping && self.is_done() {
                 return Ok(End::Stopped);
             }
@@ -295,14 +310,15 @@ impl<'a> Follower<'a> {
                     self.stop_reader.cancel();
                 }
                 closed = self.journal.closed() => return Err(closed.into()),
-                uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => match uploaded {
-                    Some(uploaded) => self.ready.push_back(uploaded?),
-                    None => {
+                uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => {
+                    if let Some(uploaded) = uploaded {
+                        self.ready.push_back(uploaded?);
+                    } else {
                         (&mut self.reader).await.expect("reading does not panic")?;
                         self.read = true;
                         self.last_look = true;
                     }
-                },
+                }
                 committed = join(&mut self.committing) => {
                     self.committing = None;
                     self.held.clear();
@@ -367,14 +383,14 @@ impl<'a> Follower<'a> {
     }
 
     /// Hands to the journal what is ready, when nothing is on its way.
-    fn commit_what_is_due(&mut self, stopping: bool) -> Result<(), SessionError> {
+    fn commit_what_is_due(&mut self, stopping: bool) {
         if self.committing.is_some() {
-            return Ok(());
+            return;
         }
         let first = self.ready.front().map(|uploaded| (uploaded.since, is_segment(uploaded)));
         let idle = self.committed.elapsed() >= SURVEY || stopping;
         if first.is_none() && (self.survey.is_none() || !idle) {
-            return Ok(());
+            return;
         }
         let age = self.context.config.segment.flush_age;
         let due = match first {
@@ -384,13 +400,12 @@ impl<'a> Follower<'a> {
             Some((since, false)) => since + age,
             None => Instant::now() + age,
         };
-        let Some(commit) = self.draft() else { return Ok(()) };
+        let Some(commit) = self.draft() else { return };
         let (journal, stream) = (self.journal.clone(), self.stream.clone());
         self.committing =
             Some(Box::pin(
                 async move { journal.commit(vec![(stream, commit)], Vec::new(), due).await },
             ));
-        Ok(())
     }
 
     /// All that is ready, and what the last survey has found; `None` where that is nothing new.

@@ -224,8 +224,12 @@ async fn segments_that_are_merged_meanwhile() {
     let minio = Minio::start(path).await;
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
-    let settings =
-        |more: &str| Settings { more: more.into(), ..Settings::new(&nats.url, &minio.url) };
+    let settings = |more: &str| Settings {
+        more: more.into(),
+        // It is a chain's segments that are merged.
+        layout: "chains".into(),
+        ..Settings::new(&nats.url, &minio.url)
+    };
     let manager = Manager::new(path, "host", &settings("[segment]\nflush_age = \"30ms\"\n"));
     let daemon = manager.tier().await;
     for round in 1..=5 {

@@ -8,6 +8,8 @@ use crate::support::{Manager, Nats, Settings, fake_s3, wait_until};
 fn settings(nats: &Nats, nas: &FakeWasabi, wasabi: &FakeWasabi) -> Settings {
     let mut settings = Settings::new(&nats.url, &nas.s3_url());
     settings.wasabi = Some(wasabi.s3_url());
+    // It is a chain's segments that are merged; in a journal they lie with those of others.
+    settings.layout = "chains".into();
     settings.more = "[segment]\nflush_age = \"20ms\"\n[seal]\ninterval = \"1s\"\n".into();
     settings
 }
@@ -37,10 +39,7 @@ async fn a_stream_whose_segments_the_nas_does_not_give() {
     }
     let broken = Rule::new(Fault::InternalError).operation("GetObject");
     nas.set_faults(vec![broken.keys("v1/streams/A/segments/*")]).unwrap();
-    let mut settings = settings(&nats, &nas, &wasabi);
-    // Its segments are a chain's: in a journal they lie with those of others.
-    settings.layout = "chains".into();
-    let manager = Manager::new(path, "host", &settings);
+    let manager = Manager::new(path, "host", &settings(&nats, &nas, &wasabi));
     let daemon = manager.tier().await;
     let struck = || nas.stats().faults.get("internal_error").copied().unwrap_or_default();
     while struck() == 0 {

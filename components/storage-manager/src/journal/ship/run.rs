@@ -108,13 +108,12 @@ async fn ship(
     journal: &Journal,
     decided: &mut Option<Decided>,
 ) -> Result<(), ShipError> {
-    let decided = match decided {
-        Some(decided) => decided,
-        None => {
-            let name = journal.with(|state| state.journal.clone());
-            let nas = Arc::clone(&context.nas);
-            decided.insert(Decided::open(nas, Arc::clone(wasabi), &name).await?)
-        }
+    let decided = if let Some(decided) = decided {
+        decided
+    } else {
+        let name = journal.with(|state| state.journal.clone());
+        let nas = Arc::clone(&context.nas);
+        decided.insert(Decided::open(nas, Arc::clone(wasabi), &name).await?)
     };
     if let Some((.., last)) = decided.state.last {
         let age = Timestamp::now().as_duration() - last.as_duration();
