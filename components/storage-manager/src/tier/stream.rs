@@ -92,7 +92,9 @@ impl Opening<'_> {
             Some(state) => state,
             None => {
                 let begin = self.begin(live, &consumers.known).await?;
-                self.commit(Change { begin: Some(begin), ..Change::default() }).await?
+                let begun = self.commit(Change { begin: Some(begin), ..Change::default() }).await?;
+                self.context.begun.notify_one();
+                begun
             }
         };
         match align(self.context, self.stream, &state, live).await? {
