@@ -24,6 +24,18 @@ pub enum ArchiveError {
     S3(#[from] S3Error),
 }
 
+impl ArchiveError {
+    /// What S3 answered, where that is the cause.
+    pub fn s3(&self) -> Option<&S3Error> {
+        match self {
+            Self::S3(error)
+            | Self::Chain(ReadError::S3(error))
+            | Self::Journal(OpenError::S3(error)) => Some(error),
+            Self::Chain(_) | Self::Journal(_) => None,
+        }
+    }
+}
+
 /// The archive on one tier. Its journals were read when it was opened; chains are read when they are asked for.
 #[derive(Debug)]
 pub struct Archive {

@@ -145,9 +145,12 @@ impl From<StartError> for Failure {
         match error {
             StartError::S3(error) | StartError::Adopt(AdoptError::S3(error)) => error.into(),
             StartError::Journal(error) | StartError::Adopt(AdoptError::Open(error)) => error.into(),
+            StartError::Archive(error) => error.into(),
             StartError::Adopt(AdoptError::Journal(error)) => Self::new(OTHER, &error),
             StartError::Api(error) => error.into(),
-            StartError::Unconditional(_) | StartError::Glob(_) => Self::new(USAGE, &error),
+            StartError::Unconditional(_) | StartError::Glob(_) | StartError::TakenOver { .. } => {
+                Self::new(USAGE, &error)
+            }
             StartError::Ready(_) => Self::new(OTHER, &error),
         }
     }

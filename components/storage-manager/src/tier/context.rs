@@ -9,7 +9,7 @@ use cim_core::archive::Segment;
 use cim_core::archive::Sha256;
 use cim_core::names::StreamName;
 use cim_runtime::retry::{self, Backoff};
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
@@ -49,6 +49,8 @@ pub struct Context {
     pub carrying: Semaphore,
     /// Held, by stream, while entries are written to Wasabi.
     pub shipping: Mutex<HashMap<StreamName, Arc<tokio::sync::Mutex<()>>>>,
+    /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.
+    pub begun: Notify,
     /// Cancelled when tiering is to finish what it has and end.
     pub stop: CancellationToken,
     /// Cancelled when it is to end at once.

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cim_core::names::StreamName;
+use cim_core::names::{JournalName, StreamName};
 use cim_runtime::error::chain;
-use cim_runtime::retry::Backoff;
-use tokio::sync::Semaphore;
+use cim_runtime::retry::{Backoff, Class, retry};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use super::journaled::Opened;
 use super::overview::Overview;
 use super::session::{self, End, SessionError};
 use super::{journaled, stream};
+use crate::archive::{Archive, ArchiveError};
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
 use crate::journal::{AdoptError, Journal, OpenError};
@@ -58,12 +59,36 @@ pub enum StartError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// What a tier holds cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A journal goes on with what chains once held.
+    #[error(
+        "{tier}: stream `{stream}` is held by journal `{journal}`, a chain beside it would be a second history: \
+         set `layout = \"journal\"` and `journal = \"{journal}\"` in `[archive]`, or name the stream in \
+         `streams.exclude`"
+    )]
+    TakenOver {
+        /// Where the journal lies.
+        tier: Tier,
+        /// A stream that it holds.
+        stream: StreamName,
+        /// The journal.
+        journal: JournalName,
+    },
     /// Wasabi's journal could not be taken over.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
     /// The ready file could not be written.
     #[error("cannot write ready file")]
     Ready(#[source] std::io::Error),
+}
+
+impl StartError {
+    fn class(&self) -> Class {
+        let s3 = if let Self::Archive(error) = self { error.s3() } else { None };
+        s3.map_or(Class::Permanent, S3Error::class)
+    }
 }
 
 /// Tiers until `stop`.
@@ -102,6 +127,7 @@ pub async fn run(
         merging: Semaphore::new(1),
         carrying: Semaphore::new(1),
         shipping: Mutex::default(),
+        begun: Notify::new(),
         stop: stop.clone(),
         abort,
         config,
@@ -120,8 +146,16 @@ pub async fn run(
         Layout::Journal => journaled::run(tasks, ready).await,
         Layout::Chains => {
             let mut tasks = tasks;
-            tasks.start(names);
+            let new = refuse_journals(&tasks.context.nas, &tasks.matcher).await?;
             ready()?;
+            if new && let Some(wasabi) = tasks.context.wasabi.clone() {
+                let refused = tasks.refuse_wasabis_journals(&wasabi);
+                match stop.run_until_cancelled(refused).await {
+                    Some(refused) => refused?,
+                    None => return Ok(()),
+                }
+            }
+            tasks.start(names);
             tracing::info!(node = %tasks.context.config.node.name, "tiering");
             tasks.discover(&stop).await;
             notify(&[sd_notify::NotifyState::Stopping]);
@@ -192,6 +226,21 @@ async fn try_out(wasabi: &Store) {
     }
 }
 
+/// Refuses to write chains beside a journal that holds the same streams. True where the tier holds no stream.
+async fn refuse_journals(store: &Arc<Store>, matcher: &StreamMatcher) -> Result<bool, StartError> {
+    let archive = Archive::open(Arc::clone(store)).await?;
+    for state in archive.journals() {
+        if let Some(stream) = state.streams.keys().find(|stream| matcher.matches(stream.as_str())) {
+            return Err(StartError::TakenOver {
+                tier: store.tier(),
+                stream: stream.clone(),
+                journal: state.journal.clone(),
+            });
+        }
+    }
+    Ok(archive.streams().await?.is_empty())
+}
+
 fn check(store: &Store, found: &Probe) -> Result<(), StartError> {
     if found.conditional_writes {
         return Ok(());
@@ -243,6 +292,14 @@ impl Tasks {
                 Err(_) => {}
             }
         }
+    }
+
+    /// The same at Wasabi, for a new NAS, which begins with what Wasabi holds: its answer is waited for.
+    async fn refuse_wasabis_journals(&self, wasabi: &Arc<Store>) -> Result<(), StartError> {
+        let what = "looking for a journal at wasabi";
+        let ask = || refuse_journals(wasabi, &self.matcher);
+        let abort = &self.context.abort;
+        retry(what, Backoff::default(), abort, StartError::class, ask).await.map(drop)
     }
 
     fn start(&mut self, names: Vec<String>) {

@@ -108,7 +108,9 @@ impl Opening<'_> {
             state
         } else {
             let begin = self.begin(live, &consumers.known).await?;
-            self.commit(Change { begin: Some(begin), ..Change::default() }).await?
+            let begun = self.commit(Change { begin: Some(begin), ..Change::default() }).await?;
+            self.context.begun.notify_one();
+            begun
         };
         match align(self.context, self.stream, &state, live).await? {
             Alignment::Continues => {

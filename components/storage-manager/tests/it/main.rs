@@ -16,6 +16,7 @@ mod journal;
 mod login;
 mod missed;
 mod no_delete;
+mod old_archives;
 mod openness;
 mod page;
 mod queue;

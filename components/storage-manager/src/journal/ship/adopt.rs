@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cim_core::archive::journal::{Change, StreamCheckpoint};
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, Segment};
+use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use tokio::time::Instant;
 
@@ -61,27 +62,42 @@ pub enum AdoptError {
 }
 
 /// Brings back the objects that the NAS's journal names and the NAS does not have, newest first: they are what
-/// the next restore needs most.
+/// the next restore needs most. Streams that the journal takes over later have their turn then.
 pub async fn backfill(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
     let closing = journal.closing().clone();
+    let mut looked = BTreeSet::new();
+    loop {
+        let round = fill(&context, &wasabi, &journal, &mut looked);
+        if closing.run_until_cancelled(round).await.is_none()
+            || closing.run_until_cancelled(context.begun.notified()).await.is_none()
+        {
+            return;
+        }
+    }
+}
+
+/// The same once, for the streams whose objects were not looked for yet.
+async fn fill(
+    context: &Arc<Context>,
+    wasabi: &Store,
+    journal: &Journal,
+    looked: &mut BTreeSet<StreamName>,
+) {
     let what = "bringing objects back to the nas";
-    let missing = context.insist(what, || missing(&context, &journal));
-    let missing = match closing.run_until_cancelled(missing).await {
-        Some(Ok(missing)) => missing,
-        Some(Err(error)) => return tracing::error!("{what} failed: {}", chain(&error)),
-        None => return,
+    let segments = named(journal, looked);
+    let missing = match context.insist(what, || missing(context, segments.clone())).await {
+        Ok(missing) => missing,
+        Err(error) => return tracing::error!("{what} failed: {}", chain(&error)),
     };
     let mut brought = 0;
     for segment in missing {
-        let bring = context.insist(what, || bring_back(&context, &wasabi, &segment));
-        match closing.run_until_cancelled(bring).await {
-            Some(Ok(true)) => {
+        match context.insist(what, || bring_back(context, wasabi, &segment)).await {
+            Ok(true) => {
                 brought += 1;
                 fail_point!(BackfillMidway);
             }
-            Some(Ok(false)) => {}
-            Some(Err(error)) => tracing::error!("{what} failed: {}", chain(&error)),
-            None => return,
+            Ok(false) => {}
+            Err(error) => tracing::error!("{what} failed: {}", chain(&error)),
         }
     }
     if brought > 0 {
@@ -89,15 +105,26 @@ pub async fn backfill(context: Arc<Context>, wasabi: Arc<Store>, journal: Journa
     }
 }
 
-/// A segment of each object that the NAS does not have and Wasabi may have.
-async fn missing(context: &Context, journal: &Journal) -> Result<Vec<Segment>, S3Error> {
-    let mut segments: BTreeMap<String, Segment> = BTreeMap::new();
+/// A segment of each object that Wasabi may have, of the streams that were not looked at yet.
+fn named(journal: &Journal, looked: &mut BTreeSet<StreamName>) -> BTreeMap<String, Segment> {
+    let mut segments = BTreeMap::new();
     journal.with(|state| {
-        let all = state.streams.values().flat_map(|archive| archive.segments.values());
-        for segment in all.filter(|segment| may_be_at_wasabi(segment)) {
-            segments.entry(segment.key.clone()).or_insert_with(|| segment.clone());
+        for (stream, archive) in &state.streams {
+            if looked.insert(stream.clone()) {
+                for segment in archive.segments.values().filter(|s| may_be_at_wasabi(s)) {
+                    segments.entry(segment.key.clone()).or_insert_with(|| segment.clone());
+                }
+            }
         }
     });
+    segments
+}
+
+/// Those whose objects the NAS does not have.
+async fn missing(
+    context: &Context,
+    mut segments: BTreeMap<String, Segment>,
+) -> Result<Vec<Segment>, S3Error> {
     let folder = |key: &str| key[..key.rfind('/').map_or(0, |end| end + 1)].to_owned();
     let folders: BTreeSet<String> = segments.keys().map(|key| folder(key)).collect();
     for folder in folders {
