@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cim_core::archive::{ArchiveKey, Segment};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::{Semaphore, mpsc};
@@ -51,7 +52,7 @@ pub(super) async fn feed(
     let (back, mut returned) = mpsc::unbounded_channel();
     let requests = Semaphore::new(REQUESTS);
     let fetch = |piece: Piece| {
-        let place = Place { size: piece.0.size, back: back.clone() };
+        let place = Place { size: room(&piece.0), back: back.clone() };
         let requests = &requests;
         async move {
             let _turn = requests.acquire().await.expect("it is never closed");
@@ -64,7 +65,7 @@ pub(super) async fn feed(
     let (mut held, mut fetching) = (Held::default(), FuturesOrdered::new());
     let mut pieces = plan.pieces.clone().into_iter().peekable();
     loop {
-        while let Some(piece) = pieces.next_if(|piece| held.take_in(piece.0.size)) {
+        while let Some(piece) = pieces.next_if(|piece| held.take_in(room(&piece.0))) {
             fetching.push_back(fetch(piece));
         }
         tokio::select! {
@@ -89,6 +90,17 @@ pub(super) async fn feed(
             // It has failed, and says why.
             () = out.closed() => return Ok(()),
         }
+    }
+}
+
+/// How many bytes a segment's file takes, about: the size of one that is shared is not stated.
+fn room(segment: &Segment) -> u64 {
+    const SHARED: u64 = 4 << 20;
+    const ENTRY: u64 = 256 << 10;
+    match (&segment.part, ArchiveKey::parse(&segment.key)) {
+        (None, _) => segment.size,
+        (Some(_), Ok(ArchiveKey::Journal { .. })) => segment.bytes.max(ENTRY),
+        (Some(_), _) => segment.bytes.max(SHARED),
     }
 }
 

@@ -15,6 +15,8 @@ async fn an_upload_is_not_tried_any_more_when_the_stream_is_gone() {
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
     let mut settings = Settings::new(&nats.url, &nas.s3_url());
+    // Its subject is a chain.
+    settings.layout = "chains".into();
     settings.more = "[segment]\nflush_age = \"30ms\"\n".into();
     let manager = Manager::new(path, "host", &settings);
     let daemon = manager.tier().await;

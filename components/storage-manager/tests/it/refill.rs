@@ -44,6 +44,8 @@ async fn an_emptied_wasabi_is_filled_from_a_nas_that_does_not_know_the_first_ent
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
     let mut settings = Settings::new(&nats.url, &nas.s3_url());
+    // Its subject is a chain.
+    settings.layout = "chains".into();
     settings.wasabi = Some(wasabi.s3_url());
     settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n".into();
     let manager = Manager::new(path, "host", &settings);

@@ -37,7 +37,10 @@ async fn a_stream_whose_segments_the_nas_does_not_give() {
     }
     let broken = Rule::new(Fault::InternalError).operation("GetObject");
     nas.set_faults(vec![broken.keys("v1/streams/A/segments/*")]).unwrap();
-    let manager = Manager::new(path, "host", &settings(&nats, &nas, &wasabi));
+    let mut settings = settings(&nats, &nas, &wasabi);
+    // Its segments are a chain's: in a journal they lie with those of others.
+    settings.layout = "chains".into();
+    let manager = Manager::new(path, "host", &settings);
     let daemon = manager.tier().await;
     let struck = || nas.stats().faults.get("internal_error").copied().unwrap_or_default();
     while struck() == 0 {

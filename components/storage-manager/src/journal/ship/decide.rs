@@ -92,7 +92,7 @@ impl Decided {
     ) -> Result<(), DecideError> {
         let Made { entry, hash, object } = made;
         let (journal, number) = (entry.journal.clone(), entry.number);
-        self.state.apply(&entry, hash)?;
+        self.state.check(&entry)?;
         let key = ArchiveKey::Journal { of: OF, journal: journal.clone(), number };
         let link = Link {
             store: Arc::clone(&self.nas),
@@ -107,6 +107,7 @@ impl Decided {
         self.log.put(link, &object, stop).await?;
         crate::hooks::fail_point!(ShipDecided);
         let size = object.len() as u64;
+        self.state.apply(&entry, hash)?;
         self.copy(&key.to_string(), object).await?;
         crate::hooks::fail_point!(ShipCopied);
         self.behind.entries += 1;
