@@ -41,6 +41,7 @@ impl ArchiveError {
 pub struct Archive {
     store: Arc<Store>,
     journals: Vec<JournalState>,
+    damage: Vec<OpenError>,
 }
 
 /// Which journal a tier goes by.
@@ -62,7 +63,27 @@ impl Archive {
         for name in journal::names(&store, of).await? {
             journals.push(journal::open(&store, of, &name).await?.0);
         }
-        Ok(Self { store, journals })
+        Ok(Self { store, journals, damage: Vec::new() })
+    }
+
+    /// Reads the journals of a tier, a damaged one as it was before the damage.
+    ///
+    /// # Errors
+    /// When S3 does not answer, or a journal is damaged from its beginning.
+    pub async fn open_before_damage(store: Arc<Store>) -> Result<Self, ArchiveError> {
+        let of = journal_of(store.tier());
+        let (mut journals, mut damage) = (Vec::new(), Vec::new());
+        for name in journal::names(&store, of).await? {
+            let (state, damaged) = journal::open_before_damage(&store, of, &name).await?;
+            journals.push(state);
+            damage.extend(damaged);
+        }
+        Ok(Self { store, journals, damage })
+    }
+
+    /// The damage that journals were read up to.
+    pub fn damage(&self) -> Option<&OpenError> {
+        self.damage.first()
     }
 
     /// The journals.

@@ -145,6 +145,9 @@ pub(super) struct RestoreArgs {
     /// Read from this tier alone, even when another has what is missing here
     #[arg(long)]
     pub(super) no_fallback: bool,
+    /// Where the archive's journal is damaged, bring back what was there before the damaged entry
+    #[arg(long)]
+    pub(super) before_damage: bool,
     /// Make the whole snapshot in memory first: what then remains is the restore protocol alone, for
     /// benchmarks
     #[arg(long, hide = true)]

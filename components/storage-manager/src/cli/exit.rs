@@ -43,6 +43,10 @@ impl Failure {
         Self { status: DAMAGED, message: message.into() }
     }
 
+    pub(super) fn is_damage(&self) -> bool {
+        self.status == DAMAGED
+    }
+
     pub(super) fn other(error: &(dyn Error + 'static)) -> Self {
         Self::new(OTHER, error)
     }

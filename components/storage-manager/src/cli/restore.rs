@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use cim_core::archive::ArchiveState;
 use cim_core::names::StreamName;
+use cim_runtime::error::chain;
 use cim_runtime::shutdown;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -57,7 +58,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     if args.rename.is_some() && args.streams.len() > 1 {
         return Err(Failure::usage("`--as` takes one stream: it is one name"));
     }
-    let archive = Archive::open(Arc::clone(&source.tier)).await?;
+    let archive = open(&source, &args, other).await?;
     let streams = if args.all { archive.streams().await? } else { args.streams.clone() };
     let options = Options {
         rename: args.rename.clone(),
@@ -92,16 +93,58 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         restore::check(&jetstream, &source, plan, &mut listings).await?;
     }
     let mut report = Report { dry_run: args.dry_run, streams: Vec::new() };
+    let mut failed = None;
     for plan in plans {
+        let stream = plan.stream.clone();
         let restored = if args.dry_run {
-            preview(&plan, &args)
+            Ok(preview(&plan, &args))
         } else {
-            one(&jetstream, &source, plan, &args, &stop).await?
+            one(&jetstream, &source, plan, &args, &stop).await
         };
-        report.streams.push(restored);
+        match restored {
+            Ok(restored) => report.streams.push(restored),
+            // The others may be whole.
+            Err(damage) if damage.is_damage() && streams.len() > 1 => {
+                tracing::warn!("stream `{stream}` was not restored: {}", damage.message());
+                failed = failed.or(Some((stream, damage)));
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     print(&report, args.show.json);
-    Ok(())
+    let there = report.streams.len();
+    if let Some((stream, damage)) = failed {
+        return Err(Failure::damaged(format!(
+            "{there} of {} streams were restored; stream `{stream}` was not: {}",
+            streams.len(),
+            damage.message()
+        )));
+    }
+    match archive.damage() {
+        None => Ok(()),
+        Some(error) => Err(Failure::damaged(format!(
+            "what was archived before the damage was restored ({there} streams), what came later was not: {}",
+            chain(error)
+        ))),
+    }
+}
+
+/// Reads the archive; a damaged one up to the damage, where that was asked for.
+async fn open(source: &Source, args: &RestoreArgs, other: Tier) -> Result<Archive, Failure> {
+    let tier = Arc::clone(&source.tier);
+    if args.before_damage {
+        return Ok(Archive::open_before_damage(tier).await?);
+    }
+    Archive::open(tier).await.map_err(|error| {
+        let failure = Failure::from(error);
+        if !failure.is_damage() {
+            return failure;
+        }
+        Failure::damaged(format!(
+            "{}; restore it with `--from {other}`, or what was archived before that with `--before-damage`",
+            failure.message()
+        ))
+    })
 }
 
 /// Says what the newest history does not have and an earlier one does: whoever made the stream again

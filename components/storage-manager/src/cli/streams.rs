@@ -1,6 +1,7 @@
 //! `streams`
 
 use cim_core::names::StreamName;
+use cim_runtime::error::chain;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ struct HeldTimeline {
 pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failure> {
     let store = connect::store(config, args.from)?;
     let mut streams = Vec::new();
-    let archive = Archive::open(store).await?;
+    let archive = Archive::open_before_damage(store).await?;
     for stream in archive.streams().await? {
         let Some(state) = archive.stream(&stream).await? else { continue };
         let timelines = state.timelines.iter().map(|(number, timeline)| HeldTimeline {
@@ -57,7 +58,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             committed_at: state.committed_at,
             entry: state.number,
             segments: state.segments.len(),
-            bytes: state.segments.values().map(|s| s.size).sum(),
+            bytes: state.segments.values().fold(0, |sum: u64, s| sum.saturating_add(s.size)),
             consumers: state.consumers.len(),
             timelines: timelines.collect(),
             stream,
@@ -66,8 +67,18 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
     let held = Held { from: args.from.to_string(), streams };
     if args.show.json {
         println!("{}", serde_json::to_string_pretty(&held).expect("plain fields are JSON"));
-        return Ok(());
+    } else {
+        print(&held);
     }
+    match archive.damage() {
+        None => Ok(()),
+        Some(error) => {
+            Err(Failure::damaged(format!("{}; what is shown was there before it", chain(error))))
+        }
+    }
+}
+
+fn print(held: &Held) {
     let mut shown = table::table(&[
         "stream",
         "#timeline",
@@ -97,5 +108,4 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
         }
     }
     println!("{shown}");
-    Ok(())
 }

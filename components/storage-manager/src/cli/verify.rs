@@ -13,10 +13,9 @@ use serde::Serialize;
 use super::args::VerifyArgs;
 use super::exit::Failure;
 use super::{connect, table};
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::Archive;
 use crate::chain::{self, ReadError};
 use crate::config::Config;
-use crate::journal::OpenError;
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Rows, SegmentError};
 
@@ -43,14 +42,7 @@ struct Verified {
 
 pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     let store = connect::store(config, args.from)?;
-    let archive = match Archive::open(Arc::clone(&store)).await {
-        Ok(archive) => archive,
-        Err(ArchiveError::Journal(error)) if !matches!(error, OpenError::S3(_)) => {
-            // No stream of a journal that cannot be read can be told from another.
-            return Err(error.into());
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let archive = Archive::open_before_damage(Arc::clone(&store)).await?;
     let streams = if args.streams.is_empty() { archive.streams().await? } else { args.streams };
     let mut report = Report { from: args.from.to_string(), streams: Vec::new() };
     let mut journaled = Vec::new();
@@ -70,6 +62,13 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
         );
     }
     let damaged = report.streams.iter().filter(|s| !s.problems.is_empty()).count();
+    if let Some(error) = archive.damage() {
+        return Err(Failure::damaged(format!(
+            "{}; of what was there before it, {damaged} of {} streams are damaged",
+            error_chain(error),
+            report.streams.len()
+        )));
+    }
     if damaged > 0 {
         return Err(Failure::damaged(format!(
             "{damaged} of {} streams on {} are damaged: restore them from another tier",
@@ -94,10 +93,10 @@ async fn verify_journaled(
         segments.clone().for_each(|s| objects.entry(&s.key).or_default().push((index, s)));
         verified.push(Verified {
             stream: stream.clone(),
-            entries: state.number + 1,
+            entries: state.number.saturating_add(1),
             segments: state.segments.len(),
-            messages: segments.clone().map(|s| s.messages).sum(),
-            bytes: segments.map(|s| s.size).sum(),
+            messages: segments.clone().fold(0, |sum: u64, s| sum.saturating_add(s.messages)),
+            bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
             lacking: state.lacking(),
             problems: Vec::new(),
         });

@@ -25,6 +25,6 @@ mod writer;
 pub use background::Background;
 pub use lead::stand_by;
 pub use object::{Commit, Item, read_entry};
-pub use open::{OpenError, names, open};
+pub use open::{OpenError, names, open, open_before_damage};
 pub use ship::{AdoptError, adopt};
 pub use writer::{Committed, Journal, JournalClosed, Limits};

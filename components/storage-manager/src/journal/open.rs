@@ -38,9 +38,14 @@ pub enum OpenError {
         /// How.
         source: CheckpointError,
     },
-    /// Entries do not belong together.
-    #[error("the archive is damaged")]
-    Journal(#[from] JournalError),
+    /// An entry does not belong where it stands.
+    #[error("the archive is damaged at journal entry `{key}`")]
+    Journal {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: JournalError,
+    },
 }
 
 /// A checkpoint that cannot be believed.
@@ -55,6 +60,9 @@ pub enum CheckpointError {
     /// It contradicts itself.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// It belongs elsewhere.
+    #[error("it is not of this journal and this number")]
+    Misplaced,
 }
 
 /// The names of the journals that a tier holds.
@@ -75,7 +83,37 @@ pub async fn open(
     of: JournalOf,
     journal: &JournalName,
 ) -> Result<(JournalState, Committed), OpenError> {
-    let mut state = newest_checkpoint(store, of, journal).await?;
+    let Read { state, behind, damage } = read(store, of, journal).await?;
+    damage.map_or(Ok((state, behind)), Err)
+}
+
+/// A journal's state as [`open`] gives it, or, where an entry is damaged, as it was before that entry; and the
+/// damage.
+///
+/// # Errors
+/// When S3 does not answer, or nothing is before the damage.
+pub async fn open_before_damage(
+    store: &Store,
+    of: JournalOf,
+    journal: &JournalName,
+) -> Result<(JournalState, Option<OpenError>), OpenError> {
+    let Read { state, damage, .. } = read(store, of, journal).await?;
+    match damage {
+        Some(error) if state.last.is_none() => Err(error),
+        damage => Ok((state, damage)),
+    }
+}
+
+/// What was read of a journal.
+struct Read {
+    state: JournalState,
+    behind: Committed,
+    /// What ended it before its end.
+    damage: Option<OpenError>,
+}
+
+async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Read, OpenError> {
+    let Newest { mut state, mut damaged } = newest_checkpoint(store, of, journal).await?;
     let mut behind = Committed::default();
     // What was committed while it was read is read too.
     let folder = of.entries(journal);
@@ -92,13 +130,26 @@ pub async fn open(
     let keys = sabotage!(listed, keys);
     let mut objects = stream::iter(keys).map(|key| fetch(store, key)).buffered(FETCHES);
     while let Some((key, object)) = objects.try_next().await? {
-        let (entry, hash) =
-            read_entry(&object).map_err(|source| OpenError::Entry { key, source })?;
-        state.apply(&entry, hash)?;
+        let applied = match read_entry(&object) {
+            Ok((entry, hash)) => {
+                state.apply(&entry, hash).map_err(|source| OpenError::Journal { key, source })
+            }
+            Err(source) => Err(OpenError::Entry { key, source }),
+        };
+        if let Err(error) = applied {
+            // Without the checkpoints the first entry that is there is out of place: they are the damage.
+            let damaged = damaged.filter(|_| state.last.is_none());
+            return Ok(Read { state, behind, damage: Some(damaged.unwrap_or(error)) });
+        }
         behind.entries += 1;
         behind.bytes += object.len() as u64;
     }
-    Ok((state, behind))
+    if state.last.is_some()
+        && let Some(error) = damaged.take()
+    {
+        tracing::error!("going on without it: {}", chain(&error));
+    }
+    Ok(Read { state, behind, damage: damaged })
 }
 
 async fn fetch(store: &Store, key: String) -> Result<(String, Bytes), S3Error> {
@@ -106,29 +157,36 @@ async fn fetch(store: &Store, key: String) -> Result<(String, Bytes), S3Error> {
     Ok((key, object))
 }
 
+/// Where reading a journal begins.
+struct Newest {
+    /// What its newest checkpoint that can be read says; nothing where there is none.
+    state: JournalState,
+    /// A newer one that cannot.
+    damaged: Option<OpenError>,
+}
+
 async fn newest_checkpoint(
     store: &Store,
     of: JournalOf,
     journal: &JournalName,
-) -> Result<JournalState, OpenError> {
+) -> Result<Newest, OpenError> {
     let listed = store.list(&of.checkpoints(journal), false).await?;
     let mut damaged = None;
     for Listed { key, .. } in listed.into_iter().rev() {
         let object = store.get(&key).await?;
-        match read_checkpoint(of, &object) {
-            Ok(state) => {
-                if let Some(error) = damaged {
-                    tracing::error!("going on from an earlier one: {}", chain(&error));
-                }
-                return Ok(state);
-            }
+        let read = read_checkpoint(of, &object).and_then(|state| {
+            let number = state.last.map_or(0, |(number, ..)| number);
+            let own = ArchiveKey::Checkpoint { of, journal: journal.clone(), number };
+            let here = state.journal == *journal && own.to_string() == key;
+            if here { Ok(state) } else { Err(CheckpointError::Misplaced) }
+        });
+        match read {
+            Ok(state) => return Ok(Newest { state, damaged }),
             Err(source) => damaged = damaged.or(Some(OpenError::Checkpoint { key, source })),
         }
     }
-    match damaged {
-        Some(error) => Err(error),
-        None => Ok(JournalState::empty(of, journal.clone())),
-    }
+    // Entry 0 may still be there.
+    Ok(Newest { state: JournalState::empty(of, journal.clone()), damaged })
 }
 
 /// The state that a checkpoint's object restates.

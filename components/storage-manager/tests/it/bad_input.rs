@@ -87,7 +87,10 @@ async fn an_archive_that_is_damaged() {
     let minio = Minio::start(path).await;
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
-    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &minio.url));
+    let mut settings = Settings::new(&nats.url, &minio.url);
+    // Of a chain's files; of a journal's: journal_damage.rs.
+    settings.layout = "chains".into();
+    let manager = Manager::new(path, "host", &settings);
     let daemon = manager.tier().await;
     for target in [20, 40, 60] {
         nats.publish("S", 20).await;
@@ -168,7 +171,10 @@ async fn an_archive_that_was_forged() {
     let minio = Minio::start(dir.path()).await;
     let nats = Nats::start(&dir.path().join("host")).await;
     nats.create("S", json!({})).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    let mut settings = Settings::new(&nats.url, &minio.url);
+    // Of a chain's files; of a journal's: journal_forged.rs.
+    settings.layout = "chains".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
     let daemon = manager.tier().await;
     for target in [20, 40, 60] {
         nats.publish("S", 20).await;

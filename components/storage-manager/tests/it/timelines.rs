@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use cim_storage_manager::journal::read_entry;
 use serde_json::{Value, json};
 
 use crate::bad_input::bucket;
+use crate::journal_damage::rotten;
 use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
 
 async fn timelines(manager: &Manager, count: usize) -> Vec<Value> {
@@ -132,6 +134,28 @@ async fn a_server_that_lost_its_newest_messages() {
     manager.json(&["verify"]);
 }
 
+/// The key of the object whose segment of stream `S` begins with a sequence: its own, or a journal's entry.
+async fn object_with(bucket: &s3::Bucket, first_seq: u64) -> String {
+    let own = format!("/{first_seq:020}-");
+    for prefix in ["v1/streams/S/segments/", "v2/journal/main/entries/"] {
+        let pages = bucket.list(prefix.into(), None).await.unwrap();
+        for object in pages.into_iter().flat_map(|page| page.contents) {
+            if object.key.contains(&own) {
+                return object.key;
+            }
+            if prefix.starts_with("v2/") {
+                let bytes = bucket.get_object(&object.key).await.unwrap().into_bytes();
+                let (entry, _) = read_entry(&bytes).unwrap();
+                let mut adds = entry.streams.values().flat_map(|change| &change.add);
+                if adds.any(|segment| segment.first_seq == first_seq) {
+                    return object.key;
+                }
+            }
+        }
+    }
+    panic!("no segment begins with {first_seq}");
+}
+
 /// Where the histories part lies in a segment that rotted: it cannot be read, and need not be.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_restored_to_a_point_within_a_damaged_segment() {
@@ -149,12 +173,9 @@ async fn a_stream_restored_to_a_point_within_a_damaged_segment() {
     nats.api("STREAM.DELETE.S", Value::Null).await;
     manager.json(&["restore", "S", "--until-seq", "30"]);
     let bucket = bucket(&minio.url);
-    let pages = bucket.list("v1/streams/S/segments/".into(), None).await.unwrap();
-    let mut keys = pages.iter().flat_map(|page| &page.contents).map(|object| &object.key);
-    let rotten = keys.find(|key| key.contains("/00000000000000000021-")).unwrap();
-    let mut bytes = bucket.get_object(rotten).await.unwrap().to_vec();
-    bytes[100] ^= 1;
-    bucket.put_object(rotten, &bytes).await.unwrap();
+    let key = object_with(&bucket, 21).await;
+    let object = bucket.get_object(&key).await.unwrap().into_bytes();
+    bucket.put_object(&key, &rotten(&object)).await.unwrap();
     nats.publish("S", 35).await;
     let expected = fingerprint(&nats, "S").await;
     let daemon = manager.tier().await;

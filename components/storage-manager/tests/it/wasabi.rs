@@ -23,6 +23,11 @@ fn settings(nats: &Nats, nas: &str, wasabi: &FakeWasabi) -> Settings {
     Settings { wasabi: Some(wasabi.s3_url()), more: QUICK.into(), ..Settings::new(&nats.url, nas) }
 }
 
+/// For what is about the files of chains; about a journal's: journal_nas.rs.
+fn chains(nats: &Nats, nas: &str, wasabi: &FakeWasabi) -> Settings {
+    Settings { layout: "chains".into(), ..settings(nats, nas, wasabi) }
+}
+
 /// NAS lost, tiering goes on with an empty one; then the host is lost too.
 async fn nas_and_host_lost(conditional_writes: bool) {
     let dir = tempfile::tempdir().unwrap();
@@ -79,7 +84,7 @@ async fn a_segment_that_the_nas_lost_comes_from_wasabi() {
     let minio = Minio::start(path).await;
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
-    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let manager = Manager::new(path, "host", &chains(&nats, &minio.url, &wasabi));
     let daemon = manager.tier().await;
     nats.publish("S", 40).await;
     manager.reaches("S", "wasabi", 40).await;
@@ -104,7 +109,7 @@ async fn a_nas_that_knows_a_part_of_what_was_decided_learns_the_rest() {
     let minio = Minio::start(path).await;
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
-    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let manager = Manager::new(path, "host", &chains(&nats, &minio.url, &wasabi));
     let daemon = manager.tier().await;
     for round in 1..=3 {
         nats.publish("S", 20).await;
@@ -357,7 +362,7 @@ async fn what_the_nas_has_forgotten_of_its_decisions_comes_from_wasabi() {
     let minio = Minio::start(path).await;
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
-    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let manager = Manager::new(path, "host", &chains(&nats, &minio.url, &wasabi));
     shipped_four_times(&nats, &manager).await;
 
     forget(&minio, "/tertiary/", 1);
@@ -379,7 +384,7 @@ async fn a_decision_that_stands_alone_is_joined_to_what_wasabi_has() {
     let minio = Minio::start(path).await;
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
-    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let manager = Manager::new(path, "host", &chains(&nats, &minio.url, &wasabi));
     shipped_four_times(&nats, &manager).await;
 
     // There is more to say already.
@@ -419,7 +424,7 @@ async fn what_the_nas_has_forgotten_of_its_own_does_not_leave_a_gap_at_wasabi() 
     let minio = Minio::start(path).await;
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
-    let quick = settings(&nats, &minio.url, &wasabi);
+    let quick = chains(&nats, &minio.url, &wasabi);
     let manager = Manager::new(path, "host", &quick);
     shipped_four_times(&nats, &manager).await;
 
@@ -456,7 +461,7 @@ async fn a_nas_that_lost_segments_as_well_does_not_damage_wasabi() {
     let minio = Minio::start(path).await;
     let nats = Nats::start(&path.join("host")).await;
     nats.create("S", json!({})).await;
-    let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &wasabi));
+    let manager = Manager::new(path, "host", &chains(&nats, &minio.url, &wasabi));
     shipped_four_times(&nats, &manager).await;
 
     forget(&minio, "/tertiary/", 1);

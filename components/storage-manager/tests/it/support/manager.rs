@@ -59,7 +59,7 @@ impl Manager {
         let wasabi = settings.wasabi.as_ref().map(|url| table("tertiary", url)).unwrap_or_default();
         let layout = format!("[archive]\nlayout = \"{}\"\n", settings.layout);
         let text = format!(
-            "{layout}[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{}{wasabi}{}",
+            "[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{}{wasabi}{}{layout}",
             settings.nats,
             settings.login,
             table("secondary", &settings.nas),
