@@ -167,7 +167,7 @@ impl Opening<'_> {
         if let Some(state) = chain::load(&self.context.nas, Chain::Manifest, self.stream).await? {
             tracing::info!(
                 stream = %self.stream,
-                "going on with its archive of format 3, up to sequence {}",
+                "the journal goes on with its chain, up to sequence {}",
                 state.watermark().seq
             );
             return Ok(StreamCheckpoint::of(&state));
