@@ -20,6 +20,8 @@ mod merge;
 mod object;
 mod open;
 mod ship;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub use background::Background;

@@ -12,5 +12,7 @@
 mod plan;
 mod run;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use run::run;

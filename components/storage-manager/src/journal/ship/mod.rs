@@ -10,6 +10,8 @@ mod adopt;
 mod decide;
 mod run;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use adopt::{AdoptError, adopt, backfill};
 pub use run::run;

@@ -1,0 +1,88 @@
+//! Journals without data, for tests of what decides: only what entries say.
+
+use std::collections::BTreeMap;
+
+use cim_core::archive::journal::{
+    Change, JOURNAL_FORMAT, JournalEntry, JournalState, SegmentRecord, StreamCheckpoint,
+};
+use cim_core::archive::key::JournalOf;
+use cim_core::archive::{
+    Fork, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
+};
+use cim_core::names::{JournalName, StreamName};
+use jiff::Timestamp;
+
+/// An empty journal.
+pub fn empty(of: JournalOf) -> JournalState {
+    JournalState::empty(of, JournalName::new("main").unwrap())
+}
+
+/// Folds in an entry that says this.
+pub fn apply(state: &mut JournalState, streams: BTreeMap<StreamName, Change>) {
+    let entry = JournalEntry {
+        format: JOURNAL_FORMAT,
+        journal: state.journal.clone(),
+        number: state.next(),
+        previous: state.hash(),
+        committed_at: Timestamp::UNIX_EPOCH,
+        writer: "t".into(),
+        streams,
+        collected: Vec::new(),
+    };
+    let hash = Sha256::of(&entry.number.to_be_bytes());
+    state.apply(&entry, hash).unwrap();
+}
+
+/// A stream's name.
+pub fn stream(index: usize) -> StreamName {
+    format!("S{index}").parse().unwrap()
+}
+
+/// A stream that begins, empty.
+pub fn begin() -> StreamCheckpoint {
+    let timeline = TimelineRecord {
+        number: 1,
+        fork: Fork { parent: None, reason: "created".into() },
+        deleted: Vec::new(),
+        missed: Vec::new(),
+        lost: Vec::new(),
+        watermark: Watermark { seq: 0, last: None },
+        state: StreamState::default(),
+        left: None,
+    };
+    let config = RawJson::new("{}".into()).unwrap();
+    StreamCheckpoint {
+        timelines: vec![timeline],
+        segments: Vec::new(),
+        stream: StreamRecord { created: Timestamp::UNIX_EPOCH, config },
+        consumers: Vec::new(),
+        number: 0,
+        committed_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// A segment without data; with a key of its own it is a file, else a part.
+pub fn record(
+    key: Option<String>,
+    first: u64,
+    last: u64,
+    messages: u64,
+    bytes: u64,
+) -> SegmentRecord {
+    let hash = Sha256::of(b"");
+    SegmentRecord {
+        groups: key.as_ref().is_none_or(|key| key.contains("/shared/")).then_some((0, 1)),
+        key,
+        timeline: 1,
+        first_seq: first,
+        last_seq: last,
+        first_time: 0,
+        last_time: 0,
+        messages,
+        bytes,
+        size: 0,
+        sha256: hash,
+        last: hash,
+        sealed: false,
+    }
+}
