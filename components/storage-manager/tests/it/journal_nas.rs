@@ -76,7 +76,7 @@ impl Lab {
     }
 
     /// The host is lost: what each tier brings back is what was there.
-    async fn is_whole(self) {
+    async fn brings_all_back(self) {
         let Self { dir, wasabi, minio, nats, manager } = self;
         for tier in ["nas", "wasabi"] {
             wait_until("every object is there", async || {
@@ -142,7 +142,7 @@ async fn its_newest_entries_are_gone() {
     lab.publish(2).await;
     lab.arrives().await;
     daemon.stop().await;
-    lab.is_whole().await;
+    lab.brings_all_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +167,7 @@ async fn it_is_rolled_back_at_rest_behind_a_merge() {
     lab.publish(2).await;
     lab.arrives().await;
     daemon.stop().await;
-    lab.is_whole().await;
+    lab.brings_all_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +195,7 @@ async fn it_is_rolled_back_under_load() {
     .await;
     lab.arrives().await;
     daemon.stop().await;
-    lab.is_whole().await;
+    lab.brings_all_back().await;
 }
 
 /// Replaced while nothing happens: what was there comes back without a next message.
@@ -225,5 +225,5 @@ async fn it_is_rolled_back_while_nothing_happens() {
     .await;
     lab.arrives().await;
     daemon.stop().await;
-    lab.is_whole().await;
+    lab.brings_all_back().await;
 }
