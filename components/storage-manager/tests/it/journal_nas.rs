@@ -7,6 +7,7 @@ use std::process::Command;
 use cim_fake_wasabi::FakeWasabi;
 use serde_json::json;
 
+use crate::bad_input::bucket;
 use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
 
 struct Lab {
@@ -76,7 +77,7 @@ impl Lab {
     }
 
     /// The host is lost: what each tier brings back is what was there.
-    async fn is_whole(self) {
+    async fn brings_all_back(self) {
         let Self { dir, wasabi, minio, nats, manager } = self;
         for tier in ["nas", "wasabi"] {
             wait_until("every object is there", async || {
@@ -142,7 +143,7 @@ async fn its_newest_entries_are_gone() {
     lab.publish(2).await;
     lab.arrives().await;
     daemon.stop().await;
-    lab.is_whole().await;
+    lab.brings_all_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +168,7 @@ async fn it_is_rolled_back_at_rest_behind_a_merge() {
     lab.publish(2).await;
     lab.arrives().await;
     daemon.stop().await;
-    lab.is_whole().await;
+    lab.brings_all_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +196,7 @@ async fn it_is_rolled_back_under_load() {
     .await;
     lab.arrives().await;
     daemon.stop().await;
-    lab.is_whole().await;
+    lab.brings_all_back().await;
 }
 
 /// Replaced while nothing happens: what was there comes back without a next message.
@@ -225,5 +226,64 @@ async fn it_is_rolled_back_while_nothing_happens() {
     .await;
     lab.arrives().await;
     daemon.stop().await;
-    lab.is_whole().await;
+    lab.brings_all_back().await;
+}
+
+/// An entry of one tier's journal is damaged: the other tier's has all of it, and tiering to a tier that is
+/// whole goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_damaged_at_one_tier_comes_back_from_the_other() {
+    let lab = Lab::start().await;
+    let daemon = lab.manager.tier().await;
+    for _ in 0..3 {
+        lab.publish(2).await;
+        lab.arrives().await;
+    }
+    daemon.stop().await;
+    let mut before = Vec::new();
+    for stream in STREAMS {
+        before.push(fingerprint(&lab.nats, stream).await);
+    }
+    let Lab { dir, wasabi, minio, nats, manager } = lab;
+    for (tier, other, url, prefix) in [
+        ("nas", "wasabi", &minio.url, "v2/journal/main/entries/"),
+        ("wasabi", "nas", &wasabi.s3_url(), "v2/tertiary/main/entries/"),
+    ] {
+        let bucket = bucket(url);
+        let pages = bucket.list(prefix.into(), None).await.unwrap();
+        let key = pages[0].contents[1].key.clone();
+        let whole = bucket.get_object(&key).await.unwrap().into_bytes();
+        bucket.put_object(&key, &whole[..whole.len() / 2]).await.unwrap();
+        let spare = Nats::start(&dir.path().join(format!("without-{tier}"))).await;
+        let name = format!("without-{tier}");
+        let new = Manager::new(dir.path(), &name, &settings(&spare, &minio.url, &wasabi));
+        for command in ["verify", "streams", "restore"] {
+            let all: &[&str] = if command == "restore" { &["--all"] } else { &[] };
+            let (status, error) = new.error(&[&[command, "--from", tier], all].concat());
+            assert_eq!(status, 5, "{tier} {command}: {error}");
+            assert!(error.contains(&key), "{tier} {command}: {error}");
+        }
+        new.json(&["restore", "--all", "--from", other]);
+        for (stream, before) in STREAMS.iter().zip(&before) {
+            assert_eq!(&fingerprint(&spare, stream).await, before, "{other} {stream}");
+        }
+        if tier == "wasabi" {
+            let daemon = manager.tier().await;
+            nats.publish("S", 5).await;
+            let last = nats.last_seq("S").await;
+            wait_until("the nas has it", async || {
+                let held = manager.json(&["streams"]);
+                let reached = &held["streams"][0]["timelines"][0]["last_seq"];
+                if *reached == last { Ok(()) } else { Err(held.to_string()) }
+            })
+            .await;
+            wait_until("the log names the entry", async || {
+                let log = daemon.log();
+                if log.contains(&key) { Ok(()) } else { Err(log) }
+            })
+            .await;
+            daemon.stop().await;
+        }
+        bucket.put_object(&key, &whole).await.unwrap();
+    }
 }

@@ -113,8 +113,8 @@ async fn the_documented_readers_find_what_a_journal_has() {
 /// Has the storage manager write one layout, whatever all tests are run with.
 fn write_to(manager: &Manager, layout: &str) {
     let text = std::fs::read_to_string(manager.config()).unwrap();
-    let (_, rest) = text.split_once("\n[node]").unwrap();
-    let text = format!("[archive]\nlayout = \"{layout}\"\n[node]{rest}");
+    let (rest, _) = text.split_once("[archive]").unwrap();
+    let text = format!("{rest}[archive]\nlayout = \"{layout}\"\n");
     std::fs::write(manager.config(), text).unwrap();
 }
 

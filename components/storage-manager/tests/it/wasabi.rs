@@ -185,6 +185,13 @@ async fn a_nas_that_is_replaced_under_a_running_storage_manager() {
         manager.reaches("S", "nas", published).await;
         manager.reaches("S", "wasabi", published).await;
     }
+    // A journal says at once what is there; the objects come back from Wasabi one by one.
+    wait_until("the new nas is whole", async || {
+        let output = manager.run(&["verify", "--json"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
+    })
+    .await;
     daemon.stop().await;
     for tier in ["nas", "wasabi"] {
         let report = manager.json(&["verify", "--from", tier]);
