@@ -379,6 +379,8 @@ impl<'a> Session<'a> {
                     if self.surveyor.as_ref().is_some_and(|surveyor| surveyor.due(state)) {
                         self.start_survey();
                     }
+                    // What is due by its age is due at rest too.
+                    self.start_background();
                     if let Some(lost) = self.look().await {
                         return Err(lost.into());
                     }

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::Child;
 use super::tools::{tool, wait_until};
 
@@ -43,8 +45,8 @@ impl Minio {
                 if child.0.try_wait().unwrap().is_some() {
                     return Ok(false);
                 }
-                let connected = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
-                connected.map(|_| true).map_err(|e| e.to_string())
+                // It listens before it can write.
+                ready(port).await.map(|()| true).map_err(|error| error.to_string())
             })
             .await;
             if started {
@@ -93,6 +95,16 @@ pub(crate) async fn fake_s3(dir: &Path, name: &str) -> FakeWasabi {
         ..Config::new(dir.join(name))
     };
     FakeWasabi::start(config).await.unwrap()
+}
+
+/// Asks MinIO whether it is ready.
+async fn ready(port: u16) -> std::io::Result<()> {
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    socket.write_all(b"GET /minio/health/cluster HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    let status = answer.lines().next().unwrap_or_default();
+    if status.contains(" 200 ") { Ok(()) } else { Err(std::io::Error::other(status.to_owned())) }
 }
 
 pub(crate) fn credentials_file(dir: &Path, name: &str, user: &str, secret: &str) -> PathBuf {
