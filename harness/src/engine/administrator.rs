@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::run::Run;
 use crate::error::{Context as _, Error, Result};
 use crate::ledger::{Delete, Removal};
-use crate::oracle::lag::Head;
+use crate::oracle::lag::Heads;
 use crate::oracle::limits::Held;
 use crate::oracle::wire::Wire;
 use crate::scenario::{PurgeStream, Tier, UpdateStream};
@@ -71,9 +71,8 @@ impl Run<'_> {
         let mut confirmed = BTreeMap::new();
         for tier in self.plan.scenario.tiers() {
             let Some(bucket) = self.machines.bucket(tier)? else { continue };
-            let mut head = Head::new(name.clone());
-            head.advance(&bucket).await;
-            confirmed.insert(tier, head.watermark());
+            let mut heads = Heads::new(bucket, tier, vec![name.clone()]);
+            confirmed.insert(tier, heads.advance().await);
         }
         Ok(confirmed)
     }

@@ -9,7 +9,7 @@ use super::place::read_stream;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::ledger::{EventId, confirmed_before};
-use crate::oracle::archive::{Archived, read_chain};
+use crate::oracle::archive::{self, Archived};
 use crate::oracle::judge::{Truth, judge};
 use crate::oracle::print::Print;
 use crate::oracle::wire::{From, Wire};
@@ -80,7 +80,7 @@ impl Run<'_> {
     async fn held(&self, copy: &RestoreCopy) -> Result<Held> {
         let bucket = self.machines.bucket(copy.from)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {} is down", copy.from)))?;
-        let archived = read_chain(&bucket, &copy.stream).await?;
+        let archived = archive::read(&bucket, copy.from, &copy.stream).await?;
         let none =
             || Error::step(format!("{} has no such history of `{}`", copy.from, copy.stream));
         let archived = archived.and_then(|a| a.of(copy.timeline)).ok_or_else(none)?;

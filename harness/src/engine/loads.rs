@@ -7,7 +7,7 @@ use super::place::{last_seq, stream_info};
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::lag::Head;
+use crate::oracle::lag::Heads;
 use crate::scenario::{AwaitLoad, AwaitTier, Drain};
 use crate::workload;
 
@@ -54,13 +54,11 @@ impl Run<'_> {
         let bucket = self.machines.bucket(wait.tier)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {} is down", wait.tier)))?;
         let streams = self.plan.scenario.tiered();
-        let mut heads: Vec<_> = streams.map(|(_, s)| Head::new(s.name.clone())).collect();
+        let streams = streams.map(|(_, s)| s.name.clone()).collect();
+        let mut heads = Heads::new(bucket, wait.tier, streams);
         let what = format!("filling {} with {goal} messages", wait.tier);
         wait_until(&what, self.patient(wait.within), async || {
-            for head in &mut heads {
-                head.advance(&bucket).await;
-            }
-            let held: u64 = heads.iter().map(Head::watermark).sum();
+            let held = heads.advance().await;
             if held >= goal { Ok(()) } else { Err(format!("it holds {held}")) }
         })
         .await?;
@@ -94,21 +92,24 @@ impl Run<'_> {
     pub(super) async fn drain(&mut self, drain: &Drain) -> Result<()> {
         let nats = self.machines.nats()?;
         let deadline = tokio::time::Instant::now() + self.patient(drain.within);
-        for (at, stream) in self.plan.scenario.tiered() {
+        let names: Vec<_> = self.plan.scenario.tiered().map(|(_, s)| s.name.clone()).collect();
+        let mut tiers = Vec::new();
+        for tier in &drain.tiers {
+            let bucket = self.machines.bucket(*tier)?;
+            let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
+            tiers.push((tier, Heads::new(bucket, *tier, names.clone())));
+        }
+        for (head, (at, stream)) in self.plan.scenario.tiered().enumerate() {
             self.await_origins(at, deadline).await?;
             let info = stream_info(&nats, stream.name.as_str()).await?;
             let info =
                 info.ok_or_else(|| Error::step(format!("stream `{}` is not there", stream.name)))?;
             let last = last_seq(&info);
-            for tier in &drain.tiers {
-                let bucket = self.machines.bucket(*tier)?;
-                let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
-                let mut head = Head::new(stream.name.clone());
+            for (tier, heads) in &mut tiers {
                 let left = deadline.saturating_duration_since(tokio::time::Instant::now());
                 let what = format!("draining `{}` to {tier}", stream.name);
                 wait_until(&what, left, async || {
-                    head.advance(&bucket).await;
-                    let at = head.watermark();
+                    let at = heads.advance_one(head).await;
                     if at >= last { Ok(()) } else { Err(format!("it is at {at} of {last}")) }
                 })
                 .await?;

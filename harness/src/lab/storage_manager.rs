@@ -12,6 +12,8 @@ use crate::error::{Context as _, Error, Result, make_dir, write_file};
 
 const READY_WITHIN: Duration = Duration::from_secs(45);
 const SAMPLED_EVERY: Duration = Duration::from_millis(50);
+/// Whether what is fresh goes into `chains`, one for each stream, or into a `journal` for all.
+const LAYOUT: &str = "CIM_LAYOUT";
 
 /// A command that ended with status 0.
 #[derive(Debug, Clone)]
@@ -50,11 +52,28 @@ impl Config {
         if let Some(tertiary) = &self.tertiary {
             table.insert("tertiary".into(), service(tertiary, dir, "wasabi")?);
         }
+        if let Some(layout) = layout()? {
+            table.insert("archive".into(), toml::toml! { layout = "" }.into());
+            table["archive"]["layout"] = layout.into();
+        }
         merge(&mut table, &self.overrides);
         let path = dir.join("storage-manager.toml");
         let text = toml::to_string(&table).setup(|| "configuration cannot be written".into())?;
         write_file(&path, text)?;
         Ok(path)
+    }
+}
+
+/// How the storage manager lays out its archive, where that is not as it does by itself.
+fn layout() -> Result<Option<String>> {
+    let Some(layout) = std::env::var_os(LAYOUT) else { return Ok(None) };
+    match layout.to_str() {
+        Some("" | "chains") => Ok(None),
+        Some("journal") => Ok(Some("journal".to_owned())),
+        _ => Err(Error::Usage(format!(
+            "`{LAYOUT}` is `{}`: use `chains` or `journal`",
+            layout.display()
+        ))),
     }
 }
 

@@ -11,7 +11,7 @@ use s3::Bucket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::archive::{get, read_chain};
+use super::archive::{Archive, get};
 use crate::ledger::{Ledger, Micros};
 use crate::report::{round, thin};
 use crate::scenario::Tier;
@@ -43,10 +43,19 @@ pub struct Sampler {
     task: JoinHandle<()>,
 }
 
-/// Follows the head of a stream's chain on a tier, one entry at a time.
+/// Follows what a tier holds of some streams, one entry at a time. A journal is read once for all.
 #[derive(Debug)]
-pub(crate) struct Head {
+pub(crate) struct Heads {
+    bucket: Box<Bucket>,
+    archive: Archive,
+    streams: Vec<Head>,
+}
+
+/// The head of one stream.
+#[derive(Debug)]
+struct Head {
     stream: StreamName,
+    /// The next entry of its chain.
     next: u64,
     watermark: u64,
 }
@@ -61,15 +70,10 @@ impl Sampler {
         active: watch::Receiver<bool>,
         samples: Samples,
     ) -> Self {
+        let (places, names) = streams.into_iter().unzip();
+        let heads = Heads::new(bucket, tier, names);
         let task = tokio::spawn(async move {
-            let mut heads = Vec::new();
-            for (place, stream) in streams {
-                // A chain that cannot be read now is followed from its start; the next poll will tell.
-                let known = read_chain(&bucket, &stream).await.ok().flatten();
-                let (next, watermark) = known.map_or((0, 0), |a| (a.number + 1, a.watermark));
-                heads.push((place, Head { stream, next, watermark }));
-            }
-            run(tier, &bucket, heads, &ledger, active, &samples).await;
+            run(tier, heads, places, &ledger, active, &samples).await;
         });
         Self { task }
     }
@@ -83,8 +87,8 @@ impl Drop for Sampler {
 
 async fn run(
     tier: Tier,
-    bucket: &Bucket,
-    mut heads: Vec<(usize, Head)>,
+    mut heads: Heads,
+    places: Vec<usize>,
     ledger: &Ledger,
     mut active: watch::Receiver<bool>,
     samples: &Samples,
@@ -98,11 +102,12 @@ async fn run(
         ticks.tick().await;
         let mut age = 0;
         let mut at = ledger.now();
-        for (stream, head) in &mut heads {
-            head.advance(bucket).await;
+        heads.advance_journals().await;
+        for (head, stream) in places.iter().enumerate() {
+            let watermark = heads.advance_chain(head).await;
             // After the answer: what was committed meanwhile counts as not yet there.
             at = ledger.now();
-            if let Some(acked) = ledger.first_acked_after(*stream, head.watermark) {
+            if let Some(acked) = ledger.first_acked_after(*stream, watermark) {
                 age = age.max(at.saturating_sub(acked));
             }
         }
@@ -113,22 +118,52 @@ async fn run(
     }
 }
 
+impl Heads {
+    /// Of a tier of which nothing was read yet.
+    pub(crate) fn new(bucket: Box<Bucket>, tier: Tier, streams: Vec<StreamName>) -> Self {
+        let streams = streams.into_iter().map(|stream| Head { stream, next: 0, watermark: 0 });
+        Self { archive: Archive::unread(&bucket, tier), bucket, streams: streams.collect() }
+    }
+
+    /// Reads on to the end, of all streams; answers how far they go together.
+    pub(crate) async fn advance(&mut self) -> u64 {
+        self.advance_journals().await;
+        let mut held = 0;
+        for head in 0..self.streams.len() {
+            held += self.advance_chain(head).await;
+        }
+        held
+    }
+
+    /// Reads on to the end, of one stream by its place; answers how far it goes.
+    pub(crate) async fn advance_one(&mut self, head: usize) -> u64 {
+        self.advance_journals().await;
+        self.advance_chain(head).await
+    }
+
+    async fn advance_journals(&mut self) {
+        // Before there is anything, the first entry of a journal may come at any moment.
+        let bare = !self.archive.has_journal() && self.streams.iter().all(|head| head.next == 0);
+        let read = if bare { self.archive.look().await } else { self.archive.advance().await };
+        // An unreachable tier, or a damaged one, has not confirmed anything: the age goes on growing.
+        drop(read);
+    }
+
+    async fn advance_chain(&mut self, head: usize) -> u64 {
+        let head = &mut self.streams[head];
+        match self.archive.in_journal(&head.stream) {
+            Some(archived) => head.watermark = archived.watermark,
+            None => head.advance(&self.bucket).await,
+        }
+        head.watermark
+    }
+}
+
 impl Head {
-    /// From the chain's start.
-    pub(crate) fn new(stream: StreamName) -> Self {
-        Self { stream, next: 0, watermark: 0 }
-    }
-
-    /// How far the tier goes, as far as it has been followed.
-    pub(crate) fn watermark(&self) -> u64 {
-        self.watermark
-    }
-
     /// Follows the chain to its end.
-    pub(crate) async fn advance(&mut self, bucket: &Bucket) {
+    async fn advance(&mut self, bucket: &Bucket) {
         loop {
             let key = Chain::Manifest.key(&self.stream, self.next).to_string();
-            // An unreachable tier has not confirmed anything: the age goes on growing.
             let Ok(Some(bytes)) = get(bucket, &key).await else { return };
             let Ok((entry, _)) = Entry::from_object(&bytes) else { return };
             self.watermark = entry.watermark.seq;
