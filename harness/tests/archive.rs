@@ -181,7 +181,7 @@ fn merged(merged: &[Row], spoil: impl Fn(u64, &mut Value)) -> Objects {
 /// A chain of one entry that holds the messages up to `last`.
 fn chain(stream: &'static str, last: u64) -> Objects {
     let rows = rows(stream, 1, last);
-    let file = parquet(false, &[rows.clone()], None);
+    let file = parquet(false, std::slice::from_ref(&rows), None);
     let hash = Sha256::of(&file);
     let prefix = format!("v1/streams/{stream}");
     let key = format!("{prefix}/segments/0001/{:020}-{last:020}-{}.parquet", 1, hash.short());
@@ -364,7 +364,7 @@ async fn each_damage_of_a_journal_is_found() {
     let spoilt = |number: u64, spoil: fn(&mut Value)| {
         journal(move |at, entry| {
             if at == number {
-                spoil(entry)
+                spoil(entry);
             }
         })
         .objects

@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes};
 use cim_core::archive::{Part, Segment};
 use parquet::data_type::{ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, FileReader as _, Length, SerializedFileReader};
 use sha2::{Digest as _, Sha256};
 
@@ -83,7 +83,7 @@ impl Shared {
         }
         let ranges = AssertUnwindSafe(|| {
             let columns = (first..last).flat_map(|at| self.metadata.row_group(at).columns());
-            let ranges = columns.map(|column| column.byte_range());
+            let ranges = columns.map(ColumnChunkMetaData::byte_range);
             ranges.fold((u64::MAX, 0), |(from, to), (start, length)| {
                 (from.min(start), to.max(start.saturating_add(length)))
             })
