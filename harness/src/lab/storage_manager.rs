@@ -52,11 +52,7 @@ impl Config {
         if let Some(tertiary) = &self.tertiary {
             table.insert("tertiary".into(), service(tertiary, dir, "wasabi")?);
         }
-        if let Some(layout) = layout()? {
-            table.insert("archive".into(), toml::toml! { layout = "" }.into());
-            table["archive"]["layout"] = layout.into();
-        }
-        merge(&mut table, &self.overrides);
+        merge(&mut table, &settings(&self.overrides)?);
         let path = dir.join("storage-manager.toml");
         let text = toml::to_string(&table).setup(|| "configuration cannot be written".into())?;
         write_file(&path, text)?;
@@ -64,17 +60,23 @@ impl Config {
     }
 }
 
-/// How the storage manager lays out its archive, where that is not as it does by itself.
-fn layout() -> Result<Option<String>> {
-    let Some(layout) = std::env::var_os(LAYOUT) else { return Ok(None) };
+/// What a scenario says of its storage managers, laid over how this run wants their archives laid out.
+pub(crate) fn settings(scenario: &toml::Table) -> Result<toml::Table> {
+    let mut settings = toml::Table::new();
+    let layout = std::env::var_os(LAYOUT).unwrap_or_default();
     match layout.to_str() {
-        Some("" | "chains") => Ok(None),
-        Some("journal") => Ok(Some("journal".to_owned())),
-        _ => Err(Error::Usage(format!(
-            "`{LAYOUT}` is `{}`: use `chains` or `journal`",
-            layout.display()
-        ))),
+        Some("" | "chains") => {}
+        Some("journal") => {
+            settings.insert("archive".into(), toml::toml! { layout = "journal" }.into());
+        }
+        _ => {
+            let layout = layout.display();
+            let what = format!("`{LAYOUT}` is `{layout}`: use `chains` or `journal`");
+            return Err(Error::Usage(what));
+        }
     }
+    merge(&mut settings, scenario);
+    Ok(settings)
 }
 
 fn service(access: &Access, dir: &Path, name: &str) -> Result<toml::Value> {
