@@ -275,11 +275,21 @@ impl Nas {
         bucket
     }
 
-    /// The sequences that a tier with these objects holds of a stream, or what is wrong.
+    /// The sequences that the NAS with these objects holds of a stream, or what is wrong.
     async fn read(&self, objects: &Objects, stream: &str) -> Result<Vec<u64>, String> {
+        self.read_as(Tier::Nas, objects, stream).await
+    }
+
+    /// The same as if it were this tier.
+    async fn read_as(
+        &self,
+        tier: Tier,
+        objects: &Objects,
+        stream: &str,
+    ) -> Result<Vec<u64>, String> {
         let bucket = self.holds(objects).await;
         let name = stream.parse().unwrap();
-        let archived = archive::read(&bucket, Tier::Nas, &name).await.map_err(|e| e.chain())?;
+        let archived = archive::read(&bucket, tier, &name).await.map_err(|e| e.chain())?;
         let Some(archived) = archived else { return Ok(Vec::new()) };
         let prints = archived.messages(&bucket, SEED).await.map_err(|e| e.chain())?;
         Ok(prints.iter().map(|print| print.seq).collect())
@@ -317,6 +327,20 @@ async fn a_tier_is_read_whatever_its_layout() {
     }
     assert_eq!(nas.read(&objects, "A").await.unwrap(), left);
     assert_eq!(nas.read(&objects, "B").await.unwrap(), [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn each_tier_goes_by_its_own_journal() {
+    let nas = Nas::start().await;
+    let of_wasabi =
+        |(key, object): (String, Vec<u8>)| (key.replace("v2/journal/", "v2/tertiary/"), object);
+    let mut objects: Objects = journal(|_, _| ()).objects.into_iter().map(of_wasabi).collect();
+    // They lie on the NAS too, where they are decided, and say nothing of it.
+    assert_eq!(nas.read(&objects, "B").await.unwrap(), [0; 0]);
+    assert_eq!(nas.read_as(Tier::Wasabi, &objects, "B").await.unwrap(), [1, 2, 3, 4, 5]);
+    objects.extend(chain("B", 2));
+    assert_eq!(nas.read(&objects, "B").await.unwrap(), [1, 2]);
+    assert_eq!(nas.read_as(Tier::Wasabi, &objects, "B").await.unwrap(), [1, 2, 3, 4, 5]);
 }
 
 #[tokio::test]
