@@ -31,7 +31,7 @@ impl Job {
     /// A bound on how far a tier is behind says something of the storage manager only as long as
     /// nobody else needs the processor.
     pub(crate) fn alone(&self) -> bool {
-        !self.scenario.expect.lag.is_empty()
+        !self.scenario.expect.lag.is_empty() || !self.scenario.expect.age.is_empty()
     }
 }
 

@@ -58,6 +58,10 @@ pub struct Delete {
     pub done_at: Option<Micros>,
 }
 
+/// A delete that a server was asked for.
+#[derive(Debug)]
+pub struct Asked(usize);
+
 /// Messages that an administrator had removed at once. A rule and no list, for acks of some of them
 /// may still be under way.
 #[derive(Debug, Clone)]
@@ -213,9 +217,19 @@ impl Ledger {
         drop(writeln!(inner.file, "{event},{stream},{epoch},{seq},{published},{at}"));
     }
 
-    /// A delete, done or of unknown outcome.
-    pub fn deleted(&self, delete: Delete) {
-        self.lock().deletes.push(delete);
+    /// A server is about to be asked for a delete, which may be done long before its answer is here.
+    pub fn deleting(&self, delete: Delete) -> Asked {
+        let mut inner = self.lock();
+        inner.deletes.push(delete);
+        Asked(inner.deletes.len() - 1)
+    }
+
+    /// The server has said that a message is gone.
+    pub fn deleted(&self, asked: &Asked) {
+        let at = self.now();
+        if let Some(delete) = self.lock().deletes.get_mut(asked.0) {
+            delete.done_at = Some(at);
+        }
     }
 
     /// A removal of many messages.
@@ -262,6 +276,23 @@ impl Ledger {
         let place = inner.by_seq[stream].last()?;
         let event = place.get(index(seq) + 1..)?.iter().find(|event| **event > 0)?;
         inner.records.get(index(event - 1))?.ack.map(|ack| ack.at)
+    }
+
+    /// The current host's life, and the last sequence of a stream that was acked in it; 0 for none.
+    pub fn newest(&self, stream: usize) -> Option<(u32, u64)> {
+        let inner = self.lock();
+        let last = inner.by_seq[stream].last()?.len().saturating_sub(1);
+        Some((inner.epoch, last as u64))
+    }
+
+    /// When the events after one sequence and up to another were acked, in the current host's life.
+    pub fn acked_within(&self, stream: usize, after: u64, last: u64) -> Vec<Micros> {
+        let inner = self.lock();
+        let Some(place) = inner.by_seq[stream].last() else { return Vec::new() };
+        let end = index(last.saturating_add(1)).min(place.len());
+        let slots = place.get(index(after) + 1..end).unwrap_or_default();
+        let records = slots.iter().filter(|slot| **slot > 0).map(|slot| index(slot - 1));
+        records.filter_map(|at| Some(inner.records.get(at)?.ack?.at)).collect()
     }
 
     /// The events that were published and never acked.
@@ -329,6 +360,17 @@ mod tests {
     }
 
     #[test]
+    fn a_delete_is_known_before_it_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(10, 1, &dir.path().join("ledger.csv")).unwrap();
+        let delete = Delete { event: 4, stream: 0, epoch: 0, seq: 5, asked_at: 1, done_at: None };
+        let asked = ledger.deleting(delete);
+        assert_eq!(ledger.deletes(0), [delete]);
+        ledger.deleted(&asked);
+        assert!(ledger.deletes(0)[0].done_at.is_some());
+    }
+
+    #[test]
     fn acks_are_kept_by_the_life_of_the_host() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::new(10, 1, &dir.path().join("ledger.csv")).unwrap();
@@ -344,6 +386,9 @@ mod tests {
         assert_eq!(ledger.counts(), Counts { published: 4, acked: 3 });
         assert!(ledger.first_acked_after(0, 1).is_some());
         assert!(ledger.first_acked_after(0, 2).is_none());
+        assert_eq!(ledger.acked_within(0, 0, 9).len(), 1);
+        assert_eq!(ledger.acked_within(0, 2, 9).len(), 0);
+        assert_eq!(ledger.acked_within(0, 5, 2).len(), 0);
         assert_eq!(ledger.unacked(), HashSet::from([3]));
         assert_eq!(ledger.acked_later(0), HashSet::from([2]));
         assert_eq!(ledger.acked_later(1), HashSet::new());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cim_core::archive::{Sha256, message_hash};
 use cim_harness::lab::s3::{self, Kind, Service};
-use cim_harness::oracle::archive::{self, Archive};
+use cim_harness::oracle::tier::{Archive, holding};
 use cim_harness::scenario::Tier;
 use common::{Lab, lab};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
@@ -289,7 +289,7 @@ impl Nas {
     ) -> Result<Vec<u64>, String> {
         let bucket = self.holds(objects).await;
         let name = stream.parse().unwrap();
-        let archived = archive::read(&bucket, tier, &name).await.map_err(|e| e.chain())?;
+        let archived = holding(&bucket, tier, &name).await.map_err(|e| e.chain())?;
         let Some(archived) = archived else { return Ok(Vec::new()) };
         let prints = archived.messages(&bucket, SEED).await.map_err(|e| e.chain())?;
         Ok(prints.iter().map(|print| print.seq).collect())

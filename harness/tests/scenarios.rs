@@ -202,6 +202,33 @@ fn objects_that_nats_cannot_read_any_more_are_read_again_after_the_restore() {
     assert!(count(1, "exact") == count(1, "read") && count(1, "read") > 100, "{report}");
 }
 
+/// Those that nobody works off: each has its own ledger, and all of them come back.
+#[test]
+fn streams_of_many_kinds_come_back_each_by_itself() {
+    let (_dir, path) = small("many-streams");
+    let report =
+        run(&path, &["--streams", "12", "--events", "80", "--rate", "20/s", "--seed", "31"]);
+    let streams = report["losses"][0]["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 12, "{report}");
+    let recovered = streams.iter().map(|stream| stream["recovered_seq"].as_u64().unwrap());
+    assert!(recovered.sum::<u64>() > 100, "{report}");
+    let names = |kind: &str| {
+        let judged = report["judgements"].as_array().unwrap().iter();
+        let of = judged.filter_map(|judgement| judgement["of"].as_str());
+        of.filter(|of| of.contains(kind) && of.ends_with("after recovery 1 from nas")).count()
+    };
+    for kind in ["SLOW", "FAST", "VOLATILE", "BACKLOG", "KV_STATE", "OBJ_MEDIA"] {
+        assert!(names(kind) > 0, "no {kind}");
+    }
+}
+
+#[test]
+fn the_first_message_after_a_pause_is_on_the_nas_and_its_age_is_known() {
+    let (_dir, path) = small("idle-then-one");
+    let report = run(&path, &["--streams", "5", "--seed", "32"]);
+    assert_eq!(report["age_seconds"]["nas"]["samples"], 5, "{report}");
+}
+
 #[test]
 fn what_an_administrator_purged_stays_away() {
     let (_dir, path) = small("stream-purged");

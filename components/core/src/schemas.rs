@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 
+use crate::archive::journal::{JOURNAL_FORMAT, JournalCheckpoint, JournalEntry};
 use crate::archive::{Entry, FORMAT};
 use crate::envelope::Envelope;
 use crate::inventory::{self, Inventory};
@@ -20,7 +21,9 @@ use crate::inventory::{self, Inventory};
 pub trait WireType: JsonSchema + DeserializeOwned {
     /// The type's name in the fixtures: lowercase, with hyphens.
     const TYPE_NAME: &'static str;
-    /// The version that this code writes; counts from 1, and is bumped with every change of the schema.
+    /// The first version: 1, but where a type counts on from another one's.
+    const FIRST: u32 = 1;
+    /// The version that this code writes; it is bumped with every change of the schema.
     const VERSION: u32;
 }
 
@@ -34,6 +37,19 @@ impl WireType for Entry {
     const VERSION: u32 = FORMAT;
 }
 
+/// The formats before it are those of [`Entry`].
+impl WireType for JournalEntry {
+    const TYPE_NAME: &'static str = "journal-entry";
+    const FIRST: u32 = 4;
+    const VERSION: u32 = JOURNAL_FORMAT;
+}
+
+impl WireType for JournalCheckpoint {
+    const TYPE_NAME: &'static str = "journal-checkpoint";
+    const FIRST: u32 = 4;
+    const VERSION: u32 = JOURNAL_FORMAT;
+}
+
 impl WireType for Inventory {
     const TYPE_NAME: &'static str = "inventory";
     const VERSION: u32 = inventory::VERSION;
@@ -44,6 +60,8 @@ impl WireType for Inventory {
 pub struct SchemaDoc {
     /// [`WireType::TYPE_NAME`].
     pub type_name: &'static str,
+    /// [`WireType::FIRST`].
+    pub first: u32,
     /// [`WireType::VERSION`].
     pub version: u32,
     /// What a document must be, in draft 2020-12. A reader may know rules that a schema cannot tell,
@@ -54,7 +72,13 @@ pub struct SchemaDoc {
 
 /// The current schema of every type that is stored or sent.
 pub fn schemas() -> Vec<SchemaDoc> {
-    vec![SchemaDoc::of::<Envelope>(), SchemaDoc::of::<Entry>(), SchemaDoc::of::<Inventory>()]
+    vec![
+        SchemaDoc::of::<Envelope>(),
+        SchemaDoc::of::<Entry>(),
+        SchemaDoc::of::<JournalEntry>(),
+        SchemaDoc::of::<JournalCheckpoint>(),
+        SchemaDoc::of::<Inventory>(),
+    ]
 }
 
 impl SchemaDoc {
@@ -66,6 +90,7 @@ impl SchemaDoc {
         schema.insert("$id".to_owned(), format!("urn:cim:schema:{type_name}:v{version}").into());
         Self {
             type_name,
+            first: T::FIRST,
             version,
             schema: schema.into(),
             read: |document| serde_json::from_str::<T>(document).map(drop),

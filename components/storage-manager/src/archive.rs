@@ -1,6 +1,6 @@
 //! What a tier holds, whatever the layout: journals, and chains of streams that no journal has taken over.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cim_core::archive::ArchiveState;
@@ -48,7 +48,7 @@ impl Archive {
         let of = journal_of(store.tier());
         let mut journals = Vec::new();
         for name in journal::names(&store, of).await? {
-            journals.push(journal::open(&store, of, &name).await?);
+            journals.push(journal::open(&store, of, &name).await?.0);
         }
         Ok(Self { store, journals })
     }
@@ -63,11 +63,11 @@ impl Archive {
     /// # Errors
     /// When S3 does not answer.
     pub async fn streams(&self) -> Result<Vec<StreamName>, ArchiveError> {
-        let mut streams: BTreeMap<StreamName, ()> =
-            chain::streams(&self.store).await?.into_iter().map(|stream| (stream, ())).collect();
+        let mut streams: BTreeSet<StreamName> =
+            chain::streams(&self.store).await?.into_iter().collect();
         let journals = self.journals.iter().flat_map(|journal| journal.streams.keys());
-        streams.extend(journals.map(|stream| (stream.clone(), ())));
-        Ok(streams.into_keys().collect())
+        streams.extend(journals.cloned());
+        Ok(streams.into_iter().collect())
     }
 
     /// What the tier holds of a stream; `None` when it has nothing of it. Where two journals have it, the one

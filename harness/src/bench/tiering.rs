@@ -11,7 +11,7 @@ use super::{Scale, pull, restore};
 use crate::error::{Error, Result};
 use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
-use crate::oracle::archive::{Archive, Archived};
+use crate::oracle::tier::{Archive, Holding};
 use crate::scenario::Tier;
 
 pub(super) const STREAM: &str = "BENCH";
@@ -144,7 +144,7 @@ pub(super) async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tier
     })
 }
 
-async fn archived_of(host: &Host) -> Result<(Archive, Option<Archived>)> {
+async fn archived_of(host: &Host) -> Result<(Archive, Option<Holding>)> {
     let stream = StreamName::new(STREAM).expect("a valid name");
     let archive = Archive::open(&*host.nas.access.client()?, Tier::Nas).await?;
     let archived = archive.stream(&stream).await?;

@@ -70,6 +70,9 @@ pub(super) struct LoadArgs {
     /// Payload of each event, such as 128 or 1KiB.
     #[arg(long, value_name = "BYTES")]
     size: Option<Size>,
+    /// Streams of all families together, each family as large a share as before.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    streams: Option<u32>,
     /// Take payloads from this file: one JSON object a line, used over and over.
     #[arg(long, value_name = "FILE.ndjson")]
     corpus: Option<PathBuf>,
@@ -148,6 +151,7 @@ impl LoadArgs {
             ("--events", self.events.map(|n| n.to_string())),
             ("--rate", self.rate.map(|rate| rate.to_string())),
             ("--size", self.size.map(|size| size.to_string())),
+            ("--streams", self.streams.map(|n| n.to_string())),
             ("--corpus", self.corpus.as_ref().map(|path| path.display().to_string())),
         ];
         let given = flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?]));
@@ -156,20 +160,30 @@ impl LoadArgs {
 
     /// What the command line says about loads holds for all of them.
     pub(super) fn apply(&self, scenario: &mut Scenario) -> Result<()> {
+        if let Some(size) = self.size.filter(|size| size.bytes() < scenario::check::SIZE_MIN) {
+            let least = scenario::check::SIZE_MIN;
+            return Err(Error::Usage(format!(
+                "`--size {size}` is below {least}B, which an event needs to be told from others"
+            )));
+        }
+        if let Some(streams) = self.streams
+            && !scenario.resize(streams)
+        {
+            return Err(Error::Usage(format!(
+                "`--streams {streams}` wants a scenario with `families`, such as `many-streams`"
+            )));
+        }
+        for family in &mut scenario.families {
+            family.events = self.events.unwrap_or(family.events);
+            family.size = self.size.unwrap_or(family.size);
+            family.rate = self.rate.or(family.rate);
+        }
         for workload in &mut scenario.workloads {
             if let Some(events) = self.events {
                 workload.events = events;
                 workload.deletes = workload.deletes.min(events / 2);
             }
-            if let Some(size) = self.size {
-                if size.bytes() < scenario::check::SIZE_MIN {
-                    let least = scenario::check::SIZE_MIN;
-                    return Err(Error::Usage(format!(
-                        "`--size {size}` is below {least}B, which an event needs to be told from others"
-                    )));
-                }
-                workload.size = size;
-            }
+            workload.size = self.size.unwrap_or(workload.size);
             workload.rate = self.rate.or(workload.rate);
         }
         if self.events.is_some() {

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::run::Run;
 use crate::error::{Context as _, Error, Result};
 use crate::ledger::{Delete, Removal};
-use crate::oracle::lag::Heads;
 use crate::oracle::limits::Held;
+use crate::oracle::tier::Heads;
 use crate::oracle::wire::Wire;
 use crate::scenario::{PurgeStream, Tier, UpdateStream};
 
@@ -48,7 +48,7 @@ impl Run<'_> {
         // The latest of several counts: it is the one that a loss may not have undone.
         deletes.sort_by_key(|delete| std::cmp::Reverse(delete.epoch));
         deletes.retain(|delete| {
-            let undone = self.undone[stream].get(&delete.seq);
+            let undone = self.streams[stream].undone.get(&delete.seq);
             undone.is_none_or(|epoch| delete.epoch > *epoch)
                 && seen.insert((delete.seq, delete.event))
         });
@@ -72,7 +72,8 @@ impl Run<'_> {
         for tier in self.plan.scenario.tiers() {
             let Some(bucket) = self.machines.bucket(tier)? else { continue };
             let mut heads = Heads::new(bucket, tier, vec![name.clone()]);
-            confirmed.insert(tier, heads.advance().await);
+            heads.advance().await;
+            confirmed.extend(heads.watermarks().map(|(_, at)| (tier, at)));
         }
         Ok(confirmed)
     }
@@ -141,8 +142,8 @@ impl Run<'_> {
         let streams = self.plan.scenario.streams.len();
         let bounds = (0..streams).map(|at| if at == stream { 0 } else { u64::MAX });
         self.bounds.push(bounds.collect());
-        self.seen[stream].rewind(0);
-        self.dropped_earlier[stream] = 0;
+        self.streams[stream].seen.rewind(0);
+        self.streams[stream].dropped_earlier = 0;
         for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
             if spec.stream == *name {
                 log.rewind(0);
@@ -165,14 +166,14 @@ impl Run<'_> {
         let at = self.ledger.now();
         let stream = self.stream_of(name);
         let before = self.limits(stream);
-        self.stream_configs[stream].push((at, made["config"].clone()));
+        self.streams[stream].configs.push((at, made["config"].clone()));
         // What the limits of before dropped, those of now need not have asked for: it is judged here.
         let first = made["state"]["first_seq"].as_u64().unwrap_or_default();
-        let (seen, held) = (self.seen[stream].prints(), Held::live(&made));
+        let (seen, held) = (self.streams[stream].seen.prints(), Held::live(&made));
         let limits = [before, self.limits(stream)];
         let of = format!("`{name}` when it was changed");
         self.check_dropped(stream, &seen, 0..first, &limits, held, jiff::Timestamp::now(), &of);
-        self.dropped_earlier[stream] = first;
+        self.streams[stream].dropped_earlier = first;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use super::run::{Run, seconds};
 use crate::oracle::judge::Defect;
-use crate::oracle::lag;
+use crate::oracle::lag::{self, Measured};
 use crate::report::{Expectation, Judgement, Spread, Verdict};
 use crate::scenario::Tier;
 
@@ -13,7 +13,7 @@ impl Run<'_> {
     /// Counts, percentiles, expectations, and the verdict if every step was done.
     pub(super) fn conclude(&mut self) {
         let counts = self.ledger.counts();
-        let deletes = (0..self.seen.len()).map(|s| self.removed(s)).sum();
+        let deletes = (0..self.streams.len()).map(|s| self.removed(s)).sum();
         let oracle = &mut self.report.oracle;
         (oracle.published, oracle.acked) = (counts.published, counts.acked);
         oracle.unacked = counts.published - counts.acked;
@@ -47,14 +47,16 @@ impl Run<'_> {
         }
         let spreads = recoveries.into_iter().filter_map(|(t, v)| Some((t, Spread::of(v)?)));
         self.report.rto_seconds = spreads.collect();
-        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.report.timeline.load = self.pace.points();
-        let lag = samples.iter().map(|(tier, samples)| (*tier, lag::line(samples)));
-        self.report.timeline.lag = lag.collect();
-        let spreads = samples.into_iter().filter_map(|(tier, samples)| {
-            Some((tier, Spread::of(samples.iter().map(|s| seconds(s.age)).collect())?))
-        });
-        self.report.rpo_seconds = spreads.collect();
+        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        for (tier, Measured { samples, ages }) in &*measured {
+            self.report.timeline.lag.insert(*tier, lag::line(samples));
+            let behind = samples.iter().map(|sample| seconds(sample.age)).collect();
+            self.report.rpo_seconds.extend(Spread::of(behind).map(|spread| (*tier, spread)));
+            let ages = ages.iter().map(|age| seconds(*age)).collect();
+            self.report.age_seconds.extend(Spread::of(ages).map(|spread| (*tier, spread)));
+        }
+        drop(measured);
         self.expectations();
         let must_lose = self.expect.lost_at_least > 0;
         let clean =
@@ -79,15 +81,21 @@ impl Run<'_> {
             let holds = measured.is_some_and(|measured| measured <= bound);
             met.push(Expectation { what, bound, measured, met: holds });
         };
-        for (tier, bounds) in &expect.lag {
-            let spread = self.report.rpo_seconds.get(tier);
+        let lags = expect
+            .lag
+            .iter()
+            .map(|(tier, bounds)| ("lag at", tier, bounds, self.report.rpo_seconds.get(tier)));
+        let ages = expect.age.iter().map(|(tier, bounds)| {
+            ("age of a message at", tier, bounds, self.report.age_seconds.get(tier))
+        });
+        for (of, tier, bounds, spread) in lags.chain(ages) {
             for (name, bound, value) in [
                 ("p50", bounds.p50, spread.map(|s| s.p50)),
                 ("p99", bounds.p99, spread.map(|s| s.p99)),
                 ("max", bounds.max, spread.map(|s| s.max)),
             ] {
                 if let Some(bound) = bound {
-                    at_most(format!("lag at {tier}, {name}"), seconds(bound.as_micros()), value);
+                    at_most(format!("{of} {tier}, {name}"), seconds(bound.as_micros()), value);
                 }
             }
         }

@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::place::{read_stream, stream_info};
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
-use crate::oracle::archive::Archive;
+use crate::oracle::tier::Archive;
 use crate::oracle::wire::{From, Wire};
 use crate::scenario::{Span, Tier};
 
 impl Run<'_> {
     pub(super) fn check_stream_config(&mut self, stream: usize, found: &Value, when: &str) {
-        let now = self.stream_configs[stream].last().map_or(&Value::Null, |(_, config)| config);
+        let now = self.streams[stream].configs.last().map_or(&Value::Null, |(_, config)| config);
         let differences = differences(now, found);
         if !differences.is_empty() {
             self.report.oracle.streams_wrong += 1;
@@ -26,7 +26,7 @@ impl Run<'_> {
     fn forget_late_changes(&mut self, stream: usize, found: &Value) {
         let lost_at = self.losses.last().map_or(0, |lost| lost.at);
         let bound = self.expect.deletes_within.map_or(u64::MAX, Span::as_micros);
-        let configs = &self.stream_configs[stream];
+        let configs = &self.streams[stream].configs;
         let newest = configs.len().saturating_sub(1);
         let survivor = (0..newest).rev().find(|at| {
             let age = lost_at.saturating_sub(configs[at + 1].0);
@@ -34,7 +34,7 @@ impl Run<'_> {
         });
         if let Some(at) = survivor {
             let config = configs[at].1.clone();
-            self.stream_configs[stream].push((self.ledger.now(), config));
+            self.streams[stream].configs.push((self.ledger.now(), config));
         }
     }
 

@@ -9,15 +9,15 @@ use super::place::read_stream;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::ledger::{EventId, confirmed_before};
-use crate::oracle::archive::{self, Archived};
 use crate::oracle::judge::{Truth, judge};
 use crate::oracle::print::Print;
+use crate::oracle::tier::{Holding, holding};
 use crate::oracle::wire::{From, Wire};
 use crate::scenario::{Percent, RestoreCopy, Role};
 
 /// What the tier said of a stream before a copy was restored from it.
 struct Held {
-    archived: Archived,
+    archived: Holding,
     /// With what was purged, deleted or has expired.
     all: Vec<Print>,
     /// Without.
@@ -80,7 +80,7 @@ impl Run<'_> {
     async fn held(&self, copy: &RestoreCopy) -> Result<Held> {
         let bucket = self.machines.bucket(copy.from)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {} is down", copy.from)))?;
-        let archived = archive::read(&bucket, copy.from, &copy.stream).await?;
+        let archived = holding(&bucket, copy.from, &copy.stream).await?;
         let none =
             || Error::step(format!("{} has no such history of `{}`", copy.from, copy.stream));
         let archived = archived.and_then(|a| a.of(copy.timeline)).ok_or_else(none)?;
@@ -130,6 +130,7 @@ impl Run<'_> {
         let begins = found.first().map_or(0, |print| print.seq);
         let expired: Vec<u64> =
             expected.range(..if limited { begins } else { 0 }).map(|(seq, _)| *seq).collect();
+        let gone = self.gone_by_right(stream, &expected);
         let mut truth: Truth<'_> = self.truth(stream, expected, &content, &witnessed);
         if copy.with_dropped {
             // What the tier had confirmed before it was removed must be there.
@@ -145,6 +146,9 @@ impl Run<'_> {
             let certain = |seq: &u64| *seq <= held.archived.watermark && !there(*seq);
             (truth.deleted, truth.maybe_deleted) = deleted.into_keys().partition(certain);
             truth.maybe_deleted.extend(expired);
+        }
+        if !copy.with_dropped || !self.streams[stream].must_be_archived() {
+            truth.maybe_deleted.extend(gone);
         }
         let findings = judge(&truth, found);
         drop(truth);

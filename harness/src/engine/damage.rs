@@ -6,8 +6,8 @@ use super::administrator::Ended;
 use super::place::read_stream;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
-use crate::oracle::archive::Archive;
 use crate::oracle::judge::{Defect, judge};
+use crate::oracle::tier::Archive;
 use crate::oracle::wire::{From, Wire};
 use crate::report::PrimaryLoss;
 use crate::scenario::{DamageStream, Tier};
@@ -70,12 +70,13 @@ impl Run<'_> {
             )
             .await?;
             let content = |event| self.content(event);
-            let seen = self.seen[stream].prints();
+            let seen = self.streams[stream].seen.prints();
             let expected = self.history(stream, epoch, u64::MAX);
             let newest = expected.last_key_value().map_or(0, |(seq, _)| *seq);
             let acked = expected.len() as u64;
+            let gone = self.gone_by_right(stream, &expected);
             let mut truth = self.truth(stream, expected, &content, &seen);
-            truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).collect();
+            truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).chain(gone).collect();
             let findings = judge(&truth, &found);
             drop(truth);
             let lost = findings.findings.iter().filter(|f| f.defect == Defect::Lost);
@@ -95,8 +96,8 @@ impl Run<'_> {
                 wrong: findings.findings.len() as u64 - lost.len() as u64,
                 last_seq: last.unwrap_or_default(),
             });
-            self.holes[stream].extend(kept);
-            self.perished[stream].extend(gone);
+            self.streams[stream].holes.extend(kept);
+            self.streams[stream].perished.extend(gone);
             // Of a stream that is not there nothing else can come but what the archive has.
             bounds.push(last.unwrap_or(u64::MAX));
             if last.is_some_and(|last| last < newest.min(confirmed[stream])) {
@@ -104,7 +105,7 @@ impl Run<'_> {
             }
         }
         for (stream, bound) in bounds.iter().enumerate() {
-            self.seen[stream].rewind(*bound);
+            self.streams[stream].seen.rewind(*bound);
         }
         for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
             log.rewind(bounds[self.stream_of(&spec.stream)]);

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::run::{Damaged, Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::archive::{Archive, Place, ends_reading, get};
+use crate::oracle::tier::{Archive, Place, ends_reading, get};
 use crate::oracle::wire::Wire;
-use crate::scenario::{Damage, FaultRule, Harm, Part, Role, Step, Tier};
+use crate::scenario::{Damage, FaultRule, Harm, Role, Step, Tier};
 
 /// The storage manager's exit status for an archive that is damaged.
 const DAMAGED: i32 = 5;
@@ -52,28 +52,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Every object of a kind, each once, in the order of sequences.
+    /// Every object of a kind.
     async fn places_of(&self, bucket: &Bucket, damage: &Damage) -> Result<Vec<Place>> {
         let archive = Archive::open(bucket, damage.tier).await?;
-        let mut places: Vec<Place> = Vec::new();
-        for stream in &self.plan.scenario.streams {
-            let found: Vec<Place> = if damage.part == Part::Manifest {
-                let keys = archive.decisions(&stream.name).await?;
-                keys.into_iter().map(Place::decision).collect()
-            } else {
-                let Some(archived) = archive.stream(&stream.name).await? else { continue };
-                let segments = archived.segments.values();
-                let wanted = segments.filter(|s| damage.part == Part::Segment || !s.sealed);
-                wanted.map(Place::content).collect()
-            };
-            for place in found {
-                match places.iter_mut().find(|known| known.key == place.key) {
-                    Some(known) => known.and(place),
-                    None => places.push(place),
-                }
-            }
-        }
-        Ok(places)
+        let streams = self.plan.scenario.streams.iter().map(|stream| &stream.name);
+        archive.places(streams, damage.part).await
     }
 
     /// A restore from a damaged tier refuses, says so, and leaves nothing behind.
@@ -192,8 +175,9 @@ impl Run<'_> {
             struck.push((format!("requests that `{fault}` struck at {node}"), times));
         }
         if self.plan.steps.iter().any(|step| matches!(step, Step::StepClock(_))) {
-            let times = self.seen.iter().map(|seen| {
-                let times: Vec<i64> = seen.prints().values().map(|print| print.time).collect();
+            let times = self.streams.iter().map(|stream| {
+                let prints = stream.seen.prints();
+                let times: Vec<i64> = prints.values().map(|print| print.time).collect();
                 times.windows(2).filter(|two| two[1] < two[0]).count() as u64
             });
             struck.push(("messages that are earlier than the one before".into(), times.sum()));

@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::lab::endpoint::Endpoint;
 use crate::lab::wait::wait_until;
 use crate::ledger::EventId;
-use crate::oracle::archive::{Archive, Archived};
 use crate::oracle::judge::{Defect, Findings, Truth, judge};
-use crate::oracle::limits::{Held, Limits};
+use crate::oracle::limits::{Dropped, Held, Limits};
 use crate::oracle::print::{ContentPrint, Print};
+use crate::oracle::tier::{Archive, Holding};
 use crate::oracle::wire::From;
 use crate::report::Judgement;
 use crate::scenario::Tier;
@@ -34,7 +34,7 @@ impl Run<'_> {
     }
 
     /// What every tier that can be reached says of every stream.
-    pub(super) async fn read_tiers(&self) -> Result<BTreeMap<Tier, Vec<Option<Archived>>>> {
+    pub(super) async fn read_tiers(&self) -> Result<BTreeMap<Tier, Vec<Option<Holding>>>> {
         let mut tiers = BTreeMap::new();
         for tier in self.plan.scenario.tiers() {
             let Some(bucket) = self.machines.bucket(tier)? else { continue };
@@ -48,7 +48,7 @@ impl Run<'_> {
         Ok(tiers)
     }
 
-    async fn read_tier(&self, bucket: &Bucket, tier: Tier) -> Result<Vec<Option<Archived>>> {
+    async fn read_tier(&self, bucket: &Bucket, tier: Tier) -> Result<Vec<Option<Holding>>> {
         let archive = Archive::open(bucket, tier).await?;
         let mut streams = Vec::new();
         for stream in self.stream_names() {
@@ -67,7 +67,8 @@ impl Run<'_> {
         let mut history = BTreeMap::new();
         if self.takes(stream) {
             // Nobody was told the sequences of what a stream takes from others: the witness has them.
-            let seen = self.seen[stream].prints().into_iter().take_while(|(seq, _)| *seq <= last);
+            let seen =
+                self.streams[stream].seen.prints().into_iter().take_while(|(seq, _)| *seq <= last);
             return seen.filter_map(|(seq, print)| Some((seq, print.event?))).collect();
         }
         for life in 0..=epoch {
@@ -76,7 +77,7 @@ impl Run<'_> {
             // A life's end takes from the lives before it too.
             drop(history.split_off(&bound.saturating_add(1)));
         }
-        history.retain(|seq, event| !self.perished[stream].contains(&(*seq, *event)));
+        history.retain(|seq, event| !self.streams[stream].perished.contains(&(*seq, *event)));
         history
     }
 
@@ -89,7 +90,7 @@ impl Run<'_> {
     ) -> Truth<'a> {
         let (deleted, maybe_deleted) = (BTreeSet::new(), BTreeSet::new());
         // Whether a tier had got hold of what the primary lost, only the tier knows.
-        let perished = self.perished.iter().flatten().map(|(_, event)| *event);
+        let perished = self.streams.iter().flat_map(|one| &one.perished).map(|(_, event)| *event);
         let mut unacked: HashSet<EventId> =
             self.ledger.unacked().into_iter().chain(perished).collect();
         let taken = self.takes(stream);
@@ -116,7 +117,7 @@ impl Run<'_> {
             let info = info.ok_or_else(|| Error::step(format!("stream `{name}` is not there")))?;
             let last = last_seq(&info);
             self.check_stream_config(stream, &info["config"], "at the end");
-            let seen = self.seen[stream].clone();
+            let seen = self.streams[stream].seen.clone();
             let newest = info["state"]["messages"].as_u64().unwrap_or_default();
             wait_until("the witness's end of the stream", SETTLED_WITHIN, async || {
                 let at = seen.last();
@@ -161,14 +162,14 @@ impl Run<'_> {
         found: &[Print],
         dropped: u64,
     ) {
-        let seen = self.seen[stream].prints();
+        let seen = self.streams[stream].seen.prints();
         let findings = if self.takes(stream) {
             self.judge_taken(stream, &seen, found)
         } else {
             let excused = |seq, event| {
                 let one = (seq, event);
                 let own = self.replica_holes.excuse(stream, server, one);
-                seq < dropped || own || self.holes[stream].contains(&one)
+                seq < dropped || own || self.streams[stream].holes.contains(&one)
             };
             self.judge_now(stream, u64::MAX, &seen, found, &excused)
         };
@@ -207,7 +208,7 @@ impl Run<'_> {
                 Err(_) => {}
                 Ok(found) => {
                     // Messages go on expiring; the tier has followed up to now.
-                    let seen = self.seen[stream].prints();
+                    let seen = self.streams[stream].seen.prints();
                     let dropped = self.dropped_by_limits(stream, nats, &seen).await?;
                     let excused = |seq, _| seq < dropped;
                     let findings = self.judge_now(stream, watermark, live, &found, &excused);
@@ -215,12 +216,39 @@ impl Run<'_> {
                         && findings.findings.iter().all(|f| f.what == crate::oracle::judge::BACK);
                     if !waiting || late {
                         self.take(stream, of, &findings);
-                        return Ok(());
+                        let Some(archived) = archived else { return Ok(()) };
+                        let epoch = self.ledger.epoch();
+                        return self.judge_kept(stream, tier, &archived, epoch).await;
                     }
                 }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// What the consumers of a stream are through with, where a tier must have that too.
+    pub(super) async fn judge_kept(
+        &mut self,
+        stream: usize,
+        tier: Tier,
+        archived: &Holding,
+        epoch: u32,
+    ) -> Result<()> {
+        let Some(bucket) = self.machines.bucket(tier)? else { return Ok(()) };
+        if !self.streams[stream].must_be_archived() {
+            return Ok(());
+        }
+        let found = archived.with_dropped().messages(&bucket, self.plan.seed).await?;
+        let (content, seen) = (|event| self.content(event), self.streams[stream].seen.prints());
+        let expected = self.history(stream, epoch, archived.watermark);
+        let mut truth = self.truth(stream, expected, &content, &seen);
+        truth.unacked.extend(self.ledger.acked_later(epoch));
+        truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).collect();
+        let findings = judge(&truth, &found);
+        drop(truth);
+        let name = &self.plan.scenario.streams[stream].name;
+        self.take(stream, format!("`{name}` at {tier}, with what was dropped"), &findings);
+        Ok(())
     }
 
     fn judge_now(
@@ -242,11 +270,9 @@ impl Run<'_> {
         let deletes = deletes.filter(|d| expected.get(&d.seq) == Some(&d.event));
         let (done, unknown): (Vec<_>, Vec<_>) = deletes.partition(|d| d.done_at.is_some());
         drop(expected.split_off(&bound.saturating_add(1)));
-        let excused: BTreeSet<u64> = expected
-            .iter()
-            .filter(|(seq, event)| excused(**seq, **event))
-            .map(|(s, _)| *s)
-            .collect();
+        let one_by_one = expected.iter().filter(|(seq, event)| excused(**seq, **event));
+        let mut excused: BTreeSet<u64> = one_by_one.map(|(seq, _)| *seq).collect();
+        excused.extend(self.gone_by_right(stream, &expected));
         let mut truth = self.truth(stream, expected, &content, witnessed);
         truth.deleted = done.iter().map(|d| d.seq).filter(|seq| !excused.contains(seq)).collect();
         truth.maybe_deleted = unknown.iter().map(|d| d.seq).chain(excused).collect();
@@ -271,14 +297,14 @@ impl Run<'_> {
         let first = info["state"]["first_seq"].as_u64().unwrap_or_default();
         let now = jiff::Timestamp::now();
         let held = Held::live(&info);
-        let judged = self.dropped_earlier[stream]..first;
+        let judged = self.streams[stream].dropped_earlier..first;
         self.check_dropped(stream, seen, judged, &[limits], held, now, &format!("`{name}` live"));
         Ok(first)
     }
 
     /// The limits that a stream has now.
     pub(super) fn limits(&self, stream: usize) -> Limits {
-        self.stream_configs[stream].last().map_or_else(Limits::default, |(_, c)| Limits::of(c))
+        self.streams[stream].limits()
     }
 
     /// What a stream has dropped of these sequences, the last of which is the one before its first, a
@@ -294,15 +320,11 @@ impl Run<'_> {
         now: jiff::Timestamp,
         of: &str,
     ) {
-        let removed: BTreeSet<u64> = self.deletes(stream).iter().map(|d| d.seq).collect();
-        let there = |seq: &u64| !removed.contains(seq);
-        if dropped.is_empty() {
-            return;
-        }
-        let newest = known.range(dropped).rev().find(|(seq, _)| there(seq));
-        let Some((_, newest)) = newest else { return };
-        if !limits.iter().any(|l| l.asked_for(newest.time, held, now.as_nanosecond())) {
-            let what = format!("sequence {} was dropped, and no limit asked for it", newest.seq);
+        let removed = self.deletes(stream).iter().map(|d| d.seq).collect();
+        let now = now.as_nanosecond();
+        let dropped = Dropped { known, removed: &removed, gone: dropped, held, now };
+        if let Some(seq) = dropped.early(limits) {
+            let what = format!("sequence {seq} was dropped, and no limit asked for it");
             self.report.oracle.streams_wrong += 1;
             self.note(format!("limits of {of}"), vec![what]);
         }

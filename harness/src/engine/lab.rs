@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::run::Run;
 use crate::error::{Context as _, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::lag::Sampler;
+use crate::oracle::lag::{Sampler, When};
 use crate::oracle::wire::Wire;
 use crate::oracle::witness::Witness;
 use crate::scenario::{Program, Role, StreamSpec, Tier};
@@ -89,7 +89,7 @@ impl Run<'_> {
             }
         });
         let made = made.await?.step(cannot_make)?["config"].clone();
-        self.stream_configs[stream].push((self.ledger.now(), made));
+        self.streams[stream].configs.push((self.ledger.now(), made));
         if plan.scenario.clustered() {
             self.await_replicas(&spec.name, READY_WITHIN).await?;
         }
@@ -146,8 +146,8 @@ impl Run<'_> {
             bucket,
             streams,
             Arc::clone(&self.ledger),
-            self.active.subscribe(),
-            Arc::clone(&self.samples),
+            When { loading: self.active.subscribe(), draining: self.draining.subscribe() },
+            Arc::clone(&self.measured),
         );
         self.samplers.insert(tier, sampler);
         Ok(())
@@ -159,7 +159,7 @@ impl Run<'_> {
         let host = HostAt { nats: self.machines.nats_through_link(), epoch };
         self.witnesses.clear();
         for (at, stream) in self.plan.scenario.streams.iter().enumerate() {
-            let (name, seen) = (stream.name.to_string(), Arc::clone(&self.seen[at]));
+            let (name, seen) = (stream.name.to_string(), Arc::clone(&self.streams[at].seen));
             let witness = Witness::start(self.place(at)?, name, self.plan.seed, seen);
             self.witnesses.push(witness);
         }

@@ -1,5 +1,6 @@
 //! Loads begin, are waited for and end; tiers catch up with them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::place::{last_seq, stream_info};
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::lag::Heads;
+use crate::oracle::tier::Heads;
 use crate::scenario::{AwaitLoad, AwaitTier, Drain};
 use crate::workload;
 
@@ -58,7 +59,8 @@ impl Run<'_> {
         let mut heads = Heads::new(bucket, wait.tier, streams);
         let what = format!("filling {} with {goal} messages", wait.tier);
         wait_until(&what, self.patient(wait.within), async || {
-            let held = heads.advance().await;
+            heads.advance().await;
+            let held: u64 = heads.watermarks().map(|(_, at)| at).sum();
             if held >= goal { Ok(()) } else { Err(format!("it holds {held}")) }
         })
         .await?;
@@ -90,37 +92,44 @@ impl Run<'_> {
     }
 
     pub(super) async fn drain(&mut self, drain: &Drain) -> Result<()> {
+        self.draining.send_replace(true);
+        let drained = self.drain_all(drain).await;
+        self.draining.send_replace(false);
+        drained
+    }
+
+    async fn drain_all(&mut self, drain: &Drain) -> Result<()> {
         let nats = self.machines.nats()?;
         let deadline = tokio::time::Instant::now() + self.patient(drain.within);
-        let names: Vec<_> = self.plan.scenario.tiered().map(|(_, s)| s.name.clone()).collect();
-        let mut tiers = Vec::new();
-        for tier in &drain.tiers {
-            let bucket = self.machines.bucket(*tier)?;
-            let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
-            tiers.push((tier, Heads::new(bucket, *tier, names.clone())));
-        }
-        for (head, (at, stream)) in self.plan.scenario.tiered().enumerate() {
+        let mut ends = BTreeMap::new();
+        for (at, stream) in self.plan.scenario.tiered() {
             self.await_origins(at, deadline).await?;
             let info = stream_info(&nats, stream.name.as_str()).await?;
             let info =
                 info.ok_or_else(|| Error::step(format!("stream `{}` is not there", stream.name)))?;
-            let last = last_seq(&info);
-            for (tier, heads) in &mut tiers {
-                let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-                let what = format!("draining `{}` to {tier}", stream.name);
-                wait_until(&what, left, async || {
-                    let at = heads.advance_one(head).await;
-                    if at >= last { Ok(()) } else { Err(format!("it is at {at} of {last}")) }
-                })
-                .await?;
-            }
+            ends.insert(stream.name.clone(), last_seq(&info));
+        }
+        for tier in &drain.tiers {
+            let bucket = self.machines.bucket(*tier)?;
+            let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
+            let mut behind = Heads::new(bucket, *tier, ends.keys().cloned().collect());
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            wait_until(&format!("draining to {tier}"), left, async || {
+                behind.advance().await;
+                behind.retain(|name, at| at < ends[name]);
+                let first = behind.watermarks().next();
+                let first =
+                    first.map(|(name, at)| format!("`{name}` is at {at} of {}", ends[name]));
+                first.map_or(Ok(()), Err)
+            })
+            .await?;
         }
         self.machines.all_alive()
     }
 
     /// Waits until a stream has the last event of every stream that it takes from.
     async fn await_origins(&self, stream: usize, deadline: tokio::time::Instant) -> Result<()> {
-        let (name, seen) = (&self.plan.scenario.streams[stream].name, &self.seen[stream]);
+        let (name, seen) = (&self.plan.scenario.streams[stream].name, &self.streams[stream].seen);
         for from in self.origins(stream) {
             let Some((last, event)) = self.acked_at(from).pop_last() else { continue };
             let origin = &self.plan.scenario.streams[from].name;

@@ -1,7 +1,5 @@
 //! A host's lives: how one ends, and what begins the next.
 
-use std::collections::BTreeSet;
-
 use cim_core::names::NodeName;
 
 use super::place::{last_seq, stream_info};
@@ -78,7 +76,7 @@ impl Run<'_> {
     /// What the host has is what lives on, and all that leaf nodes have.
     async fn next_life(&mut self, from: Option<Tier>) -> Result<()> {
         let nats = self.machines.nats()?;
-        let mut bounds = vec![u64::MAX; self.seen.len()];
+        let mut bounds = vec![u64::MAX; self.streams.len()];
         for (stream, spec) in self.plan.scenario.tiered() {
             let info = stream_info(&nats, spec.name.as_str()).await?;
             // A stream that nobody knew does not come back; the judge will say what that means.
@@ -89,7 +87,7 @@ impl Run<'_> {
                 let of_tier = from.and_then(|tier| tiers?.get(&tier)?[stream].as_ref());
                 last = of_tier.map_or(last, |archived| last.min(archived.watermark));
             }
-            self.seen[stream].rewind(last);
+            self.streams[stream].seen.rewind(last);
             bounds[stream] = last;
         }
         for (spec, log) in self.plan.scenario.consumers.iter().zip(&self.consumer_logs) {
@@ -128,9 +126,11 @@ impl Run<'_> {
         let restored_at = self.ledger.now();
         self.next_life(Some(from)).await?;
         // What the archive had kept is back.
-        self.holes.iter_mut().for_each(BTreeSet::clear);
+        for stream in &mut self.streams {
+            stream.holes.clear();
+            stream.dropped_earlier = 0;
+        }
         self.replica_holes.restored();
-        self.dropped_earlier.fill(0);
         self.check_restored(from).await?;
         if let Some(lost) = self.losses.last_mut() {
             lost.from = Some(from);

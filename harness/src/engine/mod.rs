@@ -21,6 +21,7 @@ mod replay;
 mod replica;
 mod run;
 mod taken;
+mod under_test;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -169,7 +170,8 @@ pub async fn run(name: &str, scenario: Scenario, options: &Options) -> Result<Re
 const WINDOW_ON_MACHINES: usize = 16;
 
 /// The plan that a run with these options follows.
-pub(crate) fn plan(mut scenario: Scenario, options: &Options) -> Plan {
+pub(crate) fn plan(scenario: Scenario, options: &Options) -> Plan {
+    let mut scenario = scenario.expanded();
     if matches!(options.substrate, Substrate::Driver { .. }) {
         for workload in &mut scenario.workloads {
             workload.window = workload.window.min(WINDOW_ON_MACHINES);
@@ -341,6 +343,7 @@ fn blank(
         seconds: 0.0,
         oracle: Oracle::default(),
         rpo_seconds: BTreeMap::new(),
+        age_seconds: BTreeMap::new(),
         rto_seconds: BTreeMap::new(),
         losses: Vec::new(),
         primary: Vec::new(),

@@ -32,7 +32,8 @@ impl Run<'_> {
         let stream = self.stream_of(&read.stream);
         let (name, epoch) = (read.stream.as_str(), self.ledger.epoch());
         let lives: HashSet<EventId> = self.history(stream, epoch, u64::MAX).into_values().collect();
-        let lost: HashSet<EventId> = self.holes[stream].iter().map(|(_, event)| *event).collect();
+        let lost: HashSet<EventId> =
+            self.streams[stream].holes.iter().map(|(_, event)| *event).collect();
         let generators = self.generators.clone();
         let of_stream = |g: &&Arc<Generator>| {
             g.objects().next().is_some_and(|o| self.is_of(stream, *o.events().start()))

@@ -16,6 +16,7 @@ use crate::lab::endpoint::Endpoint;
 use crate::lab::wait::wait_until;
 use crate::ledger::EventId;
 use crate::oracle::print::Print;
+use crate::oracle::retention::Retention;
 use crate::oracle::wire::{From, Wire};
 use crate::oracle::witness::print_of;
 
@@ -68,6 +69,9 @@ pub(super) async fn read_stream(
         if info["state"]["messages"].as_u64() == Some(0) {
             return Ok(Vec::new());
         }
+        if Retention::of(&info["config"]).is_work_queue() {
+            return read_queue(nats, seed, stream, from, last).await;
+        }
         let leader = replicas(&info).into_iter().next();
         outcome = read_replica(nats, seed, stream, leader.as_deref(), from, last).await;
         if outcome.is_ok() || leader.is_none() {
@@ -75,6 +79,33 @@ pub(super) async fn read_stream(
         }
     }
     outcome
+}
+
+/// Reads a work queue, message by message.
+async fn read_queue(
+    nats: &Endpoint,
+    seed: u64,
+    stream: &str,
+    from: From,
+    last: u64,
+) -> Result<Vec<Print>> {
+    let mut wire = Wire::connect(nats).await.step(cannot_read)?;
+    let mut prints = Vec::new();
+    let (mut next, since) = match from {
+        From::Start => (1, i64::MIN),
+        From::Sequence(seq) => (seq, i64::MIN),
+        From::Time(time) => (1, time),
+    };
+    while let Some(message) = wire.message_from(stream, next).await.step(cannot_read)? {
+        if message.seq > last {
+            break;
+        }
+        next = message.seq + 1;
+        if message.time >= since {
+            prints.push(print_of(seed, &message));
+        }
+    }
+    Ok(prints)
 }
 
 /// Reads what one server of a cluster has of a stream.
@@ -101,9 +132,13 @@ pub(super) async fn read_replica(
             prints.push(print_of(seed, &message));
         }
         if message.seq >= last || message.pending == 0 {
-            return Ok(prints);
+            break;
         }
     }
+    if server.is_none() {
+        reader.end().await.step(cannot_read)?;
+    }
+    Ok(prints)
 }
 
 impl Run<'_> {

@@ -9,10 +9,10 @@ use super::run::{Run, cannot_read, seconds};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::endpoint::Endpoint;
 use crate::ledger::EventId;
-use crate::oracle::archive::Archived;
 use crate::oracle::judge::judge;
 use crate::oracle::limits::Held;
 use crate::oracle::print::Print;
+use crate::oracle::tier::Holding;
 use crate::oracle::wire::{From, Wire};
 use crate::report::{Loss, StreamLoss};
 
@@ -49,7 +49,8 @@ impl Run<'_> {
                 Some(archived) => archived.messages(&bucket, self.plan.seed).await?,
                 None => Vec::new(),
             };
-            let first = self.first_sequences(stream, confirmed.as_ref(), &archive, &url).await?;
+            let first =
+                self.first_sequences(stream, epoch, confirmed.as_ref(), &archive, &url).await?;
             let before = self.report.oracle.recovered;
             let late =
                 self.judge_one_recovery(stream, epoch, watermark, goal, first, &archive, &found);
@@ -67,7 +68,7 @@ impl Run<'_> {
                 }
             }
             loss.deletes_undone += late.len() as u64;
-            self.undone[stream].extend(late.iter().map(|(seq, _)| (*seq, epoch)));
+            self.streams[stream].undone.extend(late.iter().map(|(seq, _)| (*seq, epoch)));
             let acks = self.ledger.acks(stream, epoch);
             let tail: Vec<_> = acks.iter().filter(|(seq, _)| *seq > goal).collect();
             let acked_at = |event| self.ledger.record(event).and_then(|r| r.ack).map(|a| a.at);
@@ -82,6 +83,9 @@ impl Run<'_> {
                 recovered_seq: recovered,
                 tail_events: tail.len() as u64,
             });
+            if let Some(confirmed) = &confirmed {
+                self.judge_kept(stream, tier, confirmed, epoch).await?;
+            }
         }
         self.losses[number].loss = Some(loss);
         Ok(())
@@ -91,7 +95,8 @@ impl Run<'_> {
     async fn first_sequences(
         &mut self,
         stream: usize,
-        confirmed: Option<&Archived>,
+        epoch: u32,
+        confirmed: Option<&Holding>,
         archive: &[Print],
         nats: &Endpoint,
     ) -> Result<(u64, u64)> {
@@ -109,10 +114,16 @@ impl Run<'_> {
         let held = Held::live(&info);
         let of = format!("`{name}` restored");
         self.check_dropped(stream, &archive, 0..restored, &limits, held, now, &of);
+        // A restored stream may hold less than its limits allow: it begins where the lost one did, and ends
+        // where the tier did.
+        self.streams[stream].dropped_earlier = restored;
         let Some(confirmed) = confirmed else { return Ok((0, restored)) };
         let (first, at) = (confirmed.first_seq, confirmed.committed_at);
-        let seen = self.seen[stream].prints();
-        let held = Held::of(seen.range(first..).map(|(_, print)| print));
+        let seen = self.streams[stream].seen.prints();
+        // The host may have held more than anybody has read of it, and more than came back.
+        let acked = self.history(stream, epoch, u64::MAX);
+        let stored: BTreeSet<u64> = seen.keys().chain(acked.keys()).copied().collect();
+        let held = Held::of(stored.range(first..).copied(), &seen);
         let of = format!("`{name}` in the archive");
         self.check_dropped(stream, &seen, 0..first, &limits, held, at, &of);
         Ok((first, restored))
@@ -131,18 +142,19 @@ impl Run<'_> {
             let found =
                 read_stream(&nats, self.plan.seed, name.as_str(), From::Start, last).await?;
             let content = |event| self.content(event);
-            let seen = self.seen[stream].prints();
+            let seen = self.streams[stream].seen.prints();
             let expected = self.history(stream, epoch, u64::MAX);
+            let gone = self.gone_by_right(stream, &expected);
             let mut truth = self.truth(stream, expected, &content, &seen);
             truth.unacked.extend(self.ledger.acked_later(epoch));
             // JetStream promises to sync messages, not deletes: either is right.
             let deletes = self.deletes(stream);
-            truth.maybe_deleted = deletes.iter().map(|d| d.seq).collect();
+            truth.maybe_deleted = deletes.iter().map(|d| d.seq).chain(gone).collect();
             let findings = judge(&truth, &found);
             drop(truth);
             let there: BTreeSet<u64> = found.iter().map(|print| print.seq).collect();
             let undone = deletes.iter().map(|d| d.seq).filter(|seq| there.contains(seq));
-            self.undone[stream].extend(undone.map(|seq| (seq, epoch)));
+            self.streams[stream].undone.extend(undone.map(|seq| (seq, epoch)));
             self.take(stream, format!("`{name}` after the power cut"), &findings);
         }
         Ok(())
@@ -161,7 +173,7 @@ impl Run<'_> {
         found: &[Print],
     ) -> Vec<(u64, u64)> {
         let content = |event| self.content(event);
-        let seen = self.seen[stream].prints();
+        let seen = self.streams[stream].seen.prints();
         let mut expected = self.history(stream, epoch, last);
         let held: BTreeSet<u64> = archive.iter().map(|p| p.seq).collect();
         let there: BTreeSet<u64> = found.iter().map(|p| p.seq).collect();
@@ -175,12 +187,14 @@ impl Run<'_> {
             let first = if limited { first } else { 0 };
             confirmed.range(..first).map(|(seq, _)| *seq).collect::<Vec<_>>()
         };
+        let gone = self.gone_by_right(stream, &expected);
         // The new host may have acked by now what the lost one had stored without an answer.
         let later = self.ledger.acked_later(epoch);
         let mut truth = self.truth(stream, confirmed.clone(), &content, &seen);
         truth.unacked.extend(&later);
         truth.maybe_deleted = deletes.iter().map(|d| d.seq).collect();
         truth.maybe_deleted.extend(before(first.0));
+        truth.maybe_deleted.extend(&gone);
         let of_archive = judge(&truth, archive);
 
         // What was confirmed without ever being acked must be back as well.
@@ -189,6 +203,7 @@ impl Run<'_> {
                 expected.insert(print.seq, event);
             }
         }
+        let gone = self.gone_by_right(stream, &expected);
         let mut witnessed: BTreeMap<u64, Print> = archive.iter().map(|p| (p.seq, *p)).collect();
         witnessed.extend(seen.iter().map(|(seq, print)| (*seq, *print)));
         let mut truth = self.truth(stream, expected, &content, &witnessed);
@@ -197,6 +212,7 @@ impl Run<'_> {
         truth.deleted = deletes.iter().map(|d| d.seq).filter(|seq| certain(*seq)).collect();
         truth.maybe_deleted = deletes.iter().map(|d| d.seq).filter(|seq| !certain(*seq)).collect();
         truth.maybe_deleted.extend(before(first.1));
+        truth.maybe_deleted.extend(&gone);
         let of_stream = judge(&truth, found);
 
         let late = deletes.iter().filter(|d| truth.maybe_deleted.contains(&d.seq));

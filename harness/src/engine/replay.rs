@@ -53,12 +53,13 @@ impl Run<'_> {
         let stream = self.stream_of(&replay.stream);
         let gone: HashSet<(u64, Option<EventId>)> =
             self.deletes(stream).iter().map(|d| (d.seq, Some(d.event))).collect();
-        let seen = self.seen[stream].prints();
+        let seen = self.streams[stream].seen.prints();
         let known = seen.values().filter(|p| !gone.contains(&(p.seq, p.event)));
         let known: Vec<Print> = known.copied().collect();
         // Deleted before anybody read it, and back because a loss has undone the delete: the oracle
         // judges it, here nobody knows what it was.
-        let unseen = |seq| self.undone[stream].contains_key(&seq) && !seen.contains_key(&seq);
+        let unseen =
+            |seq| self.streams[stream].undone.contains_key(&seq) && !seen.contains_key(&seq);
         let Some(last) = known.last().map(|p| p.seq) else {
             return Err(Error::step(format!("`{}` has no messages to replay", replay.stream)));
         };

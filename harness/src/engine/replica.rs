@@ -59,7 +59,7 @@ impl Run<'_> {
         let epoch = self.ledger.epoch();
         let what = self.machines.damage(damage).await?;
         self.progress.line(&what);
-        let newest = (0..self.seen.len()).map(|stream| {
+        let newest = (0..self.streams.len()).map(|stream| {
             self.history(stream, epoch, u64::MAX).last_key_value().map_or(0, |(seq, _)| *seq)
         });
         let newest = newest.collect();
@@ -88,12 +88,13 @@ impl Run<'_> {
         let name = self.plan.scenario.streams[stream].name.as_str();
         let (server, last) = (damaged.node.as_str(), damaged.newest[stream]);
         let found = self.replica_up_to(stream, server, last).await?;
-        let (content, seen) = (|event| self.content(event), self.seen[stream].prints());
+        let (content, seen) = (|event| self.content(event), self.streams[stream].seen.prints());
         let mut expected = self.history(stream, self.ledger.epoch(), u64::MAX);
         drop(expected.split_off(&last.saturating_add(1)));
         let acked = expected.len() as u64;
+        let gone = self.gone_by_right(stream, &expected);
         let mut truth = self.truth(stream, expected, &content, &seen);
-        truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).collect();
+        truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).chain(gone).collect();
         let findings = judge(&truth, &found).findings;
         drop(truth);
         let lost = findings.iter().filter(|f| f.defect == Defect::Lost);

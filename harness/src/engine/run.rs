@@ -13,13 +13,14 @@ use super::administrator::Ended;
 use super::members::Group;
 use super::pace::Pace;
 use super::replica::{DamagedReplica, ReplicaHoles};
+use super::under_test::StreamUnderTest;
 use crate::error::Result;
 use crate::lab::process::{Launcher, Signal};
-use crate::ledger::{EventId, Ledger, Micros};
-use crate::oracle::archive::Archived;
+use crate::ledger::{Ledger, Micros};
 use crate::oracle::judge::Defect;
-use crate::oracle::lag::{Sampler, Samples};
-use crate::oracle::witness::{Seen, Witness};
+use crate::oracle::lag::{Measurements, Sampler};
+use crate::oracle::tier::Holding;
+use crate::oracle::witness::Witness;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Loss, Report, StepReport};
@@ -49,31 +50,24 @@ pub(super) struct Run<'a> {
     /// The host's power was cut, and it was not started again.
     pub(super) without_power: bool,
     pub(super) active: watch::Sender<bool>,
-    pub(super) samples: Samples,
+    /// Whether a step waits for tiers to catch up.
+    pub(super) draining: watch::Sender<bool>,
+    pub(super) measured: Measurements,
     pub(super) pace: Pace,
     pub(super) samplers: BTreeMap<Tier, Sampler>,
-    /// By stream, what was read of it while the host lived.
-    pub(super) seen: Vec<Arc<Seen>>,
+    /// By their places in the scenario.
+    pub(super) streams: Vec<StreamUnderTest>,
     pub(super) witnesses: Vec<Witness>,
     pub(super) consumer_logs: Vec<Arc<ConsumerLog>>,
     pub(super) consumptions: Vec<Consumption>,
     /// By consumer, its members and what became of them; empty for one without.
     pub(super) groups: Vec<Group>,
     pub(super) launcher: Launcher,
-    /// By stream, its configurations as the server gave them, each with the moment when it was made.
-    pub(super) stream_configs: Vec<Vec<(Micros, Value)>>,
-    /// By stream, where it began when its configuration was last changed: what is below, limits that
-    /// are no more may have dropped.
-    pub(super) dropped_earlier: Vec<u64>,
     /// By consumer, its configuration as the server gave it when it was made.
     pub(super) consumer_configs: Vec<Value>,
     /// By host life that is over and by stream, the last sequence that lives on.
     pub(super) bounds: Vec<Vec<u64>>,
     pub(super) losses: Vec<Lost>,
-    /// By stream, messages that damage took from the live stream and that the NAS had confirmed.
-    pub(super) holes: Vec<BTreeSet<(u64, EventId)>>,
-    /// By stream, acked messages that damage took before any tier had confirmed them.
-    pub(super) perished: Vec<BTreeSet<(u64, EventId)>>,
     /// Hosts of a cluster that were damaged and not looked at yet.
     pub(super) damaged_replicas: Vec<DamagedReplica>,
     /// What damaged hosts of a cluster were found to lack.
@@ -84,8 +78,6 @@ pub(super) struct Run<'a> {
     pub(super) ended: Vec<Ended>,
     /// Copies that were restored so far.
     pub(super) copies: u32,
-    /// By stream, sequences whose delete a loss has undone, and the host's life that it ended.
-    pub(super) undone: Vec<BTreeMap<u64, u32>>,
     /// What is wrong, each event once.
     pub(super) wrong: HashSet<(Defect, usize, u64)>,
     /// What was damaged and is still there.
@@ -111,7 +103,7 @@ pub(super) struct Lost {
     pub(super) epoch: u32,
     pub(super) at: Micros,
     /// By tier and stream, what the oracle read from it right after.
-    pub(super) tiers: BTreeMap<Tier, Vec<Option<Archived>>>,
+    pub(super) tiers: BTreeMap<Tier, Vec<Option<Holding>>>,
     pub(super) recovery_began: Option<Micros>,
     pub(super) from: Option<Tier>,
     pub(super) restored_at: Option<Micros>,
@@ -165,28 +157,24 @@ pub(super) async fn drive(
         host,
         leaves,
         active: watch::Sender::new(false),
-        samples: Samples::default(),
+        draining: watch::Sender::new(false),
+        measured: Measurements::default(),
         pace,
         samplers: BTreeMap::new(),
-        seen: (0..streams).map(|_| Arc::default()).collect(),
+        streams: (0..streams).map(|_| StreamUnderTest::default()).collect(),
         witnesses: Vec::new(),
         consumer_logs: scenario.consumers.iter().map(|_| Arc::default()).collect(),
         consumptions: Vec::new(),
         groups: scenario.consumers.iter().map(|_| Group::default()).collect(),
         launcher,
-        stream_configs: vec![Vec::new(); streams],
-        dropped_earlier: vec![0; streams],
         consumer_configs: vec![Value::Null; scenario.consumers.len()],
         bounds: Vec::new(),
         losses: Vec::new(),
-        holes: vec![BTreeSet::new(); streams],
-        perished: vec![BTreeSet::new(); streams],
         damaged_replicas: Vec::new(),
         replica_holes: ReplicaHoles::default(),
         damaged_streams: None,
         ended: Vec::new(),
         copies: 0,
-        undone: vec![BTreeMap::new(); streams],
         wrong: HashSet::new(),
         damaged: BTreeSet::new(),
         strikes: BTreeMap::new(),

@@ -1,17 +1,17 @@
-//! How far a tier is behind, sampled while the load runs.
+//! How far a tier is behind, sampled while the load runs, and how old each message was when the tier had it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cim_core::archive::Entry;
-use cim_core::archive::key::Chain;
 use cim_core::names::StreamName;
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
 use s3::Bucket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::archive::{Archive, get};
+use super::tier::{AT_ONCE, Following, Heads};
 use crate::ledger::{Ledger, Micros};
 use crate::report::{round, thin};
 use crate::scenario::Tier;
@@ -27,9 +27,6 @@ pub struct Sample {
     pub age: Micros,
 }
 
-/// The samples of every tier.
-pub type Samples = Arc<Mutex<BTreeMap<Tier, Vec<Sample>>>>;
-
 /// Samples as a line of the report's timeline.
 pub(crate) fn line(samples: &[Sample]) -> Vec<(f64, f64)> {
     let highest = |a: Sample, b: Sample| if b.age > a.age { b } else { a };
@@ -43,37 +40,42 @@ pub struct Sampler {
     task: JoinHandle<()>,
 }
 
-/// Follows what a tier holds of some streams, one entry at a time. A journal is read once for all.
-#[derive(Debug)]
-pub(crate) struct Heads {
-    bucket: Box<Bucket>,
-    archive: Archive,
-    streams: Vec<Head>,
+/// What a sampler finds out.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// How far the tier was behind, while the load ran.
+    pub samples: Vec<Sample>,
+    /// How old each message was when the tier was found to have it.
+    pub ages: Vec<Micros>,
 }
 
-/// The head of one stream.
-#[derive(Debug)]
-struct Head {
-    stream: StreamName,
-    /// The next entry of its chain.
-    next: u64,
-    watermark: u64,
+/// What the samplers of all tiers have found out.
+pub type Measurements = Arc<Mutex<BTreeMap<Tier, Measured>>>;
+
+/// When a sampler looks.
+#[derive(Debug, Clone)]
+pub struct When {
+    /// Whether the load runs.
+    pub loading: watch::Receiver<bool>,
+    /// Whether somebody waits for tiers to catch up.
+    pub draining: watch::Receiver<bool>,
 }
 
 impl Sampler {
-    /// Samples a tier while `active` says so; of streams by their places in the scenario.
+    /// Starts to sample a tier; of streams by their places in the scenario.
     pub fn start(
         tier: Tier,
         bucket: Box<Bucket>,
         streams: Vec<(usize, StreamName)>,
         ledger: Arc<Ledger>,
-        active: watch::Receiver<bool>,
-        samples: Samples,
+        when: When,
+        measured: Measurements,
     ) -> Self {
-        let (places, names) = streams.into_iter().unzip();
-        let heads = Heads::new(bucket, tier, names);
+        let (places, names): (Vec<_>, _) = streams.into_iter().unzip();
         let task = tokio::spawn(async move {
-            run(tier, heads, places, &ledger, active, &samples).await;
+            let heads = Heads::at_their_ends(bucket, tier, names).await;
+            let followed = places.into_iter().map(|stream| Followed { stream, newest: None });
+            run(tier, heads, followed.collect(), &ledger, when, &measured).await;
         });
         Self { task }
     }
@@ -88,86 +90,70 @@ impl Drop for Sampler {
 async fn run(
     tier: Tier,
     mut heads: Heads,
-    places: Vec<usize>,
+    mut followed: Vec<Followed>,
     ledger: &Ledger,
-    mut active: watch::Receiver<bool>,
-    samples: &Samples,
+    mut when: When,
+    measured: &Measurements,
 ) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        if active.wait_for(|active| *active).await.is_err() {
+        let gone = tokio::select! {
+            loading = when.loading.wait_for(|loading| *loading) => loading.is_err(),
+            draining = when.draining.wait_for(|draining| *draining) => draining.is_err(),
+        };
+        if gone {
             return;
         }
         ticks.tick().await;
-        let mut age = 0;
-        let mut at = ledger.now();
-        heads.advance_journals().await;
-        for (head, stream) in places.iter().enumerate() {
-            let watermark = heads.advance_chain(head).await;
-            // After the answer: what was committed meanwhile counts as not yet there.
-            at = ledger.now();
-            if let Some(acked) = ledger.first_acked_after(*stream, watermark) {
-                age = age.max(at.saturating_sub(acked));
-            }
+        // Of a tier that has everything nothing is asked.
+        if followed.iter().any(|one| one.newest != ledger.newest(one.stream)) {
+            heads.advance_journals().await;
         }
-        if *active.borrow() {
-            let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
-            samples.entry(tier).or_default().push(Sample { at, age });
+        let pairs = followed.iter_mut().zip(heads.each());
+        let looks: Vec<_> = pairs.map(|(one, head)| one.look(head, ledger)).collect();
+        let looks: Vec<_> = iter(looks).buffer_unordered(AT_ONCE).collect().await;
+        let (at, age) = (ledger.now(), looks.iter().map(|look| look.age).max().unwrap_or(0));
+        let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let measured = measured.entry(tier).or_default();
+        measured.ages.extend(looks.into_iter().flat_map(|look| look.ages));
+        if *when.loading.borrow() {
+            measured.samples.push(Sample { at, age });
         }
     }
 }
 
-impl Heads {
-    /// Of a tier of which nothing was read yet.
-    pub(crate) fn new(bucket: Box<Bucket>, tier: Tier, streams: Vec<StreamName>) -> Self {
-        let streams = streams.into_iter().map(|stream| Head { stream, next: 0, watermark: 0 });
-        Self { archive: Archive::unread(&bucket, tier), bucket, streams: streams.collect() }
-    }
-
-    /// Reads on to the end, of all streams; answers how far they go together.
-    pub(crate) async fn advance(&mut self) -> u64 {
-        self.advance_journals().await;
-        let mut held = 0;
-        for head in 0..self.streams.len() {
-            held += self.advance_chain(head).await;
-        }
-        held
-    }
-
-    /// Reads on to the end, of one stream by its place; answers how far it goes.
-    pub(crate) async fn advance_one(&mut self, head: usize) -> u64 {
-        self.advance_journals().await;
-        self.advance_chain(head).await
-    }
-
-    async fn advance_journals(&mut self) {
-        // Before there is anything, the first entry of a journal may come at any moment.
-        let bare = !self.archive.has_journal() && self.streams.iter().all(|head| head.next == 0);
-        let read = if bare { self.archive.look().await } else { self.archive.advance().await };
-        // An unreachable tier, or a damaged one, has not confirmed anything: the age goes on growing.
-        drop(read);
-    }
-
-    async fn advance_chain(&mut self, head: usize) -> u64 {
-        let head = &mut self.streams[head];
-        match self.archive.in_journal(&head.stream) {
-            Some(archived) => head.watermark = archived.watermark,
-            None => head.advance(&self.bucket).await,
-        }
-        head.watermark
-    }
+/// A stream that is followed on a tier.
+#[derive(Debug)]
+struct Followed {
+    stream: usize,
+    /// The newest ack when the tier was last found to have everything.
+    newest: Option<(u32, u64)>,
 }
 
-impl Head {
-    /// Follows the chain to its end.
-    async fn advance(&mut self, bucket: &Bucket) {
-        loop {
-            let key = Chain::Manifest.key(&self.stream, self.next).to_string();
-            let Ok(Some(bytes)) = get(bucket, &key).await else { return };
-            let Ok((entry, _)) = Entry::from_object(&bytes) else { return };
-            self.watermark = entry.watermark.seq;
-            self.next += 1;
+/// What one look at a stream tells.
+struct Look {
+    /// The age of the oldest message that the tier does not have; 0 when it has all.
+    age: Micros,
+    /// How old those are that it has since the last look.
+    ages: Vec<Micros>,
+}
+
+impl Followed {
+    /// Looks at the tier, if there is anything that it may lack.
+    async fn look(&mut self, head: Following<'_>, ledger: &Ledger) -> Look {
+        let newest = ledger.newest(self.stream);
+        if newest == self.newest {
+            return Look { age: 0, ages: Vec::new() };
         }
+        let before = head.watermark();
+        let watermark = head.advance().await;
+        // After the answer: what was committed meanwhile counts as not yet there.
+        let at = ledger.now();
+        let ages = ledger.acked_within(self.stream, before, watermark);
+        let ages = ages.into_iter().map(|acked| at.saturating_sub(acked)).collect();
+        let oldest = ledger.first_acked_after(self.stream, watermark);
+        self.newest = if oldest.is_none() { newest } else { None };
+        Look { age: oldest.map_or(0, |acked| at.saturating_sub(acked)), ages }
     }
 }

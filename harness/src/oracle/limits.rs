@@ -1,5 +1,8 @@
 //! Limits of a stream: what a server may drop by itself, and what it must not.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Add, Range};
+
 use serde_json::Value;
 
 use super::print::Print;
@@ -55,12 +58,53 @@ impl Held {
         Self { messages: count("messages"), bytes: count("bytes") }
     }
 
-    /// What these messages come to.
-    pub fn of<'a>(prints: impl IntoIterator<Item = &'a Print>) -> Self {
-        prints.into_iter().fold(Self::default(), |held, print| Self {
-            messages: held.messages + 1,
-            bytes: held.bytes + u64::from(print.stored),
+    /// What the messages of these sequences come to. One that nobody has read counts as the largest of
+    /// those that were.
+    pub fn of(sequences: impl IntoIterator<Item = u64>, known: &BTreeMap<u64, Print>) -> Self {
+        let largest = known.values().map(|print| print.stored).max().unwrap_or_default();
+        sequences.into_iter().fold(Self::default(), |held, seq| {
+            let stored = known.get(&seq).map_or(largest, |print| print.stored);
+            held + Self { messages: 1, bytes: stored.into() }
         })
+    }
+}
+
+impl Add for Held {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self { messages: self.messages + more.messages, bytes: self.bytes + more.bytes }
+    }
+}
+
+/// What a stream has dropped, and what is known besides.
+#[derive(Debug)]
+pub struct Dropped<'a> {
+    /// What was read of the stream, by sequence.
+    pub known: &'a BTreeMap<u64, Print>,
+    /// What was removed on purpose, or may have been.
+    pub removed: &'a BTreeSet<u64>,
+    /// The sequences that are gone; the last is the one before the stream's first.
+    pub gone: Range<u64>,
+    /// What the stream holds now.
+    pub held: Held,
+    /// Now, in nanoseconds since 1970.
+    pub now: i128,
+}
+
+impl Dropped<'_> {
+    /// Returns the newest message that the stream has dropped, if none of the limits asked for that.
+    pub fn early(&self, limits: &[Limits]) -> Option<u64> {
+        if self.gone.is_empty() {
+            return None;
+        }
+        let gone = self.known.range(self.gone.clone()).rev();
+        let (seq, newest) = gone.into_iter().find(|(seq, _)| !self.removed.contains(seq))?;
+        // A limit drops a message when it counts too much. What was removed since then it had counted.
+        let since = self.removed.range(seq + 1..).copied();
+        let counted = self.held + Held::of(since, self.known);
+        let asked = limits.iter().any(|limits| limits.asked_for(newest.time, counted, self.now));
+        (!asked).then_some(*seq)
     }
 }
 
@@ -71,25 +115,54 @@ mod tests {
     use super::*;
     use crate::oracle::print::Parts;
 
-    fn prints(count: u64) -> Vec<Print> {
+    /// Messages 1 to `count`, of 1,031 bytes each for the server, stored at 1,000.
+    fn known(count: u64) -> BTreeMap<u64, Print> {
         let payload = vec![b'x'; 1000];
         let parts = Parts { subject: b"s", headers: b"", payload: &payload };
-        (1..=count).map(|seq| Print::of(1, seq, 1_000, &parts)).collect()
+        (1..=count).map(|seq| (seq, Print::of(1, seq, 1_000, &parts))).collect()
+    }
+
+    fn limits(config: &Value) -> Limits {
+        Limits::of(config)
+    }
+
+    /// Of 200 messages those before `first` are gone, and those that are `removed`.
+    fn early(first: u64, removed: &[u64], now: i128, config: &Value) -> Option<u64> {
+        let (known, removed) = (known(200), removed.iter().copied().collect::<BTreeSet<_>>());
+        let held = Held::of((first..=200).filter(|seq| !removed.contains(seq)), &known);
+        let dropped = Dropped { known: &known, removed: &removed, gone: 0..first, held, now };
+        dropped.early(&[Limits::default(), limits(config)])
     }
 
     #[test]
     fn a_message_that_no_limit_asked_for_was_dropped_early() {
-        let all = prints(200);
-        let limits = |config| Limits::of(&config);
-        let ten = limits(json!({ "max_msgs": 10, "max_bytes": -1, "max_age": 0 }));
-        assert!(ten.any() && !limits(json!({ "max_msgs": -1 })).any());
-        assert!(ten.asked_for(all[189].time, Held::of(&all[190..]), 2_000));
-        assert!(!ten.asked_for(all[190].time, Held::of(&all[191..]), 2_000));
-        let bytes = limits(json!({ "max_bytes": 150_000 }));
-        assert!(bytes.asked_for(all[0].time, Held::of(&all[60..]), 2_000));
-        assert!(!bytes.asked_for(all[0].time, Held::of(&all[150..]), 2_000));
-        let age = limits(json!({ "max_age": 500 }));
-        assert!(age.asked_for(all[0].time, Held::of(&all[1..]), 1_500));
-        assert!(!age.asked_for(all[0].time, Held::of(&all[1..]), 1_499));
+        let ten = &json!({ "max_msgs": 10, "max_bytes": -1, "max_age": 0 });
+        assert!(limits(ten).any() && !limits(&json!({ "max_msgs": -1 })).any());
+        assert_eq!(early(191, &[], 2_000, ten), None);
+        assert_eq!(early(192, &[], 2_000, ten), Some(191));
+        assert_eq!(early(0, &[], 2_000, ten), None);
+        let bytes = &json!({ "max_bytes": 150_000 });
+        assert_eq!(early(61, &[], 2_000, bytes), None);
+        assert_eq!(early(151, &[], 2_000, bytes), Some(150));
+        let age = &json!({ "max_age": 500 });
+        assert_eq!(early(2, &[], 1_500, age), None);
+        assert_eq!(early(2, &[], 1_499, age), Some(1));
+    }
+
+    #[test]
+    fn a_limit_has_counted_what_was_removed_after_it_dropped() {
+        let ten = &json!({ "max_msgs": 10 });
+        assert_eq!(early(191, &[195], 2_000, ten), None);
+        assert_eq!(early(192, &[195], 2_000, ten), Some(191));
+        // Removed before it could be dropped: it is no message that was dropped.
+        assert_eq!(early(192, &[191], 2_000, ten), None);
+        let many: Vec<u64> = (101..=180).collect();
+        assert_eq!(early(61, &many, 2_000, &json!({ "max_bytes": 150_000 })), None);
+    }
+
+    #[test]
+    fn what_nobody_has_read_counts_as_the_largest() {
+        let known = known(2);
+        assert_eq!(Held::of([1, 2, 9], &known), Held { messages: 3, bytes: 3 * 1_031 });
     }
 }

@@ -7,6 +7,8 @@
 use std::io::{Error, ErrorKind, Result};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -51,7 +53,7 @@ pub struct StreamMessage {
     pub seq: u64,
     /// When the server stored it, in nanoseconds since 1970.
     pub time: i64,
-    /// How many more the stream has after it.
+    /// How many more the stream has after it, where a reader was given it; 0 where it was asked for.
     pub pending: u64,
     /// The delivery.
     pub delivery: Delivery,
@@ -222,6 +224,35 @@ impl Wire {
         }
     }
 
+    /// Returns the first message of a stream at or after a sequence, without a consumer: a work queue
+    /// takes none but its workers.
+    pub async fn message_from(&mut self, stream: &str, seq: u64) -> Result<Option<StreamMessage>> {
+        let wanted = json!({ "seq": seq.max(1), "next_by_subj": ">" });
+        let answer = match self.api(&format!("STREAM.MSG.GET.{stream}"), &wanted).await {
+            Ok(answer) => answer,
+            Err(error) if error.to_string().ends_with("no message found") => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let message = &answer["message"];
+        let text = |key: &str| message[key].as_str().unwrap_or_default();
+        let bytes = |key: &str| STANDARD.decode(text(key)).map(Bytes::from);
+        let time: jiff::Timestamp = text("time").parse().map_err(|_| invalid("no time"))?;
+        let time = i64::try_from(time.as_nanosecond());
+        let delivery = Delivery {
+            subject: Bytes::copy_from_slice(text("subject").as_bytes()),
+            reply: Bytes::new(),
+            headers: bytes("hdrs").map_err(|e| invalid(e.to_string()))?,
+            payload: bytes("data").map_err(|e| invalid(e.to_string()))?,
+            sid: 0,
+        };
+        Ok(Some(StreamMessage {
+            seq: message["seq"].as_u64().ok_or_else(|| invalid("no sequence"))?,
+            time: time.map_err(|_| invalid("a time beyond the year 2262"))?,
+            pending: 0,
+            delivery,
+        }))
+    }
+
     /// The subject below which answers come to this connection.
     pub fn inbox(&self) -> &str {
         &self.inbox
@@ -280,8 +311,9 @@ impl Wire {
     async fn reader(mut self, stream: &str, name: &str) -> Result<Reader> {
         let subscribe = format!("SUB {0}-2.* 2\r\nSUB {0}-3.* 3\r\n", self.inbox);
         self.stream.write_all(subscribe.as_bytes()).await?;
-        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
-        Ok(Reader { wire: self, next, left: [0; 2], pulls: [0; 2], unheard: 0 })
+        let of = format!("{stream}.{name}");
+        let next = format!("$JS.API.CONSUMER.MSG.NEXT.{of}");
+        Ok(Reader { wire: self, of, next, left: [0; 2], pulls: [0; 2], unheard: 0 })
     }
 }
 
@@ -289,6 +321,8 @@ impl Wire {
 #[derive(Debug)]
 pub struct Reader {
     wire: Wire,
+    /// The stream and its consumer.
+    of: String,
     next: String,
     /// What is left of the two pulls in flight. Two, so that the server never waits for one; each
     /// with a subscription of its own, because a delivery says nothing else of its pull.
@@ -300,6 +334,13 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Ends it at once. A reader that is dropped ends after a minute, and as long as it lives a stream that
+    /// is kept by interest keeps what comes.
+    pub async fn end(mut self) -> Result<()> {
+        let subject = format!("CONSUMER.DELETE.{}", self.of);
+        self.wire.api(&subject, &Value::Null).await.map(drop)
+    }
+
     fn reply(&self, slot: usize) -> String {
         format!("{}-{}.{}", self.wire.inbox, slot + 2, self.pulls[slot])
     }

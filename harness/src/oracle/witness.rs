@@ -7,11 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::print::{Parts, Print};
-use super::wire::{From, Reader, StreamMessage, Wire};
+use super::retention::Retention;
+use super::wire::{From, StreamMessage, Wire};
 use crate::lab::endpoint::Endpoint;
+
+/// Between two looks, where the server does not say when there is more.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What was read of a stream.
 #[derive(Debug, Default)]
@@ -55,10 +60,9 @@ impl Witness {
         let task = tokio::spawn(async move {
             loop {
                 // The server may be away for a while; the witness waits for it to come back.
-                if let Ok(reader) = open(&nats, &stream, notes.last() + 1).await {
-                    follow(reader, seed, &notes).await;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                // An error is the end of a connection; the next one goes on.
+                drop(follow(&nats, &stream, seed, &notes).await);
+                tokio::time::sleep(PAUSE).await;
             }
         });
         Self { task }
@@ -71,13 +75,21 @@ impl Drop for Witness {
     }
 }
 
-async fn open(nats: &Endpoint, stream: &str, from: u64) -> std::io::Result<Reader> {
-    Wire::connect(nats).await?.read(stream, From::Sequence(from)).await
-}
-
-async fn follow(mut reader: Reader, seed: u64, notes: &Seen) {
-    while let Ok(message) = reader.next().await {
-        notes.add(print_of(seed, &message));
+async fn follow(nats: &Endpoint, stream: &str, seed: u64, notes: &Seen) -> std::io::Result<()> {
+    let mut wire = Wire::connect(nats).await?;
+    let info = wire.api(&format!("STREAM.INFO.{stream}"), &Value::Null).await?;
+    if !Retention::of(&info["config"]).is_work_queue() {
+        let mut reader = wire.read(stream, From::Sequence(notes.last() + 1)).await?;
+        loop {
+            notes.add(print_of(seed, &reader.next().await?));
+        }
+    }
+    // It sees what is still there when it comes by.
+    loop {
+        match wire.message_from(stream, notes.last() + 1).await? {
+            Some(message) => notes.add(print_of(seed, &message)),
+            None => tokio::time::sleep(PAUSE).await,
+        }
     }
 }
 

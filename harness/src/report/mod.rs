@@ -60,6 +60,9 @@ pub struct Report {
     /// By tier, how far it was behind while the load ran, in seconds: what a loss at that moment
     /// would have lost.
     pub rpo_seconds: BTreeMap<Tier, Spread>,
+    /// By tier, how old messages were when it was found to have them, in seconds, each message once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub age_seconds: BTreeMap<Tier, Spread>,
     /// By tier, how long recoveries from it took, in seconds.
     pub rto_seconds: BTreeMap<Tier, Spread>,
     /// Every loss of a host, and its recovery.
@@ -481,6 +484,7 @@ pub(crate) mod tests {
             seconds: 2.5,
             oracle: Oracle::default(),
             rpo_seconds: BTreeMap::new(),
+            age_seconds: BTreeMap::new(),
             rto_seconds: BTreeMap::new(),
             losses: vec![Loss {
                 node: "host".into(),

@@ -122,8 +122,9 @@ fn counts(report: &Report) -> Option<Table> {
 
 fn times(report: &Report) -> Option<Table> {
     let rows = report.rpo_seconds.iter().map(|(tier, spread)| ("RPO under load", tier, spread));
-    let rows: Vec<_> =
-        rows.chain(report.rto_seconds.iter().map(|(tier, spread)| ("RTO", tier, spread))).collect();
+    let ages = report.age_seconds.iter().map(|(tier, spread)| ("age when there", tier, spread));
+    let rtos = report.rto_seconds.iter().map(|(tier, spread)| ("RTO", tier, spread));
+    let rows: Vec<_> = rows.chain(ages).chain(rtos).collect();
     let mut table = table(&["seconds", "tier", "samples", "p50", "p90", "p99", "max"]);
     for (what, tier, Spread { samples, p50, p90, p99, max }) in &rows {
         let mut row = vec![(*what).to_owned(), tier.to_string(), samples.to_string()];

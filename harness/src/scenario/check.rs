@@ -5,7 +5,7 @@ use cim_core::names::NodeName;
 use super::{
     CrashAt, Damage, DamageStream, ExpectNoAcks, FillDisk, Judged, Part, Program, PurgeStream,
     Restore, RestoreCopy, Role, S3Faults, Scenario, Size, Step, StepClock, Tier, WorkloadSpec,
-    group, objects, topology,
+    family, group, objects, topology,
 };
 use crate::lab::link::Conditions;
 
@@ -39,21 +39,29 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
     let mut note = |place: Place, checked: Result<(), Found>| {
         found.extend(checked.err().map(|contradiction| Found { place, ..contradiction }));
     };
+    let mut made = scenario.clone();
+    made.families.clear();
+    for (at, one) in scenario.families.iter().enumerate() {
+        note(vec![("families", at)], family::family(scenario, at));
+        made.families.extend(family::nameable(one));
+    }
+    // Steps may name what families make. The file's own tables keep their places before that.
+    let (file, scenario) = (scenario, &made.expanded());
     note(Place::new(), whole(scenario));
     for (at, link) in scenario.links.iter().enumerate() {
         note(vec![("links", at)], node(scenario, &link.from).map(drop));
         note(vec![("links", at)], node(scenario, &link.to).map(drop));
         note(vec![("links", at)], conditions(&link.conditions));
     }
-    for (at, one) in scenario.streams.iter().enumerate() {
+    for (at, one) in file.streams.iter().enumerate() {
         note(vec![("streams", at)], topology::stream(scenario, one));
     }
-    for (at, consumer) in scenario.consumers.iter().enumerate() {
+    for (at, consumer) in file.consumers.iter().enumerate() {
         note(vec![("consumers", at)], stream(scenario, consumer.stream.as_str()));
         note(vec![("consumers", at)], topology::consumer(scenario, consumer));
         note(vec![("consumers", at)], group::consumer(consumer));
     }
-    for (at, load) in scenario.workloads.iter().enumerate() {
+    for (at, load) in file.workloads.iter().enumerate() {
         note(vec![("workloads", at)], workload(scenario, load));
         note(vec![("workloads", at)], topology::workload(scenario, load));
         note(vec![("workloads", at)], objects::workload(scenario, load));

@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 mod effect;
+mod family;
 mod faults;
 mod find;
 mod group;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use check::programs;
 pub(crate) use effect::Effect;
 pub use effect::Nature;
+pub use family::{Family, Kind, Storage};
 pub use faults::{Fault, FaultRule};
 pub use find::{Listed, directory, list, load};
 pub(crate) use find::{examine_file, files, path_of};
@@ -68,12 +70,17 @@ pub struct Scenario {
     #[serde(default)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub storage_manager: toml::Table,
-    /// The streams that exist from the start.
+    /// The streams that exist from the start. There is at least one, here or in `families`.
+    #[serde(default)]
     pub streams: Vec<StreamSpec>,
+    /// Many streams alike, each with a load of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub families: Vec<Family>,
     /// Durable consumers on them.
     #[serde(default)]
     pub consumers: Vec<ConsumerSpec>,
-    /// What is published. There is at least one.
+    /// What is published. There is at least one, here or in `families`.
+    #[serde(default)]
     pub workloads: Vec<WorkloadSpec>,
     /// What happens, in order. The last one is `judge` with `what = "everything"`.
     pub steps: Vec<Step>,
@@ -207,10 +214,11 @@ pub struct ConsumerSpec {
 }
 
 /// What a consumer acknowledges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Acks {
     /// All that it gets, as it comes.
+    #[default]
     All,
     /// Every message of the first half of what it gets, and every second one after that.
     Some,
@@ -296,6 +304,10 @@ mod defaults {
 pub struct Expect {
     /// How old the oldest acked event that a tier does not hold yet may be, under load.
     pub lag: BTreeMap<Tier, Bounds>,
+    /// How old an acked event may be when a tier is found to have it, under load and while a step waits for
+    /// tiers to catch up. What was under way when a host was lost is not counted.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub age: BTreeMap<Tier, Bounds>,
     /// The most that a recovery from a tier may lose, as the age of the oldest lost event.
     pub rpo: BTreeMap<Tier, Span>,
     /// The longest that a recovery from a tier may take.
@@ -319,8 +331,8 @@ impl Expect {
     /// The same, with bounds of time this many times wider.
     #[must_use]
     pub fn widened(mut self, times: u32) -> Self {
-        let all =
-            self.lag.values_mut().flat_map(|b| [&mut b.p50, &mut b.p99, &mut b.max]).flatten();
+        let bounds = self.lag.values_mut().chain(self.age.values_mut());
+        let all = bounds.flat_map(|b| [&mut b.p50, &mut b.p99, &mut b.max]).flatten();
         let all = all.chain(self.rpo.values_mut()).chain(self.rto.values_mut());
         for span in all.chain(&mut self.deletes_within) {
             *span = Span::micros(span.as_micros().saturating_mul(times.into()));

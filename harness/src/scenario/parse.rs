@@ -10,7 +10,9 @@ use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
 use super::check::{self, Found, Place};
 use super::problem::{Problem, Slip};
-use super::{ConsumerSpec, Expect, LinkSpec, Node, Scenario, Step, StreamSpec, WorkloadSpec};
+use super::{
+    ConsumerSpec, Expect, Family, LinkSpec, Node, Scenario, Step, StreamSpec, WorkloadSpec,
+};
 use crate::error::{Error, Result};
 
 /// What `cim-harness scenario` takes for a command of its own.
@@ -59,6 +61,7 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Vec<Slip>> {
 fn parts(table: &mut DeTable<'_>, slips: &mut Vec<Slip>) {
     each::<LinkSpec>(table, "links", slips);
     each::<StreamSpec>(table, "streams", slips);
+    each::<Family>(table, "families", slips);
     each::<ConsumerSpec>(table, "consumers", slips);
     each::<WorkloadSpec>(table, "workloads", slips);
     each::<Step>(table, "steps", slips);
@@ -255,7 +258,7 @@ what = "everything"
             t.replace("title = \"t\"", "titel = \"t\"").replace("times = 2", "times = \"two\"")
         });
         insta::assert_snapshot!(problems.join("\n"), @r#"
-        `x.toml`:2:1: unknown field `titel`, expected one of `title`, `description`, `requires`, `nodes`, `links`, `storage-manager`, `streams`, `consumers`, `workloads`, `steps`, `expect`
+        `x.toml`:2:1: unknown field `titel`, expected one of `title`, `description`, `requires`, `nodes`, `links`, `storage-manager`, `streams`, `families`, `consumers`, `workloads`, `steps`, `expect`
         `x.toml`:6:8: key `role`: unknown variant `nose`, expected one of `host`, `leaf`, `nas`, `wasabi`, `operator`
         `x.toml`:14:1: unknown field `event`, expected one of `name`, `stream`, `subject`, `subjects`, `publishers`, `events`, `rate`, `size`, `headers-every`, `deletes`, `window`, `republish`, `object-chunks`, `ack-within`
         `x.toml`:15:1: key `steps`: a step without `do`: say what is to be done

@@ -54,6 +54,11 @@ pub(super) fn stream(scenario: &Scenario, stream: &StreamSpec) -> Result<(), Fou
         let what = format!("stream `{name}` is on `{on}`, which is no leaf node: leave `node` out");
         return wrong(format!("node = \"{on}\""), what);
     }
+    let retention = stream.config.get("retention").and_then(toml::Value::as_str);
+    if scenario.clustered() && retention == Some("workqueue") {
+        let what = format!("stream `{name}` is a work queue in a cluster: make it one on one host");
+        return wrong(at(), what);
+    }
     match (stream.subjects.is_empty(), stream.sources.is_empty()) {
         (true, true) => {
             return wrong(at(), format!("stream `{name}` has neither `subjects` nor `sources`"));

@@ -34,6 +34,9 @@ struct Acked {
     last: u64,
     /// Received and not acknowledged.
     left_out: BTreeSet<u64>,
+    /// A bit for each sequence that was acknowledged, one by one: a reader that dies takes a batch with
+    /// it, and the next one begins behind that.
+    single: Vec<u64>,
 }
 
 /// A consumer at work. Dropping it ends it.
@@ -68,6 +71,12 @@ impl ConsumerLog {
         seq <= acked.last && !acked.left_out.contains(&seq)
     }
 
+    /// Whether the lab has received a message and acknowledged it, and not only those after it.
+    pub fn has_acked(&self, seq: u64) -> bool {
+        let (word, bit) = place(seq);
+        self.lock().single.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
     /// Messages that were received, those that came again included.
     pub fn received(&self) -> u64 {
         self.lock().received
@@ -78,6 +87,11 @@ impl ConsumerLog {
         let mut acked = self.lock();
         acked.last = acked.last.min(seq);
         acked.left_out.split_off(&seq.saturating_add(1));
+        let (word, bit) = place(seq.saturating_add(1));
+        acked.single.truncate(word.saturating_add(1));
+        if let Some(bits) = acked.single.get_mut(word) {
+            *bits &= bit - 1;
+        }
     }
 
     /// Whether the message is to be acknowledged; if so it counts as acknowledged from here on.
@@ -89,6 +103,11 @@ impl ConsumerLog {
             acks == Acks::All || acked.received <= ALL_UNTIL || acked.received.is_multiple_of(2);
         if wanted {
             acked.left_out.remove(&seq);
+            let (word, bit) = place(seq);
+            if acked.single.len() <= word {
+                acked.single.resize(word + 1, 0);
+            }
+            acked.single[word] |= bit;
         } else {
             acked.left_out.insert(seq);
         }
@@ -98,6 +117,11 @@ impl ConsumerLog {
     fn lock(&self) -> MutexGuard<'_, Acked> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The word and the bit of a sequence.
+fn place(seq: u64) -> (usize, u64) {
+    (usize::try_from(seq / 64).unwrap_or(usize::MAX), 1 << (seq % 64))
 }
 
 impl Consumption {
@@ -178,6 +202,21 @@ async fn consume(spec: ConsumerSpec, host: HostAt, log: Arc<ConsumerLog>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_reader_took_with_it_is_not_acknowledged() {
+        let log = ConsumerLog::default();
+        for seq in [1, 2, 63, 64, 65, 130] {
+            log.wants(Acks::All, seq);
+        }
+        let acked = |last| (1..=last).filter(|seq| log.has_acked(*seq)).collect::<Vec<_>>();
+        assert_eq!(acked(200), [1, 2, 63, 64, 65, 130]);
+        assert!(log.acked(100), "it is below the last one that was received");
+        log.rewind(64);
+        assert_eq!(acked(200), [1, 2, 63, 64]);
+        log.rewind(u64::MAX);
+        assert_eq!(acked(200), [1, 2, 63, 64]);
+    }
 
     #[test]
     fn the_floor_is_below_the_first_message_that_was_left_out() {

@@ -37,16 +37,18 @@ impl Deleter {
                 client = connect(&host).await.map(|client| (epoch, client));
             }
             let Some((_, client)) = &client else { continue };
-            let asked_at = self.ledger.now();
+            let (stream, asked_at) = (self.stream, self.ledger.now());
+            let delete = Delete { event, stream, epoch, seq, asked_at, done_at: None };
+            let asked = self.ledger.deleting(delete);
             let subject = format!("$JS.API.STREAM.MSG.DELETE.{}", self.name);
             let request = format!("{{\"seq\":{seq},\"no_erase\":true}}");
             let answer =
                 tokio::time::timeout(ANSWER_WITHIN, client.request(subject, request.into())).await;
             let done = matches!(answer, Ok(Ok(message))
                 if serde_json::from_slice::<Answer>(&message.payload).is_ok_and(|a| a.success));
-            let done_at = done.then(|| self.ledger.now());
-            let stream = self.stream;
-            self.ledger.deleted(Delete { event, stream, epoch, seq, asked_at, done_at });
+            if done {
+                self.ledger.deleted(&asked);
+            }
         }
     }
 }

@@ -98,21 +98,33 @@
 
   # What the program asks today, no more: it reads and restores every stream, so its reach is wide in
   # streams and narrow in verbs. It may neither publish events nor make, change or purge a stream.
+  # It makes one durable consumer in interest streams, named after the archive, and acknowledges for no other.
   # It deletes its own readers, and what a restore that failed left of a stream in memory.
+  anchor = "cim-tier-${builtins.replaceStrings ["."] ["_"] inventory.tiers.secondary.bucket}";
+  # It asks whether another one of its kind writes the journal, and answers that it does.
+  lead = "cim.service.storage.journal.*";
   storageManager = {
-    publish = map (verb: "$JS.${verb}") [
-      "API.STREAM.NAMES"
-      "API.STREAM.INFO.*"
-      "API.STREAM.MSG.GET.*"
-      "API.STREAM.RESTORE.*"
-      "API.STREAM.DELETE.*"
-      "API.CONSUMER.LIST.*"
-      "API.CONSUMER.CREATE.*"
-      "API.CONSUMER.DELETE.*.*"
-      "API.CONSUMER.MSG.NEXT.*.*"
-      "SNAPSHOT.RESTORE.*.*"
-    ];
-    subscribe = ["${inbox "storage-manager"}.>"];
+    inherit answers;
+    publish =
+      [lead]
+      ++ map (verb: "$JS.${verb}") [
+        "API.STREAM.NAMES"
+        "API.STREAM.LIST"
+        "API.STREAM.INFO.*"
+        "API.STREAM.MSG.GET.*"
+        "API.STREAM.RESTORE.*"
+        "API.STREAM.DELETE.*"
+        "API.CONSUMER.LIST.*"
+        "API.CONSUMER.CREATE.*"
+        "API.CONSUMER.DELETE.*.*"
+        "API.CONSUMER.INFO.*.*"
+        "API.CONSUMER.DURABLE.CREATE.*.${anchor}"
+        "ACK.*.${anchor}.>"
+        "ACK.*.*.*.${anchor}.>"
+        "API.CONSUMER.MSG.NEXT.*.*"
+        "SNAPSHOT.RESTORE.*.*"
+      ];
+    subscribe = ["${inbox "storage-manager"}.>" lead];
   };
 
   plugin = name: let

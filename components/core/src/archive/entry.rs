@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::archive::journal::JOURNAL_FORMAT;
 use crate::archive::{Part, RawJson, SeqRange, Sha256};
 use crate::names::ConsumerName;
 
@@ -290,6 +291,9 @@ pub enum EntryError {
     /// Written by a newer version.
     #[error("manifest entry has format {0}, this version reads up to {FORMAT}: use a newer one")]
     TooNew(u32),
+    /// A journal's, written by a newer version.
+    #[error("it has format {0}, this version reads up to {JOURNAL_FORMAT}: use a newer one")]
+    TooNewJournal(u32),
 }
 
 #[derive(Serialize, Deserialize)]

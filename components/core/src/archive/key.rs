@@ -55,7 +55,7 @@ impl JournalOf {
 /// | `Journal` | Parquet file: fresh messages of all streams, with one commit in its metadata | until its messages are merged into others, a checkpoint is behind it, and the grace period has passed |
 /// | `Checkpoint` | what the entries of a journal add up to, JSON, zstd | until a later one is as old as the grace period |
 /// | `Shared` | Parquet file: merged messages of several streams | until its messages are merged into others and the grace period has passed |
-/// | `Probe` | a few bytes, written at start to learn what the service honours | deleted at once |
+/// | `Probe` | a few bytes, written at start to learn what the service honours | deleted at once, where that is allowed |
 ///
 /// A stream's name is written with every byte outside `A-Z a-z 0-9 _ -` as `~` and two uppercase
 /// hex digits, so that no key needs escaping in a URL. Numbers have leading zeros, so that the
@@ -107,7 +107,7 @@ pub enum ArchiveKey {
         /// The number of the last entry that is in it.
         number: u64,
     },
-    /// `v2/journal/<journal>/shared/<level>/<hash>.parquet`, of Wasabi's `v2/tertiary/…`
+    /// `v2/journal/<journal>/shared/<level>/<number>-<hash>.parquet`, of Wasabi's `v2/tertiary/…`
     Shared {
         /// The tier that it was made for.
         of: JournalOf,
@@ -115,12 +115,14 @@ pub enum ArchiveKey {
         journal: JournalName,
         /// How often its messages have been merged.
         level: u8,
-        /// First 32 hex digits of the file's SHA-256.
+        /// The number of the next entry when it was made: of one level, older objects have smaller ones.
+        number: u64,
+        /// First 16 hex digits of the file's SHA-256.
         hash: String,
     },
     /// `v1/probe/<id>`
     Probe {
-        /// Unique to the probing process.
+        /// Unique to the probing process; at Wasabi the same each time.
         id: String,
     },
 }
@@ -213,8 +215,9 @@ impl fmt::Display for ArchiveKey {
             Self::Checkpoint { of, journal, number } => {
                 write!(f, "{}{number:012}.json.zst", of.checkpoints(journal))
             }
-            Self::Shared { of, journal, level, hash } => {
-                write!(f, "{}{journal}/shared/{level}/{hash}.parquet", of.prefix())
+            Self::Shared { of, journal, level, number, hash } => {
+                let prefix = of.prefix();
+                write!(f, "{prefix}{journal}/shared/{level}/{number:012}-{hash}.parquet")
             }
             Self::Probe { id } => write!(f, "v1/probe/{id}"),
         }
@@ -268,8 +271,9 @@ fn parse_journal(of: JournalOf, text: &str) -> Option<ArchiveKey> {
             Some(ArchiveKey::Checkpoint { of, journal, number })
         }
         ["shared", level, file] => {
-            let (level, hash) = (level.parse().ok()?, file.strip_suffix(".parquet")?.into());
-            Some(ArchiveKey::Shared { of, journal, level, hash })
+            let (number, hash) = file.strip_suffix(".parquet")?.split_once('-')?;
+            let (level, number) = (level.parse().ok()?, number.parse().ok()?);
+            Some(ArchiveKey::Shared { of, journal, level, number, hash: hash.into() })
         }
         _ => None,
     }
@@ -327,8 +331,14 @@ mod tests {
             ArchiveKey::Journal { of, journal: journal(), number: 7 }.to_string(),
             ArchiveKey::Checkpoint { of: JournalOf::Tertiary, journal: journal(), number: 6 }
                 .to_string(),
-            ArchiveKey::Shared { of, journal: journal(), level: 2, hash: "2d711642".into() }
-                .to_string(),
+            ArchiveKey::Shared {
+                of,
+                journal: journal(),
+                level: 2,
+                number: 9,
+                hash: "2d711642".into(),
+            }
+            .to_string(),
         ];
         insta::assert_snapshot!(keys.join("\n"), @"
         v1/streams/KV_gr~C3~B6~C3~9Fe/segments/0001/00000000000000000001-00000000000000000500-2d711642b726b044.parquet
@@ -336,7 +346,7 @@ mod tests {
         v1/streams/KV_gr~C3~B6~C3~9Fe/tertiary/00000000/000000000000.json
         v2/journal/main/entries/000000000007.parquet
         v2/tertiary/main/checkpoints/000000000006.json.zst
-        v2/journal/main/shared/2/2d711642.parquet
+        v2/journal/main/shared/2/000000000009-2d711642.parquet
         ");
     }
 
@@ -355,6 +365,7 @@ mod tests {
                     of,
                     journal: journal(),
                     level: 3,
+                    number: n,
                     hash: Sha256::of(b"").short(),
                 },
             ];

@@ -34,4 +34,4 @@ pub use journal::Part;
 pub use key::{ArchiveKey, KeyError};
 pub use ranges::{SeqRange, SeqRanges};
 pub use raw::RawJson;
-pub use state::{ArchiveState, ChainError};
+pub use state::{ArchiveState, ChainError, Piece};

@@ -15,7 +15,7 @@ use crate::archive::{
 pub struct ArchiveState {
     /// The last entry's number.
     pub number: u64,
-    /// The last entry's hash.
+    /// The last entry's hash. A journal's stream has no entries of its own, and so that of no bytes.
     pub hash: Sha256,
     /// When the last entry was committed.
     pub committed_at: Timestamp,

@@ -4,6 +4,7 @@ mod archive;
 mod envelope;
 mod harm;
 mod inventory;
+mod journal;
 mod names;
 mod schemas;
 mod subjects;

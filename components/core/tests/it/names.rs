@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use cim_core::names::{
     AggregateId, BucketName, ConsumerName, ContentId, Endpoint, EventType, FilePath, InterfaceName,
-    MemorySize, NameError, NatsUrl, NodeName, ObjectKey, Problem, Region, Span, SshKey, StoreName,
-    StreamName, Subject, SubjectFilter, Token, UserKey,
+    JournalName, MemorySize, NameError, NatsUrl, NodeName, ObjectKey, Problem, Region, Span,
+    SshKey, StoreName, StreamName, Subject, SubjectFilter, Token, UserKey,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -91,6 +91,7 @@ round_trips! {
     bucket_names_round_trip: BucketName;
     object_keys_round_trip: ObjectKey;
     node_names_round_trip: NodeName;
+    journal_names_round_trip: JournalName;
     tokens_round_trip: Token;
     event_types_round_trip: EventType;
     aggregate_ids_round_trip: AggregateId;
@@ -178,6 +179,11 @@ fn nodes_tokens_and_event_types_have_one_spelling() {
     sort::<NodeName>(
         &["host", "nas-1", "0", "a--b"],
         &["", "Host", "nas_1", "-a", "a-", "a.b", "ä", "a b"],
+    );
+    let longest = "J".repeat(63);
+    sort::<JournalName>(
+        &["main", "a_b-1", "-", "_", "0", "A", &longest],
+        &["", "a.b", "a/b", "a b", "ä", "a~20", "a\n", "a*", ".."],
     );
     sort::<Token>(&["unit", "status_changed", "a1_"], &["", "_a", "1a", "Unit", "a-b", "a.b", "*"]);
     sort::<EventType>(

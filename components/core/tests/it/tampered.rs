@@ -27,7 +27,7 @@ fn entries() -> Vec<Entry> {
 
 /// A change of a document's values.
 #[derive(Debug, Clone)]
-enum Change {
+pub(crate) enum Change {
     Number(u64),
     Text(String),
     Null,
@@ -36,7 +36,7 @@ enum Change {
     Reverse,
 }
 
-fn changes() -> impl Strategy<Value = Vec<(Index, Change)>> {
+pub(crate) fn changes() -> impl Strategy<Value = Vec<(Index, Change)>> {
     let edge = prop_oneof![Just(0), Just(1), Just(u64::MAX), Just(u64::from(u32::MAX)), 0..400u64];
     let change = prop_oneof![
         6 => edge.prop_map(Change::Number),
@@ -64,7 +64,7 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-fn changed(document: &Value, changes: &[(Index, Change)]) -> Value {
+pub(crate) fn changed(document: &Value, changes: &[(Index, Change)]) -> Value {
     let mut document = document.clone();
     for (at, change) in changes {
         let mut found = Vec::new();
@@ -96,7 +96,7 @@ fn changed(document: &Value, changes: &[(Index, Change)]) -> Value {
 }
 
 /// Asks a state everything that a restore, a scrub and the daemon ask it.
-fn ask(state: &ArchiveState) {
+pub(crate) fn ask(state: &ArchiveState) {
     for timeline in state.timelines.keys().copied().chain([0, u32::MAX]) {
         let lineage = state.lineage(timeline);
         assert!(lineage.len() <= state.timelines.len(), "no timeline is its own ancestor");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cim_core::archive::key::{Chain, GROUP};
-use cim_core::archive::{ArchiveState, Sha256};
+use cim_core::archive::{ArchiveState, ChainError, Sha256};
 use cim_core::names::StreamName;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +53,8 @@ impl Committer {
         draft: Draft,
         cancel: &CancellationToken,
     ) -> Result<Bytes, CommitError> {
-        let (entry, state, object) = draft.entry(self.state.take(), &self.writer);
+        let made = draft.entry(self.state.take(), &self.writer);
+        let (entry, state, object) = made.map_err(|source| self.contradiction(source))?;
         let object = Bytes::from(object);
         self.log.put(self.link(entry.number, state.hash), &object, cancel).await?;
         self.state = Some(state);
@@ -66,10 +67,15 @@ impl Committer {
         other: &ArchiveState,
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
-        let (state, object) = super::draft::adopted(other, &self.writer);
+        let made = super::draft::adopted(other, &self.writer);
+        let (state, object) = made.map_err(|source| self.contradiction(source))?;
         self.log.put(self.link(0, state.hash), &Bytes::from(object), cancel).await?;
         self.state = Some(state);
         Ok(())
+    }
+
+    fn contradiction(&self, source: ChainError) -> CommitError {
+        CommitError::Contradiction { stream: self.stream.clone(), source }
     }
 
     fn link(&self, number: u64, hash: Sha256) -> Link {

@@ -1,13 +1,13 @@
 //! What a commit is to say, before it has a number.
 
 use cim_core::archive::{
-    ArchiveState, Checkpoint, ConsumerRecord, Entry, FORMAT, Fork, Segment, SeqRange, SeqRanges,
-    Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
+    ArchiveState, ChainError, Checkpoint, ConsumerRecord, Entry, FORMAT, Fork, Segment, SeqRange,
+    SeqRanges, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
 };
 use jiff::Timestamp;
 
 /// The content of an entry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The timeline that it extends, or opens when `fork` is there.
     pub timeline: u32,
@@ -80,8 +80,8 @@ impl Draft {
             || !self.add.is_empty()
             || !self.remove.is_empty()
             || !self.collected.is_empty()
-            || !self.deleted.is_empty()
-            || !self.missed.is_empty()
+            || goes_beyond(&self.deleted, &current.deleted)
+            || goes_beyond(&self.missed, &current.missed)
             || self.lost != current.lost
             || self.watermark != current.watermark
             || self.state != current.state
@@ -89,12 +89,13 @@ impl Draft {
             || self.consumers != state.consumers
     }
 
-    /// The entry after `previous`, the state that it leads to, and the object to write.
+    /// Returns the entry after `previous`, the state that it leads to, and the object to write. A draft that
+    /// does not follow from `previous` is refused, as its reader would refuse it.
     pub(super) fn entry(
         self,
         previous: Option<ArchiveState>,
         writer: &str,
-    ) -> (Entry, ArchiveState, Vec<u8>) {
+    ) -> Result<(Entry, ArchiveState, Vec<u8>), ChainError> {
         let (stream, consumers) = (self.stream, self.consumers);
         let due = previous.as_ref().is_none_or(ArchiveState::checkpoint_due);
         let new_stream = due || previous.as_ref().is_none_or(|p| p.stream != stream);
@@ -104,7 +105,8 @@ impl Draft {
         let new_lost = self.lost != *timeline.map_or(&unknown, |t| &t.lost);
         let mut entry = Entry {
             format: FORMAT,
-            number: previous.as_ref().map_or(0, |p| p.number + 1),
+            // Folding it in finds the number that has no successor.
+            number: previous.as_ref().map_or(0, |p| p.number.saturating_add(1)),
             previous: previous.as_ref().map(|p| p.hash),
             committed_at: Timestamp::now(),
             writer: writer.into(),
@@ -125,25 +127,34 @@ impl Draft {
         // The hash is known only when the entry is whole, and the checkpoint is part of it.
         let unknown = Sha256::of(b"");
         let mut state = if let Some(mut state) = previous {
-            state
-                .apply(&entry, unknown)
-                .expect("a draft follows from the state that it was made of");
+            state.apply(&entry, unknown)?;
             entry.checkpoint = due.then(|| state.checkpoint());
             state
         } else {
-            entry.checkpoint = Some(first_checkpoint(&entry));
-            ArchiveState::open(&entry, unknown).expect("it was just made a checkpoint")
+            entry.checkpoint = Some(first_checkpoint(&entry)?);
+            ArchiveState::open(&entry, unknown)?
         };
         let (object, hash) = entry.to_object();
         state.hash = hash;
-        (entry, state, object)
+        Ok((entry, state, object))
     }
 }
 
-fn first_checkpoint(entry: &Entry) -> Checkpoint {
+/// Returns whether a draft has sequences that are not known.
+fn goes_beyond(said: &[SeqRange], known: &SeqRanges) -> bool {
+    !said.is_empty() && !said.iter().copied().collect::<SeqRanges>().difference(known).is_empty()
+}
+
+fn first_checkpoint(entry: &Entry) -> Result<Checkpoint, ChainError> {
+    let refused =
+        |what: &str| ChainError::Contradiction { number: entry.number, what: what.to_owned() };
+    let fork = entry.fork.clone().ok_or_else(|| refused("a chain begins with a timeline"))?;
+    if !entry.remove.is_empty() || !entry.collected.is_empty() {
+        return Err(refused("it removes segments, and there is none before it"));
+    }
     let timeline = TimelineRecord {
         number: entry.timeline,
-        fork: entry.fork.clone().expect("a chain begins with a timeline"),
+        fork,
         deleted: entry.deleted.clone(),
         missed: entry.missed.clone(),
         lost: entry.lost.clone().unwrap_or_default(),
@@ -151,11 +162,15 @@ fn first_checkpoint(entry: &Entry) -> Checkpoint {
         state: entry.state.clone(),
         left: None,
     };
-    Checkpoint { timelines: vec![timeline], segments: entry.add.clone(), superseded: Vec::new() }
+    let segments = entry.add.clone();
+    Ok(Checkpoint { timelines: vec![timeline], segments, superseded: Vec::new() })
 }
 
-/// Entry 0 of a chain that takes over what another one says.
-pub(super) fn adopted(other: &ArchiveState, writer: &str) -> (ArchiveState, Vec<u8>) {
+/// Returns entry 0 of a chain that takes over what another one says.
+pub(super) fn adopted(
+    other: &ArchiveState,
+    writer: &str,
+) -> Result<(ArchiveState, Vec<u8>), ChainError> {
     let current = other.current();
     let entry = Entry {
         format: FORMAT,
@@ -178,6 +193,174 @@ pub(super) fn adopted(other: &ArchiveState, writer: &str) -> (ArchiveState, Vec<
         checkpoint: Some(other.checkpoint()),
     };
     let (object, hash) = entry.to_object();
-    let state = ArchiveState::open(&entry, hash).expect("it was just made a checkpoint");
-    (state, object)
+    Ok((ArchiveState::open(&entry, hash)?, object))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use cim_core::archive::{ArchiveKey, LastMessage, ParentTimeline};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Small, so that drafts meet what is there; and now and then the end of all numbers.
+    fn seqs() -> impl Strategy<Value = u64> {
+        prop_oneof![20 => 0u64..30, 1 => Just(u64::MAX)]
+    }
+
+    fn ranges() -> impl Strategy<Value = Vec<SeqRange>> {
+        prop::collection::vec((seqs(), seqs()).prop_map(|(from, to)| SeqRange(from, to)), 0..3)
+    }
+
+    fn several<T: Clone + std::fmt::Debug>(
+        of: impl Strategy<Value = T>,
+        size: Range<usize>,
+    ) -> impl Strategy<Value = Vec<T>> {
+        prop_oneof![Just(Vec::new()), prop::collection::vec(of, size)]
+    }
+
+    fn segment((timeline, first_seq, last_seq, sealed): (u32, u64, u64, bool)) -> Segment {
+        let (time, sha256) = (Timestamp::UNIX_EPOCH, Sha256::of(b""));
+        let stream = "S".parse().unwrap();
+        let hash = sha256.to_string()[..16].to_owned();
+        let key = ArchiveKey::Segment { stream, timeline, first_seq, last_seq, hash };
+        Segment {
+            part: None,
+            key: key.to_string(),
+            timeline,
+            first_seq,
+            last_seq,
+            first_time: time,
+            last_time: time,
+            messages: last_seq.saturating_sub(first_seq),
+            bytes: 1,
+            size: 1,
+            sha256,
+            last: LastMessage { seq: last_seq, time, sha256 },
+            sealed,
+        }
+    }
+
+    fn segments() -> impl Strategy<Value = Segment> {
+        (1u32..4, seqs(), seqs(), any::<bool>()).prop_map(segment)
+    }
+
+    fn forks() -> impl Strategy<Value = Option<Fork>> {
+        let parent = prop::option::of((0u32..4, seqs()));
+        prop::option::weighted(0.2, parent).prop_map(|fork| {
+            let parent = |(timeline, last_seq)| ParentTimeline { timeline, last_seq };
+            fork.map(|found| Fork { parent: found.map(parent), reason: "drawn".into() })
+        })
+    }
+
+    /// A change of what is there, sensible or not.
+    #[derive(Debug, Clone)]
+    struct Change {
+        on: u32,
+        fork: Option<Fork>,
+        add: Vec<Segment>,
+        /// Which of the segments that are there, or that never were.
+        remove: Vec<(usize, Option<Segment>)>,
+        deleted: Vec<SeqRange>,
+        missed: Vec<SeqRange>,
+        lost: Vec<SeqRange>,
+        watermark: Option<u64>,
+        /// Close to the end of all numbers, or to a checkpoint.
+        number: Option<u64>,
+    }
+
+    fn changes() -> impl Strategy<Value = Change> {
+        let remove = several((0usize..8, prop::option::weighted(0.1, segments())), 1..4);
+        let number = prop_oneof![
+            8 => Just(None),
+            1 => prop::sample::select(vec![254, u64::MAX - 1, u64::MAX]).prop_map(Some),
+        ];
+        (
+            (0u32..3, forks(), several(segments(), 1..3), remove),
+            (ranges(), ranges(), ranges()),
+            (prop::option::of(seqs()), number),
+        )
+            .prop_map(|((on, fork, add, remove), gaps, (watermark, number))| {
+                let (deleted, missed, lost) = gaps;
+                Change { on, fork, add, remove, deleted, missed, lost, watermark, number }
+            })
+    }
+
+    fn drafted(state: &ArchiveState, change: &Change) -> Draft {
+        let mut draft = Draft::of(state);
+        // Mostly the current timeline, or the next one where there is a fork.
+        draft.timeline = (state.timeline() + u32::from(change.fork.is_some()) + change.on / 2)
+            .saturating_sub(change.on % 2);
+        draft.fork.clone_from(&change.fork);
+        draft.add.clone_from(&change.add);
+        for (which, other) in &change.remove {
+            let there = state.segments.values().nth(*which);
+            draft.remove.extend(other.as_ref().or(there).map(|segment| segment.key.clone()));
+        }
+        draft.collected = state.superseded.iter().take(1).map(|s| s.key.clone()).collect();
+        draft.deleted.clone_from(&change.deleted);
+        draft.missed.clone_from(&change.missed);
+        draft.lost = change.lost.iter().copied().collect();
+        if let Some(seq) = change.watermark {
+            draft.watermark.seq = seq;
+        }
+        draft
+    }
+
+    fn beginning() -> Draft {
+        let config = json!({ "created": "2026-01-01T00:00:00Z", "config": {} });
+        let stream = serde_json::from_str(&config.to_string()).unwrap();
+        Draft::begin(stream, StreamState::default(), Vec::new())
+    }
+
+    proptest! {
+        #![proptest_config(crate::harm::cases(256))]
+
+        /// A draft that contradicts what is there is refused; one that is not leads to the state that a
+        /// reader of its object comes to.
+        #[test]
+        fn no_order_of_drafts_panics(drawn in prop::collection::vec(changes(), 1..12)) {
+            let (_, mut state, _) = beginning().entry(None, "t").unwrap();
+            for change in &drawn {
+                if let Some(number) = change.number {
+                    state.number = number;
+                }
+                let draft = drafted(&state, change);
+                let Ok((entry, next, object)) = draft.entry(Some(state.clone()), "t") else { continue };
+                let (read, hash) = Entry::from_object(&object).unwrap();
+                prop_assert_eq!(&read, &entry);
+                state.apply(&read, hash).unwrap();
+                prop_assert_eq!(&state, &next);
+                if entry.checkpoint.is_some() {
+                    prop_assert_eq!(&ArchiveState::open(&entry, hash).unwrap(), &next);
+                }
+                adopted(&state, "t").unwrap();
+            }
+        }
+
+        #[test]
+        fn no_first_draft_panics(change in changes()) {
+            let (_, begun, _) = beginning().entry(None, "t").unwrap();
+            if let Ok((entry, state, object)) = drafted(&begun, &change).entry(None, "t") {
+                let (read, hash) = Entry::from_object(&object).unwrap();
+                prop_assert_eq!(&read, &entry);
+                prop_assert_eq!(&ArchiveState::open(&read, hash).unwrap(), &state);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_known_to_be_gone_is_no_news() {
+        let mut first = beginning();
+        (first.missed, first.deleted) = (vec![SeqRange(3, 9)], vec![SeqRange(1, 2)]);
+        let (_, state, _) = first.entry(None, "t").unwrap();
+        let mut draft = Draft::of(&state);
+        (draft.missed, draft.deleted) = (vec![SeqRange(4, 6)], vec![SeqRange(1, 1)]);
+        assert!(!draft.says_something(&state));
+        draft.missed.push(SeqRange(10, 10));
+        assert!(draft.says_something(&state));
+    }
 }

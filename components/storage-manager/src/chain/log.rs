@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cim_core::archive::{ArchiveKey, Entry, Sha256};
+use cim_core::archive::{ArchiveKey, ChainError, Entry, Sha256};
+use cim_core::names::StreamName;
 use cim_runtime::retry::Backoff;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,16 @@ pub enum CommitError {
         number: u64,
         /// The last failure.
         source: S3Error,
+    },
+    /// The entry does not follow from what was committed before. It was not written.
+    #[error(
+        "an entry for stream `{stream}` was not written, for no reader would take it: its archive is read anew"
+    )]
+    Contradiction {
+        /// The stream.
+        stream: StreamName,
+        /// What is wrong with it.
+        source: ChainError,
     },
     /// The log's state could not be read.
     #[error(transparent)]

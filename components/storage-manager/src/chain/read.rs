@@ -69,6 +69,20 @@ pub async fn load_full(
     fold(store, chain, stream, &groups).await
 }
 
+/// Returns the number of the first entry that a tier has of a chain; `None` when there is no chain.
+pub async fn first(
+    store: &Store,
+    chain: Chain,
+    stream: &StreamName,
+) -> Result<Option<u64>, ReadError> {
+    for group in groups(store, chain, stream).await? {
+        if let Some(first) = numbers(store, chain, stream, group).await?.first() {
+            return Ok(Some(*first));
+        }
+    }
+    Ok(None)
+}
+
 async fn groups(store: &Store, chain: Chain, stream: &StreamName) -> Result<Vec<u64>, S3Error> {
     let prefix = chain.prefix(stream);
     let folders = store.list(&prefix, true).await?;

@@ -9,7 +9,7 @@ use cim_runtime::nats::NatsError;
 use crate::archive::ArchiveError;
 use crate::chain::ReadError;
 use crate::jetstream::ApiError;
-use crate::journal::OpenError;
+use crate::journal::{AdoptError, OpenError};
 use crate::restore::{PlanError, RestoreError};
 use crate::s3::{Kind, S3Error};
 use crate::segment::SegmentError;
@@ -143,8 +143,9 @@ impl From<RestoreError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::S3(error) => error.into(),
-            StartError::Journal(error) => error.into(),
+            StartError::S3(error) | StartError::Adopt(AdoptError::S3(error)) => error.into(),
+            StartError::Journal(error) | StartError::Adopt(AdoptError::Open(error)) => error.into(),
+            StartError::Adopt(AdoptError::Journal(error)) => Self::new(OTHER, &error),
             StartError::Api(error) => error.into(),
             StartError::Unconditional(_) | StartError::Glob(_) => Self::new(USAGE, &error),
             StartError::Ready(_) => Self::new(OTHER, &error),

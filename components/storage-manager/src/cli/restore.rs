@@ -51,7 +51,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     let tier = connect::store(config, args.from)?;
     let other = if args.from == Tier::Nas { Tier::Wasabi } else { Tier::Nas };
     let fallback = if args.no_fallback { None } else { connect::optional_store(config, other)? };
-    let source = Source { tier, fallback };
+    let source = Source::new(tier, fallback);
     let jetstream = connect::jetstream(config).await?;
     let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
     if args.rename.is_some() && args.streams.len() > 1 {

@@ -3,12 +3,14 @@
 use cim_runtime::shutdown;
 
 use super::args::TierArgs;
+use super::descriptors;
 use super::exit::Failure;
 use crate::config::Config;
 use crate::s3::{Store, Tier};
 use crate::tier;
 
 pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {
+    descriptors::raise();
     let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
     let open = |tier, settings| {
         Store::open(tier, settings).map_err(|error| Failure::usage(format!("{tier}: {error:#}")))

@@ -1,6 +1,7 @@
 //! `verify`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cim_core::archive::key::{Chain, stream_prefix};
 use cim_core::archive::{ArchiveState, Segment};
@@ -12,8 +13,10 @@ use serde::Serialize;
 use super::args::VerifyArgs;
 use super::exit::Failure;
 use super::{connect, table};
+use crate::archive::{Archive, ArchiveError};
 use crate::chain::{self, ReadError};
 use crate::config::Config;
+use crate::journal::OpenError;
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Rows, SegmentError};
 
@@ -40,12 +43,25 @@ struct Verified {
 
 pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     let store = connect::store(config, args.from)?;
-    let streams =
-        if args.streams.is_empty() { chain::streams(&store).await? } else { args.streams };
+    let archive = match Archive::open(Arc::clone(&store)).await {
+        Ok(archive) => archive,
+        Err(ArchiveError::Journal(error)) if !matches!(error, OpenError::S3(_)) => {
+            // No stream of a journal that cannot be read can be told from another.
+            return Err(error.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let streams = if args.streams.is_empty() { archive.streams().await? } else { args.streams };
     let mut report = Report { from: args.from.to_string(), streams: Vec::new() };
+    let mut journaled = Vec::new();
     for stream in streams {
-        report.streams.push(verify(&store, stream, args.chain_only).await?);
+        match archive.in_journal(&stream) {
+            Some(state) => journaled.push((stream, state)),
+            None => report.streams.push(verify(&store, stream, args.chain_only).await?),
+        }
     }
+    report.streams.extend(verify_journaled(&store, &journaled, args.chain_only).await?);
+    report.streams.sort_by(|one, other| one.stream.cmp(&other.stream));
     print(&report, args.show.json);
     for Verified { stream, lacking, .. } in report.streams.iter().filter(|s| s.lacking > 0) {
         tracing::warn!(
@@ -62,6 +78,92 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
         )));
     }
     Ok(())
+}
+
+/// Verifies streams that journals hold. The journals themselves were checked when they were opened: each entry
+/// by its hash, and that it follows from the one before it.
+async fn verify_journaled(
+    store: &Arc<Store>,
+    streams: &[(StreamName, &ArchiveState)],
+    chain_only: bool,
+) -> Result<Vec<Verified>, Failure> {
+    let mut verified = Vec::new();
+    let mut objects: BTreeMap<&str, Vec<(usize, &Segment)>> = BTreeMap::new();
+    for (index, (stream, state)) in streams.iter().enumerate() {
+        let segments = state.segments.values();
+        segments.clone().for_each(|s| objects.entry(&s.key).or_default().push((index, s)));
+        verified.push(Verified {
+            stream: stream.clone(),
+            entries: state.number + 1,
+            segments: state.segments.len(),
+            messages: segments.clone().map(|s| s.messages).sum(),
+            bytes: segments.map(|s| s.size).sum(),
+            lacking: state.lacking(),
+            problems: Vec::new(),
+        });
+    }
+    let folders: BTreeSet<&str> =
+        objects.keys().map(|key| &key[..key.rfind('/').map_or(0, |end| end + 1)]).collect();
+    let mut there = BTreeMap::new();
+    for folder in folders {
+        let listed = store.list(folder, false).await?;
+        there.extend(listed.into_iter().map(|object| (object.key, object.size)));
+    }
+    let mut present = Vec::new();
+    for (key, segments) in objects {
+        match there.get(key) {
+            None => {
+                for (index, _) in segments {
+                    verified[index].problems.push(format!("segment `{key}` is missing"));
+                }
+            }
+            Some(size) => {
+                for (index, segment) in &segments {
+                    if segment.part.is_none() && segment.size != *size {
+                        let what =
+                            format!("segment `{key}` has {size} bytes, not {}", segment.size);
+                        verified[*index].problems.push(what);
+                    }
+                }
+                let segments: Vec<_> =
+                    segments.into_iter().map(|(index, s)| (index, s.clone())).collect();
+                present.push((key.to_owned(), segments));
+            }
+        }
+    }
+    if !chain_only {
+        let checks = present.into_iter().map(|(key, segments)| check_object(store, key, segments));
+        let mut checks = stream::iter(checks).buffered(AT_ONCE);
+        while let Some(problems) = checks.next().await {
+            for (index, problem) in problems? {
+                verified[index].problems.push(problem);
+            }
+        }
+    }
+    Ok(verified)
+}
+
+/// Checks all segments that lie in one object; by stream, what is wrong.
+async fn check_object(
+    store: &Store,
+    key: String,
+    segments: Vec<(usize, Segment)>,
+) -> Result<Vec<(usize, String)>, S3Error> {
+    let file = match store.get(&key).await {
+        Ok(file) => file,
+        Err(error) if error.kind == Kind::NotFound => {
+            return Ok(segments.iter().map(|(index, _)| (*index, error.to_string())).collect());
+        }
+        Err(error) => return Err(error),
+    };
+    let check = move || {
+        let problem = |(index, segment): (usize, Segment)| {
+            let read = Rows::read(&segment, &file, |_| Ok::<_, SegmentError>(()));
+            read.err().map(|error| (index, error_chain(&error)))
+        };
+        segments.into_iter().filter_map(problem).collect()
+    };
+    Ok(tokio::task::spawn_blocking(check).await.expect("reading does not panic"))
 }
 
 async fn verify(store: &Store, stream: StreamName, chain_only: bool) -> Result<Verified, Failure> {

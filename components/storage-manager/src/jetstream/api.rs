@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, Request};
+use async_nats::{Client, Message, Request, RequestError};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::types::{
     ConsumerAnswer, ConsumersAnswer, CreatedAnswer, InfoAnswer, MessageAnswer, NamesAnswer,
+    PageAnswer, PositionsAnswer,
 };
-use super::{Consumers, ReadConsumer, StoredMessage, StreamInfo};
+use super::{Consumers, ReadConsumer, StoredMessage, StreamInfo, StreamPage};
 
 /// How often a consumer is drawn until it is on the right server: with one of three that is right,
 /// less than one time in a thousand it is not.
@@ -20,6 +22,9 @@ const DRAWS: usize = 18;
 /// How long an answer to a question is waited for before it is asked a second time, with the
 /// connection's own limit. One that was on its way when a server ended is never answered.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
+/// How long an answer is waited for in the end. The client's own limit begins when it has taken a request, which
+/// it does not while NATS is away and many others stand in front of it.
+const ANSWERED: Duration = Duration::from_secs(10);
 
 /// What a reader wants of each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,18 +126,31 @@ impl JetStream {
     pub async fn ask<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, ApiError> {
         let subject = format!("$JS.API.{what}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = self.client.request(subject.clone(), body.into()).await;
+        let answer = self.request(&subject, body.into(), ANSWERED).await;
         let answer =
             answer.map_err(|source| ApiError::Silent { subject: subject.clone(), source })?;
         Self::read(&subject, &answer.payload)
+    }
+
+    async fn request(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Message, RequestError> {
+        let request = Request::new().payload(payload).timeout(None);
+        let answer = self.client.send_request(subject.to_owned(), request);
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(RequestError::new(RequestErrorKind::TimedOut)),
+        }
     }
 
     /// Asks what changes nothing, so that it may be asked twice.
     async fn question<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, ApiError> {
         let subject = format!("$JS.API.{what}");
         let payload = if body.is_null() { String::new() } else { body.to_string() };
-        let request = Request::new().payload(payload.into()).timeout(Some(ASKED_AGAIN));
-        match self.client.send_request(subject.clone(), request).await {
+        match self.request(&subject, payload.into(), ASKED_AGAIN).await {
             Err(error) if error.kind() == RequestErrorKind::TimedOut => self.ask(what, body).await,
             Err(source) => Err(ApiError::Silent { subject, source }),
             Ok(answer) => Self::read(&subject, &answer.payload),
@@ -174,6 +192,37 @@ impl JetStream {
         let body = if deleted { json!({ "deleted_details": true }) } else { Value::Null };
         let answer: InfoAnswer = self.question(&format!("STREAM.INFO.{stream}"), &body).await?;
         Ok(answer.into())
+    }
+
+    /// Reads what `STREAM.INFO` answers.
+    #[cfg(test)]
+    pub(crate) fn read_info(answer: &[u8]) -> Result<StreamInfo, ApiError> {
+        Self::read::<InfoAnswer>("STREAM.INFO", answer).map(StreamInfo::from)
+    }
+
+    /// How many streams a page has.
+    pub const PAGE: usize = 256;
+
+    /// A page of all streams, each as [`JetStream::stream_info`] shows it.
+    pub async fn stream_page(&self, offset: usize) -> Result<StreamPage, ApiError> {
+        let page: PageAnswer = self.question("STREAM.LIST", &json!({ "offset": offset })).await?;
+        let found = page.streams.unwrap_or_default();
+        let until = offset + found.len() + page.missing.map_or(0, |missing| missing.len());
+        let next = if until > offset && until < page.total { until } else { 0 };
+        Ok(StreamPage { streams: found.iter().filter_map(InfoAnswer::named).collect(), next })
+    }
+
+    /// How many messages a consumer has delivered and has still to deliver; `None` when it is gone.
+    pub async fn delivered(
+        &self,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<Option<(u64, u64)>, ApiError> {
+        let what = format!("CONSUMER.INFO.{stream}.{consumer}");
+        match self.question::<PositionsAnswer>(&what, &Value::Null).await {
+            Err(error) if error.not_found() => Ok(None),
+            answer => answer.map(|found| Some((found.delivered.consumer_seq, found.num_pending))),
+        }
     }
 
     /// A stream's durable consumers, by name.
@@ -255,7 +304,41 @@ impl JetStream {
         Ok(created.into())
     }
 
-    /// The same on one of these servers of a cluster. Which server a consumer is put on is drawn by
+    /// Makes a durable consumer that keeps messages from `start_seq` on in an interest stream until they are
+    /// acknowledged, where there is none of this name. How many messages it has delivered, and the last one.
+    pub async fn anchor(
+        &self,
+        stream: &str,
+        name: &str,
+        start_seq: u64,
+    ) -> Result<(u64, u64), ApiError> {
+        let what = format!("CONSUMER.INFO.{stream}.{name}");
+        let answer = match self.question::<PositionsAnswer>(&what, &Value::Null).await {
+            Err(error) if error.not_found() => {
+                let body = json!({
+                    "stream_name": stream,
+                    "config": {
+                        "durable_name": name,
+                        "description": "cim-storage-manager keeps messages until they are archived",
+                        "deliver_policy": "by_start_sequence",
+                        "opt_start_seq": start_seq.max(1),
+                        "ack_policy": "all",
+                        // What it is given again is of no use to it.
+                        "ack_wait": 86_400_000_000_000_u64,
+                        "max_ack_pending": 1 << 16,
+                        "replay_policy": "instant",
+                        "headers_only": true,
+                    },
+                });
+                self.ask(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), &body).await?
+            }
+            other => other?,
+        };
+        let PositionsAnswer { delivered, .. } = answer;
+        Ok((delivered.consumer_seq, delivered.stream_seq))
+    }
+
+    /// A consumer to read through, on one of these servers of a cluster. Which server a consumer is put on is drawn by
     /// lot, so it is tried some times; `None` when it never was one of them.
     pub async fn create_reader_on(
         &self,

@@ -4,4 +4,6 @@ mod api;
 mod types;
 
 pub use api::{ApiError, Depth, JetStream};
-pub use types::{Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo};
+pub use types::{
+    ANCHOR, Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,
+};

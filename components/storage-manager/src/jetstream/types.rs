@@ -22,8 +22,19 @@ pub struct StreamInfo {
     pub deleted: SeqRanges,
     /// What the server says that it lost when it started, if it noticed.
     pub damage: Option<Damage>,
+    /// How many consumers it has, of whatever kind.
+    pub consumers: u64,
     /// Who has it.
     pub servers: Servers,
+}
+
+/// Some of all streams.
+#[derive(Debug, Clone)]
+pub struct StreamPage {
+    /// By name.
+    pub streams: Vec<(String, StreamInfo)>,
+    /// Where the next page begins; 0 when this was the last.
+    pub next: usize,
 }
 
 /// The servers of a cluster that have a stream.
@@ -115,6 +126,8 @@ pub(super) struct InfoAnswer {
 #[derive(Deserialize, Default)]
 pub(super) struct ClusterAnswer {
     #[serde(default)]
+    name: String,
+    #[serde(default)]
     leader: String,
     #[serde(default)]
     leader_since: Option<String>,
@@ -132,7 +145,7 @@ struct ReplicaAnswer {
 }
 
 impl From<ClusterAnswer> for Servers {
-    fn from(ClusterAnswer { leader, leader_since, replicas }: ClusterAnswer) -> Self {
+    fn from(ClusterAnswer { leader, leader_since, replicas, .. }: ClusterAnswer) -> Self {
         let current = replicas.unwrap_or_default().into_iter().filter(|r| r.current && !r.offline);
         Self {
             leader: (!leader.is_empty()).then_some(Leader { name: leader, since: leader_since }),
@@ -147,6 +160,8 @@ struct StateAnswer {
     bytes: u64,
     first_seq: u64,
     last_seq: u64,
+    #[serde(default)]
+    consumer_count: u64,
     #[serde(default)]
     num_deleted: u64,
     #[serde(default)]
@@ -181,6 +196,7 @@ impl From<InfoAnswer> for StreamInfo {
             num_deleted: state.num_deleted,
             deleted: ranges(deleted),
             damage: state.lost.map(Damage::from),
+            consumers: state.consumer_count,
             servers: cluster.into(),
             state: StreamState {
                 first_seq: state.first_seq,
@@ -192,6 +208,9 @@ impl From<InfoAnswer> for StreamInfo {
     }
 }
 
+/// What the names of consumers begin with that keep messages for a storage manager until its NAS has them.
+pub const ANCHOR: &str = "cim-tier-";
+
 /// A consumer that the storage manager reads through.
 #[derive(Debug, Clone)]
 pub struct ReadConsumer {
@@ -199,6 +218,8 @@ pub struct ReadConsumer {
     pub name: String,
     /// The server that it reads on; what it gives is what this one has. `None` outside clusters.
     pub server: Option<String>,
+    /// Whether that one is one of a cluster's.
+    pub clustered: bool,
 }
 
 #[derive(Deserialize)]
@@ -210,8 +231,45 @@ pub(super) struct CreatedAnswer {
 
 impl From<CreatedAnswer> for ReadConsumer {
     fn from(CreatedAnswer { name, cluster }: CreatedAnswer) -> Self {
-        Self { name, server: (!cluster.leader.is_empty()).then_some(cluster.leader) }
+        let clustered = !cluster.name.is_empty();
+        Self { name, server: (!cluster.leader.is_empty()).then_some(cluster.leader), clustered }
     }
+}
+
+#[derive(Deserialize)]
+pub(super) struct PageAnswer {
+    pub(super) total: usize,
+    #[serde(default)]
+    pub(super) streams: Option<Vec<RawJson>>,
+    #[serde(default)]
+    pub(super) missing: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct NamedAnswer {
+    config: NameAnswer,
+}
+
+#[derive(Deserialize)]
+struct NameAnswer {
+    name: String,
+}
+
+impl InfoAnswer {
+    /// One stream of a page, with its name; `None` where this version cannot read it, as it will say
+    /// when that one is asked for.
+    pub(super) fn named(text: &RawJson) -> Option<(String, StreamInfo)> {
+        let NamedAnswer { config } = serde_json::from_str(text.get()).ok()?;
+        let info: Self = serde_json::from_str(text.get()).ok()?;
+        Some((config.name, info.into()))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct PositionsAnswer {
+    pub(super) delivered: PositionAnswer,
+    #[serde(default)]
+    pub(super) num_pending: u64,
 }
 
 #[derive(Deserialize)]
@@ -241,9 +299,9 @@ pub(super) struct ConsumerAnswer {
 }
 
 #[derive(Deserialize)]
-struct PositionAnswer {
-    consumer_seq: u64,
-    stream_seq: u64,
+pub(super) struct PositionAnswer {
+    pub(super) consumer_seq: u64,
+    pub(super) stream_seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -252,8 +310,11 @@ struct DurableOnly {
 }
 
 impl ConsumerAnswer {
-    /// The record, if the consumer is durable: others end with their client.
+    /// The record, if the consumer is durable, others end with their client, and not a storage manager's.
     pub(super) fn durable(self) -> Option<ConsumerRecord> {
+        if self.name.as_str().starts_with(ANCHOR) {
+            return None;
+        }
         let durable: DurableOnly = serde_json::from_str(self.config.get()).ok()?;
         durable.durable_name.filter(|name| !name.is_empty())?;
         let position = |p: &PositionAnswer| Position {

@@ -7,13 +7,24 @@
 //! - A stream's archive changes only by entries. Whatever goes wrong with the log (another writer, another
 //!   bucket), its state is thrown away and read again.
 //!
-//! The way of an entry: [`object`] makes it, [`writer`] gathers and commits, [`open`] reads the log back.
+//! The way of an entry: [`object`] makes it, [`writer`] gathers and commits, [`checkpoint`] restates what entries
+//! add up to, [`merge`] makes few large objects of many small ones, [`collect`] deletes what was replaced, [`open`]
+//! reads all of it back. Each is a task with its own pace and its own errors; none waits for another.
 //! `cim_core::archive::journal` is the stored form and the fold.
 
+mod background;
+mod checkpoint;
+mod collect;
+mod lead;
+mod merge;
 mod object;
 mod open;
+mod ship;
 mod writer;
 
+pub use background::Background;
+pub use lead::stand_by;
 pub use object::{Commit, Item, read_entry};
 pub use open::{OpenError, names, open};
+pub use ship::{AdoptError, adopt};
 pub use writer::{Committed, Journal, JournalClosed, Limits};

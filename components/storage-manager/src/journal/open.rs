@@ -9,6 +9,7 @@ use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::object::{ObjectError, read_entry};
+use super::writer::Committed;
 use crate::hooks::sabotage;
 use crate::s3::{Listed, S3Error, Store};
 
@@ -65,7 +66,7 @@ pub async fn names(store: &Store, of: JournalOf) -> Result<Vec<JournalName>, S3E
     Ok(folders.iter().filter_map(|folder| of.of_prefix(&folder.key)).collect())
 }
 
-/// A journal's state, read from its newest checkpoint that can be read.
+/// A journal's state, read from its newest checkpoint that can be read, and how much is behind that.
 ///
 /// # Errors
 /// When the entries behind it cannot be read, or do not hold together.
@@ -73,8 +74,9 @@ pub async fn open(
     store: &Store,
     of: JournalOf,
     journal: &JournalName,
-) -> Result<JournalState, OpenError> {
+) -> Result<(JournalState, Committed), OpenError> {
     let mut state = newest_checkpoint(store, of, journal).await?;
+    let mut behind = Committed::default();
     // What was committed while it was read is read too.
     let folder = of.entries(journal);
     let listed = match state.next().checked_sub(1) {
@@ -93,8 +95,10 @@ pub async fn open(
         let (entry, hash) =
             read_entry(&object).map_err(|source| OpenError::Entry { key, source })?;
         state.apply(&entry, hash)?;
+        behind.entries += 1;
+        behind.bytes += object.len() as u64;
     }
-    Ok(state)
+    Ok((state, behind))
 }
 
 async fn fetch(store: &Store, key: String) -> Result<(String, Bytes), S3Error> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::{JournalError, JournalState};
 use cim_core::names::StreamName;
@@ -60,6 +59,8 @@ struct Shared {
     closed: CancellationToken,
     why: OnceLock<Arc<str>>,
     committed: watch::Sender<Committed>,
+    /// Since when an entry is on its way.
+    putting: Mutex<Option<Instant>>,
 }
 
 /// What is to go into an entry.
@@ -87,7 +88,7 @@ impl Journal {
     /// committed, or when the journal is closed.
     pub fn start(
         store: Arc<Store>,
-        state: JournalState,
+        (state, behind): (JournalState, Committed),
         writer: Arc<str>,
         limits: Limits,
         abort: CancellationToken,
@@ -107,13 +108,14 @@ impl Journal {
             state: Mutex::new(state),
             closed: CancellationToken::new(),
             why: OnceLock::new(),
-            committed: watch::channel(Committed::default()).0,
+            committed: watch::channel(behind).0,
+            putting: Mutex::new(None),
         });
         let task = Writer {
             shared: Arc::clone(&shared),
             store,
             name,
-            writer,
+            by: writer,
             limits,
             abort,
             receiver,
@@ -124,7 +126,7 @@ impl Journal {
         (Self { shared, sender }, tokio::spawn(task.run()))
     }
 
-    /// Reads the state after the last entry, the one that is on its way included.
+    /// Reads the state after the last entry that the tier has.
     pub fn with<T>(&self, read: impl FnOnce(&JournalState) -> T) -> T {
         read(&self.shared.state())
     }
@@ -167,6 +169,11 @@ impl Journal {
         &self.shared.closed
     }
 
+    /// Whether an entry has been on its way for so long.
+    pub fn is_stuck(&self, limit: Duration) -> bool {
+        self.shared.putting().is_some_and(|since| since.elapsed() > limit)
+    }
+
     /// What was committed since the last call of [`Journal::checkpointed`].
     pub fn committed(&self) -> watch::Receiver<Committed> {
         self.shared.committed.subscribe()
@@ -188,6 +195,10 @@ impl Journal {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, JournalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn putting(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.putting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self, why: &str) {
@@ -230,7 +241,7 @@ struct Writer {
     shared: Arc<Shared>,
     store: Arc<Store>,
     name: Arc<str>,
-    writer: Arc<str>,
+    by: Arc<str>,
     limits: Limits,
     abort: CancellationToken,
     receiver: mpsc::Receiver<Waiting>,
@@ -243,9 +254,8 @@ struct Writer {
 /// An entry on its way, and who waits for it.
 struct Put {
     log: Log,
-    bytes: u64,
     replies: Vec<oneshot::Sender<()>>,
-    outcome: Result<(), WriteError>,
+    outcome: Result<u64, WriteError>,
 }
 
 impl Writer {
@@ -281,11 +291,12 @@ impl Writer {
     fn put(&mut self) {
         let Some(log) = self.log.take() else { return };
         let gathered = std::mem::take(&mut self.gathered);
+        *self.shared.putting() = Some(Instant::now());
         let entry = EntryTask {
             shared: Arc::clone(&self.shared),
             store: Arc::clone(&self.store),
             name: Arc::clone(&self.name),
-            writer: Arc::clone(&self.writer),
+            writer: Arc::clone(&self.by),
             abort: self.abort.clone(),
         };
         self.committing = Some(tokio::spawn(entry.run(log, gathered)));
@@ -294,14 +305,18 @@ impl Writer {
     /// Takes in that an entry was committed, or was not; false when that is the end.
     fn settle(&mut self, put: Put) -> bool {
         self.committing = None;
+        *self.shared.putting() = None;
         self.log = Some(put.log);
-        if let Err(error) = put.outcome {
-            self.shared.close(&chain(&error));
-            return false;
-        }
+        let bytes = match put.outcome {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.shared.close(&chain(&error));
+                return false;
+            }
+        };
         self.shared.committed.send_modify(|committed| {
             committed.entries += 1;
-            committed.bytes += put.bytes;
+            committed.bytes += bytes;
         });
         for reply in put.replies {
             // A caller that does not wait any more has ended.
@@ -322,7 +337,7 @@ impl Writer {
                 false
             }
             Some(Err(error)) => {
-                tracing::warn!("looking for {} failed: {}", self.name, chain(&error));
+                tracing::warn!("{}: looking for the archive failed: {}", self.name, chain(&error));
                 true
             }
             Some(Ok(None)) | None => true,
@@ -342,38 +357,43 @@ struct EntryTask {
 impl EntryTask {
     async fn run(self, mut log: Log, gathered: Gathered) -> Put {
         let Gathered { commits, collected, replies, .. } = gathered;
-        let made = self.make(commits, collected).await;
-        let (outcome, bytes) = match made {
-            Ok((link, object)) => {
-                let bytes = object.len() as u64;
-                let put = log.put(link, &object, &self.abort).await;
-                (put.map_err(WriteError::from), bytes)
-            }
-            Err(error) => (Err(error), 0),
-        };
-        Put { log, bytes, replies, outcome }
+        let outcome = self.commit(&mut log, commits, collected).await;
+        Put { log, replies, outcome }
+    }
+
+    /// Makes an entry, puts it, and takes it in; the size of its object.
+    async fn commit(
+        &self,
+        log: &mut Log,
+        commits: BTreeMap<StreamName, Commit>,
+        collected: Vec<String>,
+    ) -> Result<u64, WriteError> {
+        let (link, made) = self.make(commits, collected).await?;
+        log.put(link, &made.object, &self.abort).await?;
+        self.shared.state().apply(&made.entry, made.hash)?;
+        Ok(made.object.len() as u64)
     }
 
     async fn make(
         &self,
         commits: BTreeMap<StreamName, Commit>,
         collected: Vec<String>,
-    ) -> Result<(Link, Bytes), WriteError> {
+    ) -> Result<(Link, Made), WriteError> {
         let place = Place::after(&self.shared.state());
         let (writer, to_make) = (Arc::clone(&self.writer), place.clone());
         let made = tokio::task::spawn_blocking(move || make(to_make, commits, collected, &writer));
-        let Made { entry, hash, object } = made.await.expect("encoding does not panic")?;
-        // From here on the state is ahead of the log; if the entry is not committed both are thrown away.
-        self.shared.state().apply(&entry, hash)?;
+        let made = made.await.expect("encoding does not panic")?;
+        // No reader would take an entry that contradicts what is there.
+        self.shared.state().check(&made.entry)?;
         let link = Link {
             store: Arc::clone(&self.store),
             log: Arc::clone(&self.name),
             key: place.key(),
             folder: place.of.entries(&place.journal),
             number: place.number,
-            hash,
+            hash: made.hash,
         };
-        Ok((link, object))
+        Ok((link, made))
     }
 }
 

@@ -2,128 +2,104 @@
 
 use std::io::{self, Write};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-/// Bytes of one chunk: what natscli sends, twice.
-pub(super) const CHUNK: usize = 128 << 10;
+/// Bytes of one chunk at most: what natscli sends, twice.
+const CHUNK: usize = 128 << 10;
 
-/// The end of the line for who writes: hands chunks over, waits when too many are in flight.
-pub(super) struct Chunks {
+/// What may stand between any two chunks and means nothing: a frame of padding (framing_format.txt, 4.5).
+pub(super) const PADDING: Bytes = Bytes::from_static(b"\xfe\x00\x00\x00");
+
+/// Kind, length and checksum in front of a frame's data.
+const HEAD: usize = 8;
+/// Bytes of data in one frame: about what Snappy's format allows, and two fill a chunk.
+const FRAME: usize = (64 << 10) - 2 * HEAD;
+const STREAM_IDENTIFIER: &[u8] = b"\xff\x06\x00\x00sNaPpY";
+
+/// Writes frames (google/snappy framing_format.txt), compressed where that helps, and hands them over
+/// in chunks; waits when too many are in flight.
+///
+/// `snap`'s own frame encoder tries to compress every frame, which on random payloads costs more
+/// than everything else a restore does. This one notices that it does not help and tries only every
+/// sixteenth frame until it does again. No frame is divided among chunks, so that between two of them
+/// there is room for [`PADDING`].
+pub(super) struct Frames {
     sender: mpsc::Sender<Bytes>,
-    buffer: BytesMut,
+    chunk: BytesMut,
+    /// Of the next frame, what is there.
+    begun: Vec<u8>,
+    compressed: Vec<u8>,
+    encoder: snap::raw::Encoder,
+    futile: u32,
 }
 
-impl Chunks {
+impl Frames {
     pub(super) fn new(sender: mpsc::Sender<Bytes>) -> Self {
-        Self { sender, buffer: BytesMut::with_capacity(CHUNK) }
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        chunk.extend_from_slice(STREAM_IDENTIFIER);
+        Self {
+            sender,
+            chunk,
+            begun: Vec::with_capacity(FRAME),
+            compressed: vec![0; snap::raw::max_compress_len(FRAME)],
+            encoder: snap::raw::Encoder::new(),
+            futile: 0,
+        }
     }
 
-    fn send(&mut self) -> io::Result<()> {
-        let chunk = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK)).freeze();
+    fn frame(&mut self, data: &[u8]) -> io::Result<()> {
+        let checksum = crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8);
+        let mut smaller = None;
+        if self.futile == 0 || self.futile.is_multiple_of(16) {
+            let length =
+                self.encoder.compress(data, &mut self.compressed).map_err(io::Error::other)?;
+            smaller = (length < data.len() - data.len() / 8).then_some(length);
+        }
+        self.futile = if smaller.is_some() { 0 } else { self.futile + 1 };
+        let length = smaller.unwrap_or(data.len());
+        if self.chunk.len() + HEAD + length > CHUNK {
+            self.hand_over()?;
+        }
+        let kind = u32::from(smaller.is_none());
+        let length = u32::try_from(length + 4).expect("a frame is below 64 KiB");
+        self.chunk.put_u32_le(length << 8 | kind);
+        self.chunk.put_u32_le(checksum);
+        self.chunk.put_slice(smaller.map_or(data, |length| &self.compressed[..length]));
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> io::Result<()> {
+        let chunk = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(CHUNK)).freeze();
         // The other end hangs up when the server has refused; it knows why.
         self.sender.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
-impl Write for Chunks {
+impl Write for Frames {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(CHUNK - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..taken]);
-        if self.buffer.len() == CHUNK {
-            self.send()?;
+        if self.begun.is_empty() && bytes.len() >= FRAME {
+            self.frame(&bytes[..FRAME])?;
+            return Ok(FRAME);
+        }
+        let taken = bytes.len().min(FRAME - self.begun.len());
+        self.begun.extend_from_slice(&bytes[..taken]);
+        if self.begun.len() == FRAME {
+            let mut full = std::mem::take(&mut self.begun);
+            self.frame(&full)?;
+            full.clear();
+            self.begun = full;
         }
         Ok(taken)
     }
 
+    /// Hands over what there is.
     fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() { Ok(()) } else { self.send() }
-    }
-}
-
-/// Bytes of one frame, the most that Snappy's format allows.
-const FRAME: usize = 64 << 10;
-const STREAM_IDENTIFIER: &[u8] = b"\xff\x06\x00\x00sNaPpY";
-
-/// Writes frames (google/snappy framing_format.txt): compressed where that helps.
-///
-/// `snap`'s own frame encoder tries to compress every frame, which on random payloads costs more
-/// than everything else a restore does. This one notices that it does not help and tries only every
-/// sixteenth frame until it does again.
-pub(super) struct Frames<W> {
-    inner: W,
-    buffer: Vec<u8>,
-    compressed: Vec<u8>,
-    encoder: snap::raw::Encoder,
-    futile: u32,
-    started: bool,
-}
-
-impl<W: Write> Frames<W> {
-    pub(super) fn new(inner: W) -> Self {
-        Self {
-            inner,
-            buffer: Vec::with_capacity(FRAME),
-            compressed: vec![0; snap::raw::max_compress_len(FRAME)],
-            encoder: snap::raw::Encoder::new(),
-            futile: 0,
-            started: false,
+        if !self.begun.is_empty() {
+            let begun = std::mem::take(&mut self.begun);
+            self.frame(&begun)?;
         }
-    }
-
-    /// Writes what is left, and hands the inner writer back.
-    pub(super) fn finish(mut self) -> io::Result<W> {
-        self.flush()?;
-        Ok(self.inner)
-    }
-
-    fn frame(&mut self) -> io::Result<()> {
-        if !self.started {
-            self.inner.write_all(STREAM_IDENTIFIER)?;
-            self.started = true;
-        }
-        let data = &self.buffer;
-        let checksum = crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8);
-        let mut body = data.as_slice();
-        let mut kind = 1;
-        if self.futile == 0 || self.futile.is_multiple_of(16) {
-            let length =
-                self.encoder.compress(data, &mut self.compressed).map_err(io::Error::other)?;
-            if length < data.len() - data.len() / 8 {
-                body = &self.compressed[..length];
-                kind = 0;
-                self.futile = 0;
-            } else {
-                self.futile += 1;
-            }
-        } else {
-            self.futile += 1;
-        }
-        let length = u32::try_from(body.len() + 4).expect("a frame is below 64 KiB");
-        let [a, b, c, _] = length.to_le_bytes();
-        self.inner.write_all(&[kind, a, b, c])?;
-        self.inner.write_all(&checksum.to_le_bytes())?;
-        self.inner.write_all(body)?;
-        self.buffer.clear();
-        Ok(())
-    }
-}
-
-impl<W: Write> Write for Frames<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(FRAME - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..taken]);
-        if self.buffer.len() == FRAME {
-            self.frame()?;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            self.frame()?;
-        }
-        self.inner.flush()
+        if self.chunk.is_empty() { Ok(()) } else { self.hand_over() }
     }
 }
 
@@ -139,8 +115,9 @@ mod tests {
         #![proptest_config(crate::harm::cases(32))]
 
         #[test]
-        fn a_stock_decoder_reads_the_frames(
+        fn a_stock_decoder_reads_the_chunks(
             parts in prop::collection::vec((any::<u8>(), 0usize..200_000, any::<bool>()), 0..6),
+            padded in any::<bool>(),
         ) {
             let mut bytes = Vec::new();
             for (seed, length, random) in parts {
@@ -150,9 +127,18 @@ mod tests {
                     if random { state.to_le_bytes()[7] } else { seed }
                 }));
             }
-            let mut frames = Frames::new(Vec::new());
+            let (sender, mut chunks) = mpsc::channel(1 << 10);
+            let mut frames = Frames::new(sender);
             frames.write_all(&bytes).unwrap();
-            let framed = frames.finish().unwrap();
+            frames.flush().unwrap();
+            let mut framed = Vec::new();
+            while let Ok(chunk) = chunks.try_recv() {
+                prop_assert!(!chunk.is_empty() && chunk.len() <= CHUNK);
+                framed.extend_from_slice(&chunk);
+                if padded {
+                    framed.extend_from_slice(&PADDING);
+                }
+            }
             let mut read = Vec::new();
             snap::read::FrameDecoder::new(&framed[..]).read_to_end(&mut read).unwrap();
             prop_assert!(read == bytes);

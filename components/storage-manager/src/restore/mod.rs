@@ -5,13 +5,18 @@
 //!   no stream behind.
 //! - Every segment's hash is checked before its first row is sent; chain, presence and sizes of all
 //!   segments before anything is sent at all.
-//! - Memory: two segments' files, one row group, one block, and the chunks in flight, whatever the
-//!   size of the stream.
+//! - Memory: some MiB of segments' files ([`ahead`]), one row group, one block, and the chunks in
+//!   flight, whatever the size of the stream.
+//! - The server gives up a restore to which nothing comes for 5 s. It is asked to begin when there is
+//!   something to send, and gets padding while S3 is slow.
+//! - Segments that are merged while a restore is under way are read where they went.
 //!
 //! File streams go as v1 snapshots (message blocks as the server stores them; every version reads
 //! them, and it only has to move files), memory streams as v2 (2.15 and later).
 
+mod ahead;
 mod consumers;
+mod feed;
 mod frame;
 mod plan;
 mod run;
@@ -22,8 +27,9 @@ mod tests;
 mod until;
 mod v1;
 mod v2;
+mod write;
 
-pub use plan::{Later, Options, Plan, PlanError, plan};
+pub use plan::{Later, Options, Piece, Plan, PlanError, plan};
 pub use run::{Listings, Outcome, Progress, RestoreError, check, restore};
 pub use send::SendError;
 pub use source::Source;

@@ -65,7 +65,7 @@ pub struct Plan {
     /// The time of the last message that it has given out, though that may be gone.
     pub last_time: i64,
     /// Where its messages are: the segment, and the first and last sequence that count.
-    pub pieces: Vec<(Segment, u64, u64)>,
+    pub pieces: Vec<Piece>,
     /// Sequences that must not come back.
     pub gone: SeqRanges,
     /// Only what comes before the first message that is later than this.
@@ -94,6 +94,20 @@ pub struct Later {
 /// Segments whose footers are read only to be able to say that a clock was set back: some gigabytes.
 const LOOKED_AT: usize = 256;
 
+/// A segment, and the first and the last sequence of it that count.
+pub type Piece = (Segment, u64, u64);
+
+/// The pieces of a timeline, ascending.
+pub(super) fn pieces(
+    state: &ArchiveState,
+    timeline: u32,
+    first_seq: u64,
+    last_seq: u64,
+) -> Vec<Piece> {
+    let pieces = state.pieces(timeline, first_seq, last_seq).into_iter();
+    pieces.map(|piece| (piece.segment.clone(), piece.first_seq, piece.last_seq)).collect()
+}
+
 /// Works out a restore.
 pub fn plan(
     stream: &StreamName,
@@ -108,17 +122,12 @@ pub fn plan(
     let first_seq = if options.with_dropped { 1 } else { history.state.first_seq.max(1) };
     let watermark = sabotage!(last_sequence, history.watermark.seq);
     let mut last_seq = options.until_seq.map_or(watermark, |seq| seq.min(watermark));
-    let mut pieces: Vec<_> = state
-        .pieces(timeline, first_seq, last_seq)
-        .into_iter()
-        .map(|piece| (piece.segment.clone(), piece.first_seq, piece.last_seq))
-        .collect();
+    let mut pieces = pieces(state, timeline, first_seq, last_seq);
     let (mut later, mut rest) = (None, Vec::new());
     if let Some(until) = options.until_time {
         // Nothing from the first message on that is later; which one that is, reading will tell.
-        let is_later = |(segment, first, _): &(Segment, u64, u64)| {
-            segment.first_time > until && *first <= segment.first_seq
-        };
+        let is_later =
+            |(segment, first, _): &Piece| segment.first_time > until && *first <= segment.first_seq;
         let at = pieces.iter().position(is_later).unwrap_or(pieces.len());
         rest = pieces.split_off(at);
         later = rest.first().map(|(segment, ..)| Later { seq: segment.first_seq, back: false });
@@ -193,8 +202,7 @@ fn nanoseconds(time: Timestamp) -> i64 {
 impl Plan {
     /// Messages at most; fewer where some are gone or filtered out.
     pub fn messages(&self) -> u64 {
-        let in_piece =
-            |(segment, first, last): &(Segment, u64, u64)| segment.messages.min(last - first + 1);
+        let in_piece = |(segment, first, last): &Piece| segment.messages.min(last - first + 1);
         self.pieces.iter().map(in_piece).sum()
     }
 
@@ -210,6 +218,6 @@ impl Plan {
 
     /// Sequences of a piece that must not come back.
     pub fn gone_in(&self, first_seq: u64, last_seq: u64) -> Vec<SeqRange> {
-        self.gone.clipped(first_seq, last_seq).iter().collect()
+        self.gone.within(first_seq, last_seq).collect()
     }
 }

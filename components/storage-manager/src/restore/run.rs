@@ -1,26 +1,26 @@
 //! One restore, from checks to the stream being there.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cim_core::archive::{Segment, SeqRange};
+use cim_core::archive::Segment;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Chunks, Frames};
+use super::feed::feed;
 use super::plan::Plan;
 use super::send::{SendError, Transfer};
 use super::source::Source;
-use super::{consumers, until, v1, v2};
-use crate::hooks::fail_point;
+use super::write::write;
+use super::{consumers, until};
 use crate::jetstream::{ApiError, JetStream};
 use crate::s3::{S3Error, Store};
-use crate::segment::{Message, Rows, SegmentError};
+use crate::segment::SegmentError;
 
 /// A restore that did not happen; the server has no part of it.
 #[derive(Debug, thiserror::Error)]
@@ -119,52 +119,51 @@ pub async fn restore(
     progress: Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Outcome, RestoreError> {
-    until::resolve(source, &mut plan).await?;
+    Box::pin(until::resolve(source, &mut plan)).await?;
+    let plan = Arc::new(plan);
     // A bounded channel keeps memory flat; a staged restore holds the whole snapshot instead.
     let (sender, mut chunks) = mpsc::channel(if plan.staged { 1 << 24 } else { 16 });
-    let (files, mut incoming) = mpsc::channel(1);
-    let to_write = plan.clone();
-    let writer =
-        tokio::task::spawn_blocking(move || write(&to_write, &mut incoming, sender, &progress));
+    // What is in this one is bounded by its bytes, by the feeder.
+    let (files, incoming) = mpsc::unbounded_channel();
+    let to_write = Arc::clone(&plan);
+    let writer = tokio::task::spawn_blocking(move || write(&to_write, incoming, sender, &progress));
     let made = async {
-        let (fed, written) = tokio::join!(feed(source, &plan, files), writer);
+        let (fed, written) = tokio::join!(Box::pin(feed(source, &plan, files)), writer);
         let written = written.expect("writing does not panic");
         fed.and(written)
     };
-    let (transfer, sent) = if plan.staged {
-        let made = unless(stop, &plan, made).await?;
-        let mut transfer = begin(jetstream, &plan).await?;
-        let send = async { Ok(transfer.send(&mut chunks).await.map(|()| made)?) };
-        let sent = unless(stop, &plan, send).await;
-        (transfer, sent)
-    } else {
-        let mut transfer = begin(jetstream, &plan).await?;
+    let mut transfer = None;
+    let both = async {
         let send = async {
-            let sent = transfer.send(&mut chunks).await;
+            let sent = send(jetstream, &plan, &mut transfer, &mut chunks).await;
             // A writer that waits for room must learn that nobody makes any.
             chunks.close();
             sent
         };
-        let both = async {
-            let (made, sent) = tokio::join!(made, send);
-            // What the server refused explains why the writer was cut off, not the other way round.
-            sent.map_err(RestoreError::from).and(made)
-        };
-        let sent = unless(stop, &plan, both).await;
-        (transfer, sent)
+        if plan.staged {
+            let made = made.await?;
+            return send.await.map(|()| made);
+        }
+        let (made, sent) = tokio::join!(made, send);
+        // What the server refused explains why the writer was cut off, not the other way round.
+        sent.and(made)
     };
+    let sent = unless(stop, &plan, both).await;
     // Where it was interrupted the writer is still at work.
     chunks.close();
     let counts = match sent {
         Ok(counts) => counts,
         Err(error) => {
-            transfer.abort().await;
-            remove_partial(jetstream, &plan).await;
+            if let Some(transfer) = transfer {
+                transfer.abort().await;
+                remove_partial(jetstream, &plan).await;
+            }
             return Err(error);
         }
     };
+    let transfer = transfer.expect("a snapshot that was made has chunks");
     let begun = transfer.begun();
-    let answer = match transfer.finish().await {
+    let answer = match transfer.finish(counts.bytes).await {
         Ok(answer) => answer,
         Err(error) => {
             remove_partial(jetstream, &plan).await;
@@ -177,12 +176,22 @@ pub async fn restore(
     Ok(outcome)
 }
 
+/// Sends every chunk as it comes. The server gives up a restore to which nothing comes, from its answer
+/// on: it is asked only when there is something to send.
+async fn send<'a>(
+    jetstream: &'a JetStream,
+    plan: &Plan,
+    transfer: &mut Option<Transfer<'a>>,
+    chunks: &mut mpsc::Receiver<Bytes>,
+) -> Result<(), RestoreError> {
+    // Where there is none, making it has failed, and says why.
+    let Some(first) = chunks.recv().await else { return Ok(()) };
+    let begun = Transfer::begin(jetstream, plan).await.map_err(|error| refused(plan, error))?;
+    Ok(transfer.insert(begun).send(first, chunks).await?)
+}
+
 /// JetStream's error for replicas where there is no cluster.
 const NO_CLUSTER: u64 = 10_074;
-
-async fn begin<'a>(jetstream: &'a JetStream, plan: &Plan) -> Result<Transfer<'a>, RestoreError> {
-    Transfer::begin(jetstream, plan).await.map_err(|error| refused(plan, error))
-}
 
 /// What the server says, or the way out where there is one.
 fn refused(plan: &Plan, error: SendError) -> RestoreError {
@@ -288,118 +297,6 @@ async fn check_segments(
         }
         None => Ok(()),
     }
-}
-
-/// Files that are in memory at once: the one that is being sent, and the one after it. More would not
-/// make it faster, for one is fetched sooner than one is sent; they would only be held.
-const FILES: usize = 2;
-
-/// A segment's file, and the room that it takes.
-struct File {
-    index: usize,
-    segment: Segment,
-    bytes: Bytes,
-    _room: OwnedSemaphorePermit,
-}
-
-/// Fetches the files in order.
-async fn feed(source: &Source, plan: &Plan, out: mpsc::Sender<File>) -> Result<(), RestoreError> {
-    let room = Arc::new(Semaphore::new(FILES));
-    for (index, (segment, ..)) in plan.pieces.iter().enumerate() {
-        let permit = Arc::clone(&room).acquire_owned().await.expect("nobody closes it");
-        let bytes = source.file(segment).await?;
-        let file = File { index, segment: segment.clone(), bytes, _room: permit };
-        if out.send(file).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-enum Writer {
-    V1(Box<v1::Snapshot<Frames<Chunks>>>),
-    V2(Box<v2::Snapshot<Frames<Chunks>>>),
-}
-
-impl Writer {
-    fn push(&mut self, plan: &Plan, message: &Message<'_>) -> io::Result<()> {
-        match self {
-            Self::V1(snapshot) => snapshot.push(message),
-            Self::V2(snapshot) => snapshot.push(plan, message),
-        }
-    }
-
-    /// Ends the snapshot; returns what it is called.
-    fn finish(self, plan: &Plan) -> io::Result<&'static str> {
-        let (frames, method) = match self {
-            Self::V1(snapshot) => (snapshot.finish(plan)?, "snapshot v1"),
-            Self::V2(snapshot) => (snapshot.finish(plan)?, "snapshot v2"),
-        };
-        let mut chunks = frames.finish()?;
-        fail_point!(RestoreBeforeEnd);
-        chunks.flush()?;
-        Ok(method)
-    }
-}
-
-/// Turns files into chunks. Runs on a thread of its own; ends early when the sender hangs up.
-fn write(
-    plan: &Plan,
-    files: &mut mpsc::Receiver<File>,
-    chunks: mpsc::Sender<Bytes>,
-    progress: &Progress,
-) -> Result<Outcome, RestoreError> {
-    let frames = Frames::new(Chunks::new(chunks));
-    let mut writer = if plan.in_memory() {
-        Writer::V2(Box::new(v2::Snapshot::new(frames)))
-    } else {
-        Writer::V1(Box::new(v1::Snapshot::begin(frames, plan)?))
-    };
-    let (mut messages, mut bytes, mut first_seq, mut pieces) = (0, 0, None, 0);
-    while let Some(file) = files.blocking_recv() {
-        let (_, first, last) = plan.pieces[file.index];
-        let gone = plan.gone_in(first, last);
-        Rows::read::<RestoreError>(&file.segment, &file.bytes, |rows| {
-            for message in rows.messages().filter(|m| wanted(plan, &gone, first, last, m)) {
-                first_seq.get_or_insert(message.seq);
-                writer.push(plan, &message)?;
-                messages += 1;
-                bytes += message.bytes() as u64;
-            }
-            progress.messages.store(messages, Ordering::Relaxed);
-            progress.bytes.store(bytes, Ordering::Relaxed);
-            Ok(())
-        })?;
-        pieces += 1;
-    }
-    if pieces < plan.pieces.len() {
-        // The feeder failed and says why; what was sent must not be ended as if it were whole.
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-    }
-    let first = first_seq.unwrap_or(plan.last_seq + 1);
-    let method = writer.finish(plan)?;
-    Ok(Outcome {
-        messages,
-        bytes,
-        first_seq: first,
-        last_seq: plan.last_seq,
-        method,
-        sending: Duration::ZERO,
-    })
-}
-
-fn wanted(plan: &Plan, gone: &[SeqRange], first: u64, last: u64, message: &Message<'_>) -> bool {
-    let seq = message.seq;
-    seq >= first
-        && seq <= last
-        && plan.subject.as_ref().is_none_or(|filter| filter.matches_bytes(message.subject))
-        && gone
-            .binary_search_by(|range| match (range.1 < seq, range.0 > seq) {
-                (true, _) => std::cmp::Ordering::Less,
-                (_, true) => std::cmp::Ordering::Greater,
-                _ => std::cmp::Ordering::Equal,
-            })
-            .is_err()
 }
 
 /// A v2 restore makes the stream before it has all of it. It was not there before: it is ours.

@@ -9,15 +9,23 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::frame::PADDING;
 use super::plan::Plan;
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, JetStream};
 
 /// Chunks that are sent and not answered: 4 MiB, which fills 20 ms of 200 MiB/s.
 const IN_FLIGHT: usize = 32;
-/// The server answers a chunk when it has consumed it; the last one when the stream is recovered.
+/// The server gives up a restore to which nothing comes for 5 s. Where S3 is slow it gets padding this often.
+const QUIET: Duration = Duration::from_secs(1);
+/// The server answers a chunk when it has consumed it.
 const ANSWER: Duration = Duration::from_secs(30);
-const RECOVERY: Duration = Duration::from_secs(600);
+
+/// Returns how long the server may take for the last answer. It reads all of a stream before that, says
+/// nothing meanwhile, and may have a slow disk: ten minutes, and a second for every 8 MiB.
+fn recovery(bytes: u64) -> Duration {
+    Duration::from_secs(600 + bytes / (8 << 20))
+}
 
 /// A restore that the server did not accept.
 #[derive(Debug, thiserror::Error)]
@@ -84,26 +92,40 @@ impl<'a> Transfer<'a> {
     /// Sends every chunk as it comes.
     pub(super) async fn send(
         &mut self,
+        first: Bytes,
         chunks: &mut mpsc::Receiver<Bytes>,
     ) -> Result<(), SendError> {
-        while let Some(chunk) = chunks.recv().await {
+        let mut next = Some(first);
+        while let Some(chunk) = next {
             while self.in_flight >= IN_FLIGHT {
                 self.answer().await?;
             }
             self.publish(chunk).await?;
             self.in_flight += 1;
             fail_point!(RestoreMidway);
+            let waited = tokio::time::timeout(QUIET, chunks.recv()).await;
+            next = if let Ok(next) = waited {
+                next
+            } else {
+                // Where the server has refused, more padding would not learn of it for long.
+                self.all_answers().await?;
+                Some(PADDING)
+            };
         }
+        self.all_answers().await
+    }
+
+    async fn all_answers(&mut self) -> Result<(), SendError> {
         while self.in_flight > 0 {
             self.answer().await?;
         }
         Ok(())
     }
 
-    /// Says that this was all, and waits for the stream.
-    pub(super) async fn finish(mut self) -> Result<Value, SendError> {
+    /// Says that this was all, and waits for the stream, which has so many bytes.
+    pub(super) async fn finish(mut self, bytes: u64) -> Result<Value, SendError> {
         self.publish(Bytes::new()).await?;
-        let answer = self.receive(RECOVERY).await?;
+        let answer = self.receive(recovery(bytes)).await?;
         Ok(JetStream::read(&self.deliver, &answer)?)
     }
 
@@ -151,5 +173,16 @@ impl<'a> Transfer<'a> {
             }
             _ => Err(SendError::Silent { stream: self.stream.clone(), after }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terabyte_may_be_recovered_from_a_slow_disk() {
+        assert_eq!(recovery(0), Duration::from_secs(600));
+        assert!(recovery(1 << 40) > Duration::from_secs(24 * 3600));
     }
 }

@@ -10,10 +10,11 @@ use cim_core::archive::Segment;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::feed::read_anew;
 use super::plan::{Later, Plan};
 use super::run::RestoreError;
 use super::source::Source;
-use crate::segment::{Rows, times};
+use crate::segment::{Message, Rows, SegmentError, times};
 
 /// Footers that are asked for at once.
 const AT_ONCE: usize = 8;
@@ -21,6 +22,15 @@ const AT_ONCE: usize = 8;
 /// Cuts a plan off at its point in time, if it has one.
 pub(super) async fn resolve(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
     let Some(until) = plan.until_time else { return Ok(()) };
+    let Err(error) = cut_off(source, plan, until).await else { return Ok(()) };
+    match read_anew(source, plan, plan.first_seq).await {
+        Some(pieces) if pieces != plan.pieces => plan.pieces = pieces,
+        _ => return Err(error),
+    }
+    cut_off(source, plan, until).await
+}
+
+async fn cut_off(source: &Source, plan: &mut Plan, until: i64) -> Result<(), RestoreError> {
     let mut latest = stream::iter(plan.pieces.clone())
         .map(|(segment, ..)| async move { source.times(&segment).await })
         .buffered(AT_ONCE);
@@ -112,6 +122,10 @@ impl Source {
     /// reading all of it. The footer alone proves nothing: whatever is restored is checked against its
     /// hash before its first row is sent.
     async fn times(&self, segment: &Segment) -> Result<Option<(i64, i64)>, RestoreError> {
+        if segment.part.is_some() {
+            // The footer of its object speaks of other streams too.
+            return Ok(times_of(segment, &self.file(segment).await?)?);
+        }
         let mut wanted = FOOTER.min(segment.size);
         loop {
             let from = segment.size - wanted;
@@ -123,6 +137,19 @@ impl Source {
             }
         }
     }
+}
+
+/// When the earliest and the latest message of a segment are, by its messages.
+fn times_of(segment: &Segment, file: &Bytes) -> Result<Option<(i64, i64)>, SegmentError> {
+    let mut found: Option<(i64, i64)> = None;
+    Rows::read::<SegmentError>(segment, file, |rows| {
+        for Message { time, .. } in rows.messages() {
+            let (earliest, latest) = found.unwrap_or((time, time));
+            found = Some((earliest.min(time), latest.max(time)));
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Bytes that hold the footer of most segments.

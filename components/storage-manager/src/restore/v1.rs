@@ -131,11 +131,24 @@ impl<W: Write> Snapshot<W> {
 
     fn write_block(&mut self) -> io::Result<()> {
         if !self.block.is_empty() {
-            file(&mut self.tar, &format!("msgs/{}.blk", self.index), &self.block)?;
+            // As [`file`] does, but `tar` copies through a buffer of 8 KiB.
+            let (header, padding) = (self.header()?, self.block.len().next_multiple_of(512));
+            self.block.resize(padding, 0);
+            self.tar.get_mut().write_all(header.as_bytes())?;
+            self.tar.get_mut().write_all(&self.block)?;
             self.block.clear();
             self.next_block();
         }
         Ok(())
+    }
+
+    fn header(&self) -> io::Result<tar::Header> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(format!("msgs/{}.blk", self.index))?;
+        header.set_size(self.block.len() as u64);
+        header.set_mode(0o600);
+        header.set_cksum();
+        Ok(header)
     }
 
     fn next_block(&mut self) {

@@ -91,7 +91,11 @@ impl Kind {
         let shown = if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() };
         match (status, code) {
             (_, "NoSuchBucket") => Self::NoBucket,
-            (404, _) => Self::NotFound,
+            (404, "NoSuchKey") => Self::NotFound,
+            // Somebody in between may answer that, and an object that is taken for gone is one that is lost.
+            (404, _) => Self::Unexpected(format!(
+                "{shown} without S3's `NoSuchKey`: check `endpoint` and what stands before the service"
+            )),
             (507, _) | (_, "XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded") => {
                 Self::Full
             }
@@ -134,6 +138,20 @@ fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_s3_itself_can_say_that_an_object_is_not_there() {
+        let gone = "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Key>k</Key></Error>";
+        assert_eq!(Kind::of_answer(404, gone), Kind::NotFound);
+        for page in [
+            "",
+            "<html><body>404 page not found</body></html>",
+            "<Error><Code>NoSuchUpload</Code></Error>",
+        ] {
+            let kind = Kind::of_answer(404, page);
+            assert!(matches!(kind, Kind::Unexpected(_)), "{page}: {kind:?}");
+        }
+    }
 
     #[test]
     fn a_clock_that_is_wrong_is_told_from_a_key_that_is() {

@@ -78,6 +78,12 @@ const TRIES_AT_FIRST: u32 = 3;
 /// services let pass; short enough to be of no use to who finds the URL in a log.
 const URL_LIFETIME_SECONDS: u32 = 1800;
 
+/// Bytes that are set aside at most for an object that nothing was seen of: its size may be a lie.
+const RESERVED: usize = 64 << 20;
+
+/// When an answer is given up of which something still comes.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 impl Store {
     /// Reads the credentials; connects to nothing yet.
     pub fn open(tier: Tier, config: &S3Config) -> anyhow::Result<Self> {
@@ -132,12 +138,58 @@ impl Store {
         self.ask("get", key, || self.get_once(key)).await
     }
 
-    async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
+    /// The same, asked for once even where the store is patient.
+    pub async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
         self.count();
         let response = self.bucket.get_object(key).await;
         response
             .map(s3::request::ResponseData::into_bytes)
             .map_err(|e| self.client_error("get", key, &e))
+    }
+
+    /// An object's bytes, which are `size` as far as is known. They go into one buffer of that size; of
+    /// an object that is larger there is one byte more, for whoever checks its hash.
+    ///
+    /// The time limit is one for silence: many large objects may come at once over a slow line.
+    pub async fn get_at_most(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
+        self.ask("get", key, || self.get_at_most_once(key, size)).await
+    }
+
+    async fn get_at_most_once(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
+        self.count();
+        let url = self.bucket.presign_get(key, URL_LIFETIME_SECONDS, None).await;
+        let url = url.map_err(|e| self.client_error("get", key, &e))?;
+        let request = self.bucket.http_client().get(url).timeout(LONGEST);
+        let mut response = self.in_time(key, request.send()).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let text = self.in_time(key, response.text()).await?;
+            return Err(self.error("get", key, Kind::of_answer(status.as_u16(), &text)));
+        }
+        let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
+        let mut bytes = Vec::with_capacity(size.min(RESERVED));
+        while let Some(part) = self.in_time(key, response.chunk()).await? {
+            bytes.extend_from_slice(&part[..part.len().min(size - bytes.len())]);
+            if bytes.len() == size {
+                break;
+            }
+        }
+        Ok(bytes.into())
+    }
+
+    /// What comes of a step of an answer, unless it is not heard of in time.
+    async fn in_time<T, E>(
+        &self,
+        key: &str,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, S3Error>
+    where
+        s3::error::S3Error: From<E>,
+    {
+        match tokio::time::timeout(self.timeout, step).await {
+            Ok(done) => done.map_err(|error| self.client_error("get", key, &error.into())),
+            Err(_) => Err(self.error("get", key, Kind::Timeout)),
+        }
     }
 
     /// An object's bytes from an offset on.
@@ -154,15 +206,16 @@ impl Store {
 
     /// Writes an object, over whatever is there.
     pub async fn put(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
+        self.ask("put", &key.to_string(), || self.put_once(key, body.clone())).await
+    }
+
+    /// The same, tried once even where the store is patient.
+    pub async fn put_once(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
         let key = key.to_string();
-        match self.ask("put", &key, || self.put_once(&key, body.clone())).await? {
+        match sabotage!(answer, self.send(&key, body, false).await)? {
             Put::Created => Ok(()),
             Put::Exists => Err(self.error("put", &key, Kind::Unexpected("HTTP 412".into()))),
         }
-    }
-
-    async fn put_once(&self, key: &str, body: Bytes) -> Result<Put, S3Error> {
-        sabotage!(answer, self.send(key, body, false).await)
     }
 
     /// Writes an object unless there is one, where the service honours `If-None-Match: *`.
@@ -232,11 +285,27 @@ impl Store {
         Ok(found)
     }
 
+    /// Keys below `prefix` up to the key `end`, and some behind it: pages are asked for until one reaches it.
+    pub async fn list_until(&self, prefix: &str, end: &str) -> Result<Vec<Listed>, S3Error> {
+        let reached = |found: &[Listed]| found.last().is_some_and(|last| last.key.as_str() >= end);
+        self.list_while(prefix, false, None, |found| !reached(found)).await
+    }
+
     async fn list_from(
         &self,
         prefix: &str,
         folders: bool,
         after: Option<&str>,
+    ) -> Result<Vec<Listed>, S3Error> {
+        self.list_while(prefix, folders, after, |_| true).await
+    }
+
+    async fn list_while(
+        &self,
+        prefix: &str,
+        folders: bool,
+        after: Option<&str>,
+        more: impl Fn(&[Listed]) -> bool,
     ) -> Result<Vec<Listed>, S3Error> {
         let (mut found, mut token) = (Vec::new(), None);
         loop {
@@ -257,7 +326,7 @@ impl Store {
                 found.extend(objects.map(|o| Listed { key: o.key, size: o.size }));
             }
             token = page.next_continuation_token;
-            if token.is_none() {
+            if token.is_none() || !more(&found) {
                 return Ok(found);
             }
         }

@@ -11,6 +11,6 @@ mod shared;
 mod write;
 
 pub use columns::{Columns, Message};
-pub use read::{Rows, SegmentError, times};
+pub use read::{Rows, SegmentError, SharedReader, times};
 pub use shared::{Batch, SharedWriter, entry_text};
 pub use write::{Finished, SegmentWriter};

@@ -9,27 +9,45 @@ use crate::segment::Message;
 /// What a message costs besides its bytes: its place in five columns, twice while it is encoded.
 const OVERHEAD: usize = 96;
 
+/// Bytes that may be on their way on the readers' connection: a server cuts one for which it has to keep
+/// more, 64 MiB unless it was told otherwise, and requests of streams at rest are besides.
+const WINDOW: usize = 32 << 20;
+
 /// All streams' bytes together.
 #[derive(Debug, Clone)]
 pub struct Budget {
     bytes: Arc<Semaphore>,
     limit: usize,
+    window: Arc<Semaphore>,
 }
 
 /// Bytes that are spoken for; given back when it is dropped.
 #[derive(Debug)]
 pub struct Reserved(OwnedSemaphorePermit);
 
+/// Bytes that open requests may bring.
+#[derive(Debug)]
+pub struct Room {
+    bytes: Reserved,
+    window: Reserved,
+}
+
 /// What a message takes out of the budget.
 pub fn cost(message: &Message<'_>) -> usize {
-    message.bytes() + OVERHEAD
+    cost_of(1, message.bytes())
+}
+
+/// What so many messages of so many bytes take.
+pub fn cost_of(messages: usize, bytes: usize) -> usize {
+    bytes + messages * OVERHEAD
 }
 
 impl Budget {
     /// So many bytes.
     pub fn new(limit: usize) -> Self {
         let limit = limit.min(u32::MAX as usize);
-        Self { bytes: Arc::new(Semaphore::new(limit)), limit }
+        let window = Arc::new(Semaphore::new(WINDOW.min(limit)));
+        Self { bytes: Arc::new(Semaphore::new(limit)), limit, window }
     }
 
     /// Waits until so many bytes are free; at most the whole budget, so that a message larger than
@@ -44,6 +62,26 @@ impl Budget {
         Arc::clone(&self.bytes).try_acquire_many_owned(self.clamped(bytes)).ok().map(Reserved)
     }
 
+    /// Waits until so many bytes are free and may come; at most [`Budget::largest_room`].
+    pub async fn make_room(&self, bytes: usize) -> Room {
+        let bytes = bytes.min(self.largest_room());
+        // In this order: who waits for the window holds nothing.
+        let window = Arc::clone(&self.window).acquire_many_owned(self.clamped(bytes)).await;
+        let window = Reserved(window.expect("the semaphore is never closed"));
+        Room { window, bytes: self.reserve(bytes).await }
+    }
+
+    /// The same, now or not at all.
+    pub fn try_make_room(&self, bytes: usize) -> Option<Room> {
+        let window = Arc::clone(&self.window).try_acquire_many_owned(self.clamped(bytes)).ok()?;
+        Some(Room { window: Reserved(window), bytes: self.try_reserve(bytes)? })
+    }
+
+    /// The most that can be on its way: of a message that is larger, a part is not accounted for.
+    pub fn largest_room(&self) -> usize {
+        WINDOW.min(self.limit)
+    }
+
     /// Bytes in all.
     pub fn limit(&self) -> usize {
         self.limit
@@ -51,6 +89,25 @@ impl Budget {
 
     fn clamped(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.min(self.limit)).expect("the limit fits")
+    }
+}
+
+impl Room {
+    /// Bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes.bytes()
+    }
+
+    /// Takes up to so many bytes, which have come.
+    pub fn take(&mut self, bytes: usize) -> Option<Reserved> {
+        drop(self.window.take(bytes));
+        self.bytes.take(bytes)
+    }
+
+    /// Adds another's.
+    pub fn merge(&mut self, other: Self) {
+        self.bytes.merge(other.bytes);
+        self.window.merge(other.window);
     }
 }
 
@@ -68,5 +125,25 @@ impl Reserved {
     /// Adds another's.
     pub fn merge(&mut self, other: Self) {
         self.0.merge(other.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_is_in_the_budget_and_on_its_way_no_more() {
+        let budget = Budget::new(2 * WINDOW);
+        let mut room = budget.make_room(WINDOW).await;
+        assert!(budget.try_make_room(1).is_none());
+        let came = room.take(WINDOW - 1).unwrap();
+        assert!(budget.try_make_room(WINDOW).is_none());
+        let more = budget.try_make_room(WINDOW - 1).unwrap();
+        drop(room);
+        assert!(budget.try_reserve(3).is_none());
+        assert!(budget.try_reserve(2).is_some());
+        drop((came, more));
+        assert!(budget.try_reserve(2 * WINDOW).is_some());
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use cim_core::archive::ArchiveState;
 use cim_core::archive::Segment;
 use cim_core::archive::Sha256;
 use cim_core::names::StreamName;
@@ -13,10 +13,12 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::overview::Overview;
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
+use crate::wire::Link;
 
 /// What every stream's task shares.
 pub struct Context {
@@ -24,6 +26,14 @@ pub struct Context {
     pub config: Config,
     /// JetStream.
     pub jetstream: JetStream,
+    /// All streams, as they were a moment ago.
+    pub overview: Overview,
+    /// Bounds the streams that are begun with at once.
+    pub beginning: Semaphore,
+    /// One at a time: looking for what is gone from a stream, which is long where much is.
+    pub counting: Semaphore,
+    /// The readers' connection.
+    pub link: Link,
     /// The secondary tier.
     pub nas: Arc<Store>,
     /// The tertiary tier, where there is one.
@@ -32,8 +42,11 @@ pub struct Context {
     pub writer: Arc<str>,
     /// Bounds the bytes of messages in memory.
     pub budget: Budget,
-    /// One at a time: merging segments and copying them on, which hold a whole segment each.
-    pub background: Semaphore,
+    /// One at a time: merging segments, which holds a whole one. Held while S3 answers, and hardly longer.
+    pub merging: Semaphore,
+    /// One at a time: carrying a segment from one tier to the other. Held for one attempt. The way to Wasabi may
+    /// be slow, so it is not the permit that merging on the NAS waits for.
+    pub carrying: Semaphore,
     /// Held, by stream, while entries are written to Wasabi.
     pub shipping: Mutex<HashMap<StreamName, Arc<tokio::sync::Mutex<()>>>>,
     /// Cancelled when tiering is to finish what it has and end.
@@ -41,6 +54,9 @@ pub struct Context {
     /// Cancelled when it is to end at once.
     pub abort: CancellationToken,
 }
+
+/// How long S3 may fail while a permit is held that others wait for.
+const BRIEFLY: Duration = Duration::from_secs(3);
 
 /// A segment's file that could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +90,33 @@ impl Context {
         retry::retry(what, Backoff::default(), &self.abort, S3Error::class, attempt).await
     }
 
+    /// Calls S3 and, where that fails, again for a short while: for who holds a permit that others wait for.
+    pub async fn ask_briefly<T, F>(
+        &self,
+        what: &str,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, S3Error>
+    where
+        F: Future<Output = Result<T, S3Error>>,
+    {
+        let patience = self.abort.child_token();
+        let asking = retry::retry(what, Backoff::default(), &patience, S3Error::class, attempt);
+        tokio::pin!(asking);
+        tokio::select! {
+            done = &mut asking => return done,
+            () = tokio::time::sleep(BRIEFLY) => patience.cancel(),
+        }
+        // An attempt that is under way has its own time limit.
+        asking.await
+    }
+
+    /// A segment's file from the NAS, for who holds a permit and reads it with [`crate::segment::Rows`], which
+    /// checks it.
+    pub async fn fetch_briefly(&self, segment: &Segment) -> Result<Bytes, FetchError> {
+        let what = format!("reading segment `{}`", segment.key);
+        Ok(self.ask_briefly(&what, || self.nas.get_once(&segment.key)).await?)
+    }
+
     /// A segment's file from the NAS, for who reads it with [`crate::segment::Rows`], which checks it.
     pub async fn fetch_unchecked(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let what = format!("reading segment `{}`", segment.key);
@@ -91,9 +134,20 @@ impl Context {
         }
     }
 
-    /// A segment's file from the NAS, its hash checked, for who passes it on as it is.
-    pub async fn fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
-        let file = self.fetch_unchecked(segment).await?;
+    /// A segment's file, from Wasabi where the NAS does not have it; as often as the stores are patient, and no
+    /// longer.
+    pub async fn try_fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
+        match (self.nas.get(&segment.key).await, &self.wasabi) {
+            (Err(error), Some(wasabi)) if error.kind == Kind::NotFound => {
+                Ok(wasabi.get(&segment.key).await?)
+            }
+            (fetched, _) => Ok(fetched?),
+        }
+    }
+
+    /// A segment's file from the NAS, asked for once, its hash checked, for who passes it on as it is.
+    pub async fn fetch_once(&self, segment: &Segment) -> Result<Bytes, FetchError> {
+        let file = self.nas.get_once(&segment.key).await?;
         Ok(checked(segment, file).await?)
     }
 }
@@ -108,9 +162,4 @@ pub async fn checked(segment: &Segment, file: Bytes) -> Result<Bytes, SegmentErr
     }
     let (key, stated) = (segment.key.clone(), segment.sha256);
     Err(SegmentError::Damaged { key, stated, actual })
-}
-
-/// The current timeline's unsealed segments and those of older timelines, by timeline and sequence.
-pub fn unsealed(state: &ArchiveState) -> impl Iterator<Item = &Segment> {
-    state.segments.values().filter(|segment| !segment.sealed)
 }

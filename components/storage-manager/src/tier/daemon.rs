@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cim_core::archive::key::JournalOf;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::retry::Backoff;
@@ -15,21 +14,28 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::context::Context;
+use super::journaled::Opened;
+use super::overview::Overview;
 use super::session::{self, End, SessionError};
-use super::stream;
+use super::{journaled, stream};
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
-use crate::journal::{self, Journal, OpenError};
+use crate::journal::{AdoptError, Journal, OpenError};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
+use crate::wire::Link;
 
 /// How often streams are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
+/// Streams that are begun with at once: each reads its archive and looks at the stream's history.
+const BEGINNING: usize = 16;
 /// How long a service may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a cluster may take to elect who leads it; nine seconds at most, and again when votes are split.
 const ELECTION: Duration = Duration::from_secs(20);
 /// How long ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
+/// How long it may take after that.
+const LAST: Duration = Duration::from_secs(4);
 
 /// Tiering that could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,9 @@ pub enum StartError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// Wasabi's journal could not be taken over.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
     /// The ready file could not be written.
     #[error("cannot write ready file")]
     Ready(#[source] std::io::Error),
@@ -69,87 +78,58 @@ pub async fn run(
     let matcher = config.streams.matcher()?;
     let jetstream = JetStream::new(client);
     let names = patiently_list(&jetstream, &stop).await?;
-    check(&nas, patiently_probe(&nas, &stop).await?)?;
+    let Some(found) = stop.run_until_cancelled(patiently_probe(&nas, &stop)).await else {
+        return Ok(());
+    };
+    check(&nas, &found?)?;
     let abort = CancellationToken::new();
     let wasabi = wasabi.map(|wasabi| Arc::new(wasabi.patient(abort.clone())));
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
     if let Some(wasabi) = wasabi.clone() {
-        tokio::spawn(async move {
-            match probe(&wasabi).await {
-                Ok(found) => {
-                    let honoured = found.conditional_writes;
-                    tracing::info!("wasabi honours conditional writes: {honoured}");
-                }
-                Err(error) => {
-                    tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
-                }
-            }
-        });
+        tokio::spawn(async move { try_out(&wasabi).await });
     }
     let nas = nas.patient(abort.clone());
     let context = Arc::new(Context {
         budget: Budget::new(config.memory.budget.bytes()),
         writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),
         jetstream,
+        overview: Overview::default(),
+        beginning: Semaphore::new(BEGINNING),
+        counting: Semaphore::new(1),
+        link: Link::new(config.nats.clone()),
         nas: Arc::new(nas),
         wasabi,
-        background: Semaphore::new(1),
+        merging: Semaphore::new(1),
+        carrying: Semaphore::new(1),
         shipping: Mutex::default(),
         stop: stop.clone(),
         abort,
         config,
     });
-    let mut names = Some(names);
-    let mut tries = 0;
-    loop {
-        let opened = match context.config.archive.layout {
-            Layout::Chains => None,
-            Layout::Journal => Some(open_journal(&context).await?),
-        };
-        let journal = opened.as_ref().map(|(journal, _)| journal.clone());
-        let closed = journal.as_ref().map(|journal| journal.closing().clone());
-        let context = Arc::clone(&context);
-        let mut tasks = Tasks { context, journal, matcher: &matcher, running: BTreeMap::new() };
-        if let Some(names) = names.take() {
+    let looking = Arc::clone(&context);
+    tokio::spawn(async move { looking.overview.run(&looking.jetstream, &looking.stop).await });
+    let tasks = Tasks { context, journal: None, matcher, running: BTreeMap::new() };
+    let ready = || -> Result<(), StartError> {
+        if let Some(path) = ready_file {
+            std::fs::write(path, "").map_err(StartError::Ready)?;
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+        Ok(())
+    };
+    match tasks.context.config.archive.layout {
+        Layout::Journal => journaled::run(tasks, ready).await,
+        Layout::Chains => {
+            let mut tasks = tasks;
             tasks.start(names);
-            if let Some(path) = ready_file {
-                std::fs::write(path, "").map_err(StartError::Ready)?;
-            }
-            notify(&[sd_notify::NotifyState::Ready]);
+            ready()?;
             tracing::info!(node = %tasks.context.config.node.name, "tiering");
-        }
-        let started = tokio::time::Instant::now();
-        let closed = closed.unwrap_or_default();
-        closed.run_until_cancelled(tasks.discover(&stop)).await;
-        if stop.is_cancelled() {
+            tasks.discover(&stop).await;
             notify(&[sd_notify::NotifyState::Stopping]);
-            tasks.finish(opened).await;
-            return Ok(());
-        }
-        let Some((journal, writer)) = opened else { return Ok(()) };
-        tasks.abort().await;
-        tracing::warn!("starting again from the archive: {}", journal.closed().await);
-        drop(journal);
-        drop(writer.await);
-        tries = if started.elapsed() > Duration::from_secs(30) { 1 } else { tries + 1 };
-        if !Backoff::default().wait(tries, &stop).await {
-            return Ok(());
+            tasks.finish(None).await;
+            Ok(())
         }
     }
 }
-
-/// Reads the journal, as often as it takes, and goes on with it.
-async fn open_journal(context: &Arc<Context>) -> Result<Opened, StartError> {
-    let name = &context.config.archive.journal;
-    let state = journal::open(&context.nas, JournalOf::Secondary, name).await?;
-    let segment = context.config.segment;
-    let limits = journal::Limits { age: segment.flush_age, bytes: segment.flush_size.bytes() };
-    let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
-    Ok(Journal::start(nas, state, writer, limits, context.abort.clone()))
-}
-
-/// A journal, and the task that writes it.
-type Opened = (Journal, JoinHandle<()>);
 
 /// Lists the streams, and gives a cluster time to elect: until it has, it answers nobody.
 async fn patiently_list(
@@ -176,7 +156,7 @@ async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Prob
     let started = tokio::time::Instant::now();
     let mut tries = 0;
     loop {
-        let error = match probe(store).await {
+        let error = match probe(store, None).await {
             Err(error) if started.elapsed() < PATIENCE && error.kind.may_pass_soon() => error,
             other => return other,
         };
@@ -188,7 +168,31 @@ async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Prob
     }
 }
 
-fn check(store: &Store, found: Probe) -> Result<(), StartError> {
+/// Finds out what Wasabi does, which nothing depends on.
+async fn try_out(wasabi: &Store) {
+    match probe(wasabi, Some("wasabi")).await {
+        Ok(Probe { conditional_writes, left }) => {
+            tracing::info!("wasabi honours conditional writes: {conditional_writes}");
+            if let Some(key) = left {
+                tracing::info!(
+                    "the key for wasabi may not delete, which is well, for nothing is deleted there: object \
+                     `{key}` stays, and is used again at the next start"
+                );
+            }
+        }
+        Err(error) if error.kind.may_pass_soon() => {
+            tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
+        }
+        Err(error) => {
+            tracing::error!(
+                "wasabi refuses, nothing is copied before it does not: {}",
+                chain(&error)
+            );
+        }
+    }
+}
+
+fn check(store: &Store, found: &Probe) -> Result<(), StartError> {
     if found.conditional_writes {
         return Ok(());
     }
@@ -199,28 +203,35 @@ fn check(store: &Store, found: Probe) -> Result<(), StartError> {
     Ok(())
 }
 
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
+/// Tells systemd.
+pub(super) fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!("systemd was not told: {error}");
     }
 }
 
-struct Tasks<'a> {
-    context: Arc<Context>,
-    journal: Option<Journal>,
-    matcher: &'a StreamMatcher,
+/// The tasks of all streams.
+pub(super) struct Tasks {
+    pub(super) context: Arc<Context>,
+    /// The journal that they write, where there is one.
+    pub(super) journal: Option<Journal>,
+    matcher: StreamMatcher,
     running: BTreeMap<String, JoinHandle<()>>,
 }
 
-impl Tasks<'_> {
-    async fn discover(&mut self, stop: &CancellationToken) {
+impl Tasks {
+    /// Starts a task for each stream that there is or comes.
+    pub(super) async fn discover(&mut self, stop: &CancellationToken) {
         let mut failing = false;
+        let mut pause = if self.running.is_empty() { Duration::ZERO } else { DISCOVER };
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(DISCOVER) => {}
-            }
-            match self.context.jetstream.stream_names().await {
+            let listed = async {
+                tokio::time::sleep(std::mem::replace(&mut pause, DISCOVER)).await;
+                self.context.jetstream.stream_names().await
+            };
+            // NATS may be away when the end comes.
+            let Some(listed) = stop.run_until_cancelled(listed).await else { return };
+            match listed {
                 Ok(names) => {
                     failing = false;
                     self.start(names);
@@ -252,15 +263,17 @@ impl Tasks<'_> {
     }
 
     /// Ends all tasks at once.
-    async fn abort(self) {
+    pub(super) async fn abort(&mut self) {
+        self.journal = None;
         self.running.values().for_each(JoinHandle::abort);
-        for (_, task) in self.running {
+        for (_, task) in std::mem::take(&mut self.running) {
             // It was told to end just now.
             task.await.unwrap_or_default();
         }
     }
 
-    async fn finish(self, opened: Option<Opened>) {
+    /// Waits until all is committed, for a while; then ends what is left.
+    pub(super) async fn finish(self, opened: Option<Opened>) {
         let abort = self.context.abort.clone();
         drop(self.journal);
         let end = async {
@@ -269,9 +282,8 @@ impl Tasks<'_> {
                     tracing::error!("a stream's task failed: {error}");
                 }
             }
-            if let Some((journal, writer)) = opened {
-                drop(journal);
-                writer.await.expect("writing the journal does not panic");
+            if let Some(opened) = opened {
+                opened.end().await;
             }
         };
         tokio::pin!(end);
@@ -281,7 +293,9 @@ impl Tasks<'_> {
                 FINISH.as_secs()
             );
             abort.cancel();
-            end.await;
+            if tokio::time::timeout(LAST, &mut end).await.is_err() {
+                tracing::error!("some streams did not even notice that, ending without them");
+            }
         }
     }
 }
@@ -292,18 +306,17 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
     loop {
         let started = tokio::time::Instant::now();
         let outcome = match &journal {
-            Some(journal) => stream::run(&context, journal, &stream).await,
-            None => session::run(&context, &stream).await,
+            Some(journal) => Box::pin(stream::run(&context, journal, &stream)).await,
+            None => Box::pin(session::run(&context, &stream)).await,
         };
         match outcome {
             Ok(End::Gone) => {
                 tracing::info!(stream = %stream, "stream is gone; its archive stays");
                 return;
             }
-            Ok(End::Stopped) => return,
+            // Where the journal was closed it is not this stream that is at fault, and all begin anew.
+            Ok(End::Stopped) | Err(SessionError::Journal(_)) => return,
             Ok(End::Replaced) => failures = 0,
-            // What is at fault is not this stream, and all begin anew.
-            Err(SessionError::Journal(_)) => return,
             Err(error) => {
                 // A session that worked for a while and then failed is not the same failure again.
                 failures =

@@ -42,6 +42,16 @@ impl Gaps {
     /// Takes a survey into account.
     pub fn weigh(&mut self, survey: &Survey, state: &ArchiveState) {
         let first_look = !std::mem::replace(&mut self.looked, true);
+        let news = first_look
+            || survey.led_anew
+            || survey.deleted.is_some()
+            || survey.damage.is_some()
+            || self.damage.is_some()
+            || !self.elsewhere.is_empty();
+        if !news {
+            // What is known to be gone can be long, and is not gone through for nothing.
+            return;
+        }
         let gone = state.gone(state.timeline());
         if first_look || survey.led_anew {
             // A restore has brought back what is not missing any more, or a server leads that has it.
@@ -194,7 +204,7 @@ mod tests {
             witnessed: false,
             led_anew: false,
             elsewhere: SeqRanges::default(),
-            empty_until: None,
+            tail: None,
         }
     }
 

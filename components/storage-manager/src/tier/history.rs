@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Segment, Sha256};
+use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Piece, Segment, Sha256};
 use cim_core::names::StreamName;
 
 use super::context::{Context, FetchError};
@@ -72,7 +72,8 @@ pub async fn align(
                 let timeline = state.timeline();
                 let shared = last_shared(context, stream, state, timeline, live).await?;
                 let pieces = state.pieces(timeline, 1, u64::MAX);
-                let archived = pieces.last().map(|piece| piece.segment.last.seq);
+                let archived =
+                    pieces.last().map(|piece| piece.last_seq.min(piece.segment.last.seq));
                 if shared.as_ref().map(|last| last.seq) >= archived {
                     return Ok(Alignment::Continues);
                 }
@@ -135,25 +136,60 @@ async fn compare(
     })
 }
 
+/// What a timeline has of a segment.
+struct Share<'a> {
+    segment: &'a Segment,
+    /// Its last message in there: another timeline may have the rest.
+    last: LastMessage,
+}
+
+/// What a timeline has of its segments, but for those of which nothing can be said.
+async fn shares<'a>(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    pieces: Vec<Piece<'a>>,
+) -> Result<Vec<Share<'a>>, HistoryError> {
+    let mut shares = Vec::new();
+    for Piece { segment, last_seq, .. } in pieces {
+        if segment.last.seq <= last_seq {
+            shares.push(Share { segment, last: segment.last.clone() });
+            continue;
+        }
+        match messages_of(context, segment, last_seq).await {
+            Ok(messages) => {
+                shares.extend(messages.into_iter().next_back().map(|last| Share { segment, last }));
+            }
+            Err(HistoryError::Fetch(FetchError::Segment(error))) => {
+                let error = cim_runtime::error::chain(&error);
+                tracing::error!(stream = %stream, "the histories are not compared there: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(shares)
+}
+
 /// What the newest message of a segment says that the live stream still has; [`Same::Gone`] where it has
 /// none. A server that lost its newest messages and gave their sequences out again may have deleted since
 /// what took the last ones' place.
 async fn newest_in(
     context: &Arc<Context>,
     stream: &StreamName,
-    segment: &Segment,
+    share: &Share<'_>,
     live: &StreamInfo,
 ) -> Result<Same, HistoryError> {
-    if segment.last_seq < live.state.first_seq {
+    let Share { segment, last } = share;
+    let until = last.seq;
+    if until < live.state.first_seq {
         return Ok(Same::Gone);
     }
     let begin = segment.first_seq.max(live.state.first_seq);
     // Backwards by doubling: deletes are few, or they are a purge, of which nothing is left.
     let (mut back, mut next) = (1, None);
     while next.is_none() {
-        let from = segment.last_seq.saturating_sub(back).max(begin);
+        let from = until.saturating_sub(back).max(begin);
         let found = context.jetstream.next_message(stream.as_str(), from).await?;
-        next = found.filter(|message| message.seq <= segment.last_seq);
+        next = found.filter(|message| message.seq <= until);
         if from <= begin {
             break;
         }
@@ -164,10 +200,10 @@ async fn newest_in(
         let after = message.seq + 1;
         newest = Some((message.seq, message.as_message().hash()));
         next = context.jetstream.next_message(stream.as_str(), after).await?;
-        next = next.filter(|message| message.seq <= segment.last_seq);
+        next = next.filter(|message| message.seq <= until);
     }
     let Some((seq, hash)) = newest else { return Ok(Same::Gone) };
-    let archived = match messages_of(context, segment).await {
+    let archived = match messages_of(context, segment, until).await {
         Ok(messages) => messages,
         // What cannot be read proves nothing.
         Err(HistoryError::Fetch(FetchError::Segment(error))) => {
@@ -193,15 +229,15 @@ async fn last_shared(
     live: &StreamInfo,
 ) -> Result<Option<LastMessage>, HistoryError> {
     let pieces = state.pieces(timeline, 1, u64::MAX);
-    let segments: Vec<&Segment> = pieces.iter().map(|piece| piece.segment).collect();
-    let (mut low, mut high) = (0, segments.len());
-    // Segments before `low` are shared to their end, those from `high` on are not.
+    let shares = shares(context, stream, pieces).await?;
+    let (mut low, mut high) = (0, shares.len());
+    // Those before `low` are shared to their end, those from `high` on are not.
     let mut witnessed = false;
     while low < high {
         let middle = usize::midpoint(low, high);
-        let mut same = compare(context, stream, live, &segments[middle].last).await?;
+        let mut same = compare(context, stream, live, &shares[middle].last).await?;
         if same == Same::Gone {
-            same = newest_in(context, stream, segments[middle], live).await?;
+            same = newest_in(context, stream, &shares[middle], live).await?;
         }
         match same {
             Same::Yes => {
@@ -213,8 +249,8 @@ async fn last_shared(
             Same::No => high = middle,
         }
     }
-    let within = match segments.get(low) {
-        Some(segment) => match last_shared_in(context, stream, segment, live).await {
+    let within = match shares.get(low) {
+        Some(share) => match last_shared_in(context, stream, share, live).await {
             // The new timeline begins before it, and archives again what the live stream still has.
             Err(HistoryError::Fetch(FetchError::Segment(error))) => {
                 let error = cim_runtime::error::chain(&error);
@@ -229,7 +265,7 @@ async fn last_shared(
         return Ok(within);
     }
     let same_birth = state.stream_of(timeline).0.created == live.record.created;
-    let before = low.checked_sub(1).map(|index| segments[index].last.clone());
+    let before = low.checked_sub(1).map(|index| shares[index].last.clone());
     // Without a single message that both have, only the birth can speak for a shared beginning.
     Ok(before.filter(|_| witnessed || same_birth))
 }
@@ -237,10 +273,10 @@ async fn last_shared(
 async fn last_shared_in(
     context: &Arc<Context>,
     stream: &StreamName,
-    segment: &Segment,
+    share: &Share<'_>,
     live: &StreamInfo,
 ) -> Result<Option<LastMessage>, HistoryError> {
-    let messages = messages_of(context, segment).await?;
+    let messages = messages_of(context, share.segment, share.last.seq).await?;
     let (mut low, mut high, mut found) = (0, messages.len(), None);
     while low < high {
         let middle = usize::midpoint(low, high);
@@ -256,10 +292,11 @@ async fn last_shared_in(
     Ok(found)
 }
 
-/// What every message of a segment is known by, ascending.
+/// What every message of a segment up to a sequence is known by, ascending.
 async fn messages_of(
     context: &Arc<Context>,
     segment: &Segment,
+    until: u64,
 ) -> Result<Vec<LastMessage>, HistoryError> {
     let file = context.fetch_anywhere(segment).await?;
     let (record, mut hashes) = (segment.clone(), BTreeMap::new());
@@ -273,10 +310,13 @@ async fn messages_of(
     .await
     .expect("reading does not panic")
     .map_err(FetchError::from)?;
-    let known = hashes.into_iter().map(|(seq, (time, sha256))| LastMessage {
-        seq,
-        time: jiff::Timestamp::from_nanosecond(time.into()).expect("i64 nanoseconds are in range"),
-        sha256,
+    let known = hashes.into_iter().filter(|(seq, _)| *seq <= until).map(|(seq, (time, sha256))| {
+        LastMessage {
+            seq,
+            time: jiff::Timestamp::from_nanosecond(time.into())
+                .expect("i64 nanoseconds are in range"),
+            sha256,
+        }
     });
     Ok(known.collect())
 }

@@ -11,18 +11,28 @@
 //! When something fails, the stream's session ends with an error, its state is thrown away, and the
 //! next session reads the chain again: there is one way back, and it is the way in.
 
+mod anchor;
 mod budget;
 mod collect;
-mod context;
+pub(crate) mod context;
 mod daemon;
 mod gaps;
+mod gate;
+mod gone;
+mod headers;
 mod history;
 mod holes;
+mod journaled;
+mod need;
+mod overview;
+mod pace;
+mod positions;
+mod progress;
 mod pull;
 mod reader;
 mod scan;
-mod seal;
-mod segmenter;
+pub(crate) mod seal;
+pub(crate) mod segmenter;
 mod session;
 mod ship;
 mod stream;

@@ -5,40 +5,33 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::budget::{Reserved, cost};
+use super::budget::{Reserved, Room, cost_of};
 use super::holes::Holes;
+use super::pace::Pace;
 use super::reader::{ReaderError, Task};
 use super::segmenter::Segmenter;
 use crate::jetstream::{Depth, ReadConsumer};
-use crate::wire::{Connection, Puller, Pumped, WireError};
+use crate::wire::{Mail, Puller, WireError};
 
-/// Smallest and largest pull, in bytes: idle streams must not eat the budget, busy ones want few requests.
-const SMALL: usize = 256 << 10;
-const LARGE: usize = 8 << 20;
-/// How long a pull stays open on the server.
-const EXPIRES: u64 = 5;
-/// With a pull open the server says something every second. One of a cluster that is lost takes the
-/// consumer with it, and nobody else says so.
-const SILENCE: Duration = Duration::from_secs(6);
-/// Pulls open at once: the next one is there before the last is served.
-const OPEN: usize = 2;
-/// Room for what the server counts besides a message's bytes.
-const MARGIN: usize = 64 << 10;
+/// How often a server says that it is there, at rest. One that is lost takes its connections with it; one
+/// of a cluster takes the consumer with it, and nobody else says so.
+const HEARTBEAT: Duration = Duration::from_mins(1);
+const HEARTBEAT_IN_CLUSTERS: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), ReaderError> {
     let stream = task.stream.as_str();
     let consumer = consumer(task).await?;
+    let heartbeat = if consumer.clustered { HEARTBEAT_IN_CLUSTERS } else { HEARTBEAT };
     if let Some(server) = consumer.server.filter(|_| task.replicated) {
         let (context, stream) = (Arc::clone(&task.context), task.stream.clone());
         segmenter.check(Holes::new(context, stream, server, task.start_seq));
     }
     let consumer = consumer.name;
-    let nats = &task.context.config.nats;
-    let connection = Connection::open(nats).await?;
-    let puller = Puller::start(connection, &nats.inbox_prefix, stream, &consumer).await?;
-    let size = SMALL.max(puller.max_payload().min(LARGE));
-    let mut pull =
-        Pull { task, puller, size, idle_size: size, reserved: None, heard: Instant::now() };
+    let puller = Puller::start(&task.context.link, stream, &consumer, task.start_seq).await?;
+    let budget = task.context.budget.limit();
+    let pace = Pace::new(puller.max_payload(), budget, heartbeat);
+    task.progress.update(|read| read.consumer = Some((consumer.clone(), 0)));
+    let mut pull = Pull { task, puller, pace, room: None, letter: None, heard: Instant::now() };
     let outcome = pull.read(&mut segmenter).await;
     // It would end by itself in a minute; until then it would be in every list of consumers.
     let (jetstream, stream) = (task.context.jetstream.clone(), stream.to_owned());
@@ -73,9 +66,11 @@ async fn consumer(task: &Task) -> Result<ReadConsumer, ReaderError> {
 struct Pull<'a> {
     task: &'a Task,
     puller: Puller,
-    size: usize,
-    idle_size: usize,
-    reserved: Option<Reserved>,
+    pace: Pace,
+    /// For what open requests may bring.
+    room: Option<Room>,
+    /// Came, and waits for the budget.
+    letter: Option<Mail>,
     heard: Instant,
 }
 
@@ -84,15 +79,16 @@ impl Pull<'_> {
         let age = self.task.context.config.segment.flush_age;
         let budget = self.task.context.budget.clone();
         loop {
-            while self.puller.open_requests() < OPEN && self.make_room() {
-                self.heard = Instant::now();
-                self.puller.request(1 << 16, self.size, EXPIRES).await?;
+            if self.letter.is_none() {
+                self.ask()?;
             }
             let open = self.puller.open_requests() > 0;
-            if !open {
+            if !open || self.letter.is_some() {
                 // Who holds a part while waiting for the rest can wait for ever, for another who does.
-                self.reserved = None;
+                self.room = None;
             }
+            let owed = self.letter.as_ref().map(|mail| cost_of(mail.messages(), mail.bytes()));
+            let wanted = self.pace.reserve().filter(|_| !open && owed.is_none());
             let deadline = segmenter.deadline(age);
             tokio::select! {
                 biased;
@@ -104,69 +100,96 @@ impl Pull<'_> {
                     segmenter.flush().await?;
                     self.heard = Instant::now();
                 }
-                reserved = budget.reserve(self.size), if !open => self.add(reserved),
-                () = tokio::time::sleep_until(self.heard + SILENCE), if open => {
-                    let why = format!("NATS said nothing for {} s", SILENCE.as_secs());
+                paid = budget.reserve(owed.unwrap_or_default()), if owed.is_some() => {
+                    let mail = self.letter.take().expect("it is owed for");
+                    self.take_in(&mail, Some(paid), segmenter).await?;
+                }
+                room = budget.make_room(wanted.unwrap_or_default()), if wanted.is_some() => self.add(room),
+                () = tokio::time::sleep_until(self.heard + self.pace.silence()), if open && owed.is_none() => {
+                    let why = format!("NATS said nothing for {} s", self.pace.silence().as_secs());
                     return Err(WireError::Restart { stream: self.task.stream.to_string(), why }.into());
                 }
-                pumped = pump(&mut self.puller, &mut self.reserved, segmenter), if open => {
-                    self.adapt(pumped?);
-                    segmenter.step().await?;
-                    self.heard = Instant::now();
+                mail = self.puller.receive(), if owed.is_none() => {
+                    let mail = mail?;
+                    match self.pay(&mail) {
+                        Some(paid) => self.take_in(&mail, Some(paid), segmenter).await?,
+                        None => self.letter = Some(mail),
+                    }
                 }
             }
         }
     }
 
-    /// Whether one more pull's bytes are reserved.
-    fn make_room(&mut self) -> bool {
+    /// Asks for what may be open, as far as there is room for it.
+    fn ask(&mut self) -> Result<(), WireError> {
+        while self.puller.open_requests() < self.pace.open() && self.has_room() {
+            self.heard = Instant::now();
+            self.pace.share(self.puller.readers());
+            self.puller.request(&self.pace.ask())?;
+        }
+        Ok(())
+    }
+
+    /// Whether one more request's bytes are reserved, or need not be.
+    fn has_room(&mut self) -> bool {
+        let Some(size) = self.pace.reserve() else { return true };
         let budget = &self.task.context.budget;
-        let have = self.reserved.as_ref().map_or(0, Reserved::bytes);
-        // What open pulls may still bring is reserved already.
-        let want = (self.size * (self.puller.open_requests() + 1)).min(budget.limit());
+        let have = self.room.as_ref().map_or(0, Room::bytes);
+        // What open requests may still bring is reserved already.
+        let want = budget.largest_room().min(size * (self.puller.open_requests() + 1));
         if have >= want {
             return true;
         }
-        let more = budget.try_reserve(want - have);
-        let enough = more.is_some();
-        if let Some(more) = more {
-            self.add(more);
-        }
-        enough
-    }
-
-    fn add(&mut self, more: Reserved) {
-        match &mut self.reserved {
-            Some(reserved) => reserved.merge(more),
-            None => self.reserved = Some(more),
+        match budget.try_make_room(want - have) {
+            Some(more) => {
+                self.add(more);
+                true
+            }
+            None => false,
         }
     }
 
-    /// Asks for more at once while much comes, for little while nothing does.
-    fn adapt(&mut self, pumped: Pumped) {
-        // A quarter of the budget, so that no stream has all of it; but the largest message must fit.
-        let fair = LARGE.min(self.task.context.budget.limit() / 4);
-        let limit = fair.max(self.puller.max_payload() + MARGIN);
-        if pumped.too_small > 0 || pumped.messages > 256 {
-            self.size = (self.size * 4).min(limit);
-        } else if pumped.ended > 0 && pumped.messages == 0 {
-            self.size = self.idle_size;
-            self.reserved = None;
+    fn add(&mut self, more: Room) {
+        match &mut self.room {
+            Some(room) => room.merge(more),
+            None => self.room = Some(more),
         }
     }
-}
 
-async fn pump(
-    puller: &mut Puller,
-    reserved: &mut Option<Reserved>,
-    segmenter: &mut Segmenter,
-) -> Result<Pumped, WireError> {
-    puller
-        .pump(|message| {
-            let taken = reserved.as_mut().and_then(|r| r.take(cost(&message)));
-            segmenter.push(message, taken);
-        })
-        .await
+    /// What a letter costs, out of what was reserved for it and, for the rest, of what is free.
+    fn pay(&mut self, mail: &Mail) -> Option<Reserved> {
+        let cost = cost_of(mail.messages(), mail.bytes());
+        let paid = self.room.as_mut().and_then(|room| room.take(cost));
+        let rest = cost - paid.as_ref().map_or(0, Reserved::bytes).min(cost);
+        if rest == 0 {
+            return paid;
+        }
+        let mut more = self.task.context.budget.try_reserve(rest)?;
+        if let Some(paid) = paid {
+            more.merge(paid);
+        }
+        Some(more)
+    }
+
+    async fn take_in(
+        &mut self,
+        mail: &Mail,
+        mut paid: Option<Reserved>,
+        segmenter: &mut Segmenter,
+    ) -> Result<(), ReaderError> {
+        let pumped = self.puller.open(mail, |message| segmenter.push(message, paid.take()))?;
+        let (seq, count) = (self.puller.last_seq(), self.puller.delivered());
+        self.task.progress.update(|read| {
+            read.seq = seq;
+            if let Some((_, delivered)) = &mut read.consumer {
+                *delivered = count;
+            }
+        });
+        pumped.ended.into_iter().for_each(|end| self.pace.ended(end));
+        segmenter.step().await?;
+        self.heard = Instant::now();
+        Ok(())
+    }
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use cim_core::names::StreamName;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::anchor::Anchor;
 use super::context::Context;
+use super::progress::Progress;
 use super::segmenter::{Segmenter, Upload, UploadError};
 use super::{pull, scan};
 use crate::jetstream::ApiError;
@@ -38,8 +40,14 @@ pub struct Task {
     pub start_seq: u64,
     /// Whether the stream refuses a second consumer.
     pub work_queue: bool,
+    /// Whether it drops what every consumer has acknowledged.
+    pub interest: bool,
+    /// How far the NAS has it.
+    pub committed: watch::Receiver<u64>,
     /// Whether several servers have it.
     pub replicated: bool,
+    /// Where it says how far it has read.
+    pub progress: Arc<Progress>,
     /// Cancelled when reading is to flush and end.
     pub stop: CancellationToken,
 }
@@ -50,9 +58,19 @@ impl Task {
         let segmenter =
             Segmenter::new(Arc::clone(&self.context), self.stream.clone(), self.timeline, uploads);
         if self.work_queue {
-            scan::run(&self, segmenter).await
+            return scan::run(&self, segmenter).await;
+        }
+        let anchor = if self.interest {
+            Anchor::drop_at(&self.context, &self.stream, self.start_seq).await?
         } else {
-            pull::run(&self, segmenter).await
+            None
+        };
+        match anchor {
+            None => pull::run(&self, segmenter).await,
+            Some(anchor) => tokio::select! {
+                read = pull::run(&self, segmenter) => read,
+                lost = anchor.follow(self.committed.clone()) => lost,
+            },
         }
     }
 }

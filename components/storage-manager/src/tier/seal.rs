@@ -1,21 +1,28 @@
 //! Sealing: runs of small segments become one, which is what goes to Wasabi.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::{ArchiveState, Segment};
+use cim_core::archive::{ArchiveKey, ArchiveState, Segment};
 use cim_core::names::StreamName;
+use cim_runtime::retry::Backoff;
+use jiff::Timestamp;
+use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
-use super::context::{Context, FetchError, unsealed};
-use super::segmenter::{ROW_GROUP, put};
+use super::context::{Context, FetchError};
+use super::segmenter::{Patience, ROW_GROUP, put};
+use crate::config::SealConfig;
 use crate::hooks::fail_point;
 use crate::s3::S3Error;
-use crate::segment::{Columns, Finished, Rows, SegmentError, SegmentWriter};
+use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SegmentWriter};
 
-/// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly, and each try
+/// keeps others waiting.
+const AGAIN: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(15) };
+/// How long a merge may keep others waiting before it ends with what it has.
+const TURN: Duration = Duration::from_secs(10);
 /// zstd level of merged segments: they are kept for ever, and nobody waits for them.
 const LEVEL: i32 = 3;
 
@@ -48,70 +55,95 @@ impl From<SegmentError> for SealError {
     }
 }
 
-/// Decides when runs are due.
-#[derive(Debug, Default)]
+/// Decides when runs are due. Asked after each commit, so it keeps apart what is not sealed yet.
+#[derive(Debug)]
 pub struct Ages {
-    since: HashMap<String, Instant>,
-    failed: Option<Instant>,
+    /// When each unsealed segment was written, by timeline and first sequence.
+    since: BTreeMap<(u32, u64), Instant>,
+    /// How often in a row the run that was due could not be sealed, and when that is tried again.
+    failed: Option<(u32, Instant)>,
 }
 
 impl Ages {
+    /// What is there and not sealed is as old as its messages: a process or a session that does not live as long
+    /// as an interval must not make it young again.
+    pub fn new(state: &ArchiveState) -> Self {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let written = |segment: &Segment| {
+            // A clock that was set back makes ages negative: then it is new.
+            let age = Duration::try_from(clock.duration_since(segment.last_time));
+            now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
+        };
+        let unsealed = state.segments.iter().filter(|(_, segment)| !segment.sealed);
+        Self {
+            since: unsealed.map(|(at, segment)| (*at, written(segment))).collect(),
+            failed: None,
+        }
+    }
+
+    /// Takes a commit into account, with what it added and replaced.
+    pub fn committed(&mut self, add: &[Segment], remove: &[String]) {
+        for key in remove {
+            if let Ok(ArchiveKey::Segment { timeline, first_seq, .. }) = ArchiveKey::parse(key) {
+                self.since.remove(&(timeline, first_seq));
+                self.failed = None;
+            }
+        }
+        let now = Instant::now();
+        let unsealed = add.iter().filter(|segment| !segment.sealed);
+        self.since.extend(unsealed.map(|segment| ((segment.timeline, segment.first_seq), now)));
+    }
+
     /// The run that was due could not be sealed.
     pub fn failed(&mut self) {
-        self.failed = Some(Instant::now());
+        let times = self.failed.map_or(1, |(times, _)| times.saturating_add(1));
+        self.failed = Some((times, Instant::now() + AGAIN.after(times)));
     }
 
     /// The oldest run that is due: complete in size, old enough, or never to grow because another
-    /// timeline or a sealed segment follows. `now` asks for whatever there is.
-    pub fn due(
-        &mut self,
-        context: &Context,
-        state: &ArchiveState,
-        now: bool,
-    ) -> Option<Vec<Segment>> {
-        let waiting: Vec<&Segment> = unsealed(state).collect();
-        self.since.retain(|key, _| waiting.iter().any(|s| s.key == *key));
-        for segment in &waiting {
-            self.since.entry(segment.key.clone()).or_insert_with(Instant::now);
-        }
-        let first = waiting.first()?;
-        if self.failed.is_some_and(|failed| failed.elapsed() < AGAIN) && !now {
+    /// timeline or a sealed segment follows.
+    pub fn due(&self, config: &SealConfig, state: &ArchiveState) -> Option<Vec<Segment>> {
+        let (&(timeline, first_seq), since) = self.since.first_key_value()?;
+        if self.failed.is_some_and(|(_, again)| Instant::now() < again) {
             return None;
         }
-        let limit = context.config.seal.size.bytes() as u64;
-        let (mut run, mut bytes, mut complete) = (Vec::new(), 0, first.timeline < state.timeline());
-        for segment in state.segments.range((first.timeline, first.first_seq)..).map(|(_, s)| s) {
+        let limit = config.size.bytes() as u64;
+        let (mut run, mut bytes, mut complete) = (Vec::new(), 0, timeline < state.timeline());
+        for segment in state.segments.range((timeline, first_seq)..).map(|(_, s)| s) {
             if segment.sealed
-                || segment.timeline != first.timeline
+                || segment.timeline != timeline
                 || (bytes + segment.bytes > limit && !run.is_empty())
             {
                 complete = true;
                 break;
             }
             bytes += segment.bytes;
-            run.push(segment.clone());
+            run.push(segment);
         }
-        let age = self.since.get(&first.key).map(Instant::elapsed).unwrap_or_default();
-        let due = now || complete || bytes >= limit || age >= context.config.seal.interval;
-        due.then_some(run)
+        let due = complete || bytes >= limit || since.elapsed() >= config.interval;
+        due.then(|| run.into_iter().cloned().collect())
     }
 }
 
-/// Makes one sealed segment of a run.
+/// Makes one sealed segment of a run, or of its beginning where that takes long.
 pub async fn seal(
     context: &Arc<Context>,
     stream: &StreamName,
     run: Vec<Segment>,
 ) -> Result<Sealed, SealError> {
-    let replaces = run.iter().map(|s| s.key.clone()).collect();
     if let [only] = &run[..] {
+        let replaces = vec![only.key.clone()];
         return Ok(Sealed { segment: Segment { sealed: true, ..only.clone() }, replaces });
     }
-    let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
-    let timeline = run[0].timeline;
-    let mut merge = Merge { writer: SegmentWriter::new(LEVEL), columns: Columns::default() };
+    let _one_at_a_time = context.merging.acquire().await.expect("it is never closed");
+    let (begun, timeline, mut replaces) = (Instant::now(), run[0].timeline, Vec::new());
+    let mut merge = Merge::default();
     for segment in run {
-        let file = context.fetch_unchecked(&segment).await?;
+        if begun.elapsed() > TURN && !replaces.is_empty() {
+            break;
+        }
+        let file = context.fetch_briefly(&segment).await?;
+        replaces.push(segment.key.clone());
         let append = move || {
             merge.append(&segment, &file, 0)?;
             Ok::<_, SealError>(merge)
@@ -119,9 +151,9 @@ pub async fn seal(
         merge = tokio::task::spawn_blocking(append).await.expect("merging does not panic")?;
     }
     let name = stream.clone();
-    let finish = tokio::task::spawn_blocking(move || merge.finish(&name, timeline));
+    let finish = tokio::task::spawn_blocking(move || merge.finish(&name, timeline, true));
     let finished = finish.await.expect("merging does not panic")?;
-    put(context, &finished).await?;
+    put(context, &finished, Patience::Brief).await?;
     fail_point!(SealUploaded);
     Ok(Sealed { segment: finished.segment, replaces })
 }
@@ -133,28 +165,43 @@ pub async fn cut(
     segment: &Segment,
     seq: u64,
 ) -> Result<Finished, SealError> {
-    let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
-    let file = context.fetch_unchecked(segment).await?;
+    let _one_at_a_time = context.merging.acquire().await.expect("it is never closed");
+    let file = context.fetch_briefly(segment).await?;
     let (segment, name) = (segment.clone(), stream.clone());
     let cut = tokio::task::spawn_blocking(move || {
-        let mut merge = Merge { writer: SegmentWriter::new(LEVEL), columns: Columns::default() };
+        let mut merge = Merge::default();
         merge.append(&segment, &file, seq)?;
-        merge.finish(&name, segment.timeline)
+        merge.finish(&name, segment.timeline, true)
     });
     let finished = cut.await.expect("cutting does not panic")?;
-    put(context, &finished).await?;
+    put(context, &finished, Patience::Brief).await?;
     Ok(finished)
 }
 
 /// Rows on their way from small row groups into full ones: a row group of ten rows compresses badly.
-struct Merge {
+pub(crate) struct Merge {
     writer: SegmentWriter,
     columns: Columns,
 }
 
+impl Default for Merge {
+    fn default() -> Self {
+        Self { writer: SegmentWriter::new(LEVEL), columns: Columns::default() }
+    }
+}
+
 impl Merge {
+    /// Takes a message.
+    pub(crate) fn push(&mut self, message: Message<'_>) -> Result<(), ParquetError> {
+        self.columns.push(message);
+        if self.columns.bytes() >= ROW_GROUP {
+            self.writer.append(std::mem::take(&mut self.columns))?;
+        }
+        Ok(())
+    }
+
     /// Takes the rows after `seq`.
-    fn append(
+    pub(crate) fn append(
         &mut self,
         segment: &Segment,
         file: &bytes::Bytes,
@@ -170,8 +217,118 @@ impl Merge {
         })
     }
 
-    fn finish(mut self, stream: &StreamName, timeline: u32) -> Result<Finished, SealError> {
+    /// Ends the segment.
+    pub(crate) fn finish(
+        mut self,
+        stream: &StreamName,
+        timeline: u32,
+        sealed: bool,
+    ) -> Result<Finished, SealError> {
         self.writer.append(self.columns)?;
-        Ok(self.writer.finish(stream, timeline, true)?)
+        Ok(self.writer.finish(stream, timeline, sealed)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_core::archive::{Entry, LastMessage, Sha256};
+    use serde_json::json;
+
+    use super::*;
+
+    const NONE: [u64; 0] = [];
+
+    /// A segment of one message, so many seconds old.
+    fn segment(seq: u64, sealed: bool, seconds: i64) -> Segment {
+        let time = Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+        let (stream, sha256) = ("S".parse().unwrap(), Sha256::of(b""));
+        let (timeline, hash) = (1, sha256.short());
+        let key = ArchiveKey::Segment { stream, timeline, first_seq: seq, last_seq: seq, hash };
+        Segment {
+            part: None,
+            key: key.to_string(),
+            timeline,
+            first_seq: seq,
+            last_seq: seq,
+            first_time: time,
+            last_time: time,
+            messages: 1,
+            bytes: 1,
+            size: 1,
+            sha256,
+            last: LastMessage { seq, time, sha256 },
+            sealed,
+        }
+    }
+
+    fn archive(segments: &[Segment]) -> ArchiveState {
+        let time = "2026-01-01T00:00:00Z";
+        let last = segments.last().map_or(0, |segment| segment.last_seq);
+        let state = json!({ "first_seq": 1, "last_seq": last, "messages": last, "bytes": last });
+        let (fork, watermark) = (json!({ "reason": "created" }), json!({ "seq": last }));
+        let entry = json!({
+            "format": 2, "number": 0, "committed_at": time, "writer": "t", "timeline": 1,
+            "fork": fork, "watermark": watermark, "state": state, "consumers": [],
+            "stream": { "created": time, "config": {} },
+            "checkpoint": {
+                "segments": segments,
+                "timelines": [{ "number": 1, "fork": fork, "watermark": watermark, "state": state }],
+            },
+        });
+        let entry: Entry = serde_json::from_str(&entry.to_string()).unwrap();
+        ArchiveState::open(&entry, Sha256::of(b"")).unwrap()
+    }
+
+    fn keys(run: Option<Vec<Segment>>) -> Vec<u64> {
+        run.into_iter().flatten().map(|segment| segment.first_seq).collect()
+    }
+
+    #[test]
+    fn what_was_archived_before_is_as_old_as_its_messages() {
+        let config = SealConfig { interval: Duration::from_secs(60), ..SealConfig::default() };
+        let old = archive(&[segment(1, true, 900), segment(2, false, 90), segment(3, false, 30)]);
+        assert_eq!(keys(Ages::new(&old).due(&config, &old)), [2, 3]);
+        let young = archive(&[segment(1, true, 900), segment(2, false, 30)]);
+        let mut ages = Ages::new(&young);
+        assert_eq!(keys(ages.due(&config, &young)), NONE);
+        // A clock that was set back.
+        let ahead = archive(&[segment(1, false, -90)]);
+        assert_eq!(keys(Ages::new(&ahead).due(&config, &ahead)), NONE);
+        // What is committed now is new, however old its messages are.
+        let added = segment(3, false, 900);
+        ages.committed(std::slice::from_ref(&added), &[]);
+        let grown = archive(&[segment(1, true, 900), segment(2, false, 30), added]);
+        assert_eq!(keys(ages.due(&config, &grown)), NONE);
+    }
+
+    #[test]
+    fn a_run_that_failed_waits() {
+        let config = SealConfig { interval: Duration::ZERO, ..SealConfig::default() };
+        let state = archive(&[segment(1, false, 9), segment(2, false, 9)]);
+        let mut ages = Ages::new(&state);
+        assert_eq!(keys(ages.due(&config, &state)), [1, 2]);
+        ages.failed();
+        assert_eq!(keys(ages.due(&config, &state)), NONE);
+        ages.committed(&[], &[state.segments[&(1, 1)].key.clone()]);
+        assert_eq!(keys(ages.due(&config, &state)), [2]);
+    }
+
+    /// What cannot be sealed for hours is asked for after each commit.
+    #[test]
+    fn ten_thousands_of_segments_cost_little() {
+        const SEGMENTS: u64 = 20_000;
+        let segments: Vec<_> = (1..=SEGMENTS).map(|seq| segment(seq, false, 0)).collect();
+        let state = archive(&segments);
+        let config = SealConfig::default();
+        let mut ages = Ages::new(&archive(&[]));
+        let begun = Instant::now();
+        for added in &segments {
+            ages.committed(std::slice::from_ref(added), &[]);
+        }
+        for _ in 0..100 {
+            assert_eq!(keys(ages.due(&config, &state)), NONE);
+        }
+        // Each with each would be some 10^10 comparisons.
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }

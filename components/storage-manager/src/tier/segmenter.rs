@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::SeqRange;
+use cim_core::archive::{ArchiveKey, SeqRange};
 use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::budget::{Reserved, cost};
 use super::context::Context;
@@ -19,7 +20,7 @@ use crate::config::Layout;
 use crate::hooks::{fail_point, sabotage};
 use crate::journal::Item;
 use crate::s3::S3Error;
-use crate::segment::{Columns, Message, SegmentWriter};
+use crate::segment::{Columns, Finished, Message, SegmentWriter};
 
 /// Bytes of messages in one row group: what a reader of the archive decodes at once.
 pub(super) const ROW_GROUP: usize = 4 << 20;
@@ -53,8 +54,8 @@ pub enum UploadError {
     S3(#[from] S3Error),
 }
 
-/// An upload under way.
-pub type Upload = JoinHandle<Result<Uploaded, UploadError>>;
+/// An upload under way, which ends with the session that waits for it.
+pub type Upload = AbortOnDropHandle<Result<Uploaded, UploadError>>;
 
 /// Gathers one stream's messages.
 pub struct Segmenter {
@@ -227,7 +228,7 @@ impl Segmenter {
                 tokio::task::spawn_blocking(move || writer.finish(&stream, timeline, sealed));
             let finished = finished.await.expect("encoding does not panic")?;
             fail_point!(SegmentBefore);
-            put(&context, &finished).await?;
+            put(&context, &finished, Patience::Endless).await?;
             fail_point!(SegmentAfter);
             Ok(Uploaded { item: Item::Segment(Box::new(finished.segment)), since, reserved })
         });
@@ -248,23 +249,35 @@ impl Segmenter {
         Ok(())
     }
 
-    async fn send(&mut self, upload: Upload) {
-        // The other end hangs up only when the session is over: then the upload is of no use.
-        if let Err(mpsc::error::SendError(upload)) = self.uploads.send(upload).await {
-            upload.abort();
-        }
+    async fn send(&mut self, upload: JoinHandle<Result<Uploaded, UploadError>>) {
+        // The other end hangs up only when the session is over, and the upload with it.
+        drop(self.uploads.send(AbortOnDropHandle::new(upload)).await);
     }
+}
+
+/// How long S3 may fail before a segment's file is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// For ever: nothing goes on without it.
+    Endless,
+    /// For a moment: others wait for a permit that is held.
+    Brief,
 }
 
 /// Writes a segment's file to the NAS.
 pub async fn put(
     context: &Arc<Context>,
-    finished: &crate::segment::Finished,
+    finished: &Finished,
+    patience: Patience,
 ) -> Result<(), S3Error> {
     let key = &finished.segment.key;
-    let parsed = cim_core::archive::ArchiveKey::parse(key).expect("the writer spelled it");
+    let parsed = ArchiveKey::parse(key).expect("the writer spelled it");
     let what = format!("writing segment `{key}`");
     let file = sabotage!(file, finished.file.clone());
     sabotage!(if counts_as_uploaded(context, &parsed, &file) return Ok(()));
-    context.insist(&what, || context.nas.put(&parsed, file.clone())).await
+    let attempt = || context.nas.put_once(&parsed, file.clone());
+    match patience {
+        Patience::Endless => context.insist(&what, attempt).await,
+        Patience::Brief => context.ask_briefly(&what, attempt).await,
+    }
 }

@@ -1,6 +1,7 @@
 //! One stream, from reading its chain until something fails or everything ends.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +14,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::context::{Context, FetchError};
 use super::gaps::Gaps;
 use super::history::{Alignment, HistoryError, align};
+use super::progress::Progress;
 use super::reader::{self, ReaderError};
 use super::seal::{self, Ages, SealError, Sealed};
-use super::segmenter::{Upload, UploadError};
+use super::segmenter::{Upload, UploadError, Uploaded};
 use super::survey::{Known, Survey, Surveyor, missed};
 use super::witness;
-use super::{collect, ship};
+use super::{collect, gate, ship};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, StreamInfo};
@@ -35,7 +38,7 @@ const SURVEY: Duration = Duration::from_secs(1);
 const UPLOADS: usize = 2;
 
 /// How long the NAS may take to say that it has what was committed last.
-const LAST_LOOK: Duration = Duration::from_secs(5);
+const LAST_LOOK: Duration = Duration::from_secs(3);
 
 /// Why a session ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,14 +80,31 @@ pub enum SessionError {
 
 /// Tiers one stream.
 pub async fn run(context: &Arc<Context>, stream: &StreamName) -> Result<End, SessionError> {
+    // Nothing is read yet that an end could lose, and who is asked here may be away.
+    let opening = Box::pin(gate::through(&context.beginning, open(context, stream)));
+    let opened = context.stop.run_until_cancelled(opening).await;
+    match opened.transpose()? {
+        None => Ok(End::Stopped),
+        Some(ControlFlow::Break(end)) => Ok(end),
+        Some(ControlFlow::Continue((committer, live))) => {
+            Box::pin(Session::start(context, stream, committer, &live).run()).await
+        }
+    }
+}
+
+/// Reads the chain, and goes on with it where there is something to read.
+async fn open(
+    context: &Arc<Context>,
+    stream: &StreamName,
+) -> Result<ControlFlow<End, (Committer, StreamInfo)>, SessionError> {
     let live = match context.jetstream.stream_info(stream.as_str(), false).await {
-        Err(error) if error.not_found() => return Ok(End::Gone),
+        Err(error) if error.not_found() => return Ok(ControlFlow::Break(End::Gone)),
         other => other?,
     };
-    match open_chain(context, stream, &live).await? {
-        Some(committer) => Session::start(context, stream, committer, &live).run().await,
-        None => wait_for_a_message(context, stream, &live).await,
-    }
+    Ok(match open_chain(context, stream, &live).await? {
+        Some(committer) => ControlFlow::Continue((committer, live)),
+        None => ControlFlow::Break(wait_for_a_message(context, stream, &live).await?),
+    })
 }
 
 /// Waits for an empty stream to become more than that, or to go.
@@ -98,10 +118,7 @@ pub(super) async fn wait_for_a_message(
         "the archive has messages of this stream, the server has a new, empty one: nothing is archived before it has a message. Was the host lost? Then delete it and restore"
     );
     loop {
-        tokio::select! {
-            () = context.stop.cancelled() => return Ok(End::Stopped),
-            () = tokio::time::sleep(SURVEY) => {}
-        }
+        tokio::time::sleep(SURVEY).await;
         match context.jetstream.stream_info(stream.as_str(), false).await {
             Err(error) if error.not_found() => return Ok(End::Gone),
             Err(error) => return Err(error.into()),
@@ -201,7 +218,7 @@ pub(super) async fn has_another(
 }
 
 /// What Wasabi has of a stream that the NAS knows nothing of.
-async fn adoptable(
+pub(super) async fn adoptable(
     context: &Context,
     stream: &StreamName,
 ) -> Result<Option<ArchiveState>, SessionError> {
@@ -225,18 +242,22 @@ struct Session<'a> {
     committer: Committer,
     /// `None` while it looks.
     surveyor: Option<Surveyor>,
-    surveying: Option<JoinHandle<Looked>>,
+    surveying: Option<AbortOnDropHandle<Looked>>,
     survey: Option<Survey>,
     gaps: Gaps,
     /// When the stream was created that this session reads.
     born: Timestamp,
     uploads: mpsc::Receiver<Upload>,
     waiting: VecDeque<Upload>,
-    reader: JoinHandle<Result<(), ReaderError>>,
-    sealing: Option<JoinHandle<Result<Sealed, SealError>>>,
-    collecting: Option<JoinHandle<Result<Vec<String>, S3Error>>>,
+    reader: AbortOnDropHandle<Result<(), ReaderError>>,
+    sealing: Option<AbortOnDropHandle<Result<Sealed, SealError>>>,
+    collecting: Option<AbortOnDropHandle<Result<Vec<String>, S3Error>>>,
     ages: Ages,
+    /// How far the NAS has the stream, for its reader.
+    watermark: watch::Sender<u64>,
     states: Option<watch::Sender<Arc<ArchiveState>>>,
+    /// It ends by itself, between two entries, when the session does: one in the middle of an entry may have a
+    /// request under way that its successor must not overtake.
     shipper: Option<JoinHandle<()>>,
     shipped: Instant,
     committed: Instant,
@@ -252,17 +273,22 @@ impl<'a> Session<'a> {
         live: &StreamInfo,
     ) -> Self {
         let state = committer.state().expect("the chain was opened");
-        let ended = CancellationToken::new();
+        let ended = context.abort.child_token();
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
         let config = live.record.config.value();
+        let progress = Arc::new(Progress::begin(state.watermark().seq));
+        let (watermark, committed) = watch::channel(state.watermark().seq);
         let task = reader::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline: state.timeline(),
             start_seq: state.watermark().seq + 1,
             work_queue: config["retention"] == "workqueue",
+            interest: config["retention"] == "interest",
+            committed,
             replicated: config["num_replicas"].as_u64() > Some(1),
+            progress: Arc::clone(&progress),
             stop: stop_reader.clone(),
         };
         let (mut states, mut shipper) = (None, None);
@@ -270,24 +296,25 @@ impl<'a> Session<'a> {
             let (sender, receiver) = watch::channel(Arc::new(state.clone()));
             let (ctx, wasabi, name) = (Arc::clone(context), Arc::clone(wasabi), stream.clone());
             fill_back(&ctx, &wasabi, stream, state, ended.child_token());
-            shipper =
-                Some(tokio::spawn(ship::run(ctx, wasabi, name, receiver, context.abort.clone())));
+            let ended = ended.child_token();
+            shipper = Some(tokio::spawn(ship::run(ctx, wasabi, name, receiver, ended)));
             states = Some(sender);
         }
         Self {
             context,
             stream,
-            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone())),
+            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone(), progress)),
             surveying: None,
             survey: None,
             gaps: Gaps::new(stream.clone(), state),
             born: live.record.created,
             uploads,
             waiting: VecDeque::new(),
-            reader: tokio::spawn(task.run(sender)),
+            reader: AbortOnDropHandle::new(tokio::spawn(task.run(sender))),
             sealing: None,
             collecting: None,
-            ages: Ages::default(),
+            ages: Ages::new(state),
+            watermark,
             states,
             shipper,
             shipped: Instant::now(),
@@ -299,26 +326,35 @@ impl<'a> Session<'a> {
     }
 
     async fn run(mut self) -> Result<End, SessionError> {
+        let abort = &self.context.abort;
+        let outcome = abort.run_until_cancelled(self.work()).await.unwrap_or(Ok(End::Stopped));
+        self.leave(&outcome).await;
+        outcome
+    }
+
+    /// Does what is ready, in no fixed order: an S3 service that takes longer for each than the next needs to get
+    /// ready would have one kind of work done for ever, and the others never.
+    async fn work(&mut self) -> Result<End, SessionError> {
         let mut ticks = tokio::time::interval(SURVEY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let outcome = loop {
+        loop {
             tokio::select! {
-                biased;
-                () = self.context.stop.cancelled() => break self.finish().await.map(|()| End::Stopped),
-                uploaded = next_upload(&mut self.uploads, &mut self.waiting) => {
-                    let committed = match uploaded {
-                        Some(upload) => self.append(upload).await,
-                        None => match (&mut self.reader).await.expect("reading does not panic") {
-                            Ok(()) => continue,
-                            Err(error) => Err(error.into()),
-                        },
+                () = self.context.stop.cancelled() => {
+                    self.finish().await?;
+                    return Ok(End::Stopped);
+                }
+                uploaded = next_uploaded(&mut self.uploads, &mut self.waiting) => {
+                    let Some(uploaded) = uploaded else {
+                        // It ends well only when it is told to.
+                        (&mut self.reader).await.expect("reading does not panic")?;
+                        return Ok(End::Stopped);
                     };
-                    if let Err(error) = committed { break Err(error) }
+                    self.append(uploaded?).await?;
                 }
                 sealed = join(&mut self.sealing) => {
                     self.sealing = None;
                     match sealed {
-                        Ok(sealed) => if let Err(error) = self.commit_sealed(sealed).await { break Err(error) },
+                        Ok(sealed) => self.commit_sealed(sealed).await?,
                         Err(error) => {
                             self.log_background("sealing", &error);
                             self.ages.failed();
@@ -328,27 +364,27 @@ impl<'a> Session<'a> {
                 collected = join(&mut self.collecting) => {
                     self.collecting = None;
                     match collected {
-                        Ok(keys) => if let Err(error) = self.commit_collected(keys).await { break Err(error) },
+                        Ok(keys) => self.commit_collected(keys).await?,
                         Err(error) => self.log_background("deleting replaced segments", &error),
                     }
                 }
                 looked = look(&mut self.surveying) => match self.surveyed(looked, false).await {
-                    Ok(()) => {}
-                    Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => break Ok(End::Gone),
-                    Err(error) => break Err(error),
+                    Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => {
+                        return Ok(End::Gone);
+                    }
+                    other => other?,
                 },
                 _ = ticks.tick() => {
-                    self.start_survey();
-                    if let Some(lost) = self.look().await { break Err(lost.into()) }
+                    let state = self.committer.state().expect("the chain was opened");
+                    if self.surveyor.as_ref().is_some_and(|surveyor| surveyor.due(state)) {
+                        self.start_survey();
+                    }
+                    if let Some(lost) = self.look().await {
+                        return Err(lost.into());
+                    }
                 }
             }
-        };
-        self.leave(&outcome).await;
-        self.reader.abort();
-        if let Some(surveying) = self.surveying {
-            surveying.abort();
         }
-        outcome
     }
 
     /// Looks whether the archive is there, where no commit has for a while.
@@ -387,13 +423,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Commits an upload, and with it all that are finished behind it.
-    async fn append(&mut self, first: Upload) -> Result<(), SessionError> {
-        let mut done = vec![first.await.expect("uploading does not panic")?];
+    /// Commits what was uploaded, and with it all that is finished behind it.
+    async fn append(&mut self, first: Uploaded) -> Result<(), SessionError> {
+        let mut done = vec![first];
         while let Ok(upload) = self.uploads.try_recv() {
             self.waiting.push_back(upload);
         }
-        while self.waiting.front().is_some_and(JoinHandle::is_finished) {
+        while self.waiting.front().is_some_and(AbortOnDropHandle::is_finished) {
             let upload = self.waiting.pop_front().expect("it is there");
             done.push(
                 upload
@@ -424,7 +460,7 @@ impl<'a> Session<'a> {
         for uploaded in done {
             drop(uploaded.reserved);
         }
-        self.start_background(false);
+        self.start_background();
         Ok(())
     }
 
@@ -436,12 +472,13 @@ impl<'a> Session<'a> {
         let known = Known {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
-            away: self.gaps.known(state),
+            away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            consumers: state.consumers.clone(),
         };
-        self.surveying = Some(tokio::spawn(async move {
+        self.surveying = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let survey = surveyor.survey(&known).await;
             (surveyor, survey)
-        }));
+        })));
     }
 
     /// Takes a survey in, and commits what is new when nothing else does.
@@ -465,25 +502,26 @@ impl<'a> Session<'a> {
         } else {
             self.survey = Some(survey);
         }
-        self.start_background(false);
+        self.start_background();
         Ok(())
     }
 
-    fn start_background(&mut self, now: bool) {
+    fn start_background(&mut self) {
         let state = self.committer.state().expect("the chain was opened");
         if self.sealing.is_none()
-            && let Some(run) = self.ages.due(self.context, state, now)
+            && let Some(run) = self.ages.due(&self.context.config.seal, state)
         {
             let (context, stream) = (Arc::clone(self.context), self.stream.clone());
-            self.sealing =
-                Some(tokio::spawn(async move { seal::seal(&context, &stream, run).await }));
+            let sealing = tokio::spawn(async move { seal::seal(&context, &stream, run).await });
+            self.sealing = Some(AbortOnDropHandle::new(sealing));
         }
         if self.collecting.is_none() {
             let keys = collect::due(self.context, state);
             if !keys.is_empty() {
                 let context = Arc::clone(self.context);
-                self.collecting =
-                    Some(tokio::spawn(async move { collect::collect(&context, keys).await }));
+                let collecting =
+                    tokio::spawn(async move { collect::collect(&context, keys).await });
+                self.collecting = Some(AbortOnDropHandle::new(collecting));
             }
         }
         // What needs no segment (consumers, deletes) goes to Wasabi at its own interval.
@@ -498,7 +536,7 @@ impl<'a> Session<'a> {
         draft.remove = sealed.replaces;
         self.commit(draft, true).await?;
         fail_point!(SealCommitted);
-        self.start_background(false);
+        self.start_background();
         Ok(())
     }
 
@@ -509,8 +547,12 @@ impl<'a> Session<'a> {
     }
 
     async fn commit(&mut self, draft: Draft, sealed: bool) -> Result<(), SessionError> {
+        let (add, remove) = (draft.add.clone(), draft.remove.clone());
         self.committer.commit(draft, &self.context.abort).await?;
+        self.ages.committed(&add, &remove);
         self.committed = Instant::now();
+        let state = self.committer.state().expect("the chain was opened");
+        self.watermark.send_replace(state.watermark().seq);
         if sealed {
             self.publish_state();
         }
@@ -524,11 +566,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Flushes, commits, seals and ships what there is.
+    /// Flushes and commits what there is, seals what is due, and ships. What is not due yet stays as old as it
+    /// is for whoever starts next.
     async fn finish(&mut self) -> Result<(), SessionError> {
         self.stop_reader.cancel();
-        while let Some(upload) = next_upload(&mut self.uploads, &mut self.waiting).await {
-            self.append(upload).await?;
+        while let Some(uploaded) = next_uploaded(&mut self.uploads, &mut self.waiting).await {
+            self.append(uploaded?).await?;
         }
         (&mut self.reader).await.expect("reading does not panic")?;
         // One that is under way may know nothing of what was just committed.
@@ -539,7 +582,7 @@ impl<'a> Session<'a> {
         self.start_survey();
         let looked = look(&mut self.surveying).await;
         self.surveyed(looked, true).await?;
-        if let Some(sealing) = self.sealing.take() {
+        while let Some(sealing) = self.sealing.take() {
             match sealing.await.expect("sealing does not panic") {
                 Ok(sealed) => self.commit_sealed(sealed).await?,
                 Err(error) => self.log_background("sealing", &error),
@@ -558,18 +601,20 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The next upload in order; `None` when the reader has ended. Cancelling it loses nothing.
-async fn next_upload(
+/// Waits for the next upload in order; `None` when the reader has ended. Cancelling it loses nothing.
+async fn next_uploaded(
     uploads: &mut mpsc::Receiver<Upload>,
     waiting: &mut VecDeque<Upload>,
-) -> Option<Upload> {
-    match waiting.pop_front() {
-        Some(upload) => Some(upload),
-        None => uploads.recv().await,
+) -> Option<Result<Uploaded, UploadError>> {
+    if waiting.is_empty() {
+        waiting.push_back(uploads.recv().await?);
     }
+    let uploaded = waiting.front_mut()?.await.expect("uploading does not panic");
+    waiting.pop_front();
+    Some(uploaded)
 }
 
-async fn join<T, E>(task: &mut Option<JoinHandle<Result<T, E>>>) -> Result<T, E> {
+async fn join<T, E>(task: &mut Option<AbortOnDropHandle<Result<T, E>>>) -> Result<T, E> {
     match task {
         Some(task) => task.await.expect("background work does not panic"),
         None => std::future::pending().await,
@@ -577,7 +622,7 @@ async fn join<T, E>(task: &mut Option<JoinHandle<Result<T, E>>>) -> Result<T, E>
 }
 
 /// The survey that is under way, if one is. Cancelling it loses nothing.
-async fn look(surveying: &mut Option<JoinHandle<Looked>>) -> Looked {
+async fn look(surveying: &mut Option<AbortOnDropHandle<Looked>>) -> Looked {
     match surveying {
         Some(task) => task.await.expect("surveying does not panic"),
         None => std::future::pending().await,

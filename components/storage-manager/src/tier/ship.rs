@@ -10,12 +10,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use cim_core::archive::key::{Chain, GROUP};
 use cim_core::archive::{ArchiveKey, ArchiveState, Segment, SeqRanges, Watermark};
 use cim_core::names::StreamName;
-use cim_runtime::retry::Backoff;
+use cim_runtime::retry::{self, Backoff, Class};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -68,21 +69,50 @@ pub enum ShipError {
     },
 }
 
-/// Ships what each new state has sealed, until the sender of states is gone; then once more.
+/// How often a segment is sent before that is an error. With the waits in between it is about half a minute.
+const TRIES: u32 = 12;
+
+impl ShipError {
+    /// Whether sending a segment once more may do, after so many tries.
+    fn class(&self, tries: u32) -> Class {
+        let (Self::S3(error) | Self::Fetch(FetchError::S3(error))) = self else {
+            return Class::Permanent;
+        };
+        if error.kind.may_pass_soon() && tries < TRIES {
+            Class::Transient
+        } else {
+            Class::Permanent
+        }
+    }
+}
+
+/// Ships what each new state has sealed, until the sender of states is gone; then once more. When the session
+/// has `ended` otherwise, its successor ships.
 pub async fn run(
     context: Arc<Context>,
     wasabi: Arc<Store>,
     stream: StreamName,
+    states: watch::Receiver<Arc<ArchiveState>>,
+    ended: CancellationToken,
+) {
+    let shipping = run_until_ended(&context, &wasabi, &stream, states, &ended);
+    context.abort.run_until_cancelled(shipping).await;
+}
+
+async fn run_until_ended(
+    context: &Arc<Context>,
+    wasabi: &Arc<Store>,
+    stream: &StreamName,
     mut states: watch::Receiver<Arc<ArchiveState>>,
-    abort: CancellationToken,
+    ended: &CancellationToken,
 ) {
     let mut tries = 0;
     // The one before may have been ended with a request under way.
-    let Some(alone) = abort.run_until_cancelled(context.ship_alone(&stream)).await else { return };
+    let Some(alone) = ended.run_until_cancelled(context.ship_alone(stream)).await else { return };
     let alone = Arc::new(alone);
     loop {
         let state = Arc::clone(&states.borrow_and_update());
-        match ship(&context, &wasabi, &stream, &state, &alone).await {
+        match ship(context, wasabi, stream, &state, &alone, ended).await {
             Ok(()) => {
                 tries = 0;
                 if states.changed().await.is_err() {
@@ -93,9 +123,7 @@ pub async fn run(
                 tries += 1;
                 let error = cim_runtime::error::chain(&error);
                 tracing::warn!(stream = %stream, "copying to wasabi failed, trying again: {error}");
-                // A session that failed has a successor, which ships; one that ends well is waited for.
-                let orphaned = states.has_changed().is_err() && !context.stop.is_cancelled();
-                if orphaned || !Backoff::default().wait(tries, &abort).await {
+                if !Backoff::default().wait(tries, ended).await {
                     return;
                 }
             }
@@ -109,6 +137,7 @@ async fn ship(
     stream: &StreamName,
     nas: &ArchiveState,
     alone: &Alone,
+    ended: &CancellationToken,
 ) -> Result<(), ShipError> {
     let there = next_at(wasabi, stream).await?;
     let mut decided = match chain::load(&context.nas, Chain::Tertiary, stream).await {
@@ -123,6 +152,10 @@ async fn ship(
     }
     // After that too: what stood alone may be one further.
     if let Some(decided) = decided.as_ref().filter(|decided| there <= decided.number) {
+        let segments = missing_at(wasabi, stream, decided).await?;
+        if !send_all(context, wasabi, segments, ended).await? {
+            return Ok(());
+        }
         copy_decided(context, wasabi, stream, decided, there, alone).await?;
     }
     let (nas_store, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
@@ -135,6 +168,7 @@ async fn ship(
             "wasabi has timeline {there}, which the nas does not know any more: nothing is copied until it does"
         );
     }
+    let mut said: Option<Draft> = None;
     // One entry a timeline: each is complete at Wasabi before the next one begins there.
     loop {
         let step = match begun(nas, committer.state()) {
@@ -142,23 +176,55 @@ async fn ship(
             None => next_step(nas, committer.state()),
         };
         let Some(step) = step else { return Ok(()) };
-        for segment in &step.add {
-            let file = {
-                let _one_at_a_time =
-                    context.background.acquire().await.expect("it is never closed");
-                let file = context.fetch(segment).await?;
-                let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
-                wasabi.put(&key, file).await
-            };
-            file?;
-            fail_point!(ShipSegment);
+        // Each step leads on, or there is no end to them and to what they cost.
+        if said.as_ref() == Some(&step) {
+            tracing::error!(
+                stream = %stream,
+                "an entry at wasabi did not lead on, so no more is copied before there is news: this is a bug"
+            );
+            return Ok(());
         }
+        if !send_all(context, wasabi, step.add.iter(), ended).await? {
+            return Ok(());
+        }
+        said = Some(step.clone());
         let number = committer.state().map_or(0, |s| s.number + 1);
         let object = committer.commit(step, &context.abort).await?;
         fail_point!(ShipDecided);
         put_decided(wasabi, stream, number, object, alone).await?;
         fail_point!(ShipCopied);
     }
+}
+
+/// Sends segments; false when the session has ended meanwhile.
+async fn send_all<'a>(
+    context: &Context,
+    wasabi: &Store,
+    segments: impl IntoIterator<Item = &'a Segment>,
+    ended: &CancellationToken,
+) -> Result<bool, ShipError> {
+    for segment in segments {
+        match ended.run_until_cancelled(send(context, wasabi, segment)).await {
+            None => return Ok(false),
+            Some(sent) => sent?,
+        }
+        fail_point!(ShipSegment);
+    }
+    Ok(!ended.is_cancelled())
+}
+
+/// Sends a segment from the NAS to Wasabi. Between its tries others have theirs.
+async fn send(context: &Context, wasabi: &Store, segment: &Segment) -> Result<(), ShipError> {
+    let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
+    let what = format!("copying segment `{key}` to wasabi");
+    let tries = AtomicU32::new(0);
+    let class = |error: &ShipError| error.class(tries.fetch_add(1, Ordering::Relaxed) + 1);
+    let attempt = || async {
+        let _one_at_a_time = context.carrying.acquire().await.expect("it is never closed");
+        let file = context.fetch_once(segment).await?;
+        Ok(wasabi.put_once(&key, file).await?)
+    };
+    retry::retry(&what, Backoff::default(), &context.abort, class, attempt).await
 }
 
 /// The number after the last entry that Wasabi holds.
@@ -231,7 +297,7 @@ async fn put_decided(
     put.await.expect("putting an entry does not panic")
 }
 
-/// Copies entries that were decided on the NAS and did not reach Wasabi.
+/// Copies entries that were decided on the NAS and did not reach Wasabi; the segments that they name are there.
 async fn copy_decided(
     context: &Context,
     wasabi: &Arc<Store>,
@@ -240,32 +306,21 @@ async fn copy_decided(
     there: u64,
     alone: &Alone,
 ) -> Result<(), ShipError> {
-    bring_segments(context, wasabi, stream, decided).await?;
-    for number in there..=decided.number {
+    let mut first = there;
+    if there == 0 {
+        // A NAS that was replaced has the last group of them alone, which says all that there is to say.
+        first = chain::first(&context.nas, Chain::Tertiary, stream).await?.unwrap_or(0);
+    }
+    for number in first..=decided.number {
         let object = context.nas.get(&Chain::Tertiary.key(stream, number).to_string()).await?;
         put_decided(wasabi, stream, number, object, alone).await?;
     }
     Ok(())
 }
 
-/// Sends what Wasabi does not hold of what was decided. After a crash that is nothing, for segments go
-/// before the entry that names them; a bucket that was lost or emptied lacks them all.
-async fn bring_segments(
-    context: &Context,
-    wasabi: &Store,
-    stream: &StreamName,
-    decided: &ArchiveState,
-) -> Result<(), ShipError> {
-    for segment in missing_at(wasabi, stream, decided).await? {
-        let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
-        let file = context.fetch(segment).await?;
-        let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
-        wasabi.put(&key, file).await?;
-    }
-    Ok(())
-}
-
-/// The sealed segments of an archive that a tier does not hold, oldest first.
+/// The sealed segments of an archive that a tier does not hold, oldest first. Of what was decided Wasabi lacks
+/// none after a crash, for segments go before the entry that names them; a bucket that was lost or emptied
+/// lacks them all.
 async fn missing_at<'a>(
     store: &Store,
     stream: &StreamName,
@@ -310,7 +365,7 @@ async fn rest(
         draft.state = timeline.state.clone();
     }
     draft.add = vec![cut];
-    add_deleted(&mut draft, nas, &there.current().deleted);
+    add_gaps(&mut draft, nas, Some(there));
     Ok(draft)
 }
 
@@ -324,7 +379,7 @@ fn next_step(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Draft> 
             Draft::begin(nas.stream.clone(), timeline.state.clone(), nas.consumers.clone());
         draft.fork = Some(timeline.fork.clone());
         (draft.timeline, draft.add, draft.watermark) = (first, add, watermark);
-        add_deleted(&mut draft, nas, &SeqRanges::default());
+        add_gaps(&mut draft, nas, None);
         return Some(draft);
     };
     let mut draft = Draft::of(there);
@@ -339,8 +394,7 @@ fn next_step(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Draft> 
         draft.stream = nas.stream.clone();
         draft.consumers.clone_from(&nas.consumers);
     }
-    let known: SeqRanges = there.current().deleted.clone();
-    add_deleted(&mut draft, nas, &known);
+    add_gaps(&mut draft, nas, Some(there));
     if draft.says_something(there) {
         return Some(draft);
     }
@@ -353,7 +407,7 @@ fn next_step(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Draft> 
     let mut draft = Draft::of(there);
     (draft.timeline, draft.fork) = (next, Some(timeline.fork.clone()));
     (draft.add, draft.watermark, draft.state) = (add, watermark, timeline.state.clone());
-    add_deleted(&mut draft, nas, &SeqRanges::default());
+    add_gaps(&mut draft, nas, None);
     Some(draft)
 }
 
@@ -378,11 +432,17 @@ fn sealed_beyond(nas: &ArchiveState, timeline: u32, seq: u64) -> (Vec<Segment>, 
     (add, found.watermark.clone())
 }
 
-fn add_deleted(draft: &mut Draft, nas: &ArchiveState, known: &SeqRanges) {
+/// Puts in what the NAS knows to be gone and Wasabi does not.
+fn add_gaps(draft: &mut Draft, nas: &ArchiveState, there: Option<&ArchiveState>) {
+    let known = there.map(ArchiveState::current);
     let Some(timeline) = nas.timelines.get(&draft.timeline) else { return };
     let until = draft.watermark.seq;
-    draft.deleted = timeline.deleted.clipped(1, until).difference(known).iter().collect();
-    draft.missed = timeline.missed.clipped(1, until).iter().collect();
+    let news = |here: &SeqRanges, there: Option<&SeqRanges>| {
+        let here = here.clipped(1, until);
+        there.map_or_else(|| here.clone(), |there| here.difference(there)).iter().collect()
+    };
+    draft.deleted = news(&timeline.deleted, known.map(|known| &known.deleted));
+    draft.missed = news(&timeline.missed, known.map(|known| &known.missed));
     draft.lost = timeline.lost.clipped(1, until);
 }
 
@@ -410,9 +470,8 @@ pub async fn backfill(
 
 /// One segment from Wasabi to the NAS; false when Wasabi's copy is not what it was.
 async fn bring_back(context: &Context, wasabi: &Store, segment: &Segment) -> Result<bool, S3Error> {
-    // Held for one attempt only: where Wasabi is away, merging goes on.
-    let _one_at_a_time = context.background.acquire().await.expect("it is never closed");
-    let file = match wasabi.get(&segment.key).await {
+    let _one_at_a_time = context.carrying.acquire().await.expect("it is never closed");
+    let file = match wasabi.get_once(&segment.key).await {
         Ok(file) => file,
         // It may have the same messages in others.
         Err(error) if error.kind == Kind::NotFound => {
@@ -423,7 +482,7 @@ async fn bring_back(context: &Context, wasabi: &Store, segment: &Segment) -> Res
     };
     let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
     match checked(segment, file).await {
-        Ok(file) => context.nas.put(&key, file).await.map(|()| true),
+        Ok(file) => context.nas.put_once(&key, file).await.map(|()| true),
         // The other segments are as good as they were.
         Err(error) => {
             tracing::error!("wasabi cannot help the nas: {}", cim_runtime::error::chain(&error));

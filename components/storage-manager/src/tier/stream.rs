@@ -2,16 +2,19 @@
 //! journal, one commit after the other. While one is on its way the next one gathers.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::journal::{Change, StreamCheckpoint};
 use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveState, Fork, LastMessage, StreamState, TimelineRecord, Watermark};
+use cim_core::archive::{
+    ArchiveState, Fork, LastMessage, SeqRanges, StreamState, TimelineRecord, Watermark,
+};
 use cim_core::names::StreamName;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,10 +22,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::budget::Reserved;
 use super::context::Context;
 use super::gaps::Gaps;
+use super::gate;
 use super::history::{Alignment, align};
+use super::progress::Progress;
 use super::reader::{self, ReaderError};
 use super::segmenter::{Upload, Uploaded};
-use super::session::{End, SessionError, has_another, wait_for_a_message};
+use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
 use super::survey::{Known, Survey, Surveyor, missed};
 use crate::chain::{self, Draft};
 use crate::jetstream::StreamInfo;
@@ -42,14 +47,13 @@ pub async fn run(
     journal: &Journal,
     stream: &StreamName,
 ) -> Result<End, SessionError> {
-    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
-        Err(error) if error.not_found() => return Ok(End::Gone),
-        other => other?,
+    // Nothing is read yet that an end could lose, and NATS may be away.
+    let opening = Box::pin(gate::through(&context.beginning, open(context, journal, stream)));
+    let live = match context.stop.run_until_cancelled(opening).await.transpose()? {
+        None => return Ok(End::Stopped),
+        Some(ControlFlow::Break(end)) => return Ok(end),
+        Some(ControlFlow::Continue(live)) => live,
     };
-    let opening = Opening { context, journal, stream };
-    if !opening.open(&live).await? {
-        return wait_for_a_message(context, stream, &live).await;
-    }
     let mut follower = Follower::start(context, journal, stream, &live);
     let outcome = follower.run().await;
     follower.reader.abort();
@@ -57,6 +61,22 @@ pub async fn run(
         surveying.abort();
     }
     outcome
+}
+
+/// Opens a stream's archive; goes on where there is something to read.
+async fn open(
+    context: &Arc<Context>,
+    journal: &Journal,
+    stream: &StreamName,
+) -> Result<ControlFlow<End, StreamInfo>, SessionError> {
+    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
+        Err(error) if error.not_found() => return Ok(ControlFlow::Break(End::Gone)),
+        other => other?,
+    };
+    if (Opening { context, journal, stream }).open(&live).await? {
+        return Ok(ControlFlow::Continue(live));
+    }
+    Ok(ControlFlow::Break(wait_for_a_message(context, stream, &live).await?))
 }
 
 /// What is done before a stream is read.
@@ -84,12 +104,11 @@ impl Opening<'_> {
     /// (docs/adr/0009).
     async fn open(&self, live: &StreamInfo) -> Result<bool, SessionError> {
         let consumers = self.context.jetstream.durable_consumers(self.stream.as_str()).await?;
-        let state = match self.state() {
-            Some(state) => state,
-            None => {
-                let begin = self.begin(live, &consumers.known).await?;
-                self.commit(Change { begin: Some(begin), ..Change::default() }).await?
-            }
+        let state = if let Some(state) = self.state() {
+            state
+        } else {
+            let begin = self.begin(live, &consumers.known).await?;
+            self.commit(Change { begin: Some(begin), ..Change::default() }).await?
         };
         match align(self.context, self.stream, &state, live).await? {
             Alignment::Continues => {
@@ -151,6 +170,14 @@ impl Opening<'_> {
             );
             return Ok(StreamCheckpoint::of(&state));
         }
+        if let Some(state) = adoptable(self.context, self.stream).await? {
+            tracing::warn!(
+                stream = %self.stream,
+                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
+                state.watermark().seq
+            );
+            return Ok(StreamCheckpoint::of(&state));
+        }
         let timeline = TimelineRecord {
             number: 1,
             fork: Fork { parent: None, reason: "created".into() },
@@ -186,6 +213,8 @@ struct Follower<'a> {
     reader: JoinHandle<Result<(), ReaderError>>,
     /// The reader has ended; what it handed over is all there is.
     read: bool,
+    /// The live stream is to be looked at once more.
+    last_look: bool,
     uploads: mpsc::Receiver<Upload>,
     /// The upload that is waited for.
     upload: Option<Upload>,
@@ -194,8 +223,8 @@ struct Follower<'a> {
     surveyor: Option<Surveyor>,
     surveying: Option<JoinHandle<Looked>>,
     survey: Option<Survey>,
-    /// Up to where the survey before the last found nothing behind the watermark.
-    empty_before: Option<u64>,
+    /// How far the NAS has the stream, for its reader.
+    confirmed: watch::Sender<u64>,
     gaps: Gaps,
     committing: Option<Committing>,
     /// The budget of what is on its way.
@@ -221,12 +250,17 @@ impl<'a> Follower<'a> {
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
         let config = live.record.config.value();
+        let progress = Arc::new(Progress::begin(watermark));
+        let (confirmed, committed) = watch::channel(watermark);
         let task = reader::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline,
             start_seq: watermark + 1,
             work_queue: config["retention"] == "workqueue",
+            interest: config["retention"] == "interest",
+            committed,
+            progress: Arc::clone(&progress),
             replicated: config["num_replicas"].as_u64() > Some(1),
             stop: stop_reader.clone(),
         };
@@ -237,13 +271,14 @@ impl<'a> Follower<'a> {
             born: live.record.created,
             reader: tokio::spawn(task.run(sender)),
             read: false,
+            last_look: false,
             uploads,
             upload: None,
             ready: VecDeque::new(),
-            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone())),
+            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone(), progress)),
             surveying: None,
             survey: None,
-            empty_before: None,
+            confirmed,
             gaps,
             committing: None,
             held: Vec::new(),
@@ -259,7 +294,12 @@ impl<'a> Follower<'a> {
         let stop = self.context.stop.clone();
         let mut stopping = false;
         loop {
-            self.commit_what_is_due(stopping)?;
+            // One last look, which knows of all that was read: one that is under way does not.
+            if self.last_look && self.surveyor.is_some() {
+                self.last_look = false;
+                self.start_survey();
+            }
+            self.commit_what_is_due(stopping);
             if stopping && self.is_done() {
                 return Ok(End::Stopped);
             }
@@ -270,20 +310,22 @@ impl<'a> Follower<'a> {
                     self.stop_reader.cancel();
                 }
                 closed = self.journal.closed() => return Err(closed.into()),
-                uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => match uploaded {
-                    Some(uploaded) => self.ready.push_back(uploaded?),
-                    None => {
+                uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => {
+                    if let Some(uploaded) = uploaded {
+                        self.ready.push_back(uploaded?);
+                    } else {
                         (&mut self.reader).await.expect("reading does not panic")?;
                         self.read = true;
-                        // One last look: it knows of all that was read.
-                        self.start_survey();
+                        self.last_look = true;
                     }
-                },
+                }
                 committed = join(&mut self.committing) => {
                     self.committing = None;
                     self.held.clear();
                     committed?;
                     self.committed = Instant::now();
+                    let seq = self.journal.stream(self.stream, |state| state.watermark().seq);
+                    self.confirmed.send_replace(seq.unwrap_or_default());
                 }
                 looked = look(&mut self.surveying) => match self.surveyed(looked) {
                     Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => {
@@ -291,7 +333,14 @@ impl<'a> Follower<'a> {
                     }
                     other => other?,
                 },
-                _ = ticks.tick(), if !stopping => self.start_survey(),
+                _ = ticks.tick(), if !stopping => {
+                    let due = self.surveyor.as_ref().is_some_and(|surveyor| {
+                        self.journal.stream(self.stream, |state| surveyor.due(state)) == Some(true)
+                    });
+                    if due {
+                        self.start_survey();
+                    }
+                }
             }
         }
     }
@@ -299,6 +348,7 @@ impl<'a> Follower<'a> {
     /// Whether, after the reader has ended, nothing is left to be said.
     fn is_done(&self) -> bool {
         self.read
+            && !self.last_look
             && self.ready.is_empty()
             && self.surveying.is_none()
             && self.survey.is_none()
@@ -311,7 +361,8 @@ impl<'a> Follower<'a> {
         let known = self.journal.stream(self.stream, |state| Known {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
-            away: self.gaps.known(state),
+            away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            consumers: state.consumers.clone(),
         });
         let known = known.expect("it was opened");
         self.surveying = Some(tokio::spawn(async move {
@@ -322,32 +373,24 @@ impl<'a> Follower<'a> {
 
     fn surveyed(&mut self, (surveyor, survey): Looked) -> Result<(), SessionError> {
         (self.surveyor, self.surveying) = (Some(surveyor), None);
-        let Some(mut survey) = survey? else { return Ok(()) };
+        let Some(survey) = survey? else { return Ok(()) };
         if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));
         }
-        // What the reader has on its way may have left the stream since it was sent: only a look that
-        // finds the same a second later, with nothing read in between, says that there is nothing.
-        let empty =
-            survey.empty_until.take().filter(|_| self.ready.is_empty() && self.upload.is_none());
-        if self.read || (empty.is_some() && empty == self.empty_before) {
-            survey.empty_until = empty;
-        }
-        self.empty_before = empty;
         self.journal.stream(self.stream, |state| self.gaps.weigh(&survey, state));
         self.survey = Some(survey);
         Ok(())
     }
 
     /// Hands to the journal what is ready, when nothing is on its way.
-    fn commit_what_is_due(&mut self, stopping: bool) -> Result<(), SessionError> {
+    fn commit_what_is_due(&mut self, stopping: bool) {
         if self.committing.is_some() {
-            return Ok(());
+            return;
         }
         let first = self.ready.front().map(|uploaded| (uploaded.since, is_segment(uploaded)));
         let idle = self.committed.elapsed() >= SURVEY || stopping;
         if first.is_none() && (self.survey.is_none() || !idle) {
-            return Ok(());
+            return;
         }
         let age = self.context.config.segment.flush_age;
         let due = match first {
@@ -357,13 +400,12 @@ impl<'a> Follower<'a> {
             Some((since, false)) => since + age,
             None => Instant::now() + age,
         };
-        let Some(commit) = self.draft() else { return Ok(()) };
+        let Some(commit) = self.draft() else { return };
         let (journal, stream) = (self.journal.clone(), self.stream.clone());
         self.committing =
             Some(Box::pin(
                 async move { journal.commit(vec![(stream, commit)], Vec::new(), due).await },
             ));
-        Ok(())
     }
 
     /// All that is ready, and what the last survey has found; `None` where that is nothing new.

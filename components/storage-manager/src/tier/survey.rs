@@ -1,17 +1,26 @@
-//! What the live stream looks like: asked every second, for what reading it cannot show (deletes,
-//! configuration, consumers, a tail that was deleted).
+//! What the live stream looks like: asked for when something has changed, for what reading it cannot show
+//! (deletes, configuration, consumers, a tail that was deleted).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use cim_core::archive::{ArchiveState, SeqRange, SeqRanges, StreamRecord, StreamState, Watermark};
+use cim_core::archive::{
+    ArchiveState, ConsumerRecord, SeqRange, SeqRanges, StreamRecord, StreamState, Watermark,
+};
 use cim_core::names::StreamName;
+use tokio::time::Instant;
 
 use super::context::Context;
+use super::need::Last;
+use super::progress::{Delivered, Progress, Tail};
 use super::reader::ReaderError;
-use super::witness;
+use super::{gone, positions, witness};
 use crate::chain::Draft;
 use crate::hooks::sabotage;
-use crate::jetstream::{Consumers, Damage, Leader, StreamInfo};
+use crate::jetstream::{ApiError, Consumers, Damage, Leader, StreamInfo};
+
+/// How often positions are archived that move all the time.
+const POSITIONS: Duration = Duration::from_secs(5);
 
 /// A look at the live stream.
 #[derive(Debug, Clone)]
@@ -32,17 +41,25 @@ pub struct Survey {
     pub led_anew: bool,
     /// Then, what of it another server has and its leader has not.
     pub elsewhere: SeqRanges,
-    /// The last sequence after which there is nothing, when the archive has all there is.
-    pub empty_until: Option<u64>,
+    /// The end of the stream that has no messages, where nothing of it can still come.
+    pub tail: Option<Tail>,
 }
 
 /// Takes surveys of one stream.
 pub struct Surveyor {
     context: Arc<Context>,
     stream: StreamName,
+    progress: Arc<Progress>,
     seen_deleted: Option<u64>,
+    /// Until then what is gone is not looked for.
+    look_again: Instant,
     /// Who led the stream when what it shows as gone was looked for elsewhere.
     led_by: Option<Leader>,
+    last: Option<Last>,
+    /// When the last survey began.
+    looked: Instant,
+    /// When positions went into a survey that the archive did not have.
+    positions: Option<Instant>,
 }
 
 /// What the archive knows when a survey begins.
@@ -52,26 +69,73 @@ pub struct Known {
     pub watermark: u64,
     /// The first sequence that the stream had.
     pub first_seq: u64,
-    /// What is known to be gone or lost.
+    /// What is known to be gone or lost, where [`Surveyor::wants_away`].
     pub away: SeqRanges,
+    /// The consumers.
+    pub consumers: Vec<ConsumerRecord>,
 }
 
 impl Surveyor {
-    /// Of this stream.
-    pub fn new(context: Arc<Context>, stream: StreamName) -> Self {
-        Self { context, stream, seen_deleted: None, led_by: None }
+    /// Of this stream, which is read as `progress` says.
+    pub fn new(context: Arc<Context>, stream: StreamName, progress: Arc<Progress>) -> Self {
+        Self {
+            context,
+            stream,
+            progress,
+            seen_deleted: None,
+            look_again: Instant::now(),
+            led_by: None,
+            last: None,
+            looked: Instant::now(),
+            positions: None,
+        }
+    }
+
+    /// Whether the stream has to be looked at: it is not what the archive says, or may not be.
+    pub fn due(&self, state: &ArchiveState) -> bool {
+        let Some(last) = &self.last else { return true };
+        let Some((look, streams)) = self.context.overview.latest(self.stream.as_str()) else {
+            return true;
+        };
+        let consumers = last.consumers_after(streams);
+        if consumers.is_some_and(|after| self.looked.elapsed() >= after) {
+            return true;
+        }
+        let info = &look.info;
+        look.at > self.looked
+            && (last.differs(info)
+                || self.seen_deleted != Some(info.num_deleted)
+                || info.state.last_seq > state.watermark().seq
+                || info.state != state.current().state)
+    }
+
+    /// Whether it makes a difference to a survey what is known to be away.
+    pub fn wants_away(&self) -> bool {
+        self.last.as_ref().is_none_or(|last| last.doubtful)
     }
 
     /// Looks. `None` while nobody can be asked whether a new leader has what it should have.
     pub async fn survey(&mut self, known: &Known) -> Result<Option<Survey>, ReaderError> {
         let (jetstream, stream) = (self.context.jetstream.clone(), self.stream.as_str());
+        let looked = Instant::now();
+        let listed = self.context.overview.latest(stream).map(|(look, _)| look.info);
         let mut info = jetstream.stream_info(stream, false).await?;
         let mut led_anew = doubtful(&info) && self.led_by != info.servers.leader;
-        // The list is long where much was deleted, so it is asked for only when its length changed.
-        let ask = (led_anew || self.seen_deleted != Some(info.num_deleted)) && info.num_deleted > 0;
+        // It takes long where much was deleted, so it is looked for only when that is more than before.
+        let more = self.seen_deleted != Some(info.num_deleted) && self.may_look(&info);
+        let ask = (led_anew || more) && info.num_deleted > 0;
         if ask {
-            info = jetstream.stream_info(stream, true).await?;
+            let clustered = doubtful(&info);
+            let began = Instant::now();
+            match gone::look(&self.context, &self.stream, info, clustered).await? {
+                Some(looked) => info = looked,
+                None => return Ok(None),
+            }
+            self.look_again = Instant::now() + gone::pause(began.elapsed());
             led_anew = doubtful(&info) && self.led_by != info.servers.leader;
+        }
+        if ask || info.num_deleted == 0 {
+            self.seen_deleted = Some(info.num_deleted);
         }
         let mut elsewhere = SeqRanges::default();
         let witnessed = doubtful(&info);
@@ -86,27 +150,72 @@ impl Surveyor {
             }
             self.led_by.clone_from(&info.servers.leader);
         }
-        self.seen_deleted = Some(info.num_deleted);
-        let consumers = jetstream.durable_consumers(stream).await?;
-        // The counts were taken first: if nothing follows what is archived now, nothing did then.
-        let empty_until = if info.state.last_seq > known.watermark
-            && jetstream.next_message(stream, known.watermark + 1).await?.is_none()
-        {
-            Some(info.state.last_seq)
-        } else {
-            None
+        let found = match info.consumers {
+            0 => Consumers::default(),
+            _ => jetstream.durable_consumers(stream).await?,
         };
+        let tail = self.tail(info.state.last_seq, known.watermark).await?;
+        let quiet = found.or(&known.consumers) == known.consumers;
+        let quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
+        let durable = !found.known.is_empty() || !found.silent.is_empty();
+        let (doubtful, consumers) = (witnessed, info.consumers);
+        self.last = Some(Last { listed, doubtful, consumers, durable, quiet });
+        self.looked = looked;
         Ok(Some(Survey {
             record: info.record,
             state: info.state,
-            consumers,
+            consumers: self.settled(found, &known.consumers),
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
             damage: info.damage,
             witnessed,
             led_anew,
             elsewhere,
-            empty_until,
+            tail,
         }))
+    }
+
+    /// Consumers as they are to be archived: as they were, while only positions move, and not for long.
+    fn settled(&mut self, found: Consumers, known: &[ConsumerRecord]) -> Consumers {
+        let now = found.or(known);
+        if now == known {
+            return found;
+        }
+        let soon = self.positions.is_some_and(|at| at.elapsed() < POSITIONS);
+        if soon && !positions::differ(known, &now) && !self.context.stop.is_cancelled() {
+            return Consumers { known: known.to_vec(), silent: Vec::new() };
+        }
+        self.positions = Some(Instant::now());
+        found
+    }
+
+    /// Whether it is time to look for what is gone: at the end of the process, if that is short.
+    fn may_look(&self, info: &StreamInfo) -> bool {
+        let ending = self.context.stop.is_cancelled() && gone::is_short(info);
+        ending || Instant::now() >= self.look_again
+    }
+
+    /// The end of a stream whose last sequence was `last_seq` a moment ago, where nothing of it can come.
+    async fn tail(&self, last_seq: u64, watermark: u64) -> Result<Option<Tail>, ApiError> {
+        let (jetstream, stream) = (&self.context.jetstream, self.stream.as_str());
+        let read = self.progress.get();
+        if last_seq <= watermark || read.seq > watermark {
+            // There is none, or what was read moves the watermark in a moment.
+            return Ok(None);
+        }
+        let Some((consumer, _)) = &read.consumer else {
+            return Ok(Tail::seen(last_seq, None, &read));
+        };
+        let next = jetstream.next_message(stream, read.seq + 1).await?;
+        if next.is_some_and(|message| message.seq <= last_seq) {
+            return Ok(None);
+        }
+        match jetstream.delivered(stream, consumer).await? {
+            Some((count, pending)) => {
+                let delivered = Delivered { count, pending };
+                Ok(Tail::seen(last_seq, Some(delivered), &self.progress.get()))
+            }
+            None => Ok(None),
+        }
     }
 }
 
@@ -123,7 +232,7 @@ impl Survey {
         draft.stream = self.record.clone();
         draft.consumers = self.consumers.or(&draft.consumers);
         draft.state = self.state.clone();
-        if let Some(seq) = self.empty_until.filter(|seq| *seq > draft.watermark.seq) {
+        if let Some(seq) = self.tail.and_then(|tail| tail.passes(draft.watermark.seq)) {
             draft.watermark = Watermark { seq, last: draft.watermark.last.clone() };
         }
     }

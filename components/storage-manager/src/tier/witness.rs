@@ -13,19 +13,12 @@ use cim_core::archive::{SeqRange, SeqRanges};
 use cim_core::names::StreamName;
 
 use super::context::Context;
+use super::headers;
 use super::reader::ReaderError;
 use crate::jetstream::Depth;
-use crate::wire::{Connection, Puller, WireError};
 
 /// A delete reaches the others a moment after the leader: what is still there then was not deleted.
 const SETTLED: Duration = Duration::from_secs(1);
-/// Bytes of one pull; payloads do not come.
-const PULL: usize = 1 << 20;
-/// Seconds that a pull stays open where nothing comes; a server wants more than two heartbeats.
-const EXPIRES: u64 = 3;
-/// With a pull open the server says something every second.
-const SILENCE: Duration = Duration::from_secs(6);
-
 /// Which of these sequences one of `servers` has. `None` when nobody could be asked.
 pub async fn elsewhere(
     context: &Arc<Context>,
@@ -54,47 +47,16 @@ async fn look(
     let reader =
         jetstream.create_reader_on(servers, stream.as_str(), first.0, Depth::Headers).await?;
     let Some(reader) = reader else { return Ok(None) };
-    let found = read(context, stream, &reader.name, wanted, last.1).await;
+    let mut found = SeqRanges::default();
+    let range = SeqRange(first.0, last.1);
+    let read = headers::sequences(context, stream, &reader.name, range, |seq| {
+        if wanted.contains(seq) {
+            found.insert(SeqRange(seq, seq));
+        }
+    })
+    .await;
     if let Err(error) = jetstream.delete_consumer(stream.as_str(), &reader.name).await {
         tracing::debug!(stream = %stream, "a reader was left to expire: {error}");
     }
-    found.map(Some)
-}
-
-async fn read(
-    context: &Arc<Context>,
-    stream: &StreamName,
-    consumer: &str,
-    wanted: &SeqRanges,
-    last: u64,
-) -> Result<SeqRanges, ReaderError> {
-    let nats = &context.config.nats;
-    let connection = Connection::open(nats).await?;
-    let mut puller =
-        Puller::start(connection, &nats.inbox_prefix, stream.as_str(), consumer).await?;
-    let mut found = SeqRanges::default();
-    let (mut at, mut served) = (0, 0);
-    while at < last {
-        if puller.open_requests() == 0 {
-            served = 0;
-            puller.request(1 << 12, PULL.max(puller.max_payload()), EXPIRES).await?;
-        }
-        let pumped = puller.pump(|message| {
-            at = message.seq;
-            if wanted.contains(at) {
-                found.insert(SeqRange(at, at));
-            }
-        });
-        let silent = || WireError::Restart {
-            stream: stream.to_string(),
-            why: format!("a second server said nothing for {} s", SILENCE.as_secs()),
-        };
-        let pumped = tokio::time::timeout(SILENCE, pumped).await.map_err(|_| silent())??;
-        served += pumped.messages;
-        // A whole pull without a message: there are no more.
-        if pumped.ended > 0 && served == 0 {
-            break;
-        }
-    }
-    Ok(found)
+    read.map(|()| Some(found))
 }

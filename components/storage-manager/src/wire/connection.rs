@@ -7,7 +7,9 @@ use base64::Engine as _;
 use cim_runtime::config::ConfigError;
 use cim_runtime::nats::{Login, NatsConfig};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -49,11 +51,11 @@ pub enum WireError {
     },
 }
 
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
 /// A logged-in connection.
-pub struct Connection {
+pub(super) struct Connection {
     socket: Box<dyn Socket>,
     address: String,
     buffer: Vec<u8>,
@@ -140,6 +142,11 @@ impl Connection {
         let info: Info = connection.info().await?;
         let tls = info.tls_required || url.scheme() == "tls" || config.tls_ca.is_some();
         if tls {
+            if connection.start < connection.buffer.len() {
+                // Not even encrypted, and after the handshake it would pass for the server's.
+                let why = "it said more before the handshake than INFO".into();
+                return Err(WireError::Refused(why));
+            }
             let name = ServerName::try_from(host)
                 .map_err(|error| WireError::Setting(format!("`{server}`: {error}")))?;
             let plain = std::mem::replace(&mut connection.socket, Box::new(tokio::io::empty()));
@@ -236,8 +243,7 @@ impl Connection {
         }
     }
 
-    /// Sends bytes of the protocol.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         let sent = async {
             self.socket.write_all(bytes).await?;
             self.socket.flush().await
@@ -245,44 +251,71 @@ impl Connection {
         sent.await.map_err(|source| WireError::Io { address: self.address.clone(), source })
     }
 
-    /// Reads more. Cancelling it loses nothing.
-    pub async fn fill(&mut self) -> Result<(), WireError> {
-        if self.start > 0 {
-            // What is left is less than one message: moving it is cheap.
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        self.buffer.reserve(READ);
-        let read = self.socket.read_buf(&mut self.buffer).await;
-        let eof = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        let address = || self.address.clone();
-        match read {
-            Ok(0) => Err(WireError::Io { address: address(), source: eof() }),
-            Ok(_) => Ok(()),
-            Err(source) => Err(WireError::Io { address: address(), source }),
-        }
+    async fn fill(&mut self) -> Result<(), WireError> {
+        fill(&mut self.socket, &mut self.buffer, &mut self.start, &self.address).await
     }
 
-    /// Hands every whole operation in the buffer to `each`. Answers no `PING`: the count of them is
-    /// returned, so that the caller can.
-    pub fn drain(
-        &mut self,
-        mut each: impl FnMut(Op<'_>) -> Result<(), WireError>,
-    ) -> Result<usize, WireError> {
-        let mut pings = 0;
-        while let Some((op, used)) = parse(&self.buffer[self.start..])? {
-            match op {
-                Op::Ping => pings += 1,
-                Op::Err(text) => return Err(refused(text)),
-                other => each(other)?,
-            }
-            self.start += used;
-        }
-        Ok(pings)
+    /// Takes it apart: what was read and not used, and the two directions.
+    pub(super) fn split(self) -> (Incoming, WriteHalf<Box<dyn Socket>>) {
+        let (read, write) = tokio::io::split(self.socket);
+        let Self { address, buffer, start, .. } = self;
+        (Incoming { socket: read, address, buffer, start }, write)
     }
 }
 
-fn refused(text: &[u8]) -> WireError {
+/// What a server says on a logged-in connection.
+pub(super) struct Incoming {
+    socket: ReadHalf<Box<dyn Socket>>,
+    address: String,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Incoming {
+    /// The server.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What was read and not used.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Takes so many bytes for used.
+    pub fn consume(&mut self, used: usize) {
+        self.start += used;
+    }
+
+    /// Reads more.
+    pub async fn fill(&mut self) -> Result<(), WireError> {
+        fill(&mut self.socket, &mut self.buffer, &mut self.start, &self.address).await
+    }
+}
+
+/// Reads more behind what was not used yet.
+async fn fill(
+    socket: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    start: &mut usize,
+    address: &str,
+) -> Result<(), WireError> {
+    // What is left is less than one message: moving it is cheap.
+    buffer.drain(..std::mem::take(start));
+    if buffer.is_empty() {
+        // One large message is no reason to keep its room for good.
+        buffer.shrink_to(4 * READ);
+    }
+    buffer.reserve(READ);
+    let error = |source| WireError::Io { address: address.into(), source };
+    match socket.read_buf(buffer).await {
+        Ok(0) => Err(error(std::io::ErrorKind::UnexpectedEof.into())),
+        Ok(_) => Ok(()),
+        Err(source) => Err(error(source)),
+    }
+}
+
+pub(super) fn refused(text: &[u8]) -> WireError {
     WireError::Refused(String::from_utf8_lossy(text).trim_matches('\'').into())
 }
 

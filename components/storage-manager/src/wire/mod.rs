@@ -10,9 +10,14 @@
 //! taken for a sequence that does not exist.
 
 mod connection;
+mod delivery;
+mod link;
 mod parse;
 mod puller;
+mod status;
 
-pub use connection::{Connection, WireError};
+pub use connection::WireError;
+pub use link::{Link, Mail};
 pub use parse::{Op, ParseError, parse};
-pub use puller::{Puller, Pumped};
+pub use puller::{Ask, Puller, Pumped};
+pub use status::{End, Ended};

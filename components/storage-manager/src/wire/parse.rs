@@ -11,6 +11,8 @@ pub enum Op<'a> {
     Msg {
         /// Subject.
         subject: &'a [u8],
+        /// The subscription that it is for.
+        sid: &'a [u8],
         /// Reply subject; empty for none.
         reply: &'a [u8],
         /// Raw header block; empty for none.
@@ -109,7 +111,7 @@ fn message<'a>(
         return Err(ParseError("a message that does not end where it says"));
     }
     let (headers, payload) = buffer[start..end - 2].split_at(header);
-    Ok(Some((Op::Msg { subject: fields[0], reply, headers, payload }, end)))
+    Ok(Some((Op::Msg { subject: fields[0], sid: fields[1], reply, headers, payload }, end)))
 }
 
 fn number(digits: &[u8]) -> Result<usize, ParseError> {
@@ -149,7 +151,7 @@ mod tests {
             }
             let buffer = [&message[..], &rest].concat();
             let reply = reply.unwrap_or_default();
-            let op = Op::Msg { subject: subject.as_bytes(), reply: reply.as_bytes(), headers: &headers, payload: &payload };
+            let op = Op::Msg { subject: subject.as_bytes(), sid: b"1", reply: reply.as_bytes(), headers: &headers, payload: &payload };
             prop_assert_eq!(parse(&buffer), Ok(Some((op, message.len()))));
         }
 

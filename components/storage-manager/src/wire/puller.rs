@@ -1,65 +1,116 @@
-//! Pulling a stream through a consumer that acknowledges nothing.
+//! Pulling a stream through a consumer.
 
 use std::collections::VecDeque;
-use std::str;
+use std::fmt::Write as _;
+use std::time::Duration;
 
-use cim_runtime::nats::InboxPrefix;
+use tokio::time::Instant;
 
-use super::connection::{Connection, WireError};
-use super::parse::Op;
+use super::connection::WireError;
+use super::delivery::Delivery;
+use super::link::{Link, Mail, Subscription};
+use super::parse::{Op, parse};
+use super::status::{End, Ended, Request, end, status};
 use crate::segment::Message;
 
 /// Reads one stream's messages through one pull consumer.
 pub struct Puller {
-    connection: Connection,
+    subscription: Subscription,
     stream: String,
-    subject: String,
-    inbox: String,
+    consumer: String,
+    asks: String,
     requests: VecDeque<Request>,
     next_request: u64,
+    /// The consumer's count of the delivery that is due.
     next_delivery: u64,
+    last_seq: u64,
+    /// Whether messages may come again.
+    repeats: bool,
+    /// What acknowledgements begin with.
+    acks: String,
 }
 
-struct Request {
-    id: u64,
-    messages: u64,
+/// What to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Up to so many messages.
+    pub messages: u64,
+    /// Of together up to so many bytes.
+    pub bytes: Option<usize>,
+    /// How long the server may wait for them.
+    pub expires: Duration,
+    /// How often the server is to say that it has not forgotten.
+    pub heartbeat: Option<Duration>,
+    /// Whether it is to end when there are no more, instead of waiting for some.
+    pub at_once: bool,
 }
 
-/// What a pump brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a letter brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pumped {
     /// Messages handed over.
     pub messages: usize,
-    /// Requests that ended because the next message did not fit in their size.
-    pub too_small: usize,
-    /// Requests that ended, for whatever reason.
-    pub ended: usize,
+    /// Requests that ended.
+    pub ended: Vec<End>,
 }
 
 impl Puller {
-    /// Subscribes. `consumer` exists, is new, and is nobody else's.
+    /// Subscribes to a new consumer of nobody else's, which delivers messages from `start_seq` on.
     pub async fn start(
-        mut connection: Connection,
-        prefix: &InboxPrefix,
+        link: &Link,
         stream: &str,
         consumer: &str,
+        start_seq: u64,
     ) -> Result<Self, WireError> {
-        let inbox = format!("{prefix}.{}", uuid::Uuid::now_v7().simple());
-        connection.send(format!("SUB {inbox}.* 1\r\n").as_bytes()).await?;
+        let asks = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
         Ok(Self {
-            connection,
+            subscription: link.subscribe(&asks).await?,
             stream: stream.into(),
-            subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
-            inbox,
+            consumer: consumer.into(),
+            asks,
             requests: VecDeque::new(),
             next_request: 0,
             next_delivery: 1,
+            last_seq: start_seq.saturating_sub(1),
+            repeats: false,
+            acks: format!("$JS.ACK.{stream}.{consumer}."),
         })
+    }
+
+    /// Subscribes to a consumer that has delivered so many messages before, and may deliver them again.
+    pub async fn resume(
+        link: &Link,
+        stream: &str,
+        consumer: &str,
+        delivered: u64,
+    ) -> Result<Self, WireError> {
+        let started = Self::start(link, stream, consumer, 0).await?;
+        Ok(Self { next_delivery: delivered + 1, repeats: true, ..started })
+    }
+
+    /// Acknowledges a message: its sequence, and the consumer's count of it.
+    pub fn acknowledge(&self, seq: u64, count: u64) -> Result<(), WireError> {
+        self.subscription.send(format!("PUB {}1.{seq}.{count}.0.0 4\r\n+ACK\r\n", self.acks))
     }
 
     /// The largest payload that the server takes, in bytes.
     pub fn max_payload(&self) -> usize {
-        self.connection.max_payload
+        self.subscription.max_payload()
+    }
+
+    /// The last sequence that was handed over, or the one before the first that is due.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// How many messages were handed over.
+    pub fn delivered(&self) -> u64 {
+        self.next_delivery - 1
+    }
+
+    /// How many readers share the connection.
+    pub fn readers(&self) -> usize {
+        self.subscription.readers()
     }
 
     /// Requests that are open.
@@ -67,175 +118,93 @@ impl Puller {
         self.requests.len()
     }
 
-    /// Asks for up to `messages` messages of together up to `bytes` bytes, for `seconds` seconds, in
-    /// which the server is to say every second that it has not forgotten.
-    pub async fn request(
-        &mut self,
-        messages: u64,
-        bytes: usize,
-        seconds: u64,
-    ) -> Result<(), WireError> {
+    /// Asks.
+    pub fn request(&mut self, ask: &Ask) -> Result<(), WireError> {
         let id = self.next_request;
         self.next_request += 1;
-        let expires = seconds * 1_000_000_000;
-        let body = format!(
-            "{{\"batch\":{messages},\"max_bytes\":{bytes},\"expires\":{expires},\
-             \"idle_heartbeat\":1000000000}}"
-        );
-        let line = format!("PUB {} {}.{id} {}\r\n{body}\r\n", self.subject, self.inbox, body.len());
-        self.connection.send(line.as_bytes()).await?;
-        self.requests.push_back(Request { id, messages });
+        let mut body =
+            format!("{{\"batch\":{},\"expires\":{}", ask.messages, ask.expires.as_nanos());
+        if let Some(bytes) = ask.bytes {
+            write!(body, ",\"max_bytes\":{bytes}").expect("it is a text");
+        }
+        if let Some(heartbeat) = ask.heartbeat {
+            write!(body, ",\"idle_heartbeat\":{}", heartbeat.as_nanos()).expect("it is a text");
+        }
+        body.push_str(if ask.at_once { ",\"no_wait\":true}" } else { "}" });
+        let (asks, inbox) = (&self.asks, self.subscription.inbox());
+        self.subscription.send(format!("PUB {asks} {inbox}.{id} {}\r\n{body}\r\n", body.len()))?;
+        let since = Instant::now();
+        self.requests.push_back(Request { id, room: ask.messages, had: 0, since });
         Ok(())
     }
 
-    /// Waits for bytes and hands every message among them to `sink`. Cancelling it loses nothing.
-    pub async fn pump(&mut self, mut sink: impl FnMut(Message<'_>)) -> Result<Pumped, WireError> {
-        self.connection.fill().await?;
+    /// What comes next. Cancelling it loses nothing.
+    pub async fn receive(&mut self) -> Result<Mail, WireError> {
+        self.subscription.receive().await
+    }
+
+    /// Hands every message of a letter to `sink`, in the order in which they came.
+    pub fn open(
+        &mut self,
+        mail: &Mail,
+        mut sink: impl FnMut(Message<'_>),
+    ) -> Result<Pumped, WireError> {
         let mut pumped = Pumped::default();
-        let Self { connection, requests, next_delivery, stream, inbox, .. } = self;
-        let restart = |why: String| WireError::Restart { stream: stream.clone(), why };
-        let pings = connection.drain(|op| {
-            let Op::Msg { subject, reply, headers, payload } = op else { return Ok(()) };
-            if reply.is_empty() && subject.starts_with(inbox.as_bytes()) {
-                return status(&subject[inbox.len()..], headers, requests, &mut pumped)
-                    .map_err(restart);
+        let mut rest = mail.bytes.as_slice();
+        while let Some((op, used)) = parse(rest)? {
+            rest = &rest[used..];
+            let Op::Msg { subject, reply, headers, payload, .. } = op else { continue };
+            let inbox = self.subscription.inbox().as_bytes();
+            if let Some(suffix) = subject.strip_prefix(inbox).filter(|_| reply.is_empty()) {
+                let ended = status(suffix, headers, &mut self.requests);
+                pumped.ended.extend(ended.map_err(|why| self.restart(why))?);
+                continue;
             }
-            let Some(delivery) = Delivery::parse(reply) else {
-                let reply = String::from_utf8_lossy(reply);
-                return Err(restart(format!("`{reply}` is not a delivery of JetStream's")));
-            };
-            if delivery.consumer_seq != *next_delivery {
-                let got = delivery.consumer_seq;
-                return Err(restart(format!("delivery {got} came where {next_delivery} was due")));
-            }
-            *next_delivery += 1;
-            // Requests are served in order, so the first that still expects a message got this one.
-            if let Some(request) = requests.front_mut() {
-                request.messages -= 1;
-                if request.messages == 0 {
-                    requests.pop_front();
-                    pumped.ended += 1;
-                }
-            }
+            let delivery = self.delivery(reply)?;
+            pumped.ended.extend(self.count());
             pumped.messages += 1;
-            sink(Message {
-                seq: delivery.stream_seq,
-                time: delivery.time,
-                subject,
-                headers,
-                payload,
-            });
-            Ok(())
-        })?;
-        for _ in 0..pings {
-            self.connection.send(b"PONG\r\n").await?;
+            let (seq, time) = (delivery.stream_seq, delivery.time);
+            sink(Message { seq, time, subject, headers, payload });
         }
         Ok(pumped)
     }
-}
 
-/// A status for one request: 404 and 408 are its ordinary end, 409 may be.
-fn status(
-    suffix: &[u8],
-    headers: &[u8],
-    requests: &mut VecDeque<Request>,
-    pumped: &mut Pumped,
-) -> Result<(), String> {
-    let line = headers.split(|b| *b == b'\r').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line);
-    let status = line.strip_prefix("NATS/1.0").unwrap_or_default().trim();
-    let id: Option<u64> =
-        str::from_utf8(suffix).ok().and_then(|s| s.trim_start_matches('.').parse().ok());
-    let (code, text) = status.split_once(' ').unwrap_or((status, ""));
-    let lower = text.to_ascii_lowercase();
-    match code {
-        "100" => return Ok(()),
-        "404" | "408" => {}
-        "409" if lower.contains("maxbytes") => pumped.too_small += 1,
-        // All of its messages came, and they were smaller than it had room for.
-        "409" if lower == "batch completed" => {}
-        "409" if lower.contains("leadership") || lower.contains("shutdown") => {
-            return Err(status.into());
-        }
-        _ => return Err(status.into()),
-    }
-    if let Some(at) = requests.iter().position(|r| Some(r.id) == id) {
-        requests.remove(at);
-        pumped.ended += 1;
-    }
-    Ok(())
-}
-
-/// What a delivery's reply subject says:
-/// `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, with a
-/// domain and an account hash before the stream in newer servers.
-struct Delivery {
-    stream_seq: u64,
-    consumer_seq: u64,
-    time: i64,
-}
-
-impl Delivery {
-    fn parse(reply: &[u8]) -> Option<Self> {
-        let reply = str::from_utf8(reply.strip_prefix(b"$JS.ACK.")?).ok()?;
-        let mut tokens = [""; 10];
-        let mut count = 0;
-        for token in reply.split('.') {
-            // The last token of the newer form is random and of no use.
-            if let Some(place) = tokens.get_mut(count) {
-                *place = token;
-            }
-            count += 1;
-        }
-        let numbers = match count {
-            7 => &tokens[3..6],
-            9.. => &tokens[5..8],
-            _ => return None,
+    /// Reads and checks a delivery: it is this consumer's, and the next one.
+    fn delivery<'a>(&mut self, reply: &'a [u8]) -> Result<Delivery<'a>, WireError> {
+        let ours = |d: &Delivery<'_>| d.stream == self.stream && d.consumer == self.consumer;
+        let Some(delivery) = Delivery::parse(reply).filter(ours) else {
+            let reply = String::from_utf8_lossy(reply);
+            return Err(self.restart(format!("`{reply}` is not a delivery of its consumer's")));
         };
-        Some(Self {
-            stream_seq: numbers[0].parse().ok()?,
-            consumer_seq: numbers[1].parse().ok()?,
-            time: numbers[2].parse().ok()?,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(line: &str, request: &str) -> Result<(usize, Pumped), String> {
-        let mut requests: VecDeque<_> =
-            [7, 8].map(|id| Request { id, messages: 1 }).into_iter().collect();
-        let mut pumped = Pumped::default();
-        let headers = format!("NATS/1.0 {line}\r\nNats-Pending-Messages: 0\r\n\r\n");
-        status(request.as_bytes(), headers.as_bytes(), &mut requests, &mut pumped)?;
-        Ok((requests.len(), pumped))
-    }
-
-    #[test]
-    fn what_ends_a_request_does_not_end_reading() {
-        let ended = Pumped { ended: 1, ..Pumped::default() };
-        for line in ["404 No Messages", "408 Request Timeout", "409 Batch Completed"] {
-            assert_eq!(told(line, ".7"), Ok((1, ended)), "{line}");
-            // It had all of its messages, so it is not waited for any more.
-            assert_eq!(told(line, ".6"), Ok((2, Pumped::default())), "{line}");
+        let (got, due) = (delivery.consumer_seq, self.next_delivery);
+        if got != due {
+            return Err(self.restart(format!("delivery {got} came where {due} was due")));
         }
-        let too_small = Pumped { too_small: 1, ..ended };
-        assert_eq!(told("409 Message Size Exceeds MaxBytes", ".8"), Ok((1, too_small)));
-        assert_eq!(told("100 Idle Heartbeat", ".7"), Ok((2, Pumped::default())));
+        if delivery.stream_seq <= self.last_seq && !self.repeats {
+            let (seq, last) = (delivery.stream_seq, self.last_seq);
+            return Err(self.restart(format!("sequence {seq} came after {last}")));
+        }
+        self.next_delivery = got + 1;
+        self.last_seq = self.last_seq.max(delivery.stream_seq);
+        if self.acks != delivery.prefix {
+            delivery.prefix.clone_into(&mut self.acks);
+        }
+        Ok(delivery)
     }
 
-    #[test]
-    fn what_ends_the_consumer_does() {
-        for line in [
-            "409 Leadership Change",
-            "409 Server Shutdown",
-            "409 Consumer Deleted",
-            "409 Exceeded MaxWaiting",
-            "503",
-        ] {
-            assert_eq!(told(line, ".7"), Err(line.to_owned()));
+    /// Counts a message for the request that it answers: they are served in order, so it is the first
+    /// that still has room.
+    fn count(&mut self) -> Option<End> {
+        let request = self.requests.front_mut()?;
+        request.had += 1;
+        request.room = request.room.saturating_sub(1);
+        if request.room > 0 {
+            return None;
         }
+        end(&mut self.requests, 0, Ended::Full)
+    }
+
+    fn restart(&self, why: String) -> WireError {
+        WireError::Restart { stream: self.stream.clone(), why }
     }
 }

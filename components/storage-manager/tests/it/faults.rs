@@ -61,6 +61,8 @@ async fn two_daemons_at_once() {
     let nats = Nats::start(&dir.path().join("host")).await;
     nats.create("S", json!({})).await;
     let mut settings = Settings::new(&nats.url, &minio.url);
+    // With a journal one of them stands by: standby.rs.
+    settings.layout = "chains".into();
     settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
     let one = Manager::new(dir.path(), "one", &settings);
     let two = Manager::new(dir.path(), "two", &settings);
@@ -173,7 +175,7 @@ async fn an_interrupted_restore_leaves_nothing_on_the_server() {
     let manager = Manager::new(dir.path(), "second", &Settings::new(&second.url, &s3.s3_url()));
     for stream in ["FILE", "MEMORY"] {
         // Some segments come, then none: the server has a part, and waits.
-        let rule = Rule::new(Fault::Delay).operation("GetObject").keys("*segments*").seconds(60.0);
+        let rule = Rule::new(Fault::Delay).operation("GetObject").keys("*.parquet").seconds(60.0);
         s3.set_faults(vec![Rule { skip: Some(8), ..rule }]).unwrap();
         let late = || s3.stats().faults.get("delay").copied().unwrap_or_default();
         let before = late();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cim_runtime::config;
 use cim_runtime::nats::NatsConfig;
-use cim_storage_manager::wire::{Connection, WireError};
+use cim_storage_manager::wire::{Link, WireError};
 use nkeys::KeyPair;
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn nkey_file(dir: &Path, name: &str, user: &KeyPair) -> String {
 async fn open(url: &str, login: &str) -> Result<(), WireError> {
     let text = format!("url = \"{url}\"\n{login}");
     let config: NatsConfig = config::parse(Path::new("nats.toml"), &text).unwrap();
-    Connection::open(&config).await.map(drop)
+    Link::new(config).connect().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! The storage manager as its users run it: real nats-server, real MinIO, real processes.
 
+mod age;
 mod bad_input;
 mod buckets;
 mod chain;
@@ -8,9 +9,23 @@ mod cluster;
 mod drawn;
 mod exactness;
 mod faults;
+mod gone;
+mod idle;
+mod interest;
+mod journal;
 mod login;
+mod missed;
+mod no_delete;
 mod openness;
+mod page;
+mod queue;
+mod refill;
 mod runbook;
+mod slow;
+mod slow_nas;
+mod standby;
+mod starve;
+mod stop;
 mod support;
 mod timelines;
 mod wasabi;

@@ -1,10 +1,11 @@
 //! The archive is open: programs that are not ours read it.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint, tool};
+use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, fingerprint, tool, wait_until};
 
 /// Prints every row of a segment as JSON, read by one library.
 const PYARROW: &str = "
@@ -21,6 +22,14 @@ rows = duckdb.sql(f\"select seq, epoch_ns(time), subject, hex(headers), hex(payl
 for row in rows.fetchall():
     print(json.dumps([row[0], row[1], row[2], row[3].lower(), row[4].lower()]))
 ";
+/// Asks a query in a copy of a bucket, and prints some columns of what it finds.
+const QUERY: &str = "
+import sys, os, json, duckdb
+bucket, query, columns = sys.argv[1:]
+os.chdir(bucket)
+for row in duckdb.sql(f'select {columns} from ({query})').fetchall():
+    print(json.dumps(row))
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pyarrow_and_duckdb_find_the_same_rows() {
@@ -29,42 +38,121 @@ async fn pyarrow_and_duckdb_find_the_same_rows() {
     let nats = Nats::start(&dir.path().join("host")).await;
     nats.create("S", json!({})).await;
     let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    write_to(&manager, "chains");
     nats.publish("S", 90).await;
     let daemon = manager.tier().await;
     manager.reaches("S", "nas", 90).await;
     daemon.stop().await;
     let held = manager.json(&["streams"]);
     assert_eq!(held["streams"][0]["segments"], 1);
-    let segment = download(&minio, dir.path()).await;
-    let expected: Vec<Value> = fingerprint(&nats, "S").await["all"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|m| {
-            let time: jiff::Timestamp = m["time"].as_str().unwrap().parse().unwrap();
-            json!([
-                m["seq"],
-                i64::try_from(time.as_nanosecond()).unwrap(),
-                m["subject"],
-                hex(&m["hdrs"]),
-                hex(&m["data"])
-            ])
-        })
-        .collect();
+    let bucket = download(&minio, dir.path()).await;
+    let segments = bucket.join("v1/streams/S/segments/0001");
+    let segment = std::fs::read_dir(segments).unwrap().next().unwrap().unwrap().path();
+    let expected = messages(&nats, "S").await;
     for program in [PYARROW, DUCKDB] {
-        let output = Command::new(tool("python/bin/python"))
-            .args(["-c", program])
-            .arg(&segment)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let rows: Vec<Value> = String::from_utf8(output.stdout)
-            .unwrap()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(rows, expected);
+        assert_eq!(rows(program, &[&segment.to_string_lossy()]).unwrap(), expected);
     }
+}
+
+/// The programs that docs/archive.md gives a reader, as they stand there: of a stream that began in a chain,
+/// of which a journal has the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_readers_find_what_a_journal_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("S", json!({})).await;
+    nats.create("T", json!({})).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    write_to(&manager, "chains");
+    nats.publish("S", 90).await;
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", 90).await;
+    daemon.stop().await;
+    write_to(&manager, "journal");
+    let daemon = manager.tier().await;
+    nats.publish("S", 60).await;
+    nats.publish("T", 20).await;
+    manager.reaches("S", "nas", 150).await;
+    manager.reaches("T", "nas", 20).await;
+    let all = [("S", messages(&nats, "S").await), ("T", messages(&nats, "T").await)];
+    nats.delete("S", &[5, 120]).await;
+
+    let [read] = &documented("python")[..] else { panic!("there is one reader") };
+    let there = messages(&nats, "S").await;
+    assert_eq!(there.len(), all[0].1.len() - 2);
+    let mut bucket = PathBuf::new();
+    wait_until("the reader finds the stream as it is", async || {
+        bucket = download(&minio, dir.path()).await;
+        let found = rows(read, &[&bucket.to_string_lossy(), "main", "S"])?;
+        if found == there { Ok(()) } else { Err(format!("it finds {} messages", found.len())) }
+    })
+    .await;
+    daemon.stop().await;
+
+    let [union, entries] = &documented("sql")[..] else { panic!("there are two queries") };
+    let ask = |query: &str, columns: &str| {
+        let query = query.trim().trim_end_matches(';');
+        rows(QUERY, &[&bucket.to_string_lossy(), query, columns]).unwrap()
+    };
+    let columns = "stream, seq, epoch_ns(time), subject, lower(hex(headers)), lower(hex(payload))";
+    let mut expected = Vec::new();
+    for (stream, messages) in &all {
+        for message in messages {
+            let mut row = vec![json!(stream)];
+            row.extend(message.as_array().unwrap().iter().cloned());
+            expected.push(Value::Array(row));
+        }
+    }
+    assert_eq!(ask(union, columns), expected);
+    let numbers = ask(entries, "number");
+    assert!(numbers.len() > 2);
+    assert!(numbers.iter().zip(0..).all(|(row, number)| row[0] == number), "{numbers:?}");
+}
+
+/// Has the storage manager write one layout, whatever all tests are run with.
+fn write_to(manager: &Manager, layout: &str) {
+    let text = std::fs::read_to_string(manager.config()).unwrap();
+    let (_, rest) = text.split_once("\n[node]").unwrap();
+    let text = format!("[archive]\nlayout = \"{layout}\"\n[node]{rest}");
+    std::fs::write(manager.config(), text).unwrap();
+}
+
+/// What docs/archive.md has in blocks of a language.
+fn documented(language: &str) -> Vec<String> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let begin = format!("```{language}\n");
+    let blocks = docs.split(&begin).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The rows that a program prints, each as JSON.
+fn rows(program: &str, arguments: &[&str]) -> Result<Vec<Value>, String> {
+    let mut command = Command::new(tool("python/bin/python"));
+    let output = command.args(["-c", program]).args(arguments).output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let lines = String::from_utf8(output.stdout).unwrap();
+    Ok(lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// What a stream has: sequence, time, subject, headers and payload.
+async fn messages(nats: &Nats, stream: &str) -> Vec<Value> {
+    let fingerprint = fingerprint(nats, stream).await;
+    let there = fingerprint["all"].as_array().unwrap().iter().filter(|m| !m.is_null());
+    let messages = there.map(|m| {
+        let time: jiff::Timestamp = m["time"].as_str().unwrap().parse().unwrap();
+        json!([
+            m["seq"],
+            i64::try_from(time.as_nanosecond()).unwrap(),
+            m["subject"],
+            hex(&m["hdrs"]),
+            hex(&m["data"])
+        ])
+    });
+    messages.collect()
 }
 
 fn hex(base64: &Value) -> String {
@@ -78,16 +166,20 @@ fn hex(base64: &Value) -> String {
     })
 }
 
-/// The one segment, through S3: MinIO keeps objects in a form of its own.
-async fn download(minio: &Minio, dir: &std::path::Path) -> std::path::PathBuf {
-    use crate::support::{SECRET, USER};
+/// A copy of the bucket, through S3: MinIO keeps objects in a form of its own.
+async fn download(minio: &Minio, dir: &Path) -> PathBuf {
     let credentials =
         s3::creds::Credentials::new(Some(USER), Some(SECRET), None, None, None).unwrap();
     let region = s3::Region::Custom { region: "us-east-1".into(), endpoint: minio.url.clone() };
     let bucket = s3::Bucket::new("archive", region, credentials).unwrap().with_path_style();
-    let pages = bucket.list("v1/streams/S/segments/".into(), None).await.unwrap();
-    let object = bucket.get_object(&pages[0].contents[0].key).await.unwrap();
-    let path = dir.join("segment.parquet");
-    std::fs::write(&path, object.bytes()).unwrap();
-    path
+    let copy = dir.join("copy");
+    for page in bucket.list(String::new(), None).await.unwrap() {
+        for listed in page.contents {
+            let object = bucket.get_object(&listed.key).await.unwrap();
+            let path = copy.join(&listed.key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, object.bytes()).unwrap();
+        }
+    }
+    copy
 }

@@ -247,6 +247,41 @@ async fn an_earlier_timeline_comes_back_whole_and_goes_on() {
     assert_eq!(fingerprint(&nats, "S").await["all"], now["all"]);
 }
 
+/// The timeline that was left forked in the middle of a segment. What is behind that in the segment is not its
+/// own, and is shared with the timeline that was restored.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_timeline_that_was_left_within_a_segment_comes_back_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    nats.publish("S", 40).await;
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", 40).await;
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "S", "--until-seq", "25"]);
+    nats.publish("S", 20).await;
+    let daemon = manager.tier().await;
+    timelines(&manager, 2).await;
+    manager.reaches("S", "nas", 45).await;
+    daemon.stop().await;
+
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "S", "--timeline", "1"]);
+    nats.publish("S", 5).await;
+    let expected = fingerprint(&nats, "S").await;
+    let daemon = manager.tier().await;
+    let found = timelines(&manager, 3).await;
+    manager.reaches("S", "nas", 45).await;
+    daemon.stop().await;
+    assert_eq!((&found[2]["parent"], &found[2]["parent_seq"]), (&json!(1), &json!(40)));
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
+}
+
 /// A host whose server has lost its newest messages with the end of a block, and gives their sequences
 /// out again: further than before, so that sequences alone would say that nothing happened.
 struct Forgetful {

@@ -73,11 +73,6 @@ pub struct Archive {
     looked: Option<Instant>,
 }
 
-/// What a tier holds of a stream; `None` when it holds nothing of it.
-pub async fn read(bucket: &Bucket, tier: Tier, stream: &StreamName) -> Result<Option<Archived>> {
-    Archive::open(bucket, tier).await?.stream(stream).await
-}
-
 impl Archive {
     /// Reads the journals of a tier.
     pub async fn open(bucket: &Bucket, tier: Tier) -> Result<Self> {

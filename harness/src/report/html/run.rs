@@ -101,6 +101,8 @@ fn facts(report: &Report) -> Markup {
 
 fn times(report: &Report) -> Markup {
     let rows = report.rpo_seconds.iter().map(|(tier, spread)| ("RPO under load", tier, spread));
+    let ages = report.age_seconds.iter().map(|(tier, spread)| ("age when there", tier, spread));
+    let rows = rows.chain(ages);
     let rows = rows.chain(report.rto_seconds.iter().map(|(tier, spread)| ("RTO", tier, spread)));
     let rows: Vec<_> =
         rows.map(|(what, tier, spread)| (what.to_owned(), tier.to_string(), *spread)).collect();

@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::entry::{JOURNAL_FORMAT, SegmentRecord};
+use super::fold::credible;
 use crate::archive::state::{Timeline, sound};
 use crate::archive::{
-    ArchiveState, Checkpoint, ConsumerRecord, EntryError, Sha256, StreamRecord, Superseded,
-    TimelineRecord,
+    ArchiveState, Checkpoint, ConsumerRecord, EntryError, Segment, Sha256, StreamRecord,
+    Superseded, TimelineRecord,
 };
 use crate::names::{JournalName, StreamName};
 
-/// A journal after one of its entries. Stored as `{"sha256":"…","entry":{…}}`, compressed with zstd.
+/// A journal after one of its entries. Stored as `{"sha256":"…","checkpoint":{…}}`, compressed with zstd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JournalCheckpoint {
@@ -79,8 +80,13 @@ impl StreamCheckpoint {
             return Err("it has no timeline".into());
         }
         sound(&restated)?;
+        for segment in &restated.segments {
+            credible(segment, stream)?;
+            within(segment, &restated.timelines)?;
+        }
         Ok(ArchiveState {
             number: self.number,
+            // Its entries have no chain of their own.
             hash: Sha256::of(b""),
             committed_at: self.committed_at,
             timelines: restated.timelines.iter().map(Timeline::from_record).collect(),
@@ -94,6 +100,19 @@ impl StreamCheckpoint {
             superseded: Vec::new(),
         })
     }
+}
+
+/// Refuses a segment that is outside its timeline: what is added behind the watermark might overlap it.
+fn within(segment: &Segment, timelines: &[TimelineRecord]) -> Result<(), String> {
+    let Segment { key, timeline, first_seq, last_seq, .. } = segment;
+    let Some(record) = timelines.iter().find(|record| record.number == *timeline) else {
+        return Err(format!("its segment `{key}` is of timeline {timeline}, which is not there"));
+    };
+    let inherited = record.fork.parent.as_ref().map_or(0, |parent| parent.last_seq);
+    if *first_seq <= inherited || *last_seq > record.watermark.seq {
+        return Err(format!("its segment `{key}` is outside of timeline {timeline}"));
+    }
+    Ok(())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,7 +148,7 @@ impl JournalCheckpoint {
         }
         let FormatOnly { format } = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
         if format > JOURNAL_FORMAT {
-            return Err(EntryError::TooNew(format));
+            return Err(EntryError::TooNewJournal(format));
         }
         serde_json::from_str(text).map_err(EntryError::Unreadable)
     }

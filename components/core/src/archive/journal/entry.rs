@@ -75,7 +75,8 @@ pub struct Change {
     /// Archived sequences that the live stream has lost by damage, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Vec<SeqRange>>,
-    /// How far the tier goes; absent where that is the last message of `add`, or as far as before.
+    /// How far the tier goes; absent where that is the last message of `add`, as far as before, or in a new
+    /// timeline to where it forks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
     /// The stream's own counts, when they differ.
@@ -87,6 +88,13 @@ pub struct Change {
     /// All its durable consumers, when one differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<Vec<ConsumerRecord>>,
+}
+
+impl Change {
+    /// Whether it says anything beside that the stream begins.
+    pub(super) fn says_more(&self) -> bool {
+        *self != Self { begin: self.begin.clone(), ..Self::default() }
+    }
 }
 
 /// Segments of one timeline and what takes their place.
@@ -191,7 +199,8 @@ impl SegmentRecord {
             last_time,
             messages: self.messages,
             bytes: self.bytes,
-            size: self.size,
+            // Of a part it says nothing.
+            size: if part.is_some() { 0 } else { self.size },
             sha256: self.sha256,
             last: LastMessage { seq: self.last_seq, time: last_time, sha256: self.last },
             sealed: self.sealed,
@@ -243,7 +252,7 @@ impl JournalEntry {
         }
         let FormatOnly { format } = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
         if format > JOURNAL_FORMAT {
-            return Err(EntryError::TooNew(format));
+            return Err(EntryError::TooNewJournal(format));
         }
         let entry = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
         Ok((entry, actual))

@@ -5,15 +5,20 @@ use std::collections::BTreeMap;
 
 use super::entry::{Change, Replacement};
 use crate::archive::state::Timeline;
-use crate::archive::{ArchiveState, Segment, Sha256, Watermark};
+use crate::archive::{ArchiveKey, ArchiveState, ParentTimeline, Segment, Watermark};
 use crate::names::StreamName;
 
 /// A change whose segments are resolved and which was found to follow from a state.
 pub(super) struct Checked {
-    /// Segments to take out, with what comes in their place.
-    replaced: Vec<(Vec<(u32, u64)>, Vec<Segment>)>,
+    replaced: Vec<Replaced>,
     added: Vec<Segment>,
     watermark: Watermark,
+}
+
+/// Segments to take out, with what comes in their place.
+struct Replaced {
+    old: Vec<(u32, u64)>,
+    by: Vec<Segment>,
 }
 
 /// Says which entry a change is from.
@@ -21,9 +26,13 @@ pub(super) struct Origin<'a> {
     pub(super) stream: &'a StreamName,
     /// The key of the entry's object.
     pub(super) key: &'a str,
-    pub(super) number: u64,
-    pub(super) hash: Sha256,
-    pub(super) committed_at: jiff::Timestamp,
+}
+
+impl Checked {
+    /// Every segment that the change brings.
+    pub(super) fn new_segments(&self) -> impl Iterator<Item = &Segment> {
+        self.replaced.iter().flat_map(|replaced| &replaced.by).chain(&self.added)
+    }
 }
 
 /// Checks that a change follows from `state`.
@@ -33,19 +42,14 @@ pub(super) fn check(
     origin: &Origin<'_>,
 ) -> Result<Checked, String> {
     let (timeline, base) = match &change.fork {
-        None => (state.timeline(), state.watermark().seq),
+        None => {
+            let inherited = state.current().fork.parent.as_ref().map_or(0, |p| p.last_seq);
+            (state.timeline(), state.watermark().seq.max(inherited))
+        }
         Some(fork) => {
             let next =
                 state.timeline().checked_add(1).ok_or("there is no timeline after the last")?;
-            if let Some(parent) = &fork.parent
-                && !state.timelines.contains_key(&parent.timeline)
-            {
-                return Err(format!(
-                    "it forks from timeline {}, which is not there",
-                    parent.timeline
-                ));
-            }
-            (next, fork.parent.as_ref().map_or(0, |parent| parent.last_seq))
+            (next, fork.parent.as_ref().map_or(Ok(0), |parent| shared(state, parent))?)
         }
     };
     let resolve = |record: &super::SegmentRecord| record.to_segment(origin.stream, origin.key);
@@ -55,6 +59,7 @@ pub(super) fn check(
         if segment.timeline != timeline {
             return Err(format!("segment `{}` is of another timeline", segment.key));
         }
+        credible(segment, origin.stream)?;
         ascends(&mut last, segment)?;
     }
     let watermark = match (&change.watermark, added.last()) {
@@ -66,18 +71,66 @@ pub(super) fn check(
     if watermark.seq < last {
         return Err(format!("its watermark {} is behind {last}", watermark.seq));
     }
+    if let Some(message) = watermark.last.as_ref().filter(|last| last.seq > watermark.seq) {
+        return Err(format!("its watermark {} is before message {}", watermark.seq, message.seq));
+    }
+    apart(&change.replace)?;
     let replaced = change.replace.iter().map(|replacement| {
-        let by = replacement.by.iter().map(resolve).collect();
-        Ok((replaces(state, replacement, &by)?, by))
+        let by: Vec<Segment> = replacement.by.iter().map(resolve).collect();
+        by.iter().try_for_each(|segment| credible(segment, origin.stream))?;
+        Ok(Replaced { old: replaces(state, replacement, &by)?, by })
     });
     Ok(Checked { replaced: replaced.collect::<Result<_, String>>()?, added, watermark })
 }
 
+/// The last sequence that a new timeline shares with its parent, which has to have it: what lies between the
+/// parent's end and the new timeline's beginning would be in neither.
+fn shared(state: &ArchiveState, parent: &ParentTimeline) -> Result<u64, String> {
+    let ParentTimeline { timeline, last_seq } = *parent;
+    let Some(found) = state.timelines.get(&timeline) else {
+        return Err(format!("it forks from timeline {timeline}, which is not there"));
+    };
+    let end = found.watermark.seq;
+    if last_seq > end {
+        return Err(format!(
+            "it forks from timeline {timeline} at {last_seq}, behind its end {end}"
+        ));
+    }
+    Ok(last_seq)
+}
+
+/// Refuses a segment that no writer makes: a reader would look for it where it is not, or count wrongly.
+pub(super) fn credible(segment: &Segment, stream: &StreamName) -> Result<(), String> {
+    let Segment { key, first_seq, last_seq, messages, .. } = segment;
+    if *first_seq == 0 {
+        return Err(format!("segment `{key}` begins before sequence 1"));
+    }
+    if first_seq > last_seq {
+        return Err(format!("segment `{key}` ends before it begins"));
+    }
+    if *messages == 0 || messages - 1 > last_seq - first_seq {
+        return Err(format!("segment `{key}` cannot have {messages} messages"));
+    }
+    if let Some(part) = &segment.part {
+        let parsed = ArchiveKey::parse(key);
+        if !matches!(parsed, Ok(ArchiveKey::Journal { .. } | ArchiveKey::Shared { .. })) {
+            return Err(format!("segment `{key}` is no part of that object"));
+        }
+        if part.groups == 0 || part.group.checked_add(part.groups).is_none() {
+            return Err(format!("segment `{key}` is in no row group"));
+        }
+    } else {
+        let sha256 = &segment.sha256;
+        let its = ArchiveKey::segment(stream, segment.timeline, *first_seq, *last_seq, sha256);
+        if its.to_string() != *key {
+            return Err(format!("segment `{key}` is not the one that its key names"));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a segment that does not begin behind `last`, and moves `last` to its end.
 fn ascends(last: &mut u64, segment: &Segment) -> Result<(), String> {
-    if segment.first_seq > segment.last_seq {
-        return Err(format!("segment `{}` ends before it begins", segment.key));
-    }
     if segment.first_seq <= *last {
         return Err(format!("segment `{}` overlaps what is there", segment.key));
     }
@@ -85,11 +138,28 @@ fn ascends(last: &mut u64, segment: &Segment) -> Result<(), String> {
     Ok(())
 }
 
+/// Refuses replacements of one change that have a segment in common: the second would replace what the first
+/// has put in its place.
+fn apart(replacements: &[Replacement]) -> Result<(), String> {
+    let mut ranges: Vec<(u32, u64, u64)> =
+        replacements.iter().map(|r| (r.timeline, r.first_seq, r.last_seq)).collect();
+    ranges.sort_unstable();
+    for pair in ranges.windows(2) {
+        let ((before, _, end), (timeline, first, last)) = (pair[0], pair[1]);
+        if before == timeline && first <= end {
+            return Err(format!(
+                "it replaces sequences {first} to {last} of timeline {timeline} twice"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The segments that a replacement takes out.
 fn replaces(
     state: &ArchiveState,
     replacement: &Replacement,
-    by: &Vec<Segment>,
+    by: &[Segment],
 ) -> Result<Vec<(u32, u64)>, String> {
     let Replacement { timeline, first_seq, last_seq, .. } = *replacement;
     let what = || format!("sequences {first_seq} to {last_seq} of timeline {timeline}");
@@ -109,6 +179,7 @@ fn replaces(
     if let Some(sealed) = old.iter().find(|s| s.sealed) {
         return Err(format!("it replaces `{}`, which is sealed", sealed.key));
     }
+    // `first_seq` is that of a segment, and none begins before 1.
     let mut last = first_seq - 1;
     for segment in by {
         if segment.timeline != timeline || segment.last_seq > last_seq {
@@ -131,11 +202,12 @@ pub(super) fn take(
     state: &mut ArchiveState,
     change: &Change,
     checked: Checked,
-    origin: &Origin<'_>,
+    number: u64,
+    committed_at: jiff::Timestamp,
 ) -> Vec<Segment> {
     let mut removed = Vec::new();
-    for (keys, by) in checked.replaced {
-        removed.extend(keys.iter().filter_map(|key| state.segments.remove(key)));
+    for Replaced { old, by } in checked.replaced {
+        removed.extend(old.iter().filter_map(|key| state.segments.remove(key)));
         place(&mut state.segments, by);
     }
     if let Some(fork) = &change.fork {
@@ -160,8 +232,7 @@ pub(super) fn take(
     if let Some(consumers) = &change.consumers {
         state.consumers.clone_from(consumers);
     }
-    (state.number, state.hash) = (origin.number, origin.hash);
-    state.committed_at = origin.committed_at;
+    (state.number, state.committed_at) = (number, committed_at);
     removed
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::checkpoint::{JournalCheckpoint, StreamCheckpoint};
-use super::entry::{JOURNAL_FORMAT, JournalEntry};
-use super::fold::{self, Origin};
+use super::entry::{Change, JOURNAL_FORMAT, JournalEntry};
+use super::fold::{self, Checked, Origin};
 use crate::archive::key::JournalOf;
 use crate::archive::{ArchiveKey, ArchiveState, Segment, Sha256, Superseded};
 use crate::names::{JournalName, StreamName};
@@ -26,6 +26,12 @@ pub struct JournalState {
     pub superseded: Vec<Superseded>,
     /// How many segments lie in each object that is shared.
     shared: BTreeMap<String, usize>,
+}
+
+/// An entry that follows from a state, resolved.
+struct Follows<'a> {
+    begun: Vec<(&'a StreamName, ArchiveState)>,
+    changed: Vec<(&'a StreamName, &'a Change, Checked)>,
 }
 
 /// Entries that do not hold together. Restore from another tier.
@@ -111,7 +117,9 @@ impl JournalState {
             })?;
             state.begin(stream, opened);
         }
-        state.superseded.clone_from(&checkpoint.superseded);
+        // What is in use is not deleted, whatever a checkpoint says.
+        let free = checkpoint.superseded.iter().filter(|s| !state.uses(&s.key));
+        state.superseded = free.cloned().collect();
         state.last = Some((number, checkpoint.hash, checkpoint.committed_at));
         Ok(state)
     }
@@ -148,6 +156,20 @@ impl JournalState {
     /// # Errors
     /// When the entry is not the next one, does not continue the last one, or contradicts it.
     pub fn apply(&mut self, entry: &JournalEntry, hash: Sha256) -> Result<(), JournalError> {
+        let follows = self.follow(entry)?;
+        self.take(entry, hash, follows);
+        Ok(())
+    }
+
+    /// Checks whether an entry can be folded in, and leaves the state as it is.
+    ///
+    /// # Errors
+    /// See [`JournalState::apply`].
+    pub fn check(&self, entry: &JournalEntry) -> Result<(), JournalError> {
+        self.follow(entry).map(drop)
+    }
+
+    fn follow<'a>(&self, entry: &'a JournalEntry) -> Result<Follows<'a>, JournalError> {
         let (journal, number) = (self.journal.clone(), entry.number);
         if entry.journal != journal {
             return Err(JournalError::Foreign { journal, number, found: entry.journal.clone() });
@@ -160,20 +182,22 @@ impl JournalState {
             return Err(JournalError::Previous { journal, number });
         }
         let key = ArchiveKey::Journal { of: self.of, journal: journal.clone(), number };
-        let key = key.to_string();
-        let (key, committed_at) = (key.as_str(), entry.committed_at);
+        let (key, committed_at) = (key.to_string(), entry.committed_at);
         let mut begun = Vec::new();
         let mut changed = Vec::new();
         for (stream, change) in &entry.streams {
-            let origin = Origin { stream, key, number, hash, committed_at };
+            let origin = Origin { stream, key: &key };
             let checked = match (&change.begin, self.streams.get(stream)) {
-                (Some(restated), None) => restated.open(stream, key).map(|state| {
-                    begun.push((stream, ArchiveState { number, hash, committed_at, ..state }));
+                (Some(_), None) if change.says_more() => {
+                    Err("it begins the stream and says more of it".into())
+                }
+                (Some(restated), None) => restated.open(stream, &key).map(|state| {
+                    begun.push((stream, ArchiveState { number, committed_at, ..state }));
                 }),
                 (Some(_), Some(_)) => Err("it begins a stream that is there".into()),
                 (None, None) => Err("it is not there".into()),
                 (None, Some(state)) => fold::check(state, change, &origin).map(|checked| {
-                    changed.push((change, checked, origin));
+                    changed.push((stream, change, checked));
                 }),
             };
             checked.map_err(|what| {
@@ -181,66 +205,70 @@ impl JournalState {
                 JournalError::Contradiction { journal, number, stream, what }
             })?;
         }
+        Ok(Follows { begun, changed })
+    }
+
+    fn take(&mut self, entry: &JournalEntry, hash: Sha256, follows: Follows<'_>) {
+        let (number, committed_at) = (entry.number, entry.committed_at);
+        let Follows { begun, changed } = follows;
+        // All that comes is counted before what goes: one stream may bring what another one leaves.
         for (stream, state) in begun {
             self.begin(stream, state);
         }
-        for (change, checked, origin) in changed {
-            let state =
-                self.streams.get_mut(origin.stream).expect("it was there when it was checked");
-            let removed = fold::take(state, change, checked, &origin);
-            self.count(origin.stream, change, &origin);
-            self.let_go(removed, committed_at);
+        let mut removed = Vec::new();
+        for (stream, change, checked) in changed {
+            checked.new_segments().for_each(|segment| count(&mut self.shared, segment));
+            let state = self.streams.get_mut(stream).expect("it was there when it was checked");
+            removed.append(&mut fold::take(state, change, checked, number, committed_at));
         }
-        self.superseded.retain(|s| !entry.collected.contains(&s.key));
+        self.let_go(removed, committed_at);
+        let mut superseded = std::mem::take(&mut self.superseded);
+        superseded.retain(|s| !entry.collected.contains(&s.key) && !self.uses(&s.key));
+        self.superseded = superseded;
         self.last = Some((number, hash, committed_at));
-        Ok(())
     }
 
     fn begin(&mut self, stream: &StreamName, state: ArchiveState) {
-        for segment in state.segments.values().filter(|s| s.part.is_some()) {
-            *self.shared.entry(segment.key.clone()).or_default() += 1;
-        }
+        state.segments.values().for_each(|segment| count(&mut self.shared, segment));
         self.streams.insert(stream.clone(), state);
-    }
-
-    /// Counts the parts that a change has brought.
-    fn count(&mut self, stream: &StreamName, change: &super::Change, origin: &Origin<'_>) {
-        let new = change.add.iter().chain(change.replace.iter().flat_map(|r| &r.by));
-        for record in new.filter(|record| record.groups.is_some()) {
-            let key = record.to_segment(stream, origin.key).key;
-            *self.shared.entry(key).or_default() += 1;
-        }
     }
 
     /// Notes what is of no more use, of segments that were taken out.
     fn let_go(&mut self, removed: Vec<Segment>, since: Timestamp) {
-        for segment in removed {
-            if segment.part.is_some() {
-                let Some(count) = self.shared.get_mut(&segment.key) else { continue };
-                *count -= 1;
-                if *count > 0 {
+        for Segment { key, part, .. } in removed {
+            if part.is_some() {
+                let left = self.shared.get_mut(&key).expect("it was counted when it came");
+                *left -= 1;
+                if *left > 0 {
                     continue;
                 }
-                self.shared.remove(&segment.key);
-                if matches!(ArchiveKey::parse(&segment.key), Ok(ArchiveKey::Journal { .. })) {
+                self.shared.remove(&key);
+                let parsed = ArchiveKey::parse(&key);
+                if matches!(parsed, Ok(ArchiveKey::Journal { of, .. }) if of == self.of) {
                     continue;
                 }
-            } else if self.holds(&segment) {
-                // It was sealed as it is.
-                continue;
             }
-            self.superseded.push(Superseded { key: segment.key, since });
+            self.superseded.push(Superseded { key, since });
         }
     }
 
-    fn holds(&self, segment: &Segment) -> bool {
-        let Ok(ArchiveKey::Segment { stream, .. }) = ArchiveKey::parse(&segment.key) else {
+    /// Whether a segment lies in the object with this key, be it one of its own or one that is shared.
+    fn uses(&self, key: &str) -> bool {
+        if self.shares(key) {
+            return true;
+        }
+        let Ok(ArchiveKey::Segment { stream, timeline, first_seq, .. }) = ArchiveKey::parse(key)
+        else {
             return false;
         };
-        let there = self
-            .streams
-            .get(&stream)
-            .and_then(|state| state.segments.get(&(segment.timeline, segment.first_seq)));
-        there.is_some_and(|there| there.key == segment.key)
+        let there = self.streams.get(&stream).and_then(|s| s.segments.get(&(timeline, first_seq)));
+        there.is_some_and(|there| there.key == key)
+    }
+}
+
+/// Counts a segment that shares its object.
+fn count(shared: &mut BTreeMap<String, usize>, segment: &Segment) {
+    if segment.part.is_some() {
+        *shared.entry(segment.key.clone()).or_default() += 1;
     }
 }

@@ -8,6 +8,7 @@ use std::io::{Read as _, Write};
 use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges};
 use proptest::prelude::*;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::frame::Frames;
 use super::plan::Plan;
@@ -143,10 +144,10 @@ impl Drawn {
 }
 
 /// What a snapshot is sent as, unpacked by a stock decoder.
-fn unpacked(write: impl FnOnce(Frames<Vec<u8>>) -> Frames<Vec<u8>>) -> Vec<u8> {
-    let mut frames = write(Frames::new(Vec::new()));
-    frames.flush().unwrap();
-    let framed = frames.finish().unwrap();
+fn unpacked(write: impl FnOnce(Frames) -> Frames) -> Vec<u8> {
+    let (sender, mut chunks) = mpsc::channel(1 << 12);
+    write(Frames::new(sender)).flush().unwrap();
+    let framed: Vec<u8> = std::iter::from_fn(|| chunks.try_recv().ok()).flatten().collect();
     let mut bytes = Vec::new();
     snap::read::FrameDecoder::new(&framed[..]).read_to_end(&mut bytes).unwrap();
     bytes

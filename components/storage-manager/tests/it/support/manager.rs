@@ -14,6 +14,8 @@ pub(crate) struct Settings {
     pub(crate) wasabi: Option<String>,
     /// On both.
     pub(crate) bucket: String,
+    /// `chains` or `journal`.
+    pub(crate) layout: String,
     /// More keys of `[nats]`.
     pub(crate) login: String,
     pub(crate) more: String,
@@ -26,6 +28,8 @@ impl Settings {
             nas: nas.into(),
             wasabi: None,
             bucket: "archive".into(),
+            // Most tests hold for both.
+            layout: std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "chains".into()),
             login: String::new(),
             more: String::new(),
         }
@@ -53,9 +57,7 @@ impl Manager {
             )
         };
         let wasabi = settings.wasabi.as_ref().map(|url| table("tertiary", url)).unwrap_or_default();
-        // Every test holds for both layouts.
-        let layout = std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "chains".into());
-        let layout = format!("[archive]\nlayout = \"{layout}\"\n");
+        let layout = format!("[archive]\nlayout = \"{}\"\n", settings.layout);
         let text = format!(
             "{layout}[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{}{wasabi}{}",
             settings.nats,
@@ -148,6 +150,10 @@ impl Manager {
 }
 
 impl Daemon {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

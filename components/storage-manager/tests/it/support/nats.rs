@@ -24,17 +24,30 @@ pub(crate) struct Nats {
     dir: PathBuf,
     version: Version,
     seed: Option<String>,
+    /// Further lines of its configuration.
+    more: String,
     child: Option<Child>,
 }
 
 impl Nats {
     /// `None`, said aloud, where the old server is not there and need not be.
     pub(crate) async fn start_version(dir: &Path, version: Version) -> Option<Self> {
-        Self::start_as(dir, version, None).await
+        Self::start_as(dir, version, None, "").await
+    }
+
+    /// The current server, with further lines of configuration.
+    pub(crate) async fn start_with(dir: &Path, more: &str) -> Self {
+        let started = Self::start_as(dir, Version::Current, None, more).await;
+        started.expect("the current server is a must")
     }
 
     /// With `seed`, the server lets in the user of that nkey and nobody else.
-    async fn start_as(dir: &Path, version: Version, seed: Option<String>) -> Option<Self> {
+    async fn start_as(
+        dir: &Path,
+        version: Version,
+        seed: Option<String>,
+        more: &str,
+    ) -> Option<Self> {
         let binary = match version {
             Version::Current => tool("bin/nats-server"),
             Version::Old => {
@@ -55,7 +68,7 @@ impl Nats {
             let key = nkeys::KeyPair::from_seed(seed).unwrap().public_key();
             format!("authorization {{ users = [ {{ nkey: \"{key}\" }} ] }}\n")
         });
-        std::fs::write(&config, users.unwrap_or_default()).unwrap();
+        std::fs::write(&config, format!("{}{more}\n", users.unwrap_or_default())).unwrap();
         let child = Command::new(binary)
             .arg("-c")
             .arg(config)
@@ -87,7 +100,8 @@ impl Nats {
             Ok(client)
         })
         .await;
-        Some(Self { url, client, dir: dir.into(), version, seed, child: Some(child) })
+        let (dir, more) = (dir.into(), more.into());
+        Some(Self { url, client, dir, version, seed, more, child: Some(child) })
     }
 
     /// A connection to a server, or to the first of several, that somebody else started.
@@ -103,7 +117,8 @@ impl Nats {
         })
         .await;
         let (dir, version) = (PathBuf::new(), Version::Current);
-        Self { url: urls.join(","), client, dir, version, seed: None, child: None }
+        let more = String::new();
+        Self { url: urls.join(","), client, dir, version, seed: None, more, child: None }
     }
 
     pub(crate) async fn start(dir: &Path) -> Self {
@@ -113,7 +128,7 @@ impl Nats {
     /// A server for the user of one nkey.
     pub(crate) async fn start_for(dir: &Path, user: &nkeys::KeyPair) -> Self {
         let seed = user.seed().unwrap();
-        Self::start_as(dir, Version::Current, Some(seed))
+        Self::start_as(dir, Version::Current, Some(seed), "")
             .await
             .expect("the current server is a must")
     }
@@ -140,10 +155,10 @@ impl Nats {
 
     /// The same, with something done to the files of its streams while it is down.
     pub(crate) async fn crash_and_start_after(self, between: impl FnOnce(&Path)) -> Self {
-        let Self { dir, version, seed, child, .. } = self;
+        let Self { dir, version, seed, more, child, .. } = self;
         drop(child);
         between(&dir.join("js/jetstream/$G/streams"));
-        Self::start_as(&dir, version, seed).await.expect("it was there before")
+        Self::start_as(&dir, version, seed, &more).await.expect("it was there before")
     }
 
     /// Asks the JetStream API; its error is the test's.

@@ -4,6 +4,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
+
 use super::Child;
 use super::tools::{tool, wait_until};
 
@@ -53,8 +55,13 @@ impl Minio {
 
     /// From one moment to the next it is another, empty one at the same address.
     pub(crate) fn replace(&self) {
-        let gone = self.data.with_file_name(format!("gone-{}", uuid::Uuid::now_v7()));
-        std::fs::rename(self.data.join("archive").join("v1"), gone).unwrap();
+        for layout in ["v1", "v2"] {
+            let gone = self.data.with_file_name(format!("gone-{}", uuid::Uuid::now_v7()));
+            let there = self.data.join("archive").join(layout);
+            if there.exists() {
+                std::fs::rename(there, gone).unwrap();
+            }
+        }
     }
 
     /// Every file of the bucket whose path contains `part`: MinIO keeps an object as a folder.
@@ -62,7 +69,9 @@ impl Minio {
         let mut folders = vec![self.data.join("archive")];
         let mut found = Vec::new();
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
+            // What is being collected may go while it is looked at.
+            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            for entry in entries {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
@@ -74,6 +83,16 @@ impl Minio {
         found.sort();
         found
     }
+}
+
+/// An S3 service that can be told to fail, with a bucket `archive`.
+pub(crate) async fn fake_s3(dir: &Path, name: &str) -> FakeWasabi {
+    let config = Config {
+        buckets: vec!["archive".into()],
+        credentials: vec![Credentials::new(USER, SECRET)],
+        ..Config::new(dir.join(name))
+    };
+    FakeWasabi::start(config).await.unwrap()
 }
 
 pub(crate) fn credentials_file(dir: &Path, name: &str, user: &str, secret: &str) -> PathBuf {

@@ -1,0 +1,129 @@
+//! Histories: what the writer of a journal is made to say, entry after entry.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// The streams that histories are about. The last one is close to the last sequence of all.
+pub(super) const STREAMS: [&str; 3] = ["A", "B", "end"];
+
+/// One entry.
+#[derive(Debug, Clone)]
+pub(super) struct Drawn {
+    /// What is said of each of [`STREAMS`], if anything. Of a stream that is not there it is that it begins.
+    pub(super) acts: [Option<Act>; 3],
+    /// Whether what was replaced before is deleted.
+    pub(super) collects: bool,
+}
+
+/// What an entry says of one stream.
+#[derive(Debug, Clone)]
+pub(super) struct Act {
+    pub(super) fork: Option<Parent>,
+    pub(super) writes: Vec<Write>,
+    /// Sequences behind the last message that there is nothing at.
+    pub(super) tail: u64,
+    pub(super) replaces: Vec<Replace>,
+    /// Messages that are deleted, and such that are lost.
+    pub(super) deleted: Option<(Index, u64)>,
+    pub(super) lost: Option<(Index, u64)>,
+    pub(super) consumers: Option<usize>,
+}
+
+/// What a new timeline goes on from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Parent {
+    Nothing,
+    /// One that is there, up to one of its messages.
+    Timeline(Index, Index),
+}
+
+/// Messages that become one segment.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    /// Whether it has an object of its own.
+    pub(super) own: bool,
+    pub(super) gap: u64,
+    pub(super) stride: u64,
+    pub(super) count: u64,
+}
+
+/// Some segments that others replace.
+#[derive(Debug, Clone)]
+pub(super) struct Replace {
+    pub(super) first: Index,
+    pub(super) length: usize,
+    pub(super) by: By,
+    /// Messages in each segment that comes.
+    pub(super) chunk: usize,
+}
+
+/// Where merged messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// To segments of their own that are final.
+    Sealed,
+    /// To segments of their own.
+    Own,
+    /// To the object that all streams share that are merged in the same entry.
+    Shared,
+    /// Into the entry itself.
+    Entry,
+}
+
+fn write() -> impl Strategy<Value = Write> {
+    (any::<bool>(), 0..3u64, 1..3u64, 1..5u64).prop_map(|(own, gap, stride, count)| Write {
+        own,
+        gap,
+        stride,
+        count,
+    })
+}
+
+fn replace() -> impl Strategy<Value = Replace> {
+    let by = prop_oneof![
+        1 => Just(By::Sealed),
+        1 => Just(By::Own),
+        3 => Just(By::Shared),
+        1 => Just(By::Entry),
+    ];
+    (any::<Index>(), 1..5usize, by, 1..9usize).prop_map(|(first, length, by, chunk)| Replace {
+        first,
+        length,
+        by,
+        chunk,
+    })
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let at = || (any::<Index>(), 1..4u64);
+    let parent = prop_oneof![
+        1 => Just(Parent::Nothing),
+        4 => any::<(Index, Index)>().prop_map(|(timeline, at)| Parent::Timeline(timeline, at)),
+    ];
+    (
+        prop::option::weighted(0.15, parent),
+        prop::collection::vec(write(), 0..4),
+        prop_oneof![3 => Just(0), 1 => 1..4u64],
+        prop::collection::vec(replace(), 0..3),
+        prop::option::weighted(0.2, at()),
+        prop::option::weighted(0.1, at()),
+        prop::option::weighted(0.2, 0..3usize),
+    )
+        .prop_map(|(fork, writes, tail, replaces, deleted, lost, consumers)| Act {
+            fork,
+            writes,
+            tail,
+            replaces,
+            deleted,
+            lost,
+            consumers,
+        })
+}
+
+/// A history of some entries.
+pub(super) fn history() -> impl Strategy<Value = Vec<Drawn>> {
+    let act = || prop::option::weighted(0.7, act());
+    let entry = (act(), act(), act(), prop::bool::weighted(0.3))
+        .prop_map(|(a, b, end, collects)| Drawn { acts: [a, b, end], collects });
+    prop::collection::vec(entry, 1..16)
+}

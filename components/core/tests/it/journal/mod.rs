@@ -1,0 +1,42 @@
+//! The fold of a journal's entries, held against a plain model of what writers do.
+
+mod checkpoints;
+mod draw;
+mod forged;
+mod model;
+mod order;
+mod refused;
+mod stored;
+mod timelines;
+
+use cim_core::archive::Sha256;
+use cim_core::archive::journal::{JournalEntry, JournalState};
+use cim_core::archive::key::JournalOf;
+use cim_core::names::JournalName;
+
+use self::draw::Drawn;
+use self::model::Model;
+
+/// The journal of every test.
+fn journal() -> JournalName {
+    JournalName::new("main").unwrap()
+}
+
+fn empty() -> JournalState {
+    JournalState::empty(JournalOf::Secondary, journal())
+}
+
+/// The entries that a history comes to, with their hashes.
+fn entries(history: &[Drawn]) -> Vec<(JournalEntry, Sha256)> {
+    let mut model = Model::new(journal());
+    history.iter().map(|drawn| model.commit(drawn)).collect()
+}
+
+/// The state after some entries.
+fn fold(entries: &[(JournalEntry, Sha256)]) -> JournalState {
+    let mut state = empty();
+    for (entry, hash) in entries {
+        state.apply(entry, *hash).unwrap();
+    }
+    state
+}

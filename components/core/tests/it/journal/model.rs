@@ -1,0 +1,495 @@
+//! A plain model of an archive: every message of every timeline, every object with its rows. It makes the
+//! entries of a history, and says what a reader of them has to find.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cim_core::archive::journal::{
+    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
+    StreamCheckpoint,
+};
+use cim_core::archive::key::JournalOf;
+use cim_core::archive::{
+    ArchiveKey, ArchiveState, ConsumerRecord, Fork, LastMessage, ParentTimeline, Position, RawJson,
+    SeqRange, SeqRanges, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
+};
+use cim_core::names::{ConsumerName, JournalName, StreamName};
+use jiff::Timestamp;
+use proptest::sample::Index;
+
+use super::draw::{Act, By, Drawn, Parent, Replace, STREAMS};
+
+/// Where the stream begins that is close to the last sequence of all.
+const NEAR_THE_END: u64 = u64::MAX - 60;
+
+/// Sequences and what stands there: every message is another one.
+type Messages = BTreeMap<u64, u64>;
+
+pub(super) struct Model {
+    journal: JournalName,
+    number: u64,
+    previous: Option<Sha256>,
+    messages: u64,
+    streams: BTreeMap<StreamName, Stream>,
+    /// The rows of every object that is there.
+    objects: BTreeMap<String, BTreeMap<(StreamName, u32, u64), u64>>,
+    superseded: BTreeSet<String>,
+}
+
+#[derive(Default)]
+struct Stream {
+    /// The first is timeline 1.
+    timelines: Vec<History>,
+    /// By timeline and first sequence.
+    pieces: BTreeMap<(u32, u64), Piece>,
+    consumers: usize,
+}
+
+#[derive(Default)]
+struct History {
+    /// Those of the timelines before it included.
+    messages: Messages,
+    end: u64,
+    deleted: BTreeSet<u64>,
+    missed: BTreeSet<u64>,
+    lost: BTreeSet<u64>,
+}
+
+struct Piece {
+    key: String,
+    last: u64,
+    part: bool,
+    sealed: bool,
+}
+
+/// What is made while an entry is put together.
+struct Making {
+    own: String,
+    shared: String,
+    groups: u32,
+}
+
+impl Model {
+    pub(super) fn new(journal: JournalName) -> Self {
+        Self {
+            journal,
+            number: 0,
+            previous: None,
+            messages: 0,
+            streams: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            superseded: BTreeSet::new(),
+        }
+    }
+
+    /// The next entry of a history.
+    pub(super) fn commit(&mut self, drawn: &Drawn) -> (JournalEntry, Sha256) {
+        let (of, number) = (JournalOf::Secondary, self.number);
+        let hash = hex(&Sha256::of(&number.to_be_bytes()));
+        let key = |key: ArchiveKey| key.to_string();
+        let mut making = Making {
+            own: key(ArchiveKey::Journal { of, journal: self.journal.clone(), number }),
+            shared: key(ArchiveKey::Shared {
+                of,
+                journal: self.journal.clone(),
+                level: 1,
+                number,
+                hash,
+            }),
+            groups: 0,
+        };
+        let used = self.used();
+        let mut streams = BTreeMap::new();
+        for (index, act) in drawn.acts.iter().enumerate() {
+            let Some(act) = act else { continue };
+            let name = StreamName::new(STREAMS[index]).unwrap();
+            let change = match self.streams.remove(&name) {
+                None => {
+                    let start = if STREAMS[index] == "end" { NEAR_THE_END } else { 0 };
+                    self.begin(&name, start, act, &mut making)
+                }
+                Some(stream) => self.change(&name, stream, act, &mut making),
+            };
+            streams.insert(name, change);
+        }
+        // What came back is in use.
+        let now = self.used();
+        self.superseded.retain(|key| !now.contains(key));
+        let mut collected = Vec::new();
+        if drawn.collects {
+            collected.extend(std::mem::take(&mut self.superseded));
+            self.objects.retain(|key, _| !collected.contains(key));
+        }
+        self.let_go(&used, &now);
+        let entry = JournalEntry {
+            format: JOURNAL_FORMAT,
+            journal: self.journal.clone(),
+            number,
+            previous: self.previous,
+            committed_at: time(number),
+            writer: "a node".into(),
+            streams,
+            collected,
+        };
+        let (_, hash) = entry.to_text();
+        (self.number, self.previous) = (number + 1, Some(hash));
+        (entry, hash)
+    }
+
+    /// What is of no more use since there was what was used before.
+    fn let_go(&mut self, before: &BTreeSet<String>, now: &BTreeSet<String>) {
+        for key in before.difference(now) {
+            if matches!(ArchiveKey::parse(key), Ok(ArchiveKey::Journal { .. })) {
+                self.objects.remove(key);
+            } else {
+                self.superseded.insert(key.clone());
+            }
+        }
+    }
+
+    fn used(&self) -> BTreeSet<String> {
+        let pieces = self.streams.values().flat_map(|stream| stream.pieces.values());
+        pieces.map(|piece| piece.key.clone()).collect()
+    }
+
+    /// A stream begins: with what another archive has of it, in segments of their own, or with nothing.
+    fn begin(&mut self, name: &StreamName, start: u64, act: &Act, making: &mut Making) -> Change {
+        let mut stream = Stream::default();
+        stream.timelines.push(History { end: start, ..History::default() });
+        let mut act = act.clone();
+        act.writes.iter_mut().for_each(|write| write.own = true);
+        let add = self.write(name, &mut stream, &act, making);
+        stream.consumers = act.consumers.unwrap_or_default();
+        let history = &stream.timelines[0];
+        let timeline = TimelineRecord {
+            number: 1,
+            fork: Fork { parent: None, reason: "created".into() },
+            deleted: Vec::new(),
+            missed: Vec::new(),
+            lost: Vec::new(),
+            watermark: history.watermark(),
+            state: StreamState::default(),
+            left: None,
+        };
+        let begin = StreamCheckpoint {
+            timelines: vec![timeline],
+            segments: add,
+            stream: record(name),
+            consumers: consumers(stream.consumers),
+            number: 0,
+            committed_at: time(0),
+        };
+        self.streams.insert(name.clone(), stream);
+        Change { begin: Some(begin), ..Change::default() }
+    }
+
+    fn change(
+        &mut self,
+        name: &StreamName,
+        mut stream: Stream,
+        act: &Act,
+        making: &mut Making,
+    ) -> Change {
+        let mut change = Change::default();
+        let mut taken = BTreeSet::new();
+        for replace in &act.replaces {
+            change.replace.extend(self.replace(name, &mut stream, replace, &mut taken, making));
+        }
+        change.fork = act.fork.map(|parent| stream.fork(parent));
+        change.add = self.write(name, &mut stream, act, making);
+        let history = stream.timelines.last_mut().unwrap();
+        if act.tail > 0 {
+            let end = history.end;
+            history.end = end.saturating_add(act.tail);
+            if history.end > end {
+                history.missed.extend(end + 1..=history.end);
+                change.missed = vec![SeqRange(end + 1, history.end)];
+            }
+        }
+        // What follows from the rest is left out.
+        let follows = act.tail == 0 && (act.fork.is_none() || !change.add.is_empty());
+        change.watermark = (!follows).then(|| history.watermark());
+        if let Some((at, count)) = &act.deleted
+            && let Some(range) = history.some(*at, *count)
+        {
+            history.deleted.extend(range.0..=range.1);
+            change.deleted = vec![range];
+        }
+        if let Some((at, count)) = &act.lost
+            && let Some(range) = history.some(*at, *count)
+        {
+            history.lost = (range.0..=range.1).collect();
+            change.lost = Some(vec![range]);
+        }
+        if let Some(count) = act.consumers {
+            stream.consumers = count;
+            change.consumers = Some(consumers(count));
+        }
+        self.streams.insert(name.clone(), stream);
+        change
+    }
+
+    /// Writes messages to the current timeline.
+    fn write(
+        &mut self,
+        name: &StreamName,
+        stream: &mut Stream,
+        act: &Act,
+        making: &mut Making,
+    ) -> Vec<SegmentRecord> {
+        let mut records = Vec::new();
+        let timeline = u32::try_from(stream.timelines.len()).unwrap();
+        for write in &act.writes {
+            let mut rows = Messages::new();
+            let mut next = stream.timelines.last().unwrap().end.checked_add(1 + write.gap);
+            for _ in 0..write.count {
+                let Some(seq) = next else { break };
+                self.messages += 1;
+                rows.insert(seq, self.messages);
+                next = seq.checked_add(write.stride);
+            }
+            let Some((last, _)) = rows.last_key_value() else { continue };
+            let history = stream.timelines.last_mut().unwrap();
+            history.end = *last;
+            history.messages.extend(&rows);
+            let by = if write.own { By::Own } else { By::Entry };
+            records.push(self.put(name, stream, timeline, &rows, by, making));
+        }
+        records
+    }
+
+    /// Puts rows into an object, as one segment.
+    fn put(
+        &mut self,
+        name: &StreamName,
+        stream: &mut Stream,
+        timeline: u32,
+        rows: &Messages,
+        by: By,
+        making: &mut Making,
+    ) -> SegmentRecord {
+        let ((&first_seq, &first), (&last_seq, &last)) =
+            (rows.first_key_value().unwrap(), rows.last_key_value().unwrap());
+        let text: Vec<u8> = rows.values().flat_map(|message| message.to_be_bytes()).collect();
+        let sha256 = Sha256::of(&text);
+        let key = match by {
+            By::Own | By::Sealed => {
+                ArchiveKey::segment(name, timeline, first_seq, last_seq, &sha256).to_string()
+            }
+            By::Shared => making.shared.clone(),
+            By::Entry => making.own.clone(),
+        };
+        let part = matches!(by, By::Shared | By::Entry);
+        let object = self.objects.entry(key.clone()).or_default();
+        object.extend(rows.iter().map(|(seq, id)| ((name.clone(), timeline, *seq), *id)));
+        if part {
+            making.groups += 1;
+        }
+        let sealed = by == By::Sealed;
+        let piece = Piece { key: key.clone(), last: last_seq, part, sealed };
+        stream.pieces.insert((timeline, first_seq), piece);
+        SegmentRecord {
+            key: (by != By::Entry).then_some(key),
+            timeline,
+            first_seq,
+            last_seq,
+            first_time: nanoseconds(first),
+            last_time: nanoseconds(last),
+            messages: rows.len() as u64,
+            bytes: 10 * rows.len() as u64,
+            size: if part { 0 } else { 100 },
+            sha256,
+            last: message(last),
+            groups: part.then_some((making.groups, 1)),
+            sealed,
+        }
+    }
+
+    /// Replaces a run of segments; nothing where there are none that may be.
+    fn replace(
+        &mut self,
+        name: &StreamName,
+        stream: &mut Stream,
+        replace: &Replace,
+        taken: &mut BTreeSet<(u32, u64)>,
+        making: &mut Making,
+    ) -> Option<Replacement> {
+        let keys: Vec<(u32, u64)> = stream.pieces.keys().copied().collect();
+        if keys.is_empty() {
+            return None;
+        }
+        let from = replace.first.index(keys.len());
+        let timeline = keys[from].0;
+        let run: Vec<(u32, u64)> = keys[from..]
+            .iter()
+            .copied()
+            .take(replace.length)
+            .take_while(|key| {
+                key.0 == timeline && !stream.pieces[key].sealed && !taken.contains(key)
+            })
+            .collect();
+        let mut rows = Messages::new();
+        let mut last_seq = 0;
+        for key in &run {
+            let piece = stream.pieces.remove(key).unwrap();
+            last_seq = piece.last;
+            rows.extend(self.read(&piece.key, name, timeline, key.1, piece.last));
+        }
+        let first_seq = run.first()?.1;
+        let rows: Vec<(u64, u64)> = rows.into_iter().collect();
+        let by = rows
+            .chunks(replace.chunk)
+            .map(|chunk| {
+                let rows = chunk.iter().copied().collect();
+                self.put(name, stream, timeline, &rows, replace.by, making)
+            })
+            .collect();
+        // No other replacement of this entry may have what this one has brought.
+        let range = (timeline, first_seq)..=(timeline, last_seq);
+        taken.extend(stream.pieces.range(range).map(|(key, _)| *key));
+        Some(Replacement { timeline, first_seq, last_seq, by })
+    }
+
+    /// The rows that a segment is.
+    fn read(
+        &self,
+        key: &str,
+        stream: &StreamName,
+        timeline: u32,
+        first: u64,
+        last: u64,
+    ) -> Messages {
+        let object = self.objects.get(key).unwrap_or_else(|| panic!("`{key}` is gone"));
+        let range = (stream.clone(), timeline, first)..=(stream.clone(), timeline, last);
+        object.range(range).map(|((.., seq), id)| (*seq, *id)).collect()
+    }
+
+    /// Asks a state for all that the model knows.
+    pub(super) fn agrees(&self, state: &JournalState) {
+        assert!(state.streams.keys().eq(self.streams.keys()));
+        for (name, stream) in &self.streams {
+            self.agrees_on(name, stream, &state.streams[name]);
+        }
+        let mut shared: BTreeMap<&str, usize> = BTreeMap::new();
+        let pieces = self.streams.values().flat_map(|stream| stream.pieces.values());
+        pieces.filter(|p| p.part).for_each(|p| *shared.entry(&p.key).or_default() += 1);
+        assert_eq!(state.shared().collect::<BTreeMap<_, _>>(), shared);
+        assert!(shared.keys().all(|key| state.shares(key)));
+        let superseded: Vec<&String> = state.superseded.iter().map(|s| &s.key).collect();
+        assert_eq!(superseded.len(), self.superseded.len());
+        assert_eq!(
+            superseded.into_iter().collect::<BTreeSet<_>>(),
+            self.superseded.iter().collect()
+        );
+    }
+
+    fn agrees_on(&self, name: &StreamName, stream: &Stream, state: &ArchiveState) {
+        let found = state.segments.iter().map(|(at, s)| (*at, &*s.key, s.last_seq, s.sealed));
+        let wanted = stream.pieces.iter().map(|(at, p)| (*at, &*p.key, p.last, p.sealed));
+        assert!(found.eq(wanted));
+        assert_eq!(state.timelines.len(), stream.timelines.len());
+        for (history, number) in stream.timelines.iter().zip(1..) {
+            let mut messages = Messages::new();
+            for piece in state.pieces(number, 1, u64::MAX) {
+                let at = piece.segment.timeline;
+                let rows = self.read(&piece.segment.key, name, at, piece.first_seq, piece.last_seq);
+                for (seq, message) in rows {
+                    assert_eq!(messages.insert(seq, message), None, "sequence {seq} comes twice");
+                }
+            }
+            assert_eq!(messages, history.messages);
+            let timeline = &state.timelines[&number];
+            assert_eq!(timeline.watermark, history.watermark());
+            assert!(same(&timeline.deleted, &history.deleted));
+            assert!(same(&timeline.missed, &history.missed));
+            assert!(same(&timeline.lost, &history.lost));
+        }
+        assert_eq!(state.consumers.len(), stream.consumers);
+    }
+}
+
+impl Stream {
+    /// Opens the next timeline.
+    fn fork(&mut self, parent: Parent) -> Fork {
+        let parent = self.shared_with(parent);
+        let mut history = History::default();
+        if let Some((index, last_seq)) = parent {
+            history.end = last_seq;
+            let shared = self.timelines[index].messages.range(..=last_seq);
+            history.messages = shared.map(|(seq, message)| (*seq, *message)).collect();
+        }
+        self.timelines.push(history);
+        let parent = parent.map(|(index, last_seq)| {
+            let timeline = u32::try_from(index + 1).unwrap();
+            ParentTimeline { timeline, last_seq }
+        });
+        Fork { parent, reason: "drawn".into() }
+    }
+
+    /// The index of a timeline, and the last sequence of it that another one goes on from.
+    fn shared_with(&self, parent: Parent) -> Option<(usize, u64)> {
+        let Parent::Timeline(timeline, at) = parent else { return None };
+        let index = timeline.index(self.timelines.len());
+        let messages = &self.timelines[index].messages;
+        let last_seq = *messages.keys().nth(at.index(messages.len().max(1)))?;
+        Some((index, last_seq))
+    }
+}
+
+impl History {
+    fn watermark(&self) -> Watermark {
+        let last = self.messages.last_key_value().map(|(seq, id)| LastMessage {
+            seq: *seq,
+            time: time_of(*id),
+            sha256: message(*id),
+        });
+        Watermark { seq: self.end, last }
+    }
+
+    /// Some sequences from one of its messages on.
+    fn some(&self, at: Index, count: u64) -> Option<SeqRange> {
+        let first = *self.messages.keys().nth(at.index(self.messages.len().max(1)))?;
+        Some(SeqRange(first, first.saturating_add(count).min(self.end)))
+    }
+}
+
+fn same(found: &SeqRanges, wanted: &BTreeSet<u64>) -> bool {
+    let found: BTreeSet<u64> = found.iter().flat_map(|range| range.0..=range.1).collect();
+    found == *wanted
+}
+
+fn message(id: u64) -> Sha256 {
+    Sha256::of(&id.to_le_bytes())
+}
+
+fn nanoseconds(id: u64) -> i64 {
+    1_790_000_000_000_000_000 + i64::try_from(id).unwrap()
+}
+
+fn time_of(id: u64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds(id).into()).unwrap()
+}
+
+fn time(number: u64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + i64::try_from(number).unwrap()).unwrap()
+}
+
+fn hex(hash: &Sha256) -> String {
+    hash.to_string()[..32].into()
+}
+
+fn record(name: &StreamName) -> StreamRecord {
+    let config = RawJson::new(format!("{{\"name\":\"{name}\",\"max_age\":0}}")).unwrap();
+    StreamRecord { created: time(0), config }
+}
+
+fn consumers(count: usize) -> Vec<ConsumerRecord> {
+    let consumer = |index| ConsumerRecord {
+        name: ConsumerName::new(format!("c{index}")).unwrap(),
+        created: time(0),
+        config: RawJson::new("{\"ack_policy\":\"explicit\"}".into()).unwrap(),
+        delivered: Position::default(),
+        ack_floor: Position::default(),
+        ack_pending: 0,
+    };
+    (0..count).map(consumer).collect()
+}

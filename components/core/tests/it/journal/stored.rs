@@ -1,0 +1,64 @@
+//! Entries and checkpoints as they are stored.
+
+use cim_core::archive::journal::{JOURNAL_FORMAT, JournalCheckpoint, JournalEntry};
+use cim_core::archive::{EntryError, Sha256};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::draw::history;
+use super::{entries, fold};
+use crate::harm::{cases, harmed, harms};
+
+proptest! {
+    #![proptest_config(cases(128))]
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written(history in history()) {
+        for (entry, hash) in entries(&history) {
+            let (text, its_hash) = entry.to_text();
+            prop_assert_eq!(its_hash, hash);
+            prop_assert_eq!(JournalEntry::from_text(&text).unwrap(), (entry, hash));
+        }
+    }
+
+    #[test]
+    fn a_changed_entry_is_refused_or_the_same(
+        history in history(), at in any::<Index>(), harms in harms(),
+    ) {
+        let entries = entries(&history);
+        let (entry, hash) = at.get(&entries);
+        let harmed = harmed(entry.to_text().0.as_bytes(), &harms);
+        let Ok(text) = String::from_utf8(harmed) else { return Ok(()) };
+        if let Ok(read) = JournalEntry::from_text(&text) {
+            prop_assert_eq!(read, (entry.clone(), *hash));
+        }
+    }
+
+    #[test]
+    fn a_changed_checkpoint_is_refused_or_the_same(history in history(), harms in harms()) {
+        let checkpoint = fold(&entries(&history)).checkpoint().unwrap();
+        if let Ok(read) = JournalCheckpoint::from_bytes(&harmed(&checkpoint.to_bytes(), &harms)) {
+            prop_assert_eq!(read, checkpoint);
+        }
+    }
+}
+
+/// What a newer version writes may have fields that this one does not know.
+#[test]
+fn a_newer_format_is_refused_with_its_number() {
+    let value = format!("{{\"format\":{},\"more\":true}}", JOURNAL_FORMAT + 1);
+    let hash = Sha256::of(value.as_bytes());
+    let text = |name: &str| format!("{{\"sha256\":\"{hash}\",\"{name}\":{value}}}");
+    let refusals = [
+        JournalEntry::from_text(&text("entry")).map(drop),
+        JournalCheckpoint::from_bytes(text("checkpoint").as_bytes()).map(drop),
+    ];
+    for refusal in refusals {
+        let error = refusal.unwrap_err();
+        assert!(matches!(error, EntryError::TooNewJournal(5)), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "it has format 5, this version reads up to 4: use a newer one"
+        );
+    }
+}

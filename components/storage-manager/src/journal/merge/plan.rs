@@ -1,0 +1,149 @@
+//! Decides what is merged next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cim_core::archive::journal::JournalState;
+use cim_core::archive::key::JournalOf;
+use cim_core::archive::{ArchiveKey, ArchiveState, Segment};
+use cim_core::names::StreamName;
+
+/// How many neighbours of a kind are merged into one.
+const FAN: usize = 16;
+/// How many entries of a journal are.
+const ENTRIES: usize = 128;
+/// How many bytes of messages a merge of shared objects reads, about: they are in memory, compressed.
+const AT_ONCE: u64 = 48 << 20;
+/// How many objects are merged at once.
+const MOST: usize = 512;
+
+/// What to merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// Shared objects, by key, oldest first.
+    Shared {
+        /// Their level.
+        level: u8,
+        /// The objects.
+        keys: Vec<String>,
+    },
+    /// Neighbouring segments of one stream.
+    Own {
+        /// The stream.
+        stream: StreamName,
+        /// The segments, ascending.
+        segments: Vec<Segment>,
+    },
+}
+
+/// How many bytes of one stream's messages are enough for a segment of its own, when what was merged `level`
+/// times is merged again: the less often that happens, the less it takes.
+pub fn enough(level: u8) -> u64 {
+    const FIRST: u32 = 20;
+    1 << FIRST.saturating_sub(2 * u32::from(level))
+}
+
+/// The next merge; `None` while there is none worth its bytes. `seal` is the final size of a segment, in bytes
+/// of messages; objects in `avoid` are left as they are.
+pub fn next(state: &JournalState, seal: u64, avoid: &BTreeSet<String>) -> Option<Job> {
+    shared(state, avoid).or_else(|| {
+        state.streams.iter().find_map(|(stream, archive)| {
+            let segments = own(archive, seal, avoid)?;
+            Some(Job::Own { stream: stream.clone(), segments })
+        })
+    })
+}
+
+/// The level of a shared object, and whether it was made for the NAS; `None` of other keys.
+fn level(key: &str) -> Option<(u8, bool)> {
+    match ArchiveKey::parse(key).ok()? {
+        ArchiveKey::Journal { of, .. } => Some((0, of == JournalOf::Secondary)),
+        ArchiveKey::Shared { of, level, .. } => Some((level, of == JournalOf::Secondary)),
+        _ => None,
+    }
+}
+
+/// Shared objects of the lowest level that has enough of them.
+fn shared(state: &JournalState, avoid: &BTreeSet<String>) -> Option<Job> {
+    // By level and age: what Wasabi's journal has brought was there before this one.
+    let mut levels: BTreeMap<u8, BTreeMap<(bool, &str), u64>> = BTreeMap::new();
+    let segments = state.streams.values().flat_map(|archive| archive.segments.values());
+    for segment in segments.filter(|s| s.part.is_some() && !avoid.contains(&s.key)) {
+        let Some((level, own)) = level(&segment.key) else { continue };
+        let objects = levels.entry(level).or_default();
+        *objects.entry((own, &segment.key)).or_default() += segment.bytes;
+    }
+    for (level, objects) in levels {
+        let (mut keys, mut bytes, mut full) = (Vec::new(), 0, false);
+        for ((_, key), more) in objects {
+            if keys.len() >= 2 && (bytes + more > AT_ONCE || keys.len() >= MOST) {
+                full = true;
+                break;
+            }
+            bytes += more;
+            keys.push(key.to_owned());
+        }
+        let many = if level == 0 { ENTRIES } else { FAN };
+        if keys.len() >= many || full {
+            return Some(Job::Shared { level, keys });
+        }
+    }
+    None
+}
+
+/// Neighbouring segments of one timeline that are of about the same size, or smaller, and enough of them.
+fn own(archive: &ArchiveState, seal: u64, avoid: &BTreeSet<String>) -> Option<Vec<Segment>> {
+    // Size classes: each is sixteen times the one before.
+    let class = |segment: &Segment| segment.bytes.max(1).ilog2() / 4;
+    let mut runs: Vec<Vec<&Segment>> = vec![Vec::new()];
+    for segment in archive.segments.values() {
+        let apart = segment.part.is_some() || segment.sealed || avoid.contains(&segment.key);
+        let other = runs
+            .last()
+            .and_then(|run| run.last())
+            .is_some_and(|before| before.timeline != segment.timeline);
+        if apart || other {
+            runs.push(Vec::new());
+        }
+        if !apart {
+            runs.last_mut().expect("there is always one").push(segment);
+        }
+    }
+    runs.retain(|run| run.len() > 1);
+    let classes: BTreeSet<u32> = runs.iter().flatten().map(|s| class(s)).collect();
+    for limit in classes {
+        for run in &runs {
+            for group in run.split(|segment| class(segment) > limit) {
+                let mut bytes = 0;
+                let fitting = group.iter().take_while(|segment| {
+                    let first = bytes == 0;
+                    bytes += segment.bytes;
+                    first || bytes - segment.bytes < seal
+                });
+                let fitting: Vec<Segment> = fitting.take(MOST).map(|s| Segment::clone(s)).collect();
+                let total: u64 = fitting.iter().map(|s| s.bytes).sum();
+                if fitting.len() >= FAN || (fitting.len() > 1 && total >= seal) {
+                    return Some(fitting);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The parts of a stream that lie in some objects, in runs of neighbours: what one merged part can replace.
+pub fn runs<'a>(archive: &'a ArchiveState, keys: &BTreeSet<&str>) -> Vec<Vec<&'a Segment>> {
+    let mut runs: Vec<Vec<&Segment>> = Vec::new();
+    let mut before: Option<&Segment> = None;
+    for segment in archive.segments.values() {
+        if segment.part.is_none() || !keys.contains(segment.key.as_str()) {
+            before = None;
+            continue;
+        }
+        match (before, runs.last_mut()) {
+            (Some(last), Some(run)) if last.timeline == segment.timeline => run.push(segment),
+            _ => runs.push(vec![segment]),
+        }
+        before = Some(segment);
+    }
+    runs
+}

@@ -1,0 +1,136 @@
+//! Merges what is due, one job at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::archive::Segment;
+use cim_core::archive::journal::{Change, Replacement, SegmentRecord};
+use cim_core::names::StreamName;
+use cim_runtime::error::chain;
+use tokio::time::Instant;
+
+use super::plan::{self, Job};
+use super::shared;
+use crate::hooks::fail_point;
+use crate::journal::{Commit, Journal, JournalClosed};
+use crate::tier::Context;
+use crate::tier::context::FetchError;
+use crate::tier::seal::{Merge, SealError};
+use crate::tier::segmenter::{Patience, put};
+
+/// How often it is asked whether something is due.
+const PACE: Duration = Duration::from_secs(1);
+/// How long an object that could not be merged is left alone.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// A merge that did not come about; what was to be merged stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// An object could not be read.
+    #[error("`{key}` cannot be merged")]
+    Fetch {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: FetchError,
+    },
+    /// The result could not be made, or S3 did not take it.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The journal was closed.
+    #[error(transparent)]
+    Journal(#[from] JournalClosed),
+}
+
+/// What takes the place of what, by stream.
+pub(super) type Replacements = BTreeMap<StreamName, Vec<Replacement>>;
+
+/// Merges until the journal is closed. What cannot be read is left alone for a while: it stops nothing else.
+pub async fn run(context: Arc<Context>, journal: Journal) {
+    let closing = journal.closing().clone();
+    let mut failed: BTreeMap<String, Instant> = BTreeMap::new();
+    while closing.run_until_cancelled(tokio::time::sleep(PACE)).await.is_some() {
+        loop {
+            failed.retain(|_, at| at.elapsed() < AGAIN);
+            let avoid: BTreeSet<String> = failed.keys().cloned().collect();
+            let seal = context.config.seal.size.bytes() as u64;
+            let Some(job) = journal.with(|state| plan::next(state, seal, &avoid)) else { break };
+            let merged = closing.run_until_cancelled(merge(&context, &journal, &job)).await;
+            match merged {
+                None | Some(Err(MergeError::Journal(_))) => return,
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::error!("merging failed, the rest goes on: {}", chain(&error));
+                    let at = Instant::now();
+                    match (error, job) {
+                        (MergeError::Fetch { key, .. }, _) => drop(failed.insert(key, at)),
+                        (_, Job::Shared { keys, .. }) => {
+                            failed.extend(keys.into_iter().map(|key| (key, at)));
+                        }
+                        (_, Job::Own { segments, .. }) => {
+                            failed.extend(segments.into_iter().map(|segment| (segment.key, at)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn merge(context: &Arc<Context>, journal: &Journal, job: &Job) -> Result<(), MergeError> {
+    let replacements = match job {
+        Job::Own { stream, segments } => own(context, stream, segments).await?,
+        Job::Shared { level, keys } => shared::merge(context, journal, *level, keys).await?,
+    };
+    fail_point!(SealUploaded);
+    let commits = replacements.into_iter().map(|(stream, replace)| {
+        (stream, Commit { change: Change { replace, ..Change::default() }, ..Commit::default() })
+    });
+    let due = Instant::now() + context.config.segment.flush_age;
+    journal.commit(commits.collect(), Vec::new(), due).await?;
+    fail_point!(SealCommitted);
+    Ok(())
+}
+
+/// Makes one segment of neighbours.
+async fn own(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    segments: &[Segment],
+) -> Result<Replacements, MergeError> {
+    let (timeline, first_seq) = (segments[0].timeline, segments[0].first_seq);
+    let (mut merged, mut last_seq, mut bytes) = (Merge::default(), first_seq, 0);
+    for segment in segments {
+        let file = fetch(context, segment).await?;
+        last_seq = segment.last_seq;
+        bytes += segment.bytes;
+        let to_read = segment.clone();
+        let append = tokio::task::spawn_blocking(move || {
+            merged.append(&to_read, &file, 0)?;
+            Ok::<_, SealError>(merged)
+        });
+        merged = append.await.expect("merging does not panic").map_err(|error| match error {
+            SealError::Fetch(source) => MergeError::Fetch { key: segment.key.clone(), source },
+            other => other.into(),
+        })?;
+    }
+    let sealed = bytes >= context.config.seal.size.bytes() as u64;
+    let name = stream.clone();
+    let finish = tokio::task::spawn_blocking(move || merged.finish(&name, timeline, sealed));
+    let finished = finish.await.expect("merging does not panic")?;
+    put(context, &finished, Patience::Brief).await.map_err(SealError::from)?;
+    let by = vec![SegmentRecord::of(&finished.segment, None)];
+    let replacement = Replacement { timeline, first_seq, last_seq, by };
+    Ok(BTreeMap::from([(stream.clone(), vec![replacement])]))
+}
+
+/// An object's bytes, from Wasabi where the NAS has not got it back yet. Gives up in the end: what one object
+/// lacks must not hold up the others.
+pub(super) async fn fetch(
+    context: &Arc<Context>,
+    segment: &Segment,
+) -> Result<bytes::Bytes, MergeError> {
+    let fetched = context.try_fetch(segment).await;
+    fetched.map_err(|source| MergeError::Fetch { key: segment.key.clone(), source })
+}

@@ -1,0 +1,141 @@
+//! A NAS that was lost: the new one takes over what Wasabi's journal says, and gets its objects back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cim_core::archive::journal::{Change, StreamCheckpoint};
+use cim_core::archive::key::JournalOf;
+use cim_core::archive::{ArchiveKey, Segment};
+use cim_runtime::error::chain;
+use tokio::time::Instant;
+
+use crate::hooks::fail_point;
+use crate::journal::object::read_entry;
+use crate::journal::open::open;
+use crate::journal::{Commit, Journal, JournalClosed, OpenError};
+use crate::s3::{Kind, S3Error, Store};
+use crate::tier::Context;
+use crate::tier::context::checked;
+
+/// Begins a journal that has no entry with what Wasabi's says, in one entry.
+///
+/// # Errors
+/// When Wasabi's journal is damaged, or the NAS's was closed.
+pub async fn adopt(
+    context: &Arc<Context>,
+    wasabi: &Store,
+    journal: &Journal,
+) -> Result<(), AdoptError> {
+    let name = journal.with(|state| state.journal.clone());
+    // Not to know is not to have nothing: a journal begun beside the one that Wasabi holds would hide it.
+    let what = format!("looking for journal `{name}` at wasabi");
+    let folder = JournalOf::Tertiary.entries(&name);
+    context.insist(&what, || wasabi.list(&folder, false)).await?;
+    let (there, _) = open(wasabi, JournalOf::Tertiary, &name).await?;
+    if there.streams.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(
+        "the nas has no journal `{name}`, wasabi has: taking over {} streams",
+        there.streams.len()
+    );
+    let commits = there.streams.iter().map(|(stream, state)| {
+        let change = Change { begin: Some(StreamCheckpoint::of(state)), ..Change::default() };
+        (stream.clone(), Commit { change, ..Commit::default() })
+    });
+    journal.commit(commits.collect(), Vec::new(), Instant::now()).await?;
+    fail_point!(AdoptAfter);
+    Ok(())
+}
+
+/// Why a NAS could not take over what Wasabi has.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum AdoptError {
+    /// Wasabi does not answer.
+    S3(#[from] S3Error),
+    /// Its journal cannot be read.
+    Open(#[from] OpenError),
+    /// The NAS's journal was closed.
+    Journal(#[from] JournalClosed),
+}
+
+/// Brings back the objects that the NAS's journal names and the NAS does not have, newest first: they are what
+/// the next restore needs most.
+pub async fn backfill(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
+    let closing = journal.closing().clone();
+    let what = "bringing objects back to the nas";
+    let missing = context.insist(what, || missing(&context, &journal));
+    let missing = match closing.run_until_cancelled(missing).await {
+        Some(Ok(missing)) => missing,
+        Some(Err(error)) => return tracing::error!("{what} failed: {}", chain(&error)),
+        None => return,
+    };
+    let mut brought = 0;
+    for segment in missing {
+        let bring = context.insist(what, || bring_back(&context, &wasabi, &segment));
+        match closing.run_until_cancelled(bring).await {
+            Some(Ok(true)) => {
+                brought += 1;
+                fail_point!(BackfillMidway);
+            }
+            Some(Ok(false)) => {}
+            Some(Err(error)) => tracing::error!("{what} failed: {}", chain(&error)),
+            None => return,
+        }
+    }
+    if brought > 0 {
+        tracing::info!("brought {brought} objects back to the nas");
+    }
+}
+
+/// A segment of each object that the NAS does not have and Wasabi may have.
+async fn missing(context: &Context, journal: &Journal) -> Result<Vec<Segment>, S3Error> {
+    let mut segments: BTreeMap<String, Segment> = BTreeMap::new();
+    journal.with(|state| {
+        let all = state.streams.values().flat_map(|archive| archive.segments.values());
+        for segment in all.filter(|segment| may_be_at_wasabi(segment)) {
+            segments.entry(segment.key.clone()).or_insert_with(|| segment.clone());
+        }
+    });
+    let folder = |key: &str| key[..key.rfind('/').map_or(0, |end| end + 1)].to_owned();
+    let folders: BTreeSet<String> = segments.keys().map(|key| folder(key)).collect();
+    for folder in folders {
+        for object in context.nas.list(&folder, false).await? {
+            segments.remove(&object.key);
+        }
+    }
+    let mut missing: Vec<Segment> = segments.into_values().collect();
+    missing.sort_by_key(|segment| std::cmp::Reverse(segment.last_time));
+    Ok(missing)
+}
+
+fn may_be_at_wasabi(segment: &Segment) -> bool {
+    segment.part.is_none() || segment.key.starts_with(JournalOf::Tertiary.prefix())
+}
+
+/// One object from Wasabi to the NAS; false when Wasabi's copy is not what it was.
+async fn bring_back(context: &Context, wasabi: &Store, segment: &Segment) -> Result<bool, S3Error> {
+    let key = ArchiveKey::parse(&segment.key).expect("it was in the journal");
+    let file = match wasabi.get(&segment.key).await {
+        Ok(file) => file,
+        Err(error) if error.kind == Kind::NotFound => {
+            tracing::error!("wasabi cannot help the nas: {error}");
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    };
+    let sound = if segment.part.is_some() {
+        read_entry(&file).map(|_| file).map_err(|error| chain(&error))
+    } else {
+        checked(segment, file).await.map_err(|error| chain(&error))
+    };
+    match sound {
+        Ok(file) => context.nas.put(&key, file).await.map(|()| true),
+        // The other objects are as good as they were.
+        Err(error) => {
+            tracing::error!("wasabi cannot help the nas: `{}`: {error}", segment.key);
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Wasabi's journal: what it says, and how an entry gets there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cim_core::archive::ArchiveKey;
+use cim_core::archive::journal::JournalState;
+use cim_core::archive::key::JournalOf;
+use cim_core::names::JournalName;
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::{CommitError, Link, Log};
+use crate::journal::object::{Made, read_entry};
+use crate::journal::open::{OpenError, open};
+use crate::journal::writer::Committed;
+use crate::journal::{Journal, checkpoint};
+use crate::s3::{Put, S3Error, Store};
+
+/// Something did not get to Wasabi. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// A journal could not be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The entry was not decided on the NAS.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A tier did not answer.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// The entry does not follow from what Wasabi says.
+    #[error(transparent)]
+    Journal(#[from] cim_core::archive::journal::JournalError),
+    /// Wasabi has another entry than was decided.
+    #[error(
+        "wasabi holds another `{0}` than the nas decided: two archives share this bucket; give each its own"
+    )]
+    Diverged(String),
+}
+
+/// Wasabi's journal, while entries are put into it.
+pub struct Decided {
+    nas: Arc<Store>,
+    wasabi: Arc<Store>,
+    /// What it says.
+    pub state: JournalState,
+    log: Log,
+    behind: Committed,
+    checkpoint: u64,
+}
+
+const OF: JournalOf = JournalOf::Tertiary;
+
+impl Decided {
+    /// Reads Wasabi's journal, and brings there what was decided and did not get there.
+    pub async fn open(
+        nas: Arc<Store>,
+        wasabi: Arc<Store>,
+        name: &JournalName,
+    ) -> Result<Self, DecideError> {
+        let (mut state, behind) = open(&wasabi, OF, name).await?;
+        let decided = nas.list(&OF.entries(name), false).await?;
+        let mut decided: Vec<String> = decided.into_iter().map(|object| object.key).collect();
+        decided.sort();
+        if state.last.is_none()
+            && let Some(last) = decided.last()
+        {
+            // Its bucket was lost or emptied. It goes on with the next number, for the NAS has had the others.
+            let object = nas.get(last).await?;
+            state = restarted(&wasabi, &state, last, &object).await?;
+        }
+        let mut this = Self { nas, wasabi, state, log: Log::default(), behind, checkpoint: 0 };
+        for key in decided {
+            let Ok(ArchiveKey::Journal { number, .. }) = ArchiveKey::parse(&key) else { continue };
+            if number == this.state.next() {
+                let object = this.nas.get(&key).await?;
+                let (entry, hash) = read_entry(&object)
+                    .map_err(|source| OpenError::Entry { key: key.clone(), source })?;
+                this.state.apply(&entry, hash)?;
+                this.copy(&key, object).await?;
+            }
+        }
+        Ok(this)
+    }
+
+    /// Decides an entry on the NAS and copies it to Wasabi.
+    pub async fn put(
+        &mut self,
+        made: Made,
+        nas: &Journal,
+        stop: &CancellationToken,
+    ) -> Result<(), DecideError> {
+        let Made { entry, hash, object } = made;
+        let (journal, number) = (entry.journal.clone(), entry.number);
+        self.state.check(&entry)?;
+        let key = ArchiveKey::Journal { of: OF, journal: journal.clone(), number };
+        let link = Link {
+            store: Arc::clone(&self.nas),
+            log: format!("wasabi's journal `{journal}`").into(),
+            key: key.clone(),
+            folder: OF.entries(&journal),
+            number,
+            hash,
+        };
+        // What the NAS forgets of it Wasabi knows, so nothing is looked for there.
+        self.log = Log::default();
+        self.log.put(link, &object, stop).await?;
+        crate::hooks::fail_point!(ShipDecided);
+        let size = object.len() as u64;
+        self.state.apply(&entry, hash)?;
+        self.copy(&key.to_string(), object).await?;
+        crate::hooks::fail_point!(ShipCopied);
+        self.behind.entries += 1;
+        self.behind.bytes += size;
+        self.tidy(nas, &journal, number).await?;
+        if checkpoint::due(self.behind, self.checkpoint)
+            && let Some(size) = checkpoint::write(&self.wasabi, self.state.clone(), stop).await?
+        {
+            (self.behind, self.checkpoint) = (Committed::default(), size);
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, key: &str, object: Bytes) -> Result<(), DecideError> {
+        let parsed = ArchiveKey::parse(key).expect("it is one of the archive's");
+        if self.wasabi.put_new(&parsed, object.clone()).await? == Put::Exists
+            && self.wasabi.get(key).await? != object
+        {
+            return Err(DecideError::Diverged(key.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Deletes on the NAS what Wasabi has had for a while, unless the NAS took it over from there and has its
+    /// messages nowhere else. The last ones stay: they keep a second writer from deciding their numbers.
+    async fn tidy(&self, nas: &Journal, journal: &JournalName, number: u64) -> Result<(), S3Error> {
+        const KEPT: u64 = 16;
+        let Some(number) = number.checked_sub(KEPT) else { return Ok(()) };
+        let key = ArchiveKey::Journal { of: OF, journal: journal.clone(), number };
+        let key = key.to_string();
+        if nas.with(|state| state.shares(&key)) {
+            return Ok(());
+        }
+        self.nas.delete(&key).await
+    }
+}
+
+/// An empty journal that goes on behind an entry which only the NAS has.
+async fn restarted(
+    wasabi: &Store,
+    empty: &JournalState,
+    key: &str,
+    object: &Bytes,
+) -> Result<JournalState, DecideError> {
+    let (entry, hash) =
+        read_entry(object).map_err(|source| OpenError::Entry { key: key.to_owned(), source })?;
+    tracing::warn!(
+        "wasabi has no journal `{}`, and the nas had decided its entries up to {}: everything is copied anew",
+        entry.journal,
+        entry.number
+    );
+    let mut state = empty.clone();
+    state.last = Some((entry.number, hash, entry.committed_at));
+    checkpoint::write(wasabi, state.clone(), &CancellationToken::new()).await?;
+    Ok(state)
+}

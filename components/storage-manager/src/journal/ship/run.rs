@@ -1,0 +1,313 @@
+//! Ships at an interval, until the journal is closed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cim_core::archive::journal::StreamCheckpoint;
+use cim_core::archive::key::Chain;
+use cim_core::archive::{ArchiveKey, Segment, SeqRange, SeqRanges, Watermark};
+use cim_core::names::StreamName;
+use cim_runtime::error::chain as error_chain;
+use cim_runtime::retry::Backoff;
+use jiff::Timestamp;
+use parquet::errors::ParquetError;
+
+use super::decide::{DecideError, Decided};
+use super::step::{self, Step};
+use crate::chain::{self, ReadError};
+use crate::hooks::fail_point;
+use crate::journal::object::{Commit, Item, Place, make};
+use crate::journal::{Journal, JournalClosed};
+use crate::s3::{S3Error, Store};
+use crate::segment::{Columns, Message, Rows, SegmentError, SharedReader};
+use crate::tier::Context;
+use crate::tier::context::{FetchError, checked};
+
+/// Bytes of messages in one entry of Wasabi's, about.
+const ENTRY: u64 = 32 << 20;
+/// Bytes of messages from which on a segment goes as it is; smaller ones go as rows, with those of others.
+const WHOLE: u64 = 4 << 20;
+
+/// Why something did not get to Wasabi. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    /// Its journal.
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+    /// Wasabi did not answer.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// The entry could not be made.
+    #[error("cannot encode a journal entry")]
+    Encode(#[from] ParquetError),
+    /// A segment could not be read from the NAS.
+    #[error("`{key}` cannot be copied to wasabi")]
+    Fetch {
+        /// Its key.
+        key: String,
+        /// Why.
+        source: FetchError,
+    },
+    /// Wasabi has another history of a stream.
+    #[error(
+        "stream `{stream}`: wasabi has another message {seq} than the nas: it is not copied; keep wasabi's bucket, and give this host's archive another one"
+    )]
+    OtherHistory {
+        /// The stream.
+        stream: StreamName,
+        /// The sequence at which they differ.
+        seq: u64,
+    },
+    /// The chain of a stream at Wasabi, which its journal goes on with.
+    #[error(transparent)]
+    Chain(ReadError),
+    /// The NAS's journal was closed.
+    #[error(transparent)]
+    Journal(#[from] JournalClosed),
+}
+
+/// Ships until the journal is closed.
+pub async fn run(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
+    let closing = journal.closing().clone();
+    let (mut decided, mut tries) = (None, 0);
+    loop {
+        let ship = ship(&context, &wasabi, &journal, &mut decided);
+        let Some(shipped) = closing.run_until_cancelled(ship).await else { return };
+        match shipped {
+            Ok(()) => tries = 0,
+            Err(error) => {
+                decided = None;
+                tries += 1;
+                tracing::warn!("copying to wasabi failed, trying again: {}", error_chain(&error));
+                if !Backoff::default().wait(tries, &closing).await {
+                    return;
+                }
+                continue;
+            }
+        }
+        let wait = until_due(&context, decided.as_ref());
+        if closing.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// How long until the next entry is due: counted from the last one, whichever process put it.
+fn until_due(context: &Context, decided: Option<&Decided>) -> std::time::Duration {
+    let interval = context.config.seal.interval;
+    let Some((.., last)) = decided.and_then(|decided| decided.state.last) else { return interval };
+    let age = (Timestamp::now().as_duration() - last.as_duration()).unsigned_abs();
+    // Where nothing is new no entry is put, and the last one gets older and older.
+    interval.saturating_sub(age).max(interval / 10)
+}
+
+/// Ships all that is new, in as many entries as it takes.
+async fn ship(
+    context: &Arc<Context>,
+    wasabi: &Arc<Store>,
+    journal: &Journal,
+    decided: &mut Option<Decided>,
+) -> Result<(), ShipError> {
+    let decided = if let Some(decided) = decided {
+        decided
+    } else {
+        let name = journal.with(|state| state.journal.clone());
+        let nas = Arc::clone(&context.nas);
+        decided.insert(Decided::open(nas, Arc::clone(wasabi), &name).await?)
+    };
+    if let Some((.., last)) = decided.state.last {
+        let age = Timestamp::now().as_duration() - last.as_duration();
+        if age.unsigned_abs() < context.config.seal.interval {
+            return Ok(());
+        }
+    }
+    loop {
+        let streams: Vec<StreamName> =
+            journal.with(|state| state.streams.keys().cloned().collect());
+        let (mut commits, mut bytes) = (BTreeMap::new(), 0);
+        // Streams come in the order in which their rows stand in shared objects: each is read once.
+        let mut shared = Shared::default();
+        for stream in streams {
+            if bytes >= ENTRY {
+                break;
+            }
+            let there = decided.state.streams.get(&stream);
+            let step = match there {
+                None => begin(journal, wasabi, &stream).await?,
+                Some(_) => journal.stream(&stream, |nas| step::next(nas, there)).flatten(),
+            };
+            let Some(step) = step else { continue };
+            let mut source = Source { context, wasabi, stream: &stream, shared: &mut shared };
+            match source.take(step, ENTRY - bytes).await {
+                Ok((commit, more)) => {
+                    bytes += more;
+                    commits.insert(stream, commit);
+                }
+                // One stream's trouble is that stream's alone.
+                Err(error @ (ShipError::Fetch { .. } | ShipError::OtherHistory { .. })) => {
+                    tracing::error!("{}", error_chain(&error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let place = Place::after(&decided.state);
+        let writer = Arc::clone(&context.writer);
+        let made = tokio::task::spawn_blocking(move || make(place, commits, Vec::new(), &writer));
+        let made = made.await.expect("encoding does not panic")?;
+        decided.put(made, journal, &context.abort).await?;
+    }
+}
+
+/// What is said first of a stream at Wasabi: what its chain there says, where it was archived by one.
+async fn begin(
+    journal: &Journal,
+    wasabi: &Store,
+    stream: &StreamName,
+) -> Result<Option<Step>, ShipError> {
+    let step = journal.stream(stream, |nas| step::next(nas, None)).flatten();
+    let chain = chain::load(wasabi, Chain::Manifest, stream).await.map_err(ShipError::Chain)?;
+    let (Some(mut step), Some(chain)) = (step.clone(), chain) else { return Ok(step) };
+    step.change.begin = Some(StreamCheckpoint::of(&chain));
+    Ok(Some(step))
+}
+
+/// Shared objects that are being read, by key.
+type Shared = BTreeMap<String, SharedReader>;
+
+/// Where the messages of one stream come from.
+struct Source<'a> {
+    context: &'a Arc<Context>,
+    wasabi: &'a Arc<Store>,
+    stream: &'a StreamName,
+    shared: &'a mut Shared,
+}
+
+impl Source<'_> {
+    /// A stream's share of an entry: all of a step, or as many of its segments as there is room for.
+    async fn take(&mut self, step: Step, room: u64) -> Result<(Commit, u64), ShipError> {
+        let Step { mut change, timeline, segments, after } = step;
+        let (mut items, mut bytes, mut taken) = (Vec::new(), 0, 0);
+        for segment in &segments {
+            if taken > 0 && bytes + segment.bytes > room {
+                break;
+            }
+            taken += 1;
+            if segment.part.is_none() && segment.bytes >= WHOLE && segment.first_seq > after.seq {
+                self.whole(segment).await?;
+                fail_point!(ShipSegment);
+                items.push(Item::Segment(Box::new(segment.clone())));
+                continue;
+            }
+            let rows = self.rows(segment, &after).await?;
+            bytes += segment.bytes;
+            match items.last_mut() {
+                Some(Item::Rows(before)) => {
+                    (0..rows.len()).for_each(|index| before.push(rows.message(index)));
+                }
+                _ if rows.is_empty() => {}
+                _ => items.push(Item::Rows(rows)),
+            }
+        }
+        if taken < segments.len() {
+            // What else there is to say belongs to the end of it.
+            let until = segments[taken - 1].last_seq;
+            let clip = |ranges: Vec<SeqRange>| {
+                let all: SeqRanges = ranges.into_iter().collect();
+                all.clipped(1, until).iter().collect()
+            };
+            change.deleted = clip(change.deleted);
+            change.missed = clip(change.missed);
+            (change.watermark, change.lost, change.state) = (None, None, None);
+        }
+        Ok((Commit { change, items, timeline }, bytes))
+    }
+
+    /// Copies a segment's file.
+    async fn whole(&self, segment: &Segment) -> Result<(), ShipError> {
+        let file = self.fetch(segment).await?;
+        let file = checked(segment, file).await.map_err(|error| damaged(segment, error))?;
+        let key = ArchiveKey::parse(&segment.key).expect("it was in the journal");
+        Ok(self.wasabi.put(&key, file).await?)
+    }
+
+    /// The messages of a segment behind how far Wasabi is. Where the last message that Wasabi has is in the
+    /// segment too, it must be the same.
+    async fn rows(&mut self, segment: &Segment, after: &Watermark) -> Result<Columns, ShipError> {
+        let (to_read, after) = (segment.clone(), after.clone());
+        let seq = after.seq;
+        let read = match &segment.part {
+            None => {
+                let file = self.fetch(segment).await?;
+                tokio::task::spawn_blocking(move || {
+                    let mut behind = Behind::new(&after);
+                    Rows::read(&to_read, &file, |rows| {
+                        rows.messages().for_each(|message| behind.push(message));
+                        Ok::<_, SegmentError>(())
+                    })
+                    .map(|()| behind.finish())
+                })
+                .await
+            }
+            Some(part) => {
+                let mut reader = match self.shared.remove(&segment.key) {
+                    Some(reader) => reader,
+                    None => SharedReader::open(&segment.key, self.fetch(segment).await?)
+                        .map_err(|error| damaged(segment, error))?,
+                };
+                let part = part.clone();
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut behind = Behind::new(&after);
+                    let read = reader.read(&to_read, &part, |message| {
+                        behind.push(message);
+                        Ok::<_, SegmentError>(())
+                    });
+                    (reader, read.map(|()| behind.finish()))
+                });
+                read.await.map(|(reader, read)| {
+                    self.shared.insert(segment.key.clone(), reader);
+                    read
+                })
+            }
+        };
+        let read =
+            read.expect("reading does not panic").map_err(|error| damaged(segment, error))?;
+        read.ok_or_else(|| ShipError::OtherHistory { stream: self.stream.clone(), seq })
+    }
+
+    async fn fetch(&self, segment: &Segment) -> Result<bytes::Bytes, ShipError> {
+        let fetched = self.context.try_fetch(segment).await;
+        fetched.map_err(|source| ShipError::Fetch { key: segment.key.clone(), source })
+    }
+}
+
+/// The messages behind a watermark, and whether the one at it is the one that it names.
+struct Behind<'a> {
+    after: &'a Watermark,
+    columns: Columns,
+    same: bool,
+}
+
+impl<'a> Behind<'a> {
+    fn new(after: &'a Watermark) -> Self {
+        Self { after, columns: Columns::default(), same: true }
+    }
+
+    fn push(&mut self, message: Message<'_>) {
+        if message.seq > self.after.seq {
+            self.columns.push(message);
+        } else if let Some(last) = self.after.last.as_ref().filter(|l| l.seq == message.seq) {
+            self.same = last.sha256 == message.hash();
+        }
+    }
+
+    fn finish(self) -> Option<Columns> {
+        self.same.then_some(self.columns)
+    }
+}
+
+fn damaged(segment: &Segment, error: SegmentError) -> ShipError {
+    ShipError::Fetch { key: segment.key.clone(), source: error.into() }
+}

@@ -1,0 +1,88 @@
+//! Decides what Wasabi's journal says next of one stream.
+
+use cim_core::archive::journal::{Change, StreamCheckpoint};
+use cim_core::archive::{ArchiveState, Segment, SeqRanges, TimelineRecord, Watermark};
+
+/// What is to be said of a stream, and the segments that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What is said when all of the segments have gone.
+    pub change: Change,
+    /// The timeline that it is about.
+    pub timeline: u32,
+    /// Segments of the NAS that have messages behind `after`.
+    pub segments: Vec<Segment>,
+    /// How far Wasabi is.
+    pub after: Watermark,
+}
+
+/// The next step; `None` when Wasabi says all that the NAS says. Each timeline is complete before the next one
+/// begins, and a step that was taken is never the next one again.
+pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
+    let Some(there) = there else { return first(nas) };
+    let timeline = there.timeline();
+    // A NAS that forgot may not know the timeline any more, or not yet again.
+    let here = nas.timelines.get(&timeline)?;
+    let after = there.watermark().clone();
+    let behind = nas.segments.range((timeline, 0)..=(timeline, u64::MAX)).map(|(_, s)| s);
+    let segments: Vec<Segment> = behind.filter(|s| s.last_seq > after.seq).cloned().collect();
+    let (stream, consumers) = nas.stream_of(timeline);
+    let known = there.current();
+    let until = here.watermark.seq.max(after.seq);
+    let new = |all: &SeqRanges, known: &SeqRanges| {
+        all.clipped(1, until).difference(known).iter().collect::<Vec<_>>()
+    };
+    let lost = here.lost.clipped(1, until);
+    // The last message that was sent says how far it goes, unless nothing is there behind it.
+    let last = segments.last().map_or(after.seq, |last| last.last_seq);
+    let change = Change {
+        deleted: new(&here.deleted, &known.deleted),
+        missed: new(&here.missed, &known.missed),
+        lost: (lost != known.lost).then(|| lost.iter().collect()),
+        watermark: (here.watermark.seq > last).then(|| here.watermark.clone()),
+        state: Some(here.state.clone()).filter(|state| *state != known.state),
+        stream: Some(stream.clone()).filter(|stream| *stream != there.stream),
+        consumers: Some(consumers.to_vec()).filter(|consumers| *consumers != there.consumers),
+        ..Change::default()
+    };
+    if !segments.is_empty() || change != Change::default() {
+        return Some(Step { change, timeline, segments, after });
+    }
+    let next = nas.timelines.get(&(timeline + 1))?;
+    let seq = next.fork.parent.as_ref().map_or(0, |parent| parent.last_seq);
+    let change = Change {
+        fork: Some(next.fork.clone()),
+        watermark: Some(Watermark { seq, last: None }),
+        state: Some(next.state.clone()),
+        ..Change::default()
+    };
+    let after = Watermark { seq, last: None };
+    Some(Step { change, timeline: timeline + 1, segments: Vec::new(), after })
+}
+
+/// A stream of which Wasabi has nothing: it begins with its first timeline, empty.
+fn first(nas: &ArchiveState) -> Option<Step> {
+    let (number, timeline) = nas.timelines.first_key_value()?;
+    let (stream, consumers) = nas.stream_of(*number);
+    let record = TimelineRecord {
+        number: *number,
+        fork: timeline.fork.clone(),
+        deleted: Vec::new(),
+        missed: Vec::new(),
+        lost: Vec::new(),
+        watermark: Watermark { seq: 0, last: None },
+        state: timeline.state.clone(),
+        left: None,
+    };
+    let begin = StreamCheckpoint {
+        timelines: vec![record],
+        segments: Vec::new(),
+        stream: stream.clone(),
+        consumers: consumers.to_vec(),
+        number: 0,
+        committed_at: nas.committed_at,
+    };
+    let change = Change { begin: Some(begin), ..Change::default() };
+    let after = Watermark { seq: 0, last: None };
+    Some(Step { change, timeline: *number, segments: Vec::new(), after })
+}

@@ -1,0 +1,106 @@
+//! Turns files into the chunks of a snapshot.
+
+use std::cmp::Ordering;
+use std::io::{self, Write as _};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cim_core::archive::SeqRange;
+use tokio::sync::mpsc;
+
+use super::feed::Next;
+use super::frame::Frames;
+use super::plan::{Piece, Plan};
+use super::run::{Outcome, Progress, RestoreError};
+use super::{v1, v2};
+use crate::hooks::fail_point;
+use crate::segment::{Message, Rows};
+
+enum Writer {
+    V1(Box<v1::Snapshot<Frames>>),
+    V2(Box<v2::Snapshot<Frames>>),
+}
+
+impl Writer {
+    fn begin(plan: &Plan, chunks: mpsc::Sender<Bytes>) -> io::Result<Self> {
+        let frames = Frames::new(chunks);
+        Ok(if plan.in_memory() {
+            Self::V2(Box::new(v2::Snapshot::new(frames)))
+        } else {
+            Self::V1(Box::new(v1::Snapshot::begin(frames, plan)?))
+        })
+    }
+
+    fn push(&mut self, plan: &Plan, message: &Message<'_>) -> io::Result<()> {
+        match self {
+            Self::V1(snapshot) => snapshot.push(message),
+            Self::V2(snapshot) => snapshot.push(plan, message),
+        }
+    }
+
+    /// Ends the snapshot; returns what it is called.
+    fn finish(self, plan: &Plan) -> io::Result<&'static str> {
+        let (mut frames, method) = match self {
+            Self::V1(snapshot) => (snapshot.finish(plan)?, "snapshot v1"),
+            Self::V2(snapshot) => (snapshot.finish(plan)?, "snapshot v2"),
+        };
+        fail_point!(RestoreBeforeEnd);
+        frames.flush()?;
+        Ok(method)
+    }
+}
+
+/// Writes the snapshot. Runs on a thread of its own; ends early when the sender hangs up.
+pub(super) fn write(
+    plan: &Plan,
+    mut files: mpsc::UnboundedReceiver<Next>,
+    chunks: mpsc::Sender<Bytes>,
+    progress: &Progress,
+) -> Result<Outcome, RestoreError> {
+    let mut writer = Writer::begin(plan, chunks)?;
+    let (mut messages, mut bytes, mut first_seq) = (0, 0, None);
+    loop {
+        let file = match files.blocking_recv() {
+            Some(Next::File(file)) => file,
+            Some(Next::End) => break,
+            // The feeder failed and says why; what was sent must not be ended as if it were whole.
+            None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        };
+        let (segment, first, last) = &file.piece;
+        let gone = plan.gone_in(*first, *last);
+        Rows::read::<RestoreError>(segment, &file.bytes, |rows| {
+            for message in rows.messages().filter(|m| wanted(plan, &gone, &file.piece, m)) {
+                first_seq.get_or_insert(message.seq);
+                writer.push(plan, &message)?;
+                messages += 1;
+                bytes += message.bytes() as u64;
+            }
+            progress.messages.store(messages, Relaxed);
+            progress.bytes.store(bytes, Relaxed);
+            Ok(())
+        })?;
+    }
+    let method = writer.finish(plan)?;
+    Ok(Outcome {
+        messages,
+        bytes,
+        first_seq: first_seq.unwrap_or(plan.last_seq + 1),
+        last_seq: plan.last_seq,
+        method,
+        sending: Duration::ZERO,
+    })
+}
+
+fn wanted(plan: &Plan, gone: &[SeqRange], piece: &Piece, message: &Message<'_>) -> bool {
+    let (seq, (_, first, last)) = (message.seq, piece);
+    (*first..=*last).contains(&seq)
+        && plan.subject.as_ref().is_none_or(|filter| filter.matches_bytes(message.subject))
+        && gone
+            .binary_search_by(|range| match (range.1 < seq, range.0 > seq) {
+                (true, _) => Ordering::Less,
+                (_, true) => Ordering::Greater,
+                _ => Ordering::Equal,
+            })
+            .is_err()
+}

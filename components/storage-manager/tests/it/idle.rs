@@ -1,0 +1,196 @@
+//! Many streams at rest: what they cost, and how soon what comes then is on the NAS.
+
+use std::time::{Duration, Instant};
+
+use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
+use futures_util::StreamExt as _;
+use serde_json::json;
+
+use crate::support::{
+    Manager, Minio, Nats, SECRET, Settings, USER, Version, fingerprint, wait_until,
+};
+
+async fn nas(dir: &std::path::Path) -> FakeWasabi {
+    let config = Config {
+        buckets: vec!["archive".into()],
+        credentials: vec![Credentials::new(USER, SECRET)],
+        ..Config::new(dir.join("nas"))
+    };
+    FakeWasabi::start(config).await.unwrap()
+}
+
+/// Makes so many streams, `s1` to the last, and waits until each has an archive.
+async fn streams(nats: &Nats, manager: &Manager, count: usize) {
+    for n in 1..=count {
+        nats.create(&format!("S{n}"), json!({})).await;
+    }
+    wait_until("every stream has an archive", async || {
+        let found = manager.json(&["streams"])["streams"].as_array().unwrap().len();
+        if found == count { Ok(()) } else { Err(format!("{found} of {count}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_each_of_many_idle_streams_is_on_the_nas_soon_however_large_one_may_be() {
+    const STREAMS: usize = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let nas = nas(dir.path()).await;
+    let nats = Nats::start_with(&dir.path().join("host"), "max_payload: 8388608").await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
+    let daemon = manager.tier().await;
+    streams(&nats, &manager, STREAMS).await;
+    // Each has had its turn at whatever there is too little of.
+    for round in 1..=2 {
+        for n in 1..=STREAMS {
+            nats.publish(&format!("S{n}"), 1).await;
+        }
+        let published = Instant::now();
+        wait_until("all are on the NAS", async || {
+            let status = manager.json(&["status"]);
+            let streams = status["streams"].as_array().unwrap();
+            let there = streams.iter().filter(|s| s["nas"]["seq"].as_u64() >= Some(round)).count();
+            if there == STREAMS { Ok(()) } else { Err(format!("{there} are")) }
+        })
+        .await;
+        let took = published.elapsed();
+        assert!(took < Duration::from_secs(10), "round {round} took {took:?}");
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_at_rest_are_asked_next_to_nothing() {
+    const STREAMS: usize = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let nas = nas(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
+    let daemon = manager.tier().await;
+    streams(&nats, &manager, STREAMS).await;
+    let mut requests = nats.client.subscribe("$JS.API.>").await.unwrap();
+    // Each stream is looked at once more after its reader has come; then all are at rest.
+    let mut last = Vec::new();
+    wait_until("they are at rest", async || {
+        last.clear();
+        let until = tokio::time::sleep(Duration::from_secs(5));
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                () = &mut until => break,
+                Some(request) = requests.next() => last.push(request.subject.to_string()),
+            }
+        }
+        // The names of all each second and a page of them each second; what remains is slack.
+        if last.len() <= 20 { Ok(()) } else { Err(format!("{} in 5 s: {last:?}", last.len())) }
+    })
+    .await;
+    // And still everything is noticed: a delete, a consumer, its end.
+    nats.publish("S7", 3).await;
+    manager.reaches("S7", "nas", 3).await;
+    let shows = async |what: &str, key: &[&str], value: u64| {
+        wait_until(what, async || {
+            let held = manager.json(&["streams"]);
+            let all = held["streams"].as_array().unwrap();
+            let found = all.iter().find(|s| s["stream"] == "S7").unwrap();
+            let at = key.iter().fold(found, |at, key| match key.parse::<usize>() {
+                Ok(index) => &at[index],
+                Err(_) => &at[*key],
+            });
+            if at.as_u64() == Some(value) { Ok(()) } else { Err(found.to_string()) }
+        })
+        .await;
+    };
+    nats.delete("S7", &[1]).await;
+    shows("the delete is archived", &["timelines", "0", "first_seq"], 2).await;
+    let body =
+        json!({ "stream_name": "S7", "config": { "durable_name": "c", "ack_policy": "explicit" } });
+    nats.api("CONSUMER.DURABLE.CREATE.S7.c", body).await;
+    shows("the consumer is archived", &["consumers"], 1).await;
+    nats.api("CONSUMER.DELETE.S7.c", json!(null)).await;
+    shows("its end is archived", &["consumers"], 0).await;
+    daemon.stop().await;
+}
+
+/// Messages of all sizes, of which the largest needs more than is asked for at rest.
+async fn sizes(version: Version) {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let Some(nats) = Nats::start_version(&dir.path().join("host"), version).await else { return };
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    let daemon = manager.tier().await;
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let mut seq = 0;
+    for size in [10, 20_000, 10, 1 << 20, 16 << 10, 200_000, 10] {
+        jetstream.publish("s.a", vec![7; size].into()).await.unwrap().await.unwrap();
+        seq += 1;
+        manager.reaches("S", "nas", seq).await;
+    }
+    let before = fingerprint(&nats, "S").await;
+    daemon.stop().await;
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_at_rest_gets_messages_of_any_size() {
+    sizes(Version::Current).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_at_rest_gets_messages_of_any_size_from_debians_old_server() {
+    sizes(Version::Old).await;
+}
+
+/// A bucket with a key that changes all the time: more deletes than a server should list.
+#[tokio::test(flavor = "multi_thread")]
+async fn very_many_deletes_are_archived_without_a_list_of_them() {
+    const UPDATES: usize = 101_000;
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("S", json!({ "max_msgs_per_subject": 1 })).await;
+    let settings = Settings::new(&nats.url, &minio.url);
+    let manager = Manager::new(dir.path(), "host", &settings);
+    nats.publish_bare("s.rests", 1).await;
+    for _ in 0..UPDATES / 1_000 {
+        nats.publish_bare("s.changes", 1_000).await;
+    }
+    nats.publish_bare("s.last", 1).await;
+    let mut lists = nats.client.subscribe("$JS.API.STREAM.INFO.S").await.unwrap();
+    let daemon = manager.tier().await;
+    let last = UPDATES as u64 + 2;
+    manager.reaches("S", "nas", last).await;
+    // Archived by now, and then deleted.
+    nats.publish_bare("s.last", 1).await;
+    manager.reaches("S", "nas", last + 1).await;
+    let before = fingerprint_of_few(&nats).await;
+    daemon.stop().await;
+    lists.unsubscribe().await.unwrap();
+    while let Some(request) = lists.next().await {
+        assert!(request.payload.is_empty(), "a list of all deletes was asked for");
+    }
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint_of_few(&nats).await, before);
+}
+
+/// What a stream has that has few messages and many gaps.
+async fn fingerprint_of_few(nats: &Nats) -> serde_json::Value {
+    let info = nats.info("S").await;
+    let mut messages = Vec::new();
+    let mut seq = 1;
+    loop {
+        let body = json!({ "seq": seq, "next_by_subj": ">" });
+        let answer = nats.try_api("STREAM.MSG.GET.S", body).await;
+        let Some(next) = answer["message"]["seq"].as_u64() else { break };
+        messages.push(answer["message"].clone());
+        seq = next + 1;
+    }
+    let state = &info["state"];
+    json!([state["first_seq"], state["last_seq"], state["messages"], state["bytes"], messages])
+}

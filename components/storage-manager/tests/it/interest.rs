@@ -1,0 +1,114 @@
+//! Interest streams: what their consumers have acknowledged stays until it is on the NAS.
+
+use std::path::Path;
+
+use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use crate::support::{Manager, Nats, SECRET, Settings, USER, Version, fingerprint, wait_until};
+
+async fn nas(dir: &Path) -> FakeWasabi {
+    let config = Config {
+        buckets: vec!["archive".into()],
+        credentials: vec![Credentials::new(USER, SECRET)],
+        ..Config::new(dir.join("nas"))
+    };
+    FakeWasabi::start(config).await.unwrap()
+}
+
+/// Publishes messages, and has the application's consumer work through them.
+async fn work(nats: &Nats, count: usize) {
+    nats.publish("I", count).await;
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let stream = jetstream.get_stream("I").await.unwrap();
+    let consumer: async_nats::jetstream::consumer::PullConsumer =
+        stream.get_consumer("app").await.unwrap();
+    let mut messages = consumer.fetch().max_messages(count).messages().await.unwrap();
+    let mut done = 0;
+    while let Some(message) = messages.next().await {
+        message.unwrap().double_ack().await.unwrap();
+        done += 1;
+    }
+    assert_eq!(done, count);
+}
+
+async fn until_empty(nats: &Nats) {
+    wait_until("the stream lets go of what is archived", async || {
+        let left = nats.info("I").await["state"]["messages"].as_u64();
+        if left == Some(0) { Ok(()) } else { Err(format!("{left:?} messages")) }
+    })
+    .await;
+}
+
+/// The NAS away, 100 messages published and worked through, the storage manager ended, all back.
+async fn nas_away(version: Version, killed: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let nas = nas(dir.path()).await;
+    let Some(nats) = Nats::start_version(&dir.path().join("host"), version).await else { return };
+    nats.create("I", json!({ "retention": "interest" })).await;
+    let body = json!({ "stream_name": "I", "config": { "durable_name": "app", "ack_policy": "explicit" } });
+    nats.api("CONSUMER.DURABLE.CREATE.I.app", body).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
+    let daemon = manager.tier().await;
+    wait_until("the anchor is there", async || {
+        let found = nats.try_api("CONSUMER.INFO.I.cim-tier-archive", Value::Null).await;
+        if found["error"].is_null() { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+    work(&nats, 30).await;
+    manager.reaches("I", "nas", 30).await;
+    until_empty(&nats).await;
+
+    nas.set_faults(vec![Rule::new(Fault::Unavailable)]).unwrap();
+    work(&nats, 100).await;
+    assert_eq!(nats.info("I").await["state"]["messages"], 100, "nothing of it is on the NAS");
+    if killed {
+        daemon.kill();
+        // The dead one's reader would hold what it was not given yet for another minute.
+        let names = nats.api("CONSUMER.NAMES.I", Value::Null).await;
+        for name in names["consumers"].as_array().unwrap().iter().filter_map(Value::as_str) {
+            if !["app", "cim-tier-archive"].contains(&name) {
+                nats.api(&format!("CONSUMER.DELETE.I.{name}"), Value::Null).await;
+            }
+        }
+    } else {
+        // It gives up on a NAS that does not come back.
+        daemon.stop().await;
+    }
+    nas.set_faults(vec![]).unwrap();
+    let daemon = manager.tier().await;
+    manager.reaches("I", "nas", 130).await;
+    until_empty(&nats).await;
+    work(&nats, 10).await;
+    manager.reaches("I", "nas", 140).await;
+    until_empty(&nats).await;
+    daemon.stop().await;
+
+    let report = manager.json(&["verify"]);
+    assert_eq!(report["streams"][0]["messages"], 140, "{report}");
+    let held = manager.json(&["streams"]);
+    assert_eq!(held["streams"][0]["consumers"], 1, "the anchor is not archived: {held}");
+    let before = fingerprint(&nats, "I").await;
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &nas.s3_url()));
+    manager.json(&["restore", "I"]);
+    assert_eq!(fingerprint(&nats, "I").await["last_seq"], before["last_seq"]);
+    let names = nats.api("CONSUMER.NAMES.I", Value::Null).await;
+    assert_eq!(names["consumers"], json!(["app"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_worked_through_while_the_nas_was_away_is_archived() {
+    nas_away(Version::Current, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_worked_through_before_a_kill_is_archived() {
+    nas_away(Version::Current, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_worked_through_before_a_kill_is_archived_with_debians_old_server() {
+    nas_away(Version::Old, true).await;
+}

@@ -1,0 +1,74 @@
+//! One journal for all streams: what is fresh lies in few objects, whatever the number of streams, and comes
+//! back exactly from wherever it has got to.
+
+use serde_json::json;
+
+use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint, wait_until};
+
+const STREAMS: usize = 12;
+
+fn settings(nats: &str, nas: &str) -> Settings {
+    let mut settings = Settings::new(nats, nas);
+    settings.layout = "journal".into();
+    settings.more = "[segment]\nflush_age = \"40ms\"\n[collect]\ngrace = \"1s\"\n".into();
+    settings
+}
+
+fn entries(minio: &Minio) -> usize {
+    minio.files("/v2/journal/main/entries/").iter().filter(|file| file.ends_with("xl.meta")).count()
+}
+
+/// The journal is merged, restated and collected under load; a host that is lost comes back exactly.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_merged_and_collected_comes_back_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start_version(&dir.path().join("host"), Version::Current).await.unwrap();
+    let streams: Vec<String> = (0..STREAMS).map(|n| format!("S{n}")).collect();
+    for stream in &streams {
+        nats.create(stream, json!({})).await;
+    }
+    let manager = Manager::new(dir.path(), "host", &settings(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    // Until the oldest entries have been merged, and those deleted that no checkpoint needs.
+    wait_until("the oldest entries are collected", async || {
+        for stream in &streams {
+            nats.publish(stream, 2).await;
+        }
+        let checkpoints = minio.files("/v2/journal/main/checkpoints/").len();
+        let shared = minio.files("/shared/1/").len();
+        let first = minio.files("/entries/000000000000.parquet/").is_empty();
+        if first && checkpoints > 0 {
+            Ok(())
+        } else {
+            Err(format!("{checkpoints} checkpoints, {shared} merged"))
+        }
+    })
+    .await;
+    nats.delete("S3", &[1, 2, 5]).await;
+    let mut before = Vec::new();
+    for stream in &streams {
+        manager.reaches(stream, "nas", nats.last_seq(stream).await).await;
+        before.push(fingerprint(&nats, stream).await);
+    }
+    assert!(!minio.files("/shared/1/").is_empty(), "quiet streams share what is merged");
+    daemon.stop().await;
+    let there = entries(&minio);
+    drop(nats);
+
+    let nats = Nats::start_version(&dir.path().join("new"), Version::Current).await.unwrap();
+    let manager = Manager::new(dir.path(), "new", &settings(&nats.url, &minio.url));
+    manager.json(&["restore", "--all"]);
+    for (stream, before) in streams.iter().zip(&before) {
+        assert_eq!(&fingerprint(&nats, stream).await, before, "{stream}");
+    }
+    // It goes on where it was.
+    let daemon = manager.tier().await;
+    nats.publish("S0", 5).await;
+    manager.reaches("S0", "nas", nats.last_seq("S0").await).await;
+    daemon.stop().await;
+    assert!(entries(&minio) < there + 20, "no stream is archived anew");
+    let held = manager.json(&["streams"]);
+    assert_eq!(held["streams"].as_array().unwrap().len(), STREAMS);
+    assert_eq!(held["streams"][0]["timelines"].as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,110 @@
+//! SIGTERM ends it within 25 s, whoever is away.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cim_fake_wasabi::{Fault, Rule};
+use cim_storage_manager::jetstream::{ApiError, JetStream};
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::{Daemon, Manager, Nats, Settings, fake_s3, wait_until};
+
+const STREAMS: usize = 60;
+
+/// Ends it in order, and says how long that took.
+async fn ending(daemon: Daemon) -> Duration {
+    let asked = Instant::now();
+    daemon.stop().await;
+    asked.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_is_away_and_there_are_many_streams() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let nas = fake_s3(path, "nas").await;
+    let nats = Nats::start(&path.join("host")).await;
+    for n in 0..STREAMS {
+        nats.create(&format!("S{n}"), json!({})).await;
+    }
+    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &nas.s3_url()));
+    let daemon = manager.tier().await;
+    wait_until("every stream has an archive", async || {
+        let status = manager.json(&["status"]);
+        let streams = status["streams"].as_array().unwrap();
+        let begun = streams.iter().filter(|stream| !stream["nas"].is_null()).count();
+        if begun == STREAMS { Ok(()) } else { Err(format!("{begun} have")) }
+    })
+    .await;
+    drop(nats);
+    // Once when the connection was lost, once when nobody answered; and now they all ask again.
+    let (mut last, mut since) = (0, Instant::now());
+    wait_until("every stream's session has failed twice, and asks", async || {
+        let log = daemon.log();
+        let failed = log.lines().filter(|line| line.contains("starting again from the manifest"));
+        let mut times = BTreeMap::new();
+        for line in failed {
+            let stream = line.split("stream=").nth(1).and_then(|rest| rest.split(' ').next());
+            *times.entry(stream.unwrap()).or_insert(0) += 1;
+        }
+        let twice = times.values().filter(|times| **times > 1).count();
+        let all = times.values().sum();
+        if all != last {
+            (last, since) = (all, Instant::now());
+        }
+        let quiet = since.elapsed() > Duration::from_secs(1);
+        if twice == STREAMS && quiet { Ok(()) } else { Err(format!("{twice} have")) }
+    })
+    .await;
+    // Nothing is read that could be lost, so nothing is waited for.
+    let took = ending(daemon).await;
+    assert!(took < Duration::from_secs(5), "ending took {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nas_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let nas = fake_s3(path, "nas").await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let mut settings = Settings::new(&nats.url, &nas.s3_url());
+    settings.more = "[segment]\nflush_age = \"30ms\"\n".into();
+    let manager = Manager::new(path, "host", &settings);
+    let daemon = manager.tier().await;
+    nats.publish("S", 10).await;
+    manager.reaches("S", "nas", 10).await;
+    // It takes what it is asked, and never answers.
+    nas.set_faults(vec![Rule::new(Fault::Timeout)]).unwrap();
+    nats.publish("S", 10).await;
+    wait_until("it has noticed", async || {
+        if daemon.log().contains("trying again") { Ok(()) } else { Err(daemon.log()) }
+    })
+    .await;
+    let took = ending(daemon).await;
+    assert!(took < Duration::from_secs(25), "ending took {took:?}");
+    nas.set_faults(Vec::new()).unwrap();
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", 20).await;
+    daemon.stop().await;
+    let report = manager.json(&["verify"]);
+    assert_eq!(report["streams"][0]["messages"], 20, "{report}");
+}
+
+/// A client takes so many requests while it is not connected, and lets the next one wait for as long as that
+/// lasts: no time limit of its own counts there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_has_an_end_where_many_others_stand_in_front_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let options = async_nats::ConnectOptions::new().client_capacity(4);
+    let jetstream = JetStream::new(options.connect(&nats.url).await.unwrap());
+    jetstream.stream_names().await.unwrap();
+    drop(nats);
+    let questions = (0..16).map(|_| jetstream.stream_names());
+    let asked = tokio::time::timeout(Duration::from_secs(20), join_all(questions));
+    for answer in asked.await.expect("each question has an end") {
+        assert!(matches!(answer, Err(ApiError::Silent { .. })), "{answer:?}");
+    }
+}
