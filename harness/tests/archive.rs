@@ -169,7 +169,7 @@ fn merged(merged: &[Row], spoil: impl Fn(u64, &mut Value)) -> Objects {
     let mut log = journal(&spoil);
     let object = parquet(true, &[merged.to_vec()], None);
     let name =
-        format!("v2/journal/main/shared/1/{}.parquet", &Sha256::of(&object).to_string()[..32]);
+        format!("v2/journal/main/shared/1/000000000001-{}.parquet", Sha256::of(&object).short());
     let mut by = part(0, &rows("A", 1, 20));
     by["key"] = name.clone().into();
     let replace = json!({ "timeline": 1, "first_seq": 1, "last_seq": 20, "by": [by] });
