@@ -382,6 +382,8 @@ impl<'a> Session<'a> {
                     if let Some(lost) = self.look().await {
                         return Err(lost.into());
                     }
+                    // Of a stream that nothing happens to any more the end grows old all the same.
+                    self.start_background();
                 }
             }
         }
