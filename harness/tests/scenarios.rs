@@ -10,9 +10,13 @@ use common::{eventually, harness, processes_with, sabotaged, small, stderr, stdo
 use serde_json::Value;
 
 fn run(name: &str, flags: &[&str]) -> Value {
+    run_with(&[], name, flags)
+}
+
+fn run_with(env: &[(&str, &str)], name: &str, flags: &[&str]) -> Value {
     let runs = tempfile::tempdir().unwrap();
     let mut command = harness(&["scenario", name, "--json", "--runs-dir"]);
-    command.arg(runs.path()).args(flags);
+    command.arg(runs.path()).args(flags).envs(env.iter().copied());
     let output = command.output().unwrap();
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap_or_default();
     assert!(output.status.success(), "{}\n{}", stderr(&output), stdout(&output));
@@ -37,6 +41,27 @@ fn disaster_recovery_brings_back_what_was_confirmed_and_one_seed_gives_one_plan(
     let second = run(&path, &flags);
     assert_eq!(first["plan_digest"], second["plan_digest"]);
     assert_ne!(first["plan_digest"], "");
+}
+
+#[test]
+fn a_journal_brings_back_what_was_confirmed() {
+    let (_dir, path) = small("disaster-recovery");
+    let flags = ["--events", "8000", "--rate", "4000/s", "--seed", "11"];
+    let report = run_with(&[("CIM_LAYOUT", "journal")], &path, &flags);
+    assert!(report["oracle"]["recovered"].as_u64().unwrap() > 1000, "{report}");
+    // What is read of a journal is enough for the lag to be sampled, and for the deletes to be judged.
+    assert!(report["rpo_seconds"]["nas"]["p50"].as_f64().is_some(), "{report}");
+    assert!(report["oracle"]["deleted"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn an_unknown_layout_is_refused() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut command = harness(&["scenario", "disaster-recovery", "--seed", "1", "--runs-dir"]);
+    let output = command.arg(runs.path()).env("CIM_LAYOUT", "journl").output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("`CIM_LAYOUT` is `journl`: use `chains` or `journal`"), "{said}");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use super::{Scale, pull, restore};
 use crate::error::{Error, Result};
 use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
-use crate::oracle::tier::{Holding, holding};
+use crate::oracle::tier::{Archive, Holding};
+use crate::scenario::Tier;
 
 pub(super) const STREAM: &str = "BENCH";
 
@@ -102,22 +103,22 @@ pub(super) async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tier
     // What counts is when the last entry was committed, which it says itself; asking seldom leaves
     // the processors to those who are measured.
     let mut asked = 0;
-    let archived = wait_until("everything is on the NAS", Duration::from_secs(300), async || {
-        if let Some(end) = manager.ended() {
-            return Ok(Err(Error::step(format!(
-                "tiering ended with {end}: {}",
-                manager.last_log()
-            ))));
-        }
-        // Listing the groups, listing the last, and its entries.
-        let read = chain(host).await.map_err(|e| e.chain())?;
-        asked += 2 + read.as_ref().map_or(0, |a| a.number + 1);
-        match read {
-            Some(archived) if archived.watermark >= events => Ok(Ok(archived)),
-            other => Err(format!("it has {:?}", other.map(|a| a.watermark))),
-        }
-    })
-    .await??;
+    let (archive, archived) =
+        wait_until("everything is on the NAS", Duration::from_secs(300), async || {
+            if let Some(end) = manager.ended() {
+                return Ok(Err(Error::step(format!(
+                    "tiering ended with {end}: {}",
+                    manager.last_log()
+                ))));
+            }
+            let (archive, read) = archived_of(host).await.map_err(|e| e.chain())?;
+            asked += archive.asked();
+            match read {
+                Some(archived) if archived.watermark >= events => Ok(Ok((archive, archived))),
+                other => Err(format!("it has {:?}", other.map(|a| a.watermark))),
+            }
+        })
+        .await??;
     let finished = archived.committed_at.as_second() as f64
         + f64::from(archived.committed_at.subsec_nanosecond()) / 1e9;
     let usage = manager.usage();
@@ -137,16 +138,17 @@ pub(super) async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tier
         seconds: finished - started,
         requests: total.unwrap_or_default().saturating_sub(asked),
         peak_rss: usage.map_or(0, |u| u.peak_rss),
-        raw: archived.segments.iter().map(|s| s.bytes).sum(),
-        stored: archived.segments.iter().map(|s| s.size).sum(),
+        raw: archived.segments.values().map(|s| s.bytes).sum(),
+        stored: archive.stored(&archived).await?,
         cpu,
     })
 }
 
-async fn chain(host: &Host) -> Result<Option<Holding>> {
+async fn archived_of(host: &Host) -> Result<(Archive, Option<Holding>)> {
     let stream = StreamName::new(STREAM).expect("a valid name");
-    let bucket = host.nas.access.client()?;
-    holding(&bucket, &stream).await
+    let archive = Archive::open(&*host.nas.access.client()?, Tier::Nas).await?;
+    let archived = archive.stream(&stream).await?;
+    Ok((archive, archived))
 }
 
 fn now() -> f64 {

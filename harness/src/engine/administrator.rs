@@ -12,7 +12,7 @@ use super::run::Run;
 use crate::error::{Context as _, Error, Result};
 use crate::ledger::{Delete, Removal};
 use crate::oracle::limits::Held;
-use crate::oracle::tier::Head;
+use crate::oracle::tier::Heads;
 use crate::oracle::wire::Wire;
 use crate::scenario::{PurgeStream, Tier, UpdateStream};
 
@@ -71,9 +71,9 @@ impl Run<'_> {
         let mut confirmed = BTreeMap::new();
         for tier in self.plan.scenario.tiers() {
             let Some(bucket) = self.machines.bucket(tier)? else { continue };
-            let mut head = Head::new(name.clone());
-            head.advance(&bucket).await;
-            confirmed.insert(tier, head.watermark());
+            let mut heads = Heads::new(bucket, tier, vec![name.clone()]);
+            heads.advance().await;
+            confirmed.extend(heads.watermarks().map(|(_, at)| (tier, at)));
         }
         Ok(confirmed)
     }

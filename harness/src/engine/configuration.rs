@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::place::{read_stream, stream_info};
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
-use crate::oracle::tier::holding;
+use crate::oracle::tier::Archive;
 use crate::oracle::wire::{From, Wire};
 use crate::scenario::{Span, Tier};
 
@@ -72,8 +72,9 @@ impl Run<'_> {
                 self.check_stream_config(stream, &info["config"], "after the restore");
             }
         }
+        let archive = Archive::open(&bucket, tier).await?;
         for (at, consumer) in self.plan.scenario.consumers.iter().enumerate() {
-            let archived = holding(&bucket, &consumer.stream).await?;
+            let archived = archive.stream(&consumer.stream).await?;
             let record = archived.iter().flat_map(|a| &a.consumers);
             let record = record.into_iter().find(|c| c.name == consumer.name).cloned();
             let subject = format!("CONSUMER.INFO.{}.{}", consumer.stream, consumer.name);

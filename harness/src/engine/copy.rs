@@ -80,7 +80,7 @@ impl Run<'_> {
     async fn held(&self, copy: &RestoreCopy) -> Result<Held> {
         let bucket = self.machines.bucket(copy.from)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {} is down", copy.from)))?;
-        let archived = holding(&bucket, &copy.stream).await?;
+        let archived = holding(&bucket, copy.from, &copy.stream).await?;
         let none =
             || Error::step(format!("{} has no such history of `{}`", copy.from, copy.stream));
         let archived = archived.and_then(|a| a.of(copy.timeline)).ok_or_else(none)?;

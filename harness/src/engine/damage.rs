@@ -7,7 +7,7 @@ use super::place::read_stream;
 use super::run::{Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::oracle::judge::{Defect, judge};
-use crate::oracle::tier::holding;
+use crate::oracle::tier::Archive;
 use crate::oracle::wire::{From, Wire};
 use crate::report::PrimaryLoss;
 use crate::scenario::{DamageStream, Tier};
@@ -36,10 +36,11 @@ impl Run<'_> {
     /// By stream, how far the NAS has confirmed it.
     pub(super) async fn confirmed_by_nas(&self) -> Result<Vec<u64>> {
         let mut confirmed = Vec::new();
+        let bucket = self.machines.bucket(Tier::Nas)?;
+        let bucket = bucket.ok_or_else(|| Error::step("tier nas is down"))?;
+        let archive = Archive::open(&bucket, Tier::Nas).await?;
         for name in self.stream_names() {
-            let bucket = self.machines.bucket(Tier::Nas)?;
-            let bucket = bucket.ok_or_else(|| Error::step("tier nas is down"))?;
-            let archived = holding(&bucket, &name).await?;
+            let archived = archive.stream(&name).await?;
             confirmed.push(archived.map_or(0, |archived| archived.watermark));
         }
         Ok(confirmed)

@@ -1,30 +1,33 @@
 //! Steps that spoil what a tier holds or says, and what must come of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use cim_core::names::NodeName;
 use s3::Bucket;
 use serde_json::Value;
 
-use super::run::{Run, cannot_read};
+use super::run::{Damaged, Run, cannot_read};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::tier::{get, holding};
+use crate::oracle::tier::{Archive, Place, ends_reading, get};
 use crate::oracle::wire::Wire;
-use crate::scenario::{Damage, FaultRule, Harm, Part, Role, Step, Tier};
+use crate::scenario::{Damage, FaultRule, Harm, Role, Step, Tier};
 
 /// The storage manager's exit status for an archive that is damaged.
 const DAMAGED: i32 = 5;
 /// Between one merge and the next commit there is nothing that waits to be merged.
 const FOUND_WITHIN: Duration = Duration::from_secs(30);
+/// How often a bit is drawn until one is found that counts.
+const DRAWS: u32 = 1000;
 /// What a service with room again takes; in nobody's archive.
 const ROOM: &str = "lab/room";
 const ROOM_WITHIN: Duration = Duration::from_secs(30);
 
 impl Run<'_> {
     pub(super) fn is_damaged(&self, tier: Tier) -> bool {
-        self.damaged.iter().any(|(on, _)| *on == tier)
+        self.damaged.iter().any(|damaged| damaged.tier == tier)
     }
 
     /// Changes an object through the service, as a silent error of its disk would.
@@ -33,29 +36,27 @@ impl Run<'_> {
         let bucket = self.machines.bucket(tier)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
         let what = format!("finding {} on {tier}", damage.part);
-        let keys = wait_until(&what, FOUND_WITHIN, async || {
-            match self.keys_of(&bucket, damage.part).await {
-                Ok(keys) if keys.is_empty() => Err("there is none".to_owned()),
+        let places =
+            wait_until(&what, FOUND_WITHIN, async || match self.places_of(&bucket, damage).await {
+                Ok(places) if places.is_empty() => Err("there is none".to_owned()),
                 other => other.map_err(|error| error.chain()),
-            }
-        });
-        let keys = keys.await?;
-        let last = keys.len() - 1;
-        let key = &keys[usize::try_from(damage.at.0.of(last as u64)).unwrap_or(last)];
-        spoil(&bucket, key, damage.harm, damage.draw).await?;
+            });
+        let places = places.await?;
+        let last = places.len() - 1;
+        let place = &places[usize::try_from(damage.at.0.of(last as u64)).unwrap_or(last)];
+        let object = spoil(&bucket, place, damage.harm, damage.draw).await?;
+        let key = place.key.clone();
         self.progress.line(&format!("{tier}: `{key}`"));
-        self.damaged.insert((tier, key.clone()));
+        let ends = ends_reading(&key, &object);
+        self.damaged.insert(Damaged { tier, key, ends });
         Ok(())
     }
 
-    /// Every object of a kind, in the order of sequences.
-    async fn keys_of(&self, bucket: &Bucket, part: Part) -> Result<Vec<String>> {
-        let mut keys = Vec::new();
-        for stream in &self.plan.scenario.streams {
-            let held = holding(bucket, &stream.name).await?;
-            keys.extend(held.into_iter().flat_map(|held| held.keys(&stream.name, part)));
-        }
-        Ok(keys)
+    /// Every object of a kind.
+    async fn places_of(&self, bucket: &Bucket, damage: &Damage) -> Result<Vec<Place>> {
+        let archive = Archive::open(bucket, damage.tier).await?;
+        let streams = self.plan.scenario.streams.iter().map(|stream| &stream.name);
+        archive.places(streams, damage.part).await
     }
 
     /// A restore from a damaged tier refuses, says so, and leaves nothing behind.
@@ -90,8 +91,10 @@ impl Run<'_> {
         let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
         let streams = report["streams"].as_array().into_iter().flatten();
         let problems = streams.flat_map(|s| s["problems"].as_array().into_iter().flatten());
-        let problems: Vec<&str> = problems.filter_map(Value::as_str).collect();
-        let unnamed = unnamed(self.damaged.iter().filter(|(on, _)| *on == tier), &problems);
+        let mut problems: Vec<&str> = problems.filter_map(Value::as_str).collect();
+        // A journal that cannot be read is no stream's problem.
+        problems.push(&ended.said);
+        let unnamed = unnamed(self.damaged.iter().filter(|d| d.tier == tier), &problems);
         match (ended.status, unnamed) {
             (DAMAGED, None) => Ok(()),
             (DAMAGED, Some(key)) => Err(Error::step(format!(
@@ -205,18 +208,29 @@ impl Run<'_> {
     }
 }
 
-async fn spoil(bucket: &Bucket, key: &str, harm: Harm, draw: u64) -> Result<()> {
-    let cannot = || format!("cannot damage `{key}`");
-    let bytes = get(bucket, key).await?;
-    let mut bytes = bytes.ok_or_else(|| Error::step(format!("{}: it is gone", cannot())))?.to_vec();
-    harmed(&mut bytes, harm, draw);
-    bucket.put_object(key, &bytes).await.step(cannot).map(drop)
+/// Harms an object in what counts of it; answers what it is now.
+async fn spoil(bucket: &Bucket, place: &Place, harm: Harm, mut draw: u64) -> Result<Vec<u8>> {
+    let cannot = || format!("cannot damage `{}`", place.key);
+    let whole = get(bucket, &place.key).await?;
+    let whole = whole.ok_or_else(|| Error::step(format!("{}: it is gone", cannot())))?;
+    let range = place.range(&whole);
+    for _ in 0..DRAWS {
+        let mut object = whole.to_vec();
+        harmed(&mut object, harm, draw, &range);
+        if place.is_damaged(&object) {
+            bucket.put_object(&place.key, &object).await.step(cannot)?;
+            return Ok(object);
+        }
+        // A bit that no reader depends on.
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1).rotate_left(17);
+    }
+    Err(Error::step(format!("{}: no bit of it counts", cannot())))
 }
 
-/// One bit flipped, or the end missing; `draw` says where.
-fn harmed(bytes: &mut Vec<u8>, harm: Harm, draw: u64) {
-    let length = bytes.len().max(1) as u64;
-    let at = usize::try_from((draw >> 3) % length).unwrap_or_default();
+/// One bit flipped in a range, or the end missing from there; `draw` says where.
+fn harmed(bytes: &mut Vec<u8>, harm: Harm, draw: u64, range: &Range<usize>) {
+    let length = range.len().max(1) as u64;
+    let at = range.start + usize::try_from((draw >> 3) % length).unwrap_or_default();
     match harm {
         Harm::Flip => {
             if let Some(byte) = bytes.get_mut(at) {
@@ -227,18 +241,15 @@ fn harmed(bytes: &mut Vec<u8>, harm: Harm, draw: u64) {
     }
 }
 
-/// A damaged object that no problem names. A chain is read to its first damaged entry and no further.
-fn unnamed<'a>(
-    damaged: impl Iterator<Item = &'a (Tier, String)>,
-    problems: &[&str],
-) -> Option<&'a str> {
-    let named = |key: &str| problems.iter().any(|problem| problem.contains(key));
-    let (entries, segments): (Vec<&str>, Vec<&str>) =
-        damaged.map(|(_, key)| key.as_str()).partition(|key| key.contains("/manifest/"));
-    match entries.first() {
+/// A damaged object that no problem names. A log is read to its first damaged entry and no further.
+fn unnamed<'a>(damaged: impl Iterator<Item = &'a Damaged>, problems: &[&str]) -> Option<&'a str> {
+    let named = |damaged: &&Damaged| problems.iter().any(|problem| problem.contains(&damaged.key));
+    let (entries, others): (Vec<_>, Vec<_>) = damaged.partition(|damaged| damaged.ends);
+    let unnamed = match entries.first() {
         Some(first) => (!named(first)).then_some(*first),
-        None => segments.into_iter().find(|key| !named(key)),
-    }
+        None => others.into_iter().find(|damaged| !named(damaged)),
+    };
+    unnamed.map(|damaged| damaged.key.as_str())
 }
 
 #[cfg(test)]
@@ -248,20 +259,24 @@ mod tests {
     #[test]
     fn harm_changes_one_bit_or_takes_the_end() {
         let whole: Vec<u8> = (0..200).collect();
+        let mut end = whole.clone();
+        harmed(&mut end, Harm::Flip, 8 * 7, &(190..200));
+        assert_eq!((&end[..197], end[197]), (&whole[..197], whole[197] ^ 1));
         for draw in [0, 7, 8, 1 << 40, u64::MAX] {
             let mut flipped = whole.clone();
-            harmed(&mut flipped, Harm::Flip, draw);
+            harmed(&mut flipped, Harm::Flip, draw, &(0..200));
             let bits: u32 = whole.iter().zip(&flipped).map(|(a, b)| (a ^ b).count_ones()).sum();
             assert_eq!((flipped.len(), bits), (200, 1), "{draw}");
             let mut cut = whole.clone();
-            harmed(&mut cut, Harm::Cut, draw);
+            harmed(&mut cut, Harm::Cut, draw, &(0..200));
             assert!(cut.len() < 200 && whole.starts_with(&cut), "{draw}");
         }
     }
 
     #[test]
     fn every_damaged_segment_must_be_named_and_the_first_entry() {
-        let key = |key: &str| (Tier::Nas, key.to_owned());
+        let damaged = |key: &str, ends| Damaged { tier: Tier::Nas, key: key.to_owned(), ends };
+        let key = |key: &str| damaged(key, key.contains("/manifest/"));
         let segments = [key("v1/streams/S/segments/a"), key("v1/streams/S/segments/b")];
         assert_eq!(
             unnamed(segments.iter(), &["`v1/streams/S/segments/a` is cut"]),
@@ -272,5 +287,11 @@ mod tests {
         let entries = [key("v1/streams/S/manifest/1"), segments[0].clone()];
         assert_eq!(unnamed(entries.iter(), &["damaged at `v1/streams/S/manifest/1`"]), None);
         assert_eq!(unnamed(entries.iter(), &[]), Some("v1/streams/S/manifest/1"));
+        // A journal's entry whose messages are damaged is read, and others with it.
+        let object = "v2/journal/main/entries/000000000001.parquet";
+        let rows = [damaged(object, false), segments[0].clone()];
+        assert_eq!(unnamed(rows.iter(), &[object]), Some("v1/streams/S/segments/a"));
+        let entry = [damaged(object, true), segments[0].clone()];
+        assert_eq!(unnamed(entry.iter(), &[object]), None);
     }
 }

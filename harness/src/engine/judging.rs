@@ -1,10 +1,12 @@
 //! What is laid before the judge, and what becomes of the judgement.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
 use cim_core::names::StreamName;
+use s3::Bucket;
 
 use super::place::{last_seq, read_replica, read_stream, replicas, stream_info};
 use super::run::Run;
@@ -15,7 +17,7 @@ use crate::ledger::EventId;
 use crate::oracle::judge::{Defect, Findings, Truth, judge};
 use crate::oracle::limits::{Dropped, Held, Limits};
 use crate::oracle::print::{ContentPrint, Print};
-use crate::oracle::tier::{Holding, holding};
+use crate::oracle::tier::{Archive, Holding};
 use crate::oracle::wire::From;
 use crate::report::Judgement;
 use crate::scenario::Tier;
@@ -36,17 +38,23 @@ impl Run<'_> {
         let mut tiers = BTreeMap::new();
         for tier in self.plan.scenario.tiers() {
             let Some(bucket) = self.machines.bucket(tier)? else { continue };
-            let mut streams = Vec::new();
-            for stream in self.stream_names() {
-                streams.push(holding(&bucket, &stream).await);
+            match self.read_tier(&bucket, tier).await {
+                Ok(streams) => drop(tiers.insert(tier, streams)),
+                // What the scenario broke confirms nothing any more.
+                Err(_) if self.is_damaged(tier) => {}
+                Err(error) => return Err(error),
             }
-            // What the scenario broke confirms nothing any more.
-            if streams.iter().any(Result::is_err) && self.is_damaged(tier) {
-                continue;
-            }
-            tiers.insert(tier, streams.into_iter().collect::<Result<_>>()?);
         }
         Ok(tiers)
+    }
+
+    async fn read_tier(&self, bucket: &Bucket, tier: Tier) -> Result<Vec<Option<Holding>>> {
+        let archive = Archive::open(bucket, tier).await?;
+        let mut streams = Vec::new();
+        for stream in self.stream_names() {
+            streams.push(archive.stream(&stream).await?);
+        }
+        Ok(streams)
     }
 
     pub(super) fn content(&self, event: EventId) -> Option<ContentPrint> {
@@ -102,6 +110,7 @@ impl Run<'_> {
     /// Streams and tiers against everything that lives on.
     pub(super) async fn judge_everything(&mut self) -> Result<()> {
         let plan = self.plan;
+        let mut archives = BTreeMap::new();
         for (stream, spec) in plan.scenario.streams.iter().enumerate() {
             let (name, nats) = (&spec.name, self.place(stream)?);
             let info = stream_info(&nats, name.as_str()).await?;
@@ -139,7 +148,7 @@ impl Run<'_> {
                 continue;
             }
             for tier in plan.scenario.tiers() {
-                self.judge_tier(stream, &nats, tier, &live).await?;
+                self.judge_tier(stream, &nats, tier, &mut archives, &live).await?;
             }
         }
         self.judge_groups().await
@@ -174,15 +183,21 @@ impl Run<'_> {
         stream: usize,
         nats: &Endpoint,
         tier: Tier,
+        archives: &mut BTreeMap<Tier, Archive>,
         live: &BTreeMap<u64, Print>,
     ) -> Result<()> {
         let Some(bucket) = self.machines.bucket(tier)? else { return Ok(()) };
+        let archive = match archives.entry(tier) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(none) => none.insert(Archive::open(&bucket, tier).await?),
+        };
         let name = self.plan.scenario.streams[stream].name.clone();
         let deadline = tokio::time::Instant::now() + SETTLED_WITHIN;
         let of = format!("`{name}` at {tier}");
         loop {
             let late = tokio::time::Instant::now() > deadline;
-            let archived = holding(&bucket, &name).await?;
+            archive.advance().await?;
+            let archived = archive.stream(&name).await?;
             let watermark = archived.as_ref().map_or(0, |archived| archived.watermark);
             let found = match &archived {
                 Some(archived) => archived.messages(&bucket, self.plan.seed).await,

@@ -1,20 +1,16 @@
 //! Loads begin, are waited for and end; tiers catch up with them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use futures_util::{StreamExt as _, stream};
 
 use super::place::{last_seq, stream_info};
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::tier::Head;
+use crate::oracle::tier::Heads;
 use crate::scenario::{AwaitLoad, AwaitTier, Drain};
 use crate::workload;
-
-/// Streams of a tier that are followed at once.
-const AT_ONCE: usize = 8;
 
 impl Run<'_> {
     pub(super) fn start_load(&mut self, only: Option<&str>) {
@@ -59,11 +55,12 @@ impl Run<'_> {
         let bucket = self.machines.bucket(wait.tier)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {} is down", wait.tier)))?;
         let streams = self.plan.scenario.tiered();
-        let mut heads: Vec<_> = streams.map(|(_, s)| Head::new(s.name.clone())).collect();
+        let streams = streams.map(|(_, s)| s.name.clone()).collect();
+        let mut heads = Heads::new(bucket, wait.tier, streams);
         let what = format!("filling {} with {goal} messages", wait.tier);
         wait_until(&what, self.patient(wait.within), async || {
-            advance(heads.iter_mut(), &bucket).await;
-            let held: u64 = heads.iter().map(Head::watermark).sum();
+            heads.advance().await;
+            let held: u64 = heads.watermarks().map(|(_, at)| at).sum();
             if held >= goal { Ok(()) } else { Err(format!("it holds {held}")) }
         })
         .await?;
@@ -104,27 +101,25 @@ impl Run<'_> {
     async fn drain_all(&mut self, drain: &Drain) -> Result<()> {
         let nats = self.machines.nats()?;
         let deadline = tokio::time::Instant::now() + self.patient(drain.within);
-        let mut ends = Vec::new();
+        let mut ends = BTreeMap::new();
         for (at, stream) in self.plan.scenario.tiered() {
             self.await_origins(at, deadline).await?;
             let info = stream_info(&nats, stream.name.as_str()).await?;
             let info =
                 info.ok_or_else(|| Error::step(format!("stream `{}` is not there", stream.name)))?;
-            ends.push((&stream.name, last_seq(&info)));
+            ends.insert(stream.name.clone(), last_seq(&info));
         }
         for tier in &drain.tiers {
             let bucket = self.machines.bucket(*tier)?;
             let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
-            let behind = ends.iter().map(|(name, last)| (Head::new((*name).clone()), *last));
-            let mut behind: Vec<_> = behind.collect();
+            let mut behind = Heads::new(bucket, *tier, ends.keys().cloned().collect());
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
             wait_until(&format!("draining to {tier}"), left, async || {
-                advance(behind.iter_mut().map(|(head, _)| head), &bucket).await;
-                behind.retain(|(head, last)| head.watermark() < *last);
-                let first = behind.first().map(|(head, last)| {
-                    let (name, at) = (head.stream(), head.watermark());
-                    format!("`{name}` is at {at} of {last}")
-                });
+                behind.advance().await;
+                behind.retain(|name, at| at < ends[name]);
+                let first = behind.watermarks().next();
+                let first =
+                    first.map(|(name, at)| format!("`{name}` is at {at} of {}", ends[name]));
                 first.map_or(Ok(()), Err)
             })
             .await?;
@@ -148,10 +143,4 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// Follows tiers to their ends, some at a time.
-async fn advance(heads: impl Iterator<Item = &mut Head>, bucket: &s3::Bucket) {
-    let follow = heads.map(|head| head.advance(bucket)).collect::<Vec<_>>();
-    stream::iter(follow).buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
 }

@@ -14,7 +14,7 @@ impl Run<'_> {
         if role != Role::Host {
             let tier = if role == Role::Nas { Tier::Nas } else { Tier::Wasabi };
             self.samplers.remove(&tier);
-            self.damaged.retain(|(on, _)| *on != tier);
+            self.damaged.retain(|damaged| damaged.tier != tier);
             self.count_strikes(node).await?;
             return self.machines.destroy(node).await;
         }

@@ -80,10 +80,19 @@ pub(super) struct Run<'a> {
     pub(super) copies: u32,
     /// What is wrong, each event once.
     pub(super) wrong: HashSet<(Defect, usize, u64)>,
-    /// What was damaged and is still there: tier and key.
-    pub(super) damaged: BTreeSet<(Tier, String)>,
+    /// What was damaged and is still there.
+    pub(super) damaged: BTreeSet<Damaged>,
     /// By node and fault, how often it struck in plans that are over.
     pub(super) strikes: BTreeMap<(NodeName, Fault), u64>,
+}
+
+/// An object of a tier that was damaged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Damaged {
+    pub(super) tier: Tier,
+    pub(super) key: String,
+    /// Whether it is an entry that cannot be read any more: what comes after it is read by nobody.
+    pub(super) ends: bool,
 }
 
 /// A host that was lost.

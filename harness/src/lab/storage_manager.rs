@@ -12,6 +12,8 @@ use crate::error::{Context as _, Error, Result, make_dir, write_file};
 
 const READY_WITHIN: Duration = Duration::from_secs(45);
 const SAMPLED_EVERY: Duration = Duration::from_millis(50);
+/// Whether what is fresh goes into `chains`, one for each stream, or into a `journal` for all.
+const LAYOUT: &str = "CIM_LAYOUT";
 
 /// A command that ended with status 0.
 #[derive(Debug, Clone)]
@@ -50,12 +52,31 @@ impl Config {
         if let Some(tertiary) = &self.tertiary {
             table.insert("tertiary".into(), service(tertiary, dir, "wasabi")?);
         }
-        merge(&mut table, &self.overrides);
+        merge(&mut table, &settings(&self.overrides)?);
         let path = dir.join("storage-manager.toml");
         let text = toml::to_string(&table).setup(|| "configuration cannot be written".into())?;
         write_file(&path, text)?;
         Ok(path)
     }
+}
+
+/// What a scenario says of its storage managers, laid over how this run wants their archives laid out.
+pub(crate) fn settings(scenario: &toml::Table) -> Result<toml::Table> {
+    let mut settings = toml::Table::new();
+    let layout = std::env::var_os(LAYOUT).unwrap_or_default();
+    match layout.to_str() {
+        Some("" | "chains") => {}
+        Some("journal") => {
+            settings.insert("archive".into(), toml::toml! { layout = "journal" }.into());
+        }
+        _ => {
+            let layout = layout.display();
+            let what = format!("`{LAYOUT}` is `{layout}`: use `chains` or `journal`");
+            return Err(Error::Usage(what));
+        }
+    }
+    merge(&mut settings, scenario);
+    Ok(settings)
 }
 
 fn service(access: &Access, dir: &Path, name: &str) -> Result<toml::Value> {

@@ -11,14 +11,12 @@ use s3::Bucket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::tier::Head;
+use super::tier::{AT_ONCE, Following, Heads};
 use crate::ledger::{Ledger, Micros};
 use crate::report::{round, thin};
 use crate::scenario::Tier;
 
 const EVERY: Duration = Duration::from_millis(50);
-/// Streams that are looked at at once.
-const AT_ONCE: usize = 8;
 
 /// How old, at some moment, the oldest acked event was that a tier did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +71,11 @@ impl Sampler {
         when: When,
         measured: Measurements,
     ) -> Self {
+        let (places, names): (Vec<_>, _) = streams.into_iter().unzip();
         let task = tokio::spawn(async move {
-            let follow = streams.into_iter().map(|(stream, name)| {
-                let head = Head::at_its_end(&bucket, name);
-                async move { Followed { stream, head: head.await, newest: None } }
-            });
-            let followed = iter(follow).buffered(AT_ONCE).collect().await;
-            run(tier, &bucket, followed, &ledger, when, &measured).await;
+            let heads = Heads::at_their_ends(bucket, tier, names).await;
+            let followed = places.into_iter().map(|stream| Followed { stream, newest: None });
+            run(tier, heads, followed.collect(), &ledger, when, &measured).await;
         });
         Self { task }
     }
@@ -93,7 +89,7 @@ impl Drop for Sampler {
 
 async fn run(
     tier: Tier,
-    bucket: &Bucket,
+    mut heads: Heads,
     mut followed: Vec<Followed>,
     ledger: &Ledger,
     mut when: When,
@@ -110,7 +106,12 @@ async fn run(
             return;
         }
         ticks.tick().await;
-        let looks: Vec<_> = followed.iter_mut().map(|one| one.look(bucket, ledger)).collect();
+        // Of a tier that has everything nothing is asked.
+        if followed.iter().any(|one| one.newest != ledger.newest(one.stream)) {
+            heads.advance_journals().await;
+        }
+        let pairs = followed.iter_mut().zip(heads.each());
+        let looks: Vec<_> = pairs.map(|(one, head)| one.look(head, ledger)).collect();
         let looks: Vec<_> = iter(looks).buffer_unordered(AT_ONCE).collect().await;
         let (at, age) = (ledger.now(), looks.iter().map(|look| look.age).max().unwrap_or(0));
         let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +127,6 @@ async fn run(
 #[derive(Debug)]
 struct Followed {
     stream: usize,
-    head: Head,
     /// The newest ack when the tier was last found to have everything.
     newest: Option<(u32, u64)>,
 }
@@ -141,16 +141,15 @@ struct Look {
 
 impl Followed {
     /// Looks at the tier, if there is anything that it may lack.
-    async fn look(&mut self, bucket: &Bucket, ledger: &Ledger) -> Look {
+    async fn look(&mut self, head: Following<'_>, ledger: &Ledger) -> Look {
         let newest = ledger.newest(self.stream);
         if newest == self.newest {
             return Look { age: 0, ages: Vec::new() };
         }
-        let before = self.head.watermark();
-        self.head.advance(bucket).await;
+        let before = head.watermark();
+        let watermark = head.advance().await;
         // After the answer: what was committed meanwhile counts as not yet there.
         let at = ledger.now();
-        let watermark = self.head.watermark();
         let ages = ledger.acked_within(self.stream, before, watermark);
         let ages = ages.into_iter().map(|acked| at.saturating_sub(acked)).collect();
         let oldest = ledger.first_acked_after(self.stream, watermark);

@@ -32,10 +32,14 @@ pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Pri
     }
     // The parquet crate panics at some lengths that contradict each other. The judge must not end there.
     let parsed = panic::catch_unwind(AssertUnwindSafe(|| parse(bytes, seed)));
-    let (prints, volume) =
-        parsed.unwrap_or_else(|_| Err("its lengths contradict each other".into()))?;
+    let (prints, volume) = parsed.unwrap_or_else(|_| Err(contradicting()))?;
     check(segment, &prints, volume)?;
     Ok(prints)
+}
+
+/// What is wrong with a file at which the parquet crate panics.
+pub(super) fn contradicting() -> String {
+    "its lengths contradict each other".to_owned()
 }
 
 /// The prints of a file's messages, and how many bytes they hold.
@@ -67,13 +71,9 @@ fn rows(
     prints: &mut Vec<Print>,
     volume: &mut u64,
 ) -> Result<(), String> {
-    let rows = usize::try_from(group.metadata().num_rows()).map_err(|e| e.to_string())?;
-    let seqs = column::<Int64Type>(group, 0, rows)?;
-    let times = column::<Int64Type>(group, 1, rows)?;
-    let subjects = column::<ByteArrayType>(group, 2, rows)?;
-    let headers = column::<ByteArrayType>(group, 3, rows)?;
-    let payloads = column::<ByteArrayType>(group, 4, rows)?;
-    for row in 0..rows {
+    let (seqs, times) = (number(group, 0)?, number(group, 1)?);
+    let (subjects, headers, payloads) = (text(group, 2)?, text(group, 3)?, text(group, 4)?);
+    for row in 0..seqs.len() {
         let bytes = |column: &[ByteArray]| column[row].data().to_vec();
         let (subject, headers, payload) = (bytes(&subjects), bytes(&headers), bytes(&payloads));
         *volume += (subject.len() + headers.len() + payload.len()) as u64;
@@ -83,13 +83,21 @@ fn rows(
     Ok(())
 }
 
+fn number(group: &dyn RowGroupReader, index: usize) -> Result<Vec<i64>, String> {
+    column::<Int64Type>(group, index, COLUMNS[index])
+}
+
+fn text(group: &dyn RowGroupReader, index: usize) -> Result<Vec<ByteArray>, String> {
+    column::<ByteArrayType>(group, index, COLUMNS[index])
+}
+
 /// All values of a column; every row must have one.
-fn column<T: DataType>(
+pub(super) fn column<T: DataType>(
     group: &dyn RowGroupReader,
     index: usize,
-    rows: usize,
+    name: &str,
 ) -> Result<Vec<T::T>, String> {
-    let name = COLUMNS[index];
+    let rows = usize::try_from(group.metadata().num_rows()).map_err(|e| e.to_string())?;
     let reader = group.get_column_reader(index).map_err(|e| e.to_string())?;
     let nullable = group.metadata().column(index).column_descr().max_def_level() > 0;
     let mut reader = get_typed_column_reader::<T>(reader);
@@ -112,7 +120,8 @@ fn column<T: DataType>(
     Ok(values)
 }
 
-fn check(segment: &Segment, prints: &[Print], volume: u64) -> Result<(), String> {
+/// Whether messages are what the manifest says of their segment.
+pub(super) fn check(segment: &Segment, prints: &[Print], volume: u64) -> Result<(), String> {
     let (Some(first), Some(last)) = (prints.first(), prints.last()) else {
         return Err("it has no messages".into());
     };

@@ -412,11 +412,11 @@ pub struct Damage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// A segment that the manifest names.
+    /// A segment that the manifest names; in a journal, also an object that holds messages of several streams.
     Segment,
     /// Of these, one that is not sealed: it was not merged yet, and is on no other tier.
     UnsealedSegment,
-    /// An entry of the manifest.
+    /// An entry of the manifest; in a journal, one that no checkpoint restates.
     Manifest,
 }
 

@@ -76,6 +76,24 @@ async fn nas_and_then_host_lost_where_wasabi_ignores_conditions() {
     nas_and_host_lost(false).await;
 }
 
+/// Its last segments are young when it is looked at for the last time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_last_of_a_stream_that_is_quiet_now_goes_to_wasabi() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let wasabi = wasabi(path, true).await;
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let slowly = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"4s\"\n".into();
+    let settings = Settings { more: slowly, ..settings(&nats, &minio.url, &wasabi) };
+    let manager = Manager::new(path, "host", &settings);
+    let daemon = manager.tier().await;
+    nats.publish("S", 20).await;
+    manager.reaches("S", "wasabi", 20).await;
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_that_the_nas_lost_comes_from_wasabi() {
     let dir = tempfile::tempdir().unwrap();

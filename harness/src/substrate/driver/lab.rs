@@ -16,7 +16,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::lab::endpoint::Endpoint;
 use crate::lab::link::{Broken, Conditions, Link};
 use crate::lab::process::Signal;
-use crate::lab::storage_manager::Ended;
+use crate::lab::storage_manager::{Ended, settings};
 use crate::lab::wait::wait_until;
 use crate::oracle::wire::Wire;
 use crate::scenario::{DamageStream, Program, Role, Scenario, Shift, Tier, programs};
@@ -183,12 +183,12 @@ impl Lab {
         if let Some(interval) = &self.scenario.nodes[node].sync_interval {
             self.succeed(node, &overrides::sync_interval(interval), READY).await?;
         }
-        let settings = &self.scenario.storage_manager;
+        let settings = settings(&self.scenario.storage_manager)?;
         if settings.is_empty() || self.file.storage_manager_configured {
             return Ok(());
         }
         let installed = self.succeed(node, overrides::READ, SWITCH).await?;
-        self.succeed(node, &overrides::command(&installed, settings)?, SWITCH).await?;
+        self.succeed(node, &overrides::command(&installed, &settings)?, SWITCH).await?;
         Ok(())
     }
 

@@ -1,60 +1,19 @@
-//! A tier, read by the oracle's own code from what docs/archive.md says.
-//!
-//! It shares with the storage manager how keys are spelled and which fields an entry has, and nothing
-//! else: hashes, the chain, the fold and the segments are checked here again.
+//! The chain of one stream: a manifest entry for each commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cim_core::archive::key::{Chain, GROUP};
-use cim_core::archive::{ArchiveKey, Checkpoint, ConsumerRecord, Entry, Segment, StreamRecord};
+use cim_core::archive::{ArchiveKey, Checkpoint, Entry, Segment};
 use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use s3::Bucket;
-use s3::error::S3Error;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::print::Print;
-use super::segment;
-use crate::error::{Context as _, Error, Result};
+use super::Archived;
+use super::store::Store;
+use super::stored::stored;
+use crate::error::{Error, Result};
 
 /// Objects that are fetched at once.
 const PARALLEL: usize = 8;
-
-/// What a tier says of a stream, checked.
-#[derive(Debug, Clone)]
-pub struct Archived {
-    /// The last entry's number.
-    pub number: u64,
-    /// When it was committed, by its writer's clock.
-    pub committed_at: jiff::Timestamp,
-    /// How far the tier goes.
-    pub watermark: u64,
-    /// Where the live stream began when the last entry was made.
-    pub first_seq: u64,
-    /// The current timeline.
-    pub timeline: u32,
-    /// The segments in use.
-    pub segments: Vec<Segment>,
-    /// By timeline: its parent and the last sequence that both share.
-    parents: BTreeMap<u32, Option<(u32, u64)>>,
-    /// By timeline: how far it goes, and where the live stream began then.
-    ends: BTreeMap<u32, (u64, u64)>,
-    /// Sequences that were deleted after they were archived, by timeline.
-    deleted: BTreeMap<u32, Vec<(u64, u64)>>,
-    /// The stream.
-    pub stream: StreamRecord,
-    /// Its consumers.
-    pub consumers: Vec<ConsumerRecord>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored<'a> {
-    sha256: String,
-    #[serde(borrow)]
-    entry: &'a RawValue,
-}
 
 struct Link {
     entry: Entry,
@@ -62,10 +21,10 @@ struct Link {
 }
 
 /// The whole chain of a stream, from entry 0; `None` when the tier has none.
-pub async fn read_chain(bucket: &Bucket, stream: &StreamName) -> Result<Option<Archived>> {
-    let Some(last) = last_number(bucket, stream).await? else { return Ok(None) };
+pub(super) async fn read(store: &Store, stream: &StreamName) -> Result<Option<Archived>> {
+    let Some(last) = last_number(store, stream).await? else { return Ok(None) };
     let links: Vec<Link> = futures_util::stream::iter(0..=last)
-        .map(|number| read_entry(bucket, stream, number))
+        .map(|number| read_entry(store, stream, number))
         .buffered(PARALLEL)
         .try_collect()
         .await?;
@@ -76,49 +35,26 @@ fn damaged(stream: &StreamName, what: &str) -> Error {
     Error::step(format!("archive of `{stream}` is damaged: {what}"))
 }
 
-async fn last_number(bucket: &Bucket, stream: &StreamName) -> Result<Option<u64>> {
-    let prefix = Chain::Manifest.prefix(stream);
-    let cannot = || format!("cannot list `{prefix}`");
-    let pages = bucket.list(prefix.clone(), Some("/".into())).await.step(cannot)?;
-    let folders = pages.iter().flat_map(|page| page.common_prefixes.iter().flatten());
-    let Some(group) = folders.map(|p| p.prefix.clone()).max() else { return Ok(None) };
-    let pages = bucket.list(group, None).await.step(cannot)?;
-    let keys = pages.iter().flat_map(|page| &page.contents).map(|object| object.key.as_str());
-    let numbers = keys.filter_map(|key| match ArchiveKey::parse(key) {
+async fn last_number(store: &Store, stream: &StreamName) -> Result<Option<u64>> {
+    let groups = store.list(&Chain::Manifest.prefix(stream), true).await?;
+    let Some(group) = groups.into_iter().max() else { return Ok(None) };
+    let keys = store.list(&group, false).await?;
+    let numbers = keys.iter().filter_map(|key| match ArchiveKey::parse(key) {
         Ok(ArchiveKey::Manifest { number, .. }) => Some(number),
         _ => None,
     });
     Ok(numbers.max())
 }
 
-/// An object's bytes; `None` when there is no such object.
-pub(crate) async fn get(bucket: &Bucket, key: &str) -> Result<Option<bytes::Bytes>> {
-    let cannot = || format!("cannot read `{key}`");
-    match bucket.get_object(key).await {
-        Ok(answer) if answer.status_code() == 200 => Ok(Some(answer.into_bytes())),
-        Ok(answer) if answer.status_code() == 404 => Ok(None),
-        Ok(answer) => Err(Error::step(format!("{}: HTTP {}", cannot(), answer.status_code()))),
-        Err(S3Error::HttpFailWithBody(404, _)) => Ok(None),
-        Err(error) => Err(error).step(cannot),
-    }
-}
-
-async fn read_entry(bucket: &Bucket, stream: &StreamName, number: u64) -> Result<Link> {
+async fn read_entry(store: &Store, stream: &StreamName, number: u64) -> Result<Link> {
     let key = Chain::Manifest.key(stream, number).to_string();
-    let bytes = get(bucket, &key).await?;
+    let bytes = store.get(&key).await?;
     let bytes = bytes.ok_or_else(|| damaged(stream, &format!("`{key}` is missing")))?;
     check_entry(&bytes, number).map_err(|what| damaged(stream, &format!("`{key}` {what}")))
 }
 
 fn check_entry(bytes: &[u8], number: u64) -> Result<Link, String> {
-    let stored: Stored<'_> =
-        serde_json::from_slice(bytes).map_err(|e| format!("is not an entry: {e}"))?;
-    let sha256 = segment::sha256(stored.entry.get().as_bytes());
-    if sha256 != stored.sha256 {
-        return Err(format!("has the hash {sha256} and says {}", stored.sha256));
-    }
-    let entry: Entry =
-        serde_json::from_str(stored.entry.get()).map_err(|e| format!("is not an entry: {e}"))?;
+    let (entry, sha256): (Entry, _) = stored(bytes, "an entry")?;
     if entry.number != number {
         return Err(format!("says that it is entry {}", entry.number));
     }
@@ -134,14 +70,13 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         watermark: 0,
         first_seq: 0,
         timeline: first.timeline,
-        segments: Vec::new(),
+        segments: BTreeMap::new(),
         parents: BTreeMap::new(),
         ends: BTreeMap::new(),
         deleted: BTreeMap::new(),
         stream: first.stream.clone().ok_or_else(|| missing("stream"))?,
         consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
     };
-    let mut segments: BTreeMap<(u32, u64), Segment> = BTreeMap::new();
     let mut previous: Option<&Link> = None;
     for link in links {
         let entry = &link.entry;
@@ -163,14 +98,14 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         if number == 0 {
             // A chain may begin with what another tier holds: its first entry restates all of it.
             let checkpoint = entry.checkpoint.as_ref().ok_or("entry 0 is no checkpoint")?;
-            archived.adopt(checkpoint);
-            segments
-                .extend(checkpoint.segments.iter().map(|s| ((s.timeline, s.first_seq), s.clone())));
+            archived.adopt(&checkpoint.timelines);
+            let segments = checkpoint.segments.iter();
+            archived.segments = segments.map(|s| ((s.timeline, s.first_seq), s.clone())).collect();
             if let Some(added) = entry.add.iter().find(|s| !checkpoint.segments.contains(s)) {
                 return Err(format!("entry 0 adds `{}` and does not restate it", added.key));
             }
         } else {
-            replace(&mut segments, entry)?;
+            replace(&mut archived.segments, entry)?;
         }
         archived.timeline = entry.timeline;
         archived.watermark = entry.watermark.seq;
@@ -190,12 +125,11 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
             let checkpoint = entry.checkpoint.as_ref();
             let checkpoint =
                 checkpoint.ok_or_else(|| format!("entry {number} is no checkpoint"))?;
-            restated(checkpoint, &segments)
+            restated(checkpoint, &archived.segments)
                 .map_err(|what| format!("the checkpoint in entry {number} {what}"))?;
         }
         previous = Some(link);
     }
-    archived.segments = segments.into_values().collect();
     Ok(archived)
 }
 
@@ -236,101 +170,12 @@ fn restated(
     }
 }
 
-impl Archived {
-    fn adopt(&mut self, checkpoint: &Checkpoint) {
-        for timeline in &checkpoint.timelines {
-            let parent = timeline.fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
-            self.parents.insert(timeline.number, parent);
-            let end = (timeline.watermark.seq, timeline.state.first_seq);
-            self.ends.insert(timeline.number, end);
-            let deleted = timeline.deleted.iter().map(|range| (range.0, range.1));
-            self.deleted.insert(timeline.number, deleted.collect());
-        }
-    }
-
-    /// Another timeline's history; `None` for the current one.
-    pub fn of(mut self, timeline: Option<u32>) -> Option<Self> {
-        if let Some(timeline) = timeline {
-            (self.watermark, self.first_seq) = *self.ends.get(&timeline)?;
-            self.timeline = timeline;
-        }
-        Some(self)
-    }
-
-    /// With what was purged, deleted or has expired.
-    #[must_use]
-    pub fn with_dropped(&self) -> Self {
-        Self { first_seq: 0, deleted: BTreeMap::new(), ..self.clone() }
-    }
-
-    /// The sequences of the current timeline by the timeline whose segments hold them, oldest first:
-    /// timeline and the last sequence that counts.
-    fn lineage(&self) -> Vec<(u32, u64)> {
-        let mut lineage = vec![(self.timeline, self.watermark)];
-        let mut at = self.timeline;
-        while let Some((parent, last)) = self.parents.get(&at).copied().flatten() {
-            // A chain of forks that goes in a circle would never end.
-            if lineage.iter().any(|(timeline, _)| *timeline == parent) {
-                break;
-            }
-            let bound = lineage.last().map_or(last, |(_, bound)| last.min(*bound));
-            lineage.push((parent, bound));
-            at = parent;
-        }
-        lineage.reverse();
-        lineage
-    }
-
-    /// What was deleted of the current timeline. A delete beyond the point where a child leaves its
-    /// parent was of another message, which had the sequence in the parent.
-    fn gone(&self, lineage: &[(u32, u64)]) -> Vec<(u64, u64)> {
-        let of = |timeline: &u32| self.deleted.get(timeline).into_iter().flatten().copied();
-        let deletes = lineage.iter().flat_map(|(timeline, until)| {
-            of(timeline).map(|(first, last)| (first, last.min(*until)))
-        });
-        deletes.filter(|(first, last)| first <= last).collect()
-    }
-
-    /// Reads every segment of the current timeline, checks it and answers the prints of the stream
-    /// as it was, ascending by sequence.
-    pub async fn messages(&self, bucket: &Bucket, seed: u64) -> Result<Vec<Print>> {
-        let lineage = self.lineage();
-        let mut from = self.first_seq;
-        let mut wanted: Vec<(&Segment, u64, u64)> = Vec::new();
-        for (timeline, until) in &lineage {
-            let own = self.segments.iter().filter(|s| s.timeline == *timeline);
-            wanted.extend(own.map(|s| (s, s.first_seq.max(from), s.last_seq.min(*until))));
-            from = from.max(until.saturating_add(1));
-        }
-        wanted.retain(|(_, first, last)| first <= last);
-        wanted.sort_by_key(|(_, first, _)| *first);
-        let gone = self.gone(&lineage);
-        let read: Vec<Vec<Print>> = futures_util::stream::iter(wanted)
-            .map(|(segment, first, last)| async move {
-                let bytes = get(bucket, &segment.key).await?;
-                let lost = || Error::step(format!("segment `{}` is missing", segment.key));
-                let bytes = bytes.ok_or_else(lost)?;
-                let prints = segment::read(segment, bytes, seed).map_err(|what| {
-                    Error::step(format!("segment `{}` is damaged: {what}", segment.key))
-                })?;
-                Ok::<_, Error>(
-                    prints.into_iter().filter(|p| (first..=last).contains(&p.seq)).collect(),
-                )
-            })
-            .buffered(2)
-            .try_collect()
-            .await?;
-        let mut prints: Vec<Print> = read.into_iter().flatten().collect();
-        prints.retain(|p| !gone.iter().any(|(first, last)| (*first..=*last).contains(&p.seq)));
-        Ok(prints)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::oracle::segment;
 
     const TIME: &str = "2026-01-01T00:00:00Z";
 

@@ -1,0 +1,223 @@
+//! What a journal's entry does to what is archived of one stream.
+
+use std::collections::BTreeMap;
+
+use cim_core::archive::journal::{Change, Replacement, SegmentRecord, StreamCheckpoint};
+use cim_core::archive::{ArchiveKey, Segment};
+use cim_core::names::StreamName;
+
+use super::Archived;
+
+/// Where something is said about a stream.
+pub(super) struct Said<'a> {
+    pub(super) stream: &'a StreamName,
+    /// The key of the object that says it: where a segment without a key lies.
+    pub(super) key: &'a str,
+    pub(super) number: u64,
+    pub(super) at: jiff::Timestamp,
+}
+
+impl Said<'_> {
+    fn segment(&self, record: &SegmentRecord) -> Result<Segment, String> {
+        let segment = record.to_segment(self.stream, self.key);
+        let key = &segment.key;
+        let right = match ArchiveKey::parse(key) {
+            Ok(ArchiveKey::Segment { stream, .. }) => {
+                stream == *self.stream && segment.part.is_none()
+            }
+            Ok(ArchiveKey::Journal { .. } | ArchiveKey::Shared { .. }) => segment.part.is_some(),
+            _ => false,
+        };
+        if !right {
+            return Err(format!("says that messages lie in `{key}`, where they cannot"));
+        }
+        if segment.first_seq > segment.last_seq || segment.messages == 0 {
+            return Err(format!("has a segment in `{key}` without messages"));
+        }
+        Ok(segment)
+    }
+}
+
+impl Archived {
+    /// What is restated of a stream, all of it.
+    pub(super) fn restated(restated: &StreamCheckpoint, said: &Said<'_>) -> Result<Self, String> {
+        let last = restated.timelines.last().ok_or("has no timeline")?;
+        let mut archived = Self {
+            number: said.number,
+            committed_at: said.at,
+            watermark: last.watermark.seq,
+            first_seq: last.state.first_seq,
+            timeline: last.number,
+            segments: BTreeMap::new(),
+            parents: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            stream: restated.stream.clone(),
+            consumers: restated.consumers.clone(),
+        };
+        archived.adopt(&restated.timelines);
+        for record in &restated.segments {
+            archived.put(said.segment(record)?)?;
+        }
+        Ok(archived)
+    }
+
+    /// Takes in what an entry decides. After an error there is no going on.
+    pub(super) fn change(&mut self, change: &Change, said: &Said<'_>) -> Result<(), String> {
+        for replacement in &change.replace {
+            self.exchange(replacement, said)?;
+        }
+        let mut base = self.watermark;
+        if let Some(fork) = &change.fork {
+            let parent = fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
+            if let Some((of, _)) = parent.filter(|(of, _)| !self.ends.contains_key(of)) {
+                return Err(format!("forks from timeline {of}, which is not there"));
+            }
+            self.timeline = self.timeline.checked_add(1).ok_or("has no next timeline")?;
+            self.parents.insert(self.timeline, parent);
+            self.first_seq = 0;
+            base = parent.map_or(0, |(_, last)| last);
+        }
+        let mut last = base;
+        for record in &change.add {
+            let segment = said.segment(record)?;
+            if segment.timeline != self.timeline {
+                return Err(format!(
+                    "adds to timeline {}, it is {}",
+                    segment.timeline, self.timeline
+                ));
+            }
+            if segment.first_seq <= last {
+                return Err(format!(
+                    "adds sequence {}, the tier was at {last} already",
+                    segment.first_seq
+                ));
+            }
+            last = segment.last_seq;
+            self.put(segment)?;
+        }
+        let watermark = change.watermark.as_ref().map_or(last, |watermark| watermark.seq);
+        if watermark < last {
+            return Err(format!("takes the watermark back from {last} to {watermark}"));
+        }
+        if let Some(state) = &change.state {
+            self.first_seq = state.first_seq;
+        }
+        self.watermark = watermark;
+        self.ends.insert(self.timeline, (self.watermark, self.first_seq));
+        let deleted = self.deleted.entry(self.timeline).or_default();
+        deleted.extend(change.deleted.iter().map(|range| (range.0, range.1)));
+        if let Some(stream) = &change.stream {
+            self.stream = stream.clone();
+        }
+        if let Some(consumers) = &change.consumers {
+            self.consumers.clone_from(consumers);
+        }
+        (self.number, self.committed_at) = (said.number, said.at);
+        Ok(())
+    }
+
+    /// Puts a segment where none is.
+    fn put(&mut self, segment: Segment) -> Result<(), String> {
+        let place = (segment.timeline, segment.first_seq);
+        let own = |other: &&Segment| other.timeline == segment.timeline;
+        let before = self.segments.range(..place).next_back().map(|(_, s)| s).filter(own);
+        let after = self.segments.range(place..).next().map(|(_, s)| s).filter(own);
+        if before.is_some_and(|s| s.last_seq >= segment.first_seq)
+            || after.is_some_and(|s| s.first_seq <= segment.last_seq)
+        {
+            let Segment { first_seq, last_seq, .. } = segment;
+            return Err(format!(
+                "has a segment from {first_seq} to {last_seq}, which overlaps another"
+            ));
+        }
+        self.segments.insert(place, segment);
+        Ok(())
+    }
+
+    /// Takes out whole segments, none of them sealed, and puts in others with as many messages.
+    fn exchange(&mut self, replacement: &Replacement, said: &Said<'_>) -> Result<(), String> {
+        let Replacement { timeline, first_seq, last_seq, by } = replacement;
+        let what = format!("replaces {first_seq} to {last_seq} of timeline {timeline}");
+        let old: Vec<Segment> = self
+            .segments
+            .values()
+            .filter(|s| s.timeline == *timeline)
+            .filter(|s| s.first_seq <= *last_seq && s.last_seq >= *first_seq)
+            .cloned()
+            .collect();
+        let bounds = old.first().zip(old.last()).map(|(a, b)| (a.first_seq, b.last_seq));
+        if bounds != Some((*first_seq, *last_seq)) {
+            return Err(format!("{what}, which are no whole segments"));
+        }
+        if let Some(sealed) = old.iter().find(|s| s.sealed) {
+            return Err(format!("{what}, of which `{}` is sealed", sealed.key));
+        }
+        for segment in &old {
+            self.segments.remove(&(segment.timeline, segment.first_seq));
+        }
+        let mut messages = 0_u64;
+        for record in by {
+            let segment = said.segment(record)?;
+            let within = (*first_seq..=*last_seq).contains(&segment.first_seq)
+                && segment.last_seq <= *last_seq
+                && segment.timeline == *timeline;
+            if !within {
+                return Err(format!("{what} by sequence {} and more", segment.first_seq));
+            }
+            messages = messages.saturating_add(segment.messages);
+            self.put(segment)?;
+        }
+        let before = old.iter().fold(0_u64, |sum, s| sum.saturating_add(s.messages));
+        if before != messages {
+            return Err(format!("{what}, {before} messages, by {messages}"));
+        }
+        Ok(())
+    }
+
+    /// In what it differs from what a checkpoint restates, if it does.
+    pub(super) fn differs(&self, other: &Self) -> Option<String> {
+        if let Some((_, segment)) =
+            self.segments.iter().find(|(place, segment)| other.segments.get(place) != Some(segment))
+        {
+            return Some(format!("the segment from {}", segment.first_seq));
+        }
+        let what = if self.segments.len() != other.segments.len() {
+            "a segment that is none"
+        } else if (self.timeline, &self.parents) != (other.timeline, &other.parents) {
+            "the timelines"
+        } else if self.ends != other.ends {
+            "how far it goes"
+        } else if self.all_deleted() != other.all_deleted() {
+            "what was deleted"
+        } else if self.stream != other.stream {
+            "the configuration"
+        } else if self.consumers != other.consumers {
+            "the consumers"
+        } else if (self.number, self.committed_at) != (other.number, other.committed_at) {
+            "its last entry"
+        } else {
+            return None;
+        };
+        Some(what.to_owned())
+    }
+
+    /// What was deleted, by timeline, each run once.
+    fn all_deleted(&self) -> BTreeMap<u32, Vec<(u64, u64)>> {
+        let runs = self.deleted.iter().map(|(timeline, ranges)| (*timeline, runs(ranges)));
+        runs.filter(|(_, runs)| !runs.is_empty()).collect()
+    }
+}
+
+fn runs(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut ranges: Vec<_> = ranges.iter().copied().filter(|(from, to)| from <= to).collect();
+    ranges.sort_unstable();
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in ranges {
+        match runs.last_mut() {
+            Some((_, end)) if end.saturating_add(1) >= from => *end = to.max(*end),
+            _ => runs.push((from, to)),
+        }
+    }
+    runs
+}

@@ -1,0 +1,270 @@
+//! A tier, read by the oracle's own code from what docs/archive.md says.
+//!
+//! It shares with the storage manager how keys are spelled and which fields an entry has, and nothing
+//! else: hashes, the log, the fold and the segments are checked here again.
+//!
+//! What a tier holds of a stream a journal says, of which all streams are in one ([`journal`]), or else the
+//! stream's own chain ([`chain`]). [`Archive`] asks whichever it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cim_core::archive::key::{Chain, JournalOf};
+use cim_core::archive::{ConsumerRecord, Segment, StreamRecord, TimelineRecord};
+use cim_core::names::StreamName;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use s3::Bucket;
+use tokio::time::Instant;
+
+pub(crate) use self::damage::{Place, ends_reading};
+use self::journal::Journal;
+use self::store::Store;
+pub(crate) use self::store::get;
+use super::print::Print;
+use super::segment;
+use crate::error::{Error, Result};
+use crate::scenario::Tier;
+
+mod chain;
+mod damage;
+mod fold;
+mod journal;
+mod shared;
+mod store;
+mod stored;
+
+/// How often it is looked for journals that were not there before, and for checkpoints.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a tier says of a stream, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Archived {
+    /// The last entry's number.
+    pub number: u64,
+    /// When it was committed, by its writer's clock.
+    pub committed_at: jiff::Timestamp,
+    /// How far the tier goes.
+    pub watermark: u64,
+    /// Where the live stream began when the last entry was made.
+    pub first_seq: u64,
+    /// The current timeline.
+    pub timeline: u32,
+    /// The segments in use, by timeline and first sequence.
+    pub segments: BTreeMap<(u32, u64), Segment>,
+    /// By timeline: its parent and the last sequence that both share.
+    parents: BTreeMap<u32, Option<(u32, u64)>>,
+    /// By timeline: how far it goes, and where the live stream began then.
+    ends: BTreeMap<u32, (u64, u64)>,
+    /// Sequences that were deleted after they were archived, by timeline.
+    deleted: BTreeMap<u32, Vec<(u64, u64)>>,
+    /// The stream.
+    pub stream: StreamRecord,
+    /// Its consumers.
+    pub consumers: Vec<ConsumerRecord>,
+}
+
+/// A tier. Its journals are read when it is opened, and read on when it is asked to; chains are read when
+/// they are asked for.
+#[derive(Debug)]
+pub struct Archive {
+    store: Store,
+    of: JournalOf,
+    journals: Vec<Journal>,
+    looked: Option<Instant>,
+}
+
+impl Archive {
+    /// Reads the journals of a tier.
+    pub async fn open(bucket: &Bucket, tier: Tier) -> Result<Self> {
+        let mut archive = Self::unread(bucket, tier);
+        archive.look().await?;
+        Ok(archive)
+    }
+
+    /// A tier of which nothing was read yet.
+    pub(super) fn unread(bucket: &Bucket, tier: Tier) -> Self {
+        let of = match tier {
+            Tier::Nas => JournalOf::Secondary,
+            Tier::Wasabi => JournalOf::Tertiary,
+        };
+        Self { store: Store::new(bucket), of, journals: Vec::new(), looked: None }
+    }
+
+    /// What the tier holds of a stream.
+    pub async fn stream(&self, stream: &StreamName) -> Result<Option<Archived>> {
+        match self.in_journal(stream) {
+            Some(archived) => Ok(Some(archived.clone())),
+            None => chain::read(&self.store, stream).await,
+        }
+    }
+
+    /// What a journal says of a stream.
+    pub(super) fn in_journal(&self, stream: &StreamName) -> Option<&Archived> {
+        Some(self.journal_of(stream)?.1)
+    }
+
+    /// The journal that a stream is in: of two, the one that spoke of it last.
+    fn journal_of(&self, stream: &StreamName) -> Option<(&Journal, &Archived)> {
+        let known = self.journals.iter().filter_map(|j| Some((j, j.streams.get(stream)?)));
+        known.max_by_key(|(_, archived)| archived.committed_at)
+    }
+
+    /// The keys of the objects that say what the tier holds of a stream, of those that every reader reads.
+    pub(crate) async fn decisions(&self, stream: &StreamName) -> Result<Vec<String>> {
+        if let Some((journal, _)) = self.journal_of(stream) {
+            return Ok(journal.behind_checkpoint().collect());
+        }
+        let archived = chain::read(&self.store, stream).await?;
+        let numbers = archived.into_iter().flat_map(|archived| 0..=archived.number);
+        Ok(numbers.map(|number| Chain::Manifest.key(stream, number).to_string()).collect())
+    }
+
+    /// Reads on where the journals went on.
+    pub async fn advance(&mut self) -> Result<()> {
+        if self.looked.is_none_or(|at| at.elapsed() >= LOOK) {
+            return self.look().await;
+        }
+        for journal in &mut self.journals {
+            journal.advance(&self.store).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads on, and looks for journals that were not there before.
+    pub(super) async fn look(&mut self) -> Result<()> {
+        self.looked = Some(Instant::now());
+        for folder in self.store.list(self.of.prefix(), true).await? {
+            let Some(name) = self.of.of_prefix(&folder) else { continue };
+            match self.journals.iter_mut().find(|journal| journal.name == name) {
+                Some(journal) => journal.advance_past_checkpoint(&self.store).await?,
+                None => self.journals.push(Journal::open(&self.store, self.of, name).await?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the tier has a journal, as far as is known.
+    pub(super) fn has_journal(&self) -> bool {
+        !self.journals.is_empty()
+    }
+
+    /// Bytes of the objects that hold a stream's messages; what it shares with others counts whole.
+    pub async fn stored(&self, archived: &Archived) -> Result<u64> {
+        let (mut bytes, mut shared) = (0, BTreeSet::new());
+        for segment in archived.segments.values() {
+            if segment.part.is_none() {
+                bytes += segment.size;
+            } else if shared.insert(&segment.key) {
+                bytes += self.store.size(&segment.key).await?.unwrap_or_default();
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// How many requests it took so far.
+    pub fn asked(&self) -> u64 {
+        self.store.asked()
+    }
+}
+
+/// The prints of a segment's messages, checked against what was decided.
+async fn content(store: &Store, segment: &Segment, seed: u64) -> Result<Vec<Print>> {
+    let key = &segment.key;
+    let missing = || Error::step(format!("segment `{key}` is missing"));
+    let damaged = |what| Error::step(format!("segment `{key}` is damaged: {what}"));
+    let Some(part) = &segment.part else {
+        let bytes = store.get(key).await?.ok_or_else(missing)?;
+        return segment::read(segment, bytes, seed).map_err(damaged);
+    };
+    let shared = store.rows(key, (part.group, part.groups)).await?.ok_or_else(missing)?;
+    let prints = shared.and_then(|shared| shared.read(segment, part, seed));
+    prints.map_err(|what| {
+        let Segment { first_seq, last_seq, .. } = segment;
+        damaged(format!("`{}` from {first_seq} to {last_seq}: {what}", part.stream))
+    })
+}
+
+impl Archived {
+    fn adopt(&mut self, timelines: &[TimelineRecord]) {
+        for timeline in timelines {
+            let parent = timeline.fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
+            self.parents.insert(timeline.number, parent);
+            let end = (timeline.watermark.seq, timeline.state.first_seq);
+            self.ends.insert(timeline.number, end);
+            let deleted = timeline.deleted.iter().map(|range| (range.0, range.1));
+            self.deleted.insert(timeline.number, deleted.collect());
+        }
+    }
+
+    /// Another timeline's history; `None` for the current one.
+    pub fn of(mut self, timeline: Option<u32>) -> Option<Self> {
+        if let Some(timeline) = timeline {
+            (self.watermark, self.first_seq) = *self.ends.get(&timeline)?;
+            self.timeline = timeline;
+        }
+        Some(self)
+    }
+
+    /// With what was purged, deleted or has expired.
+    #[must_use]
+    pub fn with_dropped(&self) -> Self {
+        Self { first_seq: 0, deleted: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// The sequences of the current timeline by the timeline whose segments hold them, oldest first:
+    /// timeline and the last sequence that counts.
+    fn lineage(&self) -> Vec<(u32, u64)> {
+        let mut lineage = vec![(self.timeline, self.watermark)];
+        let mut at = self.timeline;
+        while let Some((parent, last)) = self.parents.get(&at).copied().flatten() {
+            // A chain of forks that goes in a circle would never end.
+            if lineage.iter().any(|(timeline, _)| *timeline == parent) {
+                break;
+            }
+            let bound = lineage.last().map_or(last, |(_, bound)| last.min(*bound));
+            lineage.push((parent, bound));
+            at = parent;
+        }
+        lineage.reverse();
+        lineage
+    }
+
+    /// What was deleted of the current timeline. A delete beyond the point where a child leaves its
+    /// parent was of another message, which had the sequence in the parent.
+    fn gone(&self, lineage: &[(u32, u64)]) -> Vec<(u64, u64)> {
+        let of = |timeline: &u32| self.deleted.get(timeline).into_iter().flatten().copied();
+        let deletes = lineage.iter().flat_map(|(timeline, until)| {
+            of(timeline).map(|(first, last)| (first, last.min(*until)))
+        });
+        deletes.filter(|(first, last)| first <= last).collect()
+    }
+
+    /// Reads every segment of the current timeline, checks it and answers the prints of the stream
+    /// as it was, ascending by sequence.
+    pub async fn messages(&self, bucket: &Bucket, seed: u64) -> Result<Vec<Print>> {
+        let lineage = self.lineage();
+        let mut from = self.first_seq;
+        let mut wanted: Vec<(&Segment, u64, u64)> = Vec::new();
+        for (timeline, until) in &lineage {
+            let own = self.segments.values().filter(|s| s.timeline == *timeline);
+            wanted.extend(own.map(|s| (s, s.first_seq.max(from), s.last_seq.min(*until))));
+            from = from.max(until.saturating_add(1));
+        }
+        wanted.retain(|(_, first, last)| first <= last);
+        wanted.sort_by_key(|(_, first, _)| *first);
+        let gone = self.gone(&lineage);
+        let store = &Store::new(bucket);
+        let read: Vec<Vec<Print>> = futures_util::stream::iter(wanted)
+            .map(|(segment, first, last)| async move {
+                let prints = content(store, segment, seed).await?;
+                let wanted = prints.into_iter().filter(|p| (first..=last).contains(&p.seq));
+                Ok::<_, Error>(wanted.collect())
+            })
+            .buffered(2)
+            .try_collect()
+            .await?;
+        let mut prints: Vec<Print> = read.into_iter().flatten().collect();
+        prints.retain(|p| !gone.iter().any(|(first, last)| (*first..=*last).contains(&p.seq)));
+        Ok(prints)
+    }
+}
