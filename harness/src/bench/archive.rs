@@ -225,20 +225,27 @@ impl Archive {
             _ => false,
         };
         let merged: Vec<&Segment> = self.segments().filter(|s| !fresh(s)).collect();
-        let messages = merged.iter().map(|segment| segment.messages).sum();
+        let (parts, messages) =
+            (merged.len(), merged.iter().map(|segment| segment.messages).sum::<u64>());
         let keys: BTreeSet<String> = merged.iter().map(|segment| segment.key.clone()).collect();
         let objects = self.list("").await?;
         let data = objects.iter().filter(|o| keys.contains(&o.key)).map(|o| o.size).sum();
+        let all = self.segments().fold((0, 0), |(n, m), s| (n + 1, m + s.messages));
         let (mut entries, mut checkpoint) = (0, 0);
         for object in &objects {
             match ArchiveKey::parse(&object.key) {
-                // Of a chain every entry stays; of a journal what the newest checkpoint says.
+                // Of a chain every entry stays, of a journal what the newest checkpoint says.
                 Ok(ArchiveKey::Manifest { .. }) => entries += object.size,
                 Ok(ArchiveKey::Checkpoint { .. }) => checkpoint = object.size,
                 _ => {}
             }
         }
-        Ok(Settled { messages, data, index: entries + checkpoint })
+        // The rest of the checkpoint is of what is fresh, which is no more in an archive of any size.
+        let entries = entries as f64 * messages as f64 / (all.1.max(1)) as f64;
+        let checkpoint = checkpoint as f64 * parts as f64 / f64::from(all.0.max(1));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let index = (entries + checkpoint).ceil() as u64;
+        Ok(Settled { messages, data, index })
     }
 }
 

@@ -88,12 +88,12 @@ async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Re
         if there >= streams { Ok(()) } else { Err(format!("{there} are there")) }
     })
     .await?;
-    let puts = puts(&host).await?;
+    let puts = requests(&host, PUT).await?;
     let (before, started) = (host.cpu(&manager), Instant::now());
     tokio::time::sleep(time).await;
     let cpu = since(&before, host.cpu(&manager));
     let seconds = started.elapsed().as_secs_f64();
-    let puts = self::puts(&host).await?.saturating_sub(puts);
+    let puts = requests(&host, PUT).await?.saturating_sub(puts);
     let sent = load.stop().await?;
     // Who archives nothing needs nothing.
     wait_until("every event is on the NAS", PATIENCE, async || {
@@ -107,9 +107,10 @@ async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Re
     Ok(Used { puts_a_second: puts as f64 / seconds, cpu })
 }
 
-async fn puts(host: &Host) -> Result<u64> {
-    let puts = host.nas.requests_of(PUT).await;
-    puts.ok_or_else(|| Error::step("minio does not say how many objects were put"))
+/// How often the NAS was asked for something so far; of one kind, or in all.
+pub(super) async fn requests(host: &Host, kind: &str) -> Result<u64> {
+    let asked = host.nas.requests_of(kind).await;
+    asked.ok_or_else(|| Error::step("minio does not say how often it was asked"))
 }
 
 /// Fails when the program has ended.
