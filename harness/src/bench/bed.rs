@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Context as _, Result};
+use crate::lab::http;
 use crate::lab::nats::{self, Nats};
 use crate::lab::process::{Launcher, Process};
-use crate::lab::s3::{self, Service};
-use crate::lab::storage_manager::Config;
+use crate::lab::s3::{self, Access, Service};
+use crate::lab::storage_manager::{Config, merge};
 use crate::lab::tools::Tools;
 use crate::progress::Progress;
 use crate::rundir::RunDir;
@@ -41,6 +42,11 @@ impl<'a> Bed<'a> {
     }
 
     pub(super) async fn host(&self, name: &str) -> Result<Host> {
+        self.host_with(name, "").await
+    }
+
+    /// A host whose nats-server has more in its configuration.
+    pub(super) async fn host_with(&self, name: &str, extra: &str) -> Result<Host> {
         let dir = self.dir.join(name);
         let options = nats::Options {
             name: format!("{name}-nats"),
@@ -49,7 +55,7 @@ impl<'a> Bed<'a> {
             port: None,
             sync_interval: None,
             joined: nats::Joined::default(),
-            extra: String::new(),
+            extra: extra.to_owned(),
         };
         let nats = Nats::start(&self.launcher, &self.tools, &options).await?;
         let options = s3::Options {
@@ -68,32 +74,86 @@ impl<'a> Bed<'a> {
 impl Host {
     /// A storage manager's configuration file for this host, as it is by default.
     pub(super) fn config(&self, nats_url: &str) -> Result<PathBuf> {
+        self.config_with(nats_url, None, toml::Table::new())
+    }
+
+    /// One with a third tier and more keys, which win.
+    pub(super) fn config_with(
+        &self,
+        nats_url: &str,
+        tertiary: Option<Access>,
+        more: toml::Table,
+    ) -> Result<PathBuf> {
+        let mut overrides = toml::Table::new();
+        overrides.insert("archive".into(), table("layout", layout()));
+        merge(&mut overrides, &more);
         let config = Config {
             node: "bench".into(),
             nats_url: nats_url.into(),
             secondary: self.nas.access.clone(),
-            tertiary: None,
-            overrides: toml::Table::new(),
+            tertiary,
+            overrides,
         };
         config.write(&self.dir)
     }
 
     pub(super) async fn client(&self) -> Result<async_nats::Client> {
-        use crate::error::Context as _;
         let options = async_nats::ConnectOptions::new()
             .request_timeout(Some(Duration::from_secs(30)))
             .subscription_capacity(1 << 20);
         options.connect(self.nats.url()).await.setup(|| "cannot connect to nats-server".into())
     }
 
+    /// Processor seconds of its servers and of a storage manager.
+    pub(super) fn cpu(&self, manager: &Process) -> BTreeMap<String, f64> {
+        cpu([
+            ("nats-server", &self.nats.process),
+            ("minio", &self.nas.process),
+            ("storage manager", manager),
+        ])
+    }
+
+    /// Messages that clients have sent to nats-server since it started: publishes and requests.
+    pub(super) async fn sent(&self) -> Result<u64> {
+        #[derive(serde::Deserialize)]
+        struct Vars {
+            in_msgs: u64,
+        }
+        let cannot = || "cannot ask nats-server what it was sent".to_owned();
+        let limit = Duration::from_secs(5);
+        let answer = http::request(self.nats.monitor, "GET", "/varz", "", limit).await;
+        let vars: Vars = serde_json::from_str(&answer.step(cannot)?.body).step(cannot)?;
+        Ok(vars.in_msgs)
+    }
+
     /// Ends it and gives its disk back.
     pub(super) async fn end(self) -> Result<()> {
-        use crate::error::Context as _;
         self.nats.process.kill().await;
         self.nas.process.kill().await;
         std::fs::remove_dir_all(&self.dir)
             .setup(|| format!("cannot remove `{}`", self.dir.display()))
     }
+}
+
+/// The layout that is measured where a row does not say it: that of `CIM_LAYOUT`.
+pub(super) fn layout() -> String {
+    std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "chains".into())
+}
+
+/// A table of the configuration with one key.
+pub(super) fn table(key: &str, value: impl Into<toml::Value>) -> toml::Value {
+    toml::Table::from_iter([(key.to_owned(), value.into())]).into()
+}
+
+/// What was used since `before` was taken.
+pub(super) fn since(
+    before: &BTreeMap<String, f64>,
+    mut now: BTreeMap<String, f64>,
+) -> BTreeMap<String, f64> {
+    for (name, seconds) in &mut now {
+        *seconds -= before.get(name).unwrap_or(&0.0);
+    }
+    now
 }
 
 /// Processor seconds of several programs; taken twice, their difference is what was used between.

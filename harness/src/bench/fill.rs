@@ -1,10 +1,13 @@
 //! Filling a stream, as fast as acks come.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, stream};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
@@ -39,28 +42,54 @@ pub(super) async fn stream(
     events: u64,
     payloads: &Payloads,
 ) -> Result<()> {
-    let jetstream = jetstream::new(client.clone());
+    create(client, name).await?;
+    publish(client, &[name.to_owned()], events, payloads).await
+}
+
+/// Makes this many streams; answers their names.
+pub(super) async fn streams(client: &async_nats::Client, number: usize) -> Result<Vec<String>> {
+    const AT_ONCE: usize = 16;
+    let names: Vec<String> = (0..number).map(|n| format!("BENCH{n:04}")).collect();
+    let made = futures_util::stream::iter(&names).map(|name| create(client, name));
+    made.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    Ok(names)
+}
+
+/// Makes a stream.
+pub(super) async fn create(client: &async_nats::Client, name: &str) -> Result<()> {
     let config = stream::Config {
         name: name.into(),
         subjects: vec![format!("{}.>", name.to_lowercase())],
         ..stream::Config::default()
     };
-    jetstream.create_stream(config).await.setup(|| format!("cannot create stream `{name}`"))?;
+    let made = jetstream::new(client.clone()).create_stream(config).await;
+    made.map(drop).setup(|| format!("cannot create stream `{name}`"))
+}
+
+/// Publishes events into streams, one after the other in turn.
+pub(super) async fn publish(
+    client: &async_nats::Client,
+    streams: &[String],
+    events: u64,
+    payloads: &Payloads,
+) -> Result<()> {
+    let jetstream = jetstream::new(client.clone());
     let mut random = StdRng::seed_from_u64(1);
     let mut noise = vec![0_u8; 16 << 20];
     random.fill(&mut noise[..]);
     let noise = Bytes::from(noise);
+    let prefixes: Vec<String> = streams.iter().map(|name| name.to_lowercase()).collect();
     let publishes = futures_util::stream::iter(0..events).map(|n| {
+        let place = usize::try_from(n).unwrap_or_default();
         let payload = match payloads {
             Payloads::Random(size) => {
                 let at = random.random_range(0..noise.len() - size);
                 noise.slice(at..at + size)
             }
-            Payloads::Given(documents) => {
-                documents[usize::try_from(n).unwrap_or_default() % documents.len()].clone()
-            }
+            Payloads::Given(documents) => documents[place % documents.len()].clone(),
         };
-        let subject = format!("{}.{}", name.to_lowercase(), n % 8);
+        let turn = place / prefixes.len();
+        let subject = format!("{}.{}", prefixes[place % prefixes.len()], turn % 8);
         let jetstream = jetstream.clone();
         async move {
             let ack = jetstream.publish(subject, payload).await.step(|| "publish failed".into())?;
@@ -68,15 +97,65 @@ pub(super) async fn stream(
         }
     });
     let mut acks = publishes.buffer_unordered(WINDOW);
-    let mut last = 0;
+    let mut acked = 0;
     while let Some(ack) = acks.next().await {
-        last = last.max(ack?.sequence);
+        acked += u64::from(!ack?.duplicate);
     }
-    if last == events {
+    if acked == events {
         Ok(())
     } else {
-        Err(Error::step(format!("{last} events of {events} in `{name}`")))
+        Err(Error::step(format!("{acked} events of {events} were acked")))
     }
+}
+
+/// Publishes small documents into streams in turn, evenly in time, until there are enough or it is told to
+/// stop; answers how many. Nobody waits for acks: that would take processor time from what is measured.
+pub(super) async fn evenly(
+    client: async_nats::Client,
+    streams: Vec<String>,
+    rate: f64,
+    events: u64,
+    stop: Arc<AtomicBool>,
+) -> Result<u64> {
+    const TICK: Duration = Duration::from_millis(5);
+    let started = Instant::now();
+    let mut tick = tokio::time::interval(TICK);
+    let mut random = StdRng::seed_from_u64(3);
+    let mut sent = 0;
+    while sent < events && !stop.load(Ordering::Relaxed) {
+        tick.tick().await;
+        let due = started.elapsed().as_secs_f64() * rate;
+        while sent < events && (sent as f64) < due {
+            let name = &streams[usize::try_from(sent).unwrap_or_default() % streams.len()];
+            let subject = format!("{}.push", name.to_lowercase());
+            let published = client.publish(subject, small(sent, &mut random)).await;
+            published.step(|| "publish failed".into())?;
+            sent += 1;
+        }
+    }
+    client.flush().await.step(|| "publish failed".into())?;
+    Ok(sent)
+}
+
+/// A document of 200 bytes, as a small webhook is. None is like another: what comes twice would compress
+/// twice as well.
+fn small(n: u64, random: &mut StdRng) -> Bytes {
+    const SIZE: usize = 200;
+    let mut id = |most: u64| random.random_range(0..most);
+    let document = format!(
+        r#"{{"type":"push","id":{},"repository":"user-{}/repository-{}","sender":"user-{}","ref":"refs/heads/main","head":"{:016x}{:016x}{:08x}","number":{n},"note":""#,
+        10_000_000 + id(90_000_000),
+        id(50),
+        id(20),
+        id(50),
+        id(u64::MAX),
+        id(u64::MAX),
+        id(1 << 32),
+    );
+    let room = SIZE.saturating_sub(document.len() + 2);
+    let note: String =
+        "keeps what must not be lost and brings it back".chars().take(room).collect();
+    Bytes::from(format!("{document}{note}\"}}"))
 }
 
 /// Documents as webhooks are: deep, repetitive, with ids and times that differ.

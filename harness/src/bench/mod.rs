@@ -3,16 +3,22 @@
 //! Machines differ and are noisy; what a peer does on the same machine in the same minute does not
 //! move with them. Where rounds are repeated, ours and the peer's take turns and medians are compared.
 
+mod all;
+mod archive;
 mod bed;
 mod fill;
+mod idle;
+mod pieces;
 mod print;
 mod pull;
+mod quiet;
 mod restore;
 mod row;
 mod tiering;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -23,7 +29,7 @@ use crate::rundir::{RunDir, default_root};
 pub use row::Row;
 
 /// The rows, in the order in which they are measured.
-pub const ROWS: [&str; 10] = [
+pub const ROWS: [&str; 20] = [
     "tiering_vs_pull",
     "s3_requests_per_10k",
     "archive_ratio_random",
@@ -34,12 +40,22 @@ pub const ROWS: [&str; 10] = [
     "restore_vs_natscli_20ms",
     "restore_vs_natscli_128b",
     "archive_ratio_json",
+    "quiet_streams_puts_100",
+    "quiet_streams_puts_1000",
+    "quiet_streams_cpu",
+    "quiet_streams_bytes",
+    "idle_rpo",
+    "idle_cost_nats",
+    "idle_cost_nas",
+    "idle_cost_cpu",
+    "restore_small_segments",
+    "restore_all",
 ];
 
 /// `cim-harness bench`
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Every row, small: under two minutes, and rougher.
+    /// Every row, small: a few seconds each, and rougher.
     #[arg(long)]
     quick: bool,
     /// Print the rows as JSON.
@@ -78,6 +94,16 @@ pub(crate) struct Scale {
     pub(crate) restored_1k: u64,
     pub(crate) restored_128b: u64,
     pub(crate) restored_slow: u64,
+    /// How long many quiet streams, or idle ones, are looked at.
+    pub(crate) quiet: Duration,
+    /// Events of quiet streams that are to be merged.
+    pub(crate) merged: u64,
+    /// Streams at rest.
+    pub(crate) idle: usize,
+    /// Events that are tiered slowly, into many small objects.
+    pub(crate) pieces: u64,
+    /// Events of many streams that are restored together.
+    pub(crate) all: u64,
     pub(crate) rounds: u64,
     pub(crate) corpus: Option<PathBuf>,
 }
@@ -93,6 +119,11 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         restored_1k: if args.quick { 50_000 } else { 200_000 },
         restored_128b: if args.quick { 200_000 } else { 1_000_000 },
         restored_slow: if args.quick { 20_000 } else { 100_000 },
+        quiet: Duration::from_secs(if args.quick { 4 } else { 20 }),
+        merged: if args.quick { 3_000 } else { 30_000 },
+        idle: if args.quick { 200 } else { 1_000 },
+        pieces: if args.quick { 10_000 } else { 100_000 },
+        all: if args.quick { 100_000 } else { 1_000_000 },
         rounds: args.rounds.unwrap_or(if args.quick { 1 } else { 5 }),
         corpus: args.corpus.clone(),
     };
@@ -140,8 +171,23 @@ async fn measure(
     if wanted(&ROWS[8..9]) {
         rows.push(restore::small(&bed, scale).await?);
     }
-    if wanted(&ROWS[9..]) {
+    if wanted(&ROWS[9..10]) {
         rows.push(tiering::json(&bed, scale).await?);
+    }
+    if wanted(&ROWS[10..13]) {
+        rows.extend(quiet::measure(&bed, scale).await?);
+    }
+    if wanted(&ROWS[13..14]) {
+        rows.push(quiet::bytes(&bed, scale).await?);
+    }
+    if wanted(&ROWS[14..18]) {
+        rows.extend(idle::measure(&bed, scale).await?);
+    }
+    if wanted(&ROWS[18..19]) {
+        rows.push(pieces::measure(&bed, scale).await?);
+    }
+    if wanted(&ROWS[19..]) {
+        rows.push(all::measure(&bed, scale).await?);
     }
     rows.retain(|row| wanted(&[row.name.as_str()]));
     Ok(rows)

@@ -128,7 +128,7 @@ async fn restore(
     Ok((whole, sending))
 }
 
-async fn natscli(bed: &Bed<'_>, url: &str, command: &[&str], dir: &Path) -> Result<()> {
+pub(super) async fn natscli(bed: &Bed<'_>, url: &str, command: &[&str], dir: &Path) -> Result<()> {
     let mut spec = Spec::new("natscli", bed.tools.find(Tool::Natscli)?);
     // Its own configuration could point it anywhere.
     spec = spec.env("XDG_CONFIG_HOME", dir.with_extension("config").display().to_string());
@@ -144,18 +144,23 @@ async fn natscli(bed: &Bed<'_>, url: &str, command: &[&str], dir: &Path) -> Resu
     }
 }
 
-async fn delete(client: &async_nats::Client) -> Result<()> {
+pub(super) async fn delete(client: &async_nats::Client) -> Result<()> {
     let subject = format!("$JS.API.STREAM.DELETE.{STREAM}");
     client.request(subject, "".into()).await.step(|| format!("cannot delete `{STREAM}`"))?;
     Ok(())
 }
 
-async fn check(client: &async_nats::Client, events: u64) -> Result<()> {
-    let subject = format!("$JS.API.STREAM.INFO.{STREAM}");
-    let answer = client.request(subject, "".into()).await.step(|| format!("no `{STREAM}`"))?;
-    let info: Value = serde_json::from_slice(&answer.payload).step(|| "no stream info".into())?;
-    match info["state"]["messages"].as_u64() {
+pub(super) async fn check(client: &async_nats::Client, events: u64) -> Result<()> {
+    match messages(client, STREAM).await? {
         Some(found) if found == events => Ok(()),
         found => Err(Error::step(format!("{found:?} events were restored, not {events}"))),
     }
+}
+
+/// How many messages a stream has; `None` when there is no such stream.
+pub(super) async fn messages(client: &async_nats::Client, name: &str) -> Result<Option<u64>> {
+    let subject = format!("$JS.API.STREAM.INFO.{name}");
+    let answer = client.request(subject, "".into()).await.step(|| format!("no `{name}`"))?;
+    let info: Value = serde_json::from_slice(&answer.payload).step(|| "no stream info".into())?;
+    Ok(info["state"]["messages"].as_u64())
 }

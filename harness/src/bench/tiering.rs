@@ -1,18 +1,17 @@
 //! Tiering a stream that is there already, at full speed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use cim_core::names::StreamName;
+use jiff::Timestamp;
 
-use super::bed::{Bed, Host, cpu};
+use super::archive::Archive;
+use super::bed::{Bed, Host, cpu, since};
 use super::fill::{self, Payloads};
 use super::row::Row;
 use super::{Scale, pull, restore};
 use crate::error::{Error, Result};
 use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
-use crate::oracle::tier::{Archive, Holding};
-use crate::scenario::Tier;
 
 pub(super) const STREAM: &str = "BENCH";
 
@@ -97,60 +96,41 @@ pub(super) async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tier
     let config = host.config(&host.nats.url())?;
     let requests = host.nas.requests().await;
     let before = cpu([("nats-server", &host.nats.process), ("minio", &host.nas.process)]);
-    let started = now();
+    let started = Timestamp::now();
     let manager =
         start_tiering(&bed.launcher, &bed.tools, &bed.unique("storage-manager"), &config).await?;
-    // What counts is when the last entry was committed, which it says itself; asking seldom leaves
+    // What counts is when the last entry was written, which the NAS says itself; asking seldom leaves
     // the processors to those who are measured.
-    let mut asked = 0;
-    let (archive, archived) =
-        wait_until("everything is on the NAS", Duration::from_secs(300), async || {
-            if let Some(end) = manager.ended() {
-                return Ok(Err(Error::step(format!(
-                    "tiering ended with {end}: {}",
-                    manager.last_log()
-                ))));
-            }
-            let (archive, read) = archived_of(host).await.map_err(|e| e.chain())?;
-            asked += archive.asked();
-            match read {
-                Some(archived) if archived.watermark >= events => Ok(Ok((archive, archived))),
-                other => Err(format!("it has {:?}", other.map(|a| a.watermark))),
-            }
-        })
-        .await??;
-    let finished = archived.committed_at.as_second() as f64
-        + f64::from(archived.committed_at.subsec_nanosecond()) / 1e9;
-    let usage = manager.usage();
-    let mut cpu = cpu([
-        ("nats-server", &host.nats.process),
-        ("minio", &host.nas.process),
-        ("storage manager", &manager),
-    ]);
-    for (name, seconds) in &before {
-        if let Some(total) = cpu.get_mut(name) {
-            *total -= seconds;
+    let mut archive = Archive::new(host)?;
+    wait_until("everything is on the NAS", Duration::from_secs(300), async || {
+        if let Some(end) = manager.ended() {
+            return Ok(Err(Error::step(format!(
+                "tiering ended with {end}: {}",
+                manager.last_log()
+            ))));
         }
-    }
+        archive.advance().await.map_err(|e| e.chain())?;
+        match archive.watermarks() {
+            reached if reached >= events => Ok(Ok(())),
+            reached => Err(format!("it has {reached}")),
+        }
+    })
+    .await??;
+    let finished = archive.arrivals.iter().map(|arrival| arrival.at).max().unwrap_or(started);
+    let usage = manager.usage();
+    let all = host.cpu(&manager);
     let total = host.nas.requests().await.zip(requests).map(|(after, before)| after - before);
+    let asked = archive.requests;
     manager.stop(Duration::from_secs(30)).await;
+    // It may have merged what is measured.
+    archive.advance().await?;
+    let segments = archive.stream(STREAM).map(|held| &held.segments);
     Ok(Tiered {
-        seconds: finished - started,
+        seconds: finished.duration_since(started).as_secs_f64(),
         requests: total.unwrap_or_default().saturating_sub(asked),
         peak_rss: usage.map_or(0, |u| u.peak_rss),
-        raw: archived.segments.values().map(|s| s.bytes).sum(),
-        stored: archive.stored(&archived).await?,
-        cpu,
+        raw: segments.into_iter().flatten().map(|(_, segment)| segment.bytes).sum(),
+        stored: archive.stored().await?,
+        cpu: since(&before, all),
     })
-}
-
-async fn archived_of(host: &Host) -> Result<(Archive, Option<Holding>)> {
-    let stream = StreamName::new(STREAM).expect("a valid name");
-    let archive = Archive::open(&*host.nas.access.client()?, Tier::Nas).await?;
-    let archived = archive.stream(&stream).await?;
-    Ok((archive, archived))
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }

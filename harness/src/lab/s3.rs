@@ -273,13 +273,20 @@ impl Service {
     /// S3 requests that MinIO has served since it started; `None` for other services, and when it
     /// does not say.
     pub async fn requests(&self) -> Option<u64> {
+        self.requests_of("").await
+    }
+
+    /// The same of one kind, as MinIO calls it: `PutObject`, say.
+    pub(crate) async fn requests_of(&self, kind: &str) -> Option<u64> {
         if self.kind != Kind::Minio {
             return None;
         }
         let (addr, limit) = (self.access.addr, Duration::from_secs(5));
         let path = "/minio/metrics/v3/api/requests";
         let answer = http::request(addr, "GET", path, "", limit).await.ok()?;
+        let of = if kind.is_empty() { String::new() } else { format!("name=\"{kind}\"") };
         let lines = answer.body.lines().filter(|l| l.starts_with("minio_api_requests_total{"));
+        let lines = lines.filter(|line| line.contains(&of));
         let counts = lines.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let total = counts.sum::<f64>() as u64;

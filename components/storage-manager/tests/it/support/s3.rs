@@ -100,7 +100,11 @@ pub(crate) async fn fake_s3(dir: &Path, name: &str) -> FakeWasabi {
 /// Asks MinIO whether it is ready.
 async fn ready(port: u16) -> std::io::Result<()> {
     let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-    socket.write_all(b"GET /minio/health/cluster HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    socket
+        .write_all(
+            b"GET /minio/health/cluster HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        )
+        .await?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await?;
     let status = answer.lines().next().unwrap_or_default();
