@@ -122,12 +122,11 @@ impl Archive {
         self.requests += 1;
         let Some(bytes) = get(&self.bucket, &object.key).await? else { return Ok(false) };
         let (entry, hash) = Entry::from_object(&bytes).step(cannot)?;
-        match self.chains.get_mut(stream) {
-            Some(chain) => chain.apply(&entry, hash).step(cannot)?,
-            None => {
-                let state = ArchiveState::open(&entry, hash).step(cannot)?;
-                self.chains.insert(stream.clone(), state);
-            }
+        if let Some(chain) = self.chains.get_mut(stream) {
+            chain.apply(&entry, hash).step(cannot)?;
+        } else {
+            let state = ArchiveState::open(&entry, hash).step(cannot)?;
+            self.chains.insert(stream.clone(), state);
         }
         // A merged segment brings nothing new.
         if entry.remove.is_empty() {

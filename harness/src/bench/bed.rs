@@ -74,7 +74,7 @@ impl<'a> Bed<'a> {
 impl Host {
     /// A storage manager's configuration file for this host, as it is by default.
     pub(super) fn config(&self, nats_url: &str) -> Result<PathBuf> {
-        self.config_with(nats_url, None, toml::Table::new())
+        self.config_with(nats_url, None, &toml::Table::new())
     }
 
     /// One with a third tier and more keys, which win.
@@ -82,11 +82,11 @@ impl Host {
         &self,
         nats_url: &str,
         tertiary: Option<Access>,
-        more: toml::Table,
+        more: &toml::Table,
     ) -> Result<PathBuf> {
         let mut overrides = toml::Table::new();
         overrides.insert("archive".into(), table("layout", layout()));
-        merge(&mut overrides, &more);
+        merge(&mut overrides, more);
         let config = Config {
             node: "bench".into(),
             nats_url: nats_url.into(),

@@ -70,7 +70,7 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
         ("seal".to_owned(), table("interval", OFTEN)),
     ];
     let access = wasabi.access.via(link.addr());
-    let config = host.config_with(&host.nats.url(), Some(access), more.into_iter().collect())?;
+    let config = host.config_with(&host.nats.url(), Some(access), &more.into_iter().collect())?;
     fill::create(&client, STREAM).await?;
     let name = bed.unique("storage-manager");
     let manager = start_tiering(&bed.launcher, &bed.tools, &name, &config).await?;

@@ -76,7 +76,7 @@ async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Re
     let client = host.client().await?;
     let names = fill::streams(&client, streams).await?;
     let more = toml::Table::from_iter([("archive".to_owned(), table("layout", layout))]);
-    let config = host.config_with(&host.nats.url(), None, more)?;
+    let config = host.config_with(&host.nats.url(), None, &more)?;
     let name = bed.unique("storage-manager");
     let manager = start_tiering(&bed.launcher, &bed.tools, &name, &config).await?;
     let load = Load::start(client, names, streams as f64);
@@ -133,7 +133,7 @@ pub(super) async fn bytes(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
         ("segment".to_owned(), table("flush_age", flush)),
         ("seal".to_owned(), table("interval", "3s")),
     ];
-    let config = host.config_with(&host.nats.url(), None, more.into_iter().collect())?;
+    let config = host.config_with(&host.nats.url(), None, &more.into_iter().collect())?;
     let name = bed.unique("storage-manager");
     let manager = start_tiering(&bed.launcher, &bed.tools, &name, &config).await?;
     let load = Load::start(client, names, (FEW * rate) as f64);

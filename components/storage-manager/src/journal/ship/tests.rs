@@ -70,7 +70,7 @@ impl Model {
             Event::Merge => {
                 let of_timeline = state.segments.range((timeline, 0)..).map(|(_, s)| s);
                 let (Some(first), Some(last)) =
-                    (of_timeline.clone().next(), of_timeline.clone().last())
+                    (of_timeline.clone().next(), of_timeline.clone().next_back())
                 else {
                     return;
                 };
