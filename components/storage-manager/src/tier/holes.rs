@@ -6,6 +6,9 @@
 //! is archived as one only when two servers agree on it, the one that was read from and the stream's
 //! leader. What the leader has is read from it, message by message.
 //!
+//! A server before 2.10 leaves messages out too, where it is alone and a part of the stream is purged by subject
+//! while it is read (an object that is put again): what it leaves out and has is read the same way.
+//!
 //! Work queues have no reader: they are read from the leader alone, and nobody else can be asked.
 
 use std::sync::Arc;
@@ -22,8 +25,8 @@ use crate::wire::WireError;
 pub struct Holes {
     context: Arc<Context>,
     stream: StreamName,
-    /// The server that is read from.
-    server: String,
+    /// The server that is read from, where others have the stream too.
+    server: Option<String>,
     next: u64,
     met: SeqRanges,
     /// What the leader said last that is gone.
@@ -32,7 +35,12 @@ pub struct Holes {
 
 impl Holes {
     /// Of a reader on this server that begins at a sequence.
-    pub fn new(context: Arc<Context>, stream: StreamName, server: String, start_seq: u64) -> Self {
+    pub fn new(
+        context: Arc<Context>,
+        stream: StreamName,
+        server: Option<String>,
+        start_seq: u64,
+    ) -> Self {
         let (met, gone) = (SeqRanges::default(), SeqRanges::default());
         Self { context, stream, server, next: start_seq, met, gone }
     }
@@ -50,21 +58,24 @@ impl Holes {
             return Ok(met);
         }
         let info = self.context.jetstream.stream_info(self.stream.as_str(), true).await?;
-        let leads = info.servers.leader.as_ref().is_some_and(|leader| leader.name == self.server);
-        if leads && !info.servers.current.is_empty() {
-            let why = format!("`{}` leads it now: its gaps want a second witness", self.server);
+        if let (Some(server), Some(leader)) = (&self.server, &info.servers.leader)
+            && leader.name == *server
+            && !info.servers.current.is_empty()
+        {
+            let why = format!("`{server}` leads it now: its gaps want a second witness");
             return Err(WireError::Restart { stream: self.stream.to_string(), why }.into());
         }
         self.gone = info.deleted;
         self.gone.insert(SeqRange(1, info.state.first_seq.saturating_sub(1)));
         let holes = met.difference(&self.gone);
+        let Some(server) = &self.server else { return Ok(holes) };
         if !holes.is_empty() {
             tracing::error!(
                 stream = %self.stream,
                 "`{0}` does not have what the stream's leader has, sequences {1}: they are read from the \
                  leader. Its files were damaged: give it the stream anew, `nats stream cluster peer-remove \
                  {2} {0}`",
-                self.server,
+                server,
                 shown(&holes),
                 self.stream
             );

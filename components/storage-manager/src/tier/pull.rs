@@ -18,11 +18,15 @@ use crate::wire::{Mail, Puller, WireError};
 const HEARTBEAT: Duration = Duration::from_mins(1);
 const HEARTBEAT_IN_CLUSTERS: Duration = Duration::from_secs(3);
 
+/// The first server whose consumers leave out nothing that is there when a part of the stream is purged.
+const SKIPS_NOTHING: (u64, u64, u64) = (2, 10, 0);
+
 pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), ReaderError> {
     let stream = task.stream.as_str();
     let consumer = consumer(task).await?;
     let heartbeat = if consumer.clustered { HEARTBEAT_IN_CLUSTERS } else { HEARTBEAT };
-    if let Some(server) = consumer.server.filter(|_| task.replicated) {
+    let server = consumer.server.filter(|_| task.replicated);
+    if server.is_some() || task.context.jetstream.server_version() < SKIPS_NOTHING {
         let (context, stream) = (Arc::clone(&task.context), task.stream.clone());
         segmenter.check(Holes::new(context, stream, server, task.start_seq));
     }
