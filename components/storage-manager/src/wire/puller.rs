@@ -134,7 +134,8 @@ impl Puller {
         let (asks, inbox) = (&self.asks, self.subscription.inbox());
         self.subscription.send(format!("PUB {asks} {inbox}.{id} {}\r\n{body}\r\n", body.len()))?;
         let since = Instant::now();
-        self.requests.push_back(Request { id, room: ask.messages, had: 0, since });
+        let (room, bytes) = (ask.messages, ask.bytes);
+        self.requests.push_back(Request { id, room, bytes, had: 0, since });
         Ok(())
     }
 
@@ -161,7 +162,8 @@ impl Puller {
                 continue;
             }
             let delivery = self.delivery(reply)?;
-            pumped.ended.extend(self.count());
+            let counted = subject.len() + reply.len() + headers.len() + payload.len();
+            pumped.ended.extend(self.count(counted));
             pumped.messages += 1;
             let (seq, time) = (delivery.stream_seq, delivery.time);
             sink(Message { seq, time, subject, headers, payload });
@@ -193,12 +195,14 @@ impl Puller {
     }
 
     /// Counts a message for the request that it answers: they are served in order, so it is the first
-    /// that still has room.
-    fn count(&mut self) -> Option<End> {
+    /// that still has room. Of one whose bytes a message uses up to the last the server says nothing: it has
+    /// no room for more.
+    fn count(&mut self, bytes: usize) -> Option<End> {
         let request = self.requests.front_mut()?;
         request.had += 1;
         request.room = request.room.saturating_sub(1);
-        if request.room > 0 {
+        request.bytes = request.bytes.map(|room| room.saturating_sub(bytes));
+        if request.room > 0 && request.bytes != Some(0) {
             return None;
         }
         end(&mut self.requests, 0, Ended::Full)

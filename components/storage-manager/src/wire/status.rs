@@ -32,6 +32,8 @@ pub(super) struct Request {
     pub id: u64,
     /// Messages that it still has room for.
     pub room: u64,
+    /// Bytes that it still has room for, as the server counts them; `None` for any number.
+    pub bytes: Option<usize>,
     /// Messages that it had.
     pub had: u64,
     /// When it was made, or the one before it ended.
@@ -85,7 +87,7 @@ mod tests {
     fn told(line: &str, request: &str, had: u64) -> Result<(usize, Option<Ended>), String> {
         let since = Instant::now();
         let mut requests: VecDeque<_> =
-            [7, 8].map(|id| Request { id, room: 1, had, since }).into_iter().collect();
+            [7, 8].map(|id| Request { id, room: 1, bytes: None, had, since }).into_iter().collect();
         let headers = format!("NATS/1.0 {line}\r\nNats-Pending-Messages: 0\r\n\r\n");
         let ended = status(request.as_bytes(), headers.as_bytes(), &mut requests)?;
         Ok((requests.len(), ended.map(|end| end.why)))

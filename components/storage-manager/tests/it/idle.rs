@@ -145,6 +145,27 @@ async fn a_stream_at_rest_gets_messages_of_any_size_from_debians_old_server() {
     sizes(Version::Old).await;
 }
 
+/// Of a request that a message uses up to its last byte the server says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_uses_a_request_up_is_not_the_last_one() {
+    const REQUEST: usize = 16 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    nats.create("S", json!({})).await;
+    // The server counts subject, reply, headers and payload. Its names for consumers have eight letters.
+    let reply = "$JS.ACK.S.abcdefgh.1.1.1.1700000000000000000.0";
+    let payload = vec![7; REQUEST - "s.a".len() - reply.len()];
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    jetstream.publish("s.a", payload.into()).await.unwrap().await.unwrap();
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", 1).await;
+    jetstream.publish("s.a", "x".into()).await.unwrap().await.unwrap();
+    manager.reaches("S", "nas", 2).await;
+    daemon.stop().await;
+}
+
 /// A bucket with a key that changes all the time: more deletes than a server should list.
 #[tokio::test(flavor = "multi_thread")]
 async fn very_many_deletes_are_archived_without_a_list_of_them() {
