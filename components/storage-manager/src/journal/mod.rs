@@ -7,8 +7,8 @@
 //! - A stream's archive changes only by entries. Whatever goes wrong with the log (another writer, another
 //!   bucket), its state is thrown away and read again.
 //!
-//! The way of an entry: [`object`] makes it, [`writer`] gathers and commits, [`checkpoint`] restates what entries
-//! add up to, [`merge`] makes few large objects of many small ones, [`collect`] deletes what was replaced, [`open`]
+//! The way of an entry: `object` makes it, `writer` gathers and commits, `checkpoint` restates what entries
+//! add up to, `merge` makes few large objects of many small ones, `collect` deletes what was replaced, `open`
 //! reads all of it back. Each is a task with its own pace and its own errors; none waits for another.
 //! `cim_core::archive::journal` is the stored form and the fold.
 

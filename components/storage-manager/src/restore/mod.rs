@@ -5,7 +5,7 @@
 //!   no stream behind.
 //! - Every segment's hash is checked before its first row is sent; chain, presence and sizes of all
 //!   segments before anything is sent at all.
-//! - Memory: some MiB of segments' files ([`ahead`]), one row group, one block, and the chunks in
+//! - Memory: some MiB of segments' files (`ahead`), one row group, one block, and the chunks in
 //!   flight, whatever the size of the stream.
 //! - The server gives up a restore to which nothing comes for 5 s. It is asked to begin when there is
 //!   something to send, and gets padding while S3 is slow.
