@@ -10,6 +10,7 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -308,6 +309,26 @@ struct FormatOnly {
     format: u32,
 }
 
+/// Reads a stored text whose hash agrees and whose format is not above `newest`; and its hash.
+pub(super) fn believed<T: DeserializeOwned>(
+    text: &RawValue,
+    stated: Sha256,
+    newest: u32,
+    too_new: fn(u32) -> EntryError,
+) -> Result<(T, Sha256), EntryError> {
+    let text = text.get();
+    let actual = Sha256::of(text.as_bytes());
+    if actual != stated {
+        return Err(EntryError::Damaged { stated, actual });
+    }
+    let FormatOnly { format } = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
+    if format > newest {
+        return Err(too_new(format));
+    }
+    let read = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
+    Ok((read, actual))
+}
+
 impl Entry {
     /// The object's bytes, and the hash that the next entry will carry as `previous`.
     pub fn to_object(&self) -> (Vec<u8>, Sha256) {
@@ -320,16 +341,6 @@ impl Entry {
     /// Reads an object; nothing in it is believed before its hash agrees.
     pub fn from_object(bytes: &[u8]) -> Result<(Self, Sha256), EntryError> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(EntryError::Unreadable)?;
-        let text = stored.entry.get();
-        let actual = Sha256::of(text.as_bytes());
-        if actual != stored.sha256 {
-            return Err(EntryError::Damaged { stated: stored.sha256, actual });
-        }
-        let FormatOnly { format } = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
-        if format > FORMAT {
-            return Err(EntryError::TooNew(format));
-        }
-        let entry = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
-        Ok((entry, actual))
+        believed(&stored.entry, stored.sha256, FORMAT, EntryError::TooNew)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::entry::{JOURNAL_FORMAT, SegmentRecord};
 use super::fold::credible;
+use crate::archive::entry::believed;
 use crate::archive::state::{Timeline, sound};
 use crate::archive::{
     ArchiveState, Checkpoint, ConsumerRecord, EntryError, Segment, Sha256, StreamRecord,
@@ -122,11 +123,6 @@ struct Stored {
     checkpoint: Box<RawValue>,
 }
 
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
-}
-
 impl JournalCheckpoint {
     /// The object's bytes, not compressed.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -141,15 +137,8 @@ impl JournalCheckpoint {
     /// When it is cut short, damaged, or of a newer format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(EntryError::Unreadable)?;
-        let text = stored.checkpoint.get();
-        let actual = Sha256::of(text.as_bytes());
-        if actual != stored.sha256 {
-            return Err(EntryError::Damaged { stated: stored.sha256, actual });
-        }
-        let FormatOnly { format } = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
-        if format > JOURNAL_FORMAT {
-            return Err(EntryError::TooNewJournal(format));
-        }
-        serde_json::from_str(text).map_err(EntryError::Unreadable)
+        let too_new = EntryError::TooNewJournal;
+        let read = believed(&stored.checkpoint, stored.sha256, JOURNAL_FORMAT, too_new);
+        read.map(|(checkpoint, _)| checkpoint)
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::checkpoint::StreamCheckpoint;
+use crate::archive::entry::believed;
 use crate::archive::{
     ConsumerRecord, EntryError, Fork, LastMessage, Segment, SeqRange, Sha256, StreamRecord,
     StreamState, Watermark,
@@ -225,11 +226,6 @@ struct Stored {
     entry: Box<RawValue>,
 }
 
-#[derive(Deserialize)]
-struct FormatOnly {
-    format: u32,
-}
-
 impl JournalEntry {
     /// The text to store, and the hash that the next entry will carry as `previous`.
     pub fn to_text(&self) -> (String, Sha256) {
@@ -245,16 +241,6 @@ impl JournalEntry {
     /// When it is cut short, damaged, or of a newer format.
     pub fn from_text(text: &str) -> Result<(Self, Sha256), EntryError> {
         let stored: Stored = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
-        let text = stored.entry.get();
-        let actual = Sha256::of(text.as_bytes());
-        if actual != stored.sha256 {
-            return Err(EntryError::Damaged { stated: stored.sha256, actual });
-        }
-        let FormatOnly { format } = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
-        if format > JOURNAL_FORMAT {
-            return Err(EntryError::TooNewJournal(format));
-        }
-        let entry = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
-        Ok((entry, actual))
+        believed(&stored.entry, stored.sha256, JOURNAL_FORMAT, EntryError::TooNewJournal)
     }
 }
