@@ -112,7 +112,7 @@ pub enum Layout {
 impl Default for ArchiveConfig {
     fn default() -> Self {
         let journal = JournalName::new("main").expect("it is a valid name");
-        Self { layout: Layout::Chains, journal }
+        Self { layout: Layout::Journal, journal }
     }
 }
 
@@ -129,7 +129,7 @@ pub struct SegmentConfig {
 
 impl Default for SegmentConfig {
     fn default() -> Self {
-        Self { flush_age: Duration::from_millis(500), flush_size: Size::mib(32) }
+        Self { flush_age: Duration::from_millis(350), flush_size: Size::mib(32) }
     }
 }
 

@@ -137,7 +137,7 @@ impl Host {
 
 /// The layout that is measured where a row does not say it: that of `CIM_LAYOUT`.
 pub(super) fn layout() -> String {
-    std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "chains".into())
+    std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "journal".into())
 }
 
 /// A table of the configuration with one key.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cim_core::names::StreamName;
+
 use super::place::{last_seq, stream_info};
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::lab::wait::wait_until;
-use crate::oracle::tier::Heads;
-use crate::scenario::{AwaitLoad, AwaitTier, Drain};
+use crate::oracle::tier::{Archive, Heads};
+use crate::scenario::{AwaitLoad, AwaitTier, Drain, Tier};
 use crate::workload;
 
 impl Run<'_> {
@@ -123,8 +125,30 @@ impl Run<'_> {
                 first.map_or(Ok(()), Err)
             })
             .await?;
+            if *tier == Tier::Nas && self.nas_replaced {
+                self.await_objects(&ends, deadline).await?;
+            }
         }
         self.machines.all_alive()
+    }
+
+    /// Waits until the NAS has the objects that it names: one that was replaced gets them back one by one.
+    async fn await_objects(
+        &self,
+        streams: &BTreeMap<StreamName, u64>,
+        deadline: tokio::time::Instant,
+    ) -> Result<()> {
+        let tier = Tier::Nas;
+        let bucket = self.machines.bucket(tier)?;
+        let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        wait_until("bringing the nas what it names", left, async || {
+            let archive = Archive::open(&bucket, tier).await.map_err(|error| error.to_string())?;
+            let lacking =
+                archive.lacking(streams.keys()).await.map_err(|error| error.to_string())?;
+            lacking.map_or(Ok(()), |key| Err(format!("`{key}` is not there")))
+        })
+        .await
     }
 
     /// Waits until a stream has the last event of every stream that it takes from.

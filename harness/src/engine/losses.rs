@@ -101,6 +101,7 @@ impl Run<'_> {
         if self.machines.role(node) != Role::Host {
             self.machines.replace(node).await?;
             let role = self.machines.role(node);
+            self.nas_replaced |= role == Role::Nas;
             return self.start_sampler(if role == Role::Nas { Tier::Nas } else { Tier::Wasabi });
         }
         if self.over

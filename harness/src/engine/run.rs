@@ -47,6 +47,8 @@ pub(super) struct Run<'a> {
     pub(super) gone: BTreeSet<NodeName>,
     /// The host, or the majority of its cluster, is lost, and the next one is not whole yet.
     pub(super) over: bool,
+    /// The NAS is another machine than at first: it gets back what Wasabi has.
+    pub(super) nas_replaced: bool,
     /// The host's power was cut, and it was not started again.
     pub(super) without_power: bool,
     pub(super) active: watch::Sender<bool>,
@@ -150,6 +152,7 @@ pub(super) async fn drive(
         loading: false,
         gone: BTreeSet::new(),
         over: false,
+        nas_replaced: false,
         without_power: false,
         ledger,
         generators,

@@ -65,9 +65,9 @@ pub(crate) fn settings(scenario: &toml::Table) -> Result<toml::Table> {
     let mut settings = toml::Table::new();
     let layout = std::env::var_os(LAYOUT).unwrap_or_default();
     match layout.to_str() {
-        Some("" | "chains") => {}
-        Some("journal") => {
-            settings.insert("archive".into(), toml::toml! { layout = "journal" }.into());
+        Some("" | "journal") => {}
+        Some("chains") => {
+            settings.insert("archive".into(), toml::toml! { layout = "chains" }.into());
         }
         _ => {
             let layout = layout.display();

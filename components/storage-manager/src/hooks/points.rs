@@ -36,6 +36,10 @@ fail_points! {
     SealUploaded = "seal-uploaded",
     /// The entry that puts a sealed segment in others' place is committed.
     SealCommitted = "seal-committed",
+    /// A checkpoint is about to be written.
+    CheckpointBefore = "checkpoint-before",
+    /// It is written, and nothing here knows it yet.
+    CheckpointAfter = "checkpoint-after",
     /// Replaced segments are about to be deleted.
     CollectBefore = "collect-before",
     /// One of them is deleted, and no entry says so.

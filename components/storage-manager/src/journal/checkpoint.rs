@@ -10,6 +10,7 @@ use cim_runtime::error::chain;
 use tokio_util::sync::CancellationToken;
 
 use super::writer::{Committed, Journal};
+use crate::hooks::fail_point;
 use crate::s3::{S3Error, Store};
 
 /// How often it is asked whether one is due.
@@ -61,7 +62,9 @@ pub async fn write(
     let made = tokio::task::spawn_blocking(move || object(&state));
     let object = made.await.expect("restating does not panic");
     let size = object.len() as u64;
+    fail_point!(CheckpointBefore);
     let put = stop.run_until_cancelled(store.put(&key, object)).await;
+    fail_point!(CheckpointAfter if matches!(put, Some(Ok(()))));
     put.transpose().map(|put| put.map(|()| size))
 }
 

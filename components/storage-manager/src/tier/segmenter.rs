@@ -210,7 +210,8 @@ impl Segmenter {
 
     async fn end_segment(&mut self) -> Result<(), UploadError> {
         let since = self.since.take().unwrap_or_else(Instant::now);
-        if self.journal && self.encoder.is_none() {
+        let full = self.bytes >= self.context.config.segment.flush_size.bytes();
+        if self.journal && self.encoder.is_none() && !full {
             return self.hand_over(since).await;
         }
         if !self.columns.is_empty() {

@@ -161,6 +161,27 @@ impl Archive {
         Ok(bytes)
     }
 
+    /// The key of an object that a tier names for some streams and does not have; `None` when it has them all.
+    pub(crate) async fn lacking(
+        &self,
+        streams: impl Iterator<Item = &StreamName>,
+    ) -> Result<Option<String>> {
+        let mut named = BTreeSet::new();
+        for stream in streams {
+            let archived = self.stream(stream).await?;
+            let segments =
+                archived.into_iter().flat_map(|archived| archived.segments.into_values());
+            named.extend(segments.map(|segment| segment.key));
+        }
+        let folder = |key: &str| key[..key.rfind('/').map_or(0, |end| end + 1)].to_owned();
+        for folder in named.iter().map(|key| folder(key)).collect::<BTreeSet<_>>() {
+            for key in self.store.list(&folder, false).await? {
+                named.remove(&key);
+            }
+        }
+        Ok(named.pop_first())
+    }
+
     /// How many requests it took so far.
     pub fn asked(&self) -> u64 {
         self.store.asked()

@@ -8,6 +8,8 @@ use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::hooks::fail_point;
@@ -17,6 +19,11 @@ use crate::journal::{Commit, Journal, JournalClosed, OpenError};
 use crate::s3::{Kind, S3Error, Store};
 use crate::tier::Context;
 use crate::tier::context::checked;
+
+/// Objects that are brought back at once: most are small, and Wasabi is far away.
+const AT_ONCE: usize = 8;
+/// Bytes of them.
+const ROOM: usize = 32 << 20;
 
 /// Begins a journal that has no entry with what Wasabi's says, in one entry.
 ///
@@ -89,9 +96,20 @@ async fn fill(
         Ok(missing) => missing,
         Err(error) => return tracing::error!("{what} failed: {}", chain(&error)),
     };
+    let room = Semaphore::new(ROOM);
+    let back = stream::iter(missing).map(|segment| {
+        let room = &room;
+        async move {
+            let size = usize::try_from(segment.size).unwrap_or(ROOM).clamp(1, ROOM);
+            let size = u32::try_from(size).expect("it is no more than all the room");
+            let _room = room.acquire_many(size).await.expect("it is never closed");
+            context.insist(what, || bring_back(context, wasabi, &segment)).await
+        }
+    });
+    let mut back = std::pin::pin!(back.buffered(AT_ONCE));
     let mut brought = 0;
-    for segment in missing {
-        match context.insist(what, || bring_back(context, wasabi, &segment)).await {
+    while let Some(outcome) = back.next().await {
+        match outcome {
             Ok(true) => {
                 brought += 1;
                 fail_point!(BackfillMidway);

@@ -25,7 +25,8 @@ use crate::tier::context::{FetchError, checked};
 
 /// Bytes of messages in one entry of Wasabi's, about.
 const ENTRY: u64 = 32 << 20;
-/// Bytes of messages from which on a segment goes as it is; smaller ones go as rows, with those of others.
+/// Bytes of messages from which on a segment goes as it is, at the latest: where segments are final at fewer,
+/// it is those. Smaller ones go as rows, with those of others.
 const WHOLE: u64 = 4 << 20;
 
 /// Why something did not get to Wasabi. It is tried again.
@@ -190,12 +191,13 @@ impl Source<'_> {
     async fn take(&mut self, step: Step, room: u64) -> Result<(Commit, u64), ShipError> {
         let Step { mut change, timeline, segments, after } = step;
         let (mut items, mut bytes, mut taken) = (Vec::new(), 0, 0);
+        let whole = WHOLE.min(self.context.config.seal.size.bytes() as u64);
         for segment in &segments {
             if taken > 0 && bytes + segment.bytes > room {
                 break;
             }
             taken += 1;
-            if segment.part.is_none() && segment.bytes >= WHOLE && segment.first_seq > after.seq {
+            if segment.part.is_none() && segment.bytes >= whole && segment.first_seq > after.seq {
                 self.whole(segment).await?;
                 fail_point!(ShipSegment);
                 items.push(Item::Segment(Box::new(segment.clone())));

@@ -29,7 +29,7 @@ impl Settings {
             wasabi: None,
             bucket: "archive".into(),
             // Most tests hold for both.
-            layout: std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "chains".into()),
+            layout: std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "journal".into()),
             login: String::new(),
             more: String::new(),
         }
