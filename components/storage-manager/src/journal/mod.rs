@@ -19,6 +19,7 @@ mod lead;
 mod merge;
 mod object;
 mod open;
+mod share;
 mod ship;
 #[cfg(test)]
 mod testing;
@@ -28,5 +29,6 @@ pub use background::Background;
 pub use lead::stand_by;
 pub use object::{Commit, Item, read_entry};
 pub use open::{OpenError, names, open, open_before_damage};
+pub use share::Share;
 pub use ship::{AdoptError, adopt};
-pub use writer::{Committed, Journal, JournalClosed, Limits};
+pub use writer::{Committed, Journal, JournalClosed};

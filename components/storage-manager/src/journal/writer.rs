@@ -14,12 +14,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::object::{Commit, Item, Made, Place, make};
+use super::object::{Commit, Made, Place, make};
+use super::share::Share;
 use crate::chain::{CommitError, Link, Log};
 use crate::s3::Store;
 
 /// Commits that may wait for a place in an entry.
 const WAITING: usize = 256;
+/// Bytes of messages that are worth an object, however young they are.
+const WORTH: usize = 2 << 20;
 /// How often it is asked whether the log is to be looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -35,15 +38,6 @@ pub struct Committed {
     pub entries: u64,
     /// Their objects' bytes.
     pub bytes: u64,
-}
-
-/// What limits an entry.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// How old a message gets before its entry is put.
-    pub age: Duration,
-    /// How many bytes of messages go into one entry, about.
-    pub bytes: usize,
 }
 
 /// A journal that is written by this process.
@@ -66,10 +60,13 @@ struct Shared {
 /// What is to go into an entry.
 #[derive(Debug)]
 struct Waiting {
-    commits: Vec<(StreamName, Commit)>,
+    shares: Vec<(StreamName, Share)>,
     collected: Vec<String>,
+    /// Bytes of messages.
+    bytes: usize,
     due: Instant,
-    reply: oneshot::Sender<()>,
+    /// `None` where shares have only grown.
+    reply: Option<oneshot::Sender<()>>,
 }
 
 /// An entry that did not come about.
@@ -84,13 +81,14 @@ enum WriteError {
 }
 
 impl Journal {
-    /// Goes on with a journal that was just read. The task ends when every handle is dropped and all is
+    /// Goes on with a journal that was just read. About `room` bytes of messages gather while an entry is on
+    /// its way. The task ends when every handle is dropped and all is
     /// committed, or when the journal is closed.
     pub fn start(
         store: Arc<Store>,
         (state, behind): (JournalState, Committed),
         writer: Arc<str>,
-        limits: Limits,
+        room: usize,
         abort: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(WAITING);
@@ -116,7 +114,7 @@ impl Journal {
             store,
             name,
             by: writer,
-            limits,
+            room,
             abort,
             receiver,
             log: Some(log),
@@ -150,8 +148,39 @@ impl Journal {
         collected: Vec<String>,
         due: Instant,
     ) -> Result<(), JournalClosed> {
+        let shares = commits.into_iter().map(|(stream, commit)| (stream, Share::new(commit)));
+        self.send(shares.collect(), collected, due).await
+    }
+
+    /// The same for one stream, whose share may grow until its entry is made.
+    ///
+    /// # Errors
+    /// When the journal was closed: whether the entry was committed, reading it again will tell.
+    pub async fn commit_share(
+        &self,
+        stream: StreamName,
+        share: Share,
+        due: Instant,
+    ) -> Result<(), JournalClosed> {
+        self.send(vec![(stream, share)], Vec::new(), due).await
+    }
+
+    /// Tells that a share that was handed over has grown by so many bytes, and is due then.
+    pub fn grown(&self, bytes: usize, due: Instant) {
+        let grown = Waiting { shares: Vec::new(), collected: Vec::new(), bytes, due, reply: None };
+        // Where the writer has that much to do it need not know: it takes what there is.
+        self.sender.try_send(grown).unwrap_or_default();
+    }
+
+    async fn send(
+        &self,
+        shares: Vec<(StreamName, Share)>,
+        collected: Vec<String>,
+        due: Instant,
+    ) -> Result<(), JournalClosed> {
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { commits, collected, due, reply };
+        let bytes = shares.iter().map(|(_, share)| share.bytes()).sum();
+        let waiting = Waiting { shares, collected, bytes, due, reply: Some(reply) };
         if self.sender.send(waiting).await.is_err() {
             return Err(self.why());
         }
@@ -211,7 +240,7 @@ impl Shared {
 /// What waits for the next entry.
 #[derive(Debug, Default)]
 struct Gathered {
-    commits: BTreeMap<StreamName, Commit>,
+    shares: Vec<(StreamName, Share)>,
     collected: Vec<String>,
     replies: Vec<oneshot::Sender<()>>,
     bytes: usize,
@@ -220,20 +249,27 @@ struct Gathered {
 
 impl Gathered {
     fn take_in(&mut self, waiting: Waiting) {
-        for (stream, commit) in waiting.commits {
-            self.bytes += commit.items.iter().map(bytes).sum::<usize>();
-            self.commits.entry(stream).or_default().merge(commit);
+        let grown = waiting.reply.is_none();
+        if grown && self.replies.is_empty() {
+            // Its share was taken meanwhile.
+            return;
         }
+        self.shares.extend(waiting.shares);
         self.collected.extend(waiting.collected);
-        self.replies.push(waiting.reply);
+        self.replies.extend(waiting.reply);
+        self.bytes += waiting.bytes;
         self.due = Some(self.due.map_or(waiting.due, |due| due.min(waiting.due)));
     }
-}
 
-fn bytes(item: &Item) -> usize {
-    match item {
-        Item::Segment(_) => 0,
-        Item::Rows(columns) => columns.bytes(),
+    /// What every stream has to say now.
+    fn commits(&self) -> BTreeMap<StreamName, Commit> {
+        let mut commits: BTreeMap<StreamName, Commit> = BTreeMap::new();
+        for (stream, share) in &self.shares {
+            if let Some(commit) = share.take() {
+                commits.entry(stream.clone()).or_default().merge(commit);
+            }
+        }
+        commits
     }
 }
 
@@ -242,7 +278,7 @@ struct Writer {
     store: Arc<Store>,
     name: Arc<str>,
     by: Arc<str>,
-    limits: Limits,
+    room: usize,
     abort: CancellationToken,
     receiver: mpsc::Receiver<Waiting>,
     /// `None` while an entry is on its way.
@@ -269,8 +305,9 @@ impl Writer {
                 break;
             }
             let due = self.gathered.due.filter(|_| idle);
-            let room = self.gathered.bytes < self.limits.bytes;
-            let due = if open && room { due } else { due.map(|_| Instant::now()) };
+            let room = self.gathered.bytes < self.room;
+            let wait = open && self.gathered.bytes < WORTH.min(self.room);
+            let due = if wait { due } else { due.map(|_| Instant::now()) };
             tokio::select! {
                 waiting = self.receiver.recv(), if open && room => match waiting {
                     Some(waiting) => self.gathered.take_in(waiting),
@@ -356,7 +393,8 @@ struct EntryTask {
 
 impl EntryTask {
     async fn run(self, mut log: Log, gathered: Gathered) -> Put {
-        let Gathered { commits, collected, replies, .. } = gathered;
+        let commits = gathered.commits();
+        let Gathered { collected, replies, .. } = gathered;
         let outcome = self.commit(&mut log, commits, collected).await;
         Put { log, replies, outcome }
     }

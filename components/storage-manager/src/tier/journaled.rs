@@ -80,10 +80,9 @@ impl Opened {
 async fn open(context: &Arc<Context>) -> Result<Opened, StartError> {
     let name = &context.config.archive.journal;
     let opened = journal::open(&context.nas, JournalOf::Secondary, name).await?;
-    let segment = context.config.segment;
-    let limits = journal::Limits { age: segment.flush_age, bytes: segment.flush_size.bytes() };
+    let room = context.config.segment.flush_size.bytes();
     let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
-    let (journal, writer) = Journal::start(nas, opened, writer, limits, context.abort.clone());
+    let (journal, writer) = Journal::start(nas, opened, writer, room, context.abort.clone());
     if let Some(wasabi) = &context.wasabi
         && journal.with(|state| state.last.is_none())
     {

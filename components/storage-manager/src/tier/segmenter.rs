@@ -31,6 +31,8 @@ const LEVEL: i32 = 1;
 /// Bytes of messages that do not wait for more before they go to a journal, and how long they wait.
 const LITTLE: usize = 256 << 10;
 const AT_ONCE: Duration = Duration::from_millis(10);
+/// How long more than that waits to become a segment.
+const SOON: Duration = Duration::from_millis(100);
 
 /// What is in no manifest yet, with the budget that its bytes hold.
 #[derive(Debug)]
@@ -123,11 +125,17 @@ impl Segmenter {
         }
     }
 
-    /// When what was gathered must be on its way; `None` while there is nothing. A journal gathers by itself,
-    /// so what is little goes there at once.
+    /// When what was gathered must be on its way; `None` while there is nothing. A journal gathers by itself:
+    /// what is little goes there at once, and what is more may become a segment of its own before long.
     pub fn deadline(&self, age: Duration) -> Option<Instant> {
-        let little = self.journal && self.bytes < LITTLE;
-        self.since.map(|since| since + if little { AT_ONCE.min(age) } else { age })
+        let wait = if !self.journal || self.encoder.is_some() {
+            age
+        } else if self.bytes < LITTLE {
+            age.min(AT_ONCE)
+        } else {
+            age.min(SOON)
+        };
+        self.since.map(|since| since + wait)
     }
 
     /// Encodes and uploads as far as sizes ask for it.

@@ -31,7 +31,7 @@ use super::session::{End, SessionError, adoptable, has_another, wait_for_a_messa
 use super::survey::{Known, Survey, Surveyor, missed};
 use crate::chain::{self, Draft};
 use crate::jetstream::StreamInfo;
-use crate::journal::{Commit, Item, Journal, JournalClosed};
+use crate::journal::{Commit, Item, Journal, JournalClosed, Share};
 use crate::segment::{Columns, Message};
 
 /// How often the live stream is surveyed.
@@ -229,6 +229,8 @@ struct Follower<'a> {
     confirmed: watch::Sender<u64>,
     gaps: Gaps,
     committing: Option<Committing>,
+    /// What was handed over last: until it is in an entry, more can be added.
+    share: Option<Share>,
     /// The budget of what is on its way.
     held: Vec<Reserved>,
     committed: Instant,
@@ -283,6 +285,7 @@ impl<'a> Follower<'a> {
             confirmed,
             gaps,
             committing: None,
+            share: None,
             held: Vec::new(),
             committed: Instant::now(),
             stop_reader,
@@ -310,6 +313,7 @@ impl<'a> Follower<'a> {
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.stop_reader.cancel();
+                    self.journal.grown(0, Instant::now());
                 }
                 closed = self.journal.closed() => return Err(closed.into()),
                 uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => {
@@ -322,7 +326,7 @@ impl<'a> Follower<'a> {
                     }
                 }
                 committed = join(&mut self.committing) => {
-                    self.committing = None;
+                    (self.committing, self.share) = (None, None);
                     self.held.clear();
                     committed?;
                     self.committed = Instant::now();
@@ -387,7 +391,7 @@ impl<'a> Follower<'a> {
     /// Hands to the journal what is ready, when nothing is on its way.
     fn commit_what_is_due(&mut self, stopping: bool) {
         if self.committing.is_some() {
-            return;
+            return self.add_to_share(stopping);
         }
         let first = self.ready.front().map(|uploaded| (uploaded.since, is_segment(uploaded)));
         let idle = self.committed.elapsed() >= SURVEY || stopping;
@@ -404,10 +408,38 @@ impl<'a> Follower<'a> {
         };
         let Some(commit) = self.draft() else { return };
         let (journal, stream) = (self.journal.clone(), self.stream.clone());
+        let share = Share::new(commit);
+        self.share = Some(share.clone());
         self.committing =
-            Some(Box::pin(
-                async move { journal.commit(vec![(stream, commit)], Vec::new(), due).await },
-            ));
+            Some(Box::pin(async move { journal.commit_share(stream, share, due).await }));
+    }
+
+    /// Adds what is ready to what was handed to the journal and is in no entry yet.
+    fn add_to_share(&mut self, stopping: bool) {
+        let Some(share) = self.share.as_ref().filter(|_| !self.ready.is_empty()) else { return };
+        let mut due = Instant::now() + self.context.config.segment.flush_age;
+        let watermark = self.journal.stream(self.stream, |state| state.watermark().seq);
+        let mut watermark = watermark.expect("it was opened");
+        let (ready, held, stream) = (&mut self.ready, &mut self.held, self.stream);
+        let grown = share.grow(|commit| {
+            let said = commit.change.watermark.as_ref().map(|said| said.seq);
+            let sent = commit.items.last().map(|item| last_of(item).seq);
+            watermark = watermark.max(said.or(sent).unwrap_or_default());
+            for uploaded in ready.drain(..) {
+                if is_segment(&uploaded) || stopping {
+                    due = Instant::now();
+                }
+                held.extend(uploaded.reserved);
+                if let Some(item) = behind(uploaded.item, watermark, stream) {
+                    watermark = last_of(&item).seq;
+                    commit.change.watermark = None;
+                    commit.push(item);
+                }
+            }
+        });
+        if let Some(bytes) = grown {
+            self.journal.grown(bytes, due);
+        }
     }
 
     /// All that is ready, and what the last survey has found; `None` where that is nothing new.
@@ -419,7 +451,7 @@ impl<'a> Follower<'a> {
                 survey.fill(&mut draft);
                 self.gaps.fill(&mut draft, state);
             }
-            let mut items = Vec::new();
+            let mut commit = Commit { timeline: state.timeline(), ..Commit::default() };
             let mut last = None;
             for uploaded in self.ready.drain(..) {
                 self.held.extend(uploaded.reserved);
@@ -427,7 +459,7 @@ impl<'a> Follower<'a> {
                     continue;
                 };
                 last = Some(last_of(&item));
-                put(&mut items, item);
+                commit.push(item);
             }
             if let Some(last) = last {
                 // A survey taken before these messages arrived knows nothing of what follows them.
@@ -435,20 +467,10 @@ impl<'a> Follower<'a> {
                 draft.watermark = Watermark { seq, last: Some(last) };
             }
             draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
-            let change = change(draft, state, &items);
-            let news = !items.is_empty() || change != Change::default();
-            news.then(|| Commit { change, items, timeline: state.timeline() })
+            commit.change = change(draft, state, &commit.items);
+            let news = !commit.items.is_empty() || commit.change != Change::default();
+            news.then_some(commit)
         })?
-    }
-}
-
-/// Puts an item behind the others; messages beside messages are one item.
-fn put(items: &mut Vec<Item>, item: Item) {
-    match (items.last_mut(), item) {
-        (Some(Item::Rows(before)), Item::Rows(rows)) => {
-            (0..rows.len()).for_each(|index| before.push(rows.message(index)));
-        }
-        (_, item) => items.push(item),
     }
 }
 

@@ -72,3 +72,29 @@ async fn what_is_merged_and_collected_comes_back_exactly() {
     assert_eq!(held["streams"].as_array().unwrap().len(), STREAMS);
     assert_eq!(held["streams"][0]["timelines"].as_array().unwrap().len(), 1);
 }
+
+/// What is worth an object does not wait for `flush_age`: the recovery point of busy streams is better than
+/// that of quiet ones, for no more requests a byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn much_goes_to_the_nas_before_it_is_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start_version(&dir.path().join("host"), Version::Current).await.unwrap();
+    for stream in ["BUSY", "QUIET"] {
+        nats.create(stream, json!({})).await;
+    }
+    let mut patient = settings(&nats.url, &minio.url);
+    patient.more = "[segment]\nflush_age = \"100s\"\n".into();
+    let manager = Manager::new(dir.path(), "host", &patient);
+    let daemon = manager.tier().await;
+    nats.publish("QUIET", 1).await;
+    // One by one, so that no stream has enough for a segment of its own at once.
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    for _ in 0..800 {
+        let payload = vec![b'x'; 5 << 10];
+        jetstream.publish("busy.much", payload.into()).await.unwrap().await.unwrap();
+    }
+    manager.reaches("BUSY", "nas", 200).await;
+    manager.reaches("QUIET", "nas", 1).await;
+    daemon.stop().await;
+}
