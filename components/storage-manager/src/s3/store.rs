@@ -140,11 +140,7 @@ impl Store {
 
     /// The same, asked for once even where the store is patient.
     pub async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
-        self.count();
-        let response = self.bucket.get_object(key).await;
-        response
-            .map(s3::request::ResponseData::into_bytes)
-            .map_err(|e| self.client_error("get", key, &e))
+        self.download(key, usize::MAX, self.timeout).await
     }
 
     /// An object's bytes, which are `size` as far as is known. They go into one buffer of that size; of
@@ -156,21 +152,28 @@ impl Store {
     }
 
     async fn get_at_most_once(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
+        let most = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
+        self.download(key, most, LONGEST).await
+    }
+
+    /// An object's bytes, up to so many, in one buffer that is set aside for them: pieces that were put together
+    /// at the end would be there twice.
+    async fn download(&self, key: &str, most: usize, limit: Duration) -> Result<Bytes, S3Error> {
         self.count();
         let url = self.bucket.presign_get(key, URL_LIFETIME_SECONDS, None).await;
         let url = url.map_err(|e| self.client_error("get", key, &e))?;
-        let request = self.bucket.http_client().get(url).timeout(LONGEST);
+        let request = self.bucket.http_client().get(url).timeout(limit);
         let mut response = self.in_time(key, request.send()).await?;
         let status = response.status();
         if !status.is_success() {
             let text = self.in_time(key, response.text()).await?;
             return Err(self.error("get", key, Kind::of_answer(status.as_u16(), &text)));
         }
-        let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
-        let mut bytes = Vec::with_capacity(size.min(RESERVED));
+        let size = response.content_length().and_then(|size| usize::try_from(size).ok());
+        let mut bytes = Vec::with_capacity(size.unwrap_or_default().min(most).min(RESERVED));
         while let Some(part) = self.in_time(key, response.chunk()).await? {
-            bytes.extend_from_slice(&part[..part.len().min(size - bytes.len())]);
-            if bytes.len() == size {
+            bytes.extend_from_slice(&part[..part.len().min(most - bytes.len())]);
+            if bytes.len() == most {
                 break;
             }
         }

@@ -57,7 +57,14 @@ impl Budget {
         Reserved(permits.expect("the semaphore is never closed"))
     }
 
-    /// The same, now or not at all.
+    /// Waits until so many bytes are free, for work beside the readers. `have` is what it holds already: of all
+    /// of it a task has half of the budget at most, so that two of them do not wait for each other.
+    pub async fn reserve_beside(&self, bytes: usize, have: Option<&Reserved>) -> Reserved {
+        let have = have.map_or(0, Reserved::bytes);
+        self.reserve(bytes.min((self.limit / 2).saturating_sub(have))).await
+    }
+
+    /// The same as [`Budget::reserve`], now or not at all.
     pub fn try_reserve(&self, bytes: usize) -> Option<Reserved> {
         Arc::clone(&self.bytes).try_acquire_many_owned(self.clamped(bytes)).ok().map(Reserved)
     }
@@ -131,6 +138,18 @@ impl Reserved {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_beside_has_half_of_it_at_most() {
+        let budget = Budget::new(100);
+        let mut one = budget.reserve_beside(30, None).await;
+        one.merge(budget.reserve_beside(30, Some(&one)).await);
+        assert_eq!(one.bytes(), 50);
+        let two = budget.reserve_beside(1000, None).await;
+        assert!(budget.try_reserve(1).is_none());
+        drop((one, two));
+        assert!(budget.try_reserve(100).is_some());
+    }
 
     #[tokio::test]
     async fn what_came_is_in_the_budget_and_on_its_way_no_more() {

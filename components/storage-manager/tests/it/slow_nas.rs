@@ -5,7 +5,11 @@ use std::time::Duration;
 use cim_fake_wasabi::{Fault, Rule};
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Nats, Settings, fake_s3, fingerprint};
+use crate::support::{Manager, Nats, Settings, fake_s3, fingerprint, wait_until};
+
+/// Bytes of a message where a flood of them is meant, and how many there are.
+const LARGE: usize = 8 << 10;
+const FLOOD: u64 = 30_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_starves() {
@@ -50,4 +54,61 @@ async fn nothing_starves() {
 fn consumer() -> Value {
     let config = json!({ "durable_name": "D", "ack_policy": "explicit" });
     json!({ "stream_name": "S", "config": config })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_it_is_in_memory_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let slow = ["PutObject", "GetObject"];
+    let slow = slow.map(|operation| Rule::new(Fault::Delay).operation(operation).seconds(0.7));
+    nas.set_faults(slow.into()).unwrap();
+    let mut settings = Settings::new(&nats.url, &nas.s3_url());
+    settings.layout = "journal".into();
+    settings.wasabi = Some(wasabi.s3_url());
+    settings.more = "[seal]\ninterval = \"1s\"\n".into();
+    let manager = Manager::new(path, "host", &settings);
+    let daemon = manager.tier().await;
+    let flood = flood(nats.client.clone());
+    let status = format!("/proc/{}/status", daemon.pid());
+    let mut peak = 0;
+    let flooded = tokio::spawn(flood);
+    wait_until("all is on the NAS", async || {
+        peak = std::fs::read_to_string(&status).unwrap().lines().find_map(peak_kib).unwrap();
+        let there = manager.json(&["status"])["streams"][0]["nas"]["seq"].as_u64();
+        if there == Some(FLOOD) { Ok(()) } else { Err(format!("{there:?}")) }
+    })
+    .await;
+    flooded.await.unwrap();
+    manager.reaches("S", "wasabi", FLOOD).await;
+    daemon.stop().await;
+    assert!((40 << 10..144 << 10).contains(&peak), "{peak} KiB");
+}
+
+fn peak_kib(line: &str) -> Option<u64> {
+    line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok()
+}
+
+/// Publishes noise, which does not get smaller, as fast as the server takes it.
+async fn flood(client: async_nats::Client) {
+    let jetstream = async_nats::jetstream::new(client);
+    let mut noise = 1_u64;
+    let mut acks = std::collections::VecDeque::new();
+    for _ in 0..FLOOD {
+        let payload = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            noise.to_be_bytes()[0]
+        });
+        let payload: Vec<u8> = payload.take(LARGE).collect();
+        acks.push_back(jetstream.publish("s.x", payload.into()).await.unwrap());
+        if acks.len() > 256 {
+            acks.pop_front().expect("there are some").await.unwrap();
+        }
+    }
+    for ack in acks {
+        ack.await.unwrap();
+    }
 }

@@ -79,10 +79,12 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
 }
 
 async fn merge(context: &Arc<Context>, journal: &Journal, job: &Job) -> Result<(), MergeError> {
+    let held = context.budget.reserve_beside(bytes(journal, job), None).await;
     let replacements = match job {
         Job::Own { stream, segments } => own(context, stream, segments).await?,
         Job::Shared { level, keys } => shared::merge(context, journal, *level, keys).await?,
     };
+    drop(held);
     fail_point!(SealUploaded);
     let commits = replacements.into_iter().map(|(stream, replace)| {
         (stream, Commit { change: Change { replace, ..Change::default() }, ..Commit::default() })
@@ -91,6 +93,19 @@ async fn merge(context: &Arc<Context>, journal: &Journal, job: &Job) -> Result<(
     journal.commit(commits.collect(), Vec::new(), due).await?;
     fail_point!(SealCommitted);
     Ok(())
+}
+
+/// Bytes of the messages that a job merges.
+fn bytes(journal: &Journal, job: &Job) -> usize {
+    let sum = match job {
+        Job::Own { segments, .. } => segments.iter().map(|segment| segment.bytes).sum(),
+        Job::Shared { keys, .. } => journal.with(|state| {
+            let keys: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
+            let segments = state.streams.values().flat_map(|archive| archive.segments.values());
+            segments.filter(|s| keys.contains(s.key.as_str())).map(|s| s.bytes).sum::<u64>()
+        }),
+    };
+    usize::try_from(sum).unwrap_or(usize::MAX)
 }
 
 /// Makes one segment of neighbours.

@@ -21,6 +21,7 @@ use crate::journal::{Journal, JournalClosed};
 use crate::s3::{S3Error, Store};
 use crate::segment::{Columns, Message, Rows, SegmentError, SharedReader};
 use crate::tier::Context;
+use crate::tier::budget::Reserved;
 use crate::tier::context::{FetchError, checked};
 
 /// Bytes of messages in one entry of Wasabi's, about.
@@ -128,6 +129,7 @@ async fn ship(
         let (mut commits, mut bytes) = (BTreeMap::new(), 0);
         // Streams come in the order in which their rows stand in shared objects: each is read once.
         let mut shared = Shared::default();
+        let mut held = None;
         for stream in streams {
             if bytes >= ENTRY {
                 break;
@@ -138,7 +140,8 @@ async fn ship(
                 Some(_) => journal.stream(&stream, |nas| step::next(nas, there)).flatten(),
             };
             let Some(step) = step else { continue };
-            let mut source = Source { context, wasabi, stream: &stream, shared: &mut shared };
+            let (shared, held) = (&mut shared, &mut held);
+            let mut source = Source { context, wasabi, stream: &stream, shared, held };
             match source.take(step, ENTRY - bytes).await {
                 Ok((commit, more)) => {
                     bytes += more;
@@ -151,6 +154,7 @@ async fn ship(
                 Err(error) => return Err(error),
             }
         }
+        drop(shared);
         if commits.is_empty() {
             return Ok(());
         }
@@ -184,6 +188,8 @@ struct Source<'a> {
     wasabi: &'a Arc<Store>,
     stream: &'a StreamName,
     shared: &'a mut Shared,
+    /// The budget of the entry's rows.
+    held: &'a mut Option<Reserved>,
 }
 
 impl Source<'_> {
@@ -198,10 +204,17 @@ impl Source<'_> {
             }
             taken += 1;
             if segment.part.is_none() && segment.bytes >= whole && segment.first_seq > after.seq {
+                let room = self.room(segment).await;
                 self.whole(segment).await?;
+                drop(room);
                 fail_point!(ShipSegment);
                 items.push(Item::Segment(Box::new(segment.clone())));
                 continue;
+            }
+            let room = self.room(segment).await;
+            match &mut *self.held {
+                Some(held) => held.merge(room),
+                none => *none = Some(room),
             }
             let rows = self.rows(segment, &after).await?;
             bytes += segment.bytes;
@@ -225,6 +238,12 @@ impl Source<'_> {
             (change.watermark, change.lost, change.state) = (None, None, None);
         }
         Ok((Commit { change, items, timeline }, bytes))
+    }
+
+    /// Waits until there is room for a segment beside the rows of the entry.
+    async fn room(&self, segment: &Segment) -> Reserved {
+        let bytes = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
+        self.context.budget.reserve_beside(bytes, self.held.as_ref()).await
     }
 
     /// Copies a segment's file.
