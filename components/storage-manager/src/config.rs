@@ -157,11 +157,14 @@ pub struct CollectConfig {
     /// How long a replaced segment stays, for restores that are reading it.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
+    /// How old an object at Wasabi is at least when it is deleted: it is paid for so long anyway.
+    #[serde(with = "humantime_serde")]
+    pub tertiary_age: Duration,
 }
 
 impl Default for CollectConfig {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(3600) }
+        Self { grace: Duration::from_secs(3600), tertiary_age: Duration::from_secs(90 * 24 * 3600) }
     }
 }
 

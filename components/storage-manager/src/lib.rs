@@ -9,6 +9,7 @@ compile_error!(
 pub mod archive;
 pub mod chain;
 pub mod cli;
+mod clock;
 pub mod config;
 #[cfg(test)]
 #[path = "../../core/tests/it/harm.rs"]

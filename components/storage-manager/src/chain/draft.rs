@@ -1,10 +1,10 @@
 //! What a commit is to say, before it has a number.
 
+use crate::clock;
 use cim_core::archive::{
     ArchiveState, ChainError, Checkpoint, ConsumerRecord, Entry, FORMAT, Fork, Segment, SeqRange,
     SeqRanges, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
 };
-use jiff::Timestamp;
 
 /// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Draft {
             // Folding it in finds the number that has no successor.
             number: previous.as_ref().map_or(0, |p| p.number.saturating_add(1)),
             previous: previous.as_ref().map(|p| p.hash),
-            committed_at: Timestamp::now(),
+            committed_at: clock::now(),
             writer: writer.into(),
             timeline: self.timeline,
             fork: self.fork,
@@ -176,7 +176,7 @@ pub(super) fn adopted(
         format: FORMAT,
         number: 0,
         previous: None,
-        committed_at: Timestamp::now(),
+        committed_at: clock::now(),
         writer: writer.into(),
         timeline: other.timeline(),
         fork: None,
@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn segment((timeline, first_seq, last_seq, sealed): (u32, u64, u64, bool)) -> Segment {
-        let (time, sha256) = (Timestamp::UNIX_EPOCH, Sha256::of(b""));
+        let (time, sha256) = (jiff::Timestamp::UNIX_EPOCH, Sha256::of(b""));
         let stream = "S".parse().unwrap();
         let hash = sha256.to_string()[..16].to_owned();
         let key = ArchiveKey::Segment { stream, timeline, first_seq, last_seq, hash };

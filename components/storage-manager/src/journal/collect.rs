@@ -1,7 +1,8 @@
-//! Collecting: deletes what is of no more use, after the grace period.
+//! Collecting: deletes what is of no more use, after the grace period, and from Wasabi when it is old enough.
 //!
 //! A reader that is under way holds a state that is at most as old as the grace period; so what the newest
-//! checkpoint of that age does not name, and nothing since has, no reader looks for.
+//! checkpoint of that age does not name, and nothing since has, no reader looks for. What is behind a checkpoint
+//! is at least as old as it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use super::open::{OpenError, read_checkpoint};
 use super::{Journal, JournalClosed};
+use crate::clock;
 use crate::hooks::fail_point;
 use crate::s3::{S3Error, Store};
 use crate::tier::Context;
@@ -28,22 +30,18 @@ const PACE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_s
 /// Why collecting did not end its work. It is tried again.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-enum CollectError {
+pub(super) enum CollectError {
     S3(#[from] S3Error),
-    Open(#[from] OpenError),
     Journal(#[from] JournalClosed),
 }
 
 /// Collects until the journal is closed.
 pub async fn run(context: Arc<Context>, journal: Journal) {
     let closing = journal.closing().clone();
-    let pace = (context.config.collect.grace / 4).clamp(PACE.0, PACE.1);
-    let mut swept = None;
+    let pace = pace(context.config.collect.grace);
+    let mut collector = Collector::default();
     while closing.run_until_cancelled(tokio::time::sleep(pace)).await.is_some() {
-        let work = async {
-            superseded(&context, &journal).await?;
-            sweep(&context, &journal, &mut swept).await
-        };
+        let work = once(&context, &journal, &mut collector);
         match closing.run_until_cancelled(work).await {
             Some(Ok(())) => {}
             None | Some(Err(CollectError::Journal(_))) => return,
@@ -54,21 +52,22 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
     }
 }
 
-fn is_old(since: Timestamp, grace: Duration) -> bool {
-    // A clock that was set back makes ages negative: then nothing is old.
-    (Timestamp::now().as_duration() - since.as_duration()).as_secs_f64() >= grace.as_secs_f64()
+/// How often it is looked whether something is old enough.
+pub(super) fn pace(age: Duration) -> Duration {
+    (age / 4).clamp(PACE.0, PACE.1)
 }
 
-/// Deletes replaced objects whose grace period has passed.
-async fn superseded(context: &Arc<Context>, journal: &Journal) -> Result<(), CollectError> {
-    let grace = context.config.collect.grace;
+/// Deletes from the NAS what may go now.
+pub(super) async fn once(
+    context: &Arc<Context>,
+    journal: &Journal,
+    collector: &mut Collector,
+) -> Result<(), CollectError> {
+    let age = context.config.collect.grace;
     loop {
-        let keys: Vec<String> = journal.with(|state| {
-            let old = state.superseded.iter().filter(|s| is_old(s.since, grace));
-            old.take(AT_ONCE).map(|s| s.key.clone()).collect()
-        });
+        let keys = journal.with(|state| superseded(state, clock::now(), age));
         if keys.is_empty() {
-            return Ok(());
+            break;
         }
         fail_point!(CollectBefore);
         for key in &keys {
@@ -79,34 +78,103 @@ async fn superseded(context: &Arc<Context>, journal: &Journal) -> Result<(), Col
         let due = Instant::now() + context.config.segment.flush_age;
         journal.commit(Vec::new(), keys, due).await?;
     }
+    let log = journal.with(|state| (state.of, state.journal.clone()));
+    let used = |key: &str| journal.with(|state| state.shares(key));
+    collector.sweep(&context.nas, &log, age, used).await
 }
 
-/// Deletes journal objects and checkpoints that lie behind a checkpoint of some age, unless one of its messages
-/// is still nowhere else. `swept` is the number of the checkpoint up to which that was done.
-async fn sweep(
-    context: &Arc<Context>,
-    journal: &Journal,
-    swept: &mut Option<u64>,
-) -> Result<(), CollectError> {
-    let (of, name) = journal.with(|state| (state.of, state.journal.clone()));
-    let numbers = checkpoints(&context.nas, of, &name).await?;
-    let Some(old) = newest_old(context, of, &name, &numbers, *swept).await? else { return Ok(()) };
-    let Some((number, ..)) = old.last else { return Ok(()) };
-    let entry = |number| ArchiveKey::Journal { of, journal: name.clone(), number }.to_string();
-    let end = entry(number);
-    let folder = of.entries(&name);
-    for listed in context.nas.list_until(&folder, &end).await? {
-        let used = old.shares(&listed.key) || journal.with(|state| state.shares(&listed.key));
-        if !used && listed.key < end {
-            context.nas.delete(&listed.key).await?;
+/// Replaced objects that have been that for so long, as many as are deleted at once.
+pub(super) fn superseded(state: &JournalState, now: Timestamp, age: Duration) -> Vec<String> {
+    let old = state.superseded.iter().filter(|s| clock::is_old(now, s.since, age));
+    old.take(AT_ONCE).map(|s| s.key.clone()).collect()
+}
+
+/// Deletes journal objects and checkpoints that lie behind a checkpoint of some age.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    /// The number of the checkpoint up to which that was done.
+    swept: Option<u64>,
+    /// The first one behind it, and when it was made: it need not be read before it is old enough.
+    next: Option<(u64, Timestamp)>,
+}
+
+impl Collector {
+    /// The same, but for objects in which messages lie that are nowhere else: `used` says so, and the checkpoint
+    /// itself, which readers under way may go by.
+    pub(super) async fn sweep(
+        &mut self,
+        store: &Store,
+        (of, name): &(JournalOf, JournalName),
+        age: Duration,
+        used: impl Fn(&str) -> bool,
+    ) -> Result<(), CollectError> {
+        if self.next.is_some_and(|(_, made)| !clock::is_old(clock::now(), made, age)) {
+            return Ok(());
         }
+        let numbers = checkpoints(store, *of, name).await?;
+        let Some(old) = self.newest_old(store, (*of, name), &numbers, age).await? else {
+            return Ok(());
+        };
+        let Some((number, ..)) = old.last else { return Ok(()) };
+        let end = ArchiveKey::Journal { of: *of, journal: name.clone(), number }.to_string();
+        for listed in store.list_until(&of.entries(name), &end).await? {
+            if is_free(&listed.key, &end, &old, &used) {
+                store.delete(&listed.key).await?;
+            }
+        }
+        for earlier in numbers.into_iter().filter(|found| *found < number) {
+            let key = ArchiveKey::Checkpoint { of: *of, journal: name.clone(), number: earlier };
+            store.delete(&key.to_string()).await?;
+        }
+        self.swept = Some(number);
+        Ok(())
     }
-    for earlier in numbers.into_iter().filter(|found| *found < number) {
-        let key = ArchiveKey::Checkpoint { of, journal: name.clone(), number: earlier };
-        context.nas.delete(&key.to_string()).await?;
+
+    /// The newest checkpoint that is old enough, if it is newer than the one that was swept up to. Of those that
+    /// are not, one is read.
+    async fn newest_old(
+        &mut self,
+        store: &Store,
+        (of, name): (JournalOf, &JournalName),
+        numbers: &[u64],
+        age: Duration,
+    ) -> Result<Option<JournalState>, CollectError> {
+        let mut found = None;
+        self.next = None;
+        for number in numbers.iter().filter(|number| Some(**number) > self.swept) {
+            let key = ArchiveKey::Checkpoint { of, journal: name.clone(), number: *number };
+            let key = key.to_string();
+            let object = store.get(&key).await?;
+            let read = tokio::task::spawn_blocking(move || read_checkpoint(of, &object));
+            let state = match read.await.expect("reading does not panic") {
+                Ok(state) => state,
+                // It goes with the others, when a later one is old enough.
+                Err(source) => {
+                    let error = OpenError::Checkpoint { key, source };
+                    tracing::error!("collecting goes on without it: {}", chain(&error));
+                    continue;
+                }
+            };
+            let Some((.., made)) = state.last else { continue };
+            if !clock::is_old(clock::now(), made, age) {
+                self.next = Some((*number, made));
+                break;
+            }
+            found = Some(state);
+        }
+        Ok(found)
     }
-    *swept = Some(number);
-    Ok(())
+}
+
+/// Whether a journal object is of no more use: it lies before the one that a checkpoint is of, whose key is `end`,
+/// and its messages are elsewhere, by that checkpoint and now.
+pub(super) fn is_free(
+    key: &str,
+    end: &str,
+    checkpoint: &JournalState,
+    used: impl Fn(&str) -> bool,
+) -> bool {
+    key < end && !checkpoint.shares(key) && !used(key)
 }
 
 /// The numbers of the checkpoints that are there, ascending.
@@ -123,27 +191,4 @@ async fn checkpoints(
     let mut numbers: Vec<u64> = listed.iter().filter_map(|object| number(&object.key)).collect();
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-/// The newest checkpoint that is as old as the grace period, if it is newer than the one that was swept up to.
-async fn newest_old(
-    context: &Arc<Context>,
-    of: JournalOf,
-    name: &JournalName,
-    numbers: &[u64],
-    swept: Option<u64>,
-) -> Result<Option<JournalState>, CollectError> {
-    let new = numbers.iter().rev().take_while(|number| Some(**number) > swept);
-    for number in new {
-        let key = ArchiveKey::Checkpoint { of, journal: name.clone(), number: *number };
-        let key = key.to_string();
-        let object = context.nas.get(&key).await?;
-        let read = tokio::task::spawn_blocking(move || read_checkpoint(of, &object));
-        let state = read.await.expect("reading does not panic");
-        let state = state.map_err(|source| OpenError::Checkpoint { key, source })?;
-        if state.last.is_some_and(|(.., at)| is_old(at, context.config.collect.grace)) {
-            return Ok(Some(state));
-        }
-    }
-    Ok(None)
 }

@@ -9,9 +9,9 @@ use cim_core::archive::journal::{
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, EntryError, Segment, Sha256};
 use cim_core::names::{JournalName, StreamName};
-use jiff::Timestamp;
 use parquet::errors::ParquetError;
 
+use crate::clock;
 use crate::segment::{Batch, Columns, SharedWriter, entry_text};
 
 /// zstd level of entries: they are made while messages wait, and merged soon.
@@ -126,7 +126,7 @@ pub fn make(
         journal: place.journal,
         number: place.number,
         previous: place.previous,
-        committed_at: Timestamp::now(),
+        committed_at: clock::now(),
         writer: writer.into(),
         streams,
         collected,

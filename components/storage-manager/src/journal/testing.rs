@@ -19,15 +19,25 @@ pub fn empty(of: JournalOf) -> JournalState {
 
 /// Folds in an entry that says this.
 pub fn apply(state: &mut JournalState, streams: BTreeMap<StreamName, Change>) {
+    apply_at(state, Timestamp::UNIX_EPOCH, streams, Vec::new());
+}
+
+/// The same, committed at some time; and that objects were deleted.
+pub fn apply_at(
+    state: &mut JournalState,
+    committed_at: Timestamp,
+    streams: BTreeMap<StreamName, Change>,
+    collected: Vec<String>,
+) {
     let entry = JournalEntry {
         format: JOURNAL_FORMAT,
         journal: state.journal.clone(),
         number: state.next(),
         previous: state.hash(),
-        committed_at: Timestamp::UNIX_EPOCH,
+        committed_at,
         writer: "t".into(),
         streams,
-        collected: Vec::new(),
+        collected,
     };
     let hash = Sha256::of(&entry.number.to_be_bytes());
     state.apply(&entry, hash).unwrap();

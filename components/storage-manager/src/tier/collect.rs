@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use cim_core::archive::ArchiveState;
-use jiff::Timestamp;
 
 use super::context::Context;
+use crate::clock;
 use crate::hooks::fail_point;
 use crate::s3::S3Error;
 
@@ -14,12 +14,8 @@ const AT_ONCE: usize = 256;
 
 /// The keys whose grace period has passed.
 pub fn due(context: &Context, state: &ArchiveState) -> Vec<String> {
-    let grace = context.config.collect.grace.as_secs_f64();
-    let now = Timestamp::now();
-    let old = state.superseded.iter().filter(|s| {
-        // A clock that was set back makes ages negative: then nothing is old.
-        (now.as_duration() - s.since.as_duration()).as_secs_f64() >= grace
-    });
+    let (now, grace) = (clock::now(), context.config.collect.grace);
+    let old = state.superseded.iter().filter(|s| clock::is_old(now, s.since, grace));
     old.take(AT_ONCE).map(|s| s.key.clone()).collect()
 }
 

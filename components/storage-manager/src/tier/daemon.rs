@@ -209,8 +209,8 @@ async fn try_out(wasabi: &Store) {
             tracing::info!("wasabi honours conditional writes: {conditional_writes}");
             if let Some(key) = left {
                 tracing::info!(
-                    "the key for wasabi may not delete, which is well, for nothing is deleted there: object \
-                     `{key}` stays, and is used again at the next start"
+                    "the key for wasabi may not delete: what is replaced there stays, and so does object \
+                     `{key}`, which is used again at the next start"
                 );
             }
         }

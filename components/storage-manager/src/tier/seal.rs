@@ -200,6 +200,11 @@ impl Merge {
         Ok(())
     }
 
+    /// How many messages it has.
+    pub(crate) fn messages(&self) -> u64 {
+        self.writer.messages() + self.columns.len() as u64
+    }
+
     /// Takes the rows after `seq`.
     pub(crate) fn append(
         &mut self,

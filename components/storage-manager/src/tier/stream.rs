@@ -30,6 +30,7 @@ use super::segmenter::{Upload, Uploaded};
 use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
 use super::survey::{Known, Survey, Surveyor, missed};
 use crate::chain::{self, Draft};
+use crate::clock;
 use crate::jetstream::StreamInfo;
 use crate::journal::{Commit, Item, Journal, JournalClosed, Share};
 use crate::segment::{Columns, Message};
@@ -196,7 +197,7 @@ impl Opening<'_> {
             stream: live.record.clone(),
             consumers: consumers.to_vec(),
             number: 0,
-            committed_at: Timestamp::now(),
+            committed_at: clock::now(),
         })
     }
 }

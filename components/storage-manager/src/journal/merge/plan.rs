@@ -15,6 +15,9 @@ const ENTRIES: usize = 128;
 const AT_ONCE: u64 = 48 << 20;
 /// How many objects are merged at once.
 const MOST: usize = 512;
+/// How many neighbouring parts of a stream Wasabi has before they are merged: so many make a reader's state large,
+/// and each merge leaves them all where they are for months.
+const PARTS: usize = 512;
 
 /// What to merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,15 +45,67 @@ pub fn enough(level: u8) -> u64 {
     1 << FIRST.saturating_sub(2 * u32::from(level))
 }
 
-/// The next merge; `None` while there is none worth its bytes. `seal` is the final size of a segment, in bytes
-/// of messages; objects in `avoid` are left as they are.
+/// The next merge; `None` while there is none worth its bytes. `seal` is the final size of a segment's file;
+/// objects in `avoid` are left as they are.
 pub fn next(state: &JournalState, seal: u64, avoid: &BTreeSet<String>) -> Option<Job> {
     shared(state, avoid).or_else(|| {
         state.streams.iter().find_map(|(stream, archive)| {
-            let segments = own(archive, seal, avoid)?;
+            let segments = own(archive, seal, &|segment| avoid.contains(&segment.key))?;
             Some(Job::Own { stream: stream.clone(), segments })
         })
     })
+}
+
+/// The segments of a stream at Wasabi that are to become one, of those that the NAS has merged. What is replaced
+/// there stays for months, so it happens seldom: parts that lie in many objects become a segment, and such
+/// segments larger ones, as on the NAS. Those for which `leave` says so are left as they are.
+pub fn at_wasabi(
+    there: &ArchiveState,
+    nas: &ArchiveState,
+    seal: u64,
+    leave: impl Fn(&Segment) -> bool,
+) -> Option<Vec<Segment>> {
+    let leave = |segment: &Segment| leave(segment) || merged(nas, segment).is_none();
+    parts(there, seal, &leave).or_else(|| own(there, seal, &leave))
+}
+
+/// The NAS's segments in which the messages of one at Wasabi lie; `None` while they are not all segments of the
+/// stream alone: then they are merged once more there, and soon.
+pub fn merged<'a>(nas: &'a ArchiveState, segment: &Segment) -> Option<Vec<&'a Segment>> {
+    let Segment { timeline, first_seq, last_seq, .. } = *segment;
+    let before = nas.segments.range((timeline, 0)..(timeline, first_seq)).next_back();
+    let behind = nas.segments.range((timeline, first_seq)..=(timeline, last_seq));
+    let found = before.filter(|(_, before)| before.last_seq >= first_seq).into_iter().chain(behind);
+    let found: Vec<&Segment> = found.map(|(_, segment)| segment).collect();
+    (!found.is_empty() && found.iter().all(|segment| segment.part.is_none())).then_some(found)
+}
+
+/// Neighbouring parts: many, enough for a segment of final size, or such that there will be no more of them.
+fn parts(
+    archive: &ArchiveState,
+    seal: u64,
+    leave: &impl Fn(&Segment) -> bool,
+) -> Option<Vec<Segment>> {
+    let current = archive.timeline();
+    let (mut run, mut bytes): (Vec<&Segment>, u64) = (Vec::new(), 0);
+    let taken = |run: &[&Segment]| run.iter().copied().cloned().collect();
+    for segment in archive.segments.values() {
+        let other = run.last().is_some_and(|before| before.timeline != segment.timeline);
+        let left = leave(segment);
+        if !run.is_empty() && (other || (segment.part.is_none() && !left)) {
+            return Some(taken(&run));
+        }
+        if left || segment.part.is_none() {
+            (run, bytes) = (Vec::new(), 0);
+            continue;
+        }
+        bytes = bytes.saturating_add(segment.bytes);
+        run.push(segment);
+        if run.len() >= PARTS || (run.len() > 1 && bytes >= seal) {
+            return Some(taken(&run));
+        }
+    }
+    run.last().is_some_and(|last| last.timeline != current).then(|| taken(&run))
 }
 
 /// The level of a shared object, and whether it was made for the NAS; `None` of other keys.
@@ -91,12 +146,16 @@ fn shared(state: &JournalState, avoid: &BTreeSet<String>) -> Option<Job> {
 }
 
 /// Neighbouring segments of one timeline that are of about the same size, or smaller, and enough of them.
-fn own(archive: &ArchiveState, seal: u64, avoid: &BTreeSet<String>) -> Option<Vec<Segment>> {
+fn own(
+    archive: &ArchiveState,
+    seal: u64,
+    leave: &impl Fn(&Segment) -> bool,
+) -> Option<Vec<Segment>> {
     // Size classes: each is sixteen times the one before.
-    let class = |segment: &Segment| segment.bytes.max(1).ilog2() / 4;
+    let class = |segment: &Segment| segment.size.max(1).ilog2() / 4;
     let mut runs: Vec<Vec<&Segment>> = vec![Vec::new()];
     for segment in archive.segments.values() {
-        let apart = segment.part.is_some() || segment.sealed || avoid.contains(&segment.key);
+        let apart = segment.part.is_some() || segment.sealed || leave(segment);
         let other = runs
             .last()
             .and_then(|run| run.last())
@@ -116,11 +175,11 @@ fn own(archive: &ArchiveState, seal: u64, avoid: &BTreeSet<String>) -> Option<Ve
                 let mut bytes = 0;
                 let fitting = group.iter().take_while(|segment| {
                     let first = bytes == 0;
-                    bytes += segment.bytes;
-                    first || bytes - segment.bytes < seal
+                    bytes += segment.size;
+                    first || bytes - segment.size < seal
                 });
                 let fitting: Vec<Segment> = fitting.take(MOST).map(|s| Segment::clone(s)).collect();
-                let total: u64 = fitting.iter().map(|s| s.bytes).sum();
+                let total: u64 = fitting.iter().map(|s| s.size).sum();
                 if fitting.len() >= FAN || (fitting.len() > 1 && total >= seal) {
                     return Some(fitting);
                 }

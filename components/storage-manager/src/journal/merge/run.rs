@@ -115,11 +115,11 @@ async fn own(
     segments: &[Segment],
 ) -> Result<Replacements, MergeError> {
     let (timeline, first_seq) = (segments[0].timeline, segments[0].first_seq);
-    let (mut merged, mut last_seq, mut bytes) = (Merge::default(), first_seq, 0);
+    let (mut merged, mut last_seq, mut size) = (Merge::default(), first_seq, 0);
     for segment in segments {
         let file = fetch(context, segment).await?;
         last_seq = segment.last_seq;
-        bytes += segment.bytes;
+        size += segment.size;
         let to_read = segment.clone();
         let append = tokio::task::spawn_blocking(move || {
             merged.append(&to_read, &file, 0)?;
@@ -130,7 +130,7 @@ async fn own(
             other => other.into(),
         })?;
     }
-    let sealed = bytes >= context.config.seal.size.bytes() as u64;
+    let sealed = size >= context.config.seal.size.bytes() as u64;
     let name = stream.clone();
     let finish = tokio::task::spawn_blocking(move || merged.finish(&name, timeline, sealed));
     let finished = finish.await.expect("merging does not panic")?;

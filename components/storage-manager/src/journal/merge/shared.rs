@@ -102,7 +102,8 @@ impl Task {
                 read(&mut readers, &run, |message| {
                     Ok(merged.push(message).map_err(SealError::from)?)
                 })?;
-                let finished = merged.finish(&stream, timeline, bytes >= self.seal)?;
+                let mut finished = merged.finish(&stream, timeline, false)?;
+                finished.segment.sealed = finished.segment.size >= self.seal;
                 let record = SegmentRecord::of(&finished.segment, None);
                 // The other end hangs up only when the job has failed: then nothing is committed.
                 made.blocking_send(finished).unwrap_or_default();

@@ -97,7 +97,7 @@ impl Model {
         let messages = run.map(|s| s.messages).sum();
         let mut by = record(Some(key), first_seq, last_seq, messages, bytes);
         if by.groups.is_none() {
-            (by.size, by.sha256) = (1, Sha256::of(&self.state.next().to_be_bytes()));
+            (by.size, by.sha256) = (bytes, Sha256::of(&self.state.next().to_be_bytes()));
         }
         by.sealed = sealed;
         Replacement { timeline: 1, first_seq, last_seq, by: vec![by] }

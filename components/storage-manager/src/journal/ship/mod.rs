@@ -5,13 +5,19 @@
 //! have an object of their own go before the entry that names them; smaller ones go as rows of the entry.
 //!
 //! Wasabi is what tells how far its own journal goes: a NAS may forget what it had decided.
+//!
+//! What lies there in many objects is merged, and what that replaces is deleted when it is old enough.
 
 mod adopt;
+mod collect;
 mod decide;
+mod merge;
 mod run;
 mod step;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod year;
 
 pub use adopt::{AdoptError, adopt, backfill};
 pub use run::run;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_core::archive::journal::StreamCheckpoint;
 use cim_core::archive::key::Chain;
@@ -12,9 +13,12 @@ use cim_runtime::retry::Backoff;
 use jiff::Timestamp;
 use parquet::errors::ParquetError;
 
+use super::collect::Collecting;
 use super::decide::{DecideError, Decided};
+use super::merge::Merged;
 use super::step::{self, Step};
 use crate::chain::{self, ReadError};
+use crate::clock;
 use crate::hooks::fail_point;
 use crate::journal::object::{Commit, Item, Place, make};
 use crate::journal::{Journal, JournalClosed};
@@ -71,36 +75,92 @@ pub enum ShipError {
 /// Ships until the journal is closed.
 pub async fn run(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
     let closing = journal.closing().clone();
-    let (mut decided, mut tries) = (None, 0);
+    let (mut shipping, mut tries) = (Shipping::default(), 0);
     loop {
-        let ship = ship(&context, &wasabi, &journal, &mut decided);
-        let Some(shipped) = closing.run_until_cancelled(ship).await else { return };
-        match shipped {
-            Ok(()) => tries = 0,
+        let once = shipping.once(&context, &wasabi, &journal);
+        let Some(done) = closing.run_until_cancelled(once).await else { return };
+        match done {
+            Ok(true) => tries = 0,
+            Ok(false) => {
+                tries = 0;
+                let wait = until_due(&context, shipping.decided.as_ref());
+                if closing.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                    return;
+                }
+            }
             Err(error) => {
-                decided = None;
+                shipping.forget();
                 tries += 1;
                 tracing::warn!("copying to wasabi failed, trying again: {}", error_chain(&error));
                 if !Backoff::default().wait(tries, &closing).await {
                     return;
                 }
-                continue;
             }
-        }
-        let wait = until_due(&context, decided.as_ref());
-        if closing.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-            return;
         }
     }
 }
 
-/// How long until the next entry is due: counted from the last one, whichever process put it.
-fn until_due(context: &Context, decided: Option<&Decided>) -> std::time::Duration {
+/// What is known of Wasabi between two looks at what is due.
+#[derive(Default)]
+pub struct Shipping {
+    decided: Option<Decided>,
+    merged: Merged,
+    collecting: Collecting,
+}
+
+impl Shipping {
+    /// Ships what is due, or else merges a little; false when nothing is due.
+    pub async fn once(
+        &mut self,
+        context: &Arc<Context>,
+        wasabi: &Arc<Store>,
+        journal: &Journal,
+    ) -> Result<bool, ShipError> {
+        let mut decided = if let Some(decided) = self.decided.take() {
+            decided
+        } else {
+            let name = journal.with(|state| state.journal.clone());
+            Decided::open(Arc::clone(&context.nas), Arc::clone(wasabi), &name).await?
+        };
+        if is_due(context, &decided) {
+            let said = Said { merged: &mut self.merged, collecting: &mut self.collecting };
+            ship(context, wasabi, journal, &mut decided, said).await?;
+        }
+        let more = self.merged.next(context, wasabi, journal, &decided.state).await;
+        self.collecting.once(context, wasabi, &decided.state).await;
+        self.decided = Some(decided);
+        Ok(more)
+    }
+
+    /// Forgets what may not be so any more, after a failure.
+    fn forget(&mut self) {
+        (self.decided, self.merged) = (None, Merged::default());
+        self.collecting.forget();
+    }
+}
+
+/// What is said beside what is new.
+struct Said<'a> {
+    merged: &'a mut Merged,
+    collecting: &'a mut Collecting,
+}
+
+/// Whether the next entry may be put: counted from the last one, whichever process put it.
+fn is_due(context: &Context, decided: &Decided) -> bool {
+    let last = decided.state.last;
+    last.is_none_or(|(.., last)| age(last) >= context.config.seal.interval)
+}
+
+fn age(since: Timestamp) -> Duration {
+    (clock::now().as_duration() - since.as_duration()).unsigned_abs()
+}
+
+/// How long until the next entry may be put.
+fn until_due(context: &Context, decided: Option<&Decided>) -> Duration {
     let interval = context.config.seal.interval;
     let Some((.., last)) = decided.and_then(|decided| decided.state.last) else { return interval };
-    let age = (Timestamp::now().as_duration() - last.as_duration()).unsigned_abs();
     // Where nothing is new no entry is put, and the last one gets older and older.
-    interval.saturating_sub(age).max(interval / 10)
+    interval.saturating_sub(age(last)).max(interval / 10)
 }
 
 /// Ships all that is new, in as many entries as it takes.
@@ -108,21 +168,9 @@ async fn ship(
     context: &Arc<Context>,
     wasabi: &Arc<Store>,
     journal: &Journal,
-    decided: &mut Option<Decided>,
+    decided: &mut Decided,
+    said: Said<'_>,
 ) -> Result<(), ShipError> {
-    let decided = if let Some(decided) = decided {
-        decided
-    } else {
-        let name = journal.with(|state| state.journal.clone());
-        let nas = Arc::clone(&context.nas);
-        decided.insert(Decided::open(nas, Arc::clone(wasabi), &name).await?)
-    };
-    if let Some((.., last)) = decided.state.last {
-        let age = Timestamp::now().as_duration() - last.as_duration();
-        if age.unsigned_abs() < context.config.seal.interval {
-            return Ok(());
-        }
-    }
     loop {
         let streams: Vec<StreamName> =
             journal.with(|state| state.streams.keys().cloned().collect());
@@ -155,12 +203,14 @@ async fn ship(
             }
         }
         drop(shared);
-        if commits.is_empty() {
+        said.merged.say(&mut commits);
+        let collected = said.collecting.say();
+        if commits.is_empty() && collected.is_empty() {
             return Ok(());
         }
         let place = Place::after(&decided.state);
         let writer = Arc::clone(&context.writer);
-        let made = tokio::task::spawn_blocking(move || make(place, commits, Vec::new(), &writer));
+        let made = tokio::task::spawn_blocking(move || make(place, commits, collected, &writer));
         let made = made.await.expect("encoding does not panic")?;
         decided.put(made, journal, &context.abort).await?;
     }

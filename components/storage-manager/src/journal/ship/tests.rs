@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use cim_core::archive::journal::{Change, JournalState, Replacement, SegmentRecord};
 use cim_core::archive::key::JournalOf;
-use cim_core::archive::{Fork, ParentTimeline, SeqRange, StreamState, Watermark};
+use cim_core::archive::{
+    ArchiveKey, Fork, ParentTimeline, Segment, SeqRange, Sha256, StreamState, Watermark,
+};
 use proptest::prelude::*;
 
 use super::step::{self, Step};
+use crate::journal::merge::plan;
 use crate::journal::testing::{apply, begin, empty, record, stream};
+
+/// The size at which a segment is final.
+const SEAL: u64 = 400;
 
 /// What happens to a stream on the NAS.
 #[derive(Debug, Clone)]
@@ -17,6 +23,10 @@ enum Event {
     Add(u64, u64),
     /// What is there is merged.
     Merge,
+    /// What is there becomes segments of the stream alone, of so many messages about.
+    Settle(u64),
+    /// Wasabi's own levels: so many merges at most.
+    Levels(usize),
     /// Archived messages are deleted.
     Delete(u64),
     /// It goes on from an earlier point.
@@ -31,6 +41,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         5 => (1u64..20, 0u64..4).prop_map(|(messages, gap)| Event::Add(messages, gap)),
         2 => Just(Event::Merge),
+        2 => (1u64..60).prop_map(Event::Settle),
+        2 => (1usize..4).prop_map(Event::Levels),
         2 => any::<u64>().prop_map(Event::Delete),
         1 => any::<u64>().prop_map(Event::Fork),
         1 => (1u64..5).prop_map(Event::Pass),
@@ -99,8 +111,47 @@ impl Model {
             Event::Ship(most) => {
                 self.ship(*most);
             }
+            Event::Settle(messages) => self.settle(timeline, *messages),
+            Event::Levels(most) => {
+                self.level(*most);
+            }
             Event::Delete(_) | Event::Fork(_) => {}
         }
+    }
+
+    /// Makes segments of a timeline's parts, each of neighbours.
+    fn settle(&mut self, timeline: u32, messages: u64) {
+        let state = &self.nas.streams[&stream(0)];
+        let of_timeline = state.segments.range((timeline, 0)..=(timeline, u64::MAX));
+        let mut groups: Vec<Vec<&Segment>> = vec![Vec::new()];
+        for (_, segment) in of_timeline {
+            if segment.part.is_none() {
+                groups.push(Vec::new());
+                continue;
+            }
+            let group = groups.last_mut().unwrap();
+            group.push(segment);
+            if group.iter().map(|s| s.messages).sum::<u64>() >= messages {
+                groups.push(Vec::new());
+            }
+        }
+        groups.retain(|group| !group.is_empty());
+        let replace = groups.iter().map(|group| one(timeline, group, u64::MAX)).collect();
+        self.say(Change { replace, ..Change::default() });
+    }
+
+    /// Merges at Wasabi until nothing is due, or so often; whether nothing is.
+    fn level(&mut self, most: usize) -> bool {
+        for _ in 0..most {
+            let nas = &self.nas.streams[&stream(0)];
+            let Some(there) = self.wasabi.streams.get(&stream(0)) else { return true };
+            let Some(segments) = plan::at_wasabi(there, nas, SEAL, |_| false) else { return true };
+            let replacement = one(segments[0].timeline, &segments.iter().collect::<Vec<_>>(), SEAL);
+            let change = Change { replace: vec![replacement], ..Change::default() };
+            // The fold refuses what is no whole run of unsealed ones, and other messages.
+            apply(&mut self.wasabi, BTreeMap::from([(stream(0), change)]));
+        }
+        false
     }
 
     /// Takes steps until there is none, or so many; whether there is none.
@@ -130,12 +181,64 @@ impl Model {
     }
 }
 
+/// Puts a segment of its own in the place of neighbours, sealed from some size on.
+fn one(timeline: u32, group: &[&Segment], seal: u64) -> Replacement {
+    let (first_seq, last_seq) = (group[0].first_seq, group[group.len() - 1].last_seq);
+    let messages: u64 = group.iter().map(|segment| segment.messages).sum();
+    let bytes: u64 = group.iter().map(|segment| segment.bytes).sum();
+    let sizes: u64 = group.iter().map(|segment| segment.size).sum();
+    let sha256 = Sha256::of(&[first_seq.to_le_bytes(), last_seq.to_le_bytes()].concat());
+    let key = ArchiveKey::segment(&stream(0), timeline, first_seq, last_seq, &sha256);
+    let own = record(Some(key.to_string()), first_seq, last_seq, messages, bytes);
+    let sealed = bytes.max(sizes) >= seal;
+    let by = vec![SegmentRecord { timeline, size: bytes, sha256, sealed, ..own }];
+    Replacement { timeline, first_seq, last_seq, by }
+}
+
 fn part(timeline: u32, first: u64, last: u64, messages: u64) -> SegmentRecord {
     SegmentRecord { timeline, ..record(None, first, last, messages, messages * 10) }
 }
 
 proptest! {
     #![proptest_config(crate::harm::cases(256))]
+
+    #[test]
+    fn merging_at_wasabi_ends_and_loses_nothing(events in events()) {
+        let mut model = Model::new();
+        for event in &events {
+            model.happen(event);
+        }
+        for number in model.nas.streams[&stream(0)].timelines.clone().into_keys() {
+            model.settle(number, 20);
+        }
+        prop_assert!(model.ship(500), "shipping does not come to an end");
+        let before = model.wasabi.streams[&stream(0)].clone();
+        prop_assert!(model.level(500), "merging does not come to an end");
+        let after = &model.wasabi.streams[&stream(0)];
+        prop_assert_eq!(&before.timelines, &after.timelines);
+        // Each segment has what some whole ones, side by side, had before.
+        let mut old = before.segments.values();
+        for segment in after.segments.values() {
+            let (mut messages, mut last) = (0, None);
+            for was in old.by_ref() {
+                prop_assert_eq!(was.timeline, segment.timeline);
+                if last.is_none() {
+                    prop_assert_eq!(was.first_seq, segment.first_seq);
+                }
+                messages += was.messages;
+                last = Some(was.last_seq);
+                if was.last_seq == segment.last_seq {
+                    break;
+                }
+            }
+            prop_assert_eq!((messages, last), (segment.messages, Some(segment.last_seq)));
+        }
+        prop_assert!(old.next().is_none());
+        // What is left is little: of each timeline what may grow, and what is final.
+        let parts = after.segments.values().filter(|s| s.part.is_some());
+        let bytes: u64 = parts.clone().map(|s| s.bytes).sum();
+        prop_assert!(bytes < 2 * SEAL || parts.count() < 2, "{bytes} bytes are left in parts");
+    }
 
     #[test]
     fn wasabi_says_in_the_end_what_the_nas_says(events in events()) {

@@ -1,0 +1,78 @@
+//! What is deleted at Wasabi: what was replaced there, when it is so old that it costs nothing to delete it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::archive::journal::JournalState;
+use cim_runtime::error::chain;
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::journal::collect::{CollectError, Collector, pace, superseded};
+use crate::s3::{Kind, Store};
+use crate::tier::Context;
+
+/// Collecting at Wasabi, from time to time.
+#[derive(Debug, Default)]
+pub struct Collecting {
+    collector: Collector,
+    /// When it was last looked.
+    looked: Option<Instant>,
+    /// What was deleted, and no entry says so.
+    deleted: BTreeSet<String>,
+    /// The key may not delete, so everything stays.
+    refused: bool,
+}
+
+impl Collecting {
+    /// Deletes what may go now, if it is time to look.
+    pub async fn once(&mut self, context: &Arc<Context>, wasabi: &Store, there: &JournalState) {
+        let age = age(context);
+        if self.refused || self.looked.is_some_and(|looked| looked.elapsed() < pace(age)) {
+            return;
+        }
+        match self.collect(wasabi, there, age).await {
+            Err(CollectError::S3(error)) if matches!(error.kind, Kind::Denied(_)) => {
+                self.refused = true;
+                tracing::warn!("what is replaced at wasabi stays there: {}", chain(&error));
+            }
+            Err(error) => {
+                tracing::error!("collecting at wasabi failed, trying again: {}", chain(&error));
+            }
+            Ok(()) => {}
+        }
+        self.looked = Some(Instant::now());
+    }
+
+    async fn collect(
+        &mut self,
+        wasabi: &Store,
+        there: &JournalState,
+        age: Duration,
+    ) -> Result<(), CollectError> {
+        for key in superseded(there, clock::now(), age) {
+            if !self.deleted.contains(&key) {
+                wasabi.delete(&key).await?;
+                self.deleted.insert(key);
+            }
+        }
+        let log = (there.of, there.journal.clone());
+        self.collector.sweep(wasabi, &log, age, |key| there.shares(key)).await
+    }
+
+    /// What the next entry says has been deleted.
+    pub fn say(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.deleted).into_iter().collect()
+    }
+
+    /// Forgets what was deleted: it is looked for once more, which costs little.
+    pub fn forget(&mut self) {
+        (self.deleted, self.looked) = (BTreeSet::new(), None);
+    }
+}
+
+/// How old something is at least. Who reads it must not lose it either.
+fn age(context: &Context) -> Duration {
+    context.config.collect.tertiary_age.max(context.config.collect.grace)
+}
