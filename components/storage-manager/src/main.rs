@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 /// glibc's own variables, and what they are set to: how many arenas it may keep, and from which size on a buffer
 /// is the system's and goes back there at once.
 const ALLOCATOR: [(&str, &str); 2] =
-    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "262144")];
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "1048576")];
 
 fn main() -> ExitCode {
     give_back_memory();
