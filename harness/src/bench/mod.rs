@@ -29,7 +29,7 @@ use crate::rundir::{RunDir, default_root};
 pub use row::Row;
 
 /// The rows, in the order in which they are measured.
-pub const ROWS: [&str; 20] = [
+pub const ROWS: [&str; 22] = [
     "tiering_vs_pull",
     "s3_requests_per_10k",
     "archive_ratio_random",
@@ -50,6 +50,8 @@ pub const ROWS: [&str; 20] = [
     "idle_cost_cpu",
     "restore_small_segments",
     "restore_all",
+    "tiering_vs_pull_64",
+    "storage_manager_rss_mib_1000",
 ];
 
 /// `cim-harness bench`
@@ -174,7 +176,7 @@ async fn measure(
     if wanted(&ROWS[9..10]) {
         rows.push(tiering::json(&bed, scale).await?);
     }
-    if wanted(&ROWS[10..13]) {
+    if wanted(&ROWS[10..13]) || wanted(&ROWS[21..22]) {
         rows.extend(quiet::measure(&bed, scale).await?);
     }
     if wanted(&ROWS[13..14]) {
@@ -186,8 +188,11 @@ async fn measure(
     if wanted(&ROWS[18..19]) {
         rows.push(pieces::measure(&bed, scale).await?);
     }
-    if wanted(&ROWS[19..]) {
+    if wanted(&ROWS[19..20]) {
         rows.push(all::measure(&bed, scale).await?);
+    }
+    if wanted(&ROWS[20..21]) {
+        rows.push(tiering::together(&bed, scale).await?);
     }
     rows.retain(|row| wanted(&[row.name.as_str()]));
     Ok(rows)

@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What was used while events came evenly.
 struct Used {
     puts_a_second: f64,
+    peak_rss: u64,
     cpu: BTreeMap<String, f64>,
 }
 
@@ -67,7 +68,13 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let mut processor =
         Row::rate("quiet_streams_cpu", ours, "CPU s", "layout `chains`, same build", theirs);
     processor.cpu_seconds = journal.cpu.clone();
-    Ok(vec![row("quiet_streams_puts_100", few), row("quiet_streams_puts_1000", &many), processor])
+    let resident = many.peak_rss as f64 / f64::from(1 << 20);
+    Ok(vec![
+        row("quiet_streams_puts_100", few),
+        row("quiet_streams_puts_1000", &many),
+        processor,
+        Row::rate("storage_manager_rss_mib_1000", resident, "MiB", "the bar", 128.0),
+    ])
 }
 
 async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Result<Used> {
@@ -102,9 +109,10 @@ async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Re
         if reached >= sent { Ok(()) } else { Err(format!("{reached} of {sent}")) }
     })
     .await?;
+    let peak_rss = manager.usage().map_or(0, |usage| usage.peak_rss);
     manager.stop(Duration::from_secs(30)).await;
     host.end().await?;
-    Ok(Used { puts_a_second: puts as f64 / seconds, cpu })
+    Ok(Used { puts_a_second: puts as f64 / seconds, cpu, peak_rss })
 }
 
 /// How often the NAS was asked for something so far; of one kind, or in all.

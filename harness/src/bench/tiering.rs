@@ -14,6 +14,8 @@ use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
 
 pub(super) const STREAM: &str = "BENCH";
+/// Streams at full speed together.
+const TOGETHER: usize = 64;
 
 /// What one tiering of a stream took.
 pub(super) struct Tiered {
@@ -73,6 +75,31 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
         ),
         Row::rate("restore_rss_mib", restoring as f64 / mib, "MiB", "the promise", 256.0),
     ])
+}
+
+/// Throughput of many streams at full speed together.
+pub(super) async fn together(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+    let events = scale.tiered / TOGETHER as u64 * TOGETHER as u64;
+    let host = bed.host("together").await?;
+    bed.progress.line(&format!("tiering: {events} events of 1 KiB in {TOGETHER} streams"));
+    let client = host.client().await?;
+    let names = fill::streams(&client, TOGETHER).await?;
+    fill::publish(&client, &names, events, &Payloads::Random(1024)).await?;
+    let pull = async || {
+        let each = names.iter().map(|name| pull::measure(&client, name, events / TOGETHER as u64));
+        let seconds = futures_util::future::try_join_all(each).await?;
+        Ok::<_, Error>(seconds.into_iter().fold(0.0, f64::max))
+    };
+    let before = pull().await?;
+    let tiered = tier(bed, &host, events).await?;
+    let after = pull().await?;
+    host.end().await?;
+    let (events, peer) = (events as f64, f64::midpoint(before, after));
+    let ours = events / tiered.seconds;
+    let mut row =
+        Row::rate("tiering_vs_pull_64", ours, "events/s", "bare JetStream pulls", events / peer);
+    row.cpu_seconds = tiered.cpu;
+    Ok(row)
 }
 
 /// How well JSON compresses.
