@@ -171,7 +171,9 @@ fn at_every_commit_point_the_storage_manager_may_die() {
     if sabotaged("the storage manager dies at its commit points").is_none() {
         return;
     }
-    for (name, deaths) in [("commit-points", 14), ("commit-points-recovery", 2)] {
+    for (name, deaths) in
+        [("commit-points", 14), ("commit-points-recovery", 2), ("commit-points-chains", 3)]
+    {
         let report = run(name, &["--seed", "17"]);
         let steps = report["steps"].as_array().unwrap();
         let crashes = steps.iter().filter(|s| s["what"].as_str().unwrap().starts_with("crash "));
