@@ -15,7 +15,7 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Whether something is of at least this age. Where a clock was set back ages are negative, and nothing is old.
+/// Returns true for something of at least this age. Where a clock was set back ages are negative, and nothing is old.
 pub fn is_old(now: Timestamp, since: Timestamp, age: Duration) -> bool {
     (now.as_duration() - since.as_duration()).as_secs_f64() >= age.as_secs_f64()
 }

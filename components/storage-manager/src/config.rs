@@ -157,7 +157,7 @@ pub struct CollectConfig {
     /// How long a replaced segment stays, for restores that are reading it.
     #[serde(with = "humantime_serde")]
     pub grace: Duration,
-    /// How old an object at Wasabi is at least when it is deleted: it is paid for so long anyway.
+    /// Least age at which an object at Wasabi is deleted: it is paid for so long anyway.
     #[serde(with = "humantime_serde")]
     pub tertiary_age: Duration,
 }

@@ -132,7 +132,7 @@ impl Run<'_> {
         self.machines.all_alive()
     }
 
-    /// Waits until the NAS has the objects that it names: one that was replaced gets them back one by one.
+    /// Waits until the NAS has the objects that it names: one that was replaced gets them back after it has named them.
     async fn await_objects(
         &self,
         streams: &BTreeMap<StreamName, u64>,

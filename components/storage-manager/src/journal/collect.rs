@@ -52,7 +52,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
     }
 }
 
-/// How often it is looked whether something is old enough.
+/// Returns the time between two looks for something that is old enough.
 pub(super) fn pace(age: Duration) -> Duration {
     (age / 4).clamp(PACE.0, PACE.1)
 }
@@ -166,7 +166,7 @@ impl Collector {
     }
 }
 
-/// Whether a journal object is of no more use: it lies before the one that a checkpoint is of, whose key is `end`,
+/// Returns true for a journal object that is of no more use: it lies before the one that a checkpoint is of, whose key is `end`,
 /// and its messages are elsewhere, by that checkpoint and now.
 pub(super) fn is_free(
     key: &str,

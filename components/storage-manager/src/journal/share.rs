@@ -9,7 +9,7 @@ use crate::segment::Columns;
 /// of its own.
 const MOST: usize = 4 << 20;
 
-/// What a stream has to say, until the entry that says it is made.
+/// A stream's share of an entry, until that is made.
 #[derive(Debug, Clone)]
 pub struct Share(Arc<Mutex<Option<Commit>>>);
 

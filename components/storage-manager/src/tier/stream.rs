@@ -314,6 +314,7 @@ impl<'a> Follower<'a> {
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.stop_reader.cancel();
+                    // What was handed over is not to wait for its age.
                     self.journal.grown(0, Instant::now());
                 }
                 closed = self.journal.closed() => return Err(closed.into()),
@@ -418,28 +419,21 @@ impl<'a> Follower<'a> {
     /// Adds what is ready to what was handed to the journal and is in no entry yet.
     fn add_to_share(&mut self, stopping: bool) {
         let Some(share) = self.share.as_ref().filter(|_| !self.ready.is_empty()) else { return };
-        let mut due = Instant::now() + self.context.config.segment.flush_age;
-        let watermark = self.journal.stream(self.stream, |state| state.watermark().seq);
-        let mut watermark = watermark.expect("it was opened");
+        let at_once = stopping || self.ready.iter().any(is_segment);
+        let age = if at_once { Duration::ZERO } else { self.context.config.segment.flush_age };
+        let known = self.journal.stream(self.stream, |state| state.watermark().seq);
+        let known = known.expect("it was opened");
         let (ready, held, stream) = (&mut self.ready, &mut self.held, self.stream);
         let grown = share.grow(|commit| {
             let said = commit.change.watermark.as_ref().map(|said| said.seq);
             let sent = commit.items.last().map(|item| last_of(item).seq);
-            watermark = watermark.max(said.or(sent).unwrap_or_default());
-            for uploaded in ready.drain(..) {
-                if is_segment(&uploaded) || stopping {
-                    due = Instant::now();
-                }
-                held.extend(uploaded.reserved);
-                if let Some(item) = behind(uploaded.item, watermark, stream) {
-                    watermark = last_of(&item).seq;
-                    commit.change.watermark = None;
-                    commit.push(item);
-                }
+            let watermark = known.max(said.or(sent).unwrap_or_default());
+            if take(ready, held, commit, watermark, stream).is_some() {
+                commit.change.watermark = None;
             }
         });
         if let Some(bytes) = grown {
-            self.journal.grown(bytes, due);
+            self.journal.grown(bytes, Instant::now() + age);
         }
     }
 
@@ -453,15 +447,9 @@ impl<'a> Follower<'a> {
                 self.gaps.fill(&mut draft, state);
             }
             let mut commit = Commit { timeline: state.timeline(), ..Commit::default() };
-            let mut last = None;
-            for uploaded in self.ready.drain(..) {
-                self.held.extend(uploaded.reserved);
-                let Some(item) = behind(uploaded.item, state.watermark().seq, self.stream) else {
-                    continue;
-                };
-                last = Some(last_of(&item));
-                commit.push(item);
-            }
+            let watermark = state.watermark().seq;
+            let (ready, held) = (&mut self.ready, &mut self.held);
+            let last = take(ready, held, &mut commit, watermark, self.stream);
             if let Some(last) = last {
                 // A survey taken before these messages arrived knows nothing of what follows them.
                 let seq = last.seq.max(draft.watermark.seq);
@@ -475,7 +463,26 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// What of an item is behind the watermark. As a rule that is all of it; messages that left the stream while
+/// Takes all that is ready behind a watermark into a commit, and the budget of it. Returns the last message.
+fn take(
+    ready: &mut VecDeque<Uploaded>,
+    held: &mut Vec<Reserved>,
+    commit: &mut Commit,
+    watermark: u64,
+    stream: &StreamName,
+) -> Option<LastMessage> {
+    let mut last = None;
+    for uploaded in ready.drain(..) {
+        held.extend(uploaded.reserved);
+        if let Some(item) = behind(uploaded.item, watermark, stream) {
+            last = Some(last_of(&item));
+            commit.push(item);
+        }
+    }
+    last
+}
+
+/// Returns the part of an item that is behind the watermark. As a rule that is all of it; messages that left the stream while
 /// they were on their way may be passed by the watermark.
 fn behind(item: Item, watermark: u64, stream: &StreamName) -> Option<Item> {
     let first = match &item {

@@ -15,7 +15,7 @@ const ENTRIES: usize = 128;
 const AT_ONCE: u64 = 48 << 20;
 /// How many objects are merged at once.
 const MOST: usize = 512;
-/// How many neighbouring parts of a stream Wasabi has before they are merged: so many make a reader's state large,
+/// Neighbouring parts of a stream at Wasabi that are merged: so many make a reader's state large,
 /// and each merge leaves them all where they are for months.
 const PARTS: usize = 512;
 

@@ -19,7 +19,7 @@ pub struct Collecting {
     collector: Collector,
     /// When it was last looked.
     looked: Option<Instant>,
-    /// What was deleted, and no entry says so.
+    /// Deleted, and no entry says so yet.
     deleted: BTreeSet<String>,
     /// The key may not delete, so everything stays.
     refused: bool,
@@ -61,7 +61,7 @@ impl Collecting {
         self.collector.sweep(wasabi, &log, age, |key| there.shares(key)).await
     }
 
-    /// What the next entry says has been deleted.
+    /// Hands over what has been deleted, for the next entry to say.
     pub fn say(&mut self) -> Vec<String> {
         std::mem::take(&mut self.deleted).into_iter().collect()
     }
@@ -72,7 +72,7 @@ impl Collecting {
     }
 }
 
-/// How old something is at least. Who reads it must not lose it either.
+/// Returns the least age of what is deleted. A reader under way must not lose it either.
 fn age(context: &Context) -> Duration {
     context.config.collect.tertiary_age.max(context.config.collect.grace)
 }

@@ -22,7 +22,7 @@ use crate::tier::Context;
 use crate::tier::context::FetchError;
 use crate::tier::seal::{Merge, SealError};
 
-/// How long what could not be merged is left alone.
+/// Time for which segments that could not be merged are left alone.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// A merge that did not come about; Wasabi stays as it is.
@@ -47,13 +47,13 @@ type Place = (StreamName, u32, u64);
 #[derive(Debug)]
 struct Job {
     stream: StreamName,
-    /// What becomes one.
+    /// These become one.
     segments: Vec<Segment>,
     /// The NAS's segments that have its messages.
     from: Vec<Segment>,
 }
 
-/// What has been merged and is to be said in the next entry, and what is left alone for a while.
+/// Merges that the next entry is to say, and segments that are left alone for a while.
 #[derive(Debug, Default)]
 pub struct Merged {
     replace: Vec<(StreamName, Replacement)>,

@@ -246,34 +246,30 @@ impl Source<'_> {
     /// A stream's share of an entry: all of a step, or as many of its segments as there is room for.
     async fn take(&mut self, step: Step, room: u64) -> Result<(Commit, u64), ShipError> {
         let Step { mut change, timeline, segments, after } = step;
-        let (mut items, mut bytes, mut taken) = (Vec::new(), 0, 0);
+        let mut commit = Commit { timeline, ..Commit::default() };
+        let (mut bytes, mut taken) = (0, 0);
         let whole = WHOLE.min(self.context.config.seal.size.bytes() as u64);
         for segment in &segments {
             if taken > 0 && bytes + segment.bytes > room {
                 break;
             }
             taken += 1;
+            let room = self.room(segment).await;
             if segment.part.is_none() && segment.bytes >= whole && segment.first_seq > after.seq {
-                let room = self.room(segment).await;
                 self.whole(segment).await?;
                 drop(room);
                 fail_point!(ShipSegment);
-                items.push(Item::Segment(Box::new(segment.clone())));
+                commit.push(Item::Segment(Box::new(segment.clone())));
                 continue;
             }
-            let room = self.room(segment).await;
             match &mut *self.held {
                 Some(held) => held.merge(room),
                 none => *none = Some(room),
             }
             let rows = self.rows(segment, &after).await?;
             bytes += segment.bytes;
-            match items.last_mut() {
-                Some(Item::Rows(before)) => {
-                    (0..rows.len()).for_each(|index| before.push(rows.message(index)));
-                }
-                _ if rows.is_empty() => {}
-                _ => items.push(Item::Rows(rows)),
+            if !rows.is_empty() {
+                commit.push(Item::Rows(rows));
             }
         }
         if taken < segments.len() {
@@ -287,7 +283,8 @@ impl Source<'_> {
             change.missed = clip(change.missed);
             (change.watermark, change.lost, change.state) = (None, None, None);
         }
-        Ok((Commit { change, items, timeline }, bytes))
+        commit.change = change;
+        Ok((commit, bytes))
     }
 
     /// Waits until there is room for a segment beside the rows of the entry.
