@@ -192,7 +192,7 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(crashes.len(), 12);
+        assert_eq!(crashes.len(), 14);
         assert!(
             crashes.iter().all(|(points, Between(low, high))| points.len() == 1 && low == high)
         );
