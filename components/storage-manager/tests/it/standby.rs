@@ -115,7 +115,7 @@ async fn of_two_that_begin_at_once_one_leads() {
     one.reaches("S", "nas", 50).await;
     wait_until("one of the two stands by", async || {
         let by = [&both.0, &both.1].map(|daemon| daemon.log().contains("standing by"));
-        if by[0] != by[1] { Ok(()) } else { Err(format!("{by:?}")) }
+        if by[0] == by[1] { Err(format!("{by:?}")) } else { Ok(()) }
     })
     .await;
     nats.publish("S", 50).await;
