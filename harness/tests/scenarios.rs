@@ -204,7 +204,7 @@ fn objects_that_nats_cannot_read_any_more_are_read_again_after_the_restore() {
     assert!(count(1, "exact") == count(1, "read") && count(1, "read") > 100, "{report}");
 }
 
-/// Those that nobody works off: each has its own ledger, and all of them come back.
+/// Each has its own ledger, and all of them come back.
 #[test]
 fn streams_of_many_kinds_come_back_each_by_itself() {
     let (_dir, path) = small("many-streams");
@@ -219,7 +219,8 @@ fn streams_of_many_kinds_come_back_each_by_itself() {
         let of = judged.filter_map(|judgement| judgement["of"].as_str());
         of.filter(|of| of.contains(kind) && of.ends_with("after recovery 1 from nas")).count()
     };
-    for kind in ["SLOW", "FAST", "VOLATILE", "BACKLOG", "KV_STATE", "OBJ_MEDIA"] {
+    let kinds = ["SLOW", "FAST", "VOLATILE", "JOBS", "BACKLOG", "NOTICES", "KV_STATE", "OBJ_MEDIA"];
+    for kind in kinds {
         assert!(names(kind) > 0, "no {kind}");
     }
 }

@@ -115,7 +115,7 @@ impl Run<'_> {
         let tier = match self.machines.role(node) {
             Role::Nas => Tier::Nas,
             Role::Wasabi => Tier::Wasabi,
-            Role::Host | Role::Leaf | Role::Operator => return Ok(()),
+            Role::Host | Role::Leaf | Role::Standby | Role::Operator => return Ok(()),
         };
         let Some(bucket) = self.machines.bucket(tier)? else { return Ok(()) };
         wait_until(&format!("writing to {tier} again"), ROOM_WITHIN, async || {

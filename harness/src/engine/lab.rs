@@ -18,6 +18,8 @@ use crate::workload::{Consumption, HostAt};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The most replicas that nats-server gives a stream.
 const REPLICAS_MAX: usize = 5;
+/// What the names of consumers begin with that are the storage manager's.
+const ANCHOR: &str = "cim-tier-";
 
 impl Run<'_> {
     pub(super) async fn start_lab(&mut self) -> Result<()> {
@@ -36,6 +38,7 @@ impl Run<'_> {
         self.make_streams().await?;
         let host = plan.scenario.node_of(Role::Host).expect("a checked scenario has a host");
         self.machines.start(host, Some(Program::StorageManager)).await?;
+        self.await_anchors().await?;
         for tier in self.plan.scenario.tiers() {
             self.start_sampler(tier)?;
         }
@@ -150,6 +153,29 @@ impl Run<'_> {
             Arc::clone(&self.measured),
         );
         self.samplers.insert(tier, sampler);
+        Ok(())
+    }
+
+    /// Waits until the storage manager is one of those who are interested in each stream that is kept by
+    /// interest: what its consumers are through with before that is gone for everybody.
+    pub(super) async fn await_anchors(&self) -> Result<()> {
+        let nats = self.machines.nats()?;
+        for (at, stream) in self.plan.scenario.tiered() {
+            let config = self.streams[at].configs.last().map(|(_, config)| config);
+            if config.is_none_or(|config| config["retention"] != "interest") {
+                continue;
+            }
+            let subject = format!("CONSUMER.NAMES.{}", stream.name);
+            let what = format!("the storage manager's interest in `{}`", stream.name);
+            wait_until(&what, READY_WITHIN, async || {
+                let mut wire = Wire::connect(&nats).await.map_err(|e| e.to_string())?;
+                let names = wire.api(&subject, &Value::Null).await.map_err(|e| e.to_string())?;
+                let mut names = names["consumers"].as_array().into_iter().flatten();
+                let there = names.any(|name| name.as_str().is_some_and(|n| n.starts_with(ANCHOR)));
+                if there { Ok(()) } else { Err("it has no consumer there".into()) }
+            })
+            .await?;
+        }
         Ok(())
     }
 

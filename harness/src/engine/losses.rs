@@ -70,6 +70,11 @@ impl Run<'_> {
             self.next_life(None).await?;
             self.ledger.next_epoch();
         }
+        // After a loss its consumers wait for the storage manager; after a crash it has its place already.
+        let after_loss = self.losses.last().is_some_and(|lost| lost.restored_at.is_some());
+        if after_loss && program == Some(Program::StorageManager) {
+            self.await_anchors().await?;
+        }
         Ok(())
     }
 

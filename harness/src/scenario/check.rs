@@ -369,6 +369,7 @@ pub(crate) fn programs(role: Role) -> &'static [Program] {
     match role {
         Role::Host => &[Program::Nats, Program::StorageManager],
         Role::Leaf => &[Program::Nats],
+        Role::Standby => &[Program::StorageManager],
         Role::Nas | Role::Wasabi => &[Program::S3],
         Role::Operator => &[],
     }

@@ -113,6 +113,8 @@ pub enum Capability {
     Cluster,
     /// NATS servers with streams of their own behind a leaf-node connection. Offered by `process`.
     LeafNodes,
+    /// A second storage manager of the host's journal, on a node of its own. Offered by `process`.
+    Standby,
 }
 
 impl fmt::Display for Capability {
@@ -155,13 +157,16 @@ pub enum Role {
     Nas,
     /// Fake Wasabi, the tertiary tier.
     Wasabi,
+    /// A second storage manager of the host's archive, on a node of its own, that a step starts. It reaches the
+    /// host's NATS and both tiers by links of its own.
+    Standby,
     /// The publishers and the oracle.
     Operator,
 }
 
 /// The state of the link between two nodes at the start. The links are operator to host and to leaf
 /// node, leaf node to host, host to NAS, host to Wasabi, and host to host in a cluster, where it does
-/// not matter which is named first.
+/// not matter which is named first; and standby to host, to NAS and to Wasabi.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LinkSpec {
@@ -423,6 +428,9 @@ impl Scenario {
         }
         if self.node_of(Role::Leaf).is_some() {
             needs.insert(Capability::LeafNodes);
+        }
+        if self.node_of(Role::Standby).is_some() {
+            needs.insert(Capability::Standby);
         }
         needs
     }

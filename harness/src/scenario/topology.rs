@@ -110,7 +110,7 @@ pub(super) fn workload(scenario: &Scenario, workload: &WorkloadSpec) -> Result<(
     Ok(())
 }
 
-/// What a leaf node cannot have done to it: nobody judges what is lost with it.
+/// What a leaf node or a standby cannot have done to it: nobody judges what is lost with it.
 pub(super) fn step(scenario: &Scenario, step: &Step) -> Result<(), Found> {
     let (what, at) = match step {
         Step::Destroy(n) => ("destroy", &n.node),
@@ -135,6 +135,10 @@ pub(super) fn step(scenario: &Scenario, step: &Step) -> Result<(), Found> {
     if role == Role::Leaf {
         let message =
             format!("`{what}` of `{at}`: a leaf node keeps its disk; `kill` and `start` it");
+        return wrong(format!("node = \"{at}\""), message);
+    }
+    if role == Role::Standby {
+        let message = format!("`{what}` of `{at}`: a standby keeps nothing; `kill` and `start` it");
         return wrong(format!("node = \"{at}\""), message);
     }
     if what == "restore" && role != Role::Host {

@@ -30,6 +30,7 @@ pub(crate) fn process_offers() -> BTreeSet<Capability> {
         Capability::S3Faults,
         Capability::Cluster,
         Capability::LeafNodes,
+        Capability::Standby,
     ]);
     if disk::why_not().is_none() {
         offers.insert(Capability::DiskFull);

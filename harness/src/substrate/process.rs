@@ -447,7 +447,7 @@ impl Lab {
         match role {
             Role::Host | Role::Leaf => self.start_nats(node).await,
             Role::Nas | Role::Wasabi => self.start_s3(node).await,
-            Role::Operator => Ok(()),
+            Role::Standby | Role::Operator => Ok(()),
         }
     }
 

@@ -43,12 +43,19 @@ impl Ways {
         here: IpAddr,
     ) -> Result<Self> {
         let hosts = || scenario.nodes_of(Role::Host);
+        let standbys = || scenario.nodes_of(Role::Standby);
         let mut wanted = Vec::new();
         for (name, node) in &scenario.nodes {
             match node.role {
-                Role::Host | Role::Leaf => wanted.push((operator, name, Use::Client)),
-                Role::Nas | Role::Wasabi => wanted.extend(hosts().map(|h| (h, name, Use::S3))),
-                Role::Operator => {}
+                Role::Host | Role::Leaf => {
+                    wanted.push((operator, name, Use::Client));
+                    let standbys = standbys().filter(|_| node.role == Role::Host);
+                    wanted.extend(standbys.map(|from| (from, name, Use::Client)));
+                }
+                Role::Nas | Role::Wasabi => {
+                    wanted.extend(hosts().chain(standbys()).map(|from| (from, name, Use::S3)));
+                }
+                Role::Standby | Role::Operator => {}
             }
             match node.role {
                 Role::Host if scenario.clustered() => {

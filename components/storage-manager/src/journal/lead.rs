@@ -13,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::Journal;
 
 /// How long the one that leads may take to answer, and how often it may not. Together with the pauses it is lost
-/// after six seconds.
-const ANSWER: Duration = Duration::from_millis(1500);
+/// after four and a half seconds; one that is cut off from the NAS so long after it fell silent.
+const ANSWER: Duration = Duration::from_secs(1);
 const MISSED: u32 = 3;
 /// How often it is asked.
 const PACE: Duration = Duration::from_millis(500);
-/// How long an entry may be on its way before the one that leads does not answer any more: it is cut off.
+/// How long an entry may be on its way, or the NAS asked for the last one, before the one that leads does not
+/// answer any more: it is cut off.
 const STUCK: Duration = Duration::from_secs(4);
 
 fn subject(journal: &JournalName) -> String {

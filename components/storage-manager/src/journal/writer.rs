@@ -53,8 +53,8 @@ struct Shared {
     closed: CancellationToken,
     why: OnceLock<Arc<str>>,
     committed: watch::Sender<Committed>,
-    /// Since when an entry is on its way.
-    putting: Mutex<Option<Instant>>,
+    /// Since when an entry is on its way, or the NAS asked whether the last one is there.
+    busy: Mutex<Option<Instant>>,
 }
 
 /// What is to go into an entry.
@@ -107,7 +107,7 @@ impl Journal {
             closed: CancellationToken::new(),
             why: OnceLock::new(),
             committed: watch::channel(behind).0,
-            putting: Mutex::new(None),
+            busy: Mutex::new(None),
         });
         let task = Writer {
             shared: Arc::clone(&shared),
@@ -198,9 +198,9 @@ impl Journal {
         &self.shared.closed
     }
 
-    /// Whether an entry has been on its way for so long.
+    /// Whether an entry has been on its way, or an answer not come, for so long.
     pub fn is_stuck(&self, limit: Duration) -> bool {
-        self.shared.putting().is_some_and(|since| since.elapsed() > limit)
+        self.shared.busy().is_some_and(|since| since.elapsed() > limit)
     }
 
     /// What was committed since the last call of [`Journal::checkpointed`].
@@ -226,8 +226,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn putting(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.putting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn busy(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self, why: &str) {
@@ -328,7 +328,7 @@ impl Writer {
     fn put(&mut self) {
         let Some(log) = self.log.take() else { return };
         let gathered = std::mem::take(&mut self.gathered);
-        *self.shared.putting() = Some(Instant::now());
+        *self.shared.busy() = Some(Instant::now());
         let entry = EntryTask {
             shared: Arc::clone(&self.shared),
             store: Arc::clone(&self.store),
@@ -342,7 +342,7 @@ impl Writer {
     /// Takes in that an entry was committed, or was not; false when that is the end.
     fn settle(&mut self, put: Put) -> bool {
         self.committing = None;
-        *self.shared.putting() = None;
+        *self.shared.busy() = None;
         self.log = Some(put.log);
         let bytes = match put.outcome {
             Ok(bytes) => bytes,
@@ -368,7 +368,10 @@ impl Writer {
 
     async fn look_now(&mut self) -> bool {
         let Some(log) = &mut self.log else { return true };
-        match self.abort.run_until_cancelled(log.look(None)).await {
+        *self.shared.busy() = Some(Instant::now());
+        let looked = self.abort.run_until_cancelled(log.look(None)).await;
+        *self.shared.busy() = None;
+        match looked {
             Some(Ok(Some(lost))) => {
                 self.shared.close(&chain(&lost));
                 false

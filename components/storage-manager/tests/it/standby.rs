@@ -4,6 +4,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::support::{Daemon, Manager, Minio, Nats, Settings, fingerprint, wait_until};
 
@@ -23,15 +25,117 @@ async fn stands_by(daemon: &Daemon) {
     .await;
 }
 
+/// Proxies a service: while `cut` is true nothing arrives, and no connection is closed.
+async fn way(to: &str, cut: watch::Receiver<bool>) -> String {
+    let to = to.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let (to, mut cut) = (to.clone(), cut.clone());
+            tokio::spawn(async move {
+                drop(cut.wait_for(|cut| !cut).await);
+                let mut far = TcpStream::connect(to).await.unwrap();
+                let mut cuts = cut.clone();
+                let is_cut = async { drop(cuts.wait_for(|cut| *cut).await) };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    // What was on its way stays there, and so does the connection.
+                    () = is_cut => drop(cut.wait_for(|cut| !cut).await),
+                }
+            });
+        }
+    });
+    here
+}
+
+fn settings(nats: &Nats, nas: &str) -> Settings {
+    let mut settings = Settings::new(&nats.url, nas);
+    settings.layout = "journal".into();
+    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
+    settings
+}
+
+/// A manager that found that the journal is not its own any more.
+async fn gave_way(daemon: &Daemon) {
+    wait_until("the one that led stands by", async || {
+        let log = daemon.log();
+        let last = log.rfind("standing by").unwrap_or_default();
+        let closed = log.rfind("starting again from the archive").unwrap_or(usize::MAX);
+        if closed < last { Ok(()) } else { Err(log) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_cut_off_from_the_nas_leads_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("S", json!({})).await;
+    let (cut, is_cut) = watch::channel(false);
+    let one = Manager::new(dir.path(), "one", &settings(&nats, &way(&minio.url, is_cut).await));
+    let two = Manager::new(dir.path(), "two", &settings(&nats, &minio.url));
+    let leader = one.tier().await;
+    nats.publish("S", 50).await;
+    two.reaches("S", "nas", 50).await;
+    let other = two.tier().await;
+    stands_by(&other).await;
+
+    cut.send_replace(true);
+    nats.publish("S", 50).await;
+    let lost = Instant::now();
+    two.reaches("S", "nas", 100).await;
+    assert!(lost.elapsed() < SOON, "{:?}", lost.elapsed());
+
+    // It is back, with what it had meant to write.
+    cut.send_replace(false);
+    nats.publish("S", 50).await;
+    two.reaches("S", "nas", 150).await;
+    gave_way(&leader).await;
+    leader.stop().await;
+    other.stop().await;
+    let before = fingerprint(&nats, "S").await;
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_begin_at_once_one_leads() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("S", json!({})).await;
+    let one = Manager::new(dir.path(), "one", &settings(&nats, &minio.url));
+    let two = Manager::new(dir.path(), "two", &settings(&nats, &minio.url));
+    let both = tokio::join!(one.tier(), two.tier());
+    nats.publish("S", 50).await;
+    one.reaches("S", "nas", 50).await;
+    wait_until("one of the two stands by", async || {
+        let by = [&both.0, &both.1].map(|daemon| daemon.log().contains("standing by"));
+        if by[0] == by[1] { Err(format!("{by:?}")) } else { Ok(()) }
+    })
+    .await;
+    nats.publish("S", 50).await;
+    one.reaches("S", "nas", 100).await;
+    both.0.stop().await;
+    both.1.stop().await;
+    let before = fingerprint(&nats, "S").await;
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await, before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_leads_and_the_other_takes_over_when_it_is_lost_or_paused() {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
     let nats = Nats::start(&dir.path().join("host")).await;
     nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.layout = "journal".into();
-    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
+    let settings = settings(&nats, &minio.url);
     let one = Manager::new(dir.path(), "one", &settings);
     let two = Manager::new(dir.path(), "two", &settings);
     let leader = one.tier().await;
@@ -60,13 +164,7 @@ async fn one_leads_and_the_other_takes_over_when_it_is_lost_or_paused() {
     signal(&other, "-CONT");
     nats.publish("S", 50).await;
     one.reaches("S", "nas", 250).await;
-    wait_until("the one that was paused stands by", async || {
-        let log = other.log();
-        let last = log.rfind("standing by").unwrap_or_default();
-        let closed = log.rfind("starting again from the archive").unwrap_or(usize::MAX);
-        if closed < last { Ok(()) } else { Err(log) }
-    })
-    .await;
+    gave_way(&other).await;
     other.stop().await;
     back.stop().await;
     let before = fingerprint(&nats, "S").await;

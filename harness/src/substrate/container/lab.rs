@@ -458,7 +458,7 @@ impl Lab {
         match machine.role {
             Role::Host => self.start(node, Some(Program::Nats)).await,
             Role::Nas | Role::Wasabi => self.start(node, Some(Program::S3)).await,
-            Role::Leaf | Role::Operator => Ok(()),
+            Role::Leaf | Role::Standby | Role::Operator => Ok(()),
         }
     }
 

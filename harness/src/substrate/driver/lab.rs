@@ -174,7 +174,7 @@ impl Lab {
             Role::Host => self.nats_is_ready().await,
             Role::Nas => self.s3_is_ready(Tier::Nas).await,
             Role::Wasabi => self.s3_is_ready(Tier::Wasabi).await,
-            Role::Operator | Role::Leaf => Ok(()),
+            Role::Operator | Role::Leaf | Role::Standby => Ok(()),
         }
     }
 
