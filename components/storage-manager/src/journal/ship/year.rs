@@ -109,7 +109,7 @@ fn a_year_of_a_hundred_streams_is_at_most_40_000_objects_and_none_is_deleted_bef
             let own = record(Some(key), first_seq, last_seq, messages, messages * BYTES);
             let sizes = run.iter().map(|segment| segment.size).sum::<u64>();
             let size = messages * STORED;
-            let sealed = size.max(sizes) >= SEAL;
+            let sealed = plan::is_final(size.max(sizes), SEAL);
             let by = vec![SegmentRecord { size, sha256, sealed, ..own }];
             change.replace.push(Replacement { timeline: 1, first_seq, last_seq, by });
         }
