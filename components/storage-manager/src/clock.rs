@@ -27,16 +27,36 @@ pub mod moved {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use jiff::SignedDuration;
+    use jiff::{SignedDuration, Timestamp};
 
     const VARIABLE: &str = "CIM_CLOCK_AHEAD";
 
-    static AHEAD: LazyLock<AtomicI64> = LazyLock::new(|| {
-        let said = std::env::var(VARIABLE).ok();
-        AtomicI64::new(said.map_or(0, |text| text.parse().expect("a whole number of seconds")))
-    });
+    /// A hundred years.
+    const LONGEST: i64 = 100 * 365 * 24 * 3600;
+
+    /// In milliseconds.
+    static AHEAD: LazyLock<AtomicI64> = LazyLock::new(|| AtomicI64::new(said().unwrap_or(0)));
+
+    fn said() -> Result<i64, String> {
+        let Ok(text) = std::env::var(VARIABLE) else { return Ok(0) };
+        let seconds: Option<i64> = text.parse().ok().filter(|seconds| *seconds < LONGEST);
+        let seconds = seconds.filter(|seconds| *seconds >= 0);
+        let refused = || format!("`{VARIABLE}` is `{text}`, which is no number of seconds");
+        seconds.map(|seconds| seconds * 1000).ok_or_else(refused)
+    }
+
+    /// Whether the variable is a number of seconds.
+    pub(crate) fn check() -> Result<(), String> {
+        said().map(drop)
+    }
 
     pub(super) fn ahead() -> SignedDuration {
-        SignedDuration::from_secs(AHEAD.load(Ordering::Relaxed))
+        SignedDuration::from_millis(AHEAD.load(Ordering::Relaxed))
+    }
+
+    /// Sets the clock.
+    pub fn set(time: Timestamp) {
+        let ahead = time.duration_since(Timestamp::now()).as_millis();
+        AHEAD.store(ahead.try_into().expect("far below the end of time"), Ordering::Relaxed);
     }
 }

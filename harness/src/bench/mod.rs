@@ -15,6 +15,7 @@ mod quiet;
 mod restore;
 mod row;
 mod tiering;
+mod year;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +30,7 @@ use crate::rundir::{RunDir, default_root};
 pub use row::Row;
 
 /// The rows, in the order in which they are measured.
-pub const ROWS: [&str; 22] = [
+pub const ROWS: [&str; 26] = [
     "tiering_vs_pull",
     "s3_requests_per_10k",
     "archive_ratio_random",
@@ -52,6 +53,10 @@ pub const ROWS: [&str; 22] = [
     "restore_all",
     "tiering_vs_pull_64",
     "storage_manager_rss_mib_1000",
+    "year_objects_nas",
+    "year_objects_wasabi",
+    "year_open",
+    "year_open_rss_mib",
 ];
 
 /// `cim-harness bench`
@@ -106,6 +111,8 @@ pub(crate) struct Scale {
     pub(crate) pieces: u64,
     /// Events of many streams that are restored together.
     pub(crate) all: u64,
+    /// Days of an archive that gets old.
+    pub(crate) days: u64,
     pub(crate) rounds: u64,
     pub(crate) corpus: Option<PathBuf>,
 }
@@ -126,6 +133,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         idle: if args.quick { 200 } else { 1_000 },
         pieces: if args.quick { 10_000 } else { 100_000 },
         all: if args.quick { 100_000 } else { 1_000_000 },
+        days: if args.quick { 20 } else { 365 },
         rounds: args.rounds.unwrap_or(if args.quick { 1 } else { 5 }),
         corpus: args.corpus.clone(),
     };
@@ -193,6 +201,9 @@ async fn measure(
     }
     if wanted(&ROWS[20..21]) {
         rows.push(tiering::together(&bed, scale).await?);
+    }
+    if wanted(&ROWS[22..26]) {
+        rows.extend(year::measure(&bed, scale).await?);
     }
     rows.retain(|row| wanted(&[row.name.as_str()]));
     Ok(rows)

@@ -273,6 +273,7 @@ impl Run<'_> {
                 self.machines.stop(&t.node, t.program).await
             }
             Step::CrashAt(c) => self.crash_at(c).await,
+            Step::Age(a) => self.machines.age(&a.node, a.days).await,
             Step::Start(t) => self.start(&t.node, t.program).await,
             Step::Pause(t) => self.machines.signal(&t.node, t.program, Signal::Stop).await,
             Step::Continue(t) => self.machines.signal(&t.node, t.program, Signal::Continue).await,

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::process::{End, Launcher, Process, Spec};
 use super::s3::Access;
-use super::test_build::FAIL_POINT;
+use super::test_build::{CLOCK_AHEAD, FAIL_POINT};
 use super::tools::{Tool, Tools};
 use super::wait::wait_until;
 use crate::error::{Context as _, Error, Result, make_dir, write_file};
 
 const READY_WITHIN: Duration = Duration::from_secs(45);
+const SECONDS_A_DAY: u64 = 24 * 3600;
 const SAMPLED_EVERY: Duration = Duration::from_millis(50);
 /// Whether what is fresh goes into `chains`, one for each stream, or into a `journal` for all.
 const LAYOUT: &str = "CIM_LAYOUT";
@@ -113,6 +114,17 @@ pub async fn start_tiering(
     name: &str,
     config: &Path,
 ) -> Result<Process> {
+    start_ahead(launcher, tools, name, config, 0).await
+}
+
+/// The same, with its clock so many days ahead, which a test build alone can have.
+pub(crate) async fn start_ahead(
+    launcher: &Launcher,
+    tools: &Tools,
+    name: &str,
+    config: &Path,
+    days: u32,
+) -> Result<Process> {
     let ready_file = config.with_extension("ready");
     // From an earlier start; there may be none.
     drop(std::fs::remove_file(&ready_file));
@@ -122,6 +134,10 @@ pub async fn start_tiering(
         .arg(config)
         .arg("--ready-file")
         .arg(&ready_file);
+    let spec = match u64::from(days) * SECONDS_A_DAY {
+        0 => spec,
+        ahead => spec.env(CLOCK_AHEAD, ahead.to_string()),
+    };
     let process = launcher.start(spec).await?;
     let ready =
         wait_until("the storage manager's start", READY_WITHIN, async || match process.ended() {

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// The variable that arms a fail point: its name, a colon, and at which time that it is reached.
 pub(crate) const FAIL_POINT: &str = "CIM_FAIL_POINT";
+/// The variable that sets its clock ahead, by seconds.
+pub(crate) const CLOCK_AHEAD: &str = "CIM_CLOCK_AHEAD";
 /// The variable that arms a sabotage.
 pub(crate) const SABOTAGE: &str = "CIM_SABOTAGE";
 

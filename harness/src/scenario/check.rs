@@ -3,7 +3,7 @@
 use cim_core::names::NodeName;
 
 use super::{
-    CrashAt, Damage, DamageStream, ExpectNoAcks, FillDisk, Judged, Part, Program, PurgeStream,
+    Age, CrashAt, Damage, DamageStream, ExpectNoAcks, FillDisk, Judged, Part, Program, PurgeStream,
     Restore, RestoreCopy, Role, S3Faults, Scenario, Size, Step, StepClock, Tier, WorkloadSpec,
     family, group, objects, topology,
 };
@@ -163,6 +163,7 @@ fn step(scenario: &Scenario, steps: &[Step], at: usize) -> Result<(), Found> {
             }
         }
         Step::CrashAt(c) => crash_at(scenario, c)?,
+        Step::Age(a) => age(scenario, a)?,
         Step::Restore(r) => restore(scenario, r, steps, at)?,
         Step::Drain(d) => d.tiers.iter().try_for_each(|t| tier(scenario, *t))?,
         Step::Replay(r) => stream(scenario, r.stream.as_str())?,
@@ -233,6 +234,17 @@ fn crash_at(scenario: &Scenario, c: &CrashAt) -> Result<(), Found> {
             "crash-at",
             "`crash-at` names at least one of `points`, and `reached` is a range that begins at 1 or later",
         );
+    }
+    Ok(())
+}
+
+fn age(scenario: &Scenario, a: &Age) -> Result<(), Found> {
+    if node(scenario, &a.node)? != Role::Host {
+        let name = &a.node;
+        return wrong(format!("\"{name}\""), format!("no storage manager runs on node `{name}`"));
+    }
+    if a.days == 0 {
+        return wrong("days", "`age` by no day changes nothing");
     }
     Ok(())
 }

@@ -60,6 +60,7 @@ impl Step {
             Self::Kill(_)
             | Self::Stop(_)
             | Self::CrashAt(_)
+            | Self::Age(_)
             | Self::Pause(_)
             | Self::PowerCut(_)
             | Self::Destroy(_)
@@ -122,6 +123,10 @@ impl Step {
             Self::StepClock(c) => Some(Effect::Strikes {
                 thing: format!("{}/clock", c.node),
                 how: format!("set by {}", c.by),
+            }),
+            Self::Age(a) => Some(Effect::Strikes {
+                thing: format!("{}/archive", a.node),
+                how: format!("{} days older", a.days),
             }),
             Self::LoseMember(l) => {
                 let how = format!("a member {}", l.how);

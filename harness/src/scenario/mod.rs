@@ -37,7 +37,7 @@ pub use problem::Problem;
 pub(crate) use schema::kinds_of_step;
 pub use schema::schema;
 pub use step::{
-    AwaitLoad, AwaitReplicas, AwaitTakeover, AwaitTier, Between, ChangeLink, CrashAt, Damage,
+    Age, AwaitLoad, AwaitReplicas, AwaitTakeover, AwaitTier, Between, ChangeLink, CrashAt, Damage,
     DamageStream, DamagedFile, Drain, ExpectNoAcks, FillDisk, FinishLoad, Harm, Judge, Judged,
     Load, LoseMember, Manner, NodeOnly, Part, Program, PurgeStream, ReadObjects, Repeat, Replay,
     ReplayFrom, Restore, RestoreCopy, S3Faults, Step, StepClock, StreamOnly, Target, Tier,
@@ -392,7 +392,7 @@ impl Scenario {
                 | Step::DamageStream(_) => {
                     needs.insert(Capability::Processes);
                 }
-                Step::CrashAt(_) => {
+                Step::CrashAt(_) | Step::Age(_) => {
                     needs.extend([Capability::Processes, Capability::FailPoints]);
                 }
                 Step::Restore(restore) if restore.crash_at.is_some() => {

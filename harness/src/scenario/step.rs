@@ -43,6 +43,9 @@ pub enum Step {
     /// Lets the storage manager die at its own fail points, one after the other, and starts it again. A
     /// point that is not reached fails the scenario. selftest.md lists them. Requires `fail-points`.
     CrashAt(CrashAt),
+    /// Ends the storage manager in order and starts it with its clock so many days further ahead, for good: what it
+    /// does with an archive when that is old it does then. Other programs keep their clocks. Requires `fail-points`.
+    Age(Age),
     /// Starts what was killed or stopped, with the same disk and the same port.
     Start(Target),
     /// SIGSTOP: hangs without ending.
@@ -208,6 +211,16 @@ pub struct CrashAt {
     /// The longest that reaching one of them may take.
     #[serde(default = "minutes")]
     pub within: Span,
+}
+
+/// How much older an archive gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Age {
+    /// The host of the storage manager.
+    pub node: NodeName,
+    /// By how much its clock goes ahead.
+    pub days: u32,
 }
 
 /// A node, and one of its programs or all of them.
@@ -692,6 +705,7 @@ impl fmt::Display for Step {
                 write!(f, "crash the storage manager at {}", points.join(", then "))?;
                 if reached.0 > 1 { write!(f, " ({}.)", reached.0) } else { Ok(()) }
             }
+            Self::Age(a) => write!(f, "let the archive of {} get {} days older", a.node, a.days),
             Self::Start(t) => target(f, "start", t),
             Self::Pause(t) => target(f, "pause", t),
             Self::Continue(t) => target(f, "continue", t),

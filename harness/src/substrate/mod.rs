@@ -255,6 +255,14 @@ impl Machines {
         }
     }
 
+    /// Starts the storage manager of a host with its clock so many days further ahead.
+    pub(crate) async fn age(&mut self, node: &NodeName, days: u32) -> Result<()> {
+        match self {
+            Self::Process(lab) => lab.age(node, days).await,
+            Self::Container(_) | Self::Driver(_) => Err(no_fail_points()),
+        }
+    }
+
     /// Runs a command of the storage manager on a host, to die at a fail point.
     pub(crate) async fn crash_storage_manager(
         &mut self,

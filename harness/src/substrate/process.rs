@@ -40,6 +40,8 @@ pub(crate) struct Lab {
     nodes: BTreeMap<NodeName, Machine>,
     ways: Ways,
     operator: NodeName,
+    /// How many days the storage managers' clocks are ahead.
+    days_ahead: u32,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl Lab {
             nodes: machines.collect(),
             ways: Ways::open(scenario, &operator, Ipv4Addr::LOCALHOST.into()).await?,
             operator,
+            days_ahead: 0,
         };
         for name in scenario.nodes.keys() {
             lab.insert_disk(name)?;
@@ -272,8 +275,10 @@ impl Lab {
     async fn start_storage_manager(&mut self, node: &NodeName) -> Result<()> {
         let config = self.write_config(node)?;
         let name = format!("{node}-{}-storage-manager", self.nodes[node].generation);
+        let ahead = self.days_ahead;
         let process =
-            storage_manager::start_tiering(&self.launcher, &self.tools, &name, &config).await?;
+            storage_manager::start_ahead(&self.launcher, &self.tools, &name, &config, ahead)
+                .await?;
         self.machine(node).storage_manager = Some(process);
         Ok(())
     }
@@ -287,6 +292,13 @@ impl Lab {
         let config = self.write_config(node)?;
         let name = self.name_of_run(node, args);
         storage_manager::attempt(&self.launcher, &self.tools, &name, args, &config).await
+    }
+
+    /// Ends the daemon of a host in order, and starts it with its clock so many days further ahead.
+    pub(crate) async fn age(&mut self, node: &NodeName, days: u32) -> Result<()> {
+        self.stop(node, Some(Program::StorageManager)).await?;
+        self.days_ahead += days;
+        self.start_storage_manager(node).await
     }
 
     /// Ends the daemon of a host where it is, and starts it to die at a fail point.

@@ -76,6 +76,17 @@ pub(super) enum Command {
     #[cfg(any(feature = "fail-points", feature = "sabotage"))]
     #[command(hide = true)]
     Hooks,
+    /// Make what an archive is after a year, in empty buckets
+    #[cfg(feature = "fail-points")]
+    #[command(hide = true)]
+    Aged {
+        /// How many streams
+        #[arg(long, default_value_t = 100)]
+        streams: usize,
+        /// How many days
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(20..))]
+        days: u64,
+    },
     /// Print a shell's completion script
     Completions {
         /// The shell

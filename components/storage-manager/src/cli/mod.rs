@@ -57,6 +57,12 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Restore(args) => restore::run(&config, args).await,
             Command::Verify(args) => verify::run(&config, args).await,
             Command::Completions { .. } => unreachable!("it needs no configuration and is done"),
+            #[cfg(feature = "fail-points")]
+            Command::Aged { streams, days } => {
+                let shape = crate::journal::aged::Shape { streams, days };
+                let made = crate::journal::aged::run(&config, shape).await;
+                made.map_err(|error| exit::Failure::other(&*error))
+            }
             #[cfg(any(feature = "fail-points", feature = "sabotage"))]
             Command::Hooks => unreachable!("it needs no configuration and is done"),
         }

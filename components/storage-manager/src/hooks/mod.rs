@@ -54,7 +54,10 @@ pub(crate) use {fail_point, sabotage};
 #[cfg(any(feature = "fail-points", feature = "sabotage"))]
 pub(crate) fn check() -> Result<(), String> {
     #[cfg(feature = "fail-points")]
-    points::check()?;
+    {
+        points::check()?;
+        crate::clock::moved::check()?;
+    }
     #[cfg(feature = "sabotage")]
     lies::check()?;
     Ok(())

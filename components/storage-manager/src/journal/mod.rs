@@ -12,6 +12,8 @@
 //! reads all of it back. Each is a task with its own pace and its own errors; none waits for another.
 //! `cim_core::archive::journal` is the stored form and the fold.
 
+#[cfg(feature = "fail-points")]
+pub mod aged;
 mod background;
 mod checkpoint;
 mod collect;

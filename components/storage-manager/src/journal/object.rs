@@ -174,6 +174,14 @@ pub enum ObjectError {
 /// # Errors
 /// When the object is no entry, or damaged.
 pub fn read_entry(object: &Bytes) -> Result<(JournalEntry, Sha256), ObjectError> {
-    let text = entry_text(object, object.len() as u64).map_err(|_| ObjectError::Cut)?;
+    read_entry_at_end(object, object.len() as u64)
+}
+
+/// The same, from the end of an object of some size: messages are before it.
+pub(super) fn read_entry_at_end(
+    tail: &Bytes,
+    size: u64,
+) -> Result<(JournalEntry, Sha256), ObjectError> {
+    let text = entry_text(tail, size).map_err(|_| ObjectError::Cut)?;
     Ok(JournalEntry::from_text(&text.ok_or(ObjectError::Bare)?)?)
 }

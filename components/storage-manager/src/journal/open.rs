@@ -1,5 +1,7 @@
 //! Reading a journal: its newest checkpoint, and the entries behind it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use cim_core::archive::journal::{JournalCheckpoint, JournalError, JournalState};
 use cim_core::archive::key::JournalOf;
@@ -8,13 +10,16 @@ use cim_core::names::JournalName;
 use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::object::{ObjectError, read_entry};
+use super::object::{ObjectError, read_entry_at_end};
 use super::writer::Committed;
 use crate::hooks::sabotage;
 use crate::s3::{Listed, S3Error, Store};
+use crate::segment::entry_text;
 
 /// Entries that are fetched at once.
 const FETCHES: usize = 32;
+/// Bytes at an entry's end that say what it decides, of a hundred streams.
+const TAIL: u64 = 64 << 10;
 
 /// A journal that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -124,13 +129,17 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
             store.list_after(&folder, &key).await?
         }
     };
-    let mut keys: Vec<String> = listed.into_iter().map(|object| object.key).collect();
     // Some services list in an order of their own.
-    keys.sort();
-    let keys = sabotage!(listed, keys);
-    let mut objects = stream::iter(keys).map(|key| fetch(store, key)).buffered(FETCHES);
-    while let Some((key, object)) = objects.try_next().await? {
-        let applied = match read_entry(&object) {
+    let sizes: BTreeMap<String, u64> = listed.into_iter().map(|o| (o.key, o.size)).collect();
+    let keys: Vec<String> = sabotage!(listed, sizes.keys().cloned().collect());
+    let mut objects = stream::iter(keys)
+        .map(|key| {
+            let size = sizes.get(&key).copied().unwrap_or_default();
+            fetch_end(store, key, size)
+        })
+        .buffered(FETCHES);
+    while let Some(End { key, size, tail }) = objects.try_next().await? {
+        let applied = match read_entry_at_end(&tail, size) {
             Ok((entry, hash)) => {
                 state.apply(&entry, hash).map_err(|source| OpenError::Journal { key, source })
             }
@@ -142,7 +151,7 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
             return Ok(Read { state, behind, damage: Some(damaged.unwrap_or(error)) });
         }
         behind.entries += 1;
-        behind.bytes += object.len() as u64;
+        behind.bytes += size;
     }
     if state.last.is_some()
         && let Some(error) = damaged.take()
@@ -152,9 +161,25 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
     Ok(Read { state, behind, damage: damaged })
 }
 
-async fn fetch(store: &Store, key: String) -> Result<(String, Bytes), S3Error> {
-    let object = store.get(&key).await?;
-    Ok((key, object))
+/// The end of an entry's object.
+struct End {
+    key: String,
+    size: u64,
+    tail: Bytes,
+}
+
+/// As much of an object as it takes to read its entry: messages may be a thousand times as much.
+async fn fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3Error> {
+    let mut wanted = TAIL;
+    while wanted < size {
+        let tail = store.get_from(&key, size - wanted).await?;
+        match entry_text(&tail, size) {
+            Err(needed) if needed > wanted => wanted = needed,
+            _ => return Ok(End { key, size, tail }),
+        }
+    }
+    let tail = store.get(&key).await?;
+    Ok(End { key, size: tail.len() as u64, tail })
 }
 
 /// Where reading a journal begins.

@@ -1,6 +1,6 @@
 //! The fold of a journal's entries: what the archive holds of every stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -211,20 +211,29 @@ impl JournalState {
     fn take(&mut self, entry: &JournalEntry, hash: Sha256, follows: Follows<'_>) {
         let (number, committed_at) = (entry.number, entry.committed_at);
         let Follows { begun, changed } = follows;
+        let mut collected: BTreeSet<&str> = entry.collected.iter().map(String::as_str).collect();
+        let mut used = BTreeSet::new();
         // All that comes is counted before what goes: one stream may bring what another one leaves.
         for (stream, state) in begun {
+            used.extend(state.segments.values().map(|segment| segment.key.clone()));
             self.begin(stream, state);
         }
         let mut removed = Vec::new();
         for (stream, change, checked) in changed {
-            checked.new_segments().for_each(|segment| count(&mut self.shared, segment));
+            for segment in checked.new_segments() {
+                count(&mut self.shared, segment);
+                used.insert(segment.key.clone());
+            }
             let state = self.streams.get_mut(stream).expect("it was there when it was checked");
             removed.append(&mut fold::take(state, change, checked, number, committed_at));
         }
         self.let_go(removed, committed_at);
-        let mut superseded = std::mem::take(&mut self.superseded);
-        superseded.retain(|s| !entry.collected.contains(&s.key) && !self.uses(&s.key));
-        self.superseded = superseded;
+        // Of what had been replaced, only what this entry brings can be of use again. There may be thousands of
+        // them for months, and each entry of the journal comes by here.
+        collected.extend(used.iter().map(String::as_str));
+        if !collected.is_empty() {
+            self.superseded.retain(|s| !collected.contains(s.key.as_str()));
+        }
         self.last = Some((number, hash, committed_at));
     }
 

@@ -56,6 +56,11 @@ pub fn next(state: &JournalState, seal: u64, avoid: &BTreeSet<String>) -> Option
     })
 }
 
+/// Whether a segment's file is so large that it is not merged again: two of them might be larger than `seal`.
+pub fn is_final(size: u64, seal: u64) -> bool {
+    size > seal / 2
+}
+
 /// The segments of a stream at Wasabi that are to become one, of those that the NAS has merged. What is replaced
 /// there stays for months, so it happens seldom: parts that lie in many objects become a segment, and such
 /// segments larger ones, as on the NAS. Those for which `leave` says so are left as they are.
@@ -155,7 +160,8 @@ fn own(
     let class = |segment: &Segment| segment.size.max(1).ilog2() / 4;
     let mut runs: Vec<Vec<&Segment>> = vec![Vec::new()];
     for segment in archive.segments.values() {
-        let apart = segment.part.is_some() || segment.sealed || leave(segment);
+        let last = segment.sealed || is_final(segment.size, seal);
+        let apart = segment.part.is_some() || last || leave(segment);
         let other = runs
             .last()
             .and_then(|run| run.last())
@@ -172,15 +178,15 @@ fn own(
     for limit in classes {
         for run in &runs {
             for group in run.split(|segment| class(segment) > limit) {
-                let mut bytes = 0;
+                let mut sum: u64 = 0;
                 let fitting = group.iter().take_while(|segment| {
-                    let first = bytes == 0;
-                    bytes += segment.size;
-                    first || bytes - segment.size < seal
+                    sum = sum.saturating_add(segment.size);
+                    sum <= seal
                 });
                 let fitting: Vec<Segment> = fitting.take(MOST).map(|s| Segment::clone(s)).collect();
                 let total: u64 = fitting.iter().map(|s| s.size).sum();
-                if fitting.len() >= FAN || (fitting.len() > 1 && total >= seal) {
+                let full = fitting.len() < group.len() && is_final(total, seal);
+                if fitting.len() >= FAN || (fitting.len() > 1 && full) {
                     return Some(fitting);
                 }
             }

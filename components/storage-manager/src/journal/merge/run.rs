@@ -130,7 +130,7 @@ async fn own(
             other => other.into(),
         })?;
     }
-    let sealed = size >= context.config.seal.size.bytes() as u64;
+    let sealed = plan::is_final(size, context.config.seal.size.bytes() as u64);
     let name = stream.clone();
     let finish = tokio::task::spawn_blocking(move || merged.finish(&name, timeline, sealed));
     let finished = finish.await.expect("merging does not panic")?;

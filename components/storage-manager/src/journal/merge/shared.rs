@@ -103,7 +103,7 @@ impl Task {
                     Ok(merged.push(message).map_err(SealError::from)?)
                 })?;
                 let mut finished = merged.finish(&stream, timeline, false)?;
-                finished.segment.sealed = finished.segment.size >= self.seal;
+                finished.segment.sealed = plan::is_final(finished.segment.size, self.seal);
                 let record = SegmentRecord::of(&finished.segment, None);
                 // The other end hangs up only when the job has failed: then nothing is committed.
                 made.blocking_send(finished).unwrap_or_default();

@@ -92,7 +92,7 @@ impl Model {
             let hash = Sha256::of(&self.state.next().to_be_bytes());
             ArchiveKey::segment(stream, 1, first_seq, last_seq, &hash).to_string()
         };
-        let sealed = shared.is_none() && bytes >= SEAL;
+        let sealed = shared.is_none() && plan::is_final(bytes, SEAL);
         let key = shared.unwrap_or_else(own);
         let messages = run.map(|s| s.messages).sum();
         let mut by = record(Some(key), first_seq, last_seq, messages, bytes);

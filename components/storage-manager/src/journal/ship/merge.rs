@@ -169,7 +169,7 @@ async fn merge(
         return Err(differs());
     }
     let sizes: u64 = segments.iter().map(|segment| segment.size).sum();
-    segment.sealed = segment.size.max(sizes) >= seal;
+    segment.sealed = plan::is_final(segment.size.max(sizes), seal);
     let key = ArchiveKey::parse(&segment.key).expect("the writer spelled it");
     wasabi.put(&key, finished.file.clone()).await?;
     crate::hooks::fail_point!(ShipSegment);

@@ -190,7 +190,7 @@ fn one(timeline: u32, group: &[&Segment], seal: u64) -> Replacement {
     let sha256 = Sha256::of(&[first_seq.to_le_bytes(), last_seq.to_le_bytes()].concat());
     let key = ArchiveKey::segment(&stream(0), timeline, first_seq, last_seq, &sha256);
     let own = record(Some(key.to_string()), first_seq, last_seq, messages, bytes);
-    let sealed = bytes.max(sizes) >= seal;
+    let sealed = plan::is_final(bytes.max(sizes), seal);
     let by = vec![SegmentRecord { timeline, size: bytes, sha256, sealed, ..own }];
     Replacement { timeline, first_seq, last_seq, by }
 }

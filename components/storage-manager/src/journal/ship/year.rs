@@ -109,7 +109,7 @@ fn a_year_of_a_hundred_streams_is_at_most_40_000_objects_and_none_is_deleted_bef
             let own = record(Some(key), first_seq, last_seq, messages, messages * BYTES);
             let sizes = run.iter().map(|segment| segment.size).sum::<u64>();
             let size = messages * STORED;
-            let sealed = size.max(sizes) >= SEAL;
+            let sealed = plan::is_final(size.max(sizes), SEAL);
             let by = vec![SegmentRecord { size, sha256, sealed, ..own }];
             change.replace.push(Replacement { timeline: 1, first_seq, last_seq, by });
         }
@@ -133,4 +133,28 @@ fn a_year_of_a_hundred_streams_is_at_most_40_000_objects_and_none_is_deleted_bef
     // A reader of all streams holds so many records.
     assert!(most * STREAMS <= 65_536, "{most} segments of a stream");
     println!("{objects} objects, {own} segments of each stream, {most} records of each at most");
+}
+
+/// They stay for months, and each entry of a journal that is opened comes by.
+#[test]
+fn thousands_of_replaced_segments_cost_an_entry_little() {
+    const REPLACED: u64 = 6_000;
+    let own = |version: u64| {
+        let sha256 = Sha256::of(&version.to_le_bytes());
+        let key = ArchiveKey::segment(&stream(0), 1, 1, 10, &sha256).to_string();
+        SegmentRecord { sha256, size: 1, ..record(Some(key), 1, 10, 10, 10) }
+    };
+    let mut state = empty(JournalOf::Tertiary);
+    let mut say = |change| apply(&mut state, BTreeMap::from([(stream(0), change)]));
+    say(Change { begin: Some(begin()), ..Change::default() });
+    say(Change { add: vec![own(0)], ..Change::default() });
+    let begun = std::time::Instant::now();
+    for version in 1..=REPLACED {
+        let replacement =
+            Replacement { timeline: 1, first_seq: 1, last_seq: 10, by: vec![own(version)] };
+        say(Change { replace: vec![replacement], ..Change::default() });
+    }
+    // To parse each key for each entry would be eighteen million times.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(state.superseded.len() as u64, REPLACED);
 }
