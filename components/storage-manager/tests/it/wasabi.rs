@@ -5,6 +5,7 @@ use std::path::Path;
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
 use serde_json::json;
 
+use crate::chain::store;
 use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, fingerprint, wait_until};
 
 const QUICK: &str = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n";
@@ -302,6 +303,40 @@ async fn a_wasabi_bucket_that_was_emptied_is_filled_again() {
     let manager = Manager::new(path, "host", &settings(&nats, &minio.url, &second));
     let daemon = manager.tier().await;
     nats.publish("S", 20).await;
+    manager.reaches("S", "wasabi", 60).await;
+    daemon.stop().await;
+    let report = manager.json(&["verify", "--from", "wasabi"]);
+    assert_eq!(report["streams"][0]["messages"], 60, "{report}");
+}
+
+/// The same between two entries of a storage manager that goes on running.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wasabi_bucket_that_is_emptied_between_two_entries_is_filled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("S", json!({})).await;
+    let wasabi = wasabi(path, true).await;
+    let settings = Settings { layout: "journal".into(), ..settings(&nats, &minio.url, &wasabi) };
+    let manager = Manager::new(path, "host", &settings);
+    let daemon = manager.tier().await;
+    let bucket = store(path, &wasabi.s3_url());
+    // The second time its journal begins with a checkpoint.
+    for target in [20, 40, 60] {
+        nats.publish("S", 20).await;
+        manager.reaches("S", "wasabi", target).await;
+        for object in bucket.list("", false).await.unwrap() {
+            bucket.delete(&object.key).await.unwrap();
+        }
+    }
+    // Nothing new comes, and it is filled all the same.
+    let folder = "v2/tertiary/";
+    wait_until("wasabi has a journal", async || match bucket.list(folder, false).await.unwrap() {
+        objects if objects.len() > 1 => Ok(()),
+        objects => Err(format!("{objects:?}")),
+    })
+    .await;
     manager.reaches("S", "wasabi", 60).await;
     daemon.stop().await;
     let report = manager.json(&["verify", "--from", "wasabi"]);

@@ -83,6 +83,21 @@ impl Decided {
         Ok(this)
     }
 
+    /// Whether Wasabi has the last entry, or the checkpoint of it where a journal begins anew: an entry behind one
+    /// that was lost with its bucket could not be read.
+    pub async fn is_there(&self) -> Result<bool, S3Error> {
+        let Some((number, ..)) = self.state.last else { return Ok(true) };
+        let journal = self.state.journal.clone();
+        let entry = ArchiveKey::Journal { of: OF, journal: journal.clone(), number };
+        let checkpoint = ArchiveKey::Checkpoint { of: OF, journal, number };
+        for key in [entry, checkpoint] {
+            if !self.wasabi.list(&key.to_string(), false).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Decides an entry on the NAS and copies it to Wasabi.
     pub async fn put(
         &mut self,

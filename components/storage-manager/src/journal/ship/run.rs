@@ -116,6 +116,13 @@ impl Shipping {
         wasabi: &Arc<Store>,
         journal: &Journal,
     ) -> Result<bool, ShipError> {
+        if let Some(decided) = &self.decided
+            && is_due(context, decided)
+            && !decided.is_there().await?
+        {
+            // Its bucket was replaced or emptied meanwhile.
+            self.forget();
+        }
         let mut decided = if let Some(decided) = self.decided.take() {
             decided
         } else {
