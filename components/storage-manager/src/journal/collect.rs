@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::open::{OpenError, read_checkpoint};
-use super::{Journal, JournalClosed};
+use super::{Journal, NotCommitted};
 use crate::clock;
 use crate::hooks::fail_point;
 use crate::s3::{S3Error, Store};
@@ -32,7 +32,7 @@ const PACE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_s
 #[error(transparent)]
 pub(super) enum CollectError {
     S3(#[from] S3Error),
-    Journal(#[from] JournalClosed),
+    Journal(#[from] NotCommitted),
 }
 
 /// Collects until the journal is closed.
@@ -44,7 +44,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
         let work = once(&context, &journal, &mut collector);
         match closing.run_until_cancelled(work).await {
             Some(Ok(())) => {}
-            None | Some(Err(CollectError::Journal(_))) => return,
+            None | Some(Err(CollectError::Journal(NotCommitted::Closed(_)))) => return,
             Some(Err(error)) => {
                 tracing::error!("collecting failed, trying again: {}", chain(&error));
             }

@@ -16,6 +16,7 @@ mod journal;
 mod journal_damage;
 mod journal_forged;
 mod journal_nas;
+mod journal_refused;
 mod levels;
 mod login;
 mod missed;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cim_core::archive::journal::{Change, StreamCheckpoint};
+use cim_core::archive::journal::{Change, JournalError, StreamCheckpoint};
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::hooks::fail_point;
 use crate::journal::object::read_entry;
 use crate::journal::open::open;
-use crate::journal::{Commit, Journal, JournalClosed, OpenError};
+use crate::journal::{Commit, Journal, NotCommitted, OpenError};
 use crate::s3::{Kind, S3Error, Store};
 use crate::tier::Context;
 use crate::tier::context::checked;
@@ -47,11 +47,14 @@ pub async fn adopt(
         "the nas has no journal `{name}`, wasabi has: taking over {} streams",
         there.streams.len()
     );
-    let commits = there.streams.iter().map(|(stream, state)| {
+    let mut commits = Vec::new();
+    for (stream, state) in &there.streams {
         let change = Change { begin: Some(StreamCheckpoint::of(state)), ..Change::default() };
-        (stream.clone(), Commit { change, ..Commit::default() })
-    });
-    journal.commit(commits.collect(), Vec::new(), Instant::now()).await?;
+        // All of it or nothing: a stream that is left out here would be begun anew beside what Wasabi has of it.
+        journal.with(|state| state.check_change(stream, &change))?;
+        commits.push((stream.clone(), Commit { change, ..Commit::default() }));
+    }
+    journal.commit(commits, Vec::new(), Instant::now()).await?;
     fail_point!(AdoptAfter);
     Ok(())
 }
@@ -65,7 +68,9 @@ pub enum AdoptError {
     /// Its journal cannot be read.
     Open(#[from] OpenError),
     /// The NAS's journal was closed.
-    Journal(#[from] JournalClosed),
+    Journal(#[from] NotCommitted),
+    /// It would not take what Wasabi says of some stream.
+    Refused(#[from] JournalError),
 }
 
 /// Brings back the objects that the NAS's journal names and the NAS does not have, newest first: they are what
