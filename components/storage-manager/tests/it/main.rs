@@ -31,6 +31,7 @@ mod slow;
 mod slow_nas;
 mod standby;
 mod starve;
+mod status;
 mod stop;
 mod support;
 mod timelines;
