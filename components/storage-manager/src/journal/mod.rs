@@ -19,6 +19,7 @@ mod background;
 mod checkpoint;
 mod collect;
 mod lead;
+mod left_chain;
 mod merge;
 mod object;
 mod open;

@@ -17,6 +17,7 @@ mod journal_damage;
 mod journal_forged;
 mod journal_nas;
 mod journal_refused;
+mod left_chain;
 mod levels;
 mod login;
 mod missed;

@@ -296,7 +296,7 @@ impl JournalState {
     }
 
     /// Whether a segment lies in the object with this key, be it one of its own or one that is shared.
-    fn uses(&self, key: &str) -> bool {
+    pub fn uses(&self, key: &str) -> bool {
         if self.shares(key) {
             return true;
         }
