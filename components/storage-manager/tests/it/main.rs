@@ -35,5 +35,6 @@ mod starve;
 mod status;
 mod stop;
 mod support;
+mod takeover;
 mod timelines;
 mod wasabi;
