@@ -2,6 +2,7 @@
 
 mod age;
 mod bad_input;
+mod bring_back;
 mod buckets;
 mod chain;
 mod clock;
