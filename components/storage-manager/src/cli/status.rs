@@ -1,17 +1,20 @@
 //! `status`
 
+use std::sync::Arc;
+
 use cim_core::archive::ArchiveState;
 use cim_core::names::StreamName;
+use cim_runtime::error::chain;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::Show;
 use super::exit::Failure;
 use super::{connect, table};
-use crate::archive::Archive;
+use crate::archive::{Archive, ArchiveError};
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::s3::Tier;
+use crate::s3::{Store, Tier};
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -43,9 +46,9 @@ struct TierStatus {
 
 pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
     let jetstream = connect::jetstream(&config).await?;
-    let nas = Archive::open(connect::store(&config, Tier::Nas)?).await?;
-    let wasabi = match connect::optional_store(&config, Tier::Wasabi)? {
-        Some(wasabi) => Some(Archive::open(wasabi).await?),
+    let mut nas = Readable::open(connect::store(&config, Tier::Nas)?).await?;
+    let mut wasabi = match connect::optional_store(&config, Tier::Wasabi)? {
+        Some(wasabi) => Some(Readable::open(wasabi).await?),
         None => None,
     };
     let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
@@ -58,7 +61,7 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
         let state = nas.stream(&stream).await?;
         let timeline = state.as_ref().map(ArchiveState::timeline);
         let on_nas = tier_status(&jetstream, &stream, last_seq, state).await?;
-        let on_wasabi = match &wasabi {
+        let on_wasabi = match &mut wasabi {
             Some(wasabi) => {
                 let state = wasabi.stream(&stream).await?;
                 tier_status(&jetstream, &stream, last_seq, state).await?
@@ -68,7 +71,56 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
         streams.push(StreamStatus { stream, last_seq, timeline, nas: on_nas, wasabi: on_wasabi });
     }
     print(&Status { streams }, args.json);
-    Ok(())
+    let damage: Vec<String> =
+        nas.damage.into_iter().chain(wasabi.into_iter().flat_map(|tier| tier.damage)).collect();
+    if damage.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::damaged(format!("{}; what is shown is what can be read", damage.join("; "))))
+}
+
+/// A tier's archive as far as it can be read.
+struct Readable {
+    tier: Tier,
+    /// `None` where nothing can.
+    archive: Option<Archive>,
+    /// What cannot.
+    damage: Vec<String>,
+}
+
+impl Readable {
+    async fn open(store: Arc<Store>) -> Result<Self, Failure> {
+        let (tier, mut damage) = (store.tier(), Vec::new());
+        let archive = match Archive::open_before_damage(store).await {
+            Ok(archive) => {
+                damage.extend(archive.damage().map(|error| format!("{tier}: {}", chain(error))));
+                Some(archive)
+            }
+            Err(error) => {
+                damage.push(damaged(tier, error)?);
+                None
+            }
+        };
+        Ok(Self { tier, archive, damage })
+    }
+
+    /// What the tier holds of a stream; `None` where that is nothing, or cannot be read.
+    async fn stream(&mut self, stream: &StreamName) -> Result<Option<ArchiveState>, Failure> {
+        let Some(archive) = &self.archive else { return Ok(None) };
+        match archive.stream(stream).await {
+            Ok(state) => Ok(state),
+            Err(error) => {
+                self.damage.push(damaged(self.tier, error)?);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Returns what is damaged; fails with anything else.
+fn damaged(tier: Tier, error: ArchiveError) -> Result<String, Failure> {
+    let failure = Failure::from(error);
+    if failure.is_damage() { Ok(format!("{tier}: {}", failure.message())) } else { Err(failure) }
 }
 
 async fn tier_status(
@@ -92,7 +144,7 @@ async fn tier_status(
         lag_events: last_seq.saturating_sub(watermark.seq),
         entry: state.number,
         segments: state.segments.len(),
-        bytes: state.segments.values().map(|s| s.size).sum(),
+        bytes: state.segments.values().fold(0, |sum: u64, s| sum.saturating_add(s.size)),
     }))
 }
 

@@ -37,6 +37,7 @@ mod session;
 mod ship;
 mod stream;
 mod survey;
+mod takeover;
 mod witness;
 
 pub use context::Context;

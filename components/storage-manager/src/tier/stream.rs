@@ -32,7 +32,7 @@ use super::survey::{Known, Survey, Surveyor, missed};
 use crate::chain::{self, Draft};
 use crate::clock;
 use crate::jetstream::StreamInfo;
-use crate::journal::{Commit, Item, Journal, JournalClosed, Share};
+use crate::journal::{Commit, Item, Journal, NotCommitted, Share};
 use crate::segment::{Columns, Message};
 
 /// How often the live stream is surveyed.
@@ -92,7 +92,7 @@ impl Opening<'_> {
         self.journal.stream(self.stream, ArchiveState::clone)
     }
 
-    async fn commit(&self, change: Change) -> Result<ArchiveState, JournalClosed> {
+    async fn commit(&self, change: Change) -> Result<ArchiveState, NotCommitted> {
         let commit = Commit { change, ..Commit::default() };
         self.journal
             .commit(vec![(self.stream.clone(), commit)], Vec::new(), Instant::now())
@@ -205,7 +205,7 @@ impl Opening<'_> {
 /// A survey, and by whom.
 type Looked = (Surveyor, Result<Option<Survey>, ReaderError>);
 /// A commit on its way.
-type Committing = Pin<Box<dyn Future<Output = Result<(), JournalClosed>> + Send>>;
+type Committing = Pin<Box<dyn Future<Output = Result<(), NotCommitted>> + Send>>;
 
 struct Follower<'a> {
     context: &'a Arc<Context>,
@@ -553,7 +553,7 @@ async fn next(
     Some(uploaded)
 }
 
-async fn join(committing: &mut Option<Committing>) -> Result<(), JournalClosed> {
+async fn join(committing: &mut Option<Committing>) -> Result<(), NotCommitted> {
     match committing {
         Some(committing) => committing.await,
         None => std::future::pending().await,
