@@ -1,26 +1,24 @@
 //! `verify`
 
-use std::collections::{BTreeMap, BTreeSet};
+mod objects;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cim_core::archive::key::{Chain, stream_prefix};
+use cim_core::archive::key::Chain;
 use cim_core::archive::{ArchiveState, Segment};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain as error_chain;
-use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
+use self::objects::{Checked, Of};
 use super::args::VerifyArgs;
 use super::exit::Failure;
 use super::{connect, table};
 use crate::archive::Archive;
 use crate::chain::{self, ReadError};
 use crate::config::Config;
-use crate::s3::{Kind, S3Error, Store};
-use crate::segment::{Rows, SegmentError};
-
-/// Segments read at once.
-const AT_ONCE: usize = 2;
+use crate::s3::Store;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -43,17 +41,28 @@ struct Verified {
 pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     let store = connect::store(config, args.from)?;
     let archive = Archive::open_before_damage(Arc::clone(&store)).await?;
-    let streams = if args.streams.is_empty() { archive.streams().await? } else { args.streams };
+    let mut streams = if args.streams.is_empty() { archive.streams().await? } else { args.streams };
+    streams.sort();
     let mut report = Report { from: args.from.to_string(), streams: Vec::new() };
     let mut journaled = Vec::new();
     for stream in streams {
-        match archive.in_journal(&stream) {
-            Some(state) => journaled.push((stream, state)),
-            None => report.streams.push(verify(&store, stream, args.chain_only).await?),
+        let index = report.streams.len();
+        let all = |state: ArchiveState| {
+            state.segments.into_values().map(move |segment| Of { stream: index, segment })
+        };
+        // A journal was checked when it was opened: each entry by its hash, and that it follows from the one before.
+        if let Some(state) = archive.in_journal(&stream) {
+            report.streams.push(summary(stream, state));
+            journaled.extend(all(state.clone()));
+            continue;
         }
+        let (verified, state) = chain(&store, stream).await?;
+        report.streams.push(verified);
+        let segments = state.into_iter().flat_map(all).collect();
+        verify(&store, &mut report.streams, segments, args.chain_only).await?;
     }
-    report.streams.extend(verify_journaled(&store, &journaled, args.chain_only).await?);
-    report.streams.sort_by(|one, other| one.stream.cmp(&other.stream));
+    // Streams share objects, and each is read once.
+    verify(&store, &mut report.streams, journaled, args.chain_only).await?;
     print(&report, args.show.json);
     for Verified { stream, lacking, .. } in report.streams.iter().filter(|s| s.lacking > 0) {
         tracing::warn!(
@@ -79,161 +88,97 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
     Ok(())
 }
 
-/// Verifies streams that journals hold. The journals themselves were checked when they were opened: each entry
-/// by its hash, and that it follows from the one before it.
-async fn verify_journaled(
+/// Checks all segments. One that is not there is missing if the archive still names it; one that was replaced while
+/// it was waited for is not, and what took its place is checked instead.
+async fn verify(
     store: &Arc<Store>,
-    streams: &[(StreamName, &ArchiveState)],
+    streams: &mut [Verified],
+    segments: Vec<Of>,
     chain_only: bool,
-) -> Result<Vec<Verified>, Failure> {
-    let mut verified = Vec::new();
-    let mut objects: BTreeMap<&str, Vec<(usize, &Segment)>> = BTreeMap::new();
-    for (index, (stream, state)) in streams.iter().enumerate() {
-        let segments = state.segments.values();
-        segments.clone().for_each(|s| objects.entry(&s.key).or_default().push((index, s)));
-        verified.push(Verified {
-            stream: stream.clone(),
-            entries: state.number.saturating_add(1),
-            segments: state.segments.len(),
-            messages: segments.clone().fold(0, |sum: u64, s| sum.saturating_add(s.messages)),
-            bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
-            lacking: state.lacking(),
-            problems: Vec::new(),
-        });
-    }
-    let folders: BTreeSet<&str> =
-        objects.keys().map(|key| &key[..key.rfind('/').map_or(0, |end| end + 1)]).collect();
-    let mut there = BTreeMap::new();
-    for folder in folders {
-        let listed = store.list(folder, false).await?;
-        there.extend(listed.into_iter().map(|object| (object.key, object.size)));
-    }
-    let mut present = Vec::new();
-    for (key, segments) in objects {
-        match there.get(key) {
-            None => {
-                for (index, _) in segments {
-                    verified[index].problems.push(format!("segment `{key}` is missing"));
-                }
-            }
-            Some(size) => {
-                for (index, segment) in &segments {
-                    if segment.part.is_none() && segment.size != *size {
-                        let what =
-                            format!("segment `{key}` has {size} bytes, not {}", segment.size);
-                        verified[*index].problems.push(what);
-                    }
-                }
-                let segments: Vec<_> =
-                    segments.into_iter().map(|(index, s)| (index, s.clone())).collect();
-                present.push((key.to_owned(), segments));
-            }
+) -> Result<(), Failure> {
+    let mut wanted = segments;
+    while !wanted.is_empty() {
+        let Checked { problems, gone } = objects::check(store, wanted, chain_only).await?;
+        for (stream, problem) in problems {
+            streams[stream].problems.push(problem);
+        }
+        wanted = Vec::new();
+        if gone.is_empty() {
+            break;
+        }
+        let now = Archive::open_before_damage(Arc::clone(store)).await?;
+        let mut of_stream: BTreeMap<usize, Vec<Segment>> = BTreeMap::new();
+        for Of { stream, segment } in gone {
+            of_stream.entry(stream).or_default().push(segment);
+        }
+        for (index, gone) in of_stream {
+            let state = now.stream(&streams[index].stream).await?;
+            let Missing { missing, instead } = Missing::of(state.as_ref(), gone);
+            streams[index].problems.extend(missing);
+            wanted.extend(instead.into_iter().map(|segment| Of { stream: index, segment }));
         }
     }
-    if !chain_only {
-        let checks = present.into_iter().map(|(key, segments)| check_object(store, key, segments));
-        let mut checks = stream::iter(checks).buffered(AT_ONCE);
-        while let Some(problems) = checks.next().await {
-            for (index, problem) in problems? {
-                verified[index].problems.push(problem);
-            }
-        }
-    }
-    Ok(verified)
+    Ok(())
 }
 
-/// Checks all segments that lie in one object; by stream, what is wrong.
-async fn check_object(
-    store: &Store,
-    key: String,
-    segments: Vec<(usize, Segment)>,
-) -> Result<Vec<(usize, String)>, S3Error> {
-    let file = match store.get(&key).await {
-        Ok(file) => file,
-        Err(error) if error.kind == Kind::NotFound => {
-            return Ok(segments.iter().map(|(index, _)| (*index, error.to_string())).collect());
-        }
-        Err(error) => return Err(error),
-    };
-    let check = move || {
-        let problem = |(index, segment): (usize, Segment)| {
-            let read = Rows::read(&segment, &file, |_| Ok::<_, SegmentError>(()));
-            read.err().map(|error| (index, error_chain(&error)))
-        };
-        segments.into_iter().filter_map(problem).collect()
-    };
-    Ok(tokio::task::spawn_blocking(check).await.expect("reading does not panic"))
+/// What it means that segments are not there.
+struct Missing {
+    /// The problems: those that the archive names.
+    missing: Vec<String>,
+    /// What took the place of the others.
+    instead: Vec<Segment>,
 }
 
-async fn verify(store: &Store, stream: StreamName, chain_only: bool) -> Result<Verified, Failure> {
-    let mut verified = Verified {
+impl Missing {
+    fn of(now: Option<&ArchiveState>, gone: Vec<Segment>) -> Self {
+        let (mut missing, mut instead) = (Vec::new(), BTreeMap::new());
+        for segment in gone {
+            let named = |state: &ArchiveState| {
+                let there = state.segments.get(&(segment.timeline, segment.first_seq));
+                there.is_some_and(|there| there.key == segment.key)
+            };
+            match now.filter(|state| !named(state)) {
+                None => missing.push(format!("segment `{}` is missing", segment.key)),
+                Some(state) => {
+                    let last = (segment.timeline, segment.last_seq);
+                    let later = state.segments.range((segment.timeline, 0)..=last);
+                    let there = later.filter(|(_, other)| other.last_seq >= segment.first_seq);
+                    instead.extend(there.map(|(at, other)| (*at, other.clone())));
+                }
+            }
+        }
+        Self { missing, instead: instead.into_values().collect() }
+    }
+}
+
+/// What is said of a stream's archive before its segments are looked at.
+fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
+    let segments = state.segments.values();
+    Verified {
         stream,
-        entries: 0,
-        segments: 0,
-        messages: 0,
-        bytes: 0,
-        lacking: 0,
+        entries: state.number.saturating_add(1),
+        segments: state.segments.len(),
+        messages: segments.clone().fold(0, |sum: u64, s| sum.saturating_add(s.messages)),
+        bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
+        lacking: state.lacking(),
         problems: Vec::new(),
-    };
-    let state = match chain::load_full(store, Chain::Manifest, &verified.stream).await {
-        Ok(Some(state)) => state,
-        Ok(None) => {
-            verified.problems.push("there is no archive of this stream".into());
-            return Ok(verified);
-        }
-        Err(ReadError::S3(error)) => return Err(error.into()),
-        Err(damaged) => {
-            verified.problems.push(error_chain(&damaged));
-            return Ok(verified);
-        }
-    };
-    verified.entries = state.number + 1;
-    verified.segments = state.segments.len();
-    verified.messages = state.segments.values().map(|s| s.messages).sum();
-    verified.bytes = state.segments.values().map(|s| s.size).sum();
-    verified.lacking = state.lacking();
-    let mut present = sizes(store, &state, &mut verified).await?;
-    if !chain_only {
-        let mut checks =
-            stream::iter(present.drain(..)).map(|segment| check(store, segment)).buffered(AT_ONCE);
-        while let Some(problem) = checks.next().await {
-            verified.problems.extend(problem?);
-        }
     }
-    Ok(verified)
 }
 
-/// The segments that are there with their sizes; the others are problems.
-async fn sizes(
+/// Reads a stream's chain from its beginning. `None` for the state where it cannot be read.
+async fn chain(
     store: &Store,
-    state: &ArchiveState,
-    verified: &mut Verified,
-) -> Result<Vec<Segment>, S3Error> {
-    let listed =
-        store.list(&format!("{}segments/", stream_prefix(&verified.stream)), false).await?;
-    let there: BTreeMap<String, u64> = listed.into_iter().map(|o| (o.key, o.size)).collect();
-    let mut present = Vec::new();
-    for segment in state.segments.values() {
-        match there.get(&segment.key) {
-            Some(size) if *size == segment.size => present.push(segment.clone()),
-            Some(size) => verified
-                .problems
-                .push(format!("segment `{}` has {size} bytes, not {}", segment.key, segment.size)),
-            None => verified.problems.push(format!("segment `{}` is missing", segment.key)),
-        }
-    }
-    Ok(present)
-}
-
-async fn check(store: &Store, segment: Segment) -> Result<Option<String>, S3Error> {
-    let file = match store.get(&segment.key).await {
-        Ok(file) => file,
-        Err(error) if error.kind == Kind::NotFound => return Ok(Some(error.to_string())),
-        Err(error) => return Err(error),
+    stream: StreamName,
+) -> Result<(Verified, Option<ArchiveState>), Failure> {
+    let problem = match chain::load_full(store, Chain::Manifest, &stream).await {
+        Ok(Some(state)) => return Ok((summary(stream, &state), Some(state))),
+        Ok(None) => "there is no archive of this stream".into(),
+        Err(ReadError::S3(error)) => return Err(error.into()),
+        Err(damaged) => error_chain(&damaged),
     };
-    let read = move || Rows::read(&segment, &file, |_| Ok::<_, SegmentError>(()));
-    let read = tokio::task::spawn_blocking(read).await.expect("reading does not panic");
-    Ok(read.err().map(|error| error_chain(&error)))
+    let (entries, segments, messages, bytes, lacking) = (0, 0, 0, 0, 0);
+    let problems = vec![problem];
+    Ok((Verified { stream, entries, segments, messages, bytes, lacking, problems }, None))
 }
 
 fn print(report: &Report, json: bool) {

@@ -29,6 +29,11 @@ pub fn is_short(info: &StreamInfo) -> bool {
     info.num_deleted.min(info.state.messages) <= LISTED
 }
 
+/// Whether what is gone may be asked for as a list.
+pub fn is_listed(info: &StreamInfo) -> bool {
+    info.num_deleted <= LISTED
+}
+
 /// Looks. `None` where the server that leads the stream cannot be asked.
 pub async fn look(
     context: &Arc<Context>,
@@ -39,7 +44,7 @@ pub async fn look(
     let place = context.counting.acquire().await;
     let _place = place.expect("the semaphore is never closed");
     let jetstream = &context.jetstream;
-    if info.num_deleted <= LISTED {
+    if is_listed(&info) {
         return Ok(Some(jetstream.stream_info(stream.as_str(), true).await?));
     }
     let (first, last) = (info.state.first_seq, info.state.last_seq);

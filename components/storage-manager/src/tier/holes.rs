@@ -6,6 +6,9 @@
 //! is archived as one only when two servers agree on it, the one that was read from and the stream's
 //! leader. What the leader has is read from it, message by message.
 //!
+//! What the leader has is told by its list of deletes, where that is short. A list of millions would cut the
+//! connection ([`super::gone`]), so then the leader is asked for the first message of each gap.
+//!
 //! A server before 2.10 leaves messages out too, where it is alone and a part of the stream is purged by subject
 //! while it is read (an object that is put again): what it leaves out and has is read the same way.
 //!
@@ -15,11 +18,16 @@ use std::sync::Arc;
 
 use cim_core::archive::{SeqRange, SeqRanges};
 use cim_core::names::StreamName;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::context::Context;
 use super::gaps::shown;
+use super::gone;
 use super::reader::ReaderError;
 use crate::wire::WireError;
+
+/// Gaps that the leader is asked about at once.
+const AT_ONCE: usize = 16;
 
 /// The gaps that one reader met.
 pub struct Holes {
@@ -57,7 +65,11 @@ impl Holes {
         if met.is_empty() {
             return Ok(met);
         }
-        let info = self.context.jetstream.stream_info(self.stream.as_str(), true).await?;
+        let mut info = self.context.jetstream.stream_info(self.stream.as_str(), false).await?;
+        let listed = gone::is_listed(&info);
+        if listed {
+            info = self.context.jetstream.stream_info(self.stream.as_str(), true).await?;
+        }
         if let (Some(server), Some(leader)) = (&self.server, &info.servers.leader)
             && leader.name == *server
             && !info.servers.current.is_empty()
@@ -67,7 +79,10 @@ impl Holes {
         }
         self.gone = info.deleted;
         self.gone.insert(SeqRange(1, info.state.first_seq.saturating_sub(1)));
-        let holes = met.difference(&self.gone);
+        let mut holes = met.difference(&self.gone);
+        if !listed {
+            holes = self.on_leader(&holes).await?;
+        }
         let Some(server) = &self.server else { return Ok(holes) };
         if !holes.is_empty() {
             tracing::error!(
@@ -81,5 +96,24 @@ impl Holes {
             );
         }
         Ok(holes)
+    }
+
+    /// What the leader has of some gaps, which lie between messages that were just read.
+    async fn on_leader(&self, gaps: &SeqRanges) -> Result<SeqRanges, ReaderError> {
+        let gaps: Vec<SeqRange> = gaps.iter().collect();
+        let asked = stream::iter(gaps).map(|gap| self.in_gap(gap)).buffered(AT_ONCE);
+        let found: Vec<SeqRanges> = asked.try_collect().await?;
+        Ok(found.iter().flat_map(SeqRanges::iter).collect())
+    }
+
+    async fn in_gap(&self, SeqRange(first, last): SeqRange) -> Result<SeqRanges, ReaderError> {
+        let (mut found, mut next) = (SeqRanges::default(), first);
+        while next <= last {
+            let message = self.context.jetstream.next_message(self.stream.as_str(), next).await?;
+            let Some(message) = message.filter(|message| message.seq <= last) else { break };
+            found.insert(SeqRange(message.seq, message.seq));
+            next = message.seq + 1;
+        }
+        Ok(found)
     }
 }

@@ -135,6 +135,61 @@ async fn what_a_damaged_server_leaves_out_is_read_from_the_leader() {
     }
 }
 
+/// So many deletes that a list of them is not asked for.
+const MANY: usize = 100_001;
+
+/// The same behind a stream with more deletes than can be listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_damaged_server_leaves_out_is_found_among_many_deletes() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
+    let nats = cluster.connect().await;
+    blocks(&cluster, &nats).await;
+    nats.delete("S", &[3, 50, 100]).await;
+    let before = fingerprint(&nats, "S").await;
+    let mut config = nats.info("S").await["config"].clone();
+    config["max_bytes"] = json!(-1);
+    nats.api("STREAM.UPDATE.S", config).await;
+    for _ in 0..MANY.div_ceil(1000) {
+        nats.publish_bare("s.hot", 1000).await;
+    }
+    nats.publish_bare("s.last", 1).await;
+    nats.api("STREAM.PURGE.S", json!({ "filter": "s.hot" })).await;
+    let state = nats.info("S").await["state"].clone();
+    assert!(state["num_deleted"].as_u64().unwrap() >= MANY as u64, "{state}");
+    let leads = leader(&nats, "STREAM.INFO.S").await;
+    let others: Vec<_> = ["n1", "n2", "n3"].into_iter().filter(|name| *name != leads).collect();
+    for server in &others {
+        cluster.damage(server, "S");
+        whole(&cluster.connect().await).await;
+    }
+    let nats = cluster.connect().await;
+    assert_eq!(leader(&nats, "STREAM.INFO.S").await, leads);
+    let mut questions = nats.client.subscribe("$JS.API.STREAM.INFO.S").await.unwrap();
+    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", state["last_seq"].as_u64().unwrap()).await;
+    let log = daemon.log();
+    assert!(log.contains("does not have what the stream's leader has"), "{log}");
+    daemon.stop().await;
+    let mut asked = 0;
+    questions.unsubscribe().await.unwrap();
+    while let Some(question) = questions.next().await {
+        asked += 1;
+        let question = String::from_utf8_lossy(&question.payload).into_owned();
+        assert!(!question.contains("deleted_details"), "{question}");
+    }
+    assert!(asked > 0);
+    let single = Nats::start(&dir.path().join("single")).await;
+    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let report = manager.json(&["verify"]);
+    assert_eq!(report["streams"][0]["messages"], state["messages"], "{report}");
+    let until = BLOCKS.to_string();
+    manager.json(&["restore", "S", "--replicas", "1", "--until-seq", &until]);
+    assert_eq!(fingerprint(&single, "S").await["all"], before["all"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_damaged_server_lacks_is_no_delete_when_it_leads() {
     let dir = tempfile::tempdir().unwrap();

@@ -38,4 +38,5 @@ mod stop;
 mod support;
 mod takeover;
 mod timelines;
+mod verify;
 mod wasabi;
