@@ -10,6 +10,7 @@ mod drawn;
 mod exactness;
 mod faults;
 mod gone;
+mod hosts;
 mod idle;
 mod interest;
 mod journal;

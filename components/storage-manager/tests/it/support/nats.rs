@@ -41,6 +41,11 @@ impl Nats {
         started.expect("the current server is a must")
     }
 
+    /// The old server, with further lines of configuration; `None` where it is not there and need not be.
+    pub(crate) async fn start_old_with(dir: &Path, more: &str) -> Option<Self> {
+        Self::start_as(dir, Version::Old, None, more).await
+    }
+
     /// With `seed`, the server lets in the user of that nkey and nobody else.
     async fn start_as(
         dir: &Path,
