@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Manager, Minio, Nats, Settings, fingerprint, wait_until};
+use crate::support::{
+    Cluster, Daemon, Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until,
+};
 
 /// A host whose server has a name.
 async fn host(dir: &Path, name: &str) -> Nats {
@@ -244,4 +246,111 @@ async fn an_old_server_is_known_by_its_name() {
     manager.reaches("EVENTS", "nas", 5).await;
     daemon.stop().await;
     assert_eq!(held(&manager)["served"], json!({ "name": "old" }));
+}
+
+/// A new NAS takes over what Wasabi's journal says, and with it whose streams these are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_wasabi_alone_has_is_refused_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasabi = fake_s3(dir.path(), "wasabi").await;
+    let settings = |nats: &Nats, nas: &Minio| Settings {
+        wasabi: Some(wasabi.s3_url()),
+        layout: "journal".into(),
+        more: "[segment]\nflush_age = \"20ms\"\n[seal]\ninterval = \"200ms\"\n".into(),
+        ..Settings::new(&nats.url, &nas.url)
+    };
+    let nas = Minio::start(&dir.path().join("old")).await;
+    let a = host(dir.path(), "a").await;
+    let manager = Manager::new(dir.path(), "a", &settings(&a, &nas));
+    a.create("EVENTS", json!({})).await;
+    a.publish("EVENTS", 20).await;
+    let daemon = manager.tier().await;
+    manager.reaches("EVENTS", "wasabi", 20).await;
+    daemon.stop().await;
+    let before = fingerprint(&a, "EVENTS").await;
+    drop(nas);
+
+    let nas = Minio::start(&dir.path().join("new")).await;
+    let b = host(dir.path(), "b").await;
+    let manager = Manager::new(dir.path(), "b", &settings(&b, &nas));
+    b.create("EVENTS", json!({})).await;
+    b.publish("EVENTS", 30).await;
+    let daemon = manager.tier().await;
+    says(&daemon, BOTH).await;
+    b.api("STREAM.DELETE.EVENTS", Value::Null).await;
+    manager.json(&["restore", "EVENTS"]);
+    assert_eq!(fingerprint(&b, "EVENTS").await, before);
+    // It is the other host's no more.
+    b.publish("EVENTS", 5).await;
+    manager.reaches("EVENTS", "nas", 25).await;
+    manager.reaches("EVENTS", "wasabi", 25).await;
+    daemon.stop().await;
+    for tier in ["nas", "wasabi"] {
+        let held = manager.json(&["streams", "--from", tier]);
+        assert_eq!(held["streams"][0]["served"]["name"], "b", "{held}");
+        assert_eq!(held["streams"][0]["timelines"].as_array().unwrap().len(), 1, "{held}");
+    }
+}
+
+/// Two accounts of one server, each with a manager.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_accounts_of_a_server_are_two_hosts() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let accounts = "server_name: one\nno_auth_user: a\naccounts {\n\
+        A { jetstream: enabled, users: [{ user: a, password: a }] }\n\
+        B { jetstream: enabled, users: [{ user: b, password: b }] }\n}";
+    let a = Nats::start_with(&dir.path().join("one"), accounts).await;
+    let b = a.log_in("b").await;
+    for (nats, count) in [(&a, 20), (&b, 30)] {
+        nats.create("EVENTS", json!({})).await;
+        nats.publish("EVENTS", count).await;
+    }
+    let first = manager(dir.path(), "a", &a, &minio, "");
+    let daemon = first.tier().await;
+    first.reaches("EVENTS", "nas", 20).await;
+    daemon.stop().await;
+    let password = dir.path().join("password");
+    std::fs::write(&password, "b").unwrap();
+    let settings = Settings {
+        layout: "journal".into(),
+        login: format!("user = \"b\"\npassword_file = \"{}\"\n", password.display()),
+        ..Settings::new(&b.url, &minio.url)
+    };
+    let daemon = Manager::new(dir.path(), "b", &settings).tier().await;
+    says(&daemon, "has it from `one`, account `A`, and this is `one`, account `B`").await;
+    daemon.stop().await;
+    assert_eq!(held(&first)["timelines"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_a_user_may_not_ask_for_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let accounts = "server_name: one\nno_auth_user: a\naccounts { A { jetstream: enabled, users: [\n\
+        { user: a, password: a, permissions: { publish: { deny: [\"$SYS.>\"] } } }\n] } }";
+    let nats = Nats::start_with(&dir.path().join("one"), accounts).await;
+    nats.create("EVENTS", json!({})).await;
+    nats.publish("EVENTS", 5).await;
+    let manager = manager(dir.path(), "a", &nats, &minio, "");
+    let daemon = manager.tier().await;
+    manager.reaches("EVENTS", "nas", 5).await;
+    daemon.stop().await;
+    assert_eq!(held(&manager)["served"], json!({ "name": "one" }));
+}
+
+/// Its servers come and go, and have names of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_known_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let cluster = Cluster::start(dir.path()).await;
+    let nats = cluster.connect().await;
+    cluster.create(&nats, "EVENTS", json!({ "num_replicas": 3 })).await;
+    nats.publish("EVENTS", 5).await;
+    let manager = manager(dir.path(), "n1", &nats, &minio, "");
+    let daemon = manager.tier().await;
+    manager.reaches("EVENTS", "nas", 5).await;
+    daemon.stop().await;
+    assert_eq!(held(&manager)["served"]["name"], "lab");
 }

@@ -126,6 +126,22 @@ impl Nats {
         Self { url: urls.join(","), client, dir, version, seed: None, more, child: None }
     }
 
+    /// Another user's connection to the same server, with the user's name for a password.
+    pub(crate) async fn log_in(&self, user: &str) -> Self {
+        let options = async_nats::ConnectOptions::with_user_and_password(user.into(), user.into());
+        let client = options.connect(&self.url).await.unwrap();
+        let (dir, more) = (PathBuf::new(), String::new());
+        Self {
+            url: self.url.clone(),
+            client,
+            dir,
+            version: self.version,
+            seed: None,
+            more,
+            child: None,
+        }
+    }
+
     pub(crate) async fn start(dir: &Path) -> Self {
         Self::start_version(dir, Version::Current).await.expect("the current server is a must")
     }
