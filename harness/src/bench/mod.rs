@@ -7,6 +7,7 @@ mod all;
 mod archive;
 mod bed;
 mod fill;
+mod group;
 mod idle;
 mod pieces;
 mod print;
@@ -27,37 +28,8 @@ use crate::lab::tools::Tools;
 use crate::progress::Progress;
 use crate::rundir::{RunDir, default_root};
 
+use group::Group;
 pub use row::Row;
-
-/// The rows, in the order in which they are measured.
-pub const ROWS: [&str; 26] = [
-    "tiering_vs_pull",
-    "s3_requests_per_10k",
-    "archive_ratio_random",
-    "storage_manager_rss_mib",
-    "restore_rss_mib",
-    "restore_vs_natscli_1k",
-    "restore_protocol_vs_natscli_1k",
-    "restore_vs_natscli_20ms",
-    "restore_vs_natscli_128b",
-    "archive_ratio_json",
-    "quiet_streams_puts_100",
-    "quiet_streams_puts_1000",
-    "quiet_streams_cpu",
-    "quiet_streams_bytes",
-    "idle_rpo",
-    "idle_cost_nats",
-    "idle_cost_nas",
-    "idle_cost_cpu",
-    "restore_small_segments",
-    "restore_all",
-    "tiering_vs_pull_64",
-    "storage_manager_rss_mib_1000",
-    "year_objects_nas",
-    "year_objects_wasabi",
-    "year_open",
-    "year_open_rss_mib",
-];
 
 /// `cim-harness bench`
 #[derive(Debug, clap::Args)]
@@ -119,8 +91,9 @@ pub(crate) struct Scale {
 
 /// Runs the benchmarks; prints a table or JSON, and writes JSON.
 pub async fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(unknown) = args.only.iter().find(|name| !ROWS.contains(&name.as_str())) {
-        let known = ROWS.join(", ");
+    let known: Vec<&str> = Group::ALL.iter().flat_map(|group| group.rows()).copied().collect();
+    if let Some(unknown) = args.only.iter().find(|name| !known.contains(&name.as_str())) {
+        let known = known.join(", ");
         return Err(Error::Usage(format!("`{unknown}` is not a row of the benchmark: {known}")));
     }
     let scale = Scale {
@@ -163,48 +136,15 @@ async fn measure(
     dir: &RunDir,
     progress: &Progress,
 ) -> Result<Vec<Row>> {
-    let wanted = |names: &[&str]| {
-        args.only.is_empty() || names.iter().any(|name| args.only.iter().any(|o| o == name))
-    };
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let tools = Tools::new(args.bin_dir.clone());
     let bed = bed::Bed::new(tools, dir, progress)?;
     let mut rows = Vec::new();
-    if wanted(&ROWS[..5]) {
-        rows.extend(tiering::measure(&bed, scale).await?);
+    for group in Group::ALL {
+        if group.rows().iter().any(|name| wanted(name)) {
+            rows.extend(group.measure(&bed, scale).await?);
+        }
     }
-    if wanted(&ROWS[5..7]) {
-        rows.extend(restore::kibibyte(&bed, scale).await?);
-    }
-    if wanted(&ROWS[7..8]) {
-        rows.push(restore::over_a_slow_link(&bed, scale).await?);
-    }
-    if wanted(&ROWS[8..9]) {
-        rows.push(restore::small(&bed, scale).await?);
-    }
-    if wanted(&ROWS[9..10]) {
-        rows.push(tiering::json(&bed, scale).await?);
-    }
-    if wanted(&ROWS[10..13]) || wanted(&ROWS[21..22]) {
-        rows.extend(quiet::measure(&bed, scale).await?);
-    }
-    if wanted(&ROWS[13..14]) {
-        rows.push(quiet::bytes(&bed, scale).await?);
-    }
-    if wanted(&ROWS[14..18]) {
-        rows.extend(idle::measure(&bed, scale).await?);
-    }
-    if wanted(&ROWS[18..19]) {
-        rows.push(pieces::measure(&bed, scale).await?);
-    }
-    if wanted(&ROWS[19..20]) {
-        rows.push(all::measure(&bed, scale).await?);
-    }
-    if wanted(&ROWS[20..21]) {
-        rows.push(tiering::together(&bed, scale).await?);
-    }
-    if wanted(&ROWS[22..26]) {
-        rows.extend(year::measure(&bed, scale).await?);
-    }
-    rows.retain(|row| wanted(&[row.name.as_str()]));
+    rows.retain(|row: &Row| wanted(&row.name));
     Ok(rows)
 }

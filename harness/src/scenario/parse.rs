@@ -216,7 +216,7 @@ what = "everything"
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "do = \"lead\"")),
-            @r#"`x.toml`:16:6: key `do`: unknown variant `lead`, expected one of `load`, `await-load`, `await-tier`, `await-replicas`, `await-takeover`, `expect-no-acks`, `resume-load`, `finish-load`, `stop-load`, `kill`, `stop`, `crash-at`, `start`, `pause`, `continue`, `power-cut`, `destroy`, `replace`, `restore`, `drain`, `judge`, `replay`, `read-objects`, `link`, `s3-faults`, `damage`, `verify`, `fill-disk`, `free-disk`, `step-clock`, `lose-member`, `purge-stream`, `delete-stream`, `make-stream`, `update-stream`, `restore-copy`, `damage-stream`, `repeat`"#
+            @r#"`x.toml`:16:6: key `do`: unknown variant `lead`, expected one of `load`, `await-load`, `await-tier`, `await-replicas`, `await-takeover`, `expect-no-acks`, `resume-load`, `finish-load`, `stop-load`, `kill`, `stop`, `crash-at`, `age`, `start`, `pause`, `continue`, `power-cut`, `destroy`, `replace`, `restore`, `drain`, `judge`, `replay`, `read-objects`, `link`, `s3-faults`, `damage`, `verify`, `fill-disk`, `free-disk`, `step-clock`, `lose-member`, `purge-stream`, `delete-stream`, `make-stream`, `update-stream`, `restore-copy`, `damage-stream`, `repeat`"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "")),
@@ -259,7 +259,7 @@ what = "everything"
         });
         insta::assert_snapshot!(problems.join("\n"), @r#"
         `x.toml`:2:1: unknown field `titel`, expected one of `title`, `description`, `requires`, `nodes`, `links`, `storage-manager`, `streams`, `families`, `consumers`, `workloads`, `steps`, `expect`
-        `x.toml`:6:8: key `role`: unknown variant `nose`, expected one of `host`, `leaf`, `nas`, `wasabi`, `operator`
+        `x.toml`:6:8: key `role`: unknown variant `nose`, expected one of `host`, `leaf`, `nas`, `wasabi`, `standby`, `operator`
         `x.toml`:14:1: unknown field `event`, expected one of `name`, `stream`, `subject`, `subjects`, `publishers`, `events`, `rate`, `size`, `headers-every`, `deletes`, `window`, `republish`, `object-chunks`, `ack-within`
         `x.toml`:15:1: key `steps`: a step without `do`: say what is to be done
         `x.toml`:19:13: key `published`: `170%` is not a percentage: write it like `30%`

@@ -18,4 +18,4 @@ mod read;
 pub use commit::Committer;
 pub use draft::Draft;
 pub use log::{CommitError, Link, Log};
-pub use read::{ReadError, entry, first, load, load_full, streams};
+pub use read::{ReadError, entry, first, groups, load, load_full, streams};

@@ -83,7 +83,8 @@ pub async fn first(
     Ok(None)
 }
 
-async fn groups(store: &Store, chain: Chain, stream: &StreamName) -> Result<Vec<u64>, S3Error> {
+/// The groups that a tier has of a chain, ascending.
+pub async fn groups(store: &Store, chain: Chain, stream: &StreamName) -> Result<Vec<u64>, S3Error> {
     let prefix = chain.prefix(stream);
     let folders = store.list(&prefix, true).await?;
     let number = |key: &str| key.strip_prefix(&prefix)?.trim_end_matches('/').parse().ok();

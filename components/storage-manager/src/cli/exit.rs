@@ -166,6 +166,7 @@ impl From<StartError> for Failure {
             StartError::Unconditional(_) | StartError::Glob(_) | StartError::TakenOver { .. } => {
                 Self::new(USAGE, &error)
             }
+            StartError::Adopt(AdoptError::Refused(error)) => Self::new(DAMAGED, &error),
             StartError::Ready(_) => Self::new(OTHER, &error),
         }
     }

@@ -1,7 +1,11 @@
 //! `status`
 
+use std::sync::Arc;
+
 use cim_core::archive::ArchiveState;
+use cim_core::archive::journal::JournalState;
 use cim_core::names::StreamName;
+use cim_runtime::error::chain;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -9,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::args::Show;
 use super::exit::Failure;
 use super::{connect, table};
-use crate::archive::Archive;
+use crate::archive::{Archive, ArchiveError};
 use crate::config::{ArchiveConfig, Config};
 use crate::jetstream::{JetStream, StreamInfo};
-use crate::s3::Tier;
+use crate::s3::{Store, Tier};
 use crate::tier::foreign::{Foreign, Here};
 use crate::tier::others;
 use crate::tier::sides::Sides;
@@ -50,9 +54,9 @@ struct TierStatus {
 
 pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
     let jetstream = connect::jetstream(&config).await?;
-    let nas = Archive::open(connect::store(&config, Tier::Nas)?).await?;
-    let wasabi = match connect::optional_store(&config, Tier::Wasabi)? {
-        Some(wasabi) => Some(Archive::open(wasabi).await?),
+    let mut nas = Readable::open(connect::store(&config, Tier::Nas)?).await?;
+    let mut wasabi = match connect::optional_store(&config, Tier::Wasabi)? {
+        Some(wasabi) => Some(Readable::open(wasabi).await?),
         None => None,
     };
     let sides = Sides {
@@ -71,7 +75,9 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
         let stream = StreamName::new(name).map_err(|error| Failure::other(&error))?;
         let live = jetstream.stream_info(stream.as_str(), false).await?;
         let last_seq = live.state.last_seq;
-        if let Some(foreign) = foreign(&config.archive, &sides, &nas, &stream, &live).await? {
+        if let Some(foreign) =
+            foreign(&config.archive, &sides, nas.journals(), &stream, &live).await?
+        {
             let refused = Some(foreign.to_string());
             streams.push(StreamStatus {
                 stream,
@@ -86,7 +92,7 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
         let state = nas.stream(&stream).await?;
         let timeline = state.as_ref().map(ArchiveState::timeline);
         let on_nas = tier_status(&jetstream, &stream, last_seq, state).await?;
-        let on_wasabi = match &wasabi {
+        let on_wasabi = match &mut wasabi {
             Some(wasabi) => {
                 let state = wasabi.stream(&stream).await?;
                 tier_status(&jetstream, &stream, last_seq, state).await?
@@ -103,19 +109,73 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
         });
     }
     print(&Status { streams }, args.json);
-    Ok(())
+    let damage: Vec<String> =
+        nas.damage.into_iter().chain(wasabi.into_iter().flat_map(|tier| tier.damage)).collect();
+    if damage.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::damaged(format!("{}; what is shown is what can be read", damage.join("; "))))
+}
+
+/// A tier's archive as far as it can be read.
+struct Readable {
+    tier: Tier,
+    /// `None` where nothing can.
+    archive: Option<Archive>,
+    /// What cannot.
+    damage: Vec<String>,
+}
+
+impl Readable {
+    async fn open(store: Arc<Store>) -> Result<Self, Failure> {
+        let (tier, mut damage) = (store.tier(), Vec::new());
+        let archive = match Archive::open_before_damage(store).await {
+            Ok(archive) => {
+                damage.extend(archive.damage().map(|error| format!("{tier}: {}", chain(error))));
+                Some(archive)
+            }
+            Err(error) => {
+                damage.push(damaged(tier, error)?);
+                None
+            }
+        };
+        Ok(Self { tier, archive, damage })
+    }
+
+    /// Its journals.
+    fn journals(&self) -> &[JournalState] {
+        self.archive.as_ref().map_or(&[], Archive::journals)
+    }
+
+    /// What the tier holds of a stream; `None` where that is nothing, or cannot be read.
+    async fn stream(&mut self, stream: &StreamName) -> Result<Option<ArchiveState>, Failure> {
+        let Some(archive) = &self.archive else { return Ok(None) };
+        match archive.stream(stream).await {
+            Ok(state) => Ok(state),
+            Err(error) => {
+                self.damage.push(damaged(self.tier, error)?);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Returns what is damaged; fails with anything else.
+fn damaged(tier: Tier, error: ArchiveError) -> Result<String, Failure> {
+    let failure = Failure::from(error);
+    if failure.is_damage() { Ok(format!("{tier}: {}", failure.message())) } else { Err(failure) }
 }
 
 /// Returns why a stream is refused, as the daemon finds it.
 async fn foreign(
     config: &ArchiveConfig,
     sides: &Sides,
-    nas: &Archive,
+    journals: &[JournalState],
     stream: &StreamName,
     live: &StreamInfo,
 ) -> Result<Option<Foreign>, Failure> {
     let (own, others): (Vec<_>, Vec<_>) =
-        nas.journals().iter().partition(|journal| journal.journal == config.journal);
+        journals.iter().partition(|journal| journal.journal == config.journal);
     let own = own.iter().find_map(|journal| journal.streams.get(stream));
     let other = others::latest(others, stream);
     let other =
@@ -158,7 +218,7 @@ async fn tier_status(
         lag_events: last_seq.saturating_sub(watermark.seq),
         entry: state.number,
         segments: state.segments.len(),
-        bytes: state.segments.values().map(|s| s.size).sum(),
+        bytes: state.segments.values().fold(0, |sum: u64, s| sum.saturating_add(s.size)),
     }))
 }
 

@@ -13,10 +13,12 @@ use cim_core::archive::key::JournalOf;
 use cim_core::names::JournalName;
 use cim_runtime::error::chain;
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::left_chain::{self, Held};
 use super::open::{OpenError, read_checkpoint};
-use super::{Journal, JournalClosed};
+use super::{Journal, NotCommitted};
 use crate::clock;
 use crate::hooks::fail_point;
 use crate::s3::{S3Error, Store};
@@ -32,19 +34,27 @@ const PACE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_s
 #[error(transparent)]
 pub(super) enum CollectError {
     S3(#[from] S3Error),
-    Journal(#[from] JournalClosed),
+    Journal(#[from] NotCommitted),
 }
 
 /// Collects until the journal is closed.
 pub async fn run(context: Arc<Context>, journal: Journal) {
+    // One that is not taken in time is one that a later checkpoint restates.
+    let (old, held) = mpsc::channel(1);
+    let closing = journal.closing().clone();
+    let chains = left_chain::run(Arc::clone(&context), journal.clone(), held);
+    tokio::join!(closing.run_until_cancelled(chains), run_journal(context, journal, old));
+}
+
+async fn run_journal(context: Arc<Context>, journal: Journal, old: mpsc::Sender<Held>) {
     let closing = journal.closing().clone();
     let pace = pace(context.config.collect.grace);
     let mut collector = Collector::default();
     while closing.run_until_cancelled(tokio::time::sleep(pace)).await.is_some() {
-        let work = once(&context, &journal, &mut collector);
+        let work = once(&context, &journal, &mut collector, &old);
         match closing.run_until_cancelled(work).await {
             Some(Ok(())) => {}
-            None | Some(Err(CollectError::Journal(_))) => return,
+            None | Some(Err(CollectError::Journal(NotCommitted::Closed(_)))) => return,
             Some(Err(error)) => {
                 tracing::error!("collecting failed, trying again: {}", chain(&error));
             }
@@ -62,6 +72,7 @@ pub(super) async fn once(
     context: &Arc<Context>,
     journal: &Journal,
     collector: &mut Collector,
+    old: &mpsc::Sender<Held>,
 ) -> Result<(), CollectError> {
     let age = context.config.collect.grace;
     loop {
@@ -80,7 +91,10 @@ pub(super) async fn once(
     }
     let log = journal.with(|state| (state.of, state.journal.clone()));
     let used = |key: &str| journal.with(|state| state.shares(key));
-    collector.sweep(&context.nas, &log, age, used).await
+    if let Some(checkpoint) = collector.sweep(&context.nas, &log, age, used).await? {
+        old.try_send(left_chain::held(&checkpoint)).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Replaced objects that have been that for so long, as many as are deleted at once.
@@ -100,22 +114,23 @@ pub(super) struct Collector {
 
 impl Collector {
     /// The same, but for objects in which messages lie that are nowhere else: `used` says so, and the checkpoint
-    /// itself, which readers under way may go by.
+    /// itself, which readers under way may go by. Returns the checkpoint, where there is a newer one than the last
+    /// time.
     pub(super) async fn sweep(
         &mut self,
         store: &Store,
         (of, name): &(JournalOf, JournalName),
         age: Duration,
         used: impl Fn(&str) -> bool,
-    ) -> Result<(), CollectError> {
+    ) -> Result<Option<JournalState>, CollectError> {
         if self.next.is_some_and(|(_, made)| !clock::is_old(clock::now(), made, age)) {
-            return Ok(());
+            return Ok(None);
         }
         let numbers = checkpoints(store, *of, name).await?;
         let Some(old) = self.newest_old(store, (*of, name), &numbers, age).await? else {
-            return Ok(());
+            return Ok(None);
         };
-        let Some((number, ..)) = old.last else { return Ok(()) };
+        let Some((number, ..)) = old.last else { return Ok(None) };
         let end = ArchiveKey::Journal { of: *of, journal: name.clone(), number }.to_string();
         for listed in store.list_until(&of.entries(name), &end).await? {
             if is_free(&listed.key, &end, &old, &used) {
@@ -127,7 +142,7 @@ impl Collector {
             store.delete(&key.to_string()).await?;
         }
         self.swept = Some(number);
-        Ok(())
+        Ok(Some(old))
     }
 
     /// The newest checkpoint that is old enough, if it is newer than the one that was swept up to. Of those that

@@ -4,6 +4,7 @@
 //! - Data and decision are one object: what an entry says was committed is in it, or was durable before.
 //! - One entry is put at a time. While it is on its way the next one gathers, so a slow NAS makes larger
 //!   entries, not more of them.
+//! - What contradicts the archive of its stream is left out of an entry, and all else goes into it.
 //! - A stream's archive changes only by entries. Whatever goes wrong with the log (another writer, another
 //!   bucket), its state is thrown away and read again.
 //!
@@ -18,11 +19,13 @@ mod background;
 mod checkpoint;
 mod collect;
 mod lead;
+mod left_chain;
 mod merge;
 mod object;
 mod open;
 mod share;
 mod ship;
+mod sift;
 #[cfg(test)]
 mod testing;
 mod writer;
@@ -33,4 +36,5 @@ pub use object::{Commit, Item, read_entry};
 pub use open::{OpenError, names, open, open_before_damage};
 pub use share::Share;
 pub use ship::{AdoptError, adopt};
-pub use writer::{Committed, Journal, JournalClosed};
+pub use sift::Refused;
+pub use writer::{Committed, Journal, JournalClosed, NotCommitted};

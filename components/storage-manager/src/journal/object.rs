@@ -135,6 +135,27 @@ pub fn make(
     Ok(Made { entry, hash, object: rows.finish(Some(text))? })
 }
 
+impl Commit {
+    /// Returns what the entry will say was added, but for what decides nothing: hashes, sizes, row groups.
+    pub fn outline(&self) -> Vec<SegmentRecord> {
+        let items = self.items.iter().filter_map(|item| match item {
+            Item::Segment(segment) => Some(SegmentRecord::of(segment, None)),
+            Item::Rows(columns) => {
+                let last = columns.len().checked_sub(1)?;
+                Some(SegmentRecord {
+                    timeline: self.timeline,
+                    first_seq: columns.message(0).seq,
+                    last_seq: columns.message(last).seq,
+                    messages: columns.len() as u64,
+                    groups: Some((0, 1)),
+                    ..unknown()
+                })
+            }
+        });
+        items.collect()
+    }
+}
+
 /// Keeps the place of a record that is not known yet.
 fn unknown() -> SegmentRecord {
     let none = Sha256::of(b"");

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::object::{Commit, Made, Place, make};
 use super::share::Share;
+use super::sift::{Refused, sift};
 use crate::chain::{CommitError, Link, Log};
 use crate::s3::Store;
 
@@ -30,6 +31,16 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the journal was closed: {0}")]
 pub struct JournalClosed(Arc<str>);
+
+/// A commit that did not come about, or of which a part did not.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub enum NotCommitted {
+    /// The journal was closed: whether the entry was committed, reading it again will tell.
+    Closed(#[from] JournalClosed),
+    /// What one of its streams had to say. The rest of it was committed.
+    Refused(#[from] Refused),
+}
 
 /// How many entries are behind the last checkpoint, and their bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,8 +77,11 @@ struct Waiting {
     bytes: usize,
     due: Instant,
     /// `None` where shares have only grown.
-    reply: Option<oneshot::Sender<()>>,
+    reply: Option<Reply>,
 }
+
+/// Where it is told what became of a commit.
+type Reply = oneshot::Sender<Result<(), Refused>>;
 
 /// An entry that did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -141,13 +155,13 @@ impl Journal {
     /// Commits. Returns when the tier has it.
     ///
     /// # Errors
-    /// When the journal was closed: whether the entry was committed, reading it again will tell.
+    /// When the journal was closed, or something in it contradicts what the journal holds.
     pub async fn commit(
         &self,
         commits: Vec<(StreamName, Commit)>,
         collected: Vec<String>,
         due: Instant,
-    ) -> Result<(), JournalClosed> {
+    ) -> Result<(), NotCommitted> {
         let shares = commits.into_iter().map(|(stream, commit)| (stream, Share::new(commit)));
         self.send(shares.collect(), collected, due).await
     }
@@ -155,13 +169,13 @@ impl Journal {
     /// The same for one stream, whose share may grow until its entry is made.
     ///
     /// # Errors
-    /// When the journal was closed: whether the entry was committed, reading it again will tell.
+    /// When the journal was closed, or something in it contradicts what the journal holds.
     pub async fn commit_share(
         &self,
         stream: StreamName,
         share: Share,
         due: Instant,
-    ) -> Result<(), JournalClosed> {
+    ) -> Result<(), NotCommitted> {
         self.send(vec![(stream, share)], Vec::new(), due).await
     }
 
@@ -177,14 +191,14 @@ impl Journal {
         shares: Vec<(StreamName, Share)>,
         collected: Vec<String>,
         due: Instant,
-    ) -> Result<(), JournalClosed> {
+    ) -> Result<(), NotCommitted> {
         let (reply, answer) = oneshot::channel();
         let bytes = shares.iter().map(|(_, share)| share.bytes()).sum();
         let waiting = Waiting { shares, collected, bytes, due, reply: Some(reply) };
         if self.sender.send(waiting).await.is_err() {
-            return Err(self.why());
+            return Err(self.why().into());
         }
-        answer.await.map_err(|_| self.why())
+        Ok(answer.await.map_err(|_| self.why())??)
     }
 
     /// Waits until the journal is closed.
@@ -237,12 +251,28 @@ impl Shared {
     }
 }
 
+/// Who waits for an entry, and with what.
+#[derive(Debug)]
+struct Waiter {
+    streams: Vec<StreamName>,
+    reply: Reply,
+}
+
+impl Waiter {
+    /// Tells what became of it.
+    fn tell(self, refused: &BTreeMap<StreamName, Refused>) {
+        let mine = self.streams.iter().find_map(|stream| refused.get(stream));
+        // A caller that does not wait any more has ended.
+        self.reply.send(mine.cloned().map_or(Ok(()), Err)).unwrap_or_default();
+    }
+}
+
 /// What waits for the next entry.
 #[derive(Debug, Default)]
 struct Gathered {
     shares: Vec<(StreamName, Share)>,
     collected: Vec<String>,
-    replies: Vec<oneshot::Sender<()>>,
+    replies: Vec<Waiter>,
     bytes: usize,
     due: Option<Instant>,
 }
@@ -254,9 +284,12 @@ impl Gathered {
             // Its share was taken meanwhile.
             return;
         }
+        self.replies.extend(waiting.reply.map(|reply| {
+            let streams = waiting.shares.iter().map(|(stream, _)| stream.clone()).collect();
+            Waiter { streams, reply }
+        }));
         self.shares.extend(waiting.shares);
         self.collected.extend(waiting.collected);
-        self.replies.extend(waiting.reply);
         self.bytes += waiting.bytes;
         self.due = Some(self.due.map_or(waiting.due, |due| due.min(waiting.due)));
     }
@@ -290,8 +323,11 @@ struct Writer {
 /// An entry on its way, and who waits for it.
 struct Put {
     log: Log,
-    replies: Vec<oneshot::Sender<()>>,
-    outcome: Result<u64, WriteError>,
+    replies: Vec<Waiter>,
+    /// What was not taken into it.
+    refused: BTreeMap<StreamName, Refused>,
+    /// The size of its object; `None` where nothing was left to be said.
+    outcome: Result<Option<u64>, WriteError>,
 }
 
 impl Writer {
@@ -351,14 +387,13 @@ impl Writer {
                 return false;
             }
         };
-        self.shared.committed.send_modify(|committed| {
-            committed.entries += 1;
-            committed.bytes += bytes;
-        });
-        for reply in put.replies {
-            // A caller that does not wait any more has ended.
-            reply.send(()).unwrap_or_default();
+        if let Some(bytes) = bytes {
+            self.shared.committed.send_modify(|committed| {
+                committed.entries += 1;
+                committed.bytes += bytes;
+            });
         }
+        put.replies.into_iter().for_each(|waiter| waiter.tell(&put.refused));
         true
     }
 
@@ -396,10 +431,15 @@ struct EntryTask {
 
 impl EntryTask {
     async fn run(self, mut log: Log, gathered: Gathered) -> Put {
-        let commits = gathered.commits();
+        let mut commits = gathered.commits();
         let Gathered { collected, replies, .. } = gathered;
-        let outcome = self.commit(&mut log, commits, collected).await;
-        Put { log, replies, outcome }
+        let refused = sift(&self.shared.state(), &mut commits);
+        let outcome = if commits.is_empty() && collected.is_empty() && !refused.is_empty() {
+            Ok(None)
+        } else {
+            self.commit(&mut log, commits, collected).await.map(Some)
+        };
+        Put { log, replies, refused, outcome }
     }
 
     /// Makes an entry, puts it, and takes it in; the size of its object.

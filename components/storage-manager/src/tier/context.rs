@@ -53,8 +53,8 @@ pub struct Context {
     pub shipping: Mutex<HashMap<StreamName, Arc<tokio::sync::Mutex<()>>>>,
     /// What other journals of the NAS's bucket have.
     pub others: Others,
-    /// Why a stream is refused, by stream, where it is and the log says so.
-    pub refused: Mutex<HashMap<StreamName, String>>,
+    /// Streams that are another host's in the archive, and what the log says of it.
+    pub foreign: Mutex<HashMap<StreamName, String>>,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.
     pub begun: Notify,
     /// Cancelled when tiering is to finish what it has and end.
@@ -78,9 +78,9 @@ pub enum FetchError {
 }
 
 impl Context {
-    /// The streams that are refused, and why.
-    pub fn refused(&self) -> MutexGuard<'_, HashMap<StreamName, String>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The streams that are another host's in the archive, and what the log says of it.
+    pub fn foreign(&self) -> MutexGuard<'_, HashMap<StreamName, String>> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nobody else writes entries of this stream to Wasabi.

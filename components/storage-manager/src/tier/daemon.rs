@@ -18,8 +18,8 @@ use super::journaled::Opened;
 use super::others::Others;
 use super::overview::Overview;
 use super::session::{self, End, SessionError};
-use super::{journaled, stream};
-use crate::archive::{Archive, ArchiveError};
+use super::{journaled, stream, takeover};
+use crate::archive::ArchiveError;
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
 use crate::journal::{AdoptError, Journal, OpenError};
@@ -129,7 +129,7 @@ pub async fn run(
         carrying: Semaphore::new(1),
         shipping: Mutex::default(),
         others: Others::default(),
-        refused: Mutex::default(),
+        foreign: Mutex::default(),
         begun: Notify::new(),
         stop: stop.clone(),
         abort,
@@ -149,7 +149,7 @@ pub async fn run(
         Layout::Journal => journaled::run(tasks, ready).await,
         Layout::Chains => {
             let mut tasks = tasks;
-            let new = refuse_journals(&tasks.context.nas, &tasks.matcher).await?;
+            let new = takeover::refuse(&tasks.context.nas, &tasks.matcher).await?;
             ready()?;
             if new && let Some(wasabi) = tasks.context.wasabi.clone() {
                 let refused = tasks.refuse_wasabis_journals(&wasabi);
@@ -160,9 +160,20 @@ pub async fn run(
             }
             tasks.start(names);
             tracing::info!(node = %tasks.context.config.node.name, "tiering");
-            tasks.discover(&stop).await;
+            let (nas, matcher) = (Arc::clone(&tasks.context.nas), tasks.matcher.clone());
+            let taken = tokio::select! {
+                () = tasks.discover(&stop) => None,
+                taken = takeover::comes(&nas, &matcher) => Some(taken),
+            };
             notify(&[sd_notify::NotifyState::Stopping]);
-            tasks.finish(None).await;
+            match taken {
+                None => tasks.finish(None).await,
+                // What is under way would go where no reader looks any more. JetStream has it.
+                Some(taken) => {
+                    tasks.abort().await;
+                    return Err(taken);
+                }
+            }
             Ok(())
         }
     }
@@ -229,21 +240,6 @@ async fn try_out(wasabi: &Store) {
     }
 }
 
-/// Refuses to write chains beside a journal that holds the same streams. True where the tier holds no stream.
-async fn refuse_journals(store: &Arc<Store>, matcher: &StreamMatcher) -> Result<bool, StartError> {
-    let archive = Archive::open(Arc::clone(store)).await?;
-    for state in archive.journals() {
-        if let Some(stream) = state.streams.keys().find(|stream| matcher.matches(stream.as_str())) {
-            return Err(StartError::TakenOver {
-                tier: store.tier(),
-                stream: stream.clone(),
-                journal: state.journal.clone(),
-            });
-        }
-    }
-    Ok(archive.streams().await?.is_empty())
-}
-
 fn check(store: &Store, found: &Probe) -> Result<(), StartError> {
     if found.conditional_writes {
         return Ok(());
@@ -300,7 +296,7 @@ impl Tasks {
     /// The same at Wasabi, for a new NAS, which begins with what Wasabi holds: its answer is waited for.
     async fn refuse_wasabis_journals(&self, wasabi: &Arc<Store>) -> Result<(), StartError> {
         let what = "looking for a journal at wasabi";
-        let ask = || refuse_journals(wasabi, &self.matcher);
+        let ask = || takeover::refuse(wasabi, &self.matcher);
         let abort = &self.context.abort;
         retry(what, Backoff::default(), abort, StartError::class, ask).await.map(drop)
     }

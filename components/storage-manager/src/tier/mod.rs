@@ -41,6 +41,7 @@ mod ship;
 pub(crate) mod sides;
 mod stream;
 mod survey;
+mod takeover;
 mod witness;
 
 pub use context::Context;

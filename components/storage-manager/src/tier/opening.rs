@@ -17,7 +17,7 @@ use super::others;
 use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
 use super::survey::missed;
 use crate::jetstream::StreamInfo;
-use crate::journal::{Commit, Journal, JournalClosed};
+use crate::journal::{Commit, Journal, NotCommitted};
 use crate::{chain, clock};
 
 /// How often a stream that is refused is looked at.
@@ -41,7 +41,7 @@ pub async fn open(
     let served = context.jetstream.served(&live).await;
     let opened = Opening { context, journal, stream, served: served.as_ref() }.open(&live).await?;
     if !matches!(opened, Opened::Foreign(_)) {
-        context.refused().remove(stream);
+        context.foreign().remove(stream);
     }
     Ok(match opened {
         Opened::Ready => ControlFlow::Continue((live, served)),
@@ -60,7 +60,7 @@ async fn wait_while_foreign(
     live: &StreamInfo,
 ) -> Result<End, SessionError> {
     let (stream, why) = (&foreign.stream, foreign.to_string());
-    if context.refused().insert(stream.clone(), why.clone()).as_ref() != Some(&why) {
+    if context.foreign().insert(stream.clone(), why.clone()).as_ref() != Some(&why) {
         tracing::error!("{why}");
     }
     let served = || journal.stream(stream, |state| state.served.clone());
@@ -103,7 +103,7 @@ impl Opening<'_> {
         self.journal.stream(self.stream, ArchiveState::clone)
     }
 
-    async fn commit(&self, change: Change) -> Result<ArchiveState, JournalClosed> {
+    async fn commit(&self, change: Change) -> Result<ArchiveState, NotCommitted> {
         let commit = Commit { change, ..Commit::default() };
         self.journal
             .commit(vec![(self.stream.clone(), commit)], Vec::new(), Instant::now())

@@ -29,7 +29,7 @@ use super::{collect, gate, ship};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, StreamInfo};
-use crate::journal::{Item, JournalClosed};
+use crate::journal::{Item, JournalClosed, NotCommitted, Refused};
 use crate::s3::S3Error;
 
 /// How often the live stream is surveyed.
@@ -73,9 +73,20 @@ pub enum SessionError {
     S3(#[from] S3Error),
     /// The journal was closed.
     Journal(#[from] JournalClosed),
+    /// The journal did not take what the stream has to say.
+    Refused(#[from] Refused),
     /// The live stream became another one.
     #[error("stream `{0}` was deleted and made again: its archive begins a new timeline")]
     Recreated(StreamName),
+}
+
+impl From<NotCommitted> for SessionError {
+    fn from(error: NotCommitted) -> Self {
+        match error {
+            NotCommitted::Closed(closed) => closed.into(),
+            NotCommitted::Refused(refused) => refused.into(),
+        }
+    }
 }
 
 /// Tiers one stream.

@@ -28,7 +28,7 @@ use super::session::{End, SessionError};
 use super::survey::{Known, Survey, Surveyor};
 use crate::chain::Draft;
 use crate::jetstream::StreamInfo;
-use crate::journal::{Commit, Item, Journal, JournalClosed, Share};
+use crate::journal::{Commit, Item, Journal, NotCommitted, Share};
 use crate::segment::{Columns, Message};
 
 /// How often the live stream is surveyed.
@@ -63,7 +63,7 @@ pub async fn run(
 /// A survey, and by whom.
 type Looked = (Surveyor, Result<Option<Survey>, ReaderError>);
 /// A commit on its way.
-type Committing = Pin<Box<dyn Future<Output = Result<(), JournalClosed>> + Send>>;
+type Committing = Pin<Box<dyn Future<Output = Result<(), NotCommitted>> + Send>>;
 
 struct Follower<'a> {
     context: &'a Arc<Context>,
@@ -420,7 +420,7 @@ async fn next(
     Some(uploaded)
 }
 
-async fn join(committing: &mut Option<Committing>) -> Result<(), JournalClosed> {
+async fn join(committing: &mut Option<Committing>) -> Result<(), NotCommitted> {
     match committing {
         Some(committing) => committing.await,
         None => std::future::pending().await,

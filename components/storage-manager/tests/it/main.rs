@@ -2,6 +2,7 @@
 
 mod age;
 mod bad_input;
+mod bring_back;
 mod buckets;
 mod chain;
 mod clock;
@@ -17,6 +18,8 @@ mod journal;
 mod journal_damage;
 mod journal_forged;
 mod journal_nas;
+mod journal_refused;
+mod left_chain;
 mod levels;
 mod login;
 mod missed;
@@ -31,7 +34,9 @@ mod slow;
 mod slow_nas;
 mod standby;
 mod starve;
+mod status;
 mod stop;
 mod support;
+mod takeover;
 mod timelines;
 mod wasabi;

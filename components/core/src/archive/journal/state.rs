@@ -34,6 +34,12 @@ struct Follows<'a> {
     changed: Vec<(&'a StreamName, &'a Change, Checked)>,
 }
 
+/// One stream's share of an entry that follows from a state.
+enum Followed {
+    Begun(Box<ArchiveState>),
+    Changed(Checked),
+}
+
 /// Entries that do not hold together. Restore from another tier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
@@ -181,31 +187,59 @@ impl JournalState {
         if entry.previous != self.hash() {
             return Err(JournalError::Previous { journal, number });
         }
-        let key = ArchiveKey::Journal { of: self.of, journal: journal.clone(), number };
-        let (key, committed_at) = (key.to_string(), entry.committed_at);
+        let key = self.next_key();
         let mut begun = Vec::new();
         let mut changed = Vec::new();
         for (stream, change) in &entry.streams {
-            let origin = Origin { stream, key: &key };
-            let checked = match (&change.begin, self.streams.get(stream)) {
-                (Some(_), None) if change.says_more() => {
-                    Err("it begins the stream and says more of it".into())
+            match self.follow_one(stream, change, &key)? {
+                Followed::Begun(state) => {
+                    let committed_at = entry.committed_at;
+                    begun.push((stream, ArchiveState { number, committed_at, ..*state }));
                 }
-                (Some(restated), None) => restated.open(stream, &key).map(|state| {
-                    begun.push((stream, ArchiveState { number, committed_at, ..state }));
-                }),
-                (Some(_), Some(_)) => Err("it begins a stream that is there".into()),
-                (None, None) => Err("it is not there".into()),
-                (None, Some(state)) => fold::check(state, change, &origin).map(|checked| {
-                    changed.push((stream, change, checked));
-                }),
-            };
-            checked.map_err(|what| {
-                let (journal, stream) = (journal.clone(), stream.clone());
-                JournalError::Contradiction { journal, number, stream, what }
-            })?;
+                Followed::Changed(checked) => changed.push((stream, change, checked)),
+            }
         }
         Ok(Follows { begun, changed })
+    }
+
+    /// Checks whether one stream's share of the next entry can be folded in. What else is in that entry does not
+    /// matter to it.
+    ///
+    /// # Errors
+    /// When it contradicts what is there of the stream.
+    pub fn check_change(&self, stream: &StreamName, change: &Change) -> Result<(), JournalError> {
+        self.follow_one(stream, change, &self.next_key()).map(drop)
+    }
+
+    fn follow_one(
+        &self,
+        stream: &StreamName,
+        change: &Change,
+        key: &str,
+    ) -> Result<Followed, JournalError> {
+        let followed = match (&change.begin, self.streams.get(stream)) {
+            (Some(_), None) if change.says_more() => {
+                Err("it begins the stream and says more of it".into())
+            }
+            (Some(restated), None) => {
+                restated.open(stream, key).map(|state| Followed::Begun(Box::new(state)))
+            }
+            (Some(_), Some(_)) => Err("it begins a stream that is there".into()),
+            (None, None) => Err("it is not there".into()),
+            (None, Some(state)) => {
+                fold::check(state, change, &Origin { stream, key }).map(Followed::Changed)
+            }
+        };
+        followed.map_err(|what| {
+            let (journal, stream) = (self.journal.clone(), stream.clone());
+            JournalError::Contradiction { journal, number: self.next(), stream, what }
+        })
+    }
+
+    /// The key of the next entry's object.
+    fn next_key(&self) -> String {
+        let (journal, number) = (self.journal.clone(), self.next());
+        ArchiveKey::Journal { of: self.of, journal, number }.to_string()
     }
 
     fn take(&mut self, entry: &JournalEntry, hash: Sha256, follows: Follows<'_>) {
@@ -262,7 +296,7 @@ impl JournalState {
     }
 
     /// Whether a segment lies in the object with this key, be it one of its own or one that is shared.
-    fn uses(&self, key: &str) -> bool {
+    pub fn uses(&self, key: &str) -> bool {
         if self.shares(key) {
             return true;
         }

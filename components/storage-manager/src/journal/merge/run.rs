@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::plan::{self, Job};
 use super::shared;
 use crate::hooks::fail_point;
-use crate::journal::{Commit, Journal, JournalClosed};
+use crate::journal::{Commit, Journal, NotCommitted};
 use crate::tier::Context;
 use crate::tier::context::FetchError;
 use crate::tier::seal::{Merge, SealError};
@@ -38,9 +38,9 @@ pub enum MergeError {
     /// The result could not be made, or S3 did not take it.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// The journal was closed.
+    /// The journal was closed, or did not take it.
     #[error(transparent)]
-    Journal(#[from] JournalClosed),
+    Journal(#[from] NotCommitted),
 }
 
 /// What takes the place of what, by stream.
@@ -58,7 +58,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
             let Some(job) = journal.with(|state| plan::next(state, seal, &avoid)) else { break };
             let merged = closing.run_until_cancelled(merge(&context, &journal, &job)).await;
             match merged {
-                None | Some(Err(MergeError::Journal(_))) => return,
+                None | Some(Err(MergeError::Journal(NotCommitted::Closed(_)))) => return,
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
                     tracing::error!("merging failed, the rest goes on: {}", chain(&error));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cim_core::archive::journal::{Change, StreamCheckpoint};
+use cim_core::archive::journal::{Change, JournalError, StreamCheckpoint};
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
@@ -12,10 +12,10 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::sound;
 use crate::hooks::fail_point;
-use crate::journal::object::read_entry;
 use crate::journal::open::open;
-use crate::journal::{Commit, Journal, JournalClosed, OpenError};
+use crate::journal::{Commit, Journal, NotCommitted, OpenError};
 use crate::s3::{Kind, S3Error, Store};
 use crate::tier::Context;
 use crate::tier::context::checked;
@@ -47,11 +47,14 @@ pub async fn adopt(
         "the nas has no journal `{name}`, wasabi has: taking over {} streams",
         there.streams.len()
     );
-    let commits = there.streams.iter().map(|(stream, state)| {
+    let mut commits = Vec::new();
+    for (stream, state) in &there.streams {
         let change = Change { begin: Some(StreamCheckpoint::of(state)), ..Change::default() };
-        (stream.clone(), Commit { change, ..Commit::default() })
-    });
-    journal.commit(commits.collect(), Vec::new(), Instant::now()).await?;
+        // All of it or nothing: a stream that is left out here would be begun anew beside what Wasabi has of it.
+        journal.with(|state| state.check_change(stream, &change))?;
+        commits.push((stream.clone(), Commit { change, ..Commit::default() }));
+    }
+    journal.commit(commits, Vec::new(), Instant::now()).await?;
     fail_point!(AdoptAfter);
     Ok(())
 }
@@ -65,7 +68,9 @@ pub enum AdoptError {
     /// Its journal cannot be read.
     Open(#[from] OpenError),
     /// The NAS's journal was closed.
-    Journal(#[from] JournalClosed),
+    Journal(#[from] NotCommitted),
+    /// It would not take what Wasabi says of some stream.
+    Refused(#[from] JournalError),
 }
 
 /// Brings back the objects that the NAS's journal names and the NAS does not have, newest first: they are what
@@ -96,14 +101,19 @@ async fn fill(
         Ok(missing) => missing,
         Err(error) => return tracing::error!("{what} failed: {}", chain(&error)),
     };
+    let sizes = match context.insist(what, || sizes(wasabi, &missing)).await {
+        Ok(sizes) => sizes,
+        Err(error) => return tracing::error!("{what} failed: {}", chain(&error)),
+    };
     let room = Semaphore::new(ROOM);
     let back = stream::iter(missing).map(|segment| {
+        let size = sizes.get(&segment.key).copied().unwrap_or(segment.size);
         let room = &room;
         async move {
-            let size = usize::try_from(segment.size).unwrap_or(ROOM).clamp(1, ROOM);
+            let size = usize::try_from(size).unwrap_or(ROOM).clamp(1, ROOM);
             let size = u32::try_from(size).expect("it is no more than all the room");
             let _room = room.acquire_many(size).await.expect("it is never closed");
-            context.insist(what, || bring_back(context, wasabi, &segment)).await
+            context.insist(what, || bring_back(context, wasabi, journal, &segment)).await
         }
     });
     let mut back = std::pin::pin!(back.buffered(AT_ONCE));
@@ -143,8 +153,7 @@ async fn missing(
     context: &Context,
     mut segments: BTreeMap<String, Segment>,
 ) -> Result<Vec<Segment>, S3Error> {
-    let folder = |key: &str| key[..key.rfind('/').map_or(0, |end| end + 1)].to_owned();
-    let folders: BTreeSet<String> = segments.keys().map(|key| folder(key)).collect();
+    let folders: BTreeSet<String> = segments.keys().map(|key| folder(key).to_owned()).collect();
     for folder in folders {
         for object in context.nas.list(&folder, false).await? {
             segments.remove(&object.key);
@@ -155,12 +164,34 @@ async fn missing(
     Ok(missing)
 }
 
+/// How large the objects are that several streams share: their journal does not say.
+async fn sizes(wasabi: &Store, missing: &[Segment]) -> Result<BTreeMap<String, u64>, S3Error> {
+    let shared = missing.iter().filter(|segment| segment.part.is_some());
+    let keys: BTreeSet<&str> = shared.map(|segment| segment.key.as_str()).collect();
+    let folders: BTreeSet<&str> = keys.iter().map(|key| folder(key)).collect();
+    let mut sizes = BTreeMap::new();
+    for folder in folders {
+        let listed = wasabi.list(folder, false).await?.into_iter();
+        sizes.extend(listed.filter(|o| keys.contains(o.key.as_str())).map(|o| (o.key, o.size)));
+    }
+    Ok(sizes)
+}
+
+fn folder(key: &str) -> &str {
+    &key[..key.rfind('/').map_or(0, |end| end + 1)]
+}
+
 fn may_be_at_wasabi(segment: &Segment) -> bool {
     segment.part.is_none() || segment.key.starts_with(JournalOf::Tertiary.prefix())
 }
 
 /// One object from Wasabi to the NAS; false when Wasabi's copy is not what it was.
-async fn bring_back(context: &Context, wasabi: &Store, segment: &Segment) -> Result<bool, S3Error> {
+async fn bring_back(
+    context: &Arc<Context>,
+    wasabi: &Store,
+    journal: &Journal,
+    segment: &Segment,
+) -> Result<bool, S3Error> {
     let key = ArchiveKey::parse(&segment.key).expect("it was in the journal");
     let file = match wasabi.get(&segment.key).await {
         Ok(file) => file,
@@ -171,12 +202,14 @@ async fn bring_back(context: &Context, wasabi: &Store, segment: &Segment) -> Res
         Err(error) => return Err(error),
     };
     let sound = if segment.part.is_some() {
-        read_entry(&file).map(|_| file).map_err(|error| chain(&error))
+        sound::check(context, journal, &segment.key, file).await.map_err(|error| chain(&error))
     } else {
-        checked(segment, file).await.map_err(|error| chain(&error))
+        checked(segment, file).await.map(Some).map_err(|error| chain(&error))
     };
     match sound {
-        Ok(file) => context.nas.put(&key, file).await.map(|()| true),
+        Ok(Some(file)) => context.nas.put(&key, file).await.map(|()| true),
+        // It was merged meanwhile.
+        Ok(None) => Ok(false),
         // The other objects are as good as they were.
         Err(error) => {
             tracing::error!("wasabi cannot help the nas: `{}`: {error}", segment.key);

@@ -58,7 +58,7 @@ impl Collecting {
             }
         }
         let log = (there.of, there.journal.clone());
-        self.collector.sweep(wasabi, &log, age, |key| there.shares(key)).await
+        self.collector.sweep(wasabi, &log, age, |key| there.shares(key)).await.map(drop)
     }
 
     /// Hands over what has been deleted, for the next entry to say.

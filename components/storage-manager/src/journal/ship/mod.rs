@@ -13,6 +13,7 @@ mod collect;
 mod decide;
 mod merge;
 mod run;
+mod sound;
 mod step;
 #[cfg(test)]
 mod tests;
