@@ -97,6 +97,8 @@ pub struct ArchiveConfig {
     pub layout: Layout,
     /// The journal's name: managers that share a bucket have one each.
     pub journal: JournalName,
+    /// Servers that are no more: their streams are gone on with, though those here share nothing with them.
+    pub succeeds: Vec<String>,
 }
 
 /// Where what is fresh goes.
@@ -112,7 +114,7 @@ pub enum Layout {
 impl Default for ArchiveConfig {
     fn default() -> Self {
         let journal = JournalName::new("main").expect("it is a valid name");
-        Self { layout: Layout::Journal, journal }
+        Self { layout: Layout::Journal, journal, succeeds: Vec::new() }
     }
 }
 

@@ -103,10 +103,12 @@
   anchor = "cim-tier-${builtins.replaceStrings ["."] ["_"] inventory.tiers.secondary.bucket}";
   # It asks whether another one of its kind writes the journal, and answers that it does.
   lead = "cim.service.storage.journal.*";
+  # It asks in which account it is: two hosts that archive into one bucket are told apart by that too.
+  account = "$SYS.REQ.USER.INFO";
   storageManager = {
     inherit answers;
     publish =
-      [lead]
+      [lead account]
       ++ map (verb: "$JS.${verb}") [
         "API.STREAM.NAMES"
         "API.STREAM.LIST"

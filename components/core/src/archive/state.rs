@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::archive::journal::Served;
 use crate::archive::key::GROUP;
 use crate::archive::{
     ArchiveKey, Checkpoint, ConsumerRecord, Entry, Fork, Left, ParentTimeline, Segment, SeqRange,
@@ -27,6 +28,8 @@ pub struct ArchiveState {
     pub stream: StreamRecord,
     /// Its durable consumers as last seen.
     pub consumers: Vec<ConsumerRecord>,
+    /// By whom it was served, as a journal says; chains do not.
+    pub served: Option<Served>,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
 }
@@ -116,6 +119,7 @@ impl ArchiveState {
             segments: segments.collect(),
             stream: stream.clone(),
             consumers: consumers.clone(),
+            served: None,
             superseded: checkpoint.superseded.clone(),
         })
     }

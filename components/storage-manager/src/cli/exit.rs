@@ -13,7 +13,8 @@ use crate::journal::{AdoptError, OpenError};
 use crate::restore::{PlanError, RestoreError};
 use crate::s3::{Kind, S3Error};
 use crate::segment::SegmentError;
-use crate::tier::StartError;
+use crate::tier::context::FetchError;
+use crate::tier::{HistoryError, StartError};
 
 /// Why the program fails.
 #[derive(Debug)]
@@ -115,6 +116,16 @@ impl From<ArchiveError> for Failure {
             ArchiveError::Chain(error) => error.into(),
             ArchiveError::Journal(error) => error.into(),
             ArchiveError::S3(error) => error.into(),
+        }
+    }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Api(error) => error.into(),
+            HistoryError::Fetch(FetchError::S3(error)) => error.into(),
+            HistoryError::Fetch(FetchError::Segment(error)) => error.into(),
         }
     }
 }

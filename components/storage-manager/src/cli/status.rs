@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use cim_core::archive::ArchiveState;
+use cim_core::archive::journal::JournalState;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::args::Show;
 use super::exit::Failure;
 use super::{connect, table};
 use crate::archive::{Archive, ArchiveError};
-use crate::config::Config;
-use crate::jetstream::JetStream;
+use crate::config::{ArchiveConfig, Config};
+use crate::jetstream::{JetStream, StreamInfo};
 use crate::s3::{Store, Tier};
+use crate::tier::foreign::{Foreign, Here};
+use crate::tier::others;
+use crate::tier::sides::Sides;
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -28,6 +33,9 @@ struct StreamStatus {
     timeline: Option<u32>,
     nas: Option<TierStatus>,
     wasabi: Option<TierStatus>,
+    /// Why it is not archived, where what the archive has under its name is another host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
 }
 
 /// How far a tier is.
@@ -51,13 +59,36 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
         Some(wasabi) => Some(Readable::open(wasabi).await?),
         None => None,
     };
+    let sides = Sides {
+        jetstream: jetstream.clone(),
+        nas: connect::store(&config, Tier::Nas)?,
+        wasabi: connect::optional_store(&config, Tier::Wasabi)?,
+        abort: CancellationToken::new(),
+    };
+    // The stores are patient enough.
+    sides.abort.cancel();
     let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
     let mut streams = Vec::new();
     let mut names = jetstream.stream_names().await?;
     names.sort();
     for name in names.into_iter().filter(|name| matcher.matches(name)) {
         let stream = StreamName::new(name).map_err(|error| Failure::other(&error))?;
-        let last_seq = jetstream.stream_info(stream.as_str(), false).await?.state.last_seq;
+        let live = jetstream.stream_info(stream.as_str(), false).await?;
+        let last_seq = live.state.last_seq;
+        if let Some(foreign) =
+            foreign(&config.archive, &sides, nas.journals(), &stream, &live).await?
+        {
+            let refused = Some(foreign.to_string());
+            streams.push(StreamStatus {
+                stream,
+                last_seq,
+                timeline: None,
+                nas: None,
+                wasabi: None,
+                refused,
+            });
+            continue;
+        }
         let state = nas.stream(&stream).await?;
         let timeline = state.as_ref().map(ArchiveState::timeline);
         let on_nas = tier_status(&jetstream, &stream, last_seq, state).await?;
@@ -68,7 +99,14 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
             }
             None => None,
         };
-        streams.push(StreamStatus { stream, last_seq, timeline, nas: on_nas, wasabi: on_wasabi });
+        streams.push(StreamStatus {
+            stream,
+            last_seq,
+            timeline,
+            nas: on_nas,
+            wasabi: on_wasabi,
+            refused: None,
+        });
     }
     print(&Status { streams }, args.json);
     let damage: Vec<String> =
@@ -104,6 +142,11 @@ impl Readable {
         Ok(Self { tier, archive, damage })
     }
 
+    /// Its journals.
+    fn journals(&self) -> &[JournalState] {
+        self.archive.as_ref().map_or(&[], Archive::journals)
+    }
+
     /// What the tier holds of a stream; `None` where that is nothing, or cannot be read.
     async fn stream(&mut self, stream: &StreamName) -> Result<Option<ArchiveState>, Failure> {
         let Some(archive) = &self.archive else { return Ok(None) };
@@ -121,6 +164,37 @@ impl Readable {
 fn damaged(tier: Tier, error: ArchiveError) -> Result<String, Failure> {
     let failure = Failure::from(error);
     if failure.is_damage() { Ok(format!("{tier}: {}", failure.message())) } else { Err(failure) }
+}
+
+/// Returns why a stream is refused, as the daemon finds it.
+async fn foreign(
+    config: &ArchiveConfig,
+    sides: &Sides,
+    journals: &[JournalState],
+    stream: &StreamName,
+    live: &StreamInfo,
+) -> Result<Option<Foreign>, Failure> {
+    let (own, others): (Vec<_>, Vec<_>) =
+        journals.iter().partition(|journal| journal.journal == config.journal);
+    let own = own.iter().find_map(|journal| journal.streams.get(stream));
+    let other = others::latest(others, stream);
+    let other =
+        other.filter(|(_, other)| own.is_none_or(|own| own.committed_at < other.committed_at));
+    let archived = own.into_iter().chain(other.map(|(_, other)| other));
+    if archived.filter_map(|state| state.served.as_ref()).count() == 0 {
+        return Ok(None);
+    }
+    let served = sides.jetstream.served(live).await;
+    let here = Here { stream, live, served: served.as_ref(), succeeds: &config.succeeds };
+    if let Some((journal, other)) = other
+        && let Some(foreign) = here.in_other(sides, journal, other).await?
+    {
+        return Ok(Some(foreign));
+    }
+    match own {
+        Some(own) if live.state.last_seq > 0 => Ok(here.in_own(sides, own).await?),
+        _ => Ok(None),
+    }
 }
 
 async fn tier_status(
@@ -181,4 +255,7 @@ fn print(status: &Status, json: bool) {
         }
     }
     println!("{shown}");
+    for refused in status.streams.iter().filter_map(|stream| stream.refused.as_ref()) {
+        eprintln!("{refused}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `streams`
 
+use cim_core::archive::journal::Served;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use jiff::Timestamp;
@@ -25,6 +26,8 @@ struct HeldStream {
     segments: usize,
     bytes: u64,
     consumers: usize,
+    /// By whom it was served, where the journal says so.
+    served: Option<Served>,
     timelines: Vec<HeldTimeline>,
 }
 
@@ -61,6 +64,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             bytes: state.segments.values().fold(0, |sum: u64, s| sum.saturating_add(s.size)),
             consumers: state.consumers.len(),
             timelines: timelines.collect(),
+            served: state.served,
             stream,
         });
     }
@@ -89,6 +93,7 @@ fn print(held: &Held) {
         "#segments",
         "#size",
         "#consumers",
+        "server",
     ]);
     for stream in &held.streams {
         for timeline in &stream.timelines {
@@ -104,6 +109,7 @@ fn print(held: &Held) {
                 of_stream(stream.segments.to_string()),
                 of_stream(table::size(stream.bytes)),
                 of_stream(stream.consumers.to_string()),
+                of_stream(stream.served.as_ref().map(|s| s.name.clone()).unwrap_or_default()),
             ]);
         }
     }

@@ -1,17 +1,20 @@
 //! Requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, Message, Request, RequestError};
+use async_nats::{Client, Message, Request, RequestError, ServerInfo};
 use bytes::Bytes;
+use cim_core::archive::journal::Served;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::types::{
     ConsumerAnswer, ConsumersAnswer, CreatedAnswer, InfoAnswer, MessageAnswer, NamesAnswer,
-    PageAnswer, PositionsAnswer,
+    PageAnswer, PositionsAnswer, UserAnswer, lasting_name,
 };
 use super::{Consumers, ReadConsumer, StoredMessage, StreamInfo, StreamPage};
 
@@ -25,6 +28,9 @@ const ASKED_AGAIN: Duration = Duration::from_secs(2);
 /// How long an answer is waited for in the end. The client's own limit begins when it has taken a request, which
 /// it does not while NATS is away and many others stand in front of it.
 const ANSWERED: Duration = Duration::from_secs(10);
+
+/// How long a server may take to say in which account a user is, which it need not.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// What a reader wants of each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,12 +107,14 @@ struct ErrorBody {
 #[derive(Debug, Clone)]
 pub struct JetStream {
     client: Client,
+    /// The account, as soon as it was asked for; `None` where the server does not tell.
+    account: Arc<OnceCell<Option<String>>>,
 }
 
 impl JetStream {
     /// Through this connection.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, account: Arc::default() }
     }
 
     /// The connection.
@@ -120,6 +128,35 @@ impl JetStream {
         let mut numbers = version.split(['.', '-']).map(|n| n.parse().unwrap_or_default());
         let mut next = || numbers.next().unwrap_or_default();
         (next(), next(), next())
+    }
+
+    /// Returns who serves a stream; `None` where that is a server whose name is another one at each start.
+    pub fn server(&self, stream: &StreamInfo) -> Option<String> {
+        // Old servers say it of clusters alone.
+        stream.server.clone().or_else(|| {
+            let ServerInfo { cluster, server_name, domain, .. } = self.client.server_info();
+            lasting_name(&[cluster.unwrap_or_default(), server_name, domain.unwrap_or_default()])
+        })
+    }
+
+    /// Returns by whom a stream is served, and in which account; `None` as for [`JetStream::server`].
+    pub async fn served(&self, stream: &StreamInfo) -> Option<Served> {
+        let name = self.server(stream)?;
+        let account = self.account.get_or_init(|| self.ask_account()).await.clone();
+        Some(Served { name, account })
+    }
+
+    /// Asks in which account this user is. Old servers do not answer, nor do others where it may not ask.
+    async fn ask_account(&self) -> Option<String> {
+        let subject = "$SYS.REQ.USER.INFO";
+        let answer = self.request(subject, Bytes::new(), TOLD).await.ok()?;
+        match Self::read::<UserAnswer>(subject, &answer.payload) {
+            Ok(UserAnswer { data }) => Some(data.account),
+            Err(error) => {
+                tracing::debug!("the account is not known: {error}");
+                None
+            }
+        }
     }
 
     /// Asks `$JS.API.<what>`.

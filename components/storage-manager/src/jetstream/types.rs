@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges, StreamRecord, StreamState};
 use cim_core::names::ConsumerName;
 use jiff::Timestamp;
+use nkeys::KeyPair;
 use serde::Deserialize;
 
 use crate::segment::Message;
@@ -26,6 +27,8 @@ pub struct StreamInfo {
     pub consumers: u64,
     /// Who has it.
     pub servers: Servers,
+    /// The name of who serves it; `None` where its answer has none that outlives a server's process.
+    pub server: Option<String>,
 }
 
 /// Some of all streams.
@@ -121,6 +124,8 @@ pub(super) struct InfoAnswer {
     state: StateAnswer,
     #[serde(default)]
     cluster: ClusterAnswer,
+    #[serde(default)]
+    domain: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -189,7 +194,8 @@ fn ranges(sequences: Vec<u64>) -> SeqRanges {
 }
 
 impl From<InfoAnswer> for StreamInfo {
-    fn from(InfoAnswer { config, created, state, cluster }: InfoAnswer) -> Self {
+    fn from(InfoAnswer { config, created, state, cluster, domain }: InfoAnswer) -> Self {
+        let server = lasting_name([&cluster.name, &cluster.leader, &domain]);
         let deleted = state.deleted.unwrap_or_default();
         Self {
             record: StreamRecord { created, config },
@@ -198,6 +204,7 @@ impl From<InfoAnswer> for StreamInfo {
             damage: state.lost.map(Damage::from),
             consumers: state.consumer_count,
             servers: cluster.into(),
+            server,
             state: StreamState {
                 first_seq: state.first_seq,
                 last_seq: state.last_seq,
@@ -206,6 +213,23 @@ impl From<InfoAnswer> for StreamInfo {
             },
         }
     }
+}
+
+/// Returns the first of some names that a server has for longer than it runs: one without a name in its
+/// configuration calls itself by its key, which it makes at each start.
+pub(super) fn lasting_name<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let random = |name: &String| KeyPair::from_public_key(name).is_ok();
+    names.into_iter().find(|name| !name.is_empty() && !random(name)).cloned()
+}
+
+#[derive(Deserialize)]
+pub(super) struct UserAnswer {
+    pub(super) data: UserBody,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UserBody {
+    pub(super) account: String,
 }
 
 /// What the names of consumers begin with that keep messages for a storage manager until its NAS has them.
@@ -372,6 +396,16 @@ mod tests {
             ack_pending: 0,
             config: RawJson::new("{}".into()).unwrap(),
         }
+    }
+
+    #[test]
+    fn a_key_is_no_name_that_lasts() {
+        let key = KeyPair::new_server().public_key();
+        let name = |names: [&str; 3]| lasting_name(&names.map(str::to_owned));
+        assert_eq!(name(["lab", "n1", "hub"]).as_deref(), Some("lab"));
+        assert_eq!(name(["", "n1", "hub"]).as_deref(), Some("n1"));
+        assert_eq!(name(["", &key, "hub"]).as_deref(), Some("hub"));
+        assert_eq!(name(["", &key, ""]), None);
     }
 
     #[test]

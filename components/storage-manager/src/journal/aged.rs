@@ -143,6 +143,7 @@ impl Year {
                 config: RawJson::new(config(name)).expect("it is JSON"),
             },
             consumers: Vec::new(),
+            served: None,
             number: 0,
             committed_at: self.at(0),
         };

@@ -66,6 +66,7 @@ pub fn begin() -> StreamCheckpoint {
         segments: Vec::new(),
         stream: StreamRecord { created: Timestamp::UNIX_EPOCH, config },
         consumers: Vec::new(),
+        served: None,
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

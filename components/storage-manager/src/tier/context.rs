@@ -1,7 +1,7 @@
 //! What every stream's task shares.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,9 @@ use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::others::Others;
 use super::overview::Overview;
+use super::sides::Sides;
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::s3::{Kind, S3Error, Store};
@@ -49,6 +51,10 @@ pub struct Context {
     pub carrying: Semaphore,
     /// Held, by stream, while entries are written to Wasabi.
     pub shipping: Mutex<HashMap<StreamName, Arc<tokio::sync::Mutex<()>>>>,
+    /// What other journals of the NAS's bucket have.
+    pub others: Others,
+    /// Streams that are another host's in the archive, and what the log says of it.
+    pub foreign: Mutex<HashMap<StreamName, String>>,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.
     pub begun: Notify,
     /// Cancelled when tiering is to finish what it has and end.
@@ -72,6 +78,11 @@ pub enum FetchError {
 }
 
 impl Context {
+    /// The streams that are another host's in the archive, and what the log says of it.
+    pub fn foreign(&self) -> MutexGuard<'_, HashMap<StreamName, String>> {
+        self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until nobody else writes entries of this stream to Wasabi.
     pub async fn ship_alone(&self, stream: &StreamName) -> OwnedMutexGuard<()> {
         let shipping = Arc::clone(
@@ -119,20 +130,13 @@ impl Context {
         Ok(self.ask_briefly(&what, || self.nas.get_once(&segment.key)).await?)
     }
 
-    /// A segment's file from the NAS, for who reads it with [`crate::segment::Rows`], which checks it.
-    pub async fn fetch_unchecked(&self, segment: &Segment) -> Result<Bytes, FetchError> {
-        let what = format!("reading segment `{}`", segment.key);
-        Ok(self.insist(&what, || self.nas.get(&segment.key)).await?)
-    }
-
-    /// The same, from Wasabi where a NAS that was lost has not got it back yet.
-    pub async fn fetch_anywhere(&self, segment: &Segment) -> Result<Bytes, FetchError> {
-        match (self.fetch_unchecked(segment).await, &self.wasabi) {
-            (Err(FetchError::S3(error)), Some(wasabi)) if error.kind == Kind::NotFound => {
-                let what = format!("reading segment `{}`", segment.key);
-                Ok(self.insist(&what, || wasabi.get(&segment.key)).await?)
-            }
-            (fetched, _) => fetched,
+    /// Returns what it takes to compare the archive with a live stream.
+    pub fn sides(&self) -> Sides {
+        Sides {
+            jetstream: self.jetstream.clone(),
+            nas: Arc::clone(&self.nas),
+            wasabi: self.wasabi.clone(),
+            abort: self.abort.clone(),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::context::Context;
 use super::journaled::Opened;
+use super::others::Others;
 use super::overview::Overview;
 use super::session::{self, End, SessionError};
 use super::{journaled, stream, takeover};
@@ -127,6 +128,8 @@ pub async fn run(
         merging: Semaphore::new(1),
         carrying: Semaphore::new(1),
         shipping: Mutex::default(),
+        others: Others::default(),
+        foreign: Mutex::default(),
         begun: Notify::new(),
         stop: stop.clone(),
         abort,

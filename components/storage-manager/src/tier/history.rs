@@ -1,12 +1,12 @@
 //! Is the live stream the one that was archived? Names do not tell, messages do.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Piece, Segment, Sha256};
 use cim_core::names::StreamName;
 
-use super::context::{Context, FetchError};
+use super::context::FetchError;
+use super::sides::Sides;
 use crate::jetstream::{ApiError, StreamInfo};
 use crate::segment::{Rows, SegmentError};
 
@@ -48,7 +48,7 @@ enum Same {
 
 /// Compares the archive with the live stream.
 pub async fn align(
-    context: &Arc<Context>,
+    sides: &Sides,
     stream: &StreamName,
     state: &ArchiveState,
     live: &StreamInfo,
@@ -63,14 +63,14 @@ pub async fn align(
             if same_birth || nothing {
                 return Ok(Alignment::Continues);
             }
-            return other_history(context, stream, state, live).await;
+            return other_history(sides, stream, state, live).await;
         };
-        match compare(context, stream, live, last).await? {
+        match compare(sides, stream, live, last).await? {
             Same::Yes => return Ok(Alignment::Continues),
             // What was purged, expired or deleted says nothing: what is before it does.
             Same::Gone if same_birth => {
                 let timeline = state.timeline();
-                let shared = last_shared(context, stream, state, timeline, live).await?;
+                let shared = last_shared(sides, stream, state, timeline, live).await?;
                 let pieces = state.pieces(timeline, 1, u64::MAX);
                 let archived =
                     pieces.last().map(|piece| piece.last_seq.min(piece.segment.last.seq));
@@ -81,19 +81,19 @@ pub async fn align(
             Same::Gone | Same::No => {}
         }
     }
-    other_history(context, stream, state, live).await
+    other_history(sides, stream, state, live).await
 }
 
 /// Not the current timeline: an earlier one may have been restored, and goes on then.
 async fn other_history(
-    context: &Arc<Context>,
+    sides: &Sides,
     stream: &StreamName,
     state: &ArchiveState,
     live: &StreamInfo,
 ) -> Result<Alignment, HistoryError> {
     let mut longest: Option<(u32, LastMessage)> = None;
     for timeline in state.timelines.keys().rev() {
-        let shared = last_shared(context, stream, state, *timeline, live).await?;
+        let shared = last_shared(sides, stream, state, *timeline, live).await?;
         if let Some(last) = shared
             && longest.as_ref().is_none_or(|(_, longest)| longest.seq < last.seq)
         {
@@ -120,7 +120,7 @@ fn recreated() -> Alignment {
 }
 
 async fn compare(
-    context: &Context,
+    sides: &Sides,
     stream: &StreamName,
     live: &StreamInfo,
     archived: &LastMessage,
@@ -128,7 +128,7 @@ async fn compare(
     if archived.seq < live.state.first_seq || archived.seq > live.state.last_seq {
         return Ok(if archived.seq > live.state.last_seq { Same::No } else { Same::Gone });
     }
-    let message = context.jetstream.message(stream.as_str(), archived.seq).await?;
+    let message = sides.jetstream.message(stream.as_str(), archived.seq).await?;
     Ok(match message {
         None => Same::Gone,
         Some(message) if message.as_message().hash() == archived.sha256 => Same::Yes,
@@ -145,7 +145,7 @@ struct Share<'a> {
 
 /// What a timeline has of its segments, but for those of which nothing can be said.
 async fn shares<'a>(
-    context: &Arc<Context>,
+    sides: &Sides,
     stream: &StreamName,
     pieces: Vec<Piece<'a>>,
 ) -> Result<Vec<Share<'a>>, HistoryError> {
@@ -155,7 +155,7 @@ async fn shares<'a>(
             shares.push(Share { segment, last: segment.last.clone() });
             continue;
         }
-        match messages_of(context, segment, last_seq).await {
+        match messages_of(sides, segment, last_seq).await {
             Ok(messages) => {
                 shares.extend(messages.into_iter().next_back().map(|last| Share { segment, last }));
             }
@@ -173,7 +173,7 @@ async fn shares<'a>(
 /// none. A server that lost its newest messages and gave their sequences out again may have deleted since
 /// what took the last ones' place.
 async fn newest_in(
-    context: &Arc<Context>,
+    sides: &Sides,
     stream: &StreamName,
     share: &Share<'_>,
     live: &StreamInfo,
@@ -188,7 +188,7 @@ async fn newest_in(
     let (mut back, mut next) = (1, None);
     while next.is_none() {
         let from = until.saturating_sub(back).max(begin);
-        let found = context.jetstream.next_message(stream.as_str(), from).await?;
+        let found = sides.jetstream.next_message(stream.as_str(), from).await?;
         next = found.filter(|message| message.seq <= until);
         if from <= begin {
             break;
@@ -199,11 +199,11 @@ async fn newest_in(
     while let Some(message) = next {
         let after = message.seq + 1;
         newest = Some((message.seq, message.as_message().hash()));
-        next = context.jetstream.next_message(stream.as_str(), after).await?;
+        next = sides.jetstream.next_message(stream.as_str(), after).await?;
         next = next.filter(|message| message.seq <= until);
     }
     let Some((seq, hash)) = newest else { return Ok(Same::Gone) };
-    let archived = match messages_of(context, segment, until).await {
+    let archived = match messages_of(sides, segment, until).await {
         Ok(messages) => messages,
         // What cannot be read proves nothing.
         Err(HistoryError::Fetch(FetchError::Segment(error))) => {
@@ -222,22 +222,22 @@ async fn newest_in(
 /// The last archived message of a timeline that the live stream has too. Histories share a beginning and then
 /// nothing, so the place where they part is found by halving.
 async fn last_shared(
-    context: &Arc<Context>,
+    sides: &Sides,
     stream: &StreamName,
     state: &ArchiveState,
     timeline: u32,
     live: &StreamInfo,
 ) -> Result<Option<LastMessage>, HistoryError> {
     let pieces = state.pieces(timeline, 1, u64::MAX);
-    let shares = shares(context, stream, pieces).await?;
+    let shares = shares(sides, stream, pieces).await?;
     let (mut low, mut high) = (0, shares.len());
     // Those before `low` are shared to their end, those from `high` on are not.
     let mut witnessed = false;
     while low < high {
         let middle = usize::midpoint(low, high);
-        let mut same = compare(context, stream, live, &shares[middle].last).await?;
+        let mut same = compare(sides, stream, live, &shares[middle].last).await?;
         if same == Same::Gone {
-            same = newest_in(context, stream, &shares[middle], live).await?;
+            same = newest_in(sides, stream, &shares[middle], live).await?;
         }
         match same {
             Same::Yes => {
@@ -250,7 +250,7 @@ async fn last_shared(
         }
     }
     let within = match shares.get(low) {
-        Some(share) => match last_shared_in(context, stream, share, live).await {
+        Some(share) => match last_shared_in(sides, stream, share, live).await {
             // The new timeline begins before it, and archives again what the live stream still has.
             Err(HistoryError::Fetch(FetchError::Segment(error))) => {
                 let error = cim_runtime::error::chain(&error);
@@ -271,16 +271,16 @@ async fn last_shared(
 }
 
 async fn last_shared_in(
-    context: &Arc<Context>,
+    sides: &Sides,
     stream: &StreamName,
     share: &Share<'_>,
     live: &StreamInfo,
 ) -> Result<Option<LastMessage>, HistoryError> {
-    let messages = messages_of(context, share.segment, share.last.seq).await?;
+    let messages = messages_of(sides, share.segment, share.last.seq).await?;
     let (mut low, mut high, mut found) = (0, messages.len(), None);
     while low < high {
         let middle = usize::midpoint(low, high);
-        match compare(context, stream, live, &messages[middle]).await? {
+        match compare(sides, stream, live, &messages[middle]).await? {
             Same::No => high = middle,
             Same::Gone => low = middle + 1,
             Same::Yes => {
@@ -294,11 +294,11 @@ async fn last_shared_in(
 
 /// What every message of a segment up to a sequence is known by, ascending.
 async fn messages_of(
-    context: &Arc<Context>,
+    sides: &Sides,
     segment: &Segment,
     until: u64,
 ) -> Result<Vec<LastMessage>, HistoryError> {
-    let file = context.fetch_anywhere(segment).await?;
+    let file = sides.fetch(segment).await.map_err(FetchError::from)?;
     let (record, mut hashes) = (segment.clone(), BTreeMap::new());
     let hashes: BTreeMap<u64, (i64, Sha256)> = tokio::task::spawn_blocking(move || {
         Rows::read(&record, &file, |rows| {

@@ -45,7 +45,7 @@ const LAST_LOOK: Duration = Duration::from_secs(3);
 pub enum End {
     /// The stream is gone.
     Gone,
-    /// It is not the empty one any more that was waited with.
+    /// What was waited for has come, or may have.
     Replaced,
     /// Everything is to end, and everything is committed.
     Stopped,
@@ -175,7 +175,7 @@ async fn open_chain(
         drop(alone);
     }
     let state = committer.state().expect("it was read or begun");
-    match align(context, stream, state, live).await? {
+    match align(&context.sides(), stream, state, live).await? {
         Alignment::Continues => {
             if let Some(range) = missed(state, live.state.first_seq)
                 && !has_another(context, stream, live, range).await?

@@ -7,11 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::journal::{Change, StreamCheckpoint};
-use cim_core::archive::key::Chain;
-use cim_core::archive::{
-    ArchiveState, Fork, LastMessage, SeqRanges, StreamState, TimelineRecord, Watermark,
-};
+use cim_core::archive::journal::{Change, Served};
+use cim_core::archive::{ArchiveState, LastMessage, SeqRanges, StreamState, Watermark};
 use cim_core::names::StreamName;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -23,14 +20,13 @@ use super::budget::Reserved;
 use super::context::Context;
 use super::gaps::Gaps;
 use super::gate;
-use super::history::{Alignment, align};
+use super::opening::open;
 use super::progress::Progress;
 use super::reader::{self, ReaderError};
 use super::segmenter::{Upload, Uploaded};
-use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
-use super::survey::{Known, Survey, Surveyor, missed};
-use crate::chain::{self, Draft};
-use crate::clock;
+use super::session::{End, SessionError};
+use super::survey::{Known, Survey, Surveyor};
+use crate::chain::Draft;
 use crate::jetstream::StreamInfo;
 use crate::journal::{Commit, Item, Journal, NotCommitted, Share};
 use crate::segment::{Columns, Message};
@@ -50,156 +46,18 @@ pub async fn run(
 ) -> Result<End, SessionError> {
     // Nothing is read yet that an end could lose, and NATS may be away.
     let opening = Box::pin(gate::through(&context.beginning, open(context, journal, stream)));
-    let live = match context.stop.run_until_cancelled(opening).await.transpose()? {
+    let (live, served) = match context.stop.run_until_cancelled(opening).await.transpose()? {
         None => return Ok(End::Stopped),
         Some(ControlFlow::Break(end)) => return Ok(end),
-        Some(ControlFlow::Continue(live)) => live,
+        Some(ControlFlow::Continue(begun)) => begun,
     };
-    let mut follower = Follower::start(context, journal, stream, &live);
+    let mut follower = Follower::start(context, journal, stream, &live, served);
     let outcome = follower.run().await;
     follower.reader.abort();
     if let Some(surveying) = follower.surveying.take() {
         surveying.abort();
     }
     outcome
-}
-
-/// Opens a stream's archive; goes on where there is something to read.
-async fn open(
-    context: &Arc<Context>,
-    journal: &Journal,
-    stream: &StreamName,
-) -> Result<ControlFlow<End, StreamInfo>, SessionError> {
-    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
-        Err(error) if error.not_found() => return Ok(ControlFlow::Break(End::Gone)),
-        other => other?,
-    };
-    if (Opening { context, journal, stream }).open(&live).await? {
-        return Ok(ControlFlow::Continue(live));
-    }
-    Ok(ControlFlow::Break(wait_for_a_message(context, stream, &live).await?))
-}
-
-/// What is done before a stream is read.
-struct Opening<'a> {
-    context: &'a Arc<Context>,
-    journal: &'a Journal,
-    stream: &'a StreamName,
-}
-
-impl Opening<'_> {
-    fn state(&self) -> Option<ArchiveState> {
-        self.journal.stream(self.stream, ArchiveState::clone)
-    }
-
-    async fn commit(&self, change: Change) -> Result<ArchiveState, NotCommitted> {
-        let commit = Commit { change, ..Commit::default() };
-        self.journal
-            .commit(vec![(self.stream.clone(), commit)], Vec::new(), Instant::now())
-            .await?;
-        Ok(self.state().expect("it was just committed"))
-    }
-
-    /// Begins the stream's archive where there is none; opens a new timeline where the live stream went
-    /// another way. False where an empty stream stands in the place of one that was archived
-    /// (docs/adr/0009).
-    async fn open(&self, live: &StreamInfo) -> Result<bool, SessionError> {
-        let consumers = self.context.jetstream.durable_consumers(self.stream.as_str()).await?;
-        let state = if let Some(state) = self.state() {
-            state
-        } else {
-            let begin = self.begin(live, &consumers.known).await?;
-            let begun = self.commit(Change { begin: Some(begin), ..Change::default() }).await?;
-            self.context.begun.notify_one();
-            begun
-        };
-        match align(self.context, self.stream, &state, live).await? {
-            Alignment::Continues => {
-                if let Some(range) = missed(&state, live.state.first_seq)
-                    && !has_another(self.context, self.stream, live, range).await?
-                {
-                    tracing::warn!(
-                        stream = %self.stream,
-                        "sequences {} to {} were gone before they could be archived",
-                        range.0, range.1
-                    );
-                    let last = state.watermark().last.clone();
-                    let watermark = Some(Watermark { seq: range.1, last });
-                    self.commit(Change { missed: vec![range], watermark, ..Change::default() })
-                        .await?;
-                }
-            }
-            Alignment::Forks { parent: None, .. } if live.state.last_seq == 0 => return Ok(false),
-            Alignment::Forks { parent, last, reason } => {
-                let next = state.timeline() + 1;
-                tracing::warn!(stream = %self.stream, "{reason}: opening timeline {next}");
-                if let Some(parent) = &parent
-                    && let Some(left) = state.beyond(parent)
-                {
-                    tracing::error!(
-                        stream = %self.stream,
-                        "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point the server has lost them. The archive keeps them: `restore {} --timeline {} --as NAME` brings them back",
-                        left.0, left.1, parent.timeline, self.stream, parent.timeline
-                    );
-                }
-                let seq = parent.as_ref().map_or(0, |p| p.last_seq);
-                let lost = state.current().lost.clipped(1, seq);
-                self.commit(Change {
-                    watermark: Some(Watermark { seq, last }),
-                    lost: (!lost.is_empty()).then(|| lost.iter().collect()),
-                    fork: Some(Fork { parent, reason: reason.into() }),
-                    consumers: Some(consumers.or(&state.consumers)),
-                    stream: Some(live.record.clone()),
-                    state: Some(live.state.clone()),
-                    ..Change::default()
-                })
-                .await?;
-            }
-        }
-        Ok(true)
-    }
-
-    /// What a journal says first of a stream: what its chain says, where it was archived by one, or nothing.
-    async fn begin(
-        &self,
-        live: &StreamInfo,
-        consumers: &[cim_core::archive::ConsumerRecord],
-    ) -> Result<StreamCheckpoint, SessionError> {
-        if let Some(state) = chain::load(&self.context.nas, Chain::Manifest, self.stream).await? {
-            tracing::info!(
-                stream = %self.stream,
-                "the journal goes on with its chain, up to sequence {}",
-                state.watermark().seq
-            );
-            return Ok(StreamCheckpoint::of(&state));
-        }
-        if let Some(state) = adoptable(self.context, self.stream).await? {
-            tracing::warn!(
-                stream = %self.stream,
-                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
-                state.watermark().seq
-            );
-            return Ok(StreamCheckpoint::of(&state));
-        }
-        let timeline = TimelineRecord {
-            number: 1,
-            fork: Fork { parent: None, reason: "created".into() },
-            deleted: Vec::new(),
-            missed: Vec::new(),
-            lost: Vec::new(),
-            watermark: Watermark { seq: 0, last: None },
-            state: live.state.clone(),
-            left: None,
-        };
-        Ok(StreamCheckpoint {
-            timelines: vec![timeline],
-            segments: Vec::new(),
-            stream: live.record.clone(),
-            consumers: consumers.to_vec(),
-            number: 0,
-            committed_at: clock::now(),
-        })
-    }
 }
 
 /// A survey, and by whom.
@@ -213,6 +71,8 @@ struct Follower<'a> {
     stream: &'a StreamName,
     /// When the stream was created that is read.
     born: Timestamp,
+    /// By whom it is served, where that is known.
+    served: Option<Served>,
     reader: JoinHandle<Result<(), ReaderError>>,
     /// The reader has ended; what it handed over is all there is.
     read: bool,
@@ -245,6 +105,7 @@ impl<'a> Follower<'a> {
         journal: &'a Journal,
         stream: &'a StreamName,
         live: &StreamInfo,
+        served: Option<Served>,
     ) -> Self {
         let (timeline, watermark, gaps) = journal
             .stream(stream, |state| {
@@ -274,6 +135,7 @@ impl<'a> Follower<'a> {
             journal,
             stream,
             born: live.record.created,
+            served,
             reader: tokio::spawn(task.run(sender)),
             read: false,
             last_look: false,
@@ -457,8 +319,13 @@ impl<'a> Follower<'a> {
             }
             draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
             commit.change = change(draft, state, &commit.items);
-            let news = !commit.items.is_empty() || commit.change != Change::default();
-            news.then_some(commit)
+            if commit.items.is_empty() && commit.change == Change::default() {
+                return None;
+            }
+            // A host that was lost may have got another name. That alone is no reason for an entry.
+            let served = self.served.as_ref();
+            commit.change.served = served.and_then(|served| served.news(state.served.as_ref()));
+            Some(commit)
         })?
     }
 }

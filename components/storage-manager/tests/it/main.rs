@@ -11,6 +11,7 @@ mod drawn;
 mod exactness;
 mod faults;
 mod gone;
+mod hosts;
 mod idle;
 mod interest;
 mod journal;

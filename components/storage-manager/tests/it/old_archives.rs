@@ -326,3 +326,8 @@ async fn format_2() {
 async fn format_3() {
     goes_on("format-3").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn format_4() {
+    goes_on("format-4").await;
+}

@@ -76,6 +76,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         deleted: BTreeMap::new(),
         stream: first.stream.clone().ok_or_else(|| missing("stream"))?,
         consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
+        served: None,
     };
     let mut previous: Option<&Link> = None;
     for link in links {

@@ -54,6 +54,7 @@ impl Archived {
             deleted: BTreeMap::new(),
             stream: restated.stream.clone(),
             consumers: restated.consumers.clone(),
+            served: restated.served.clone(),
         };
         archived.adopt(&restated.timelines);
         for record in &restated.segments {
@@ -112,6 +113,9 @@ impl Archived {
         }
         if let Some(consumers) = &change.consumers {
             self.consumers.clone_from(consumers);
+        }
+        if change.served.is_some() {
+            self.served.clone_from(&change.served);
         }
         (self.number, self.committed_at) = (said.number, said.at);
         Ok(())
@@ -194,6 +198,8 @@ impl Archived {
             "the configuration"
         } else if self.consumers != other.consumers {
             "the consumers"
+        } else if self.served != other.served {
+            "by whom it is served"
         } else if (self.number, self.committed_at) != (other.number, other.committed_at) {
             "its last entry"
         } else {

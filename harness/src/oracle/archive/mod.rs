@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use cim_core::archive::journal::Served;
 use cim_core::archive::key::{Chain, JournalOf};
 use cim_core::archive::{ConsumerRecord, Segment, StreamRecord, TimelineRecord};
 use cim_core::names::StreamName;
@@ -61,6 +62,8 @@ pub struct Archived {
     pub stream: StreamRecord,
     /// Its consumers.
     pub consumers: Vec<ConsumerRecord>,
+    /// By whom it was served, where its journal says so.
+    pub served: Option<Served>,
 }
 
 /// A tier. Its journals are read when it is opened, and read on when it is asked to; chains are read when

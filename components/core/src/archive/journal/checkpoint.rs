@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::entry::{JOURNAL_FORMAT, SegmentRecord};
 use super::fold::credible;
+use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::state::{Timeline, sound};
 use crate::archive::{
@@ -52,6 +53,9 @@ pub struct StreamCheckpoint {
     pub stream: StreamRecord,
     /// Its durable consumers.
     pub consumers: Vec<ConsumerRecord>,
+    /// By whom it was served, where that is known. Since format 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
     /// The number of the last entry that said something about it; 0 where it begins.
     pub number: u64,
     /// When that was committed, by its writer's clock.
@@ -67,6 +71,7 @@ impl StreamCheckpoint {
             segments: state.segments.values().map(|s| SegmentRecord::of(s, None)).collect(),
             stream: state.stream.clone(),
             consumers: state.consumers.clone(),
+            served: state.served.clone(),
             number: state.number,
             committed_at: state.committed_at,
         }
@@ -98,6 +103,7 @@ impl StreamCheckpoint {
                 .collect(),
             stream: self.stream.clone(),
             consumers: self.consumers.clone(),
+            served: self.served.clone(),
             superseded: Vec::new(),
         })
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::checkpoint::StreamCheckpoint;
+use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::{
     ConsumerRecord, EntryError, Fork, LastMessage, Segment, SeqRange, Sha256, StreamRecord,
@@ -23,7 +24,7 @@ use crate::names::{JournalName, StreamName};
 
 /// The format that this version writes, and the newest that it reads. Formats up to 3 are those of chains,
 /// [`crate::archive::FORMAT`].
-pub const JOURNAL_FORMAT: u32 = 4;
+pub const JOURNAL_FORMAT: u32 = 5;
 
 /// One commit to a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -89,6 +90,9 @@ pub struct Change {
     /// All its durable consumers, when one differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<Vec<ConsumerRecord>>,
+    /// By whom it is served, when that differs. Since format 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
 }
 
 impl Change {

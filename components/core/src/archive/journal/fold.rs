@@ -232,6 +232,9 @@ pub(super) fn take(
     if let Some(consumers) = &change.consumers {
         state.consumers.clone_from(consumers);
     }
+    if let Some(served) = &change.served {
+        state.served = Some(served.clone());
+    }
     (state.number, state.committed_at) = (number, committed_at);
     removed
 }

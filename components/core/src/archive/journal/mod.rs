@@ -16,8 +16,10 @@
 mod checkpoint;
 mod entry;
 mod fold;
+mod served;
 mod state;
 
 pub use checkpoint::{JournalCheckpoint, StreamCheckpoint};
 pub use entry::{Change, JOURNAL_FORMAT, JournalEntry, Part, Replacement, SegmentRecord};
+pub use served::Served;
 pub use state::{JournalError, JournalState};

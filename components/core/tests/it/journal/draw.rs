@@ -1,5 +1,6 @@
 //! Histories: what the writer of a journal is made to say, entry after entry.
 
+use cim_core::archive::journal::Served;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -27,6 +28,7 @@ pub(super) struct Act {
     pub(super) deleted: Option<(Index, u64)>,
     pub(super) lost: Option<(Index, u64)>,
     pub(super) consumers: Option<usize>,
+    pub(super) served: Option<Served>,
 }
 
 /// What a new timeline goes on from.
@@ -94,6 +96,12 @@ fn replace() -> impl Strategy<Value = Replace> {
     })
 }
 
+fn served() -> impl Strategy<Value = Served> {
+    let account = prop::option::of(Just("$G".to_owned()));
+    (prop::sample::select(vec!["a", "b"]), account)
+        .prop_map(|(name, account)| Served { name: name.into(), account })
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let at = || (any::<Index>(), 1..4u64);
     let parent = prop_oneof![
@@ -108,8 +116,9 @@ fn act() -> impl Strategy<Value = Act> {
         prop::option::weighted(0.2, at()),
         prop::option::weighted(0.1, at()),
         prop::option::weighted(0.2, 0..3usize),
+        prop::option::weighted(0.2, served()),
     )
-        .prop_map(|(fork, writes, tail, replaces, deleted, lost, consumers)| Act {
+        .prop_map(|(fork, writes, tail, replaces, deleted, lost, consumers, served)| Act {
             fork,
             writes,
             tail,
@@ -117,6 +126,7 @@ fn act() -> impl Strategy<Value = Act> {
             deleted,
             lost,
             consumers,
+            served,
         })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cim_core::archive::journal::{
-    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
+    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord, Served,
     StreamCheckpoint,
 };
 use cim_core::archive::key::JournalOf;
@@ -42,6 +42,7 @@ struct Stream {
     /// By timeline and first sequence.
     pieces: BTreeMap<(u32, u64), Piece>,
     consumers: usize,
+    served: Option<Served>,
 }
 
 #[derive(Default)]
@@ -159,6 +160,7 @@ impl Model {
         act.writes.iter_mut().for_each(|write| write.own = true);
         let add = self.write(name, &mut stream, &act, making);
         stream.consumers = act.consumers.unwrap_or_default();
+        stream.served.clone_from(&act.served);
         let history = &stream.timelines[0];
         let timeline = TimelineRecord {
             number: 1,
@@ -175,6 +177,7 @@ impl Model {
             segments: add,
             stream: record(name),
             consumers: consumers(stream.consumers),
+            served: stream.served.clone(),
             number: 0,
             committed_at: time(0),
         };
@@ -223,6 +226,10 @@ impl Model {
         if let Some(count) = act.consumers {
             stream.consumers = count;
             change.consumers = Some(consumers(count));
+        }
+        if act.served.is_some() {
+            stream.served.clone_from(&act.served);
+            change.served.clone_from(&act.served);
         }
         self.streams.insert(name.clone(), stream);
         change
@@ -404,6 +411,7 @@ impl Model {
             assert!(same(&timeline.lost, &history.lost));
         }
         assert_eq!(state.consumers.len(), stream.consumers);
+        assert_eq!(state.served, stream.served);
     }
 }
 

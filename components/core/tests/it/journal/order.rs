@@ -160,6 +160,7 @@ fn begin() -> StreamCheckpoint {
         segments: Vec::new(),
         stream: StreamRecord { created: Timestamp::UNIX_EPOCH, config },
         consumers: Vec::new(),
+        served: None,
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

@@ -1,7 +1,7 @@
 //! What no writer says. An entry that says it is refused, and leaves the state as it was.
 
 use cim_core::archive::journal::{
-    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
+    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord, Served,
     StreamCheckpoint,
 };
 use cim_core::archive::{
@@ -69,6 +69,7 @@ fn begin(timelines: Vec<TimelineRecord>, segments: Vec<SegmentRecord>) -> Change
         segments,
         stream: StreamRecord { created: Timestamp::UNIX_EPOCH, config },
         consumers: Vec::new(),
+        served: None,
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     };
@@ -288,6 +289,7 @@ fn what_is_sealed_is_final_and_may_be_what_was_there() {
 fn a_stream_begins_once_alone_and_sound() {
     let parent = |timeline, last_seq| Some(ParentTimeline { timeline, last_seq });
     let one = |end, segments| begin(vec![timeline(1, None, end)], segments);
+    let served = Served { name: "a".into(), account: None };
     let two =
         |segments| begin(vec![timeline(1, None, 20), timeline(2, parent(1, 15), 30)], segments);
     hold(
@@ -297,6 +299,7 @@ fn a_stream_begins_once_alone_and_sound() {
             (one(20, vec![own(1, 1, 10), own(1, 11, 20)]), ""),
             (two(vec![own(1, 1, 20), own(2, 16, 30)]), ""),
             (Change { consumers: Some(Vec::new()), ..one(0, Vec::new()) }, "says more of it"),
+            (Change { served: Some(served), ..one(0, Vec::new()) }, "says more of it"),
             (Change { add: vec![part(1, 1, 10)], ..one(0, Vec::new()) }, "says more of it"),
             (one(20, vec![own(1, 1, 21)]), "outside of timeline 1"),
             (one(20, vec![own(1, 0, 10)]), "begins before sequence 1"),

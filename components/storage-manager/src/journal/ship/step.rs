@@ -43,6 +43,11 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
         state: Some(here.state.clone()).filter(|state| *state != known.state),
         stream: Some(stream.clone()).filter(|stream| *stream != there.stream),
         consumers: Some(consumers.to_vec()).filter(|consumers| *consumers != there.consumers),
+        // What it was in a timeline that was left is not known any more.
+        served: nas
+            .served
+            .clone()
+            .filter(|_| timeline == nas.timeline() && nas.served != there.served),
         ..Change::default()
     };
     if !segments.is_empty() || change != Change::default() {
@@ -79,6 +84,7 @@ fn first(nas: &ArchiveState) -> Option<Step> {
         segments: Vec::new(),
         stream: stream.clone(),
         consumers: consumers.to_vec(),
+        served: nas.served.clone().filter(|_| *number == nas.timeline()),
         number: 0,
         committed_at: nas.committed_at,
     };

@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) layout: String,
     /// More keys of `[nats]`.
     pub(crate) login: String,
+    /// More keys of `[archive]`.
+    pub(crate) archive: String,
     pub(crate) more: String,
 }
 
@@ -31,6 +33,7 @@ impl Settings {
             // Most tests hold for both.
             layout: std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "journal".into()),
             login: String::new(),
+            archive: String::new(),
             more: String::new(),
         }
     }
@@ -57,7 +60,7 @@ impl Manager {
             )
         };
         let wasabi = settings.wasabi.as_ref().map(|url| table("tertiary", url)).unwrap_or_default();
-        let layout = format!("[archive]\nlayout = \"{}\"\n", settings.layout);
+        let layout = format!("[archive]\nlayout = \"{}\"\n{}", settings.layout, settings.archive);
         let text = format!(
             "[node]\nname = \"{name}\"\n[nats]\nurl = \"{}\"\n{}{}{wasabi}{}{layout}",
             settings.nats,

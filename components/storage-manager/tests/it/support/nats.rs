@@ -41,6 +41,11 @@ impl Nats {
         started.expect("the current server is a must")
     }
 
+    /// The old server, with further lines of configuration; `None` where it is not there and need not be.
+    pub(crate) async fn start_old_with(dir: &Path, more: &str) -> Option<Self> {
+        Self::start_as(dir, Version::Old, None, more).await
+    }
+
     /// With `seed`, the server lets in the user of that nkey and nobody else.
     async fn start_as(
         dir: &Path,
@@ -119,6 +124,22 @@ impl Nats {
         let (dir, version) = (PathBuf::new(), Version::Current);
         let more = String::new();
         Self { url: urls.join(","), client, dir, version, seed: None, more, child: None }
+    }
+
+    /// Another user's connection to the same server, with the user's name for a password.
+    pub(crate) async fn log_in(&self, user: &str) -> Self {
+        let options = async_nats::ConnectOptions::with_user_and_password(user.into(), user.into());
+        let client = options.connect(&self.url).await.unwrap();
+        let (dir, more) = (PathBuf::new(), String::new());
+        Self {
+            url: self.url.clone(),
+            client,
+            dir,
+            version: self.version,
+            seed: None,
+            more,
+            child: None,
+        }
     }
 
     pub(crate) async fn start(dir: &Path) -> Self {

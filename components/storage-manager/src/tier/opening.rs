@@ -1,0 +1,251 @@
+//! What is done before a stream is read into a journal: its archive is begun, gone on with, or left alone.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::archive::journal::{Change, Served, StreamCheckpoint};
+use cim_core::archive::key::Chain;
+use cim_core::archive::{ArchiveState, ConsumerRecord, Fork, TimelineRecord, Watermark};
+use cim_core::names::StreamName;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::foreign::{Foreign, Here};
+use super::history::{Alignment, align};
+use super::others;
+use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
+use super::survey::missed;
+use crate::jetstream::StreamInfo;
+use crate::journal::{Commit, Journal, NotCommitted};
+use crate::{chain, clock};
+
+/// How often a stream that is refused is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often it is compared anew with what the archive has.
+const COMPARE: Duration = Duration::from_mins(5);
+
+/// A stream that is to be read, and by whom it is served, where that is known.
+pub type Begun = (StreamInfo, Option<Served>);
+
+/// Opens a stream's archive; goes on where there is something to read.
+pub async fn open(
+    context: &Arc<Context>,
+    journal: &Journal,
+    stream: &StreamName,
+) -> Result<ControlFlow<End, Begun>, SessionError> {
+    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
+        Err(error) if error.not_found() => return Ok(ControlFlow::Break(End::Gone)),
+        other => other?,
+    };
+    let served = context.jetstream.served(&live).await;
+    let opened = Opening { context, journal, stream, served: served.as_ref() }.open(&live).await?;
+    if !matches!(opened, Opened::Foreign(_)) {
+        context.foreign().remove(stream);
+    }
+    Ok(match opened {
+        Opened::Ready => ControlFlow::Continue((live, served)),
+        Opened::Empty => ControlFlow::Break(wait_for_a_message(context, stream, &live).await?),
+        Opened::Foreign(foreign) => {
+            ControlFlow::Break(wait_while_foreign(context, journal, &foreign, &live).await?)
+        }
+    })
+}
+
+/// Says that a stream is refused, once, and waits until it is another one, or may be told from the other host's.
+async fn wait_while_foreign(
+    context: &Arc<Context>,
+    journal: &Journal,
+    foreign: &Foreign,
+    live: &StreamInfo,
+) -> Result<End, SessionError> {
+    let (stream, why) = (&foreign.stream, foreign.to_string());
+    if context.foreign().insert(stream.clone(), why.clone()).as_ref() != Some(&why) {
+        tracing::error!("{why}");
+    }
+    let served = || journal.stream(stream, |state| state.served.clone());
+    let (known, begun) = (served(), Instant::now());
+    while begun.elapsed() < COMPARE && served() == known {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            closed = journal.closed() => return Err(closed.into()),
+        }
+        match context.jetstream.stream_info(stream.as_str(), false).await {
+            Err(error) if error.not_found() => return Ok(End::Gone),
+            Err(error) => return Err(error.into()),
+            Ok(now) if now.record.created != live.record.created => break,
+            Ok(_) => {}
+        }
+    }
+    Ok(End::Replaced)
+}
+
+/// What was found when a stream's archive was opened.
+enum Opened {
+    /// It goes on.
+    Ready,
+    /// An empty stream stands in the place of one that was archived (docs/adr/0009).
+    Empty,
+    /// The archive is another host's.
+    Foreign(Foreign),
+}
+
+/// What is done before a stream is read.
+struct Opening<'a> {
+    context: &'a Arc<Context>,
+    journal: &'a Journal,
+    stream: &'a StreamName,
+    served: Option<&'a Served>,
+}
+
+impl Opening<'_> {
+    fn state(&self) -> Option<ArchiveState> {
+        self.journal.stream(self.stream, ArchiveState::clone)
+    }
+
+    async fn commit(&self, change: Change) -> Result<ArchiveState, NotCommitted> {
+        let commit = Commit { change, ..Commit::default() };
+        self.journal
+            .commit(vec![(self.stream.clone(), commit)], Vec::new(), Instant::now())
+            .await?;
+        Ok(self.state().expect("it was just committed"))
+    }
+
+    /// Begins the stream's archive where there is none; opens a new timeline where the live stream went
+    /// another way.
+    async fn open(&self, live: &StreamInfo) -> Result<Opened, SessionError> {
+        let here = Here {
+            stream: self.stream,
+            live,
+            served: self.served,
+            succeeds: &self.context.config.archive.succeeds,
+        };
+        if let Some(foreign) = self.in_other(&here).await? {
+            return Ok(Opened::Foreign(foreign));
+        }
+        let consumers = self.context.jetstream.durable_consumers(self.stream.as_str()).await?;
+        let state = if let Some(state) = self.state() {
+            state
+        } else {
+            let begin = self.begin(live, &consumers.known).await?;
+            let begun = self.commit(Change { begin: Some(begin), ..Change::default() }).await?;
+            self.context.begun.notify_one();
+            begun
+        };
+        let alignment = align(&self.context.sides(), self.stream, &state, live).await?;
+        let foreign = here.in_own_aligned(&state, &alignment);
+        match alignment {
+            Alignment::Continues => {
+                if let Some(range) = missed(&state, live.state.first_seq)
+                    && !has_another(self.context, self.stream, live, range).await?
+                {
+                    tracing::warn!(
+                        stream = %self.stream,
+                        "sequences {} to {} were gone before they could be archived",
+                        range.0, range.1
+                    );
+                    let last = state.watermark().last.clone();
+                    let watermark = Some(Watermark { seq: range.1, last });
+                    self.commit(Change { missed: vec![range], watermark, ..Change::default() })
+                        .await?;
+                }
+            }
+            Alignment::Forks { parent: None, .. } if live.state.last_seq == 0 => {
+                return Ok(Opened::Empty);
+            }
+            Alignment::Forks { parent, last, reason } => {
+                if let Some(foreign) = foreign {
+                    return Ok(Opened::Foreign(foreign));
+                }
+                let next = state.timeline() + 1;
+                tracing::warn!(stream = %self.stream, "{reason}: opening timeline {next}");
+                if let Some(parent) = &parent
+                    && let Some(left) = state.beyond(parent)
+                {
+                    tracing::error!(
+                        stream = %self.stream,
+                        "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point the server has lost them. The archive keeps them: `restore {} --timeline {} --as NAME` brings them back",
+                        left.0, left.1, parent.timeline, self.stream, parent.timeline
+                    );
+                }
+                let seq = parent.as_ref().map_or(0, |p| p.last_seq);
+                let lost = state.current().lost.clipped(1, seq);
+                self.commit(Change {
+                    watermark: Some(Watermark { seq, last }),
+                    lost: (!lost.is_empty()).then(|| lost.iter().collect()),
+                    fork: Some(Fork { parent, reason: reason.into() }),
+                    consumers: Some(consumers.or(&state.consumers)),
+                    stream: Some(live.record.clone()),
+                    state: Some(live.state.clone()),
+                    served: self.served.and_then(|served| served.news(state.served.as_ref())),
+                    ..Change::default()
+                })
+                .await?;
+            }
+        }
+        Ok(Opened::Ready)
+    }
+
+    /// Looks for the stream in the other journals of the bucket: of two that have it readers believe the one that
+    /// spoke last.
+    async fn in_other(&self, here: &Here<'_>) -> Result<Option<Foreign>, SessionError> {
+        let Context { nas, others, config, .. } = &**self.context;
+        let own = &config.archive.journal;
+        let spoke = self.journal.stream(self.stream, |state| state.committed_at);
+        let other = others.latest(nas, own, self.stream, spoke.is_none()).await?;
+        let Some(other) = other else { return Ok(None) };
+        let last = spoke.is_none_or(|spoke| spoke < other.committed_at);
+        let suspect = here.suspect(Some(&other.journal), other.served.as_ref(), &other.births);
+        if !last || suspect.is_none() {
+            return Ok(None);
+        }
+        let journals = others::read(nas, own).await?;
+        let Some((journal, state)) = others::latest(&journals, self.stream) else {
+            return Ok(None);
+        };
+        Ok(here.in_other(&self.context.sides(), journal, state).await?)
+    }
+
+    /// What a journal says first of a stream: what its chain says, where it was archived by one, or nothing.
+    async fn begin(
+        &self,
+        live: &StreamInfo,
+        consumers: &[ConsumerRecord],
+    ) -> Result<StreamCheckpoint, SessionError> {
+        if let Some(state) = chain::load(&self.context.nas, Chain::Manifest, self.stream).await? {
+            tracing::info!(
+                stream = %self.stream,
+                "the journal goes on with its chain, up to sequence {}",
+                state.watermark().seq
+            );
+            return Ok(StreamCheckpoint::of(&state));
+        }
+        if let Some(state) = adoptable(self.context, self.stream).await? {
+            tracing::warn!(
+                stream = %self.stream,
+                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
+                state.watermark().seq
+            );
+            return Ok(StreamCheckpoint::of(&state));
+        }
+        let timeline = TimelineRecord {
+            number: 1,
+            fork: Fork { parent: None, reason: "created".into() },
+            deleted: Vec::new(),
+            missed: Vec::new(),
+            lost: Vec::new(),
+            watermark: Watermark { seq: 0, last: None },
+            state: live.state.clone(),
+            left: None,
+        };
+        Ok(StreamCheckpoint {
+            timelines: vec![timeline],
+            segments: Vec::new(),
+            stream: live.record.clone(),
+            consumers: consumers.to_vec(),
+            served: self.served.cloned(),
+            number: 0,
+            committed_at: clock::now(),
+        })
+    }
+}
