@@ -42,8 +42,8 @@ pub(crate) async fn wait_until<T>(
             Ok(value) => return value,
             Err(last) => {
                 assert!(
-                    started.elapsed() < Duration::from_secs(30),
-                    "waited 30 s until {what}: {last}"
+                    started.elapsed() < Duration::from_secs(60),
+                    "waited 60 s until {what}: {last}"
                 );
             }
         }
