@@ -259,7 +259,9 @@ async fn deletes_that_are_far_apart_are_followed() {
     let manager = Manager::new(dir.path(), "lab", &settings);
     let daemon = manager.tier().await;
     manager.reaches("S", "nas", FAR as u64).await;
-    assert!(!daemon.log().contains("starting again"), "{}", daemon.log());
+    // A consumer that was just made may not be known yet to the server that is asked.
+    let again = |line: &str| line.contains("starting again") && !line.contains("503");
+    assert!(!daemon.log().lines().any(again), "{}", daemon.log());
     daemon.stop().await;
     let single = Nats::start(&dir.path().join("single")).await;
     let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
