@@ -129,7 +129,9 @@ impl Source {
         let mut wanted = FOOTER.min(segment.size);
         loop {
             let from = segment.size - wanted;
-            let Ok(tail) = self.tier.get_from(&segment.key, from).await else { return Ok(None) };
+            let Ok(tail) = self.tier.get_range(&segment.key, from..segment.size).await else {
+                return Ok(None);
+            };
             match times(&tail, segment.size) {
                 Ok(times) => return Ok(times),
                 Err(needed) if needed > wanted && needed <= segment.size => wanted = needed,
