@@ -122,7 +122,7 @@ pub(super) struct RestoreArgs {
     /// The streams
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub(super) streams: Vec<StreamName>,
-    /// Every stream in the archive
+    /// Every stream in the archive; what an earlier run has restored is left alone
     #[arg(long)]
     pub(super) all: bool,
     /// The tier to read

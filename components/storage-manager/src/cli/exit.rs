@@ -48,6 +48,19 @@ impl Failure {
         self.status == DAMAGED
     }
 
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status == REFUSED
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.status == INTERRUPTED
+    }
+
+    /// The same status with other words.
+    pub(super) fn with_message(self, message: String) -> Self {
+        Self { message, ..self }
+    }
+
     pub(super) fn other(error: &(dyn Error + 'static)) -> Self {
         Self::new(OTHER, error)
     }

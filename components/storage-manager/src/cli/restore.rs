@@ -3,24 +3,27 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cim_core::archive::ArchiveState;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::shutdown;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::args::RestoreArgs;
 use super::exit::Failure;
 use super::{connect, table};
 use crate::archive::Archive;
 use crate::config::Config;
-use crate::jetstream::JetStream;
-use crate::restore::{self, Options, Plan, Progress, Source};
+use crate::restore::{self, Done, Options, Plan, Progress, RestoreError, Source};
 use crate::s3::Tier;
+
+/// Chains that are read at once.
+const CHAINS: usize = 16;
+const SHOWN_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -72,54 +75,46 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         staged: args.staged,
     };
     // All chains are read before the first stream is touched: a broken one is known in time.
-    let mut plans = Vec::new();
-    for stream in &streams {
-        let state = archive.stream(stream).await?;
-        let state = state.ok_or_else(|| {
-            Failure::usage(format!(
-                "{} has no archive of stream `{stream}`: `cim-storage-manager streams --from {}` lists what it has",
-                args.from, args.from
-            ))
-        })?;
-        let plan = restore::plan(stream, &state, &options)?;
-        if options.timeline.is_none() {
-            warn_of_earlier(&plan, &state);
-        }
-        plans.push(plan);
-    }
+    let mut plans = plans(&archive, &streams, &options, args.from).await?;
     // So are targets that exist and segments that do not: all or nothing, as far as it can be known.
-    let mut listings = restore::Listings::default();
-    for plan in &plans {
-        restore::check(&jetstream, &source, plan, &mut listings).await?;
+    let again = args.all && options.subject.is_none() && !options.with_dropped;
+    let there = restore::check(&jetstream, &source, &mut plans, again).await?;
+    if !there.is_empty() {
+        let names: Vec<_> = there.iter().map(StreamName::as_str).collect();
+        tracing::warn!(
+            "on the server already, up to where the archive has them, and left alone: {}",
+            names.join(", ")
+        );
     }
-    let mut report = Report { dry_run: args.dry_run, streams: Vec::new() };
-    let mut failed = None;
-    for plan in plans {
-        let stream = plan.stream.clone();
-        let restored = if args.dry_run {
-            Ok(preview(&plan, &args))
-        } else {
-            one(&jetstream, &source, plan, &args, &stop).await
-        };
-        match restored {
-            Ok(restored) => report.streams.push(restored),
-            // The others may be whole.
-            Err(damage) if damage.is_damage() && streams.len() > 1 => {
-                tracing::warn!("stream `{stream}` was not restored: {}", damage.message());
-                failed = failed.or(Some((stream, damage)));
+    let wanted = plans.len();
+    let mut restored: Vec<Restored> = plans.iter().map(|plan| preview(plan, &args)).collect();
+    let mut failed = Vec::new();
+    if !args.dry_run {
+        let done = shown(&restored, async |progress| {
+            restore::restore_many(&jetstream, &source, plans, progress, &stop).await
+        })
+        .await;
+        let mut there = Vec::new();
+        for (mut restored, done) in restored.into_iter().zip(done) {
+            match done {
+                Ok(done) => {
+                    restored.is_now(&done);
+                    there.push(restored);
+                }
+                Err(error) => failed.push((restored.target, error)),
             }
-            Err(failure) => return Err(failure),
         }
+        restored = there;
     }
-    print(&report, args.show.json);
-    let there = report.streams.len();
-    if let Some((stream, damage)) = failed {
-        return Err(Failure::damaged(format!(
-            "{there} of {} streams were restored; stream `{stream}` was not: {}",
-            streams.len(),
-            damage.message()
-        )));
+    let there = restored.len();
+    if let Some(failure) = failure(failed, there, wanted) {
+        // Of one stream the error says all.
+        if wanted > 1 {
+            print(&Report { dry_run: false, streams: restored }, args.show.json);
+        }
+        return Err(failure);
     }
+    print(&Report { dry_run: args.dry_run, streams: restored }, args.show.json);
     match archive.damage() {
         None => Ok(()),
         Some(error) => Err(Failure::damaged(format!(
@@ -127,6 +122,56 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
             chain(error)
         ))),
     }
+}
+
+/// Plans the restores of streams.
+async fn plans(
+    archive: &Archive,
+    streams: &[StreamName],
+    options: &Options,
+    from: Tier,
+) -> Result<Vec<Plan>, Failure> {
+    let planned = stream::iter(streams).map(async |stream| {
+        let state = archive.stream(stream).await?.ok_or_else(|| {
+            Failure::usage(format!(
+                "{from} has no archive of stream `{stream}`: `cim-storage-manager streams --from {from}` lists what it has"
+            ))
+        })?;
+        let plan = restore::plan(stream, &state, options)?;
+        if options.timeline.is_none() {
+            warn_of_earlier(&plan, &state);
+        }
+        Ok(plan)
+    });
+    planned.buffered(CHAINS).try_collect().await
+}
+
+/// Why not all streams were restored, if so.
+fn failure(
+    failed: Vec<(StreamName, RestoreError)>,
+    there: usize,
+    wanted: usize,
+) -> Option<Failure> {
+    let is_interrupted = |error: &RestoreError| matches!(error, RestoreError::Interrupted(_));
+    if wanted > 1 {
+        for (stream, error) in failed.iter().filter(|(_, error)| !is_interrupted(error)) {
+            tracing::warn!("stream `{stream}` was not restored: {}", chain(error));
+        }
+    }
+    // What ended the others says more than that they were ended, and damage more than a refusal.
+    let rank = |of: &Failure| (of.is_interrupted(), of.is_refusal(), of.is_damage());
+    let failed = failed.into_iter().map(|(stream, error)| (stream, Failure::from(error)));
+    let (stream, failure) = failed.min_by_key(|(_, failure)| rank(failure))?;
+    if wanted == 1 {
+        return Some(failure);
+    }
+    let message = if failure.is_interrupted() {
+        format!("interrupted: {there} of {wanted} streams were restored, and nothing of the others")
+    } else {
+        let what = failure.message();
+        format!("{there} of {wanted} streams were restored; stream `{stream}` was not: {what}")
+    };
+    Some(failure.with_message(message))
 }
 
 /// Reads the archive; a damaged one up to the damage, where that was asked for.
@@ -181,39 +226,38 @@ fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
     }
 }
 
-async fn one(
-    jetstream: &JetStream,
-    source: &Source,
-    plan: Plan,
-    args: &RestoreArgs,
-    stop: &CancellationToken,
-) -> Result<Restored, Failure> {
-    let before = source.tier.requests();
-    let started = Instant::now();
-    let mut restored = preview(&plan, args);
+/// Does the work, and shows how far it is.
+async fn shown<T>(restored: &[Restored], work: impl AsyncFnOnce(&Arc<Progress>) -> T) -> T {
     let progress = Arc::new(Progress::default());
-    let outcome = {
-        let restoring = restore::restore(jetstream, source, plan, Arc::clone(&progress), stop);
-        let bar = bar(&restored);
-        tokio::pin!(restoring);
-        loop {
-            tokio::select! {
-                outcome = &mut restoring => break outcome,
-                () = tokio::time::sleep(Duration::from_millis(100)) => {
-                    bar.set_position(progress.messages.load(Ordering::Relaxed));
+    let bar = bar(restored);
+    let working = work(&progress);
+    tokio::pin!(working);
+    loop {
+        tokio::select! {
+            done = &mut working => return done,
+            () = tokio::time::sleep(SHOWN_EVERY) => {
+                bar.set_position(progress.messages.load(Ordering::Relaxed));
+                if restored.len() > 1 {
+                    let streams = progress.streams.load(Ordering::Relaxed);
+                    bar.set_message(format!("{streams} of {} streams", restored.len()));
                 }
             }
         }
-    }?;
-    restored.first_seq = outcome.first_seq;
-    restored.last_seq = outcome.last_seq;
-    restored.messages = outcome.messages;
-    restored.bytes = outcome.bytes;
-    restored.method = outcome.method;
-    restored.seconds = started.elapsed().as_secs_f64();
-    restored.seconds_sending = outcome.sending.as_secs_f64();
-    restored.s3_requests = source.tier.requests() - before;
-    Ok(restored)
+    }
+}
+
+impl Restored {
+    /// Says what was restored instead of what was planned.
+    fn is_now(&mut self, done: &Done) {
+        self.first_seq = done.outcome.first_seq;
+        self.last_seq = done.outcome.last_seq;
+        self.messages = done.outcome.messages;
+        self.bytes = done.outcome.bytes;
+        self.method = done.outcome.method;
+        self.seconds = done.took.as_secs_f64();
+        self.seconds_sending = done.outcome.sending.as_secs_f64();
+        self.s3_requests = done.requests;
+    }
 }
 
 /// What a plan says; exact but for messages that are filtered out.
@@ -236,13 +280,18 @@ fn preview(plan: &Plan, args: &RestoreArgs) -> Restored {
     }
 }
 
-fn bar(restored: &Restored) -> ProgressBar {
+fn bar(restored: &[Restored]) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
+    let name = match restored {
+        [one] => one.stream.to_string(),
+        _ => format!("{} streams", restored.len()),
+    };
     let style = "{msg} {bar:30} {human_pos}/{human_len} messages, {per_sec}, {eta} left";
     let style = ProgressStyle::with_template(style).expect("the template above is valid");
-    ProgressBar::new(restored.messages).with_style(style).with_message(restored.stream.to_string())
+    let messages = restored.iter().map(|restored| restored.messages).sum();
+    ProgressBar::new(messages).with_style(style).with_message(name)
 }
 
 fn print(report: &Report, json: bool) {

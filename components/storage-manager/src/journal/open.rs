@@ -172,7 +172,7 @@ struct End {
 async fn fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3Error> {
     let mut wanted = TAIL;
     while wanted < size {
-        let tail = store.get_from(&key, size - wanted).await?;
+        let tail = store.get_range(&key, size - wanted..size).await?;
         match entry_text(&tail, size) {
             Err(needed) if needed > wanted => wanted = needed,
             _ => return Ok(End { key, size, tail }),

@@ -43,6 +43,9 @@ pub(super) fn encode(delivered: Position, floor: Position) -> Vec<u8> {
 /// Waits until every consumer is where it was restored to. A cluster hands them out after the stream is
 /// there, and until it has, a client would begin at the first message.
 pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
+    if plan.consumers.is_empty() {
+        return;
+    }
     let deadline = Instant::now() + IN_PLACE;
     loop {
         let there = jetstream.durable_consumers(plan.target.as_str()).await.unwrap_or_default();

@@ -1,36 +1,34 @@
-//! Fetches a restore's files ahead of whoever sends them, many at once, and hands them over in order.
+//! Fetches a restore's segments ahead of the sender, many at once, and hands them over in order.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use cim_core::archive::{ArchiveKey, Segment};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-use super::ahead::{Held, REQUESTS};
+use super::ahead::Held;
 use super::plan::{Piece, Plan, pieces};
 use super::run::RestoreError;
-use super::source::Source;
+use super::source::{Content, Source};
 use crate::archive::Archive;
 use crate::s3::{Kind, S3Error};
 
 /// What comes next.
 pub(super) enum Next {
-    /// A file.
-    File(Box<File>),
+    /// A segment.
+    Segment(Box<Fetched>),
     /// That was all. Without it something is missing.
     End,
 }
 
-/// A segment's file, and which of its messages count.
-pub(super) struct File {
+/// A segment's messages, and which of them count.
+pub(super) struct Fetched {
     pub(super) piece: Piece,
-    pub(super) bytes: Bytes,
+    pub(super) content: Content,
     _place: Place,
 }
 
-/// The room that a file takes; given back when the file is let go.
+/// The room that a segment takes; given back when it is let go.
 struct Place {
     size: u64,
     back: mpsc::UnboundedSender<u64>,
@@ -43,21 +41,18 @@ impl Drop for Place {
     }
 }
 
-/// Fetches the files of a plan, until the other end hangs up.
+/// Fetches the segments of a plan, until the other end hangs up.
 pub(super) async fn feed(
     source: &Source,
     plan: &Plan,
     out: mpsc::UnboundedSender<Next>,
 ) -> Result<(), RestoreError> {
     let (back, mut returned) = mpsc::unbounded_channel();
-    let requests = Semaphore::new(REQUESTS);
     let fetch = |piece: Piece| {
-        let place = Place { size: room(&piece.0), back: back.clone() };
-        let requests = &requests;
+        let place = Place { size: source.room(&piece.0), back: back.clone() };
         async move {
-            let _turn = requests.acquire().await.expect("it is never closed");
-            match source.file(&piece.0).await {
-                Ok(bytes) => Ok(Box::new(File { piece, bytes, _place: place })),
+            match source.content(&piece.0).await {
+                Ok(content) => Ok(Box::new(Fetched { piece, content, _place: place })),
                 Err(error) => Err((piece, error)),
             }
         }
@@ -65,13 +60,13 @@ pub(super) async fn feed(
     let (mut held, mut fetching) = (Held::default(), FuturesOrdered::new());
     let mut pieces = plan.pieces.clone().into_iter().peekable();
     loop {
-        while let Some(piece) = pieces.next_if(|piece| held.take_in(room(&piece.0))) {
+        while let Some(piece) = pieces.next_if(|piece| held.take_in(source.room(&piece.0))) {
             fetching.push_back(fetch(piece));
         }
         tokio::select! {
             fetched = fetching.next() => match fetched {
-                Some(Ok(file)) => {
-                    if out.send(Next::File(file)).is_err() {
+                Some(Ok(fetched)) => {
+                    if out.send(Next::Segment(fetched)).is_err() {
                         return Ok(());
                     }
                 }
@@ -93,28 +88,19 @@ pub(super) async fn feed(
     }
 }
 
-/// How many bytes a segment's file takes, about: the size of one that is shared is not stated.
-fn room(segment: &Segment) -> u64 {
-    const SHARED: u64 = 4 << 20;
-    const ENTRY: u64 = 256 << 10;
-    match (&segment.part, ArchiveKey::parse(&segment.key)) {
-        (None, _) => segment.size,
-        (Some(_), Ok(ArchiveKey::Journal { .. })) => segment.bytes.max(ENTRY),
-        (Some(_), _) => segment.bytes.max(SHARED),
-    }
-}
-
 /// What takes the place of a piece that cannot be read, and of those behind it. Where the archive has
 /// nothing else there the error stands.
 async fn renewed(
     source: &Source,
     plan: &Plan,
     (missing, first_seq, _): &Piece,
-    error: S3Error,
+    error: RestoreError,
 ) -> Result<Vec<Piece>, RestoreError> {
-    // Of a tier that does not answer nothing new is to be learnt.
-    if error.kind != Kind::NotFound && error.tier == source.tier.tier() {
-        return Err(error.into());
+    // Of a tier that does not answer nothing new is to be learnt, nor of what is damaged.
+    match &error {
+        RestoreError::S3(S3Error { kind: Kind::NotFound, .. }) => {}
+        RestoreError::S3(S3Error { tier, .. }) if *tier != source.tier.tier() => {}
+        _ => return Err(error),
     }
     let pieces = read_anew(source, plan, *first_seq).await.unwrap_or_default();
     match pieces.first() {
@@ -126,7 +112,7 @@ async fn renewed(
             );
             Ok(pieces)
         }
-        _ => Err(error.into()),
+        _ => Err(error),
     }
 }
 

@@ -5,8 +5,9 @@
 //!   no stream behind.
 //! - Every segment's hash is checked before its first row is sent; chain, presence and sizes of all
 //!   segments before anything is sent at all.
-//! - Memory: some MiB of segments' files (`ahead`), one row group, one block, and the chunks in
-//!   flight, whatever the size of the stream.
+//! - Memory: of a large stream some MiB of segments' files (`ahead`), one row group, one block, and the chunks in
+//!   flight, whatever its size; of small ones what is read together (`batch`) and waits to be sent (`many`).
+//! - The server has one restore under way at a time (`many`).
 //! - The server gives up a restore to which nothing comes for 5 s. It is asked to begin when there is
 //!   something to send, and gets padding while S3 is slow.
 //! - Segments that are merged while a restore is under way are read where they went.
@@ -15,9 +16,12 @@
 //! them, and it only has to move files), memory streams as v2 (2.15 and later).
 
 mod ahead;
+mod batch;
+mod check;
 mod consumers;
 mod feed;
 mod frame;
+mod many;
 mod plan;
 mod run;
 mod send;
@@ -29,7 +33,9 @@ mod v1;
 mod v2;
 mod write;
 
+pub use check::check;
+pub use many::{Done, restore_many};
 pub use plan::{Later, Options, Piece, Plan, PlanError, plan};
-pub use run::{Listings, Outcome, Progress, RestoreError, check, restore};
+pub use run::{Outcome, Progress, RestoreError, restore};
 pub use send::SendError;
 pub use source::Source;

@@ -1,13 +1,13 @@
 //! One restore, from checks to the stream being there.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cim_core::archive::Segment;
+use cim_core::names::StreamName;
+use cim_runtime::error::chain;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,13 @@ use super::source::Source;
 use super::write::write;
 use super::{consumers, until};
 use crate::jetstream::{ApiError, JetStream};
-use crate::s3::{S3Error, Store};
+use crate::s3::{Kind, S3Error};
 use crate::segment::SegmentError;
+
+/// Chunks of a snapshot that wait to be sent: few, which keeps memory flat.
+const CHUNKS: usize = 16;
+/// More chunks than a snapshot has.
+const ALL_CHUNKS: usize = 1 << 24;
 
 /// A restore that did not happen; the server has no part of it.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +89,30 @@ pub enum RestoreError {
     Cut(#[from] io::Error),
 }
 
+impl RestoreError {
+    /// Whether another stream may come through all the same: this one is damaged, or the server does not take
+    /// it.
+    pub(super) fn is_of_one_stream(&self) -> bool {
+        match self {
+            Self::Exists(_)
+            | Self::Empty(_)
+            | Self::Missing { .. }
+            | Self::Segment(_)
+            | Self::S3(S3Error { kind: Kind::NotFound, .. })
+            | Self::Api(ApiError::Refused { .. })
+            | Self::Send(SendError::Api(ApiError::Refused { .. }))
+            | Self::MemoryOnOldServer(_)
+            | Self::Alone(_) => true,
+            Self::S3(_)
+            | Self::Api(_)
+            | Self::Send(_)
+            | Self::Differs { .. }
+            | Self::Interrupted(_)
+            | Self::Cut(_) => false,
+        }
+    }
+}
+
 /// What was restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
@@ -101,64 +130,124 @@ pub struct Outcome {
     pub sending: Duration,
 }
 
-/// How far a restore is, for whoever shows it.
+/// How far a restore is, of one stream or of several.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Messages sent.
     pub messages: AtomicU64,
-    /// Their bytes.
-    pub bytes: AtomicU64,
+    /// Streams that are done with.
+    pub streams: AtomicU64,
 }
 
-/// Restores a stream that was [`check`]ed. When `stop` is cancelled the server is made to forget what
+/// Restores a stream that was [checked](super::check()). When `stop` is cancelled the server is made to forget what
 /// it was sent; once it has everything it is too late for that.
 pub async fn restore(
     jetstream: &JetStream,
     source: &Source,
-    mut plan: Plan,
-    progress: Arc<Progress>,
+    plan: Plan,
+    progress: &Arc<Progress>,
     stop: &CancellationToken,
 ) -> Result<Outcome, RestoreError> {
+    if plan.staged {
+        let target = plan.target.clone();
+        let staged = unless(stop, &target, stage(source, plan, progress)).await?;
+        return staged.send(jetstream, stop).await;
+    }
+    let (plan, chunks, made) = snapshot(source, plan, progress, CHUNKS).await?;
+    send(jetstream, &plan, chunks, made, stop).await
+}
+
+/// A snapshot that was made before the server hears of it.
+pub(super) struct Staged {
+    plan: Arc<Plan>,
+    chunks: mpsc::Receiver<Bytes>,
+    counts: Outcome,
+}
+
+/// Makes the whole snapshot of a stream.
+pub(super) async fn stage(
+    source: &Source,
+    plan: Plan,
+    progress: &Arc<Progress>,
+) -> Result<Staged, RestoreError> {
+    let (plan, chunks, made) = snapshot(source, plan, progress, ALL_CHUNKS).await?;
+    Ok(Staged { plan, chunks, counts: made.await? })
+}
+
+impl Staged {
+    /// Sends it.
+    pub(super) async fn send(
+        self,
+        jetstream: &JetStream,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, RestoreError> {
+        send(jetstream, &self.plan, self.chunks, async { Ok(self.counts) }, stop).await
+    }
+}
+
+/// Begins a snapshot. So many chunks wait at most until they are taken; what makes them must be awaited meanwhile.
+async fn snapshot(
+    source: &Source,
+    mut plan: Plan,
+    progress: &Arc<Progress>,
+    waiting: usize,
+) -> Result<
+    (Arc<Plan>, mpsc::Receiver<Bytes>, impl Future<Output = Result<Outcome, RestoreError>>),
+    RestoreError,
+> {
     Box::pin(until::resolve(source, &mut plan)).await?;
     let plan = Arc::new(plan);
-    // A bounded channel keeps memory flat; a staged restore holds the whole snapshot instead.
-    let (sender, mut chunks) = mpsc::channel(if plan.staged { 1 << 24 } else { 16 });
+    let (sender, chunks) = mpsc::channel(waiting);
     // What is in this one is bounded by its bytes, by the feeder.
-    let (files, incoming) = mpsc::unbounded_channel();
-    let to_write = Arc::clone(&plan);
+    let (segments, incoming) = mpsc::unbounded_channel();
+    let (to_write, progress) = (Arc::clone(&plan), Arc::clone(progress));
     let writer = tokio::task::spawn_blocking(move || write(&to_write, incoming, sender, &progress));
-    let made = async {
-        let (fed, written) = tokio::join!(Box::pin(feed(source, &plan, files)), writer);
+    let to_feed = Arc::clone(&plan);
+    let made = async move {
+        let (fed, written) = tokio::join!(Box::pin(feed(source, &to_feed, segments)), writer);
         let written = written.expect("writing does not panic");
         fed.and(written)
     };
+    Ok((plan, chunks, made))
+}
+
+/// Sends a snapshot while it is made.
+async fn send(
+    jetstream: &JetStream,
+    plan: &Plan,
+    mut chunks: mpsc::Receiver<Bytes>,
+    made: impl Future<Output = Result<Outcome, RestoreError>>,
+    stop: &CancellationToken,
+) -> Result<Outcome, RestoreError> {
     let mut transfer = None;
     let both = async {
         let send = async {
-            let sent = send(jetstream, &plan, &mut transfer, &mut chunks).await;
-            // A writer that waits for room must learn that nobody makes any.
+            let sent = send_chunks(jetstream, plan, &mut transfer, &mut chunks).await;
+            // A writer that waits for room must learn that none is made any more.
             chunks.close();
             sent
         };
-        if plan.staged {
-            let made = made.await?;
-            return send.await.map(|()| made);
-        }
         let (made, sent) = tokio::join!(made, send);
         // What the server refused explains why the writer was cut off, not the other way round.
         sent.and(made)
     };
-    let sent = unless(stop, &plan, both).await;
+    let sent = unless(stop, &plan.target, both).await;
     // Where it was interrupted the writer is still at work.
     chunks.close();
     let counts = match sent {
         Ok(counts) => counts,
         Err(error) => {
-            if let Some(transfer) = transfer {
-                transfer.abort().await;
-                remove_partial(jetstream, &plan).await;
-            }
-            return Err(error);
+            let Some(transfer) = transfer else { return Err(error) };
+            let forgotten = transfer.abort().await;
+            remove_partial(jetstream, plan).await;
+            return match forgotten {
+                // The server may still be at it, and must not be asked to restore another one beside it.
+                Err(silent) if error.is_of_one_stream() => {
+                    tracing::warn!("stream `{}` was not restored: {}", plan.target, chain(&error));
+                    Err(silent.into())
+                }
+                _ => Err(error),
+            };
         }
     };
     let transfer = transfer.expect("a snapshot that was made has chunks");
@@ -166,19 +255,19 @@ pub async fn restore(
     let answer = match transfer.finish(counts.bytes).await {
         Ok(answer) => answer,
         Err(error) => {
-            remove_partial(jetstream, &plan).await;
-            return Err(refused(&plan, error));
+            remove_partial(jetstream, plan).await;
+            return Err(refused(plan, error));
         }
     };
     let counts = Outcome { sending: begun.elapsed(), ..counts };
-    let outcome = check_result(&plan, counts, &answer)?;
-    consumers::in_place(jetstream, &plan).await;
+    let outcome = check_result(plan, counts, &answer)?;
+    consumers::in_place(jetstream, plan).await;
     Ok(outcome)
 }
 
 /// Sends every chunk as it comes. The server gives up a restore to which nothing comes, from its answer
 /// on: it is asked only when there is something to send.
-async fn send<'a>(
+async fn send_chunks<'a>(
     jetstream: &'a JetStream,
     plan: &Plan,
     transfer: &mut Option<Transfer<'a>>,
@@ -206,96 +295,12 @@ fn refused(plan: &Plan, error: SendError) -> RestoreError {
 /// The work's outcome, or that it was interrupted.
 async fn unless<T>(
     stop: &CancellationToken,
-    plan: &Plan,
+    target: &StreamName,
     work: impl Future<Output = Result<T, RestoreError>>,
 ) -> Result<T, RestoreError> {
     tokio::select! {
         outcome = work => outcome,
-        () = stop.cancelled() => Err(RestoreError::Interrupted(plan.target.to_string())),
-    }
-}
-
-/// Checks, before anything is begun, that nothing known stands against a restore.
-pub async fn check(
-    jetstream: &JetStream,
-    source: &Source,
-    plan: &Plan,
-    listings: &mut Listings,
-) -> Result<(), RestoreError> {
-    check_target(jetstream, plan).await?;
-    check_segments(source, plan, listings).await
-}
-
-/// The objects of the folders that were listed, by key, with their sizes: streams share some folders.
-#[derive(Debug, Default)]
-pub struct Listings {
-    first: Folders,
-    other: Folders,
-}
-
-type Folders = BTreeMap<String, BTreeMap<String, u64>>;
-
-/// Whether a segment's object is there, in a folder that was listed.
-fn is_there(listed: &Folders, segment: &Segment) -> Option<bool> {
-    let size = listed.get(folder(&segment.key))?.get(&segment.key)?;
-    // The size of an object that is shared is not stated; what it lacks is found when it is read.
-    Some(segment.part.is_some() || *size == segment.size)
-}
-
-fn folder(key: &str) -> &str {
-    key.rfind('/').map_or("", |end| &key[..=end])
-}
-
-async fn list(listed: &mut Folders, store: &Store, plan: &Plan) -> Result<(), S3Error> {
-    for (segment, ..) in &plan.pieces {
-        let folder = folder(&segment.key);
-        if !listed.contains_key(folder) {
-            let objects = store.list(folder, false).await?;
-            let sizes = objects.into_iter().map(|object| (object.key, object.size)).collect();
-            listed.insert(folder.to_owned(), sizes);
-        }
-    }
-    Ok(())
-}
-
-async fn check_target(jetstream: &JetStream, plan: &Plan) -> Result<(), RestoreError> {
-    if plan.in_memory() && jetstream.server_version() < (2, 15, 0) {
-        return Err(RestoreError::MemoryOnOldServer(plan.target.to_string()));
-    }
-    match jetstream.stream_info(plan.target.as_str(), false).await {
-        Ok(info) if info.state.last_seq == 0 => Err(RestoreError::Empty(plan.target.to_string())),
-        Ok(_) => Err(RestoreError::Exists(plan.target.to_string())),
-        Err(error) if error.not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Every segment is there and has its size: found out before the server hears of the restore. What the first
-/// tier has counts: a file there that is cut short is not replaced by the other's.
-async fn check_segments(
-    source: &Source,
-    plan: &Plan,
-    listings: &mut Listings,
-) -> Result<(), RestoreError> {
-    let Listings { first, other } = listings;
-    list(first, &source.tier, plan).await?;
-    let mut missing = plan.pieces.iter().map(|(segment, ..)| segment);
-    let mut missing = missing.by_ref().filter(|segment| is_there(first, segment) != Some(true));
-    let Some(segment) = missing.next() else { return Ok(()) };
-    // The other tier is asked only where it is needed: it may be away, and not to answer takes long.
-    let listed = match &source.fallback {
-        Some(fallback) => list(other, fallback, plan).await.is_ok(),
-        None => false,
-    };
-    let absent = std::iter::once(segment).chain(missing).find(|segment| {
-        !listed || is_there(first, segment).is_some() || is_there(other, segment) != Some(true)
-    });
-    match absent {
-        Some(Segment { key, .. }) => {
-            let (key, tier) = (key.clone(), source.tier.tier());
-            Err(RestoreError::Missing { key, tier })
-        }
-        None => Ok(()),
+        () = stop.cancelled() => Err(RestoreError::Interrupted(target.to_string())),
     }
 }
 

@@ -130,17 +130,21 @@ impl<'a> Transfer<'a> {
     }
 
     /// Makes the server forget what was sent: bytes that are no snapshot. Its answer is an error, and wanted.
-    pub(super) async fn abort(mut self) {
-        let end = async {
-            self.publish(Bytes::from_static(b"this restore was given up")).await?;
-            self.publish(Bytes::new()).await?;
-            // Chunks on their way are answered first, with nothing. The server is done with the stream
-            // only when it says that it failed; deleting a part of it before that would be in vain.
-            while self.receive(ANSWER).await?.is_empty() {}
-            Ok::<(), SendError>(())
-        };
-        if let Err(error) = end.await {
-            tracing::debug!("the server will forget the restore by itself: {error}");
+    ///
+    /// # Errors
+    /// When it does not say that it has: it will forget the restore by itself, some time.
+    pub(super) async fn abort(mut self) -> Result<(), SendError> {
+        self.publish(Bytes::from_static(b"this restore was given up")).await?;
+        self.publish(Bytes::new()).await?;
+        // Chunks on their way are answered first, with nothing. The server is done with the stream
+        // only when it says that it failed; deleting a part of it before that would be in vain.
+        loop {
+            match self.receive(ANSWER).await {
+                Ok(answer) if answer.is_empty() => {}
+                // It has failed there before.
+                Ok(_) | Err(SendError::Api(_)) => return Ok(()),
+                Err(silent) => return Err(silent),
+            }
         }
     }
 

@@ -1,111 +1,239 @@
-//! Segments' files, from the tier or from the one behind it.
+//! Segments' messages, from the tier or from the one behind it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use cim_core::archive::Segment;
+use cim_core::archive::{ArchiveKey, Part, Segment};
+use tokio::sync::Semaphore;
 
+use super::ahead::REQUESTS;
+use super::run::RestoreError;
 use crate::s3::{Kind, S3Error, Store};
+use crate::segment::{Columns, Footer, Message, Rows, SegmentError, Window, read_parts};
 
-/// Bytes of shared objects that are kept for the next stream that has a part in them.
-const KEPT: usize = 24 << 20;
+/// Bytes of footers that are kept: the same objects have parts of many streams.
+const KEPT: usize = 8 << 20;
+/// Bytes that hold the footer of most shared objects.
+const TAIL: u64 = 64 << 10;
+/// The same of a journal's entries, which have the decision in them too.
+const TAIL_OF_ENTRY: u64 = 192 << 10;
+/// Bytes that are read of a shared object beside a stream's own: a row group has other streams' rows too.
+const BESIDE: u64 = 1 << 20;
 
-/// More bytes than any object has that several streams share.
-const SHARED: u64 = 256 << 20;
-
-/// Where files come from: a tier, and another one for what the first has lost.
+/// Where messages come from: a tier, and another one for what the first has lost.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The tier.
     pub tier: Arc<Store>,
     /// Keys and hashes are the same on every tier, so a file that is missing here may come from there.
     pub fallback: Option<Arc<Store>>,
-    shared: Arc<Mutex<Kept>>,
+    footers: Arc<Mutex<Footers>>,
+    turns: Arc<Semaphore>,
+    /// Requests that this one and its copies made.
+    requests: Arc<AtomicU64>,
+    /// Of a stream, what was read of it together with others.
+    loaded: Arc<Mutex<Loaded>>,
 }
 
-/// Objects by key, and which were used last.
+/// Messages of a stream's parts.
 #[derive(Debug, Default)]
-struct Kept {
-    objects: BTreeMap<String, (u64, Bytes)>,
+pub(super) struct Loaded(BTreeMap<(String, u64), Columns>);
+
+/// Footers by key, and which were used last.
+#[derive(Debug, Default)]
+struct Footers {
+    by_key: BTreeMap<String, (u64, Arc<Footer>)>,
     bytes: usize,
     uses: u64,
 }
 
+/// What a segment's messages are read from.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Its file.
+    File(Bytes),
+    /// The row groups of an object that it shares with others, and which part of it it is.
+    Shared(Arc<Footer>, Window, Part),
+    /// They were read, and are what they should be.
+    Rows(Columns),
+}
+
 impl Source {
-    /// Files of a tier, and of another one.
+    /// Segments of a tier, and of another one.
     pub fn new(tier: Arc<Store>, fallback: Option<Arc<Store>>) -> Self {
-        Self { tier, fallback, shared: Arc::default() }
+        Self {
+            tier,
+            fallback,
+            footers: Arc::default(),
+            turns: Arc::new(Semaphore::new(REQUESTS)),
+            requests: Arc::default(),
+            loaded: Arc::default(),
+        }
     }
 
-    /// The file that a segment is in.
+    /// The same for one stream, some parts of which were read. It counts requests anew.
+    pub(super) fn of_stream(&self, loaded: Loaded) -> Self {
+        let loaded = Arc::new(Mutex::new(loaded));
+        Self { requests: Arc::default(), loaded, ..self.clone() }
+    }
+
+    /// Requests that were made.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of memory it takes to have a segment ready to be read, about.
+    pub(super) fn room(&self, segment: &Segment) -> u64 {
+        match &segment.part {
+            _ if self.loaded().has(segment) => 0,
+            None => segment.size,
+            Some(_) => segment.bytes.saturating_add(BESIDE),
+        }
+    }
+
+    /// What a segment's messages are read from.
     ///
     /// # Errors
-    /// When neither tier gives it.
-    pub async fn file(&self, segment: &Segment) -> Result<Bytes, S3Error> {
-        if segment.part.is_none() {
-            return self.fetch(&segment.key, segment.size).await;
+    /// When neither tier gives it, or it is in no object that streams share.
+    pub(super) async fn content(&self, segment: &Segment) -> Result<Content, RestoreError> {
+        let loaded = self.loaded().take(segment);
+        if let Some(columns) = loaded {
+            return Ok(Content::Rows(columns));
         }
-        let kept = self.kept().take(&segment.key);
-        if let Some(file) = kept {
-            return Ok(file);
-        }
-        // How large an object is that several share is not stated.
-        let file = self.fetch(&segment.key, SHARED).await?;
-        self.kept().put(&segment.key, &file);
-        Ok(file)
+        let Some(part) = &segment.part else {
+            return Ok(Content::File(self.file(segment).await?));
+        };
+        let (footer, tail) = self.footer(&segment.key).await?;
+        let range = footer.range(segment, part)?;
+        let window = self.window(&segment.key, range, tail).await?;
+        Ok(Content::Shared(footer, window, part.clone()))
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn file(&self, segment: &Segment) -> Result<Bytes, S3Error> {
+        self.fetch(async |store| store.get_at_most(&segment.key, segment.size).await).await
     }
 
-    async fn fetch(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
-        match (self.tier.get_at_most(key, size).await, &self.fallback) {
+    /// The footer of a shared object; where it had to be fetched, the object's end too.
+    pub(super) async fn footer(
+        &self,
+        key: &str,
+    ) -> Result<(Arc<Footer>, Option<Window>), RestoreError> {
+        if let Some(footer) = self.footers().take(key) {
+            return Ok((footer, None));
+        }
+        let is_entry = matches!(ArchiveKey::parse(key), Ok(ArchiveKey::Journal { .. }));
+        let mut wanted = if is_entry { TAIL_OF_ENTRY } else { TAIL };
+        loop {
+            let (bytes, size) = self.fetch(async |store| store.get_tail(key, wanted).await).await?;
+            match Footer::read(key, &bytes, size)? {
+                Ok(footer) => {
+                    let footer = Arc::new(footer);
+                    self.footers().put(key, &footer);
+                    let start = size.saturating_sub(bytes.len() as u64);
+                    return Ok((footer, Some(Window { start, bytes })));
+                }
+                Err(needed) if needed > wanted && needed <= size => wanted = needed,
+                Err(_) => {
+                    let what = "it is cut short".into();
+                    return Err(SegmentError::Contradiction { key: key.into(), what }.into());
+                }
+            }
+        }
+    }
+
+    /// A stretch of an object, of which the end may be there.
+    pub(super) async fn window(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        tail: Option<Window>,
+    ) -> Result<Window, S3Error> {
+        if let Some(tail) = tail.filter(|tail| tail.start <= range.start) {
+            return Ok(tail);
+        }
+        let bytes = self.fetch(async |store| store.get_range(key, range.clone()).await).await?;
+        Ok(Window { start: range.start, bytes })
+    }
+
+    async fn fetch<T>(
+        &self,
+        get: impl AsyncFn(&Store) -> Result<T, S3Error>,
+    ) -> Result<T, S3Error> {
+        let _turn = self.turns.acquire().await.expect("it is never closed");
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        match (get(&self.tier).await, &self.fallback) {
             (Err(error), Some(other)) if error.kind == Kind::NotFound => {
                 tracing::warn!("{error}; reading it from {}", other.tier());
-                other.get_at_most(key, size).await
+                get(other).await
             }
             (outcome, _) => outcome,
         }
     }
-}
 
-impl Kept {
-    fn take(&mut self, key: &str) -> Option<Bytes> {
-        self.uses += 1;
-        let (used, object) = self.objects.get_mut(key)?;
-        *used = self.uses;
-        Some(object.clone())
+    fn footers(&self) -> MutexGuard<'_, Footers> {
+        self.footers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&mut self, key: &str, object: &Bytes) {
-        self.uses += 1;
-        self.bytes += object.len();
-        let before = self.objects.insert(key.to_owned(), (self.uses, object.clone()));
-        self.bytes -= before.map_or(0, |(_, object)| object.len());
-        while self.bytes > KEPT {
-            let oldest = self.objects.iter().min_by_key(|(_, (used, _))| *used);
-            let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
-            self.bytes -= self.objects.remove(&key).map_or(0, |(_, object)| object.len());
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    /// Calls `each` for every message, in order, when the segment is known to be what the manifest says.
+    pub(super) fn read<E: From<SegmentError>>(
+        &self,
+        segment: &Segment,
+        mut each: impl FnMut(&Message<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::File(file) => {
+                Rows::read(segment, file, |rows| rows.messages().try_for_each(|m| each(&m)))
+            }
+            Self::Shared(footer, window, part) => {
+                let mut read = read_parts(footer, window.clone(), &[(segment, part)]);
+                let columns = read.pop().expect("there is one for every part")?;
+                columns.messages().try_for_each(|m| each(&m))
+            }
+            Self::Rows(columns) => columns.messages().try_for_each(|m| each(&m)),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Loaded {
+    pub(super) fn put(&mut self, segment: &Segment, columns: Columns) {
+        self.0.insert((segment.key.clone(), segment.first_seq), columns);
+    }
 
-    #[test]
-    fn what_was_used_last_is_kept() {
-        let mut kept = Kept::default();
-        let object = Bytes::from(vec![0; KEPT / 2]);
-        kept.put("a", &object);
-        kept.put("b", &object);
-        assert!(kept.take("a").is_some());
-        kept.put("c", &object);
-        assert!(kept.take("b").is_none());
-        assert!(kept.take("a").is_some() && kept.take("c").is_some());
-        assert!(kept.bytes <= KEPT);
+    fn has(&self, segment: &Segment) -> bool {
+        self.0.contains_key(&(segment.key.clone(), segment.first_seq))
+    }
+
+    fn take(&mut self, segment: &Segment) -> Option<Columns> {
+        self.0.remove(&(segment.key.clone(), segment.first_seq))
+    }
+}
+
+impl Footers {
+    fn take(&mut self, key: &str) -> Option<Arc<Footer>> {
+        self.uses += 1;
+        let (used, footer) = self.by_key.get_mut(key)?;
+        *used = self.uses;
+        Some(Arc::clone(footer))
+    }
+
+    fn put(&mut self, key: &str, footer: &Arc<Footer>) {
+        self.uses += 1;
+        self.bytes += footer.memory();
+        let before = self.by_key.insert(key.to_owned(), (self.uses, Arc::clone(footer)));
+        self.bytes -= before.map_or(0, |(_, footer)| footer.memory());
+        while self.bytes > KEPT && self.by_key.len() > 1 {
+            let oldest = self.by_key.iter().min_by_key(|(_, (used, _))| *used);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
+            self.bytes -= self.by_key.remove(&key).map_or(0, |(_, footer)| footer.memory());
+        }
     }
 }

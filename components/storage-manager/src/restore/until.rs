@@ -5,7 +5,6 @@
 //! restored even where it is earlier again, for a history without its middle never was. Segments say in
 //! the manifest when their first and last messages are, in their footers when the latest is.
 
-use bytes::Bytes;
 use cim_core::archive::Segment;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -13,8 +12,8 @@ use jiff::Timestamp;
 use super::feed::read_anew;
 use super::plan::{Later, Plan};
 use super::run::RestoreError;
-use super::source::Source;
-use crate::segment::{Message, Rows, SegmentError, times};
+use super::source::{Content, Source};
+use crate::segment::{Message, SegmentError, times};
 
 /// Footers that are asked for at once.
 const AT_ONCE: usize = 8;
@@ -38,8 +37,8 @@ async fn cut_off(source: &Source, plan: &mut Plan, until: i64) -> Result<(), Res
     for (index, (segment, first, last)) in plan.pieces.iter().enumerate() {
         let latest = latest.try_next().await?.flatten().map(|(_, latest)| latest);
         if latest.is_none_or(|latest| latest > until) {
-            let file = source.file(segment).await?;
-            let (before, found) = cut(segment, &file, (*first, *last), until)?;
+            let content = source.content(segment).await?;
+            let (before, found) = cut(segment, &content, (*first, *last), until)?;
             last_seq = before.unwrap_or(last_seq);
             if let Some(found) = found {
                 let after = plan.pieces[index + 1..].iter().map(|(segment, ..)| segment.clone());
@@ -97,13 +96,13 @@ async fn is_earlier_again(
 /// The last sequence of a piece before the first message that is later, and that message.
 fn cut(
     segment: &Segment,
-    file: &Bytes,
+    content: &Content,
     (first, last): (u64, u64),
     until: i64,
 ) -> Result<(Option<u64>, Option<Later>), RestoreError> {
     let (mut before, mut found) = (None, None::<Later>);
-    Rows::read::<RestoreError>(segment, file, |rows| {
-        for message in rows.messages().filter(|m| (first..=last).contains(&m.seq)) {
+    content.read::<RestoreError>(segment, |message| {
+        if (first..=last).contains(&message.seq) {
             match &mut found {
                 Some(later) => later.back |= message.time <= until,
                 None if message.time > until => {
@@ -124,12 +123,14 @@ impl Source {
     async fn times(&self, segment: &Segment) -> Result<Option<(i64, i64)>, RestoreError> {
         if segment.part.is_some() {
             // The footer of its object speaks of other streams too.
-            return Ok(times_of(segment, &self.file(segment).await?)?);
+            return Ok(times_of(segment, &self.content(segment).await?)?);
         }
         let mut wanted = FOOTER.min(segment.size);
         loop {
             let from = segment.size - wanted;
-            let Ok(tail) = self.tier.get_from(&segment.key, from).await else { return Ok(None) };
+            let Ok(tail) = self.tier.get_range(&segment.key, from..segment.size).await else {
+                return Ok(None);
+            };
             match times(&tail, segment.size) {
                 Ok(times) => return Ok(times),
                 Err(needed) if needed > wanted && needed <= segment.size => wanted = needed,
@@ -140,13 +141,11 @@ impl Source {
 }
 
 /// When the earliest and the latest message of a segment are, by its messages.
-fn times_of(segment: &Segment, file: &Bytes) -> Result<Option<(i64, i64)>, SegmentError> {
+fn times_of(segment: &Segment, content: &Content) -> Result<Option<(i64, i64)>, SegmentError> {
     let mut found: Option<(i64, i64)> = None;
-    Rows::read::<SegmentError>(segment, file, |rows| {
-        for Message { time, .. } in rows.messages() {
-            let (earliest, latest) = found.unwrap_or((time, time));
-            found = Some((earliest.min(time), latest.max(time)));
-        }
+    content.read::<SegmentError>(segment, |Message { time, .. }| {
+        let (earliest, latest) = found.unwrap_or((*time, *time));
+        found = Some((earliest.min(*time), latest.max(*time)));
         Ok(())
     })?;
     Ok(found)

@@ -1,4 +1,4 @@
-//! Turns files into the chunks of a snapshot.
+//! Turns segments into the chunks of a snapshot.
 
 use std::cmp::Ordering;
 use std::io::{self, Write as _};
@@ -15,7 +15,10 @@ use super::plan::{Piece, Plan};
 use super::run::{Outcome, Progress, RestoreError};
 use super::{v1, v2};
 use crate::hooks::fail_point;
-use crate::segment::{Message, Rows};
+use crate::segment::Message;
+
+/// Messages after which the number of those that were sent goes up.
+const SHOWN_EVERY: u64 = 256;
 
 enum Writer {
     V1(Box<v1::Snapshot<Frames>>),
@@ -54,33 +57,35 @@ impl Writer {
 /// Writes the snapshot. Runs on a thread of its own; ends early when the sender hangs up.
 pub(super) fn write(
     plan: &Plan,
-    mut files: mpsc::UnboundedReceiver<Next>,
+    mut segments: mpsc::UnboundedReceiver<Next>,
     chunks: mpsc::Sender<Bytes>,
     progress: &Progress,
 ) -> Result<Outcome, RestoreError> {
     let mut writer = Writer::begin(plan, chunks)?;
-    let (mut messages, mut bytes, mut first_seq) = (0, 0, None);
+    let (mut messages, mut bytes, mut first_seq) = (0_u64, 0, None);
     loop {
-        let file = match files.blocking_recv() {
-            Some(Next::File(file)) => file,
+        let fetched = match segments.blocking_recv() {
+            Some(Next::Segment(fetched)) => fetched,
             Some(Next::End) => break,
             // The feeder failed and says why; what was sent must not be ended as if it were whole.
             None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         };
-        let (segment, first, last) = &file.piece;
+        let (segment, first, last) = &fetched.piece;
         let gone = plan.gone_in(*first, *last);
-        Rows::read::<RestoreError>(segment, &file.bytes, |rows| {
-            for message in rows.messages().filter(|m| wanted(plan, &gone, &file.piece, m)) {
+        fetched.content.read::<RestoreError>(segment, |message| {
+            if wanted(plan, &gone, &fetched.piece, message) {
                 first_seq.get_or_insert(message.seq);
-                writer.push(plan, &message)?;
+                writer.push(plan, message)?;
                 messages += 1;
                 bytes += message.bytes() as u64;
+                if messages % SHOWN_EVERY == 0 {
+                    progress.messages.fetch_add(SHOWN_EVERY, Relaxed);
+                }
             }
-            progress.messages.store(messages, Relaxed);
-            progress.bytes.store(bytes, Relaxed);
             Ok(())
         })?;
     }
+    progress.messages.fetch_add(messages % SHOWN_EVERY, Relaxed);
     let method = writer.finish(plan)?;
     Ok(Outcome {
         messages,

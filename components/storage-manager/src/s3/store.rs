@@ -1,6 +1,7 @@
 //! One bucket of one tier.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -84,6 +85,51 @@ const RESERVED: usize = 64 << 20;
 /// When an answer is given up of which something still comes.
 const LONGEST: Duration = Duration::from_secs(3600);
 
+/// What is asked for of an object.
+enum Wanted {
+    /// All of it, so many bytes at most.
+    Whole(u64),
+    /// So many bytes of its end.
+    Tail(u64),
+    /// What lies there.
+    Span(Range<u64>),
+}
+
+/// What came of an object.
+struct Answer {
+    status: u16,
+    /// The size of the whole object, where a part came.
+    size: Option<u64>,
+    bytes: Bytes,
+}
+
+impl Wanted {
+    fn header(&self) -> Option<String> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Tail(bytes) => Some(format!("bytes=-{bytes}")),
+            Self::Span(range) => {
+                Some(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
+            }
+        }
+    }
+
+    /// How many bytes of the answer are read.
+    fn most(&self, status: u16) -> u64 {
+        match self {
+            Self::Whole(most) => *most,
+            Self::Tail(bytes) if status == 206 => *bytes,
+            Self::Tail(_) => u64::MAX,
+            Self::Span(range) if status == 206 => range.end.saturating_sub(range.start),
+            Self::Span(range) => range.end,
+        }
+    }
+}
+
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 impl Store {
     /// Reads the credentials; connects to nothing yet.
     pub fn open(tier: Tier, config: &S3Config) -> anyhow::Result<Self> {
@@ -140,7 +186,7 @@ impl Store {
 
     /// The same, asked for once even where the store is patient.
     pub async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
-        self.download(key, usize::MAX, self.timeout).await
+        Ok(self.read(key, Wanted::Whole(u64::MAX), self.timeout).await?.bytes)
     }
 
     /// An object's bytes, which are `size` as far as is known. They go into one buffer of that size; of
@@ -152,32 +198,70 @@ impl Store {
     }
 
     async fn get_at_most_once(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
-        let most = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
-        self.download(key, most, LONGEST).await
+        Ok(self.read(key, Wanted::Whole(size.saturating_add(1)), LONGEST).await?.bytes)
     }
 
-    /// An object's bytes, up to so many, in one buffer that is set aside for them: pieces that were put together
-    /// at the end would be there twice.
-    async fn download(&self, key: &str, most: usize, limit: Duration) -> Result<Bytes, S3Error> {
+    /// The last bytes of an object, so many at most, and its size. An empty object has none.
+    pub async fn get_tail(&self, key: &str, wanted: u64) -> Result<(Bytes, u64), S3Error> {
+        let once = || async {
+            let Answer { status, mut bytes, size } =
+                self.read(key, Wanted::Tail(wanted), LONGEST).await?;
+            if status == 206 {
+                let what = "a part of an object without a `Content-Range`";
+                let unexpected = || self.error("get", key, Kind::Unexpected(what.into()));
+                return Ok((bytes, size.ok_or_else(unexpected)?));
+            }
+            // It was empty, or the service does not do ranges: then this is all of it.
+            let size = bytes.len() as u64;
+            Ok((bytes.split_off(bytes.len().saturating_sub(to_usize(wanted))), size))
+        };
+        self.ask("get", key, once).await
+    }
+
+    /// Some bytes of an object; fewer where it ends before them.
+    pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, S3Error> {
+        let once = || async {
+            let answer = self.read(key, Wanted::Span(range.clone()), LONGEST).await?;
+            let Answer { status, mut bytes, .. } = answer;
+            // A service that does not do ranges begins at the beginning.
+            let before = if status == 206 { 0 } else { to_usize(range.start) };
+            Ok(bytes.split_off(before.min(bytes.len())))
+        };
+        self.ask("get", key, once).await
+    }
+
+    /// Asks for an object, or for a part of it, and reads the answer into one buffer that is set aside for it: pieces
+    /// that were put together at the end would be there twice.
+    async fn read(&self, key: &str, wanted: Wanted, limit: Duration) -> Result<Answer, S3Error> {
         self.count();
         let url = self.bucket.presign_get(key, URL_LIFETIME_SECONDS, None).await;
         let url = url.map_err(|e| self.client_error("get", key, &e))?;
-        let request = self.bucket.http_client().get(url).timeout(limit);
-        let mut response = self.in_time(key, request.send()).await?;
-        let status = response.status();
-        if !status.is_success() {
-            let text = self.in_time(key, response.text()).await?;
-            return Err(self.error("get", key, Kind::of_answer(status.as_u16(), &text)));
+        let mut request = self.bucket.http_client().get(url).timeout(limit);
+        if let Some(range) = wanted.header() {
+            request = request.header("range", range);
         }
-        let size = response.content_length().and_then(|size| usize::try_from(size).ok());
-        let mut bytes = Vec::with_capacity(size.unwrap_or_default().min(most).min(RESERVED));
+        let mut response = self.in_time(key, request.send()).await?;
+        let status = response.status().as_u16();
+        // What is asked for lies behind the object's end.
+        if status == 416 && wanted.header().is_some() {
+            return Ok(Answer { status, size: None, bytes: Bytes::new() });
+        }
+        if !response.status().is_success() {
+            let text = self.in_time(key, response.text()).await?;
+            return Err(self.error("get", key, Kind::of_answer(status, &text)));
+        }
+        let size = response.headers().get("content-range").and_then(|v| v.to_str().ok());
+        let size = size.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+        let most = to_usize(wanted.most(status));
+        let stated = response.content_length().map_or(0, to_usize);
+        let mut bytes = Vec::with_capacity(stated.min(most).min(RESERVED));
         while let Some(part) = self.in_time(key, response.chunk()).await? {
             bytes.extend_from_slice(&part[..part.len().min(most - bytes.len())]);
             if bytes.len() == most {
                 break;
             }
         }
-        Ok(bytes.into())
+        Ok(Answer { status, size, bytes: bytes.into() })
     }
 
     /// What comes of a step of an answer, unless it is not heard of in time.
@@ -193,18 +277,6 @@ impl Store {
             Ok(done) => done.map_err(|error| self.client_error("get", key, &error.into())),
             Err(_) => Err(self.error("get", key, Kind::Timeout)),
         }
-    }
-
-    /// An object's bytes from an offset on.
-    pub async fn get_from(&self, key: &str, offset: u64) -> Result<Bytes, S3Error> {
-        self.ask("get", key, || async {
-            self.count();
-            let response = self.bucket.get_object_range(key, offset, None).await;
-            response
-                .map(s3::request::ResponseData::into_bytes)
-                .map_err(|e| self.client_error("get", key, &e))
-        })
-        .await
     }
 
     /// Writes an object, over whatever is there.

@@ -56,6 +56,11 @@ impl Strings {
         self.ends.push(self.bytes.len());
     }
 
+    fn reserve(&mut self, count: usize, bytes: usize) {
+        self.ends.reserve_exact(count);
+        self.bytes.reserve_exact(bytes);
+    }
+
     fn get(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.bytes[start..self.ends[index]]
@@ -72,6 +77,22 @@ impl Columns {
         self.payload.push(message.payload);
     }
 
+    /// Makes room for messages, and no more than they take.
+    pub(super) fn reserve<'a>(&mut self, messages: impl Iterator<Item = Message<'a>>) {
+        let (mut count, mut subject, mut headers, mut payload) = (0, 0, 0, 0);
+        for message in messages {
+            count += 1;
+            subject += message.subject.len();
+            headers += message.headers.len();
+            payload += message.payload.len();
+        }
+        self.seq.reserve_exact(count);
+        self.time.reserve_exact(count);
+        self.subject.reserve(count, subject);
+        self.headers.reserve(count, headers);
+        self.payload.reserve(count, payload);
+    }
+
     /// Messages in it.
     pub fn len(&self) -> usize {
         self.seq.len()
@@ -85,6 +106,11 @@ impl Columns {
     /// Their bytes.
     pub fn bytes(&self) -> usize {
         self.subject.bytes.len() + self.headers.bytes.len() + self.payload.bytes.len()
+    }
+
+    /// The messages, as they were put there.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        (0..self.len()).map(|index| self.message(index))
     }
 
     /// One of them.

@@ -5,12 +5,14 @@
 //! holds one segment's file and one row group's rows.
 
 mod columns;
+mod part;
 mod read;
 mod schema;
 mod shared;
 mod write;
 
 pub use columns::{Columns, Message};
+pub use part::{Footer, Window, read_parts};
 pub use read::{Rows, SegmentError, SharedReader, times};
 pub use shared::{Batch, SharedWriter, entry_text};
 pub use write::{Finished, SegmentWriter};

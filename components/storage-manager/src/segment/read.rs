@@ -1,5 +1,6 @@
 //! Parquet to messages. The file comes from outside: whatever is in it, reading it must not panic.
 
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 
 use bytes::Bytes;
@@ -165,12 +166,21 @@ impl Rows {
     /// Reads a row group in whose schema `before` columns stand before a segment's.
     fn read_group(group: &dyn RowGroupReader, before: usize) -> Result<Self, ParquetError> {
         let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
+        Self::read_some(group, before, 0..rows)
+    }
+
+    /// The same of some of its rows.
+    pub(super) fn read_some(
+        group: &dyn RowGroupReader,
+        before: usize,
+        rows: Range<usize>,
+    ) -> Result<Self, ParquetError> {
         Ok(Self {
-            seq: read_column::<Int64Type>(group, before + SEQ, rows)?,
-            time: read_column::<Int64Type>(group, before + TIME, rows)?,
-            subject: read_column::<ByteArrayType>(group, before + SUBJECT, rows)?,
-            headers: read_column::<ByteArrayType>(group, before + HEADERS, rows)?,
-            payload: read_column::<ByteArrayType>(group, before + PAYLOAD, rows)?,
+            seq: read_rows::<Int64Type>(group, before + SEQ, rows.clone())?,
+            time: read_rows::<Int64Type>(group, before + TIME, rows.clone())?,
+            subject: read_rows::<ByteArrayType>(group, before + SUBJECT, rows.clone())?,
+            headers: read_rows::<ByteArrayType>(group, before + HEADERS, rows.clone())?,
+            payload: read_rows::<ByteArrayType>(group, before + PAYLOAD, rows)?,
         })
     }
 
@@ -189,7 +199,7 @@ impl Rows {
         (0..self.len()).map(|index| self.message(index))
     }
 
-    fn message(&self, index: usize) -> Message<'_> {
+    pub(super) fn message(&self, index: usize) -> Message<'_> {
         Message {
             seq: self.seq[index].cast_unsigned(),
             time: self.time[index],
@@ -328,7 +338,9 @@ pub fn times(tail: &Bytes, size: u64) -> Result<Option<(i64, i64)>, u64> {
 
 /// The parquet crate trusts lengths in the file here and there, and panics where they lie. Only a file
 /// that somebody forged together with its hash gets this far; it is refused like any other.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+pub(super) fn guarded<T>(
+    read: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, ParquetError> {
     let panicked = |_| Err(ParquetError::General("its lengths contradict each other".into()));
     panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(panicked)
 }
@@ -338,18 +350,28 @@ fn read_column<T: DataType>(
     index: usize,
     rows: usize,
 ) -> Result<Vec<T::T>, ParquetError> {
+    read_rows::<T>(group, index, 0..rows)
+}
+
+/// Reads some rows of a column.
+pub(super) fn read_rows<T: DataType>(
+    group: &dyn RowGroupReader,
+    index: usize,
+    rows: Range<usize>,
+) -> Result<Vec<T::T>, ParquetError> {
     let mut reader = get_typed_column_reader::<T>(group.get_column_reader(index)?);
+    let skipped = if rows.start > 0 { reader.skip_records(rows.start)? } else { 0 };
     let mut values = Vec::new();
     let (mut read, mut last) = (0, 1);
-    while read < rows && last > 0 {
-        (last, ..) = reader.read_records(rows - read, None, None, &mut values)?;
+    while read < rows.len() && last > 0 {
+        (last, ..) = reader.read_records(rows.len() - read, None, None, &mut values)?;
         read += last;
     }
-    if values.len() == rows {
-        Ok(values)
-    } else {
-        Err(ParquetError::General(format!("column {index} has {} of {rows} values", values.len())))
+    if skipped == rows.start && values.len() == rows.len() {
+        return Ok(values);
     }
+    let (there, wanted) = (skipped + values.len(), rows.end);
+    Err(ParquetError::General(format!("column {index} has {there} of {wanted} values")))
 }
 
 #[cfg(test)]

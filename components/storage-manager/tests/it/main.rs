@@ -22,6 +22,7 @@ mod journal_refused;
 mod left_chain;
 mod levels;
 mod login;
+mod many;
 mod missed;
 mod no_delete;
 mod old_archives;

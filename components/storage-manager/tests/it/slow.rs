@@ -250,9 +250,7 @@ async fn segments_that_are_merged_meanwhile() {
     });
     let jetstream = JetStream::new(nats.client.clone());
     let source = Source::new(Arc::clone(&tier), None);
-    restore::check(&jetstream, &source, &plans[0], &mut restore::Listings::default())
-        .await
-        .unwrap();
+    restore::check(&jetstream, &source, &mut plans[..1].to_vec(), false).await.unwrap();
     let before = fingerprint(&nats, "S").await;
 
     let quick = "[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1ms\"\n";
@@ -271,7 +269,7 @@ async fn segments_that_are_merged_meanwhile() {
     for plan in plans {
         let (target, progress) = (plan.target.to_string(), Arc::new(Progress::default()));
         let never = CancellationToken::new();
-        let outcome = restore::restore(&jetstream, &source, plan, progress, &never).await.unwrap();
+        let outcome = restore::restore(&jetstream, &source, plan, &progress, &never).await.unwrap();
         assert_eq!(outcome.messages, 98, "{target}");
         let after = fingerprint(&nats, &target).await;
         assert_eq!(after["all"], before["all"], "{target}");

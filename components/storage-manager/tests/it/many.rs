@@ -1,0 +1,288 @@
+//! `restore --all` of many streams, which are read together.
+
+use std::process::Command;
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use cim_fake_wasabi::{Fault, Rule};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use crate::bad_input::bucket;
+use crate::journal_damage::rotten;
+use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
+
+const STREAMS: usize = 30;
+
+/// Bytes that no compression makes fewer.
+struct Noise(u64);
+
+impl Noise {
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let next = || {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            self.0.to_be_bytes()[0]
+        };
+        std::iter::repeat_with(next).take(count).collect()
+    }
+}
+
+fn name(n: usize) -> String {
+    format!("S{n:02}")
+}
+
+async fn publish_large(nats: &Nats, stream: &str, noise: &mut Noise, count: usize) {
+    let subject = format!("{}.large", stream.to_lowercase());
+    for _ in 0..count {
+        let answer = nats.client.request(subject.clone(), noise.bytes(64 << 10).into()).await;
+        assert!(!answer.unwrap().payload.is_empty());
+    }
+}
+
+fn settings(nats: &Nats, nas: &str) -> Settings {
+    let mut settings = Settings::new(&nats.url, nas);
+    settings.layout = "journal".into();
+    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
+    settings
+}
+
+/// The streams of a report, which come by name.
+fn restored(report: &Value) -> Vec<String> {
+    let streams = report["streams"].as_array().unwrap();
+    streams.iter().map(|stream| stream["stream"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn there(nats: &Nats) -> Vec<String> {
+    let names = nats.api("STREAM.NAMES", Value::Null).await;
+    let mut names: Vec<String> =
+        serde_json::from_value(names["streams"].clone()).unwrap_or_default();
+    names.sort();
+    names
+}
+
+/// The restores that a server began and ended, from its advisories.
+struct Restores(Subscriber);
+
+impl Restores {
+    async fn watch(nats: &Nats) -> Self {
+        let advisories = nats.client.subscribe("$JS.EVENT.ADVISORY.STREAM.*.*").await.unwrap();
+        nats.client.flush().await.unwrap();
+        Self(advisories)
+    }
+
+    /// Waits until so many have ended; none may have begun before the one before it had.
+    async fn one_after_the_other(mut self, count: usize) {
+        let (mut under_way, mut ended) = (None, 0);
+        while ended < count {
+            let next = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await;
+            let subject = next.expect("advisories come").unwrap().subject;
+            let (rest, stream) = subject.rsplit_once('.').unwrap();
+            match rest.rsplit_once('.').unwrap().1 {
+                "RESTORE_CREATE" => {
+                    assert_eq!(under_way.replace(stream.to_owned()), None, "beside `{stream}`");
+                }
+                "RESTORE_COMPLETE" => {
+                    assert_eq!(under_way.take().as_deref(), Some(stream));
+                    ended += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Streams of all sizes: quiet ones, which share what is merged, one that has more than is read together, one
+/// in memory, one with a consumer, one with gaps. The last three have something in entries of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_come_back_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut noise = Noise(1);
+    for n in 0..STREAMS {
+        let storage = if n == 11 { "memory" } else { "file" };
+        nats.create(&name(n), json!({ "storage": storage })).await;
+    }
+    let manager = Manager::new(dir.path(), "host", &settings(&nats, &minio.url));
+    let daemon = manager.tier().await;
+    publish_large(&nats, &name(7), &mut noise, 100).await;
+    wait_until("entries are merged", async || {
+        for n in 0..STREAMS {
+            nats.publish(&name(n), 1 + n % 3).await;
+        }
+        publish_large(&nats, &name(13), &mut noise, 2).await;
+        let shared = minio.files("/shared/1/").len();
+        if shared > 0 { Ok(()) } else { Err("none is yet".to_owned()) }
+    })
+    .await;
+    nats.delete(&name(5), &[2, 3, 7]).await;
+    nats.api(
+        &format!("CONSUMER.DURABLE.CREATE.{}.C", name(9)),
+        json!({ "stream_name": name(9), "config": { "durable_name": "C", "ack_policy": "explicit" } }),
+    )
+    .await;
+    for n in 0..STREAMS {
+        manager.reaches(&name(n), "nas", nats.last_seq(&name(n)).await).await;
+    }
+    let known = minio.files("/v2/journal/main/entries/");
+    for n in STREAMS - 3..STREAMS {
+        nats.publish(&name(n), 40).await;
+        manager.reaches(&name(n), "nas", nats.last_seq(&name(n)).await).await;
+    }
+    daemon.stop().await;
+    let mut before = Vec::new();
+    for n in 0..STREAMS {
+        before.push(fingerprint(&nats, &name(n)).await);
+    }
+    drop(nats);
+    let exact = async |nats: &Nats, streams: &mut dyn Iterator<Item = usize>| {
+        for n in streams {
+            assert_eq!(fingerprint(nats, &name(n)).await, before[n], "{}", name(n));
+        }
+    };
+
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
+    let restores = Restores::watch(&nats).await;
+    let report = manager.json(&["restore", "--all"]);
+    // Several at once have taken a server down.
+    restores.one_after_the_other(STREAMS).await;
+    assert_eq!(restored(&report), (0..STREAMS).map(name).collect::<Vec<_>>());
+    exact(&nats, &mut (0..STREAMS)).await;
+    let sum = |key: &str| -> u64 {
+        report["streams"].as_array().unwrap().iter().map(|s| s[key].as_u64().unwrap()).sum()
+    };
+    // Each object is read for all streams together, not once for each stream that has a part in it.
+    let (requests, segments) = (sum("s3_requests"), sum("segments"));
+    assert!(requests * 3 < segments, "{requests} requests for {segments} segments");
+    drop(nats);
+
+    // An object in the middle has rotted, in which few streams have a part.
+    let nats = Nats::start(&dir.path().join("damaged")).await;
+    let manager = Manager::new(dir.path(), "damaged", &settings(&nats, &minio.url));
+    let bucket = bucket(&minio.url);
+    let entry = |path: &std::path::PathBuf| {
+        let object = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        format!("v2/journal/main/entries/{object}")
+    };
+    let mut objects = minio.files("/v2/journal/main/entries/").into_iter();
+    let key = entry(&objects.find(|path| !known.contains(path)).unwrap());
+    let whole = bucket.get_object(&key).await.unwrap().into_bytes();
+    bucket.put_object(&key, &rotten(&whole)).await.unwrap();
+    let output = manager.run(&["restore", "--all", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains(&key), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let come = restored(&report);
+    assert_eq!(come, there(&nats).await, "what is said to be there is there, and nothing else");
+    let harmed: Vec<usize> = (0..STREAMS).filter(|n| !come.contains(&name(*n))).collect();
+    assert!(!harmed.is_empty() && harmed.iter().all(|n| *n >= STREAMS - 3), "{harmed:?}");
+    exact(&nats, &mut (0..STREAMS).filter(|n| !harmed.contains(n))).await;
+    bucket.put_object(&key, &whole).await.unwrap();
+    let names: Vec<String> = harmed.iter().copied().map(name).collect();
+    let again: Vec<&str> =
+        std::iter::once("restore").chain(names.iter().map(String::as_str)).collect();
+    manager.json(&again);
+    exact(&nats, &mut (0..STREAMS)).await;
+}
+
+/// What was under way is gone from the server, what was done stays, and the next run does the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_in_the_middle_of_many() {
+    const LARGE: usize = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let s3 = fake_s3(dir.path(), "nas").await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut settings = settings(&nats, &s3.s3_url());
+    settings.more = "[segment]\nflush_age = \"1s\"\nflush_size = \"5MiB\"\n".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let daemon = manager.tier().await;
+    let archive = bucket(&s3.s3_url());
+    let mut noise = Noise(1);
+    for n in (0..LARGE).rev() {
+        nats.create(&name(n), json!({})).await;
+        wait_until("it has a segment of its own", async || {
+            publish_large(&nats, &name(n), &mut noise, 82).await;
+            manager.reaches(&name(n), "nas", nats.last_seq(&name(n)).await).await;
+            let segments = format!("v1/streams/{}/segments/", name(n));
+            let listed = archive.list(segments, None).await.unwrap();
+            let there = listed.iter().any(|page| !page.contents.is_empty());
+            if there { Ok(()) } else { Err("it has none".to_owned()) }
+        })
+        .await;
+    }
+    daemon.stop().await;
+    let mut before = Vec::new();
+    for n in 0..LARGE {
+        before.push(fingerprint(&nats, &name(n)).await);
+    }
+    drop(nats);
+
+    let nats = Nats::start(&dir.path().join("new")).await;
+    settings.nats.clone_from(&nats.url);
+    let manager = Manager::new(dir.path(), "new", &settings);
+    let late = |n| {
+        let segments = format!("v1/streams/{}/segments/*", name(n));
+        Rule::new(Fault::Delay).operation("GetObject").keys(&segments).seconds(60.0)
+    };
+    s3.set_faults((1..LARGE).map(late).collect()).unwrap();
+    let restore = manager.spawn(&["restore", "--all"]);
+    wait_until("a segment is late and one stream is there", async || {
+        let late = s3.stats().faults.get("delay").copied().unwrap_or_default();
+        let there = there(&nats).await;
+        if late > 0 && there.len() == 1 { Ok(()) } else { Err(format!("{late}, {there:?}")) }
+    })
+    .await;
+    let pid = restore.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = restore.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains(&format!("1 of {LARGE} streams were restored")), "{said}");
+    assert_eq!(there(&nats).await, [name(0)]);
+    assert_eq!(fingerprint(&nats, &name(0)).await, before[0]);
+    s3.set_faults(Vec::new()).unwrap();
+    let report = manager.json(&["restore", "--all"]);
+    assert_eq!(restored(&report), (1..LARGE).map(name).collect::<Vec<_>>());
+    for (n, before) in before.iter().enumerate() {
+        assert_eq!(&fingerprint(&nats, &name(n)).await, before, "{}", name(n));
+    }
+    // One that is not as the archive has it is in the way, as ever.
+    nats.publish(&name(2), 1).await;
+    let (status, error) = manager.error(&["restore", "--all"]);
+    assert_eq!(status, 6, "{error}");
+    assert!(error.contains(&format!("stream `{}` exists", name(2))), "{error}");
+}
+
+/// What only the server knows keeps one stream from coming back, not the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_the_server_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = Manager::new(dir.path(), "host", &settings(&nats, &minio.url));
+    let daemon = manager.tier().await;
+    for n in 0..3 {
+        nats.create(&name(n), json!({})).await;
+        nats.publish(&name(n), 5).await;
+        manager.reaches(&name(n), "nas", 5).await;
+    }
+    daemon.stop().await;
+    drop(nats);
+
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
+    // It has taken the subjects of another one.
+    nats.create("T", json!({ "subjects": ["s01.>"] })).await;
+    let report = manager.json(&["restore", "--all", "--dry-run"]);
+    assert_eq!(restored(&report), ["S00", "S01", "S02"]);
+    assert_eq!(there(&nats).await, ["T"]);
+    let output = manager.run(&["restore", "--all", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    let says = "error: 2 of 3 streams were restored; stream `S01` was not: ";
+    assert!(said.contains(says), "{said}");
+    assert_eq!(restored(&serde_json::from_slice(&output.stdout).unwrap()), ["S00", "S02"]);
+    assert_eq!(there(&nats).await, ["S00", "S02", "T"]);
+}
