@@ -126,6 +126,10 @@ impl Pull<'_> {
 
     /// Asks for what may be open, as far as there is room for it.
     fn ask(&mut self) -> Result<(), WireError> {
+        if self.pace.reserve().is_none() && self.puller.open_requests() == 0 {
+            // The next request is one at rest, which is open for minutes: others want the room.
+            self.room = None;
+        }
         while self.puller.open_requests() < self.pace.open() && self.has_room() {
             self.heard = Instant::now();
             self.pace.share(self.puller.readers());

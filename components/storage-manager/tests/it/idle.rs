@@ -215,3 +215,27 @@ async fn fingerprint_of_few(nats: &Nats) -> serde_json::Value {
     let state = &info["state"];
     json!([state["first_seq"], state["last_seq"], state["messages"], state["bytes"], messages])
 }
+
+/// Streams that were read to their end hold nothing that the others need.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_with_much_to_read_come_to_rest_one_after_the_other() {
+    const STREAMS: usize = 12;
+    const MESSAGES: usize = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let nas = nas(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    for n in 1..=STREAMS {
+        let name = format!("S{n}");
+        nats.create(&name, json!({})).await;
+        nats.publish(&name, MESSAGES).await;
+    }
+    // Little more than the largest message: what one stream keeps, another one lacks.
+    let mut settings = Settings::new(&nats.url, &nas.s3_url());
+    settings.more = "[segment]\nflush_size = \"1MiB\"\n[memory]\nbudget = \"2MiB\"\n".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let daemon = manager.tier().await;
+    for n in 1..=STREAMS {
+        manager.reaches(&format!("S{n}"), "nas", MESSAGES as u64).await;
+    }
+    daemon.stop().await;
+}
