@@ -114,20 +114,21 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     let root = args.runs_dir.clone().unwrap_or_else(default_root);
     let dir = RunDir::create(&root, "bench", 0)?;
     let progress = Progress::new(false);
+    // What was measured before a failure is shown all the same.
+    let mut rows = Vec::new();
     let outcome = tokio::select! {
-        rows = measure(args, &scale, &dir, &progress) => rows,
+        measured = measure(args, &scale, &dir, &progress, &mut rows) => measured,
         () = interrupt.wait() => Err(Error::Interrupted),
     };
     if !args.keep {
         dir.remove()?;
     }
-    let rows = outcome?;
     let json = serde_json::to_string_pretty(&rows).expect("rows are plain data");
     let out = args.out.clone().unwrap_or_else(|| root.join("bench.json"));
     crate::error::write_file(&out, &json)?;
     print::print(&rows, args.json.then_some(json.as_str()));
     progress.line(&format!("rows are in `{}`", out.display()));
-    Ok(ExitCode::SUCCESS)
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 async fn measure(
@@ -135,16 +136,16 @@ async fn measure(
     scale: &Scale,
     dir: &RunDir,
     progress: &Progress,
-) -> Result<Vec<Row>> {
+    rows: &mut Vec<Row>,
+) -> Result<()> {
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let tools = Tools::new(args.bin_dir.clone());
     let bed = bed::Bed::new(tools, dir, progress)?;
-    let mut rows = Vec::new();
     for group in Group::ALL {
         if group.rows().iter().any(|name| wanted(name)) {
-            rows.extend(group.measure(&bed, scale).await?);
+            let measured = group.measure(&bed, scale).await?;
+            rows.extend(measured.into_iter().filter(|row| wanted(&row.name)));
         }
     }
-    rows.retain(|row: &Row| wanted(&row.name));
-    Ok(rows)
+    Ok(())
 }

@@ -7,8 +7,17 @@ use futures_util::StreamExt as _;
 
 use crate::error::{Context as _, Error, Result};
 
-/// Seconds that it takes.
-pub(super) async fn measure(client: &async_nats::Client, stream: &str, events: u64) -> Result<f64> {
+/// Bytes that all pulls of a connection may have on their way: a server cuts one for which it has to keep more than
+/// 64 MiB.
+const ON_THE_WAY: usize = 32 << 20;
+
+/// Seconds that it takes, where so many pulls share the connection.
+pub(super) async fn measure(
+    client: &async_nats::Client,
+    stream: &str,
+    events: u64,
+    pulls: usize,
+) -> Result<f64> {
     let cannot = || format!("cannot read stream `{stream}`");
     let jetstream = jetstream::new(client.clone());
     let source = jetstream.get_stream(stream).await.step(cannot)?;
@@ -22,7 +31,7 @@ pub(super) async fn measure(client: &async_nats::Client, stream: &str, events: u
     let mut messages = consumer
         .stream()
         .max_messages_per_batch(10_000)
-        .max_bytes_per_batch(16 << 20)
+        .max_bytes_per_batch((16 << 20).min(ON_THE_WAY / pulls))
         .messages()
         .await
         .step(cannot)?;

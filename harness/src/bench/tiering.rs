@@ -35,9 +35,9 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let client = host.client().await?;
     fill::stream(&client, STREAM, events, &Payloads::Random(1024)).await?;
     bed.progress.line("tiering: pulling them, tiering them, pulling them again");
-    let before = pull::measure(&client, STREAM, events).await?;
+    let before = pull::measure(&client, STREAM, events, 1).await?;
     let tiered = tier(bed, &host, events).await?;
-    let after = pull::measure(&client, STREAM, events).await?;
+    let after = pull::measure(&client, STREAM, events, 1).await?;
     bed.progress.line("tiering: deleting the stream and restoring it, for its memory");
     let restoring = restore::memory(bed, &host, events).await?;
     host.end().await?;
@@ -86,7 +86,9 @@ pub(super) async fn together(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     let names = fill::streams(&client, TOGETHER).await?;
     fill::publish(&client, &names, events, &Payloads::Random(1024)).await?;
     let pull = async || {
-        let each = names.iter().map(|name| pull::measure(&client, name, events / TOGETHER as u64));
+        let each = names
+            .iter()
+            .map(|name| pull::measure(&client, name, events / TOGETHER as u64, TOGETHER));
         let seconds = futures_util::future::try_join_all(each).await?;
         Ok::<_, Error>(seconds.into_iter().fold(0.0, f64::max))
     };
