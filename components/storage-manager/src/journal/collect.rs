@@ -103,7 +103,7 @@ pub(super) fn superseded(state: &JournalState, now: Timestamp, age: Duration) ->
     old.take(AT_ONCE).map(|s| s.key.clone()).collect()
 }
 
-/// Deletes journal objects and checkpoints that lie behind a checkpoint of some age.
+/// Deletes journal objects and checkpoints that lie behind a checkpoint of some age which is not the newest.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     /// The number of the checkpoint up to which that was done.
@@ -127,7 +127,9 @@ impl Collector {
             return Ok(None);
         }
         let numbers = checkpoints(store, *of, name).await?;
-        let Some(old) = self.newest_old(store, (*of, name), &numbers, age).await? else {
+        // The newest one is not relied on alone: the one before it and the entries between them say the same.
+        let Some((_, relied_on)) = numbers.split_last() else { return Ok(None) };
+        let Some(old) = self.newest_old(store, (*of, name), relied_on, age).await? else {
             return Ok(None);
         };
         let Some((number, ..)) = old.last else { return Ok(None) };
