@@ -187,6 +187,22 @@ pub struct TimelineRecord {
     pub left: Option<Left>,
 }
 
+impl TimelineRecord {
+    /// Returns a stream's first timeline, with no message yet.
+    pub fn first(state: StreamState) -> Self {
+        Self {
+            number: 1,
+            fork: Fork { parent: None, reason: "created".into() },
+            deleted: Vec::new(),
+            missed: Vec::new(),
+            lost: Vec::new(),
+            watermark: Watermark { seq: 0, last: None },
+            state,
+            left: None,
+        }
+    }
+}
+
 /// A stream as a timeline left it: a restore of that timeline brings this back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

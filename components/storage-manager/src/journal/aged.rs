@@ -16,9 +16,7 @@ use cim_core::archive::journal::{
     Change, JournalState, Replacement, SegmentRecord, StreamCheckpoint,
 };
 use cim_core::archive::key::JournalOf;
-use cim_core::archive::{
-    ArchiveKey, Fork, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
-};
+use cim_core::archive::{ArchiveKey, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord};
 use cim_core::names::StreamName;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
@@ -122,16 +120,7 @@ impl Year {
     }
 
     fn begin(&self) -> BTreeMap<StreamName, Commit> {
-        let timeline = TimelineRecord {
-            number: 1,
-            fork: Fork { parent: None, reason: "created".into() },
-            deleted: Vec::new(),
-            missed: Vec::new(),
-            lost: Vec::new(),
-            watermark: Watermark { seq: 0, last: None },
-            state: StreamState::default(),
-            left: None,
-        };
+        let timeline = TimelineRecord::first(StreamState::default());
         let config = |name: &StreamName| {
             format!("{{\"name\":\"{name}\",\"subjects\":[\"{}.>\"]}}", name.as_str().to_lowercase())
         };

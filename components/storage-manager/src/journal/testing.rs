@@ -6,9 +6,7 @@ use cim_core::archive::journal::{
     Change, JOURNAL_FORMAT, JournalEntry, JournalState, SegmentRecord, StreamCheckpoint,
 };
 use cim_core::archive::key::JournalOf;
-use cim_core::archive::{
-    Fork, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
-};
+use cim_core::archive::{RawJson, Sha256, StreamRecord, StreamState, TimelineRecord};
 use cim_core::names::{JournalName, StreamName};
 use jiff::Timestamp;
 
@@ -50,16 +48,7 @@ pub fn stream(index: usize) -> StreamName {
 
 /// A stream that begins, empty.
 pub fn begin() -> StreamCheckpoint {
-    let timeline = TimelineRecord {
-        number: 1,
-        fork: Fork { parent: None, reason: "created".into() },
-        deleted: Vec::new(),
-        missed: Vec::new(),
-        lost: Vec::new(),
-        watermark: Watermark { seq: 0, last: None },
-        state: StreamState::default(),
-        left: None,
-    };
+    let timeline = TimelineRecord::first(StreamState::default());
     let config = RawJson::new("{}".into()).unwrap();
     StreamCheckpoint {
         timelines: vec![timeline],

@@ -228,16 +228,7 @@ impl Opening<'_> {
             );
             return Ok(StreamCheckpoint::of(&state));
         }
-        let timeline = TimelineRecord {
-            number: 1,
-            fork: Fork { parent: None, reason: "created".into() },
-            deleted: Vec::new(),
-            missed: Vec::new(),
-            lost: Vec::new(),
-            watermark: Watermark { seq: 0, last: None },
-            state: live.state.clone(),
-            left: None,
-        };
+        let timeline = TimelineRecord::first(live.state.clone());
         Ok(StreamCheckpoint {
             timelines: vec![timeline],
             segments: Vec::new(),

@@ -163,14 +163,8 @@ impl Model {
         stream.served.clone_from(&act.served);
         let history = &stream.timelines[0];
         let timeline = TimelineRecord {
-            number: 1,
-            fork: Fork { parent: None, reason: "created".into() },
-            deleted: Vec::new(),
-            missed: Vec::new(),
-            lost: Vec::new(),
             watermark: history.watermark(),
-            state: StreamState::default(),
-            left: None,
+            ..TimelineRecord::first(StreamState::default())
         };
         let begin = StreamCheckpoint {
             timelines: vec![timeline],

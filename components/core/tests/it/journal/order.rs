@@ -8,7 +8,7 @@ use cim_core::archive::journal::{
     Change, JOURNAL_FORMAT, JournalEntry, JournalState, SegmentRecord, StreamCheckpoint,
 };
 use cim_core::archive::{
-    Fork, LastMessage, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
+    LastMessage, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
 };
 use cim_core::names::StreamName;
 use jiff::Timestamp;
@@ -144,16 +144,7 @@ impl Writer {
 }
 
 fn begin() -> StreamCheckpoint {
-    let timeline = TimelineRecord {
-        number: 1,
-        fork: Fork { parent: None, reason: "created".into() },
-        deleted: Vec::new(),
-        missed: Vec::new(),
-        lost: Vec::new(),
-        watermark: Watermark { seq: 0, last: None },
-        state: StreamState::default(),
-        left: None,
-    };
+    let timeline = TimelineRecord::first(StreamState::default());
     let config = RawJson::new("{}".into()).unwrap();
     StreamCheckpoint {
         timelines: vec![timeline],
