@@ -54,16 +54,16 @@ struct TierStatus {
 
 pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
     let jetstream = connect::jetstream(&config).await?;
-    let mut nas = Readable::open(connect::store(&config, Tier::Nas)?).await?;
-    let mut wasabi = match connect::optional_store(&config, Tier::Wasabi)? {
-        Some(wasabi) => Some(Readable::open(wasabi).await?),
-        None => None,
-    };
     let sides = Sides {
         jetstream: jetstream.clone(),
         nas: connect::store(&config, Tier::Nas)?,
         wasabi: connect::optional_store(&config, Tier::Wasabi)?,
         abort: CancellationToken::new(),
+    };
+    let mut nas = Readable::open(Arc::clone(&sides.nas)).await?;
+    let mut wasabi = match &sides.wasabi {
+        Some(wasabi) => Some(Readable::open(Arc::clone(wasabi)).await?),
+        None => None,
     };
     // The stores are patient enough.
     sides.abort.cancel();
