@@ -94,6 +94,23 @@ async fn has(nats: &Nats, server: &str) -> u64 {
     .await
 }
 
+/// Damages the stream on every server but the one that leads it, which leads on. Returns a connection to the
+/// cluster, and the servers that are damaged.
+async fn damage_all_but_the_leader(
+    cluster: &mut Cluster,
+    nats: &Nats,
+) -> (Nats, Vec<&'static str>) {
+    let leads = leader(nats, "STREAM.INFO.S").await;
+    let others: Vec<_> = ["n1", "n2", "n3"].into_iter().filter(|name| *name != leads).collect();
+    for server in &others {
+        cluster.damage(server, "S");
+        whole(&cluster.connect().await).await;
+    }
+    let nats = cluster.connect().await;
+    assert_eq!(leader(&nats, "STREAM.INFO.S").await, leads);
+    (nats, others)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_damaged_server_leaves_out_is_read_from_the_leader() {
     let dir = tempfile::tempdir().unwrap();
@@ -104,14 +121,7 @@ async fn what_a_damaged_server_leaves_out_is_read_from_the_leader() {
     // A gap that is none of damage.
     nats.delete("S", &[3, 50, 100]).await;
     let before = fingerprint(&nats, "S").await;
-    let leads = leader(&nats, "STREAM.INFO.S").await;
-    let others: Vec<_> = ["n1", "n2", "n3"].into_iter().filter(|name| *name != leads).collect();
-    for server in &others {
-        cluster.damage(server, "S");
-        whole(&cluster.connect().await).await;
-    }
-    let nats = cluster.connect().await;
-    assert_eq!(leader(&nats, "STREAM.INFO.S").await, leads);
+    let (nats, others) = damage_all_but_the_leader(&mut cluster, &nats).await;
     for server in &others {
         let has = has(&nats, server).await;
         assert!(has < BLOCKS as u64 - 5, "{server} must lack something, and has {has}");
@@ -158,14 +168,7 @@ async fn what_a_damaged_server_leaves_out_is_found_among_many_deletes() {
     nats.api("STREAM.PURGE.S", json!({ "filter": "s.hot" })).await;
     let state = nats.info("S").await["state"].clone();
     assert!(state["num_deleted"].as_u64().unwrap() >= MANY as u64, "{state}");
-    let leads = leader(&nats, "STREAM.INFO.S").await;
-    let others: Vec<_> = ["n1", "n2", "n3"].into_iter().filter(|name| *name != leads).collect();
-    for server in &others {
-        cluster.damage(server, "S");
-        whole(&cluster.connect().await).await;
-    }
-    let nats = cluster.connect().await;
-    assert_eq!(leader(&nats, "STREAM.INFO.S").await, leads);
+    let (nats, _) = damage_all_but_the_leader(&mut cluster, &nats).await;
     let mut questions = nats.client.subscribe("$JS.API.STREAM.INFO.S").await.unwrap();
     let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
     let daemon = manager.tier().await;

@@ -1,9 +1,11 @@
 //! Two managers of one journal: one leads, the other one stands by and takes over.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -67,12 +69,27 @@ async fn gave_way(daemon: &Daemon) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_that_is_cut_off_from_the_nas_leads_no_more() {
+/// A host with a stream `S`, and a NAS.
+async fn lab() -> (TempDir, Minio, Nats) {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
     let nats = Nats::start(&dir.path().join("host")).await;
     nats.create("S", json!({})).await;
+    (dir, minio, nats)
+}
+
+/// What is on the NAS is the stream as it is on the host.
+async fn comes_back(dir: &Path, minio: &Minio, nats: &Nats) {
+    let before = fingerprint(nats, "S").await;
+    let nats = Nats::start(&dir.join("new")).await;
+    let manager = Manager::new(dir, "new", &Settings::new(&nats.url, &minio.url));
+    manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&nats, "S").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_cut_off_from_the_nas_leads_no_more() {
+    let (dir, minio, nats) = lab().await;
     let (cut, is_cut) = watch::channel(false);
     let one = Manager::new(dir.path(), "one", &settings(&nats, &way(&minio.url, is_cut).await));
     let two = Manager::new(dir.path(), "two", &settings(&nats, &minio.url));
@@ -95,19 +112,12 @@ async fn one_that_is_cut_off_from_the_nas_leads_no_more() {
     gave_way(&leader).await;
     leader.stop().await;
     other.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
-    manager.json(&["restore", "S"]);
-    assert_eq!(fingerprint(&nats, "S").await, before);
+    comes_back(dir.path(), &minio, &nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_begin_at_once_one_leads() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
+    let (dir, minio, nats) = lab().await;
     let one = Manager::new(dir.path(), "one", &settings(&nats, &minio.url));
     let two = Manager::new(dir.path(), "two", &settings(&nats, &minio.url));
     let both = tokio::join!(one.tier(), two.tier());
@@ -122,19 +132,12 @@ async fn of_two_that_begin_at_once_one_leads() {
     one.reaches("S", "nas", 100).await;
     both.0.stop().await;
     both.1.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
-    manager.json(&["restore", "S"]);
-    assert_eq!(fingerprint(&nats, "S").await, before);
+    comes_back(dir.path(), &minio, &nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_leads_and_the_other_takes_over_when_it_is_lost_or_paused() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
+    let (dir, minio, nats) = lab().await;
     let settings = settings(&nats, &minio.url);
     let one = Manager::new(dir.path(), "one", &settings);
     let two = Manager::new(dir.path(), "two", &settings);
@@ -167,9 +170,5 @@ async fn one_leads_and_the_other_takes_over_when_it_is_lost_or_paused() {
     gave_way(&other).await;
     other.stop().await;
     back.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
-    manager.json(&["restore", "S"]);
-    assert_eq!(fingerprint(&nats, "S").await, before);
+    comes_back(dir.path(), &minio, &nats).await;
 }
