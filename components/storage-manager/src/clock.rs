@@ -45,7 +45,7 @@ pub mod moved {
         seconds.map(|seconds| seconds * 1000).ok_or_else(refused)
     }
 
-    /// Whether the variable is a number of seconds.
+    /// Returns whether the variable is a number of seconds.
     pub(crate) fn check() -> Result<(), String> {
         said().map(drop)
     }

@@ -27,10 +27,10 @@ const STREAMS: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Days for which Wasabi keeps what was replaced there, and some more.
 const KEPT: u64 = 93;
-/// How long the number of objects does not change when all that was due is done.
+/// Time for which the number of objects does not change when all that was due is done.
 const STILL: Duration = Duration::from_secs(5);
 
-/// What a program took to open the archive.
+/// Time and memory that a program took to open the archive.
 struct Opened {
     seconds: f64,
     peak_rss: u64,
@@ -115,7 +115,7 @@ async fn open(bed: &Bed<'_>, args: &[&str], config: &Path) -> Result<Opened> {
     Ok(Opened { seconds, peak_rss: ran.peak_rss })
 }
 
-/// What a bucket has below a prefix, ascending.
+/// Lists what a bucket has below a prefix, ascending.
 async fn keys(access: &Access, prefix: &str) -> Result<Vec<String>> {
     let pages = access.client()?.list(prefix.to_owned(), None).await;
     let pages = pages.step(|| "cannot list a bucket".into())?;

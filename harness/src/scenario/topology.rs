@@ -110,7 +110,7 @@ pub(super) fn workload(scenario: &Scenario, workload: &WorkloadSpec) -> Result<(
     Ok(())
 }
 
-/// What a leaf node or a standby cannot have done to it: what is lost with it is not judged.
+/// Refuses what a leaf node or a standby cannot have done to it: what is lost with it is not judged.
 pub(super) fn step(scenario: &Scenario, step: &Step) -> Result<(), Found> {
     let (what, at) = match step {
         Step::Destroy(n) => ("destroy", &n.node),

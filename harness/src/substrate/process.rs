@@ -40,7 +40,7 @@ pub(crate) struct Lab {
     nodes: BTreeMap<NodeName, Machine>,
     ways: Ways,
     operator: NodeName,
-    /// How many days the storage managers' clocks are ahead.
+    /// Days that the storage managers' clocks are ahead.
     days_ahead: u32,
 }
 

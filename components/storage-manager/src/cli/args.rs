@@ -80,10 +80,10 @@ pub(super) enum Command {
     #[cfg(feature = "fail-points")]
     #[command(hide = true)]
     Aged {
-        /// How many streams
+        /// Streams that it has
         #[arg(long, default_value_t = 100)]
         streams: usize,
-        /// How many days
+        /// Days that it is old
         #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(20..))]
         days: u64,
     },

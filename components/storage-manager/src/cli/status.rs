@@ -122,7 +122,7 @@ struct Readable {
     tier: Tier,
     /// `None` where nothing can.
     archive: Option<Archive>,
-    /// What cannot.
+    /// The parts of it that cannot.
     damage: Vec<String>,
 }
 
@@ -147,7 +147,7 @@ impl Readable {
         self.archive.as_ref().map_or(&[], Archive::journals)
     }
 
-    /// What the tier holds of a stream; `None` where that is nothing, or cannot be read.
+    /// Returns a stream's archive on the tier; `None` where it has none, or none that can be read.
     async fn stream(&mut self, stream: &StreamName) -> Result<Option<ArchiveState>, Failure> {
         let Some(archive) = &self.archive else { return Ok(None) };
         match archive.stream(stream).await {

@@ -121,11 +121,11 @@ async fn verify(
     Ok(())
 }
 
-/// What it means that segments are not there.
+/// Segments that are not there, and what that means.
 struct Missing {
     /// The problems: those that the archive names.
     missing: Vec<String>,
-    /// What took the place of the others.
+    /// Those that took the place of the others.
     instead: Vec<Segment>,
 }
 
@@ -151,7 +151,7 @@ impl Missing {
     }
 }
 
-/// What is said of a stream's archive before its segments are looked at.
+/// Returns what is said of a stream's archive before its segments are looked at.
 fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
     let segments = state.segments.values();
     Verified {

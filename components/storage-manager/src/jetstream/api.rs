@@ -29,7 +29,7 @@ const ASKED_AGAIN: Duration = Duration::from_secs(2);
 /// it does not while NATS is away and many others stand in front of it.
 const ANSWERED: Duration = Duration::from_secs(10);
 
-/// How long a server may take to say in which account a user is, which it need not.
+/// Time that a server may take to say in which account a user is, which it need not.
 const TOLD: Duration = Duration::from_secs(1);
 
 /// What a reader wants of each message.

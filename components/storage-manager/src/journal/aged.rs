@@ -45,18 +45,18 @@ const SMALLER: (u64, u64) = (15, 3_072);
 const SHARED: [(u8, u64, u64); 2] = [(2, 2, 1_024), (1, 15, 64)];
 /// The NAS's entries that are not merged, two a second.
 const FRESH: u64 = 127;
-/// How many parts of a stream Wasabi merges, and of such segments.
+/// Parts of a stream that Wasabi merges at once, and such segments.
 const PARTS: u64 = 512;
 const WINDOWS: u64 = 4;
 /// Wasabi's entries that are not merged.
 const UNMERGED: u64 = 500;
 
-/// What is made.
+/// The archive that is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// How many streams.
+    /// Streams.
     pub streams: usize,
-    /// How many days.
+    /// Days.
     pub days: u64,
 }
 
@@ -82,7 +82,7 @@ pub async fn run(config: &Config, shape: Shape) -> anyhow::Result<()> {
 
 struct Year {
     streams: Vec<StreamName>,
-    /// How many seconds it has, and the last event's sequence.
+    /// Returns its seconds, and the last event's sequence.
     end: u64,
     now: Timestamp,
 }
@@ -292,7 +292,7 @@ struct Log {
     state: JournalState,
     behind: Committed,
     checkpoint: u64,
-    /// How old what was replaced is when it is deleted.
+    /// Returns the age at which what was replaced is deleted.
     age: Duration,
     /// Entries that are older are not there any more.
     kept: Timestamp,

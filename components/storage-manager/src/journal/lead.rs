@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 const MISSED: u32 = 3;
 /// How often it is asked.
 const PACE: Duration = Duration::from_millis(500);
-/// How long an entry may be on its way, or the NAS asked for the last one, before the one that leads does not
+/// Time that an entry may be on its way, or the NAS asked for the last one, before the one that leads does not
 /// answer any more: it is cut off.
 const STUCK: Duration = Duration::from_secs(4);
 

@@ -1,4 +1,4 @@
-//! What is left of a chain on the NAS when the journal has taken its stream over, and is of no more use: segments
+//! Leftovers of a chain on the NAS when the journal has taken its stream over, and is of no more use: segments
 //! that had been replaced before, which the chain alone knows of, and its entries.
 //!
 //! The last group of entries stays. It begins with a checkpoint, so the chain can still be read: where a NAS loses

@@ -1,4 +1,4 @@
-//! What does not follow is left out of an entry, and all else goes into it: one stream's trouble is that stream's
+//! Leaves out of an entry what does not follow; all else goes into it: one stream's trouble is that stream's
 //! alone.
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ mod tests {
     use crate::journal::testing::{apply, begin, empty, stream};
     use crate::segment::{Columns, Message};
 
-    /// What a stream has to say.
+    /// A stream's share.
     #[derive(Debug, Clone)]
     enum Said {
         /// Messages between two sequences.
@@ -81,7 +81,7 @@ mod tests {
         ]
     }
 
-    /// What can be said of streams 0 to 2, which are there up to sequence 10, and of 3 to 5, which are not.
+    /// Returns true for a share that follows: streams 0 to 2 are there up to sequence 10, and 3 to 5 are not.
     fn follows(index: usize, said: &Said) -> bool {
         match said {
             Said::Rows(first, _) => index < 3 && *first > 10,

@@ -38,7 +38,7 @@ pub struct JournalClosed(Arc<str>);
 pub enum NotCommitted {
     /// The journal was closed: whether the entry was committed, reading it again will tell.
     Closed(#[from] JournalClosed),
-    /// What one of its streams had to say. The rest of it was committed.
+    /// One of its streams' share. The rest of it was committed.
     Refused(#[from] Refused),
 }
 
@@ -212,7 +212,7 @@ impl Journal {
         &self.shared.closed
     }
 
-    /// Whether an entry has been on its way, or an answer not come, for so long.
+    /// Returns whether an entry has been on its way, or an answer not come, for so long.
     pub fn is_stuck(&self, limit: Duration) -> bool {
         self.shared.busy().is_some_and(|since| since.elapsed() > limit)
     }
@@ -251,7 +251,7 @@ impl Shared {
     }
 }
 
-/// Who waits for an entry, and with what.
+/// One that waits for an entry, and its streams.
 #[derive(Debug)]
 struct Waiter {
     streams: Vec<StreamName>,
@@ -324,7 +324,7 @@ struct Writer {
 struct Put {
     log: Log,
     replies: Vec<Waiter>,
-    /// What was not taken into it.
+    /// The shares that were not taken into it.
     refused: BTreeMap<StreamName, Refused>,
     /// The size of its object; `None` where nothing was left to be said.
     outcome: Result<Option<u64>, WriteError>,

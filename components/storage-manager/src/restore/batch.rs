@@ -21,7 +21,7 @@ use crate::segment::{Columns, read_parts};
 
 /// Bytes of messages that are read together.
 const BATCH: u64 = 16 << 20;
-/// What a message takes besides its bytes.
+/// Memory that a message takes besides its bytes.
 const MESSAGE: u64 = 40;
 /// Objects that are read at once, and bytes of those.
 const AT_ONCE: usize = 16;

@@ -1,4 +1,4 @@
-//! What is found out before a restore is begun.
+//! Checks before a restore is begun.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub async fn check(
     Ok(there)
 }
 
-/// Whether a stream is there already, just as it would be restored. Any other one is in the way.
+/// Returns whether a stream is there already, just as it would be restored. Any other one is in the way.
 async fn is_restored(
     jetstream: &JetStream,
     plan: &Plan,
@@ -98,7 +98,7 @@ async fn list(store: &Store, segments: impl Iterator<Item = &Segment>) -> Result
     listed.buffered(AT_ONCE).try_collect().await
 }
 
-/// Whether a segment's object is there, in a folder that was listed.
+/// Returns whether a segment's object is there, in a folder that was listed.
 fn is_there(listed: &Folders, segment: &Segment) -> Option<bool> {
     let size = listed.get(folder(&segment.key))?.get(&segment.key)?;
     // The size of an object that is shared is not stated; what it lacks is found when it is read.

@@ -19,18 +19,18 @@ use super::run::{Outcome, Progress, RestoreError, Staged, restore, stage};
 use super::source::{Loaded, Source};
 use crate::jetstream::JetStream;
 
-/// What a stream may take, all of it in memory, that is read together with others.
+/// Memory that a stream may take that is read together with others.
 const SMALL: u64 = 4 << 20;
-/// What snapshots take that wait to be sent, and what one of them takes at least. In KiB.
+/// Memory of snapshots that wait to be sent, and of one of them at least. In KiB.
 const WAITING: usize = 16 << 10;
 const LEAST: u64 = 64;
 
 /// A stream that was restored.
 #[derive(Debug)]
 pub struct Done {
-    /// What was restored.
+    /// The restored stream.
     pub outcome: Outcome,
-    /// How long it took.
+    /// Time that it took.
     pub took: Duration,
     /// Requests to tiers. What is read together with other streams counts for the first of them.
     pub requests: u64,
@@ -79,13 +79,13 @@ struct Ready {
     index: usize,
     staged: Result<Staged, RestoreError>,
     requests: u64,
-    /// How long that took.
+    /// Time that reading it took.
     took: Duration,
     _waiting: OwnedSemaphorePermit,
 }
 
 impl Work<'_> {
-    /// Whether no more are begun.
+    /// Returns whether no more are begun.
     fn is_over(&self) -> bool {
         self.ended || self.stop.is_cancelled()
     }

@@ -90,7 +90,7 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
-    /// Whether another stream may come through all the same: this one is damaged, or the server does not take
+    /// Returns whether another stream may come through all the same: this one is damaged, or the server does not take
     /// it.
     pub(super) fn is_of_one_stream(&self) -> bool {
         match self {
@@ -130,7 +130,7 @@ pub struct Outcome {
     pub sending: Duration,
 }
 
-/// How far a restore is, of one stream or of several.
+/// Progress of a restore, of one stream or of several.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Messages sent.

@@ -50,7 +50,7 @@ struct Footers {
     uses: u64,
 }
 
-/// What a segment's messages are read from.
+/// A segment's messages, as they were fetched.
 #[derive(Debug)]
 pub(super) enum Content {
     /// Its file.
@@ -85,7 +85,7 @@ impl Source {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// How many bytes of memory it takes to have a segment ready to be read, about.
+    /// Returns about how many bytes of memory it takes to have a segment ready to be read.
     pub(super) fn room(&self, segment: &Segment) -> u64 {
         match &segment.part {
             _ if self.loaded().has(segment) => 0,
@@ -94,7 +94,7 @@ impl Source {
         }
     }
 
-    /// What a segment's messages are read from.
+    /// Fetches what a segment's messages are read from.
     ///
     /// # Errors
     /// When neither tier gives it, or it is in no object that streams share.

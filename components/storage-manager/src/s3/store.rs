@@ -85,17 +85,17 @@ const RESERVED: usize = 64 << 20;
 /// When an answer is given up of which something still comes.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What is asked for of an object.
+/// The part of an object that is asked for.
 enum Wanted {
     /// All of it, so many bytes at most.
     Whole(u64),
     /// So many bytes of its end.
     Tail(u64),
-    /// What lies there.
+    /// The bytes in a range.
     Span(Range<u64>),
 }
 
-/// What came of an object.
+/// The answer to a request for an object.
 struct Answer {
     status: u16,
     /// The size of the whole object, where a part came.
@@ -114,7 +114,7 @@ impl Wanted {
         }
     }
 
-    /// How many bytes of the answer are read.
+    /// Returns how many bytes of the answer are read.
     fn most(&self, status: u16) -> u64 {
         match self {
             Self::Whole(most) => *most,

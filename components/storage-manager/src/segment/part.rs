@@ -34,7 +34,7 @@ pub struct Footer {
 pub struct Window {
     /// Where it begins.
     pub start: u64,
-    /// What is there.
+    /// Its bytes.
     pub bytes: Bytes,
 }
 

@@ -51,7 +51,7 @@ pub struct Context {
     pub carrying: Semaphore,
     /// Held, by stream, while entries are written to Wasabi.
     pub shipping: Mutex<HashMap<StreamName, Arc<tokio::sync::Mutex<()>>>>,
-    /// What other journals of the NAS's bucket have.
+    /// Other journals of the NAS's bucket.
     pub others: Others,
     /// Streams that are another host's in the archive, and what the log says of it.
     pub foreign: Mutex<HashMap<StreamName, String>>,

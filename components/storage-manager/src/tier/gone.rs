@@ -29,7 +29,7 @@ pub fn is_short(info: &StreamInfo) -> bool {
     info.num_deleted.min(info.state.messages) <= LISTED
 }
 
-/// Whether what is gone may be asked for as a list.
+/// Returns whether what is gone may be asked for as a list.
 pub fn is_listed(info: &StreamInfo) -> bool {
     info.num_deleted <= LISTED
 }

@@ -98,7 +98,7 @@ impl Holes {
         Ok(holes)
     }
 
-    /// What the leader has of some gaps, which lie between messages that were just read.
+    /// Returns what the leader has of some gaps, which lie between messages that were just read.
     async fn on_leader(&self, gaps: &SeqRanges) -> Result<SeqRanges, ReaderError> {
         let gaps: Vec<SeqRange> = gaps.iter().collect();
         let asked = stream::iter(gaps).map(|gap| self.in_gap(gap)).buffered(AT_ONCE);

@@ -1,4 +1,4 @@
-//! What is done before a stream is read into a journal: its archive is begun, gone on with, or left alone.
+//! Opens a stream before it is read into a journal: its archive is begun, gone on with, or left alone.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::jetstream::StreamInfo;
 use crate::journal::{Commit, Journal, NotCommitted};
 use crate::{chain, clock};
 
-/// How often a stream that is refused is looked at.
+/// Time between two looks at a stream that is refused.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often it is compared anew with what the archive has.
+/// Time after which it is compared anew with the archive.
 const COMPARE: Duration = Duration::from_mins(5);
 
 /// A stream that is to be read, and by whom it is served, where that is known.
@@ -80,7 +80,7 @@ async fn wait_while_foreign(
     Ok(End::Replaced)
 }
 
-/// What was found when a stream's archive was opened.
+/// A stream's archive when it was opened.
 enum Opened {
     /// It goes on.
     Ready,
@@ -90,7 +90,7 @@ enum Opened {
     Foreign(Foreign),
 }
 
-/// What is done before a stream is read.
+/// A stream that is opened.
 struct Opening<'a> {
     context: &'a Arc<Context>,
     journal: &'a Journal,
@@ -206,7 +206,7 @@ impl Opening<'_> {
         Ok(here.in_other(&self.context.sides(), journal, state).await?)
     }
 
-    /// What a journal says first of a stream: what its chain says, where it was archived by one, or nothing.
+    /// Returns what a journal says first of a stream: what its chain says, where it was archived by one, or nothing.
     async fn begin(
         &self,
         live: &StreamInfo,

@@ -1,4 +1,4 @@
-//! What other journals of the bucket say of a stream: of two that have one, readers believe the one that spoke last.
+//! Other journals of the bucket: of two that have a stream, readers believe the one that spoke last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,16 +15,16 @@ use tokio::time::Instant;
 use crate::journal::{self, OpenError};
 use crate::s3::{S3Error, Store};
 
-/// How old what is known of them may be for a stream that begins: many do at once.
+/// Age that what is known of them may have for a stream that begins: many do at once.
 const NEW: Duration = Duration::from_secs(5);
-/// How old it may be for one that is there: what fails is opened again and again.
+/// Age that it may have for one that is there: what fails is opened again and again.
 const OLD: Duration = Duration::from_mins(5);
 
-/// What is known of other journals.
+/// Other journals, as they were a while ago.
 #[derive(Debug, Default)]
 pub struct Others(Mutex<Option<(Instant, BTreeMap<StreamName, Other>)>>);
 
-/// What another journal says of a stream.
+/// Another journal's word on a stream.
 #[derive(Debug, Clone)]
 pub struct Other {
     /// The journal.

@@ -1,4 +1,4 @@
-//! What it takes to compare an archive with a live stream.
+//! An archive and a live stream, to be compared.
 
 use std::sync::Arc;
 

@@ -13,9 +13,9 @@ use crate::config::StreamMatcher;
 use crate::journal;
 use crate::s3::Store;
 
-/// How often it is looked whether there is a journal: one request.
+/// Time between two looks for a journal: one request.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long a journal is read at every look: it takes streams over when it begins. Later it is read as often as
+/// Time for which a journal is read at every look: it takes streams over when it begins. Later it is read as often as
 /// this.
 const NEW: Duration = Duration::from_secs(60);
 

@@ -31,7 +31,7 @@ async fn says(daemon: &Daemon, what: &str) {
     .await;
 }
 
-/// What the archive has of the stream.
+/// Returns the archive of the stream.
 fn held(manager: &Manager) -> Value {
     let held = manager.json(&["streams"]);
     let streams = held["streams"].as_array().unwrap();

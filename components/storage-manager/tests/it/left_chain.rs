@@ -1,4 +1,4 @@
-//! What a chain has left when a journal has taken its stream over: deleted when the grace period has passed, but
+//! Leftovers of a chain when a journal has taken its stream over: deleted when the grace period has passed, but
 //! for what is needed to read it.
 
 use std::collections::BTreeSet;

@@ -255,7 +255,7 @@ async fn interrupted_in_the_middle_of_many() {
     assert!(error.contains(&format!("stream `{}` exists", name(2))), "{error}");
 }
 
-/// What only the server knows keeps one stream from coming back, not the others.
+/// A refusal that only the server knows of keeps one stream from coming back, not the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_the_server_refuses() {
     let dir = tempfile::tempdir().unwrap();

@@ -78,7 +78,7 @@ async fn lab() -> (TempDir, Minio, Nats) {
     (dir, minio, nats)
 }
 
-/// What is on the NAS is the stream as it is on the host.
+/// Restores the stream on a new host, and compares it with the one that is there.
 async fn comes_back(dir: &Path, minio: &Minio, nats: &Nats) {
     let before = fingerprint(nats, "S").await;
     let nats = Nats::start(&dir.join("new")).await;

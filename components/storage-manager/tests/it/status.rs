@@ -16,7 +16,7 @@ async fn keys(bucket: &s3::Bucket, prefix: &str) -> Vec<String> {
     keys
 }
 
-/// What is shown, how far each tier is of `A`, and what is named.
+/// Returns what is shown, how far each tier is of `A`, and what is named.
 fn damaged(manager: &Manager, named: &[&str]) -> (Value, [Option<u64>; 2]) {
     let output = manager.run(&["status", "--json"]);
     let error = String::from_utf8(output.stderr).unwrap();

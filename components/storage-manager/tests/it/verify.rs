@@ -84,7 +84,7 @@ impl Journal {
         Self { nas, state, objects }
     }
 
-    /// Who opens the journal reads this, and no entry.
+    /// A reader of the journal opens this, and no entry.
     async fn checkpoint(&self) {
         let (journal, number) = (self.state.journal.clone(), self.state.last.unwrap().0);
         let key = ArchiveKey::Checkpoint { of: JournalOf::Secondary, journal, number };

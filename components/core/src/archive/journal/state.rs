@@ -206,7 +206,7 @@ impl JournalState {
     /// matter to it.
     ///
     /// # Errors
-    /// When it contradicts what is there of the stream.
+    /// When it contradicts the stream's archive.
     pub fn check_change(&self, stream: &StreamName, change: &Change) -> Result<(), JournalError> {
         self.follow_one(stream, change, &self.next_key()).map(drop)
     }

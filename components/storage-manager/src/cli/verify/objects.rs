@@ -18,7 +18,7 @@ pub(super) struct Of {
     pub(super) segment: Segment,
 }
 
-/// What was found.
+/// Findings.
 #[derive(Default)]
 pub(super) struct Checked {
     /// By stream, what is wrong.

@@ -56,7 +56,7 @@ pub fn next(state: &JournalState, seal: u64, avoid: &BTreeSet<String>) -> Option
     })
 }
 
-/// Whether a segment's file is so large that it is not merged again: two of them might be larger than `seal`.
+/// Returns whether a segment's file is so large that it is not merged again: two of them might be larger than `seal`.
 pub fn is_final(size: u64, seal: u64) -> bool {
     size > seal / 2
 }

@@ -164,7 +164,7 @@ async fn missing(
     Ok(missing)
 }
 
-/// How large the objects are that several streams share: their journal does not say.
+/// Sizes of the objects that several streams share: their journal does not say.
 async fn sizes(wasabi: &Store, missing: &[Segment]) -> Result<BTreeMap<String, u64>, S3Error> {
     let shared = missing.iter().filter(|segment| segment.part.is_some());
     let keys: BTreeSet<&str> = shared.map(|segment| segment.key.as_str()).collect();

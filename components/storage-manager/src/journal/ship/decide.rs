@@ -83,7 +83,7 @@ impl Decided {
         Ok(this)
     }
 
-    /// Whether Wasabi has the last entry, or the checkpoint of it where a journal begins anew: an entry behind one
+    /// Returns whether Wasabi has the last entry, or the checkpoint of it where a journal begins anew: an entry behind one
     /// that was lost with its bucket could not be read.
     pub async fn is_there(&self) -> Result<bool, S3Error> {
         let Some((number, ..)) = self.state.last else { return Ok(true) };

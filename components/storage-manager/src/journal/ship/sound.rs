@@ -1,4 +1,4 @@
-//! Whether an entry's object from Wasabi is what it was: its decision, and the messages of every part of it that the
+//! Checks that an entry's object from Wasabi is what it was: its decision, and the messages of every part of it that the
 //! NAS's journal names.
 
 use std::sync::Arc;
