@@ -14,5 +14,5 @@ mod write;
 pub use columns::{Columns, Message};
 pub use part::{Footer, Window, read_parts};
 pub use read::{Rows, SegmentError, SharedReader, times};
-pub use shared::{Batch, SharedWriter, entry_text};
+pub use shared::{Batch, SharedWriter, content, entry_text};
 pub use write::{Finished, SegmentWriter};

@@ -158,8 +158,6 @@ fn part(batch: &Batch, group: u32) -> Segment {
     let time = |nanoseconds: i64| {
         Timestamp::from_nanosecond(nanoseconds.into()).expect("i64 nanoseconds are in range")
     };
-    let mut content = Content::default();
-    (0..columns.len()).for_each(|index| content.push(&columns.message(index).hash()));
     Segment {
         key: String::new(),
         timeline: batch.timeline,
@@ -170,11 +168,18 @@ fn part(batch: &Batch, group: u32) -> Segment {
         messages: columns.len() as u64,
         bytes: columns.bytes() as u64,
         size: 0,
-        sha256: content.finish(),
+        sha256: content(columns),
         last: LastMessage { seq: last.seq, time: time(last.time), sha256: last.hash() },
         sealed: false,
         part: Some(Part { stream: batch.stream.clone(), group, groups: 1 }),
     }
+}
+
+/// Returns the hash of a part with these messages.
+pub fn content(columns: &Columns) -> Sha256 {
+    let mut content = Content::default();
+    (0..columns.len()).for_each(|index| content.push(&columns.message(index).hash()));
+    content.finish()
 }
 
 /// The hash of a part: over the hashes of its messages.

@@ -22,7 +22,7 @@ use super::{journaled, stream, takeover};
 use crate::archive::ArchiveError;
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
-use crate::journal::{AdoptError, Journal, OpenError};
+use crate::journal::{AdoptError, Ailing, Journal, OpenError};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 use crate::wire::Link;
 
@@ -130,6 +130,7 @@ pub async fn run(
         shipping: Mutex::default(),
         others: Others::default(),
         foreign: Mutex::default(),
+        ailing: Ailing::default(),
         begun: Notify::new(),
         stop: stop.clone(),
         abort,

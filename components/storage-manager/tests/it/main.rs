@@ -17,6 +17,7 @@ mod interest;
 mod journal;
 mod journal_damage;
 mod journal_forged;
+mod journal_heal;
 mod journal_nas;
 mod journal_refused;
 mod left_chain;
