@@ -4,7 +4,6 @@
 //! Rows stand by stream, timeline and sequence. A row group has the rows of one stream, or of several small
 //! ones: a group for each of a hundred messages would cost more than the messages.
 
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use parquet::schema::types::Type;
 use sha2::Digest as _;
 
 use super::columns::Columns;
+use super::guard::guarded;
 use super::schema::shared_properties;
 use super::write::write_column;
 
@@ -203,12 +203,10 @@ impl Content {
 /// How many bytes of its end are needed, if more; else 0: it is no Parquet file, or cut short.
 pub fn entry_text(tail: &Bytes, size: u64) -> Result<Option<String>, u64> {
     let mut reader = ParquetMetaDataReader::new();
-    // The parquet crate panics on some lengths that lie.
-    let read =
-        AssertUnwindSafe(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
-    let metadata = match panic::catch_unwind(read) {
-        Ok(Ok(metadata)) => metadata,
-        Ok(Err(ParquetError::NeedMoreData(needed))) if (needed as u64) > tail.len() as u64 => {
+    let read = guarded(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
+    let metadata = match read {
+        Ok(metadata) => metadata,
+        Err(ParquetError::NeedMoreData(needed)) if (needed as u64) > tail.len() as u64 => {
             return Err(needed as u64);
         }
         _ => return Err(0),
