@@ -30,6 +30,7 @@ mod old_archives;
 mod openness;
 mod page;
 mod queue;
+mod recreated;
 mod refill;
 mod runbook;
 mod slow;
