@@ -13,6 +13,7 @@ use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::former::Former;
 use super::others::Others;
 use super::overview::Overview;
 use super::sides::Sides;
@@ -56,6 +57,8 @@ pub struct Context {
     pub others: Others,
     /// Streams that are another host's in the archive, and what the log says of it.
     pub foreign: Mutex<HashMap<StreamName, String>>,
+    /// What is known of a NAS that was there before this one.
+    pub former: Former,
     /// Objects of the NAS that could not be read, and are healed.
     pub ailing: Ailing,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::context::Context;
+use super::former::Former;
 use super::journaled::Opened;
 use super::others::Others;
 use super::overview::Overview;
@@ -145,6 +146,7 @@ pub async fn run(
         shipping: Mutex::default(),
         others: Others::default(),
         foreign: Mutex::default(),
+        former: Former::default(),
         ailing: Ailing::default(),
         begun: Notify::new(),
         stop: stop.clone(),

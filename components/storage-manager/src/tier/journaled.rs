@@ -52,6 +52,7 @@ pub async fn run(
             return Ok(());
         }
         tasks.abort().await;
+        opened.journal.with(|state| context.former.confirmed(state));
         tracing::warn!("starting again from the archive: {}", opened.journal.closed().await);
         opened.end().await;
         tries = if started.elapsed() > HELD { 1 } else { tries + 1 };
@@ -95,6 +96,11 @@ async fn open(context: &Arc<Context>) -> Result<Opened, StartError> {
         {
             return Err(error.into());
         }
+        journal.with(|journal| {
+            for (stream, state) in &journal.streams {
+                context.former.adopted(stream, state);
+            }
+        });
     }
     let background = Background::start(context, &journal);
     Ok(Opened { journal, writer, background })

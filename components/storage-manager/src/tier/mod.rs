@@ -17,6 +17,7 @@ mod collect;
 pub(crate) mod context;
 mod daemon;
 pub(crate) mod foreign;
+mod former;
 mod gaps;
 mod gate;
 mod gone;

@@ -139,11 +139,7 @@ impl Opening<'_> {
                 if let Some(range) = missed(&state, live.state.first_seq)
                     && !has_another(self.context, self.stream, live, range).await?
                 {
-                    tracing::warn!(
-                        stream = %self.stream,
-                        "sequences {} to {} were gone before they could be archived",
-                        range.0, range.1
-                    );
+                    self.context.former.missed(self.stream, &state, range).say(self.stream);
                     let last = state.watermark().last.clone();
                     let watermark = Some(Watermark { seq: range.1, last });
                     self.commit(Change { missed: vec![range], watermark, ..Change::default() })
@@ -226,6 +222,7 @@ impl Opening<'_> {
                 "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
                 state.watermark().seq
             );
+            self.context.former.adopted(self.stream, &state);
             return Ok(StreamCheckpoint::of(&state));
         }
         let timeline = TimelineRecord::first(live.state.clone());

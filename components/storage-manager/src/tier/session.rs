@@ -165,6 +165,7 @@ async fn open_chain(
                 "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
                 wasabi.watermark().seq
             );
+            context.former.adopted(stream, &wasabi);
             committer.adopt(&wasabi, &context.abort).await?;
             fail_point!(AdoptAfter);
         } else {
@@ -180,11 +181,7 @@ async fn open_chain(
             if let Some(range) = missed(state, live.state.first_seq)
                 && !has_another(context, stream, live, range).await?
             {
-                tracing::warn!(
-                    stream = %stream,
-                    "sequences {} to {} were gone before they could be archived",
-                    range.0, range.1
-                );
+                context.former.missed(stream, state, range).say(stream);
                 let mut draft = Draft::of(state);
                 draft.missed = vec![range];
                 draft.watermark.seq = range.1;

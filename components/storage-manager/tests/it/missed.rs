@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use cim_fake_wasabi::{Fault, Rule};
 use serde_json::json;
 
-use crate::support::{Manager, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
@@ -26,6 +27,9 @@ async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
     let daemon = manager.tier().await;
     manager.reaches("M", "nas", 60).await;
     manager.reaches("M", "wasabi", 60).await;
+    let log = daemon.log();
+    let said = "sequences 11 to 40 are not in JetStream any more, and the archive on the nas ends at 10: they count as missed stream=M";
+    assert!(log.contains(said), "{log}");
     let count = || nas.stats().storage.objects + wasabi.stats().storage.objects;
     let (mut last, mut since) = (count(), Instant::now());
     wait_until("nothing is written any more while nothing happens", async || {
@@ -43,5 +47,51 @@ async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
         let report = manager.json(&["verify", "--from", tier]);
         assert_eq!(report["streams"][0]["messages"], 30, "{tier}: {report}");
         assert_eq!(report["streams"][0]["problems"], json!([]), "{tier}: {report}");
+    }
+}
+
+/// The NAS had them, Wasabi did not yet, and limits passed them; then an empty NAS takes its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_nas_had_that_was_replaced_did_not_come_too_late() {
+    for running in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        let (nas, wasabi) = (Minio::start(path).await, fake_s3(path, "wasabi").await);
+        let nats = Nats::start(&path.join("host")).await;
+        nats.create("M", json!({ "max_msgs": 50 })).await;
+        let mut settings = Settings::new(&nats.url, &nas.url);
+        settings.layout = "journal".into();
+        settings.wasabi = Some(wasabi.s3_url());
+        settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"300ms\"\n".into();
+        let manager = Manager::new(path, "host", &settings);
+        let mut daemon = manager.tier().await;
+        nats.publish("M", 40).await;
+        manager.reaches("M", "wasabi", 40).await;
+        let held = Rule::new(Fault::Unavailable).operation("PutObject");
+        wasabi.set_faults(vec![held]).unwrap();
+        for last in [70, 100, 140] {
+            nats.publish("M", last - usize::try_from(nats.last_seq("M").await).unwrap()).await;
+            manager.reaches("M", "nas", last as u64).await;
+        }
+        if running {
+            nas.replace();
+        } else {
+            daemon.kill();
+            nas.replace();
+            daemon = manager.tier().await;
+        }
+        let log = wait_until("it is said what is missing", async || {
+            let log = daemon.log();
+            if log.contains("sequences 41 to 90 are not in") { Ok(log) } else { Err(log) }
+        })
+        .await;
+        assert!(log.contains("what wasabi had, up to sequence 40"), "{log}");
+        let known = log.contains("that one had confirmed them up to sequence 90");
+        assert_eq!((known, log.contains("that one may have them")), (running, !running), "{log}");
+        assert!(!log.contains("before they could be archived"), "{log}");
+        wasabi.set_faults(Vec::new()).unwrap();
+        manager.reaches("M", "nas", 140).await;
+        manager.reaches("M", "wasabi", 140).await;
+        daemon.stop().await;
     }
 }
