@@ -71,7 +71,7 @@ pub struct Missed {
 }
 
 impl Missed {
-    /// Logs it: somebody must look where it was archived once.
+    /// Logs it, as an error where it was archived once.
     pub fn say(self, stream: &StreamName) {
         if self.confirmed.is_some() {
             tracing::error!(stream = %stream, "{self}");

@@ -1,5 +1,5 @@
 //! A stream that is deleted and made again while its messages wait for their entry: those that were read are
-//! archived in the timeline that they belong to, and nobody hears of a contradiction.
+//! archived in the timeline that they belong to, and the log tells of no contradiction.
 
 use cim_fake_wasabi::{Fault, Rule};
 use serde_json::{Value, json};

@@ -36,8 +36,9 @@ enum HealError {
         "`{key}` of the nas cannot be read, and neither its messages from JetStream: {whose}; it is tried again"
     )]
     Api { key: String, whose: String, source: ApiError },
-    #[error("`{key}` of the nas cannot be read, nor the journal be looked for; it is tried again")]
-    Unknown { key: String },
+    /// The whole NAS may be away, which others say.
+    #[error("nor does the nas say whether its journal is there")]
+    Away,
     #[error("`{key}` of the nas cannot be read, nor written anew; it is tried again")]
     S3 { key: String, source: S3Error },
     #[error("`{key}` of the nas cannot be read, nor encoded anew")]
@@ -58,9 +59,9 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
             Ok(()) => ailing.end(&key),
             Err(HealError::Journal(NotCommitted::Closed(_))) => return,
             // It was merged or left meanwhile.
-            Err(HealError::Journal(error)) => {
+            Err(error @ (HealError::Journal(_) | HealError::Away)) => {
                 ailing.put_off(&key);
-                tracing::debug!("`{key}` is looked at again: {}", chain(&error));
+                tracing::debug!("`{key}` cannot be read and is looked at again: {}", chain(&error));
             }
             Err(error) => {
                 ailing.put_off(&key);
@@ -108,7 +109,7 @@ async fn heal(
     }
     // It may have gone with the bucket: then all begins anew.
     if !journal.look().await {
-        return Err(HealError::Unknown { key: key.into() });
+        return Err(HealError::Away);
     }
     if let Some(object) = at_wasabi(context, key).await {
         take(&mut patients, key, object).await;
