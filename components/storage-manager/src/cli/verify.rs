@@ -14,6 +14,7 @@ use serde::Serialize;
 use self::objects::{Checked, Of};
 use super::args::VerifyArgs;
 use super::exit::Failure;
+use super::nothing::{nothing, unknown};
 use super::{connect, table};
 use crate::archive::Archive;
 use crate::chain::{self, ReadError};
@@ -41,7 +42,16 @@ struct Verified {
 pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     let store = connect::store(config, args.from)?;
     let archive = Archive::open_before_damage(Arc::clone(&store)).await?;
-    let mut streams = if args.streams.is_empty() { archive.streams().await? } else { args.streams };
+    let mut streams = archive.streams().await?;
+    if streams.is_empty() && archive.damage().is_none() {
+        return Err(nothing(config, args.from).await);
+    }
+    if !args.streams.is_empty() {
+        if let Some(stream) = args.streams.iter().find(|stream| !streams.contains(stream)) {
+            return Err(unknown(stream, args.from));
+        }
+        streams = args.streams;
+    }
     streams.sort();
     let mut report = Report { from: args.from.to_string(), streams: Vec::new() };
     let mut journaled = Vec::new();

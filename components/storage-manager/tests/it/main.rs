@@ -25,6 +25,7 @@ mod login;
 mod many;
 mod missed;
 mod no_delete;
+mod nothing;
 mod old_archives;
 mod openness;
 mod page;
