@@ -175,7 +175,8 @@ impl From<RestoreError> for Failure {
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        match error {
+        let out = error.way_out();
+        let failure: Self = match error {
             StartError::S3(error) | StartError::Adopt(AdoptError::S3(error)) => error.into(),
             StartError::Journal(error) | StartError::Adopt(AdoptError::Open(error)) => error.into(),
             StartError::Archive(error) => error.into(),
@@ -186,6 +187,9 @@ impl From<StartError> for Failure {
             }
             StartError::Adopt(AdoptError::Refused(error)) => Self::new(DAMAGED, &error),
             StartError::Ready(_) => Self::new(OTHER, &error),
-        }
+        };
+        let Some(out) = out else { return failure };
+        let message = format!("{}; {out}", failure.message);
+        failure.with_message(message)
     }
 }

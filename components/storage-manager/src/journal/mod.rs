@@ -9,8 +9,8 @@
 //!   bucket), its state is thrown away and read again.
 //!
 //! The way of an entry: `object` makes it, `writer` gathers and commits, `checkpoint` restates what entries
-//! add up to, `merge` makes few large objects of many small ones, `collect` deletes what was replaced, `open`
-//! reads all of it back. Each is a task with its own pace and its own errors; none waits for another.
+//! add up to, `merge` makes few large objects of many small ones, `collect` deletes what was replaced, `heal` writes
+//! damaged objects anew, `open` reads all of it back. Each is a task with its own pace and its own errors; none waits for another.
 //! `cim_core::archive::journal` is the stored form and the fold.
 
 #[cfg(feature = "fail-points")]
@@ -18,11 +18,13 @@ pub mod aged;
 mod background;
 mod checkpoint;
 mod collect;
+mod heal;
 mod lead;
 mod left_chain;
 mod merge;
 mod object;
 mod open;
+mod seldom;
 mod share;
 mod ship;
 mod sift;
@@ -31,6 +33,7 @@ mod testing;
 mod writer;
 
 pub use background::Background;
+pub use heal::Ailing;
 pub use lead::stand_by;
 pub use object::{Commit, Item, read_entry};
 pub use open::{OpenError, names, open, open_before_damage};

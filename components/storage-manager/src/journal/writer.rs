@@ -1,6 +1,7 @@
 //! Gathers what streams have to say and commits it, entry after entry.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -56,7 +57,11 @@ pub struct Committed {
 pub struct Journal {
     shared: Arc<Shared>,
     sender: mpsc::Sender<Waiting>,
+    asks: mpsc::Sender<Asked>,
 }
+
+/// Where it is told whether the log is there; dropped where the NAS did not say.
+type Asked = oneshot::Sender<()>;
 
 #[derive(Debug)]
 struct Shared {
@@ -66,6 +71,8 @@ struct Shared {
     committed: watch::Sender<Committed>,
     /// Since when an entry is on its way, or the NAS asked whether the last one is there.
     busy: Mutex<Option<Instant>>,
+    /// Whether a checkpoint is wanted before one is due.
+    restate: AtomicBool,
 }
 
 /// What is to go into an entry.
@@ -122,7 +129,9 @@ impl Journal {
             why: OnceLock::new(),
             committed: watch::channel(behind).0,
             busy: Mutex::new(None),
+            restate: AtomicBool::new(false),
         });
+        let (asks, asked) = mpsc::channel(1);
         let task = Writer {
             shared: Arc::clone(&shared),
             store,
@@ -131,11 +140,12 @@ impl Journal {
             room,
             abort,
             receiver,
+            asked,
             log: Some(log),
             gathered: Gathered::default(),
             committing: None,
         };
-        (Self { shared, sender }, tokio::spawn(task.run()))
+        (Self { shared, sender, asks }, tokio::spawn(task.run()))
     }
 
     /// Reads the state after the last entry that the tier has.
@@ -201,6 +211,23 @@ impl Journal {
         Ok(answer.await.map_err(|_| self.why())??)
     }
 
+    /// Looks whether the log is there now, with all that was written to it: an object that is gone may have gone with
+    /// the bucket. Returns false where the NAS does not say; where it is another log the journal is closed.
+    pub async fn look(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(reply).await.is_ok() && answer.await.is_ok()
+    }
+
+    /// Asks for a checkpoint now.
+    pub fn restate(&self) {
+        self.shared.restate.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a checkpoint was asked for since the last one.
+    pub(super) fn is_to_be_restated(&self) -> bool {
+        self.shared.restate.load(Ordering::Relaxed)
+    }
+
     /// Waits until the journal is closed.
     pub async fn closed(&self) -> JournalClosed {
         self.shared.closed.cancelled().await;
@@ -224,6 +251,7 @@ impl Journal {
 
     /// Counts anew, but for what came behind a checkpoint that was just made.
     pub fn checkpointed(&self, covered: Committed) {
+        self.shared.restate.store(false, Ordering::Relaxed);
         self.shared.committed.send_modify(|committed| {
             committed.entries -= covered.entries.min(committed.entries);
             committed.bytes -= covered.bytes.min(committed.bytes);
@@ -306,6 +334,16 @@ impl Gathered {
     }
 }
 
+/// What a look at the log has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    There,
+    /// It is another one, and the journal is closed.
+    Lost,
+    /// The NAS did not say.
+    Unknown,
+}
+
 struct Writer {
     shared: Arc<Shared>,
     store: Arc<Store>,
@@ -314,6 +352,7 @@ struct Writer {
     room: usize,
     abort: CancellationToken,
     receiver: mpsc::Receiver<Waiting>,
+    asked: mpsc::Receiver<Asked>,
     /// `None` while an entry is on its way.
     log: Option<Log>,
     gathered: Gathered,
@@ -351,7 +390,18 @@ impl Writer {
                 },
                 () = until(due) => self.put(),
                 put = join(&mut self.committing) => if !self.settle(put) { return },
-                _ = looks.tick(), if idle => if !self.look().await { return },
+                Some(asked) = self.asked.recv(), if open && idle => {
+                    match self.look_now().await {
+                        Looked::There => asked.send(()).unwrap_or_default(),
+                        Looked::Unknown => drop(asked),
+                        Looked::Lost => return,
+                    }
+                }
+                _ = looks.tick(), if idle => {
+                    if self.look_is_due() && self.look_now().await == Looked::Lost {
+                        return;
+                    }
+                }
             }
         }
         // The last entry may have gone to a bucket that was replaced just then.
@@ -397,25 +447,26 @@ impl Writer {
         true
     }
 
-    async fn look(&mut self) -> bool {
-        if self.log.as_ref().is_some_and(Log::look_is_due) { self.look_now().await } else { true }
+    fn look_is_due(&self) -> bool {
+        self.log.as_ref().is_some_and(Log::look_is_due)
     }
 
-    async fn look_now(&mut self) -> bool {
-        let Some(log) = &mut self.log else { return true };
+    async fn look_now(&mut self) -> Looked {
+        let Some(log) = &mut self.log else { return Looked::Unknown };
         *self.shared.busy() = Some(Instant::now());
         let looked = self.abort.run_until_cancelled(log.look(None)).await;
         *self.shared.busy() = None;
         match looked {
             Some(Ok(Some(lost))) => {
                 self.shared.close(&chain(&lost));
-                false
+                Looked::Lost
             }
             Some(Err(error)) => {
                 tracing::warn!("{}: looking for the archive failed: {}", self.name, chain(&error));
-                true
+                Looked::Unknown
             }
-            Some(Ok(None)) | None => true,
+            Some(Ok(None)) => Looked::There,
+            None => Looked::Unknown,
         }
     }
 }

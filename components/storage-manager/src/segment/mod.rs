@@ -5,6 +5,7 @@
 //! holds one segment's file and one row group's rows.
 
 mod columns;
+mod guard;
 mod part;
 mod read;
 mod schema;
@@ -14,5 +15,5 @@ mod write;
 pub use columns::{Columns, Message};
 pub use part::{Footer, Window, read_parts};
 pub use read::{Rows, SegmentError, SharedReader, times};
-pub use shared::{Batch, SharedWriter, entry_text};
+pub use shared::{Batch, SharedWriter, content, entry_text};
 pub use write::{Finished, SegmentWriter};

@@ -20,7 +20,8 @@ use parquet::file::reader::{ChunkReader, Length, RowGroupReader};
 use parquet::file::serialized_reader::SerializedRowGroupReader;
 
 use super::columns::Columns;
-use super::read::{Rows, SegmentError, guarded, read_rows};
+use super::guard::guarded;
+use super::read::{Rows, SegmentError, read_rows};
 use super::shared::{self, Content};
 
 /// Where the row groups of a shared object are.

@@ -1,7 +1,6 @@
 //! Parquet to messages. The file comes from outside: whatever is in it, reading it must not panic.
 
 use std::ops::Range;
-use std::panic::{self, AssertUnwindSafe};
 
 use bytes::Bytes;
 use cim_core::archive::{Part, Segment, Sha256};
@@ -13,6 +12,7 @@ use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReade
 use parquet::file::statistics::Statistics;
 
 use super::columns::Message;
+use super::guard::guarded;
 use super::schema::{HEADERS, PAYLOAD, SCHEMA, SEQ, SUBJECT, TIME};
 use super::shared::{self, Content};
 
@@ -334,15 +334,6 @@ pub fn times(tail: &Bytes, size: u64) -> Result<Option<(i64, i64)>, u64> {
         all.into_iter().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
     };
     Ok(of_groups.and_then(whole))
-}
-
-/// The parquet crate trusts lengths in the file here and there, and panics where they lie. Only a file
-/// that somebody forged together with its hash gets this far; it is refused like any other.
-pub(super) fn guarded<T>(
-    read: impl FnOnce() -> Result<T, ParquetError>,
-) -> Result<T, ParquetError> {
-    let panicked = |_| Err(ParquetError::General("its lengths contradict each other".into()));
-    panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(panicked)
 }
 
 fn read_column<T: DataType>(

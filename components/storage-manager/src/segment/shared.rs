@@ -4,7 +4,6 @@
 //! Rows stand by stream, timeline and sequence. A row group has the rows of one stream, or of several small
 //! ones: a group for each of a hundred messages would cost more than the messages.
 
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use parquet::schema::types::Type;
 use sha2::Digest as _;
 
 use super::columns::Columns;
+use super::guard::guarded;
 use super::schema::shared_properties;
 use super::write::write_column;
 
@@ -158,8 +158,6 @@ fn part(batch: &Batch, group: u32) -> Segment {
     let time = |nanoseconds: i64| {
         Timestamp::from_nanosecond(nanoseconds.into()).expect("i64 nanoseconds are in range")
     };
-    let mut content = Content::default();
-    (0..columns.len()).for_each(|index| content.push(&columns.message(index).hash()));
     Segment {
         key: String::new(),
         timeline: batch.timeline,
@@ -170,11 +168,18 @@ fn part(batch: &Batch, group: u32) -> Segment {
         messages: columns.len() as u64,
         bytes: columns.bytes() as u64,
         size: 0,
-        sha256: content.finish(),
+        sha256: content(columns),
         last: LastMessage { seq: last.seq, time: time(last.time), sha256: last.hash() },
         sealed: false,
         part: Some(Part { stream: batch.stream.clone(), group, groups: 1 }),
     }
+}
+
+/// Returns the hash of a part with these messages.
+pub fn content(columns: &Columns) -> Sha256 {
+    let mut content = Content::default();
+    (0..columns.len()).for_each(|index| content.push(&columns.message(index).hash()));
+    content.finish()
 }
 
 /// The hash of a part: over the hashes of its messages.
@@ -198,12 +203,10 @@ impl Content {
 /// How many bytes of its end are needed, if more; else 0: it is no Parquet file, or cut short.
 pub fn entry_text(tail: &Bytes, size: u64) -> Result<Option<String>, u64> {
     let mut reader = ParquetMetaDataReader::new();
-    // The parquet crate panics on some lengths that lie.
-    let read =
-        AssertUnwindSafe(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
-    let metadata = match panic::catch_unwind(read) {
-        Ok(Ok(metadata)) => metadata,
-        Ok(Err(ParquetError::NeedMoreData(needed))) if (needed as u64) > tail.len() as u64 => {
+    let read = guarded(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
+    let metadata = match read {
+        Ok(metadata) => metadata,
+        Err(ParquetError::NeedMoreData(needed)) if (needed as u64) > tail.len() as u64 => {
             return Err(needed as u64);
         }
         _ => return Err(0),

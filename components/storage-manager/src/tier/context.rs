@@ -18,6 +18,7 @@ use super::overview::Overview;
 use super::sides::Sides;
 use crate::config::Config;
 use crate::jetstream::JetStream;
+use crate::journal::Ailing;
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
@@ -55,6 +56,8 @@ pub struct Context {
     pub others: Others,
     /// Streams that are another host's in the archive, and what the log says of it.
     pub foreign: Mutex<HashMap<StreamName, String>>,
+    /// Objects of the NAS that could not be read, and are healed.
+    pub ailing: Ailing,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.
     pub begun: Notify,
     /// Cancelled when tiering is to finish what it has and end.

@@ -22,7 +22,7 @@ use super::{journaled, stream, takeover};
 use crate::archive::ArchiveError;
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
-use crate::journal::{AdoptError, Journal, OpenError};
+use crate::journal::{AdoptError, Ailing, Journal, OpenError};
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 use crate::wire::Link;
 
@@ -85,7 +85,22 @@ pub enum StartError {
     Ready(#[source] std::io::Error),
 }
 
+/// What to do where an archive is damaged that tiering would go on with.
+const DAMAGED: &str = "give the nas a new, empty bucket, which wasabi and JetStream fill, and keep this one: \
+     `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
+     docs/recovery.md#an-object-on-the-nas-is-damaged";
+
 impl StartError {
+    /// What to do, where an archive on the NAS is damaged.
+    pub fn way_out(&self) -> Option<&'static str> {
+        let is_damage = match self {
+            Self::Journal(error) => !matches!(error, OpenError::S3(_)),
+            Self::Archive(error) => error.s3().is_none(),
+            _ => false,
+        };
+        is_damage.then_some(DAMAGED)
+    }
+
     fn class(&self) -> Class {
         let s3 = if let Self::Archive(error) = self { error.s3() } else { None };
         s3.map_or(Class::Permanent, S3Error::class)
@@ -130,6 +145,7 @@ pub async fn run(
         shipping: Mutex::default(),
         others: Others::default(),
         foreign: Mutex::default(),
+        ailing: Ailing::default(),
         begun: Notify::new(),
         stop: stop.clone(),
         abort,

@@ -59,10 +59,16 @@ impl Holes {
         self.next = seq + 1;
     }
 
+    /// Returns whether there was no gap since the last call.
+    pub fn are_settled(&self) -> bool {
+        self.met.difference(&self.gone).is_empty()
+    }
+
     /// Of the gaps since the last call, what is none: the leader has it.
     pub async fn take(&mut self) -> Result<SeqRanges, ReaderError> {
-        let met = std::mem::take(&mut self.met).difference(&self.gone);
+        let met = self.met.difference(&self.gone);
         if met.is_empty() {
+            self.met = SeqRanges::default();
             return Ok(met);
         }
         let mut info = self.context.jetstream.stream_info(self.stream.as_str(), false).await?;
@@ -83,6 +89,7 @@ impl Holes {
         if !listed {
             holes = self.on_leader(&holes).await?;
         }
+        self.met = SeqRanges::default();
         let Some(server) = &self.server else { return Ok(holes) };
         if !holes.is_empty() {
             tracing::error!(

@@ -34,7 +34,9 @@ pub async fn run(
             Ok(opened) => opened,
             Err(error) => {
                 tries += 1;
-                tracing::warn!("the archive cannot be opened, trying again: {}", chain(&error));
+                let out = error.way_out().map(|out| format!("; {out}")).unwrap_or_default();
+                let error = chain(&error);
+                tracing::warn!("the archive cannot be opened, trying again: {error}{out}");
                 if Backoff::default().wait(tries, &stop).await {
                     continue;
                 }

@@ -36,7 +36,10 @@ pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), Rea
     let pace = Pace::new(puller.max_payload(), budget, heartbeat);
     task.progress.update(|read| read.consumer = Some((consumer.clone(), 0)));
     let mut pull = Pull { task, puller, pace, room: None, letter: None, heard: Instant::now() };
-    let outcome = pull.read(&mut segmenter).await;
+    let mut outcome = pull.read(&mut segmenter).await;
+    if outcome.is_err() {
+        outcome = segmenter.leave().await.map_err(ReaderError::from).and(outcome);
+    }
     // It would end by itself in a minute; until then it would be in every list of consumers.
     let (jetstream, stream) = (task.context.jetstream.clone(), stream.to_owned());
     let tidy = async move {

@@ -216,6 +216,16 @@ impl Segmenter {
         Ok(self.end_segment().await?)
     }
 
+    /// Hands over what was gathered before reading failed: the stream may be gone. Where a gap in it was not checked
+    /// it is left out, for another stream may have the name by now.
+    pub async fn leave(&mut self) -> Result<(), UploadError> {
+        if self.holes.as_ref().is_none_or(Holes::are_settled) {
+            self.end_segment().await
+        } else {
+            Ok(())
+        }
+    }
+
     async fn end_segment(&mut self) -> Result<(), UploadError> {
         let since = self.since.take().unwrap_or_else(Instant::now);
         let full = self.bytes >= self.context.config.segment.flush_size.bytes();

@@ -35,6 +35,8 @@ use crate::journal::{Commit, Item, Journal, NotCommitted, Share};
 const SURVEY: Duration = Duration::from_secs(1);
 /// Uploads that the reader may have under way.
 const UPLOADS: usize = 2;
+/// How long a reader may take to hear that its stream is gone. It hears it behind the last message.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What may be ready and wait for the commit before it.
 const READY: usize = 4;
 
@@ -53,11 +55,17 @@ pub async fn run(
     };
     let mut follower = Follower::start(context, journal, stream, &live, served);
     let outcome = follower.run().await;
-    follower.reader.abort();
     if let Some(surveying) = follower.surveying.take() {
         surveying.abort();
     }
-    outcome
+    let left = match &outcome {
+        // All is read again, or what follows would not be taken either.
+        Err(SessionError::Journal(_) | SessionError::Refused(_)) => Ok(()),
+        Ok(End::Gone) | Err(SessionError::Recreated(_)) => follower.leave(true).await,
+        Ok(End::Stopped | End::Replaced) | Err(_) => follower.leave(false).await,
+    };
+    follower.reader.abort();
+    left.and(outcome)
 }
 
 /// A survey, and by whom.
@@ -74,6 +82,9 @@ struct Follower<'a> {
     /// By whom it is served, where that is known.
     served: Option<Served>,
     reader: JoinHandle<Result<(), ReaderError>>,
+    /// The reader asks for messages by the stream's name and their sequences: where the stream was made again it may
+    /// have read the new one's.
+    by_name: bool,
     /// The reader has ended; what it handed over is all there is.
     read: bool,
     /// The live stream is to be looked at once more.
@@ -136,6 +147,7 @@ impl<'a> Follower<'a> {
             stream,
             born: live.record.created,
             served,
+            by_name: task.work_queue,
             reader: tokio::spawn(task.run(sender)),
             read: false,
             last_look: false,
@@ -209,6 +221,59 @@ impl<'a> Follower<'a> {
                     });
                     if due {
                         self.start_survey();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits what was read, before the next session asks how far the archive goes: of a stream that is `gone`, and
+    /// made again maybe, it is nowhere else, and its timeline is left when the next one begins.
+    async fn leave(&mut self, gone: bool) -> Result<(), SessionError> {
+        let journal = self.journal.clone();
+        if self.by_name {
+            self.reader.abort();
+            self.ready.clear();
+            self.read = true;
+        } else if !gone {
+            self.stop_reader.cancel();
+        }
+        let (mut wait, patience) = (gone, Instant::now() + LAST_WORDS);
+        journal.grown(0, Instant::now());
+        loop {
+            self.commit_what_is_due(true);
+            if self.read && self.ready.is_empty() && self.committing.is_none() {
+                return Ok(());
+            }
+            let room = self.ready.len() < READY;
+            tokio::select! {
+                closed = journal.closed() => return Err(closed.into()),
+                uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => {
+                    match uploaded {
+                        Some(Ok(uploaded)) => self.ready.push_back(uploaded),
+                        // What is behind one that failed cannot be committed.
+                        Some(Err(_)) | None => self.read = true,
+                    }
+                }
+                () = tokio::time::sleep_until(patience), if wait => {
+                    // To end well it would ask the stream that has the name by now.
+                    self.reader.abort();
+                    wait = false;
+                }
+                committed = join(&mut self.committing) => {
+                    (self.committing, self.share) = (None, None);
+                    self.held.clear();
+                    match committed {
+                        Ok(()) => {}
+                        Err(NotCommitted::Closed(closed)) => return Err(closed.into()),
+                        Err(NotCommitted::Refused(error)) => {
+                            let (stream, error) = (self.stream, cim_runtime::error::chain(&error));
+                            tracing::warn!(
+                                stream = %stream,
+                                "what was read last is not archived: {error}"
+                            );
+                            return Ok(());
+                        }
                     }
                 }
             }

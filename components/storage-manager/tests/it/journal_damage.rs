@@ -192,6 +192,13 @@ async fn an_entry_that_cannot_be_read() {
         for command in [&["verify"][..], &["streams"], &["tier"]] {
             lab.refuses(command, &named);
         }
+        let (_, error) = lab.manager.error(&["tier"]);
+        assert!(
+            error.contains("a new, empty bucket")
+                && error.contains("`restore --all --before-damage`")
+                && error.contains("docs/recovery.md#an-object-on-the-nas-is-damaged"),
+            "{error}"
+        );
         for command in
             [&["restore", "--all"][..], &["restore", "D"], &["restore", "A", "--dry-run"]]
         {

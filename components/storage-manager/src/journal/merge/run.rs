@@ -53,22 +53,23 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
     while closing.run_until_cancelled(tokio::time::sleep(PACE)).await.is_some() {
         loop {
             failed.retain(|_, at| at.elapsed() < AGAIN);
-            let avoid: BTreeSet<String> = failed.keys().cloned().collect();
+            let mut avoid = context.ailing.keys();
+            avoid.extend(failed.keys().cloned());
             let seal = context.config.seal.size.bytes() as u64;
             let Some(job) = journal.with(|state| plan::next(state, seal, &avoid)) else { break };
             let merged = closing.run_until_cancelled(merge(&context, &journal, &job)).await;
             match merged {
                 None | Some(Err(MergeError::Journal(NotCommitted::Closed(_)))) => return,
                 Some(Ok(())) => {}
+                Some(Err(MergeError::Fetch { key, .. })) => context.ailing.report(&key),
                 Some(Err(error)) => {
                     tracing::error!("merging failed, the rest goes on: {}", chain(&error));
                     let at = Instant::now();
-                    match (error, job) {
-                        (MergeError::Fetch { key, .. }, _) => drop(failed.insert(key, at)),
-                        (_, Job::Shared { keys, .. }) => {
+                    match job {
+                        Job::Shared { keys, .. } => {
                             failed.extend(keys.into_iter().map(|key| (key, at)));
                         }
-                        (_, Job::Own { segments, .. }) => {
+                        Job::Own { segments, .. } => {
                             failed.extend(segments.into_iter().map(|segment| (segment.key, at)));
                         }
                     }

@@ -80,7 +80,10 @@ impl Merged {
                 self.replace.push((job.stream, replacement));
             }
             Err(error) => {
-                tracing::error!("the rest goes on: {}", chain(&error));
+                match &error {
+                    MergeError::Fetch { key, .. } => context.ailing.report(key),
+                    error => tracing::error!("the rest goes on: {}", chain(error)),
+                }
                 let at = Instant::now();
                 self.failed.extend(places.into_iter().map(|place| (place, at)));
             }

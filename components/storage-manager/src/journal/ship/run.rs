@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::journal::StreamCheckpoint;
+use cim_core::archive::journal::{Change, StreamCheckpoint};
 use cim_core::archive::key::Chain;
 use cim_core::archive::{ArchiveKey, Segment, SeqRange, SeqRanges, Watermark};
 use cim_core::names::StreamName;
@@ -21,6 +21,7 @@ use crate::chain::{self, ReadError};
 use crate::clock;
 use crate::hooks::fail_point;
 use crate::journal::object::{Commit, Item, Place, make};
+use crate::journal::seldom::Seldom;
 use crate::journal::{Journal, JournalClosed};
 use crate::s3::{S3Error, Store};
 use crate::segment::{Columns, Message, Rows, SegmentError, SharedReader};
@@ -72,6 +73,17 @@ pub enum ShipError {
     Journal(#[from] JournalClosed),
 }
 
+impl ShipError {
+    /// Returns whether it keeps one stream from Wasabi, and no other.
+    fn is_of_one_stream(&self) -> bool {
+        match self {
+            Self::OtherHistory { .. } => true,
+            Self::Chain(error) => !matches!(error, ReadError::S3(_)),
+            _ => false,
+        }
+    }
+}
+
 /// Ships until the journal is closed.
 pub async fn run(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
     let closing = journal.closing().clone();
@@ -106,6 +118,8 @@ pub struct Shipping {
     decided: Option<Decided>,
     merged: Merged,
     collecting: Collecting,
+    /// Troubles of single streams.
+    seldom: Seldom,
 }
 
 impl Shipping {
@@ -130,7 +144,8 @@ impl Shipping {
             Decided::open(Arc::clone(&context.nas), Arc::clone(wasabi), &name).await?
         };
         if is_due(context, &decided) {
-            let said = Said { merged: &mut self.merged, collecting: &mut self.collecting };
+            let Self { merged, collecting, seldom, .. } = self;
+            let said = Said { merged, collecting, seldom };
             ship(context, wasabi, journal, &mut decided, said).await?;
         }
         let more = self.merged.next(context, wasabi, journal, &decided.state).await;
@@ -150,6 +165,7 @@ impl Shipping {
 struct Said<'a> {
     merged: &'a mut Merged,
     collecting: &'a mut Collecting,
+    seldom: &'a mut Seldom,
 }
 
 /// Whether the next entry may be put: counted from the last one, whichever process put it.
@@ -191,20 +207,30 @@ async fn ship(
             }
             let there = decided.state.streams.get(&stream);
             let step = match there {
-                None => begin(journal, wasabi, &stream).await?,
-                Some(_) => journal.stream(&stream, |nas| step::next(nas, there)).flatten(),
+                None => begin(journal, wasabi, &stream).await,
+                Some(_) => Ok(journal.stream(&stream, |nas| step::next(nas, there)).flatten()),
             };
-            let Some(step) = step else { continue };
-            let (shared, held) = (&mut shared, &mut held);
-            let mut source = Source { context, wasabi, stream: &stream, shared, held };
-            match source.take(step, ENTRY - bytes).await {
-                Ok((commit, more)) => {
+            let taken = match step {
+                Ok(Some(step)) => {
+                    let (shared, held) = (&mut shared, &mut held);
+                    let mut source = Source { context, wasabi, stream: &stream, shared, held };
+                    source.take(step, ENTRY - bytes).await
+                }
+                Ok(None) => continue,
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(Some((commit, more))) => {
                     bytes += more;
                     commits.insert(stream, commit);
                 }
+                Ok(None) => {}
                 // One stream's trouble is that stream's alone.
-                Err(error @ (ShipError::Fetch { .. } | ShipError::OtherHistory { .. })) => {
-                    tracing::error!("{}", error_chain(&error));
+                Err(error) if error.is_of_one_stream() => {
+                    let error = error_chain(&error);
+                    if said.seldom.may_say(&error) {
+                        tracing::error!("{error}");
+                    }
                 }
                 Err(error) => return Err(error),
             }
@@ -250,38 +276,39 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// A stream's share of an entry: all of a step, or as many of its segments as there is room for.
-    async fn take(&mut self, step: Step, room: u64) -> Result<(Commit, u64), ShipError> {
+    /// A stream's share of an entry: all of a step, or as many of its segments as there is room for and can be
+    /// read; `None` where that is nothing.
+    async fn take(&mut self, step: Step, room: u64) -> Result<Option<(Commit, u64)>, ShipError> {
         let Step { mut change, timeline, segments, after } = step;
         let mut commit = Commit { timeline, ..Commit::default() };
         let (mut bytes, mut taken) = (0, 0);
         let whole = WHOLE.min(self.context.config.seal.size.bytes() as u64);
         for segment in &segments {
-            if taken > 0 && bytes + segment.bytes > room {
+            let full = taken > 0 && bytes + segment.bytes > room;
+            if full || self.context.ailing.has(&segment.key) {
                 break;
             }
+            let is_whole = segment.bytes >= whole && segment.first_seq > after.seq;
+            let item = if segment.part.is_none() && is_whole {
+                self.whole(segment).await
+            } else {
+                bytes += segment.bytes;
+                self.rows(segment, &after).await
+            };
+            match item {
+                Ok(item) => item.into_iter().for_each(|item| commit.push(item)),
+                // What is before it goes, and what is behind it when it is healed.
+                Err(ShipError::Fetch { key, .. }) => {
+                    self.context.ailing.report(&key);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
             taken += 1;
-            let room = self.room(segment).await;
-            if segment.part.is_none() && segment.bytes >= whole && segment.first_seq > after.seq {
-                self.whole(segment).await?;
-                drop(room);
-                fail_point!(ShipSegment);
-                commit.push(Item::Segment(Box::new(segment.clone())));
-                continue;
-            }
-            match &mut *self.held {
-                Some(held) => held.merge(room),
-                none => *none = Some(room),
-            }
-            let rows = self.rows(segment, &after).await?;
-            bytes += segment.bytes;
-            if !rows.is_empty() {
-                commit.push(Item::Rows(rows));
-            }
         }
         if taken < segments.len() {
             // What else there is to say belongs to the end of it.
-            let until = segments[taken - 1].last_seq;
+            let until = taken.checked_sub(1).map_or(after.seq, |last| segments[last].last_seq);
             let clip = |ranges: Vec<SeqRange>| {
                 let all: SeqRanges = ranges.into_iter().collect();
                 all.clipped(1, until).iter().collect()
@@ -291,7 +318,8 @@ impl Source<'_> {
             (change.watermark, change.lost, change.state) = (None, None, None);
         }
         commit.change = change;
-        Ok((commit, bytes))
+        let is_empty = commit.items.is_empty() && commit.change == Change::default();
+        Ok((!is_empty).then_some((commit, bytes)))
     }
 
     /// Waits until there is room for a segment beside the rows of the entry.
@@ -301,16 +329,28 @@ impl Source<'_> {
     }
 
     /// Copies a segment's file.
-    async fn whole(&self, segment: &Segment) -> Result<(), ShipError> {
+    async fn whole(&self, segment: &Segment) -> Result<Option<Item>, ShipError> {
+        let _room = self.room(segment).await;
         let file = self.fetch(segment).await?;
         let file = checked(segment, file).await.map_err(|error| damaged(segment, error))?;
         let key = ArchiveKey::parse(&segment.key).expect("it was in the journal");
-        Ok(self.wasabi.put(&key, file).await?)
+        self.wasabi.put(&key, file).await?;
+        fail_point!(ShipSegment);
+        Ok(Some(Item::Segment(Box::new(segment.clone()))))
     }
 
     /// The messages of a segment behind how far Wasabi is. Where the last message that Wasabi has is in the
     /// segment too, it must be the same.
-    async fn rows(&mut self, segment: &Segment, after: &Watermark) -> Result<Columns, ShipError> {
+    async fn rows(
+        &mut self,
+        segment: &Segment,
+        after: &Watermark,
+    ) -> Result<Option<Item>, ShipError> {
+        let room = self.room(segment).await;
+        match &mut *self.held {
+            Some(held) => held.merge(room),
+            none => *none = Some(room),
+        }
         let (to_read, after) = (segment.clone(), after.clone());
         let seq = after.seq;
         let read = match &segment.part {
@@ -349,7 +389,9 @@ impl Source<'_> {
         };
         let read =
             read.expect("reading does not panic").map_err(|error| damaged(segment, error))?;
-        read.ok_or_else(|| ShipError::OtherHistory { stream: self.stream.clone(), seq })
+        let other = || ShipError::OtherHistory { stream: self.stream.clone(), seq };
+        let rows = read.ok_or_else(other)?;
+        Ok((!rows.is_empty()).then_some(Item::Rows(rows)))
     }
 
     async fn fetch(&self, segment: &Segment) -> Result<bytes::Bytes, ShipError> {

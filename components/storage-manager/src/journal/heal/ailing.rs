@@ -1,0 +1,122 @@
+//! Which objects of the NAS could not be read, until they are healed or can be read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cim_runtime::retry::Backoff;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::journal::seldom::Seldom;
+
+/// How long an object is left alone that could not be healed.
+const PAUSE: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_mins(1) };
+
+/// Objects of the NAS that could not be read.
+#[derive(Debug, Default)]
+pub struct Ailing {
+    known: Mutex<Known>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    objects: BTreeMap<String, Case>,
+    said: Seldom,
+}
+
+/// One object.
+#[derive(Debug)]
+struct Case {
+    tries: u32,
+    /// When it is looked at.
+    due: Instant,
+}
+
+impl Ailing {
+    /// Takes note of an object that could not be read.
+    pub(in crate::journal) fn report(&self, key: &str) {
+        let case = || Case { tries: 0, due: Instant::now() };
+        self.lock().objects.entry(key.to_owned()).or_insert_with(case);
+        self.news.notify_one();
+    }
+
+    /// Returns whether an object is to be left alone.
+    pub(in crate::journal) fn has(&self, key: &str) -> bool {
+        self.lock().objects.contains_key(key)
+    }
+
+    /// Their keys.
+    pub(in crate::journal) fn keys(&self) -> BTreeSet<String> {
+        self.lock().objects.keys().cloned().collect()
+    }
+
+    /// Waits until one is to be looked at.
+    pub(super) async fn due(&self) -> String {
+        loop {
+            let next = {
+                let known = self.lock();
+                let next = known.objects.iter().min_by_key(|(_, case)| case.due);
+                next.map(|(key, case)| (key.clone(), case.due))
+            };
+            match next {
+                Some((key, due)) if due <= Instant::now() => return key,
+                Some((_, due)) => tokio::select! {
+                    () = tokio::time::sleep_until(due) => {}
+                    () = self.news.notified() => {}
+                },
+                None => self.news.notified().await,
+            }
+        }
+    }
+
+    /// Forgets one that can be read, or need not be any more.
+    pub(super) fn end(&self, key: &str) {
+        self.lock().objects.remove(key);
+    }
+
+    /// Leaves one alone for a while.
+    pub(super) fn put_off(&self, key: &str) {
+        if let Some(case) = self.lock().objects.get_mut(key) {
+            case.tries += 1;
+            case.due = Instant::now() + PAUSE.after(case.tries);
+        }
+    }
+
+    /// Returns whether the reason may be said.
+    pub(super) fn may_say(&self, why: &str) -> bool {
+        self.lock().said.may_say(why)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_healed_is_looked_at_less_and_less_often() {
+        let (ailing, mut looks) = (Ailing::default(), 0);
+        ailing.report("a");
+        let begun = Instant::now();
+        let mut said = 0;
+        while begun.elapsed() < Duration::from_mins(10) {
+            assert_eq!(ailing.due().await, "a");
+            looks += 1;
+            // It is found again and again meanwhile.
+            ailing.report("a");
+            ailing.put_off("a");
+            said += u32::from(ailing.may_say("it is damaged"));
+        }
+        assert!((10..40).contains(&looks), "{looks}");
+        assert!((2..=3).contains(&said), "{said}");
+        ailing.report("b");
+        assert_eq!(ailing.due().await, "b");
+        ailing.end("b");
+        assert!(ailing.has("a") && !ailing.has("b"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Objects of the NAS that cannot be read, and what becomes of them.
+//!
+//! Who finds one (merging, the way to Wasabi) reports it, leaves it alone from then on, and goes on with all
+//! else. Here it is looked at again, at growing intervals: what is whole of it, and what JetStream still has
+//! exactly as it was archived, goes into a new object, which takes the place of the damaged one in the journal.
+//! What is exactly the same the hash of a part decides: it is over the hashes of its messages.
+
+mod ailing;
+mod run;
+mod source;
+
+pub use ailing::Ailing;
+pub use run::run;

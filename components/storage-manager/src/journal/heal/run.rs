@@ -1,0 +1,272 @@
+//! Heals one object after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cim_core::archive::journal::{Replacement, SegmentRecord};
+use cim_core::archive::key::JournalOf;
+use cim_core::archive::{ArchiveKey, Segment, Sha256};
+use cim_core::names::StreamName;
+use cim_runtime::error::chain;
+use parquet::errors::ParquetError;
+use tokio::time::Instant;
+
+use super::source::{of_jetstream, of_object};
+use crate::jetstream::ApiError;
+use crate::journal::{Commit, Journal, NotCommitted, read_entry};
+use crate::s3::{S3Error, Store};
+use crate::segment::{Batch, Columns, SharedWriter};
+use crate::tier::Context;
+use crate::tier::context::checked;
+
+/// zstd level of what is made anew: it is merged soon.
+const LEVEL: i32 = 1;
+/// Streams that a line names.
+const NAMED: usize = 8;
+
+/// An object that stays as it is.
+#[derive(Debug, thiserror::Error)]
+enum HealError {
+    #[error(
+        "`{key}` of the nas cannot be read ({why}), and JetStream does not have exactly these messages any more: {whose}: of these streams nothing behind them gets to wasabi, all else does; put the object back from a copy of the nas, or see docs/recovery.md#an-object-on-the-nas-is-damaged"
+    )]
+    Lost { key: String, why: String, whose: String },
+    #[error(
+        "`{key}` of the nas cannot be read, and neither its messages from JetStream: {whose}; it is tried again"
+    )]
+    Api { key: String, whose: String, source: ApiError },
+    #[error("`{key}` of the nas cannot be read, nor the journal be looked for; it is tried again")]
+    Unknown { key: String },
+    #[error("`{key}` of the nas cannot be read, nor written anew; it is tried again")]
+    S3 { key: String, source: S3Error },
+    #[error("`{key}` of the nas cannot be read, nor encoded anew")]
+    Encode { key: String, source: ParquetError },
+    #[error(transparent)]
+    Journal(#[from] NotCommitted),
+}
+
+/// Heals what is reported until the journal is closed.
+pub async fn run(context: Arc<Context>, journal: Journal) {
+    let (closing, ailing) = (journal.closing().clone(), &context.ailing);
+    let mut restated = BTreeSet::new();
+    loop {
+        let Some(key) = closing.run_until_cancelled(ailing.due()).await else { return };
+        let healing = heal(&context, &journal, &key, &mut restated);
+        let Some(healed) = closing.run_until_cancelled(healing).await else { return };
+        match healed {
+            Ok(()) => ailing.end(&key),
+            Err(HealError::Journal(NotCommitted::Closed(_))) => return,
+            // It was merged or left meanwhile.
+            Err(HealError::Journal(error)) => {
+                ailing.put_off(&key);
+                tracing::debug!("`{key}` is looked at again: {}", chain(&error));
+            }
+            Err(error) => {
+                ailing.put_off(&key);
+                let why = chain(&error);
+                if ailing.may_say(&why) {
+                    tracing::error!("{why}");
+                }
+            }
+        }
+    }
+}
+
+/// A part of a damaged object, and its messages where they are known.
+struct Patient {
+    stream: StreamName,
+    segment: Segment,
+    columns: Option<Columns>,
+}
+
+/// Heals one object. Entries in `restated` are behind a checkpoint.
+async fn heal(
+    context: &Arc<Context>,
+    journal: &Journal,
+    key: &str,
+    restated: &mut BTreeSet<String>,
+) -> Result<(), HealError> {
+    let mut patients = patients(journal, key);
+    let Some(first) = patients.first() else { return Ok(()) };
+    if first.segment.part.is_none() {
+        return heal_file(context, &first.stream, &first.segment).await;
+    }
+    let bytes: u64 = patients.iter().map(|patient| patient.segment.bytes).sum();
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let _held = context.budget.reserve_beside(bytes, None).await;
+
+    let object = context.nas.get(key).await;
+    let is_entry = object.as_ref().is_ok_and(|object| read_entry(object).is_ok());
+    let mut why = object.as_ref().err().map(|error| chain(error));
+    if let Ok(object) = object {
+        why = take(&mut patients, key, object).await.or(why);
+    }
+    if patients.iter().all(|patient| patient.columns.is_some()) {
+        tracing::info!("`{key}` of the nas can be read again");
+        return Ok(());
+    }
+    // It may have gone with the bucket: then all begins anew.
+    if !journal.look().await {
+        return Err(HealError::Unknown { key: key.into() });
+    }
+    if let Some(object) = at_wasabi(context, key).await {
+        take(&mut patients, key, object).await;
+    }
+    let mut silent = None;
+    for patient in patients.iter_mut().filter(|patient| patient.columns.is_none()) {
+        let Patient { stream, segment, .. } = &*patient;
+        match of_jetstream(context, stream, segment).await {
+            Ok(found) => patient.columns = found,
+            Err(source) => {
+                let whose = whose([(stream, segment)].into_iter());
+                silent.get_or_insert(HealError::Api { key: key.into(), whose, source });
+            }
+        }
+    }
+    let (healed, lost): (Vec<_>, Vec<_>) =
+        patients.into_iter().partition(|patient| patient.columns.is_some());
+    let named = whose(healed.iter().map(|healed| (&healed.stream, &healed.segment)));
+    if !healed.is_empty() {
+        replace(context, journal, key, healed).await?;
+        tracing::warn!("`{key}` of the nas could not be read: it was written anew, {named}");
+    }
+    if !is_entry && is_of_this(journal, key) && !restated.contains(key) {
+        // Without its entry the journal can be opened only behind a checkpoint.
+        journal.restate();
+        restated.insert(key.to_owned());
+    }
+    if let Some(error) = silent {
+        return Err(error);
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let whose = whose(lost.iter().map(|lost| (&lost.stream, &lost.segment)));
+    Err(HealError::Lost { key: key.into(), why: why.unwrap_or_default(), whose })
+}
+
+/// What the journal has in an object, in the order in which it stands there.
+fn patients(journal: &Journal, key: &str) -> Vec<Patient> {
+    journal.with(|state| {
+        let all = state.streams.iter().flat_map(|(stream, archive)| {
+            let here = archive.segments.values().filter(|segment| segment.key == key);
+            here.map(|segment| (stream.clone(), segment.clone()))
+        });
+        all.map(|(stream, segment)| Patient { stream, segment, columns: None }).collect()
+    })
+}
+
+/// Takes what is whole of an object. Returns what is wrong with the first that is not.
+async fn take(patients: &mut [Patient], key: &str, object: Bytes) -> Option<String> {
+    let segments = patients.iter().map(|patient| patient.segment.clone()).collect();
+    let mut why = None;
+    for (patient, read) in patients.iter_mut().zip(of_object(key, object, segments).await) {
+        match read {
+            Ok(columns) => patient.columns = Some(columns),
+            Err(error) => why = why.or_else(|| Some(chain(&error))),
+        }
+    }
+    why
+}
+
+/// The same object at Wasabi, where the NAS has it from there.
+async fn at_wasabi(context: &Context, key: &str) -> Option<Bytes> {
+    let wasabi: &Store = context.wasabi.as_ref()?;
+    if !key.starts_with(JournalOf::Tertiary.prefix()) {
+        return None;
+    }
+    wasabi.get(key).await.ok()
+}
+
+fn is_of_this(journal: &Journal, key: &str) -> bool {
+    key.starts_with(&journal.with(|state| state.of.entries(&state.journal)))
+}
+
+/// Writes parts into a new object, which takes the place of the one with this key.
+async fn replace(
+    context: &Arc<Context>,
+    journal: &Journal,
+    key: &str,
+    healed: Vec<Patient>,
+) -> Result<(), HealError> {
+    let level = match ArchiveKey::parse(key) {
+        Ok(ArchiveKey::Shared { level, .. }) => level,
+        _ => 1,
+    };
+    let places: Vec<(StreamName, Segment)> =
+        healed.iter().map(|healed| (healed.stream.clone(), healed.segment.clone())).collect();
+    let made = tokio::task::spawn_blocking(move || {
+        let mut writer = SharedWriter::new(LEVEL);
+        for Patient { stream, segment, columns } in healed {
+            let columns = columns.unwrap_or_default();
+            writer.append(Batch { stream, timeline: segment.timeline, columns })?;
+        }
+        let parts = writer.parts()?;
+        Ok((parts, writer.finish(None)?))
+    });
+    let made = made.await.expect("encoding does not panic");
+    let (parts, object) = made.map_err(|source| HealError::Encode { key: key.into(), source })?;
+    let (journal_name, number) = journal.with(|state| (state.journal.clone(), state.next()));
+    let new = ArchiveKey::Shared {
+        of: JournalOf::Secondary,
+        journal: journal_name,
+        level,
+        number,
+        hash: Sha256::of(&object).short(),
+    };
+    let put = context.nas.put(&new, object).await;
+    put.map_err(|source| HealError::S3 { key: key.into(), source })?;
+    let mut commits: BTreeMap<StreamName, Commit> = BTreeMap::new();
+    for ((stream, old), part) in places.into_iter().zip(parts) {
+        let part = Segment { key: new.to_string(), ..part };
+        commits.entry(stream).or_default().change.replace.push(Replacement {
+            timeline: old.timeline,
+            first_seq: old.first_seq,
+            last_seq: old.last_seq,
+            by: vec![SegmentRecord::of(&part, None)],
+        });
+    }
+    Ok(journal.commit(commits.into_iter().collect(), Vec::new(), Instant::now()).await?)
+}
+
+/// Heals a segment that has an object of its own: Wasabi may have the same.
+async fn heal_file(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    segment: &Segment,
+) -> Result<(), HealError> {
+    let Err(why) = whole(&context.nas, segment).await else { return Ok(()) };
+    let key = segment.key.clone();
+    if let Some(wasabi) = &context.wasabi
+        && let Ok(file) = whole(wasabi, segment).await
+    {
+        let parsed = ArchiveKey::parse(&key).expect("it was in the journal");
+        let put = context.nas.put(&parsed, file).await;
+        put.map_err(|source| HealError::S3 { key: key.clone(), source })?;
+        tracing::warn!("`{key}` of the nas could not be read: it came from wasabi");
+        return Ok(());
+    }
+    let whose = whose([(stream, segment)].into_iter());
+    Err(HealError::Lost { key, why, whose })
+}
+
+/// A segment's file, if it is what it was.
+async fn whole(store: &Store, segment: &Segment) -> Result<Bytes, String> {
+    let file = store.get(&segment.key).await.map_err(|error| chain(&error))?;
+    checked(segment, file).await.map_err(|error| chain(&error))
+}
+
+/// Names streams and their sequences.
+fn whose<'a>(parts: impl Iterator<Item = (&'a StreamName, &'a Segment)>) -> String {
+    let parts: Vec<String> = parts
+        .map(|(stream, segment)| {
+            format!("stream `{stream}`, sequences {} to {}", segment.first_seq, segment.last_seq)
+        })
+        .collect();
+    let named = parts.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+    match parts.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
+    }
+}

@@ -1,0 +1,214 @@
+//! Objects on the NAS that were damaged before they went to Wasabi: what JetStream still has is written anew, and
+//! where it does not, that stream alone waits.
+
+use bytes::Bytes;
+use cim_core::names::StreamName;
+use cim_fake_wasabi::{FakeWasabi, Fault, Rule};
+use cim_storage_manager::journal::read_entry;
+use serde_json::{Value, json};
+
+use crate::bad_input::bucket;
+use crate::journal_damage::{ENTRIES, rotten};
+use crate::support::{Daemon, Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
+
+const STREAMS: [&str; 3] = ["A", "B", "C"];
+
+/// Three streams, and entries with messages of all of them that Wasabi, which takes nothing for now, does not have.
+struct Lab {
+    dir: tempfile::TempDir,
+    minio: Minio,
+    wasabi: FakeWasabi,
+    nats: Nats,
+    manager: Manager,
+    nas: Box<s3::Bucket>,
+    daemon: Option<Daemon>,
+    /// What each stream has.
+    last: u64,
+}
+
+impl Lab {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let minio = Minio::start(dir.path()).await;
+        let wasabi = fake_s3(dir.path(), "wasabi").await;
+        let nats = Nats::start(&dir.path().join("host")).await;
+        for stream in STREAMS {
+            nats.create(stream, json!({})).await;
+        }
+        let manager = manager(&dir, "host", &nats, &minio, &wasabi);
+        let daemon = Some(manager.tier().await);
+        let nas = bucket(&minio.url);
+        let mut lab = Self { dir, minio, wasabi, nats, manager, nas, daemon, last: 0 };
+        lab.publish(1).await;
+        for stream in STREAMS {
+            lab.manager.reaches(stream, "wasabi", lab.last).await;
+        }
+        lab.hold();
+        lab.publish(4).await;
+        lab.is_seen().await;
+        lab
+    }
+
+    /// Waits until the manager has looked whether its last entries are there, which it does each second.
+    async fn is_seen(&self) {
+        let (_, object) = self.entry().await;
+        let (entry, _) = read_entry(&object).unwrap();
+        wait_until("the entry is some seconds old", async || {
+            let age = jiff::Timestamp::now().duration_since(entry.committed_at);
+            if age.as_secs() >= 4 { Ok(()) } else { Err(age.to_string()) }
+        })
+        .await;
+    }
+
+    fn hold(&self) {
+        self.wasabi.set_faults(vec![Rule::new(Fault::Unavailable).operation("PutObject")]).unwrap();
+    }
+
+    fn release(&self) {
+        self.wasabi.set_faults(Vec::new()).unwrap();
+    }
+
+    async fn publish(&mut self, rounds: u64) {
+        for _ in 0..rounds {
+            self.last += 20;
+            for stream in STREAMS {
+                self.nats.publish(stream, 20).await;
+            }
+            for stream in STREAMS {
+                self.manager.reaches(stream, "nas", self.last).await;
+            }
+        }
+    }
+
+    /// The entry that has the messages of `A` of the round before the last. Those of the first that Wasabi did not
+    /// take are on the NAS a second time, in the entry that was decided for it.
+    async fn entry(&self) -> (String, Bytes) {
+        let pages = self.nas.list(ENTRIES.into(), None).await.unwrap();
+        let mut keys: Vec<String> =
+            pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
+        keys.sort();
+        for key in keys {
+            let object = self.nas.get_object(&key).await.unwrap().into_bytes();
+            let (entry, _) = read_entry(&object).unwrap();
+            let change = entry.streams.get(&StreamName::new("A").unwrap());
+            if change.is_some_and(|change| change.add.iter().any(|s| s.last_seq >= self.last - 20))
+            {
+                return (key, object);
+            }
+        }
+        panic!("no entry has it");
+    }
+
+    fn log(&self) -> String {
+        self.daemon.as_ref().unwrap().log()
+    }
+
+    async fn is_whole(&mut self) {
+        for tier in ["nas", "wasabi"] {
+            let report = self.manager.json(&["verify", "--from", tier]);
+            for stream in report["streams"].as_array().unwrap() {
+                assert_eq!(stream["messages"], self.last, "{tier}: {report}");
+            }
+        }
+        // It opens, and goes on.
+        self.daemon.take().unwrap().stop().await;
+        self.daemon = Some(self.manager.tier().await);
+        self.publish(1).await;
+        let mut before = Vec::new();
+        for stream in STREAMS {
+            self.manager.reaches(stream, "wasabi", self.last).await;
+            before.push(fingerprint(&self.nats, stream).await);
+        }
+        for tier in ["nas", "wasabi"] {
+            let new = Nats::start(&self.dir.path().join(format!("new-{tier}-{}", self.last))).await;
+            let manager = manager(&self.dir, "new", &new, &self.minio, &self.wasabi);
+            manager.json(&["restore", "--all", "--from", tier, "--no-fallback"]);
+            for (stream, before) in STREAMS.iter().zip(&before) {
+                assert_eq!(fingerprint(&new, stream).await["all"], before["all"], "{stream}");
+            }
+        }
+    }
+}
+
+fn manager(
+    dir: &tempfile::TempDir,
+    name: &str,
+    nats: &Nats,
+    nas: &Minio,
+    wasabi: &FakeWasabi,
+) -> Manager {
+    let mut settings = Settings::new(&nats.url, &nas.url);
+    settings.layout = "journal".into();
+    settings.wasabi = Some(wasabi.s3_url());
+    settings.more = "[segment]\nflush_age = \"100ms\"\n[seal]\ninterval = \"200ms\"\n".into();
+    Manager::new(dir.path(), name, &settings)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_jetstream_has_is_written_anew() {
+    let mut lab = Lab::start().await;
+    for kind in ["rotten", "gone"] {
+        let (key, object) = lab.entry().await;
+        match kind {
+            "rotten" => drop(lab.nas.put_object(&key, &rotten(&object)).await.unwrap()),
+            _ => drop(lab.nas.delete_object(&key).await.unwrap()),
+        }
+        lab.release();
+        for stream in STREAMS {
+            lab.manager.reaches(stream, "wasabi", lab.last).await;
+        }
+        let log = lab.log();
+        let named = format!("`{key}` of the nas could not be read: it was written anew, stream `");
+        assert!(log.contains(&named), "{kind}: {log}");
+        assert!(!log.contains("ERROR"), "{kind}: {log}");
+        lab.is_whole().await;
+        lab.hold();
+        lab.publish(4).await;
+        lab.is_seen().await;
+    }
+}
+
+/// JetStream lacks one message of `A`'s part: `A` waits, the others do not, and the object can be put back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_jetstream_lacks_keeps_one_stream_alone() {
+    let mut lab = Lab::start().await;
+    let (key, object) = lab.entry().await;
+    lab.nas.put_object(&key, &rotten(&object)).await.unwrap();
+    let (entry, _) = read_entry(&object).unwrap();
+    let lacking = entry.streams[&StreamName::new("A").unwrap()].add[0].last_seq;
+    lab.nats.delete("A", &[lacking]).await;
+    lab.release();
+    for _ in 0..3 {
+        lab.publish(1).await;
+        for stream in ["B", "C"] {
+            lab.manager.reaches(stream, "wasabi", lab.last).await;
+        }
+    }
+    let at_wasabi = |status: &Value| {
+        let streams = status["streams"].as_array().unwrap().clone();
+        streams.iter().find(|s| s["stream"] == "A").unwrap()["wasabi"]["seq"].as_u64().unwrap()
+    };
+    let status = lab.manager.json(&["status"]);
+    assert!((20..lacking).contains(&at_wasabi(&status)), "{status}");
+    wait_until("it was tried more than once", async || {
+        let log = lab.log();
+        if log.contains("JetStream does not have exactly") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let log = lab.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(said.len(), 1, "{log}");
+    assert!(
+        said[0].contains(&format!("`{key}`"))
+            && said[0].contains("stream `A`, sequences ")
+            && !said[0].contains("stream `B`")
+            && said[0].contains("docs/recovery.md#an-object-on-the-nas-is-damaged"),
+        "{log}"
+    );
+    // The way out: the object comes from somewhere else.
+    lab.nas.put_object(&key, &object).await.unwrap();
+    lab.manager.reaches("A", "wasabi", lab.last).await;
+    let report = lab.manager.json(&["verify", "--from", "wasabi"]);
+    assert_eq!(report["streams"][0]["messages"], lab.last, "{report}");
+    lab.daemon.take().unwrap().stop().await;
+}
