@@ -31,6 +31,7 @@ mod page;
 mod queue;
 mod refill;
 mod runbook;
+mod second_way;
 mod sizes;
 mod slow;
 mod slow_nas;
