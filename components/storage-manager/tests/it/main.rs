@@ -34,6 +34,8 @@ mod queue;
 mod recreated;
 mod refill;
 mod runbook;
+mod second_way;
+mod sizes;
 mod slow;
 mod slow_nas;
 mod standby;
