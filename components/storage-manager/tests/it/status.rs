@@ -115,6 +115,8 @@ impl Host {
         let wasabi = fake_s3(dir.path(), "wasabi").await;
         let nats = Nats::start(&dir.path().join("host")).await;
         let mut settings = Settings::new(&nats.url, &minio.url);
+        // With chains a fork is at Wasabi before its messages are.
+        settings.layout = "journal".into();
         settings.wasabi = Some(wasabi.s3_url());
         Self { dir, _minio: minio, _wasabi: wasabi, nats, settings }
     }
