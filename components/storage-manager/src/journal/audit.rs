@@ -1,8 +1,9 @@
 //! Looks at what a reader of a journal does not need today: what says the same as the newest checkpoint, should that be
 //! lost, and what is still there of what was before.
 //!
-//! The two newest checkpoints and the entries between them have to be there, or all entries where there is one
-//! checkpoint: two ways to the same state. What is older goes when its time has come, and may be gone.
+//! The two newest checkpoints and the entries between them have to be there: two ways to the same state. What is older
+//! goes when its time has come, and may be gone. Where there is one checkpoint, all entries say the same as long as they
+//! are there; a writer that could not read one of them has made the checkpoint in its place.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -101,17 +102,13 @@ impl Log<'_> {
         }
         let behind = before.filter(|_| !all);
         let entries = self.entries(behind, newest).await?;
-        let needed = match (before, entries.first_key_value()) {
-            (Some(before), _) => before + 1..=newest,
-            (None, Some((0, _))) => 0..=newest,
-            (None, _) => {
-                let key = self.checkpoint(newest);
-                audit.warnings.push(format!(
-                    "checkpoint `{key}` is relied on alone, for the entries before it are gone: the storage manager's next one makes up for it"
-                ));
-                RangeInclusive::new(1, 0)
-            }
-        };
+        if before.is_none() && (entries.len() as u64) <= newest {
+            audit.warnings.push(format!(
+                "checkpoint `{}` is relied on alone, for entries before it are gone: the storage manager's next one makes up for it",
+                self.checkpoint(newest)
+            ));
+        }
+        let needed = before.map_or(RangeInclusive::new(1, 0), |before| before + 1..=newest);
         self.compare(&entries, &heads, needed, &mut audit);
         Ok(audit)
     }
@@ -149,8 +146,21 @@ impl Log<'_> {
                 audit.warnings.push(what);
             }
         }
-        for number in needed.filter(|number| !entries.contains_key(number)) {
-            audit.missing(&format!("journal entry `{}`", self.entry(number)));
+        let mut next = *needed.start();
+        let there = entries.keys().copied().filter(|number| needed.contains(number));
+        for number in there.chain(needed.end().checked_add(1)) {
+            match number.saturating_sub(next) {
+                0 => {}
+                1 => audit.missing(&format!("journal entry `{}`", self.entry(next))),
+                more => {
+                    let first = self.entry(next);
+                    audit.missing(&format!(
+                        "journal entry `{first}`, with the {} behind it,",
+                        more - 1
+                    ));
+                }
+            }
+            next = number.saturating_add(1);
         }
     }
 
