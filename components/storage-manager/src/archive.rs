@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::JournalState;
 use cim_core::archive::key::{Chain, JournalOf};
-use cim_core::names::StreamName;
+use cim_core::names::{JournalName, StreamName};
 
 use crate::chain::{self, ReadError};
 use crate::journal::{self, OpenError};
@@ -42,6 +42,7 @@ pub struct Archive {
     store: Arc<Store>,
     journals: Vec<JournalState>,
     damage: Vec<OpenError>,
+    without: Vec<(JournalName, OpenError)>,
 }
 
 /// Which journal a tier goes by.
@@ -63,7 +64,7 @@ impl Archive {
         for name in journal::names(&store, of).await? {
             journals.push(journal::open(&store, of, &name).await?.0);
         }
-        Ok(Self { store, journals, damage: Vec::new() })
+        Ok(Self { store, journals, damage: Vec::new(), without: Vec::new() })
     }
 
     /// Reads the journals of a tier, a damaged one as it was before the damage.
@@ -72,18 +73,24 @@ impl Archive {
     /// When S3 does not answer, or a journal is damaged from its beginning.
     pub async fn open_before_damage(store: Arc<Store>) -> Result<Self, ArchiveError> {
         let of = journal_of(store.tier());
-        let (mut journals, mut damage) = (Vec::new(), Vec::new());
+        let (mut journals, mut damage, mut without) = (Vec::new(), Vec::new(), Vec::new());
         for name in journal::names(&store, of).await? {
-            let (state, damaged) = journal::open_before_damage(&store, of, &name).await?;
-            journals.push(state);
-            damage.extend(damaged);
+            let opened = journal::open_before_damage(&store, of, &name).await?;
+            journals.push(opened.state);
+            damage.extend(opened.damage);
+            without.extend(opened.without.map(|error| (name, error)));
         }
-        Ok(Self { store, journals, damage })
+        Ok(Self { store, journals, damage, without })
     }
 
     /// The damage that journals were read up to.
     pub fn damage(&self) -> Option<&OpenError> {
         self.damage.first()
+    }
+
+    /// Checkpoints that a journal was read without, for they are damaged.
+    pub fn without(&self) -> &[(JournalName, OpenError)] {
+        &self.without
     }
 
     /// The journals.

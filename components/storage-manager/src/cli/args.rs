@@ -52,6 +52,7 @@ const EXIT: &str = "Exit status:
   4  S3 cannot be reached, refuses the credentials, or is full
   5  the archive is damaged
   6  refused: the target exists, or the server cannot take it; nothing was written
+  7  the tier holds no archive
   130  interrupted";
 
 #[derive(Debug, Subcommand)]

@@ -29,6 +29,7 @@ const NATS: u8 = 3;
 const S3: u8 = 4;
 const DAMAGED: u8 = 5;
 const REFUSED: u8 = 6;
+const EMPTY: u8 = 7;
 const INTERRUPTED: u8 = 130;
 
 impl Failure {
@@ -42,6 +43,10 @@ impl Failure {
 
     pub(super) fn damaged(message: impl Into<String>) -> Self {
         Self { status: DAMAGED, message: message.into() }
+    }
+
+    pub(super) fn empty(message: impl Into<String>) -> Self {
+        Self { status: EMPTY, message: message.into() }
     }
 
     pub(super) fn is_damage(&self) -> bool {

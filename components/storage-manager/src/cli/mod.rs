@@ -4,6 +4,7 @@ mod args;
 mod connect;
 mod descriptors;
 mod exit;
+mod nothing;
 mod restore;
 mod status;
 mod streams;

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::args::RestoreArgs;
 use super::exit::Failure;
+use super::nothing::{nothing, unknown};
 use super::{connect, table};
 use crate::archive::Archive;
 use crate::config::Config;
@@ -63,6 +64,9 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     }
     let archive = open(&source, &args, other).await?;
     let streams = if args.all { archive.streams().await? } else { args.streams.clone() };
+    if streams.is_empty() && archive.damage().is_none() {
+        return Err(nothing(config, args.from).await);
+    }
     let options = Options {
         rename: args.rename.clone(),
         subjects: args.subjects.clone(),
@@ -132,11 +136,7 @@ async fn plans(
     from: Tier,
 ) -> Result<Vec<Plan>, Failure> {
     let planned = stream::iter(streams).map(async |stream| {
-        let state = archive.stream(stream).await?.ok_or_else(|| {
-            Failure::usage(format!(
-                "{from} has no archive of stream `{stream}`: `cim-storage-manager streams --from {from}` lists what it has"
-            ))
-        })?;
+        let state = archive.stream(stream).await?.ok_or_else(|| unknown(stream, from))?;
         let plan = restore::plan(stream, &state, options)?;
         if options.timeline.is_none() {
             warn_of_earlier(&plan, &state);

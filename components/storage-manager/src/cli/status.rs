@@ -1,21 +1,23 @@
 //! `status`
 
+mod reach;
+
 use std::sync::Arc;
 
 use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::JournalState;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
-use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use self::reach::{TierStatus, reach};
 use super::args::Show;
 use super::exit::Failure;
 use super::{connect, table};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::{ArchiveConfig, Config};
-use crate::jetstream::{JetStream, StreamInfo};
+use crate::jetstream::StreamInfo;
 use crate::s3::{Store, Tier};
 use crate::tier::foreign::{Foreign, Here};
 use crate::tier::others;
@@ -30,26 +32,12 @@ struct Status {
 struct StreamStatus {
     stream: StreamName,
     last_seq: u64,
-    timeline: Option<u32>,
-    nas: Option<TierStatus>,
+    nas: TierStatus,
+    /// `None` where there is no such tier.
     wasabi: Option<TierStatus>,
     /// Why it is not archived, where what the archive has under its name is another host's.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
-}
-
-/// How far a tier is.
-#[derive(Debug, Serialize)]
-struct TierStatus {
-    seq: u64,
-    /// Time of the last message that the tier holds.
-    time: Option<Timestamp>,
-    /// Age of the oldest message that it does not hold; 0 when it holds all.
-    lag_seconds: f64,
-    lag_events: u64,
-    entry: u64,
-    segments: usize,
-    bytes: u64,
 }
 
 pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
@@ -73,39 +61,29 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
     names.sort();
     for name in names.into_iter().filter(|name| matcher.matches(name)) {
         let stream = StreamName::new(name).map_err(|error| Failure::other(&error))?;
-        let live = jetstream.stream_info(stream.as_str(), false).await?;
-        let last_seq = live.state.last_seq;
-        if let Some(foreign) =
-            foreign(&config.archive, &sides, nas.journals(), &stream, &live).await?
-        {
-            let refused = Some(foreign.to_string());
-            streams.push(StreamStatus {
-                stream,
-                last_seq,
-                timeline: None,
-                nas: None,
-                wasabi: None,
-                refused,
-            });
-            continue;
-        }
-        let state = nas.stream(&stream).await?;
-        let timeline = state.as_ref().map(ArchiveState::timeline);
-        let on_nas = tier_status(&jetstream, &stream, last_seq, state).await?;
-        let on_wasabi = match &mut wasabi {
-            Some(wasabi) => {
-                let state = wasabi.stream(&stream).await?;
-                tier_status(&jetstream, &stream, last_seq, state).await?
-            }
+        // The archive first: it is never ahead of the stream that way.
+        let mut on_nas = nas.stream(&stream).await?;
+        let mut at_wasabi = match &mut wasabi {
+            Some(wasabi) => wasabi.stream(&stream).await?,
             None => None,
         };
+        let live = match jetstream.stream_info(stream.as_str(), false).await {
+            Err(error) if error.not_found() => continue,
+            other => other?,
+        };
+        let foreign = foreign(&config.archive, &sides, nas.journals(), &stream, &live).await?;
+        if foreign.is_some() {
+            (on_nas, at_wasabi) = (None, None);
+        }
         streams.push(StreamStatus {
+            last_seq: live.state.last_seq,
+            nas: nas.reach(&sides, &stream, &live, on_nas).await?,
+            wasabi: match &mut wasabi {
+                Some(wasabi) => Some(wasabi.reach(&sides, &stream, &live, at_wasabi).await?),
+                None => None,
+            },
+            refused: foreign.map(|foreign| foreign.to_string()),
             stream,
-            last_seq,
-            timeline,
-            nas: on_nas,
-            wasabi: on_wasabi,
-            refused: None,
         });
     }
     print(&Status { streams }, args.json);
@@ -158,6 +136,26 @@ impl Readable {
             }
         }
     }
+
+    /// Returns how far the tier is; what cannot be compared with the live stream is damage, and holds nothing of it.
+    async fn reach(
+        &mut self,
+        sides: &Sides,
+        stream: &StreamName,
+        live: &StreamInfo,
+        state: Option<ArchiveState>,
+    ) -> Result<TierStatus, Failure> {
+        let (status, incomparable) = reach(sides, stream, live, state).await?;
+        if let Some(error) = incomparable.map(Failure::from) {
+            if !error.is_damage() {
+                return Err(error);
+            }
+            let (tier, why) = (self.tier, error.message());
+            let what = format!("stream `{stream}` cannot be compared with what {tier} has of it");
+            self.damage.push(format!("{what}: {why}"));
+        }
+        Ok(status)
+    }
 }
 
 /// Returns what is damaged; fails with anything else.
@@ -197,31 +195,6 @@ async fn foreign(
     }
 }
 
-async fn tier_status(
-    jetstream: &JetStream,
-    stream: &StreamName,
-    last_seq: u64,
-    state: Option<ArchiveState>,
-) -> Result<Option<TierStatus>, Failure> {
-    let Some(state) = state else { return Ok(None) };
-    let watermark = state.watermark();
-    let oldest = if last_seq > watermark.seq {
-        jetstream.next_message(stream.as_str(), watermark.seq + 1).await?
-    } else {
-        None
-    };
-    let now = Timestamp::now().as_nanosecond();
-    Ok(Some(TierStatus {
-        seq: watermark.seq,
-        time: watermark.last.as_ref().map(|last| last.time),
-        lag_seconds: oldest.map_or(0.0, |m| (now - i128::from(m.time)).max(0) as f64 / 1e9),
-        lag_events: last_seq.saturating_sub(watermark.seq),
-        entry: state.number,
-        segments: state.segments.len(),
-        bytes: state.segments.values().fold(0, |sum: u64, s| sum.saturating_add(s.size)),
-    }))
-}
-
 fn print(status: &Status, json: bool) {
     if json {
         println!("{}", serde_json::to_string_pretty(status).expect("plain fields are JSON"));
@@ -231,31 +204,52 @@ fn print(status: &Status, json: bool) {
         "stream",
         "#last",
         "tier",
+        "#timeline",
         "#watermark",
         "#lag (events)",
         "#lag (s)",
-        "#timeline",
         "#segments",
         "#size",
     ]);
     for stream in &status.streams {
-        for (name, tier) in [("nas", &stream.nas), ("wasabi", &stream.wasabi)] {
-            let Some(tier) = tier else { continue };
+        for (name, tier) in stream.tiers() {
+            let held = |text: String| if tier.timeline.is_some() { text } else { "-".into() };
+            let timeline = tier.timeline.map(|timeline| match tier.diverged {
+                None => timeline.to_string(),
+                Some(_) => format!("{timeline}, diverged"),
+            });
             shown.add_row([
                 stream.stream.to_string(),
                 stream.last_seq.to_string(),
-                name.into(),
-                tier.seq.to_string(),
+                name.to_string(),
+                timeline.unwrap_or_else(|| "-".into()),
+                held(tier.seq.to_string()),
                 tier.lag_events.to_string(),
                 format!("{:.1}", tier.lag_seconds),
-                stream.timeline.map(|t| t.to_string()).unwrap_or_default(),
-                tier.segments.to_string(),
-                table::size(tier.bytes),
+                held(tier.segments.to_string()),
+                held(table::size(tier.bytes)),
             ]);
         }
     }
     println!("{shown}");
-    for refused in status.streams.iter().filter_map(|stream| stream.refused.as_ref()) {
-        eprintln!("{refused}");
+    for stream in &status.streams {
+        for (name, tier) in stream.tiers() {
+            if let (Some(timeline), Some(diverged)) = (tier.timeline, &tier.diverged) {
+                eprintln!(
+                    "stream `{}`: {name} has timeline {timeline} of it, which the live stream is not ({diverged}): lag counts what {name} does not hold of the live one",
+                    stream.stream
+                );
+            }
+        }
+        if let Some(refused) = &stream.refused {
+            eprintln!("{refused}");
+        }
+    }
+}
+
+impl StreamStatus {
+    fn tiers(&self) -> impl Iterator<Item = (Tier, &TierStatus)> {
+        let wasabi = self.wasabi.iter().map(|wasabi| (Tier::Wasabi, wasabi));
+        std::iter::once((Tier::Nas, &self.nas)).chain(wasabi)
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::StreamsArgs;
 use super::exit::Failure;
+use super::nothing::nothing;
 use super::{connect, table};
 use crate::archive::Archive;
 use crate::config::Config;
@@ -75,6 +76,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
         print(&held);
     }
     match archive.damage() {
+        None if held.streams.is_empty() => Err(nothing(config, args.from).await),
         None => Ok(()),
         Some(error) => {
             Err(Failure::damaged(format!("{}; what is shown was there before it", chain(error))))

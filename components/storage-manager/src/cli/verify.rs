@@ -1,5 +1,6 @@
 //! `verify`
 
+mod journals;
 mod objects;
 
 use std::collections::BTreeMap;
@@ -11,9 +12,11 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain as error_chain;
 use serde::Serialize;
 
+use self::journals::Audited;
 use self::objects::{Checked, Of};
 use super::args::VerifyArgs;
 use super::exit::Failure;
+use super::nothing::{nothing, unknown};
 use super::{connect, table};
 use crate::archive::Archive;
 use crate::chain::{self, ReadError};
@@ -24,6 +27,7 @@ use crate::s3::Store;
 struct Report {
     from: String,
     streams: Vec<Verified>,
+    journals: Vec<Audited>,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,10 +44,21 @@ struct Verified {
 
 pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     let store = connect::store(config, args.from)?;
+    let mut journals = journals::check(&store, !args.chain_only).await?;
     let archive = Archive::open_before_damage(Arc::clone(&store)).await?;
-    let mut streams = if args.streams.is_empty() { archive.streams().await? } else { args.streams };
+    journals::opened(&mut journals, &archive);
+    let mut streams = archive.streams().await?;
+    if streams.is_empty() && archive.damage().is_none() {
+        return Err(nothing(config, args.from).await);
+    }
+    if !args.streams.is_empty() {
+        if let Some(stream) = args.streams.iter().find(|stream| !streams.contains(stream)) {
+            return Err(unknown(stream, args.from));
+        }
+        streams = args.streams;
+    }
     streams.sort();
-    let mut report = Report { from: args.from.to_string(), streams: Vec::new() };
+    let mut report = Report { from: args.from.to_string(), streams: Vec::new(), journals };
     let mut journaled = Vec::new();
     for stream in streams {
         let index = report.streams.len();
@@ -70,6 +85,11 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
             "the archive has {lacking} messages fewer than the stream had when it was last seen: they may have been deleted just then; where the stream is at rest and verify says so again, the archive has a gap"
         );
     }
+    for Audited { journal, warnings, .. } in &report.journals {
+        for warning in warnings {
+            tracing::warn!("journal `{journal}`: {warning}");
+        }
+    }
     let damaged = report.streams.iter().filter(|s| !s.problems.is_empty()).count();
     if let Some(error) = archive.damage() {
         return Err(Failure::damaged(format!(
@@ -78,12 +98,20 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
             report.streams.len()
         )));
     }
-    if damaged > 0 {
-        return Err(Failure::damaged(format!(
-            "{damaged} of {} streams on {} are damaged: restore them from another tier",
-            report.streams.len(),
-            report.from
-        )));
+    let (whole, from) = (report.streams.len() - damaged, &report.from);
+    let second_way = journals::summary(&report.journals).map(|wrong| {
+        let which = if damaged == 0 { "all".into() } else { format!("the other {whole}") };
+        format!("{wrong}; {which} streams on {from} can be read nevertheless")
+    });
+    let streams = (damaged > 0).then(|| {
+        let count = report.streams.len();
+        format!(
+            "{damaged} of {count} streams on {from} are damaged: restore them from another tier"
+        )
+    });
+    let wrong: Vec<String> = streams.into_iter().chain(second_way).collect();
+    if !wrong.is_empty() {
+        return Err(Failure::damaged(wrong.join("; ")));
     }
     Ok(())
 }
@@ -199,6 +227,11 @@ fn print(report: &Report, json: bool) {
         ]);
     }
     println!("{shown}");
+    for Audited { journal, problems, .. } in &report.journals {
+        for problem in problems {
+            println!("journal `{journal}`: {problem}");
+        }
+    }
     for stream in &report.streams {
         for problem in &stream.problems {
             println!("{}: {problem}", stream.stream);

@@ -33,7 +33,7 @@ pub async fn run(store: Arc<Store>, journal: Journal, mut known: Option<u64>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while closing.run_until_cancelled(ticks.tick()).await.is_some() {
         let behind = *committed.borrow();
-        if !due(behind, known.unwrap_or_default()) && !journal.is_to_be_restated() {
+        if !due(behind, known.unwrap_or_default()) && !journal.is_to_be_restated(behind.entries) {
             continue;
         }
         // In a bucket that has just taken the place of another it would restate what is not there.

@@ -195,7 +195,7 @@ pub(super) fn is_free(
 }
 
 /// The numbers of the checkpoints that are there, ascending.
-async fn checkpoints(
+pub(super) async fn checkpoints(
     store: &Store,
     of: JournalOf,
     name: &JournalName,

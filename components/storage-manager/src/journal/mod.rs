@@ -10,11 +10,13 @@
 //!
 //! The way of an entry: `object` makes it, `writer` gathers and commits, `checkpoint` restates what entries
 //! add up to, `merge` makes few large objects of many small ones, `collect` deletes what was replaced, `heal` writes
-//! damaged objects anew, `open` reads all of it back. Each is a task with its own pace and its own errors; none waits for another.
+//! damaged objects anew, `open` reads all of it back, `audit` looks at what readers do not need. Each is a task with
+//! its own pace and its own errors; none waits for another.
 //! `cim_core::archive::journal` is the stored form and the fold.
 
 #[cfg(feature = "fail-points")]
 pub mod aged;
+mod audit;
 mod background;
 mod checkpoint;
 mod collect;
@@ -32,6 +34,7 @@ mod sift;
 mod testing;
 mod writer;
 
+pub use audit::{Audit, Problem, audit};
 pub use background::Background;
 pub use heal::Ailing;
 pub use lead::stand_by;

@@ -17,7 +17,7 @@ use crate::s3::{Listed, S3Error, Store};
 use crate::segment::entry_text;
 
 /// Entries that are fetched at once.
-const FETCHES: usize = 32;
+pub(super) const FETCHES: usize = 32;
 /// Bytes at an entry's end that say what it decides, of a hundred streams.
 const TAIL: u64 = 64 << 10;
 
@@ -88,12 +88,22 @@ pub async fn open(
     of: JournalOf,
     journal: &JournalName,
 ) -> Result<(JournalState, Committed), OpenError> {
-    let Read { state, behind, damage } = read(store, of, journal).await?;
+    let Read { state, behind, damage, .. } = read(store, of, journal).await?;
     damage.map_or(Ok((state, behind)), Err)
 }
 
-/// A journal's state as [`open`] gives it, or, where an entry is damaged, as it was before that entry; and the
-/// damage.
+/// A journal as far as it can be read.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its state as [`open`] gives it, or, where an entry is damaged, as it was before that entry.
+    pub state: JournalState,
+    /// That damage.
+    pub damage: Option<OpenError>,
+    /// A checkpoint that is damaged, where what is before it says the same.
+    pub without: Option<OpenError>,
+}
+
+/// Reads a journal up to what is damaged in it.
 ///
 /// # Errors
 /// When S3 does not answer, or nothing is before the damage.
@@ -101,11 +111,11 @@ pub async fn open_before_damage(
     store: &Store,
     of: JournalOf,
     journal: &JournalName,
-) -> Result<(JournalState, Option<OpenError>), OpenError> {
-    let Read { state, damage, .. } = read(store, of, journal).await?;
+) -> Result<Opened, OpenError> {
+    let Read { state, damage, without, .. } = read(store, of, journal).await?;
     match damage {
         Some(error) if state.last.is_none() => Err(error),
-        damage => Ok((state, damage)),
+        damage => Ok(Opened { state, damage, without }),
     }
 }
 
@@ -115,6 +125,8 @@ struct Read {
     behind: Committed,
     /// What ended it before its end.
     damage: Option<OpenError>,
+    /// A checkpoint that it was read without.
+    without: Option<OpenError>,
 }
 
 async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Read, OpenError> {
@@ -148,28 +160,28 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
         if let Err(error) = applied {
             // Without the checkpoints the first entry that is there is out of place: they are the damage.
             let damaged = damaged.filter(|_| state.last.is_none());
-            return Ok(Read { state, behind, damage: Some(damaged.unwrap_or(error)) });
+            let damage = Some(damaged.unwrap_or(error));
+            return Ok(Read { state, behind, damage, without: None });
         }
         behind.entries += 1;
         behind.bytes += size;
     }
-    if state.last.is_some()
-        && let Some(error) = damaged.take()
-    {
-        tracing::error!("going on without it: {}", chain(&error));
+    let without = damaged.take_if(|_| state.last.is_some());
+    if let Some(error) = &without {
+        tracing::error!("going on without it: {}", chain(error));
     }
-    Ok(Read { state, behind, damage: damaged })
+    Ok(Read { state, behind, damage: damaged, without })
 }
 
 /// The end of an entry's object.
-struct End {
-    key: String,
-    size: u64,
-    tail: Bytes,
+pub(super) struct End {
+    pub(super) key: String,
+    pub(super) size: u64,
+    pub(super) tail: Bytes,
 }
 
 /// As much of an object as it takes to read its entry: messages may be a thousand times as much.
-async fn fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3Error> {
+pub(super) async fn fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3Error> {
     let mut wanted = TAIL;
     while wanted < size {
         let tail = store.get_range(&key, size - wanted..size).await?;

@@ -1,7 +1,7 @@
 //! Gathers what streams have to say and commits it, entry after entry.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -71,8 +71,8 @@ struct Shared {
     committed: watch::Sender<Committed>,
     /// Since when an entry is on its way, or the NAS asked whether the last one is there.
     busy: Mutex<Option<Instant>>,
-    /// Whether a checkpoint is wanted before one is due.
-    restate: AtomicBool,
+    /// Checkpoints that are wanted before one is due.
+    restate: AtomicU8,
 }
 
 /// What is to go into an entry.
@@ -129,7 +129,7 @@ impl Journal {
             why: OnceLock::new(),
             committed: watch::channel(behind).0,
             busy: Mutex::new(None),
-            restate: AtomicBool::new(false),
+            restate: AtomicU8::new(0),
         });
         let (asks, asked) = mpsc::channel(1);
         let task = Writer {
@@ -218,14 +218,19 @@ impl Journal {
         self.asks.send(reply).await.is_ok() && answer.await.is_ok()
     }
 
-    /// Asks for a checkpoint now.
+    /// Asks for a checkpoint now, and for another one behind the next entry: then no entry before them is needed,
+    /// whichever of the two is lost.
     pub fn restate(&self) {
-        self.shared.restate.store(true, Ordering::Relaxed);
+        self.shared.restate.store(2, Ordering::Relaxed);
     }
 
-    /// Returns whether a checkpoint was asked for since the last one.
-    pub(super) fn is_to_be_restated(&self) -> bool {
-        self.shared.restate.load(Ordering::Relaxed)
+    /// Returns whether a checkpoint was asked for, now that `entries` are behind the last one.
+    pub(super) fn is_to_be_restated(&self, entries: u64) -> bool {
+        match self.shared.restate.load(Ordering::Relaxed) {
+            0 => false,
+            1 => entries > 0,
+            _ => true,
+        }
     }
 
     /// Waits until the journal is closed.
@@ -251,7 +256,8 @@ impl Journal {
 
     /// Counts anew, but for what came behind a checkpoint that was just made.
     pub fn checkpointed(&self, covered: Committed) {
-        self.shared.restate.store(false, Ordering::Relaxed);
+        let one_less = |wanted: u8| wanted.checked_sub(1);
+        self.shared.restate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).ok();
         self.shared.committed.send_modify(|committed| {
             committed.entries -= covered.entries.min(committed.entries);
             committed.bytes -= covered.bytes.min(committed.bytes);

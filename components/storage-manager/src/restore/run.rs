@@ -1,6 +1,7 @@
 //! One restore, from checks to the stream being there.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
+use futures_util::future::maybe_done;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -220,6 +222,7 @@ async fn send(
     stop: &CancellationToken,
 ) -> Result<Outcome, RestoreError> {
     let mut transfer = None;
+    let mut made = pin!(maybe_done(made));
     let both = async {
         let send = async {
             let sent = send_chunks(jetstream, plan, &mut transfer, &mut chunks).await;
@@ -227,26 +230,45 @@ async fn send(
             chunks.close();
             sent
         };
-        let (made, sent) = tokio::join!(made, send);
-        // What the server refused explains why the writer was cut off, not the other way round.
-        sent.and(made)
+        let ((), sent) = tokio::join!(made.as_mut(), send);
+        sent
     };
     let sent = unless(stop, &plan.target, both).await;
     // Where it was interrupted the writer is still at work.
     chunks.close();
-    let counts = match sent {
+    // What the server refused explains why the writer was cut off, not the other way round.
+    let counts = sent.and_then(|()| made.as_mut().take_output().expect("it was awaited"));
+    let counts = match counts {
         Ok(counts) => counts,
         Err(error) => {
             let Some(transfer) = transfer else { return Err(error) };
-            let forgotten = transfer.abort().await;
-            remove_partial(jetstream, plan).await;
-            return match forgotten {
+            let begun = transfer.begun();
+            return match transfer.abort().await {
+                // It had all of it before it was told.
+                Ok(Some(answer)) if matches!(error, RestoreError::Interrupted(_)) => {
+                    made.as_mut().await;
+                    let counts = made.as_mut().take_output().expect("it was awaited")?;
+                    arrived(
+                        jetstream,
+                        plan,
+                        Outcome { sending: begun.elapsed(), ..counts },
+                        &answer,
+                    )
+                    .await
+                }
+                Ok(_) => {
+                    remove_partial(jetstream, plan).await;
+                    Err(error)
+                }
                 // The server may still be at it, and must not be asked to restore another one beside it.
-                Err(silent) if error.is_of_one_stream() => {
+                Err(silent) => {
+                    remove_partial(jetstream, plan).await;
+                    if !error.is_of_one_stream() {
+                        return Err(error);
+                    }
                     tracing::warn!("stream `{}` was not restored: {}", plan.target, chain(&error));
                     Err(silent.into())
                 }
-                _ => Err(error),
             };
         }
     };
@@ -259,8 +281,17 @@ async fn send(
             return Err(refused(plan, error));
         }
     };
-    let counts = Outcome { sending: begun.elapsed(), ..counts };
-    let outcome = check_result(plan, counts, &answer)?;
+    arrived(jetstream, plan, Outcome { sending: begun.elapsed(), ..counts }, &answer).await
+}
+
+/// Checks the server's answer to a restore, and puts the consumers in place.
+async fn arrived(
+    jetstream: &JetStream,
+    plan: &Plan,
+    sent: Outcome,
+    answer: &Value,
+) -> Result<Outcome, RestoreError> {
+    let outcome = check_result(plan, sent, answer)?;
     consumers::in_place(jetstream, plan).await;
     Ok(outcome)
 }

@@ -129,11 +129,12 @@ impl<'a> Transfer<'a> {
         Ok(JetStream::read(&self.deliver, &answer)?)
     }
 
-    /// Makes the server forget what was sent: bytes that are no snapshot. Its answer is an error, and wanted.
+    /// Makes the server forget what was sent: bytes that are no snapshot. Its answer is an error, and wanted. Where it
+    /// had the whole snapshot before them it has restored the stream: then its answer is returned.
     ///
     /// # Errors
     /// When it does not say that it has: it will forget the restore by itself, some time.
-    pub(super) async fn abort(mut self) -> Result<(), SendError> {
+    pub(super) async fn abort(mut self) -> Result<Option<Value>, SendError> {
         self.publish(Bytes::from_static(b"this restore was given up")).await?;
         self.publish(Bytes::new()).await?;
         // Chunks on their way are answered first, with nothing. The server is done with the stream
@@ -141,8 +142,9 @@ impl<'a> Transfer<'a> {
         loop {
             match self.receive(ANSWER).await {
                 Ok(answer) if answer.is_empty() => {}
+                Ok(answer) => return Ok(JetStream::read(&self.deliver, &answer).ok()),
                 // It has failed there before.
-                Ok(_) | Err(SendError::Api(_)) => return Ok(()),
+                Err(SendError::Api(_)) => return Ok(None),
                 Err(silent) => return Err(silent),
             }
         }

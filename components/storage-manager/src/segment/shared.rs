@@ -31,6 +31,8 @@ pub(super) const BEFORE: usize = 2;
 
 /// Bytes of messages from which on the next stream's rows begin a row group.
 const ROW_GROUP: usize = 1 << 20;
+/// Bytes that a message has beside its own: its sequence, its time, the lengths of its strings.
+const BESIDE: u64 = 16;
 /// The key of a journal's entry in a file's metadata.
 const ENTRY: &str = "cim.entry";
 
@@ -102,6 +104,7 @@ impl SharedWriter {
         if batches.is_empty() {
             return Ok(());
         }
+        let first = self.parts.len() - batches.len();
         let rows: usize = batches.iter().map(|batch| batch.columns.len()).sum();
         let (mut streams, mut timelines) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         let (mut seq, mut time) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
@@ -123,7 +126,8 @@ impl SharedWriter {
         for column in strings {
             write_column::<ByteArrayType, _>(&mut group, &column)?;
         }
-        group.close()?;
+        let written = group.close()?.compressed_size();
+        share(u64::try_from(written).unwrap_or_default(), &mut self.parts[first..]);
         self.groups += 1;
         Ok(())
     }
@@ -180,6 +184,19 @@ pub fn content(columns: &Columns) -> Sha256 {
     let mut content = Content::default();
     (0..columns.len()).for_each(|index| content.push(&columns.message(index).hash()));
     content.finish()
+}
+
+/// Shares the bytes of a row group out to its parts, by their messages: the sum is what was written.
+fn share(written: u64, parts: &mut [Segment]) {
+    let weight = |part: &Segment| u128::from(part.bytes) + u128::from(part.messages * BESIDE);
+    let whole = parts.iter().map(weight).sum::<u128>().max(1);
+    let (mut before, mut given) = (0, 0);
+    for part in parts {
+        before += weight(part);
+        let until = u64::try_from(u128::from(written) * before / whole).unwrap_or(given);
+        part.size = until - given;
+        given = until;
+    }
 }
 
 /// The hash of a part: over the hashes of its messages.

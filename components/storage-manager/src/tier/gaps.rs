@@ -155,6 +155,17 @@ impl Gaps {
     }
 }
 
+#[cfg(test)]
+impl Gaps {
+    /// Gaps of a stream of which these sequences were deleted.
+    pub(super) fn of_deleted(deleted: &[SeqRange]) -> Self {
+        let (lost, elsewhere) = (SeqRanges::default(), SeqRanges::default());
+        let deleted = deleted.iter().copied().collect();
+        let stream = "S".parse().unwrap();
+        Self { stream, deleted, lost, elsewhere, looked: true, damage: None }
+    }
+}
+
 /// The first few ranges.
 pub(super) fn shown(ranges: &SeqRanges) -> String {
     const FEW: usize = 5;

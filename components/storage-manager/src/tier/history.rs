@@ -250,6 +250,8 @@ async fn last_shared(
         }
     }
     let within = match shares.get(low) {
+        // The live stream does not go as far as it begins: it need not be read.
+        Some(share) if share.segment.first_seq > live.state.last_seq => None,
         Some(share) => match last_shared_in(sides, stream, share, live).await {
             // The new timeline begins before it, and archives again what the live stream still has.
             Err(HistoryError::Fetch(FetchError::Segment(error))) => {

@@ -34,6 +34,7 @@ mod positions;
 mod progress;
 mod pull;
 mod reader;
+mod ready;
 mod scan;
 pub(crate) mod seal;
 pub(crate) mod segmenter;

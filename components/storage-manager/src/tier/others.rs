@@ -63,7 +63,7 @@ pub async fn read(nas: &Store, but: &JournalName) -> Result<Vec<JournalState>, S
     let mut journals = Vec::new();
     for name in journal::names(nas, of).await?.into_iter().filter(|name| name != but) {
         match journal::open_before_damage(nas, of, &name).await {
-            Ok((state, _)) => journals.push(state),
+            Ok(opened) => journals.push(opened.state),
             Err(OpenError::S3(error)) => return Err(error),
             Err(error) => tracing::warn!(
                 "journal `{name}` of this bucket is left out, what it has of this host's streams is not known: {}",

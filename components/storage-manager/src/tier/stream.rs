@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::journal::{Change, Served};
-use cim_core::archive::{ArchiveState, LastMessage, SeqRanges, StreamState, Watermark};
+use cim_core::archive::{ArchiveState, SeqRanges, StreamState, Watermark};
 use cim_core::names::StreamName;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -23,13 +23,13 @@ use super::gate;
 use super::opening::open;
 use super::progress::Progress;
 use super::reader::{self, ReaderError};
+use super::ready::{add, last_of, take};
 use super::segmenter::{Upload, Uploaded};
 use super::session::{End, SessionError};
 use super::survey::{Known, Survey, Surveyor};
 use crate::chain::Draft;
 use crate::jetstream::StreamInfo;
 use crate::journal::{Commit, Item, Journal, NotCommitted, Share};
-use crate::segment::{Columns, Message};
 
 /// How often the live stream is surveyed.
 const SURVEY: Duration = Duration::from_secs(1);
@@ -351,14 +351,8 @@ impl<'a> Follower<'a> {
         let known = self.journal.stream(self.stream, |state| state.watermark().seq);
         let known = known.expect("it was opened");
         let (ready, held, stream) = (&mut self.ready, &mut self.held, self.stream);
-        let grown = share.grow(|commit| {
-            let said = commit.change.watermark.as_ref().map(|said| said.seq);
-            let sent = commit.items.last().map(|item| last_of(item).seq);
-            let watermark = known.max(said.or(sent).unwrap_or_default());
-            if take(ready, held, commit, watermark, stream).is_some() {
-                commit.change.watermark = None;
-            }
-        });
+        let gaps = &mut self.gaps;
+        let grown = share.grow(|commit| add(ready, held, commit, gaps, known, stream));
         if let Some(bytes) = grown {
             self.journal.grown(bytes, Instant::now() + age);
         }
@@ -395,60 +389,8 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Takes all that is ready behind a watermark into a commit, and the budget of it. Returns the last message.
-fn take(
-    ready: &mut VecDeque<Uploaded>,
-    held: &mut Vec<Reserved>,
-    commit: &mut Commit,
-    watermark: u64,
-    stream: &StreamName,
-) -> Option<LastMessage> {
-    let mut last = None;
-    for uploaded in ready.drain(..) {
-        held.extend(uploaded.reserved);
-        if let Some(item) = behind(uploaded.item, watermark, stream) {
-            last = Some(last_of(&item));
-            commit.push(item);
-        }
-    }
-    last
-}
-
-/// Returns the part of an item that is behind the watermark. As a rule that is all of it; messages that left the stream while
-/// they were on their way may be passed by the watermark.
-fn behind(item: Item, watermark: u64, stream: &StreamName) -> Option<Item> {
-    let first = match &item {
-        Item::Segment(segment) => segment.first_seq,
-        Item::Rows(columns) => columns.message(0).seq,
-    };
-    if first > watermark {
-        return Some(item);
-    }
-    tracing::warn!(
-        stream = %stream,
-        "sequence {first} left the stream while it was read: it counts as deleted before it was archived"
-    );
-    let Item::Rows(columns) = item else { return None };
-    let mut rest = Columns::default();
-    let later = |message: &Message<'_>| message.seq > watermark;
-    (0..columns.len()).map(|i| columns.message(i)).filter(later).for_each(|m| rest.push(m));
-    (!rest.is_empty()).then_some(Item::Rows(rest))
-}
-
 fn is_segment(uploaded: &Uploaded) -> bool {
     matches!(uploaded.item, Item::Segment(_))
-}
-
-fn last_of(item: &Item) -> LastMessage {
-    match item {
-        Item::Segment(segment) => segment.last.clone(),
-        Item::Rows(columns) => {
-            let last = columns.message(columns.len() - 1);
-            let time = Timestamp::from_nanosecond(last.time.into());
-            let time = time.expect("i64 nanoseconds are in range");
-            LastMessage { seq: last.seq, time, sha256: last.hash() }
-        }
-    }
 }
 
 /// What a draft says that `state` and the items do not.

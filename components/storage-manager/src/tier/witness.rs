@@ -17,21 +17,36 @@ use super::headers;
 use super::reader::ReaderError;
 use crate::jetstream::Depth;
 
-/// A delete reaches the others a moment after the leader: what is still there then was not deleted.
-const SETTLED: Duration = Duration::from_secs(1);
-/// Which of these sequences one of `servers` has. `None` when nobody could be asked.
+/// A delete reaches the others a moment after the leader. One that was just started again goes through its log
+/// first, and takes longer where it has other work: it is asked again after these times, until it says the same.
+const SETTLED: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+
+/// Returns which of these sequences one of `servers` has; `None` where none of them can be asked.
 pub async fn elsewhere(
     context: &Arc<Context>,
     stream: &StreamName,
     servers: &[String],
     gone: &SeqRanges,
 ) -> Result<Option<SeqRanges>, ReaderError> {
-    let Some(there) = look(context, stream, servers, gone).await? else { return Ok(None) };
-    if there.is_empty() {
-        return Ok(Some(there));
+    let Some(mut there) = look(context, stream, servers, gone).await? else { return Ok(None) };
+    for (asked, settled) in SETTLED.into_iter().enumerate() {
+        if there.is_empty() {
+            break;
+        }
+        tokio::time::sleep(settled).await;
+        let Some(still) = look(context, stream, servers, &there).await? else { return Ok(None) };
+        let same = still == there;
+        there = still;
+        if same && asked > 0 {
+            break;
+        }
     }
-    tokio::time::sleep(SETTLED).await;
-    look(context, stream, servers, &there).await
+    Ok(Some(there))
 }
 
 async fn look(

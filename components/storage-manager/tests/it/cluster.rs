@@ -179,7 +179,7 @@ async fn what_a_damaged_server_leaves_out_is_found_among_many_deletes() {
     wait_until("what was purged is gone from the archive", async || {
         let report = manager.json(&["verify"]);
         let there = report["streams"][0]["messages"] == state["messages"];
-        if there { Ok(()) } else { Err(report.to_string()) }
+        if there { Ok(()) } else { Err(format!("{report}\n{}", daemon.log())) }
     })
     .await;
     daemon.stop().await;

@@ -183,7 +183,8 @@ async fn an_interrupted_restore_leaves_nothing_on_the_server() {
         // Some segments come, then none: the server has a part, and waits.
         let mut streams = held["streams"].as_array().unwrap().iter();
         let segments = &streams.find(|held| held["stream"] == stream).unwrap()["segments"];
-        let come = segments.as_u64().unwrap().saturating_sub(1).clamp(1, 8);
+        // Not all but one: how many requests open the archive is not always the same.
+        let come = (segments.as_u64().unwrap() / 2).clamp(1, 8);
         let rule = rule().seconds(60.0);
         s3.set_faults(vec![Rule { skip: Some(opened + come), ..rule }]).unwrap();
         let before = late();

@@ -110,7 +110,8 @@ async fn is_refused(archive: &str, found: &str) {
     let found = status["streams"].as_array().unwrap();
     let events = found.iter().find(|stream| stream["stream"] == "EVENTS").unwrap();
     assert!(events["refused"].as_str().unwrap().contains(&said), "{events}");
-    assert_eq!((&events["nas"], &events["last_seq"]), (&Value::Null, &json!(30)));
+    let (timeline, lag) = (&events["nas"]["timeline"], &events["nas"]["lag_events"]);
+    assert_eq!((timeline, lag, &events["last_seq"]), (&Value::Null, &json!(30), &json!(30)));
     let shown = manager.run(&["status"]);
     assert!(String::from_utf8_lossy(&shown.stderr).contains(&said), "{shown:?}");
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
 use futures_util::StreamExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     Manager, Minio, Nats, SECRET, Settings, USER, Version, fingerprint, wait_until,
@@ -25,7 +25,9 @@ async fn streams(nats: &Nats, manager: &Manager, count: usize) {
         nats.create(&format!("S{n}"), json!({})).await;
     }
     wait_until("every stream has an archive", async || {
-        let found = manager.json(&["streams"])["streams"].as_array().unwrap().len();
+        let output = manager.run(&["streams", "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let found = report["streams"].as_array().map_or(0, Vec::len);
         if found == count { Ok(()) } else { Err(format!("{found} of {count}")) }
     })
     .await;

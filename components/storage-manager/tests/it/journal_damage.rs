@@ -30,11 +30,17 @@ pub(crate) struct Lab {
 impl Lab {
     /// `D` is archived in entries of its own, before `A` and `B`, which share three later ones.
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn start_with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let minio = Minio::start(dir.path()).await;
         let nats = Nats::start(&dir.path().join("host")).await;
         let mut settings = Settings::new(&nats.url, &minio.url);
         settings.layout = "journal".into();
+        settings.more = more.into();
         let manager = Manager::new(dir.path(), "host", &settings);
         let daemon = manager.tier().await;
         nats.create("D", json!({})).await;
@@ -92,6 +98,17 @@ impl Lab {
         self.bucket.put_object(key, bytes).await.unwrap();
     }
 
+    /// Writes the checkpoint of what these entries add up to; its key and its bytes.
+    pub(crate) async fn checkpoint(&self, entries: &[String]) -> (String, Vec<u8>) {
+        let state = self.fold(entries).await;
+        let (journal, number) = (state.journal.clone(), state.last.unwrap().0);
+        let key = ArchiveKey::Checkpoint { of: JournalOf::Secondary, journal, number }.to_string();
+        let text = state.checkpoint().unwrap().to_bytes();
+        let bytes = zstd::stream::encode_all(&text[..], 3).unwrap();
+        self.put(&key, &bytes).await;
+        (key, bytes)
+    }
+
     /// What these entries add up to.
     async fn fold(&self, entries: &[String]) -> JournalState {
         let mut state =
@@ -146,6 +163,14 @@ pub(crate) fn rotten(object: &Bytes) -> Vec<u8> {
     bytes
 }
 
+/// An entry of which a bit of what it decides has flipped; its messages are whole.
+pub(crate) fn flipped(object: &Bytes) -> Vec<u8> {
+    let mut bytes = object.to_vec();
+    let text = bytes.windows(9).rposition(|w| w == b"cim.entry").unwrap();
+    bytes[text + 200] ^= 1;
+    bytes
+}
+
 const WHOLE: &[(&str, u64)] = &[("A", 60), ("B", 60), ("D", 20)];
 
 /// An entry that is not what was written is no entry: nothing of the journal is believed from there on.
@@ -174,10 +199,7 @@ async fn an_entry_that_cannot_be_read() {
         let mut bytes = whole.to_vec();
         let mut named = key.clone();
         match kind {
-            "flipped" => {
-                let text = bytes.windows(9).rposition(|w| w == b"cim.entry").unwrap();
-                bytes[text + 200] ^= 1;
-            }
+            "flipped" => bytes = flipped(&whole),
             "cut" => bytes.truncate(whole.len() / 2),
             "empty" => bytes.clear(),
             "of another journal" => bytes.clone_from(&foreign),
@@ -264,13 +286,7 @@ async fn a_checkpoint_that_rotted() {
     let middle = lab.entry_with(&entries, 21).await;
     let mut checkpoints = Vec::new();
     for end in [middle, entries.len()] {
-        let state = lab.fold(&entries[..end]).await;
-        let (journal, number) = (state.journal.clone(), state.last.unwrap().0);
-        let key = ArchiveKey::Checkpoint { of: JournalOf::Secondary, journal, number }.to_string();
-        let text = state.checkpoint().unwrap().to_bytes();
-        let bytes = zstd::stream::encode_all(&text[..], 3).unwrap();
-        lab.put(&key, &bytes).await;
-        checkpoints.push((key, bytes));
+        checkpoints.push(lab.checkpoint(&entries[..end]).await);
     }
     lab.manager.json(&["verify"]);
     let [(earlier, earlier_bytes), (newest, newest_bytes)] = &checkpoints[..] else {
@@ -280,7 +296,7 @@ async fn a_checkpoint_that_rotted() {
     flipped[newest_bytes.len() / 2] ^= 1;
     for bytes in [&flipped[..], &newest_bytes[..20], b"", earlier_bytes] {
         lab.put(newest, bytes).await;
-        let output = lab.manager.run(&["verify"]);
+        let output = lab.manager.run(&["streams"]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
             output.status.success() && said.contains(&format!("checkpoint `{newest}`")),

@@ -104,6 +104,17 @@ impl Lab {
     }
 
     async fn is_whole(&mut self) {
+        // With the next entry there are two checkpoints behind what was damaged.
+        self.publish(1).await;
+        for stream in STREAMS {
+            self.manager.reaches(stream, "wasabi", self.last).await;
+        }
+        wait_until("nothing is wrong with the journal", async || {
+            let output = self.manager.run(&["verify", "--chain-only"]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            if output.status.success() { Ok(()) } else { Err(said) }
+        })
+        .await;
         for tier in ["nas", "wasabi"] {
             let report = self.manager.json(&["verify", "--from", tier]);
             for stream in report["streams"].as_array().unwrap() {

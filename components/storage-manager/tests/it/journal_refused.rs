@@ -3,7 +3,7 @@
 use cim_core::archive::key::Chain;
 use cim_core::archive::{ArchiveKey, Entry, Sha256};
 use cim_core::names::StreamName;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bad_input::bucket;
 use crate::support::{Manager, Minio, Nats, Settings, wait_until};
@@ -57,7 +57,17 @@ async fn a_stream_that_contradicts_itself_stops_no_other() {
     .await;
     for round in 2..=4 {
         nats.publish("B", 5).await;
-        manager.reaches("B", "nas", 5 * round).await;
+        wait_until("the other one is archived", async || {
+            // What the chain names is not there.
+            let output = manager.run(&["status", "--json"]);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(5), "{said}");
+            assert!(said.contains("stream `A` cannot be compared with what nas has"), "{said}");
+            let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let of_b = &shown["streams"][1]["nas"];
+            if of_b["seq"] == 5 * round { Ok(()) } else { Err(of_b.to_string()) }
+        })
+        .await;
     }
     assert!(!daemon.log().contains("the journal was closed"), "{}", daemon.log());
     // What was in its way is gone: it is archived too.

@@ -7,6 +7,9 @@ use async_nats::Subscriber;
 use cim_fake_wasabi::{Fault, Rule};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::bad_input::bucket;
 use crate::journal_damage::rotten;
@@ -253,6 +256,111 @@ async fn interrupted_in_the_middle_of_many() {
     let (status, error) = manager.error(&["restore", "--all"]);
     assert_eq!(status, 6, "{error}");
     assert!(error.contains(&format!("stream `{}` exists", name(2))), "{error}");
+}
+
+/// A stream of which the server has everything when it is interrupted is there, and is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_while_the_server_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut settings = settings(&nats, &minio.url);
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let daemon = manager.tier().await;
+    for n in 0..3 {
+        nats.create(&name(n), json!({})).await;
+        nats.publish(&name(n), 20).await;
+        manager.reaches(&name(n), "nas", 20).await;
+    }
+    let before = fingerprint(&nats, &name(0)).await;
+    daemon.stop().await;
+    drop(nats);
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let gate = Gate::in_front_of(&nats.url).await;
+    settings.nats = format!("nats://127.0.0.1:{}", gate.port);
+    let manager = Manager::new(dir.path(), "new", &settings);
+    let restore = manager.spawn(&["restore", "--all"]);
+    gate.seen(&format!("$JS.SNAPSHOT.RESTORE.{}.", name(0))).await;
+    let pid = restore.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    gate.seen("this restore was given up").await;
+    gate.open();
+    let output = restore.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(there(&nats).await, [name(0)]);
+    assert!(said.contains("1 of 3 streams were restored"), "{said}");
+    assert_eq!(fingerprint(&nats, &name(0)).await, before);
+    let report = manager.json(&["restore", "--all"]);
+    assert_eq!(restored(&report), [name(1), name(2)]);
+}
+
+/// What lies in front of a server, and keeps its answers back from the first chunk of a snapshot on.
+struct Gate {
+    port: u16,
+    sent: watch::Receiver<Vec<u8>>,
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    async fn in_front_of(url: &str) -> Self {
+        let server = url.trim_start_matches("nats://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (to, sent) = watch::channel(Vec::new());
+        let (open, opened) = watch::channel(true);
+        let gate = open.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (mut from_client, mut to_client) = client.into_split();
+                let server = TcpStream::connect(&server).await.unwrap();
+                let (mut from_server, mut to_server) = server.into_split();
+                let (to, gate, mut opened) = (to.clone(), gate.clone(), opened.clone());
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 64 << 10];
+                    while let Ok(read @ 1..) = from_client.read(&mut bytes).await {
+                        let first = !contains(&to.borrow(), CHUNK);
+                        to.send_modify(|sent| sent.extend_from_slice(&bytes[..read]));
+                        if first && contains(&to.borrow(), CHUNK) {
+                            gate.send_replace(false);
+                        }
+                        if to_server.write_all(&bytes[..read]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 64 << 10];
+                    while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+                        if opened.wait_for(|open| *open).await.is_err()
+                            || to_client.write_all(&bytes[..read]).await.is_err()
+                        {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, sent, open }
+    }
+
+    /// Waits until the client has sent this.
+    async fn seen(&self, what: &str) {
+        let mut sent = self.sent.clone();
+        let seen = sent.wait_for(|sent| contains(sent, what));
+        let seen = tokio::time::timeout(Duration::from_mins(1), seen).await;
+        drop(seen.expect("it is sent in time").unwrap());
+    }
+
+    fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+const CHUNK: &str = "$JS.SNAPSHOT.RESTORE.";
+
+fn contains(bytes: &[u8], what: &str) -> bool {
+    bytes.windows(what.len()).any(|window| window == what.as_bytes())
 }
 
 /// A refusal that only the server knows of keeps one stream from coming back, not the others.

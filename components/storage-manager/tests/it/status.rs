@@ -1,11 +1,13 @@
-//! `status` of a damaged archive: what can be read is shown, the damage is named, the exit status is 5.
+//! `status`: a tier lags by what it does not hold of the live stream, whatever it holds of another one of that name.
+//! Of a damaged archive what can be read is shown, the damage is named, the exit status is 5.
 
 use cim_core::archive::key::Chain;
 use cim_core::names::StreamName;
+use cim_fake_wasabi::FakeWasabi;
 use serde_json::{Value, json};
 
 use crate::bad_input::bucket;
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3};
+use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
 
 /// The keys of a bucket below a prefix, ascending.
 async fn keys(bucket: &s3::Bucket, prefix: &str) -> Vec<String> {
@@ -26,7 +28,8 @@ fn damaged(manager: &Manager, named: &[&str]) -> (Value, [Option<u64>; 2]) {
     }
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     let of_a = shown["streams"].as_array().unwrap().iter().find(|s| s["stream"] == "A").unwrap();
-    let seq = |tier: &str| of_a[tier]["seq"].as_u64();
+    // Where nothing can be read of it there is no timeline.
+    let seq = |tier: &str| of_a[tier]["timeline"].as_u64().and(of_a[tier]["seq"].as_u64());
     let reached = [seq("nas"), seq("wasabi")];
     (shown, reached)
 }
@@ -87,9 +90,181 @@ async fn of_a_damaged_chain_the_other_streams() {
     manager.reaches("A", "nas", 10).await;
     daemon.stop().await;
     nats.create("B", json!({})).await;
+    nats.publish("B", 5).await;
     let key = Chain::Manifest.key(&StreamName::new("B").unwrap(), 0).to_string();
     bucket(&minio.url).put_object(&key, b"?").await.unwrap();
     let (shown, [at_nas, _]) = damaged(&manager, &["nas: ", &key]);
     assert_eq!(at_nas, Some(10));
-    assert_eq!(shown["streams"][1]["nas"], Value::Null, "{shown}");
+    let of_b = &shown["streams"][1]["nas"];
+    assert_eq!((&of_b["timeline"], &of_b["lag_events"]), (&Value::Null, &json!(5)), "{shown}");
+}
+
+/// A host with both tiers.
+struct Host {
+    dir: tempfile::TempDir,
+    _minio: Minio,
+    _wasabi: FakeWasabi,
+    nats: Nats,
+    settings: Settings,
+}
+
+impl Host {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let minio = Minio::start(dir.path()).await;
+        let wasabi = fake_s3(dir.path(), "wasabi").await;
+        let nats = Nats::start(&dir.path().join("host")).await;
+        let mut settings = Settings::new(&nats.url, &minio.url);
+        // With chains a fork is at Wasabi before its messages are.
+        settings.layout = "journal".into();
+        settings.wasabi = Some(wasabi.s3_url());
+        Self { dir, _minio: minio, _wasabi: wasabi, nats, settings }
+    }
+
+    /// A manager whose Wasabi goes along with the NAS, or stays behind.
+    fn manager(&mut self, interval: &str) -> Manager {
+        self.settings.more = format!("[seal]\ninterval = \"{interval}\"\n");
+        Manager::new(self.dir.path(), "host", &self.settings)
+    }
+
+    /// Archives 20 messages of `S` on both tiers, and ends the manager.
+    async fn archived(&mut self) {
+        let manager = self.manager("200ms");
+        let daemon = manager.tier().await;
+        self.nats.create("S", json!({})).await;
+        self.nats.publish("S", 20).await;
+        manager.reaches("S", "nas", 20).await;
+        manager.reaches("S", "wasabi", 20).await;
+        daemon.stop().await;
+    }
+
+    async fn made_again(&self, messages: usize) {
+        self.nats.api("STREAM.DELETE.S", Value::Null).await;
+        self.nats.create("S", json!({})).await;
+        self.nats.publish("S", messages).await;
+    }
+}
+
+/// What a tier is said to have of the first stream: timeline, how far it goes, lag, and why it is not the live one, if so.
+fn of(manager: &Manager, tier: &str) -> (Option<u64>, u64, u64, String) {
+    let shown = manager.json(&["status"]);
+    let of = &shown["streams"][0][tier];
+    let lag = of["lag_events"].as_u64().unwrap();
+    assert_eq!(of["lag_seconds"].as_f64().unwrap() > 0.0, lag > 0, "{shown}");
+    let diverged = of["diverged"].as_str().unwrap_or_default().to_owned();
+    (of["timeline"].as_u64(), of["seq"].as_u64().unwrap(), lag, diverged)
+}
+
+/// The cells of a tier's row in the table, and the lines on stderr.
+fn table(manager: &Manager, tier: &str) -> (Vec<String>, String) {
+    let output = manager.run(&["status"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let cells = |line: &str| {
+        let cells = line.trim_matches(|c: char| !c.is_ascii()).split("  ");
+        cells.map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+    };
+    let mut rows = shown.lines().map(cells).filter(|row: &Vec<String>| row.contains(&tier.into()));
+    (rows.next().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stream_that_was_made_again_while_the_manager_was_away() {
+    let mut host = Host::start().await;
+    host.archived().await;
+    let slow = host.manager("1h");
+    // Fewer messages than the archive has of the other one, as many, more.
+    for messages in [10, 20, 30] {
+        host.made_again(messages).await;
+        for tier in ["nas", "wasabi"] {
+            let expected = (Some(1), 20, messages as u64, "recreated".into());
+            assert_eq!(of(&slow, tier), expected, "{messages} on {tier}");
+            let (row, said) = table(&slow, tier);
+            assert_eq!((&*row[3], &*row[5]), ("1, diverged", &*messages.to_string()), "{row:?}");
+            let line = format!("stream `S`: {tier} has timeline 1 of it, which the live stream is");
+            assert!(said.contains(&line), "{said}");
+        }
+    }
+
+    let daemon = slow.tier().await;
+    wait_until("the NAS has it", async || {
+        let found = of(&slow, "nas");
+        if found == (Some(2), 30, 0, String::new()) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    assert_eq!(of(&slow, "wasabi"), (Some(1), 20, 30, "recreated".into()), "one behind");
+    daemon.stop().await;
+
+    let fast = host.manager("200ms");
+    let daemon = fast.tier().await;
+    wait_until("Wasabi has it", async || {
+        let found = of(&fast, "wasabi");
+        if found == (Some(2), 30, 0, String::new()) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    assert_eq!(table(&fast, "wasabi").1, "");
+    daemon.stop().await;
+
+    host.made_again(0).await;
+    assert_eq!(of(&fast, "nas"), (Some(2), 30, 0, "recreated".into()), "there is nothing to hold");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stream_that_was_restored_to_an_earlier_point() {
+    let mut host = Host::start().await;
+    host.archived().await;
+    host.nats.api("STREAM.DELETE.S", Value::Null).await;
+    let manager = host.manager("1h");
+    manager.json(&["restore", "S", "--until-seq", "15"]);
+    host.nats.publish("S", 25).await;
+    let expected = (Some(1), 20, 25, "goes on from an earlier point".into());
+    for tier in ["nas", "wasabi"] {
+        assert_eq!(of(&manager, tier), expected, "{tier}");
+    }
+    let daemon = manager.tier().await;
+    wait_until("the NAS has it", async || {
+        let found = of(&manager, "nas");
+        if found == (Some(2), 40, 0, String::new()) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    assert_eq!(of(&manager, "wasabi"), expected);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stream_that_no_tier_has() {
+    let mut host = Host::start().await;
+    host.nats.create("S", json!({ "max_msgs": 12 })).await;
+    let manager = host.manager("200ms");
+    for (messages, lag) in [(0, 0), (10, 10), (10, 12)] {
+        host.nats.publish("S", messages).await;
+        for tier in ["nas", "wasabi"] {
+            assert_eq!(of(&manager, tier), (None, 0, lag, String::new()), "{tier}");
+            let (row, said) = table(&manager, tier);
+            let expected = ["-", "-", &lag.to_string()].map(str::to_owned);
+            assert_eq!((&row[3..6], &*said), (&expected[..], ""), "{row:?}");
+        }
+    }
+}
+
+/// What cannot be compared is not relied on.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stream_that_was_made_again_where_the_other_ones_messages_are_gone() {
+    let mut host = Host::start().await;
+    host.settings.layout = "chains".into();
+    host.archived().await;
+    host.made_again(30).await;
+    let store = bucket(&host.settings.nas);
+    for key in keys(&store, "v1/streams/S/segments/").await {
+        store.delete_object(&key).await.unwrap();
+    }
+    host.settings.wasabi = None;
+    let manager = host.manager("1h");
+    let output = manager.run(&["status", "--json"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    let named = "stream `S` cannot be compared with what nas has of it: nas: get `v1/streams/S/";
+    assert!(said.contains(named), "{said}");
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = &shown["streams"][0];
+    assert_eq!((&of["nas"]["lag_events"], &of["wasabi"]), (&json!(30), &Value::Null), "{shown}");
 }

@@ -33,7 +33,7 @@ async fn nats_is_away_and_there_are_many_streams() {
     wait_until("every stream has an archive", async || {
         let status = manager.json(&["status"]);
         let streams = status["streams"].as_array().unwrap();
-        let begun = streams.iter().filter(|stream| !stream["nas"].is_null()).count();
+        let begun = streams.iter().filter(|stream| !stream["nas"]["timeline"].is_null()).count();
         if begun == STREAMS { Ok(()) } else { Err(format!("{begun} have")) }
     })
     .await;

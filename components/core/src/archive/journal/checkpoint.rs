@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -122,6 +123,17 @@ fn within(segment: &Segment, timelines: &[TimelineRecord]) -> Result<(), String>
     Ok(())
 }
 
+/// Which entry a checkpoint is of, without what it restates.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct CheckpointHead {
+    /// The journal that it belongs to.
+    pub journal: JournalName,
+    /// The number of the last entry that is in it.
+    pub number: u64,
+    /// That entry's hash.
+    pub hash: Sha256,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -142,9 +154,21 @@ impl JournalCheckpoint {
     /// # Errors
     /// When it is cut short, damaged, or of a newer format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
-        let stored: Stored = serde_json::from_slice(bytes).map_err(EntryError::Unreadable)?;
-        let too_new = EntryError::TooNewJournal;
-        let read = believed(&stored.checkpoint, stored.sha256, JOURNAL_FORMAT, too_new);
-        read.map(|(checkpoint, _)| checkpoint)
+        read(bytes)
     }
+
+    /// Reads of an object's bytes which entry it is of; they are the ones that were written, all of them.
+    ///
+    /// # Errors
+    /// When it is cut short, damaged, or of a newer format.
+    pub fn head(bytes: &[u8]) -> Result<CheckpointHead, EntryError> {
+        read(bytes)
+    }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EntryError> {
+    let stored: Stored = serde_json::from_slice(bytes).map_err(EntryError::Unreadable)?;
+    let too_new = EntryError::TooNewJournal;
+    let read = believed(&stored.checkpoint, stored.sha256, JOURNAL_FORMAT, too_new);
+    read.map(|(checkpoint, _)| checkpoint)
 }

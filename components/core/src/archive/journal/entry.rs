@@ -149,7 +149,8 @@ pub struct SegmentRecord {
     pub messages: u64,
     /// Bytes of their subjects, headers and payloads.
     pub bytes: u64,
-    /// Bytes of the file, of a segment that has one of its own; else 0.
+    /// Bytes of the file, of a segment that has one of its own. Of a part: its share of its row groups' bytes in
+    /// the object, for people; absent where the writer did not say it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub size: u64,
     /// SHA-256 of its file; of a part, that of the [`message_hash`](crate::archive::message_hash)es of all its
@@ -182,7 +183,7 @@ impl SegmentRecord {
             last_time: nanoseconds(segment.last_time),
             messages: segment.messages,
             bytes: segment.bytes,
-            size: if segment.part.is_some() { 0 } else { segment.size },
+            size: segment.size,
             sha256: segment.sha256,
             last: segment.last.sha256,
             groups: segment.part.as_ref().map(|part| (part.group, part.groups)),
@@ -204,8 +205,7 @@ impl SegmentRecord {
             last_time,
             messages: self.messages,
             bytes: self.bytes,
-            // Of a part it says nothing.
-            size: if part.is_some() { 0 } else { self.size },
+            size: self.size,
             sha256: self.sha256,
             last: LastMessage { seq: self.last_seq, time: last_time, sha256: self.last },
             sealed: self.sealed,

@@ -19,7 +19,7 @@ mod fold;
 mod served;
 mod state;
 
-pub use checkpoint::{JournalCheckpoint, StreamCheckpoint};
+pub use checkpoint::{CheckpointHead, JournalCheckpoint, StreamCheckpoint};
 pub use entry::{Change, JOURNAL_FORMAT, JournalEntry, Part, Replacement, SegmentRecord};
 pub use served::Served;
 pub use state::{JournalError, JournalState};

@@ -171,7 +171,8 @@ async fn merge(
     if segment.last != last.last || segment.first_seq != first_seq {
         return Err(differs());
     }
-    let sizes: u64 = segments.iter().map(|segment| segment.size).sum();
+    let own = segments.iter().filter(|segment| segment.part.is_none());
+    let sizes: u64 = own.map(|segment| segment.size).sum();
     segment.sealed = plan::is_final(segment.size.max(sizes), seal);
     let key = ArchiveKey::parse(&segment.key).expect("the writer spelled it");
     wasabi.put(&key, finished.file.clone()).await?;

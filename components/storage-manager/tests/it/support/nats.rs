@@ -182,7 +182,6 @@ impl Nats {
         Self::start_as(&dir, version, seed, &more).await.expect("it was there before")
     }
 
-    /// Asks the JetStream API; its error is the test's.
     /// kill -9, the newest messages of a stream cut off its last block, and a start on the same disk.
     pub(crate) async fn lose_the_end(mut self, stream: &str) -> Self {
         self.child = None;
@@ -192,6 +191,7 @@ impl Nats {
         self.crash_and_start().await
     }
 
+    /// Asks the JetStream API; its error is the test's.
     pub(crate) async fn api(&self, what: &str, body: Value) -> Value {
         let answer = self.try_api(what, body).await;
         assert!(answer["error"].is_null(), "{what}: {answer}");
@@ -225,6 +225,7 @@ impl Nats {
     pub(crate) async fn publish(&self, stream: &str, count: usize) {
         let prefix = stream.to_lowercase();
         let mut acks = Vec::new();
+        self.is_heard(stream).await;
         for n in 0..count {
             let subject = format!("{prefix}.{}", ["a", "b.c", "größe"][n % 3]);
             let payload = vec![u8::try_from(n % 251).unwrap(); [0, 1, 100, 3000][n % 4]];
@@ -246,10 +247,28 @@ impl Nats {
         }
     }
 
+    /// Waits until the server that this is connected to knows who takes a stream's messages: of another server of a
+    /// cluster it hears that a moment after the stream is there.
+    async fn is_heard(&self, stream: &str) {
+        // The stream takes no message with such an expectation.
+        let subject = format!("{}.probe", stream.to_lowercase());
+        wait_until("the stream's leader is heard", async || {
+            let mut headers = HeaderMap::new();
+            headers.insert("Nats-Expected-Stream", "another");
+            let asked = self.client.request_with_headers(subject.clone(), headers, "".into());
+            match asked.await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await;
+    }
+
     /// Messages that are as small as can be.
     pub(crate) async fn publish_bare(&self, subject: &'static str, count: usize) {
         let jetstream = async_nats::jetstream::new(self.client.clone());
         let mut acks = Vec::new();
+        self.is_heard(subject.split('.').next().unwrap()).await;
         for _ in 0..count {
             acks.push(jetstream.publish(subject, "".into()).await.unwrap());
         }

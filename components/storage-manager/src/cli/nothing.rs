@@ -1,0 +1,40 @@
+//! A tier without an archive: an empty, mistyped or replaced bucket. To have found nothing is no success.
+
+use cim_core::names::StreamName;
+
+use super::connect;
+use super::exit::Failure;
+use crate::archive::Archive;
+use crate::config::Config;
+use crate::s3::Tier;
+
+/// Returns that a tier holds no archive, and what the other one has.
+pub(super) async fn nothing(config: &Config, tier: Tier) -> Failure {
+    let bucket = match (tier, &config.tertiary) {
+        (Tier::Wasabi, Some(tertiary)) => &tertiary.bucket,
+        _ => &config.secondary.bucket,
+    };
+    let other = if tier == Tier::Nas { Tier::Wasabi } else { Tier::Nas };
+    let has = match on(config, other).await {
+        Ok(None) => String::new(),
+        Ok(Some(0)) => format!("; {other} holds none either"),
+        Ok(Some(1)) => format!("; {other} has 1 stream: `--from {other}`"),
+        Ok(Some(streams)) => format!("; {other} has {streams} streams: `--from {other}`"),
+        Err(failure) => format!("; {other} cannot be read: {}", failure.message()),
+    };
+    Failure::empty(format!("{tier} holds no archive in bucket `{bucket}`{has}"))
+}
+
+/// Returns that a tier holds no archive of a stream.
+pub(super) fn unknown(stream: &StreamName, tier: Tier) -> Failure {
+    Failure::usage(format!(
+        "{tier} has no archive of stream `{stream}`: `cim-storage-manager streams --from {tier}` lists what it has"
+    ))
+}
+
+/// Returns how many streams a tier holds; `None` where there is no such tier.
+async fn on(config: &Config, tier: Tier) -> Result<Option<usize>, Failure> {
+    let Some(store) = connect::optional_store(config, tier)? else { return Ok(None) };
+    let archive = Archive::open_before_damage(store).await?;
+    Ok(Some(archive.streams().await?.len()))
+}
