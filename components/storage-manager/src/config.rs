@@ -269,4 +269,14 @@ impl StreamsConfig {
         };
         Ok(StreamMatcher { include: set(&self.include)?, exclude: set(&self.exclude)? })
     }
+
+    /// Returns the globs that match none of these names, of which there are some: mistyped ones, as a rule.
+    pub fn unmatched(&self, names: &[String]) -> Vec<&str> {
+        let all = self.include.iter().chain(&self.exclude).map(String::as_str);
+        let matches = |glob: &&str| {
+            let matcher = Glob::new(glob).map(|glob| glob.compile_matcher());
+            matcher.is_ok_and(|matcher| names.iter().any(|name| matcher.is_match(name)))
+        };
+        all.filter(|glob| !names.is_empty() && !matches(glob)).collect()
+    }
 }

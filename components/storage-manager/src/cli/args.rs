@@ -1,6 +1,7 @@
 //! Arguments.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cim_core::names::{StreamName, SubjectFilter};
 use clap::{Args, Parser, Subcommand};
@@ -53,6 +54,7 @@ const EXIT: &str = "Exit status:
   5  the archive is damaged
   6  refused: the target exists, or the server cannot take it; nothing was written
   7  the tier holds no archive
+  8  `status --check`: a stream is behind
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -63,7 +65,10 @@ pub(super) enum Command {
     )]
     Tier(TierArgs),
     /// Show how far each stream is on each tier
-    Status(Show),
+    #[command(
+        after_help = "Examples:\n  cim-storage-manager status\n  cim-storage-manager status --check --max-lag 30s --max-lag-wasabi 15m"
+    )]
+    Status(StatusArgs),
     /// Show what a tier's archive holds; needs no NATS
     Streams(StreamsArgs),
     /// Bring streams back, exactly
@@ -107,6 +112,27 @@ pub(super) struct Show {
     /// Print JSON instead of a table
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Print one line, and end with status 8 where a stream is further behind than it may be
+    #[arg(long)]
+    pub(super) check: bool,
+    /// How old the oldest message may be that the NAS does not hold
+    #[arg(long, value_name = "TIME", requires = "check", default_value = "30s", value_parser = time)]
+    pub(super) max_lag: Duration,
+    /// The same for Wasabi [default: twice the interval of the configuration, and 10m at least]
+    #[arg(long, value_name = "TIME", requires = "check", value_parser = time)]
+    pub(super) max_lag_wasabi: Option<Duration>,
+    #[command(flatten)]
+    pub(super) show: Show,
+}
+
+/// Reads a time such as `30s` or `10m`.
+fn time(text: &str) -> Result<Duration, String> {
+    let time: jiff::SignedDuration = text.parse().map_err(|_| "a time is like 30s or 10m")?;
+    Duration::try_from(time).map_err(|_| "a time is not below zero".into())
 }
 
 #[derive(Debug, Args)]

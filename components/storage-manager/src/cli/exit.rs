@@ -30,6 +30,7 @@ const S3: u8 = 4;
 const DAMAGED: u8 = 5;
 const REFUSED: u8 = 6;
 const EMPTY: u8 = 7;
+const BEHIND: u8 = 8;
 const INTERRUPTED: u8 = 130;
 
 impl Failure {
@@ -47,6 +48,10 @@ impl Failure {
 
     pub(super) fn empty(message: impl Into<String>) -> Self {
         Self { status: EMPTY, message: message.into() }
+    }
+
+    pub(super) fn behind(message: impl Into<String>) -> Self {
+        Self { status: BEHIND, message: message.into() }
     }
 
     pub(super) fn is_damage(&self) -> bool {

@@ -1,8 +1,10 @@
 //! `status`
 
+mod check;
 mod reach;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::JournalState;
@@ -11,8 +13,9 @@ use cim_runtime::error::chain;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use self::check::{Limits, check};
 use self::reach::{TierStatus, reach};
-use super::args::Show;
+use super::args::StatusArgs;
 use super::exit::Failure;
 use super::{connect, table};
 use crate::archive::{Archive, ArchiveError};
@@ -26,6 +29,8 @@ use crate::tier::sides::Sides;
 #[derive(Debug, Serialize)]
 struct Status {
     streams: Vec<StreamStatus>,
+    /// Streams of the server that the configuration leaves out.
+    left_out: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,7 +45,7 @@ struct StreamStatus {
     refused: Option<String>,
 }
 
-pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
+pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure> {
     let jetstream = connect::jetstream(&config).await?;
     let sides = Sides {
         jetstream: jetstream.clone(),
@@ -59,7 +64,12 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
     let mut streams = Vec::new();
     let mut names = jetstream.stream_names().await?;
     names.sort();
-    for name in names.into_iter().filter(|name| matcher.matches(name)) {
+    for glob in config.streams.unmatched(&names) {
+        tracing::warn!("`[streams]` has the glob `{glob}`, which no stream on the server matches");
+    }
+    let (names, left_out): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| matcher.matches(name));
+    for name in names {
         let stream = StreamName::new(name).map_err(|error| Failure::other(&error))?;
         // The archive first: it is never ahead of the stream that way.
         let mut on_nas = nas.stream(&stream).await?;
@@ -86,13 +96,28 @@ pub(super) async fn run(config: Config, args: Show) -> Result<(), Failure> {
             stream,
         });
     }
-    print(&Status { streams }, args.json);
+    let status = Status { streams, left_out };
+    let checked = args.check.then(|| check(&status.streams, limits(&config, &args)));
+    match &checked {
+        Some(Ok(line)) if !args.show.json => println!("{line}"),
+        Some(Err(_)) if !args.show.json => {}
+        _ => print(&status, args.show.json),
+    }
     let damage: Vec<String> =
         nas.damage.into_iter().chain(wasabi.into_iter().flat_map(|tier| tier.damage)).collect();
     if damage.is_empty() {
-        return Ok(());
+        return match checked {
+            Some(Err(line)) => Err(Failure::behind(line)),
+            _ => Ok(()),
+        };
     }
     Err(Failure::damaged(format!("{}; what is shown is what can be read", damage.join("; "))))
+}
+
+/// Returns how far behind streams may be.
+fn limits(config: &Config, args: &StatusArgs) -> Limits {
+    let wasabi = || (config.seal.interval * 2).max(Duration::from_mins(10));
+    Limits { nas: args.max_lag, wasabi: args.max_lag_wasabi.unwrap_or_else(wasabi) }
 }
 
 /// A tier's archive as far as it can be read.
@@ -232,6 +257,9 @@ fn print(status: &Status, json: bool) {
         }
     }
     println!("{shown}");
+    if !status.left_out.is_empty() {
+        eprintln!("`[streams]` leaves out: {}", status.left_out.join(", "));
+    }
     for stream in &status.streams {
         for (name, tier) in stream.tiers() {
             if let (Some(timeline), Some(diverged)) = (tier.timeline, &tier.diverged) {

@@ -268,3 +268,40 @@ async fn of_a_stream_that_was_made_again_where_the_other_ones_messages_are_gone(
     let of = &shown["streams"][0];
     assert_eq!((&of["nas"]["lag_events"], &of["wasabi"]), (&json!(30), &Value::Null), "{shown}");
 }
+
+/// One line and a status for monitoring; what the configuration leaves out is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_fails_where_a_stream_is_further_behind_than_it_may_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let s3 = fake_s3(dir.path(), "nas").await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut settings = Settings::new(&nats.url, &s3.s3_url());
+    settings.more =
+        "[streams]\ninclude = [\"S*\", \"ORDERZ\"]\n[segment]\nflush_age = \"50ms\"\n".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let (status, error) = manager.error(&["status", "--check"]);
+    assert_eq!((status, error.contains("nothing is archived")), (8, true), "{error}");
+    let daemon = manager.tier().await;
+    for stream in ["S1", "S2", "ORDERS"] {
+        nats.create(stream, json!({})).await;
+        nats.publish(stream, 3).await;
+    }
+    manager.reaches("S1", "nas", 3).await;
+    manager.reaches("S2", "nas", 3).await;
+    let output = manager.run(&["status", "--check"]);
+    let (line, said) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+    assert_eq!(line.unwrap(), "2 streams archived, at most 0.0 s on nas behind\n");
+    assert!(said.unwrap().contains("the glob `ORDERZ`, which no stream on the server matches"));
+    assert_eq!(manager.json(&["status"])["left_out"], json!(["ORDERS"]));
+    daemon.stop().await;
+    nats.publish("S2", 1).await;
+    manager.run(&["status", "--check"]).status.success().then_some(()).expect("it is not late yet");
+    let line = wait_until("it is late", async || {
+        let output = manager.run(&["status", "--check", "--max-lag", "1s"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        if output.status.code() == Some(8) { Ok(said) } else { Err(said) }
+    })
+    .await;
+    assert!(line.contains("error: 1 of 2 streams behind: `S2` "), "{line}");
+    assert!(line.contains(" s on nas; the limit is 1.0 s on nas"), "{line}");
+}

@@ -77,3 +77,21 @@ pub(super) async fn reach(
     };
     Ok((status, incomparable))
 }
+
+#[cfg(test)]
+impl TierStatus {
+    /// A tier that is so far behind.
+    pub(super) fn behind(lag_seconds: f64, lag_events: u64) -> Self {
+        Self {
+            timeline: Some(1),
+            diverged: None,
+            seq: 1,
+            time: None,
+            lag_seconds,
+            lag_events,
+            entry: Some(1),
+            segments: 1,
+            bytes: 1,
+        }
+    }
+}
