@@ -479,6 +479,44 @@ async fn what_is_declared_is_made_and_what_differs_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_interest_streams_keep_for_the_archive_is_seen() {
+    let lab = lab();
+    let nats = start(&lab, "").await;
+    let url = nats.url();
+    let at = |command: &'static str| vec![command, "--nats", &url];
+    let jobs = r#""JOBS": { "subjects": ["jobs.*"], "retention": "workqueue" }"#;
+    let file = File::new(&FILE.replace(jobs, &jobs.replace("workqueue", "interest")));
+    let client = async_nats::connect(&url).await.unwrap();
+    file.good(&at("apply"));
+    let text = file.good(&at("check"));
+    assert!(text.contains("nothing: the storage manager has not begun with it"), "{text}");
+    let consumer = |name: &str| json!({ "stream_name": "JOBS", "config": { "durable_name": name, "ack_policy": "all" } });
+    for name in ["cim-tier-cim-archive", "app"] {
+        ask(&client, &format!("CONSUMER.DURABLE.CREATE.JOBS.{name}"), consumer(name)).await;
+    }
+    let jetstream = async_nats::jetstream::new(client.clone());
+    for _ in 0..3 {
+        jetstream.publish("jobs.a", "1".into()).await.unwrap().await.unwrap();
+    }
+    let kept =
+        |report: &std::process::Output| json_of(&stdout(report))["servers"][0]["kept"].clone();
+    let report = file.run(&[at("check"), vec!["--json"]].concat());
+    let own = json!({ "stream": "JOBS", "consumer": "cim-tier-cim-archive", "waiting": 3, "left_over": false });
+    assert_eq!((report.status.code(), kept(&report)), (Some(0), json!([own])));
+    // The archive has moved to another bucket once.
+    let name = "cim-tier-former";
+    ask(&client, &format!("CONSUMER.DURABLE.CREATE.JOBS.{name}"), consumer(name)).await;
+    let report = file.run(&at("check"));
+    assert_eq!(report.status.code(), Some(1));
+    let text = stdout(&report);
+    assert!(text.contains("1 consumer that keeps messages for no archive"), "{text}");
+    let said = stderr(&report);
+    assert!(said.contains("`nats consumer rm JOBS cim-tier-former`"), "{said}");
+    ask(&client, &format!("CONSUMER.DELETE.JOBS.{name}"), Value::Null).await;
+    file.good(&at("check"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_jetstream_refuses_or_what_loses_data_is_not_begun() {
     let lab = lab();
     let nats = start(&lab, "").await;

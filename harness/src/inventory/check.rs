@@ -7,6 +7,7 @@ use cim_core::inventory::Problem;
 use serde::Serialize;
 
 use super::compare::{Action, Row, compare, word};
+use super::kept::{Kept, kept};
 use super::server::{self, Server};
 use super::{Login, declared, file, pretty, print, say, table};
 use crate::error::{Error, Result};
@@ -18,7 +19,7 @@ pub(super) struct Args {
     offline: bool,
     #[command(flatten)]
     login: Login,
-    /// Print JSON: `{problems, servers: [{host, url, reachable, version, error, drift}]}`.
+    /// Print JSON: `{problems, servers: [{host, url, reachable, version, error, drift, kept}]}`.
     #[arg(long)]
     json: bool,
 }
@@ -37,6 +38,8 @@ struct ServerReport {
     version: Option<String>,
     error: Option<String>,
     drift: Vec<Row>,
+    /// What interest streams keep for the archive.
+    kept: Vec<Kept>,
 }
 
 pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
@@ -49,17 +52,18 @@ pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
             let asked = async {
                 let server = Server::connect(&address.url, &args.login).await?;
                 let found = server.streams().await?;
-                Ok::<_, Error>((server.version, compare(&declared, &found)))
+                let kept = kept(&inventory, &server, &found).await?;
+                Ok::<_, Error>((server.version, compare(&declared, &found), kept))
             };
-            let (reachable, version, error, rows) = match asked.await {
-                Ok((version, rows)) => (true, Some(version), None, rows),
+            let (reachable, version, error, (rows, kept)) = match asked.await {
+                Ok((version, rows, kept)) => (true, Some(version), None, (rows, kept)),
                 // The key's file is wrong: no server is to blame.
                 Err(error @ Error::Usage(_)) => return Err(error),
-                Err(error) => (false, None, Some(error.chain()), Vec::new()),
+                Err(error) => (false, None, Some(error.chain()), Default::default()),
             };
             let drift = rows.into_iter().filter(|row| row.action != Action::Unchanged).collect();
             let (host, url) = (address.host, address.url);
-            servers.push(ServerReport { host, url, reachable, version, error, drift });
+            servers.push(ServerReport { host, url, reachable, version, error, drift, kept });
         }
     }
     let report = Report { problems, servers };
@@ -69,7 +73,10 @@ pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
         show(path, args.offline, &report);
     }
     let unreachable = report.servers.iter().any(|server| !server.reachable);
-    let wrong = !report.problems.is_empty() || report.servers.iter().any(|s| !s.drift.is_empty());
+    let drifted = |server: &ServerReport| {
+        !server.drift.is_empty() || server.kept.iter().any(|kept| kept.left_over)
+    };
+    let wrong = !report.problems.is_empty() || report.servers.iter().any(drifted);
     // Who repairs what is there first needs to reach it.
     Ok(ExitCode::from(if unreachable { 3 } else { u8::from(wrong) }))
 }
@@ -96,12 +103,14 @@ fn show(path: &Path, offline: bool, report: &Report) {
             "`cim-harness inventory apply` makes what is declared; what is undeclared it leaves alone",
         );
     }
+    let left_over = keep(&report.servers);
     let path = path.display();
     let unreachable = report.servers.iter().filter(|s| !s.reachable).count();
     let wrong = [
         count(report.problems.len(), "problem", "problems", &format!("in `{path}`")),
         count(unreachable, "server", "servers", "not reached"),
         count(drift.len(), "stream or bucket", "streams and buckets", "not as declared"),
+        count(left_over, "consumer", "consumers", "that keeps messages for no archive"),
     ];
     let wrong: Vec<_> = wrong.into_iter().flatten().collect();
     print(&match (wrong.is_empty(), offline) {
@@ -109,6 +118,33 @@ fn show(path: &Path, offline: bool, report: &Report) {
         (true, false) => format!("`{path}` has no problems, and NATS has what it declares"),
         _ => wrong.join(", "),
     });
+}
+
+/// Shows what interest streams keep for the archive. Returns how many consumers do so for none.
+fn keep(servers: &[ServerReport]) -> usize {
+    let kept: Vec<_> = servers.iter().flat_map(|s| s.kept.iter().map(move |k| (s, k))).collect();
+    if kept.is_empty() {
+        return 0;
+    }
+    let mut table = table(&["server", "interest stream", "keeps for the archive", "waiting"]);
+    for (server, kept) in &kept {
+        let server = server.host.as_deref().unwrap_or(&server.url).to_owned();
+        let (consumer, waiting) = match &kept.consumer {
+            Some(consumer) => (consumer.as_str(), kept.waiting.to_string()),
+            None => ("nothing: the storage manager has not begun with it", "-".into()),
+        };
+        table.add_row([server, kept.stream.clone(), consumer.into(), waiting]);
+    }
+    print(&table.to_string());
+    let left_over: Vec<_> =
+        kept.iter().map(|(_, kept)| kept).filter(|kept| kept.left_over).collect();
+    for Kept { stream, consumer, .. } in &left_over {
+        let consumer = consumer.as_deref().unwrap_or_default();
+        say(&format!(
+            "stream `{stream}` keeps every message for consumer `{consumer}`, which no storage manager of the inventory acknowledges for: `nats consumer rm {stream} {consumer}`"
+        ));
+    }
+    left_over.len()
 }
 
 /// `2 problems in …`; nothing for none.

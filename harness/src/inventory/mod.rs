@@ -11,6 +11,7 @@ mod compare;
 mod declared;
 mod edit;
 mod file;
+mod kept;
 mod key;
 mod plan;
 mod server;

@@ -1,0 +1,80 @@
+//! What interest streams keep for the archive: each has a durable consumer of the storage manager, which acknowledges
+//! what is on the NAS. One of a bucket that is no tier any more acknowledges nothing, and the stream keeps everything.
+
+use cim_core::inventory::Inventory;
+use serde::Serialize;
+use serde_json::json;
+
+use super::server::{Found, Server};
+use crate::error::Result;
+
+/// What the names of those consumers begin with; the rest is the bucket of the NAS.
+const PREFIX: &str = "cim-tier-";
+
+/// An interest stream and a consumer that keeps its messages for an archive, or that there is none.
+#[derive(Debug, Serialize)]
+pub(super) struct Kept {
+    pub(super) stream: String,
+    /// `None` where the storage manager has not begun with the stream.
+    pub(super) consumer: Option<String>,
+    /// Messages that are not on the NAS yet.
+    pub(super) waiting: u64,
+    /// No storage manager of the inventory acknowledges for it.
+    pub(super) left_over: bool,
+}
+
+/// The consumer of the inventory's own storage manager; `None` where nothing is archived.
+fn own(inventory: &Inventory) -> Option<String> {
+    let bucket = &inventory.tiers.secondary.as_ref()?.bucket;
+    Some(format!("{PREFIX}{}", bucket.to_string().replace('.', "_")))
+}
+
+/// Asks a server what its interest streams keep.
+pub(super) async fn kept(
+    inventory: &Inventory,
+    server: &Server,
+    found: &[Found],
+) -> Result<Vec<Kept>> {
+    let own = own(inventory);
+    let mut all = Vec::new();
+    for stream in found.iter().filter(|found| found.config["retention"] == "interest") {
+        let Some(stream) = stream.config["name"].as_str() else { continue };
+        let consumers = server.consumers(stream).await?;
+        let mut found = Vec::new();
+        for consumer in consumers {
+            let name = consumer["name"].as_str().unwrap_or_default();
+            if name.starts_with(PREFIX) {
+                let count = |key: &str| consumer[key].as_u64().unwrap_or_default();
+                found.push(Kept {
+                    stream: stream.into(),
+                    consumer: Some(name.into()),
+                    waiting: count("num_pending") + count("num_ack_pending"),
+                    left_over: own.as_deref() != Some(name),
+                });
+            }
+        }
+        if own.is_some() && found.iter().all(|kept| kept.left_over) {
+            let none = Kept { stream: stream.into(), consumer: None, waiting: 0, left_over: false };
+            found.push(none);
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+impl Server {
+    /// Every consumer of a stream.
+    async fn consumers(&self, stream: &str) -> Result<Vec<serde_json::Value>> {
+        let mut all = Vec::new();
+        loop {
+            let body = json!({ "offset": all.len() });
+            let page = self.ask(&format!("$JS.API.CONSUMER.LIST.{stream}"), &body).await?;
+            let consumers = page["consumers"].as_array().map(Vec::as_slice).unwrap_or_default();
+            all.extend_from_slice(consumers);
+            let total = page["total"].as_u64().unwrap_or_default();
+            if consumers.is_empty() || all.len() as u64 >= total {
+                return Ok(all);
+            }
+        }
+    }
+}
