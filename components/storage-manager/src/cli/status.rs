@@ -24,7 +24,7 @@ use crate::jetstream::StreamInfo;
 use crate::s3::{Store, Tier};
 use crate::tier::foreign::{Foreign, Here};
 use crate::tier::others;
-use crate::tier::sides::Sides;
+use crate::tier::sides::{Sides, Unread};
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -52,6 +52,7 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
         nas: connect::store(&config, Tier::Nas)?,
         wasabi: connect::optional_store(&config, Tier::Wasabi)?,
         abort: CancellationToken::new(),
+        unread: Unread::default(),
     };
     let mut nas = Readable::open(Arc::clone(&sides.nas)).await?;
     let mut wasabi = match &sides.wasabi {
@@ -171,11 +172,8 @@ impl Readable {
         state: Option<ArchiveState>,
     ) -> Result<TierStatus, Failure> {
         let (status, incomparable) = reach(sides, stream, live, state).await?;
-        if let Some(error) = incomparable.map(Failure::from) {
-            if !error.is_damage() {
-                return Err(error);
-            }
-            let (tier, why) = (self.tier, error.message());
+        if let Some(why) = incomparable {
+            let tier = self.tier;
             let what = format!("stream `{stream}` cannot be compared with what {tier} has of it");
             self.damage.push(format!("{what}: {why}"));
         }

@@ -16,7 +16,7 @@ use super::budget::Budget;
 use super::former::Former;
 use super::others::Others;
 use super::overview::Overview;
-use super::sides::Sides;
+use super::sides::{Sides, Unread};
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::journal::Ailing;
@@ -143,18 +143,20 @@ impl Context {
             nas: Arc::clone(&self.nas),
             wasabi: self.wasabi.clone(),
             abort: self.abort.clone(),
+            unread: Unread::default(),
         }
     }
 
     /// A segment's file, from Wasabi where the NAS does not have it; as often as the stores are patient, and no
     /// longer.
     pub async fn try_fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
-        match (self.nas.get(&segment.key).await, &self.wasabi) {
-            (Err(error), Some(wasabi)) if error.kind == Kind::NotFound => {
-                Ok(wasabi.get(&segment.key).await?)
-            }
-            (fetched, _) => Ok(fetched?),
-        }
+        let missing = match self.nas.get(&segment.key).await {
+            Err(error) if error.kind == Kind::NotFound => error,
+            fetched => return Ok(fetched?),
+        };
+        let Some(wasabi) = &self.wasabi else { return Err(missing.into()) };
+        let there = wasabi.get(&segment.key).await;
+        Ok(there.map_err(|error| if error.kind == Kind::NotFound { missing } else { error })?)
     }
 
     /// A segment's file from the NAS, asked for once, its hash checked, for who passes it on as it is.

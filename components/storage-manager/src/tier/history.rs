@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Piece, Segment, Sha256};
 use cim_core::names::StreamName;
+use cim_runtime::error::chain;
 
 use super::context::FetchError;
 use super::sides::Sides;
 use crate::jetstream::{ApiError, StreamInfo};
+use crate::s3::Kind;
 use crate::segment::{Rows, SegmentError};
 
 /// What was found.
@@ -155,16 +157,9 @@ async fn shares<'a>(
             shares.push(Share { segment, last: segment.last.clone() });
             continue;
         }
-        match messages_of(sides, segment, last_seq).await {
-            Ok(messages) => {
-                shares.extend(messages.into_iter().next_back().map(|last| Share { segment, last }));
-            }
-            Err(HistoryError::Fetch(FetchError::Segment(error))) => {
-                let error = cim_runtime::error::chain(&error);
-                tracing::error!(stream = %stream, "the histories are not compared there: {error}");
-            }
-            Err(error) => return Err(error),
-        }
+        let messages = messages_of(sides, stream, segment, last_seq).await?;
+        let last = messages.and_then(|messages| messages.into_iter().next_back());
+        shares.extend(last.map(|last| Share { segment, last }));
     }
     Ok(shares)
 }
@@ -203,16 +198,9 @@ async fn newest_in(
         next = next.filter(|message| message.seq <= until);
     }
     let Some((seq, hash)) = newest else { return Ok(Same::Gone) };
-    let archived = match messages_of(sides, segment, until).await {
-        Ok(messages) => messages,
-        // What cannot be read proves nothing.
-        Err(HistoryError::Fetch(FetchError::Segment(error))) => {
-            let error = cim_runtime::error::chain(&error);
-            tracing::error!(stream = %stream, "the histories are not compared there: {error}");
-            return Ok(Same::Gone);
-        }
-        Err(error) => return Err(error),
-    };
+    // What cannot be read proves nothing.
+    let archived = messages_of(sides, stream, segment, until).await?;
+    let Some(archived) = archived else { return Ok(Same::Gone) };
     Ok(match archived.iter().find(|archived| archived.seq == seq) {
         Some(archived) if archived.sha256 == hash => Same::Yes,
         _ => Same::No,
@@ -252,15 +240,8 @@ async fn last_shared(
     let within = match shares.get(low) {
         // The live stream does not go as far as it begins: it need not be read.
         Some(share) if share.segment.first_seq > live.state.last_seq => None,
-        Some(share) => match last_shared_in(sides, stream, share, live).await {
-            // The new timeline begins before it, and archives again what the live stream still has.
-            Err(HistoryError::Fetch(FetchError::Segment(error))) => {
-                let error = cim_runtime::error::chain(&error);
-                tracing::error!(stream = %stream, "the new timeline leaves it out: {error}");
-                None
-            }
-            other => other?,
-        },
+        // Where it cannot be read the new timeline begins before it, and archives again what the live stream has.
+        Some(share) => last_shared_in(sides, stream, share, live).await?,
         None => None,
     };
     if within.is_some() {
@@ -278,7 +259,8 @@ async fn last_shared_in(
     share: &Share<'_>,
     live: &StreamInfo,
 ) -> Result<Option<LastMessage>, HistoryError> {
-    let messages = messages_of(sides, share.segment, share.last.seq).await?;
+    let messages = messages_of(sides, stream, share.segment, share.last.seq).await?;
+    let Some(messages) = messages else { return Ok(None) };
     let (mut low, mut high, mut found) = (0, messages.len(), None);
     while low < high {
         let middle = usize::midpoint(low, high);
@@ -294,8 +276,28 @@ async fn last_shared_in(
     Ok(found)
 }
 
-/// What every message of a segment up to a sequence is known by, ascending.
+/// Returns what every message of a segment up to a sequence is known by, ascending; `None`, which is noted, where the
+/// segment is damaged or not there.
 async fn messages_of(
+    sides: &Sides,
+    stream: &StreamName,
+    segment: &Segment,
+    until: u64,
+) -> Result<Option<Vec<LastMessage>>, HistoryError> {
+    let why = match read_messages(sides, segment, until).await {
+        Ok(messages) => return Ok(Some(messages)),
+        Err(HistoryError::Fetch(FetchError::Segment(error))) => chain(&error),
+        Err(HistoryError::Fetch(FetchError::S3(error))) if error.kind == Kind::NotFound => {
+            chain(&error)
+        }
+        Err(error) => return Err(error),
+    };
+    tracing::error!(stream = %stream, "the histories are not compared there: {why}");
+    sides.unread.note(&segment.key, why);
+    Ok(None)
+}
+
+async fn read_messages(
     sides: &Sides,
     segment: &Segment,
     until: u64,

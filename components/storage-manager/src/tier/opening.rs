@@ -132,7 +132,9 @@ impl Opening<'_> {
             self.context.begun.notify_one();
             begun
         };
-        let alignment = align(&self.context.sides(), self.stream, &state, live).await?;
+        let sides = self.context.sides();
+        let alignment = align(&sides, self.stream, &state, live).await?;
+        sides.unread.take().iter().for_each(|(key, _)| self.context.ailing.report(key));
         let foreign = here.in_own_aligned(&state, &alignment);
         match alignment {
             Alignment::Continues => {

@@ -1,6 +1,6 @@
 //! An archive and a live stream, to be compared.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use cim_core::archive::Segment;
@@ -21,18 +21,44 @@ pub struct Sides {
     pub wasabi: Option<Arc<Store>>,
     /// Cancelled when S3 is not to be asked again.
     pub abort: CancellationToken,
+    /// Objects that were wanted and could not be read.
+    pub unread: Unread,
+}
+
+/// Objects that could not be read, with the reasons.
+#[derive(Debug, Clone, Default)]
+pub struct Unread(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Unread {
+    /// Takes note of one.
+    pub fn note(&self, key: &str, why: String) {
+        self.lock().push((key.to_owned(), why));
+    }
+
+    /// Takes what was noted: keys and reasons.
+    pub fn take(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Sides {
     /// Fetches a segment's file for who reads it with [`crate::segment::Rows`], which checks it; from Wasabi
     /// where a NAS that was lost has not got it back yet.
     pub async fn fetch(&self, segment: &Segment) -> Result<Bytes, S3Error> {
-        match (self.ask(&self.nas, segment).await, &self.wasabi) {
-            (Err(error), Some(wasabi)) if error.kind == Kind::NotFound => {
-                self.ask(wasabi, segment).await
-            }
-            (fetched, _) => fetched,
-        }
+        let missing = match self.ask(&self.nas, segment).await {
+            Err(error) if error.kind == Kind::NotFound => error,
+            fetched => return fetched,
+        };
+        let Some(wasabi) = &self.wasabi else { return Err(missing) };
+        // Most objects are of one tier alone: that the other lacks it too says nothing.
+        self.ask(wasabi, segment).await.map_err(|error| match error.kind {
+            Kind::NotFound => missing,
+            _ => error,
+        })
     }
 
     async fn ask(&self, store: &Store, segment: &Segment) -> Result<Bytes, S3Error> {

@@ -93,6 +93,8 @@ struct Follower<'a> {
     /// The upload that is waited for.
     upload: Option<Upload>,
     ready: VecDeque<Uploaded>,
+    /// How far the reader is.
+    progress: Arc<Progress>,
     /// `None` while it looks.
     surveyor: Option<Surveyor>,
     surveying: Option<JoinHandle<Looked>>,
@@ -154,7 +156,12 @@ impl<'a> Follower<'a> {
             uploads,
             upload: None,
             ready: VecDeque::new(),
-            surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone(), progress)),
+            surveyor: Some(Surveyor::new(
+                Arc::clone(context),
+                stream.clone(),
+                Arc::clone(&progress),
+            )),
+            progress,
             surveying: None,
             survey: None,
             confirmed,
@@ -238,17 +245,21 @@ impl<'a> Follower<'a> {
         } else if !gone {
             self.stop_reader.cancel();
         }
-        let (mut wait, patience) = (gone, Instant::now() + LAST_WORDS);
+        let (mut wait, mut patience) = (gone, Instant::now() + LAST_WORDS);
         journal.grown(0, Instant::now());
         loop {
             self.commit_what_is_due(true);
             if self.read && self.ready.is_empty() && self.committing.is_none() {
+                if gone {
+                    self.say_what_is_left();
+                }
                 return Ok(());
             }
             let room = self.ready.len() < READY;
             tokio::select! {
                 closed = journal.closed() => return Err(closed.into()),
                 uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => {
+                    patience = Instant::now() + LAST_WORDS;
                     match uploaded {
                         Some(Ok(uploaded)) => self.ready.push_back(uploaded),
                         // What is behind one that failed cannot be committed.
@@ -256,9 +267,13 @@ impl<'a> Follower<'a> {
                     }
                 }
                 () = tokio::time::sleep_until(patience), if wait => {
-                    // To end well it would ask the stream that has the name by now.
-                    self.reader.abort();
-                    wait = false;
+                    // Where the NAS is away it waits for room, and still has something to hand over.
+                    if room && self.committing.is_none() && !journal.is_stuck(LAST_WORDS) {
+                        // To end well it would ask the stream that has the name by now.
+                        self.reader.abort();
+                        wait = false;
+                    }
+                    patience = Instant::now() + LAST_WORDS;
                 }
                 committed = join(&mut self.committing) => {
                     (self.committing, self.share) = (None, None);
@@ -277,6 +292,19 @@ impl<'a> Follower<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// Says which messages were read and are in no entry: the stream that had them is gone.
+    fn say_what_is_left(&self) {
+        let read = self.progress.get().seq;
+        let archived = self.journal.stream(self.stream, |state| state.watermark().seq);
+        if !self.by_name && archived.is_some_and(|archived| archived < read) {
+            tracing::error!(
+                stream = %self.stream,
+                "sequences {} to {read} were read before the stream was deleted, and could not be archived",
+                archived.unwrap_or_default() + 1
+            );
         }
     }
 

@@ -223,3 +223,35 @@ async fn what_jetstream_lacks_keeps_one_stream_alone() {
     assert_eq!(report["streams"][0]["messages"], lab.last, "{report}");
     lab.daemon.take().unwrap().stop().await;
 }
+
+/// The newest message was deleted, and the object that has it is gone: the stream is archived on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_object_does_not_keep_its_stream_from_being_archived() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("A", json!({})).await;
+    let mut settings = Settings::new(&nats.url, &minio.url);
+    settings.layout = "journal".into();
+    settings.more = "[segment]\nflush_age = \"1s\"\nflush_size = \"4KiB\"\n".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let daemon = manager.tier().await;
+    // Every fourth is large: as a rule three segments of eight each.
+    nats.publish("A", 24).await;
+    manager.reaches("A", "nas", 24).await;
+    nats.delete("A", &[24]).await;
+    // It looks once more, and archives the delete.
+    daemon.stop().await;
+    let nas = bucket(&minio.url);
+    let pages = nas.list("v1/streams/A/segments/".into(), None).await.unwrap();
+    let keys: Vec<String> =
+        pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
+    assert!(!keys.is_empty(), "it has segments of its own");
+    for key in keys {
+        nas.delete_object(&key).await.unwrap();
+    }
+    let daemon = manager.tier().await;
+    nats.publish("A", 6).await;
+    manager.reaches("A", "nas", 30).await;
+    daemon.stop().await;
+}

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::exit::Failure;
 use crate::jetstream::StreamInfo;
 use crate::tier::sides::Sides;
-use crate::tier::{Alignment, HistoryError, align};
+use crate::tier::{Alignment, align};
 
 /// How far a tier is.
 #[derive(Debug, Serialize)]
@@ -37,7 +37,7 @@ pub(super) async fn reach(
     stream: &StreamName,
     live: &StreamInfo,
     state: Option<ArchiveState>,
-) -> Result<(TierStatus, Option<HistoryError>), Failure> {
+) -> Result<(TierStatus, Option<String>), Failure> {
     let (mut diverged, mut incomparable) = (None, None);
     let held = match &state {
         None => 0,
@@ -47,13 +47,16 @@ pub(super) async fn reach(
                 diverged = Some(reason.to_owned());
                 parent.map_or(0, |parent| parent.last_seq)
             }
-            Err(error @ HistoryError::Api(_)) => return Err(error.into()),
-            Err(error) => {
-                diverged = Some("cannot be compared".to_owned());
-                incomparable = Some(error);
-                0
-            }
+            Err(error) => return Err(error.into()),
         },
+    };
+    let held = match sides.unread.take().into_iter().next() {
+        None => held,
+        Some((_, why)) => {
+            diverged = Some("cannot be compared".to_owned());
+            incomparable = Some(why);
+            0
+        }
     };
     // What the live stream has dropped cannot be missing.
     let held = held.max(live.state.first_seq.saturating_sub(1));

@@ -36,7 +36,7 @@ struct Case {
 
 impl Ailing {
     /// Takes note of an object that could not be read.
-    pub(in crate::journal) fn report(&self, key: &str) {
+    pub fn report(&self, key: &str) {
         let case = || Case { tries: 0, due: Instant::now() };
         self.lock().objects.entry(key.to_owned()).or_insert_with(case);
         self.news.notify_one();
