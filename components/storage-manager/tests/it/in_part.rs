@@ -250,13 +250,13 @@ async fn an_old_server_and_streams_that_took_turns() {
     );
 }
 
-/// Who may not restore hears it before, in a dry run too, and who may not ask for limits may restore.
+/// Who may not restore, or has no room, hears it before, in a dry run too; who may not ask for limits may restore.
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_are_tried_before() {
+async fn rights_and_room_are_known_before() {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
     let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
+    nats.create("S", json!({ "max_bytes": 2_000_000 })).await;
     let manager = Manager::new(dir.path(), "host", &settings(&nats, &minio.url));
     let daemon = manager.tier().await;
     nats.publish("S", 4).await;
@@ -273,8 +273,14 @@ async fn rights_are_tried_before() {
         user("modest", "$JS.API.INFO"),
         "{ user: a, password: a }".into(),
     ];
+    let account = |name: &str, limits: &str| {
+        let user = format!("{{ user: {name}, password: {name} }}");
+        format!("{name}: {{ users: [{user}], jetstream: {{ {limits} }} }}, ")
+    };
     let accounts = format!(
-        "accounts {{ A: {{ users: [{}], jetstream: enabled }} }}\nno_auth_user: a\n",
+        "accounts {{ {}{}A: {{ users: [{}], jetstream: enabled }} }}\nno_auth_user: a\n",
+        account("full", "max_streams: 1, max_file: 8M"),
+        account("small", "max_file: 1M"),
         users.join(", ")
     );
     let nats = Nats::start_with(&dir.path().join("new"), &accounts).await;
@@ -288,6 +294,17 @@ async fn rights_are_tried_before() {
     let (status, error) = manager("reads").error(&["restore", "--all", "--dry-run"]);
     assert_eq!(status, 3, "{error}");
     assert!(error.contains("$JS.API.STREAM.RESTORE.S"), "{error}");
+    nats.log_in("full").await.create("T", json!({})).await;
+    for (user, what) in [
+        ("full", "the account may have 1 streams: raise `max_streams`"),
+        ("small", "its `max_bytes` is 2000000, the account has 1000000 left: raise `max_storage`"),
+    ] {
+        for more in [&["--dry-run"][..], &[]] {
+            let (status, error) = manager(user).error(&[&["restore", "--all"], more].concat());
+            assert_eq!(status, 6, "{error}");
+            assert!(error.contains(what), "{error}");
+        }
+    }
     let output = manager("modest").run(&["restore", "--all"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");

@@ -283,3 +283,53 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use crate::restore::SendError;
+    use crate::s3::Tier;
+
+    /// The status and the last line where the first streams of three were not restored.
+    fn ends(errors: Vec<RestoreError>, stopped: bool) -> (u8, String) {
+        let cli = Cli::try_parse_from(["cim-storage-manager", "restore", "--all"]).unwrap();
+        let Command::Restore(args) = cli.command else { panic!("it is another command") };
+        let streams = ["A", "B", "C"].map(|name| name.parse().unwrap());
+        let mut report = Report::new(&streams, &args, Ways { from: Tier::Nas, other: None });
+        report.streams.iter_mut().for_each(|restored| restored.outcome = Outcome::Restored);
+        for (place, error) in errors.into_iter().enumerate() {
+            report.failed(place, error);
+        }
+        let failure = report.failure(stopped).unwrap();
+        (failure.status(), failure.message().to_owned())
+    }
+
+    #[test]
+    fn what_ended_it_says_more_than_damage_and_damage_more_than_a_refusal() {
+        let refused = || RestoreError::Alone("A".into());
+        let damaged = || RestoreError::Missing { key: "k".into(), first_seq: 1, tier: Tier::Nas };
+        let interrupted = || RestoreError::Interrupted("B".into());
+        let silent = || {
+            let after = Duration::from_secs(30);
+            RestoreError::Send(SendError::Silent { stream: "A".into(), after })
+        };
+        let (status, last) = ends(vec![refused()], false);
+        assert_eq!(
+            (status, &last[..]),
+            (6, "2 of 3 streams were restored, 1 was not: see the table")
+        );
+        assert_eq!(ends(vec![refused(), damaged()], false).0, 5);
+        let (status, last) = ends(vec![refused(), damaged(), interrupted()], true);
+        assert_eq!(status, 130);
+        assert_eq!(last, "interrupted: 0 of 3 streams were restored, and nothing of the others");
+        let (status, last) = ends(vec![refused(), silent(), interrupted()], false);
+        assert_eq!(status, 3);
+        let says = "0 of 3 streams were restored, 3 were not: NATS did not answer within 30 s";
+        assert!(last.starts_with(says), "{last}");
+    }
+}
