@@ -315,3 +315,49 @@ async fn rights_and_room_are_known_before() {
     })
     .await;
 }
+
+/// A chain that cannot be read, and a segment that is gone, keep their own streams from coming back.
+#[tokio::test(flavor = "multi_thread")]
+async fn chains_of_which_some_are_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut settings = settings(&nats, &minio.url);
+    settings.layout = "chains".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
+    for stream in ["A", "B", "C"] {
+        nats.create(stream, json!({})).await;
+    }
+    let daemon = manager.tier().await;
+    for stream in ["A", "B", "C"] {
+        nats.publish(stream, 5).await;
+        manager.reaches(stream, "nas", 5).await;
+    }
+    let before = fingerprint(&nats, "C").await;
+    daemon.stop().await;
+    drop(nats);
+    let bucket = bucket(&minio.url);
+    let first = async |prefix: &str| {
+        let pages = bucket.list(prefix.into(), None).await.unwrap();
+        pages[0].contents[0].key.clone()
+    };
+    let entry = first("v1/streams/A/manifest/").await;
+    let whole = bucket.get_object(&entry).await.unwrap().into_bytes();
+    bucket.put_object(&entry, &whole[..whole.len() / 2]).await.unwrap();
+    let segment = first("v1/streams/B/segments/").await;
+    bucket.delete_object(&segment).await.unwrap();
+
+    let nats = Nats::start(&dir.path().join("new")).await;
+    settings.nats.clone_from(&nats.url);
+    let manager = Manager::new(dir.path(), "new", &settings);
+    for (more, done) in [(&["--dry-run"][..], "ready"), (&[], "restored")] {
+        let (status, last, streams) = restore(&manager, more);
+        assert_eq!(status, 5, "{last}");
+        assert_eq!(outcomes(&streams), ["damaged", "damaged", done]);
+        for (stream, key) in streams.iter().zip([&entry, &segment]) {
+            assert!(stream["why"].as_str().unwrap().contains(key), "{stream}");
+            assert!(stream["way_out"].as_str().unwrap().contains("from a copy"), "{stream}");
+        }
+    }
+    assert_eq!(fingerprint(&nats, "C").await, before);
+}
