@@ -110,6 +110,7 @@
     publish =
       [lead account]
       ++ map (verb: "$JS.${verb}") [
+        "API.INFO"
         "API.STREAM.NAMES"
         "API.STREAM.LIST"
         "API.STREAM.INFO.*"

@@ -51,8 +51,8 @@ const EXIT: &str = "Exit status:
   2  the command line or the configuration is wrong
   3  NATS cannot be reached, or refuses the credentials
   4  S3 cannot be reached, refuses the credentials, or is full
-  5  the archive is damaged
-  6  refused: the target exists, or the server cannot take it; nothing was written
+  5  the archive is damaged, at least of one stream; `restore` brings the others back
+  6  refused: the target exists, or the server cannot take it; `restore` brings the others back
   7  the tier holds no archive
   8  `status --check`: a stream is behind
   130  interrupted";
@@ -61,7 +61,7 @@ const EXIT: &str = "Exit status:
 pub(super) enum Command {
     /// Tier every stream that the configuration names, until SIGTERM or SIGINT
     #[command(
-        after_help = "The first signal flushes what there is and ends; a second one ends at once.\nEither way nothing is lost: the next start resumes from the manifest."
+        after_help = "The first signal flushes what there is and ends; a second one ends at once.\nEither way the next start goes on where the archive ends. Where NATS or the NAS is away it may take 25 s."
     )]
     Tier(TierArgs),
     /// Show how far each stream is on each tier
@@ -149,7 +149,7 @@ pub(super) struct RestoreArgs {
     /// The streams
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub(super) streams: Vec<StreamName>,
-    /// Every stream in the archive; what an earlier run has restored is left alone
+    /// Every stream in the archive that can come back; what is there already is left alone
     #[arg(long)]
     pub(super) all: bool,
     /// The tier to read
@@ -190,7 +190,7 @@ pub(super) struct RestoreArgs {
     /// benchmarks
     #[arg(long, hide = true)]
     pub(super) staged: bool,
-    /// Say what would be restored, and restore nothing
+    /// Check all that can be known before, say what would be restored, and restore nothing
     #[arg(long, short = 'n')]
     pub(super) dry_run: bool,
     #[command(flatten)]

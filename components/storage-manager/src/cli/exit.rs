@@ -163,14 +163,19 @@ impl From<RestoreError> for Failure {
     fn from(error: RestoreError) -> Self {
         match error {
             RestoreError::S3(error) => error.into(),
-            RestoreError::Api(error) => error.into(),
+            RestoreError::Api(error)
+            | RestoreError::Send(crate::restore::SendError::Api(error)) => error.into(),
             RestoreError::Segment(error) => error.into(),
+            RestoreError::Archive(error) => error.into(),
             RestoreError::Missing { .. } => Self::new(DAMAGED, &error),
-            RestoreError::Exists(_)
+            RestoreError::Exists { .. }
             | RestoreError::Empty(_)
             | RestoreError::MemoryOnOldServer(_)
-            | RestoreError::Alone(_) => Self::new(REFUSED, &error),
-            RestoreError::Send(crate::restore::SendError::Api(error)) => Self::new(REFUSED, &error),
+            | RestoreError::TooNew { .. }
+            | RestoreError::Alone(_)
+            | RestoreError::Overlaps { .. }
+            | RestoreError::TooLarge { .. }
+            | RestoreError::NoRoom { .. } => Self::new(REFUSED, &error),
             RestoreError::Send(_) => Self::new(NATS, &error),
             RestoreError::Interrupted(_) => Self::new(INTERRUPTED, &error),
             RestoreError::Differs { .. } | RestoreError::Cut(_) => Self::new(OTHER, &error),

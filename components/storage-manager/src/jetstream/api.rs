@@ -24,7 +24,7 @@ const DRAWS: usize = 18;
 
 /// How long an answer to a question is waited for before it is asked a second time, with the
 /// connection's own limit. One that was on its way when a server ended is never answered.
-const ASKED_AGAIN: Duration = Duration::from_secs(2);
+pub(super) const ASKED_AGAIN: Duration = Duration::from_secs(2);
 /// How long an answer is waited for in the end. The client's own limit begins when it has taken a request, which
 /// it does not while NATS is away and many others stand in front of it.
 const ANSWERED: Duration = Duration::from_secs(10);
@@ -169,7 +169,7 @@ impl JetStream {
         Self::read(&subject, &answer.payload)
     }
 
-    async fn request(
+    pub(super) async fn request(
         &self,
         subject: &str,
         payload: Bytes,
@@ -184,7 +184,11 @@ impl JetStream {
     }
 
     /// Asks what changes nothing, so that it may be asked twice.
-    async fn question<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, ApiError> {
+    pub(super) async fn question<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        body: &Value,
+    ) -> Result<T, ApiError> {
         let subject = format!("$JS.API.{what}");
         let payload = if body.is_null() { String::new() } else { body.to_string() };
         match self.request(&subject, payload.into(), ASKED_AGAIN).await {
@@ -244,9 +248,18 @@ impl JetStream {
     pub async fn stream_page(&self, offset: usize) -> Result<StreamPage, ApiError> {
         let page: PageAnswer = self.question("STREAM.LIST", &json!({ "offset": offset })).await?;
         let found = page.streams.unwrap_or_default();
-        let until = offset + found.len() + page.missing.map_or(0, |missing| missing.len());
+        let mut silent = page.missing.unwrap_or_default();
+        let until = offset + found.len() + silent.len();
         let next = if until > offset && until < page.total { until } else { 0 };
-        Ok(StreamPage { streams: found.iter().filter_map(InfoAnswer::named).collect(), next })
+        let mut streams = Vec::with_capacity(found.len());
+        for text in &found {
+            match InfoAnswer::named(text) {
+                Some((name, Some(info))) => streams.push((name, info)),
+                Some((name, None)) => silent.push(name),
+                None => {}
+            }
+        }
+        Ok(StreamPage { streams, silent, next })
     }
 
     /// How many messages a consumer has delivered and has still to deliver; `None` when it is gone.

@@ -1,8 +1,10 @@
 //! The JetStream API, as JSON: what it answers is kept as it is, so that no field gets lost.
 
+mod account;
 mod api;
 mod types;
 
+pub use account::{Account, AllStreams, Limits, Usage};
 pub use api::{ApiError, Depth, JetStream};
 pub use types::{
     ANCHOR, Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,

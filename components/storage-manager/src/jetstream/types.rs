@@ -36,6 +36,9 @@ pub struct StreamInfo {
 pub struct StreamPage {
     /// By name.
     pub streams: Vec<(String, StreamInfo)>,
+    /// Names of those of which nothing was said, or what this version cannot read, as it will say when that one is
+    /// asked for.
+    pub silent: Vec<String>,
     /// Where the next page begins; 0 when this was the last.
     pub next: usize,
 }
@@ -280,12 +283,11 @@ struct NameAnswer {
 }
 
 impl InfoAnswer {
-    /// One stream of a page, with its name; `None` where this version cannot read it, as it will say
-    /// when that one is asked for.
-    pub(super) fn named(text: &RawJson) -> Option<(String, StreamInfo)> {
+    /// Returns the name of a stream of a page, and the stream where this version can read it.
+    pub(super) fn named(text: &RawJson) -> Option<(String, Option<StreamInfo>)> {
         let NamedAnswer { config } = serde_json::from_str(text.get()).ok()?;
-        let info: Self = serde_json::from_str(text.get()).ok()?;
-        Some((config.name, info.into()))
+        let info = serde_json::from_str::<Self>(text.get()).ok();
+        Some((config.name, info.map(StreamInfo::from)))
     }
 }
 

@@ -14,8 +14,8 @@ use cim_core::archive::Segment;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 
+use super::error::RestoreError;
 use super::plan::Plan;
-use super::run::RestoreError;
 use super::source::{Loaded, Source};
 use crate::segment::{Columns, read_parts};
 

@@ -7,8 +7,8 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 
 use super::ahead::Held;
+use super::error::RestoreError;
 use super::plan::{Piece, Plan, pieces};
-use super::run::RestoreError;
 use super::source::{Content, Source};
 use crate::archive::Archive;
 use crate::s3::{Kind, S3Error};

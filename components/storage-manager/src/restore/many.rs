@@ -14,8 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, batches, load, weight};
+use super::error::RestoreError;
 use super::plan::Plan;
-use super::run::{Outcome, Progress, RestoreError, Staged, restore, stage};
+use super::run::{Outcome, Progress, Staged, restore, stage};
 use super::source::{Loaded, Source};
 use crate::jetstream::JetStream;
 

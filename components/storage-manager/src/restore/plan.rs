@@ -1,6 +1,8 @@
 //! What is to be restored, worked out from the archive's state.
 
-use cim_core::archive::{ArchiveState, ConsumerRecord, RawJson, Segment, SeqRange, SeqRanges};
+use cim_core::archive::{
+    ArchiveState, ConsumerRecord, LastMessage, RawJson, Segment, SeqRange, SeqRanges, StreamState,
+};
 use cim_core::names::{StreamName, SubjectFilter};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -64,6 +66,11 @@ pub struct Plan {
     pub last_seq: u64,
     /// The time of the last message that it has given out, though that may be gone.
     pub last_time: i64,
+    /// The last message that was archived of it up to there, though that may be gone; `None` where it takes
+    /// reading to know.
+    pub last: Option<LastMessage>,
+    /// Its counts as the server gave them last, where all of it is restored.
+    pub counts: Option<StreamState>,
     /// Where its messages are: the segment, and the first and last sequence that count.
     pub pieces: Vec<Piece>,
     /// Sequences that must not come back.
@@ -153,6 +160,15 @@ pub fn plan(
             consumer.config = at_most(&consumer.config, replicas);
         }
     }
+    let last = match &history.watermark.last {
+        _ if options.until_time.is_some() => None,
+        Some(last) if last.seq <= last_seq => Some(last.clone()),
+        _ => {
+            let ends = |(segment, _, last): &Piece| segment.last.seq <= *last;
+            pieces.last().filter(|piece| ends(piece)).map(|piece| piece.0.last.clone())
+        }
+    };
+    let all = last_seq == watermark && options.subject.is_none() && !options.with_dropped;
     Ok(Plan {
         stream: stream.clone(),
         target,
@@ -162,6 +178,8 @@ pub fn plan(
         first_seq,
         last_seq,
         last_time: history.watermark.last.as_ref().map_or(0, |last| nanoseconds(last.time)),
+        last,
+        counts: all.then(|| history.state.clone()),
         pieces,
         gone: gone.clipped(first_seq, u64::MAX),
         until_time: options.until_time.map(nanoseconds),

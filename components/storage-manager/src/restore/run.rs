@@ -1,6 +1,5 @@
 //! One restore, from checks to the stream being there.
 
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,106 +13,19 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::error::RestoreError;
 use super::feed::feed;
 use super::plan::Plan;
 use super::send::{SendError, Transfer};
 use super::source::Source;
 use super::write::write;
 use super::{consumers, until};
-use crate::jetstream::{ApiError, JetStream};
-use crate::s3::{Kind, S3Error};
-use crate::segment::SegmentError;
+use crate::jetstream::JetStream;
 
 /// Chunks of a snapshot that wait to be sent: few, which keeps memory flat.
 const CHUNKS: usize = 16;
 /// More chunks than a snapshot has.
 const ALL_CHUNKS: usize = 1 << 24;
-
-/// A restore that did not happen; the server has no part of it.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The stream is there already.
-    #[error(
-        "stream `{0}` exists on the server: delete it, or restore under another name with `--as`"
-    )]
-    Exists(String),
-    /// The stream is there already, and nothing was ever in it.
-    #[error(
-        "stream `{0}` exists on the server, and never had a message: delete it \
-         (`nats stream rm {0}`) and restore again, or restore under another name with `--as`"
-    )]
-    Empty(String),
-    /// A segment is not where the manifest says.
-    #[error("segment `{key}` is missing or cut short on {tier}: try another tier with `--from`")]
-    Missing {
-        /// The segment.
-        key: String,
-        /// The tier.
-        tier: crate::s3::Tier,
-    },
-    /// A segment is not what it was.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    /// The tier does not answer.
-    #[error(transparent)]
-    S3(#[from] S3Error),
-    /// The server does not answer.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// The server did not accept it.
-    #[error(transparent)]
-    Send(#[from] SendError),
-    /// The server is too old for memory streams.
-    #[error(
-        "stream `{0}` is kept in memory, which servers before 2.15 cannot restore: \
-         use a newer nats-server"
-    )]
-    MemoryOnOldServer(String),
-    /// The server is alone and the stream has replicas.
-    #[error(
-        "stream `{0}` has replicas, and this server is not one of a cluster: restore it with \
-         `--replicas 1`"
-    )]
-    Alone(String),
-    /// The server has another stream than was sent.
-    #[error("stream `{stream}` was restored with {what}: delete it and report this")]
-    Differs {
-        /// The stream.
-        stream: String,
-        /// What differs.
-        what: String,
-    },
-    /// Interrupted.
-    #[error("interrupted: nothing was restored of stream `{0}`")]
-    Interrupted(String),
-    /// The pipe to the sender broke: its error comes instead of this one.
-    #[error("the snapshot was cut off")]
-    Cut(#[from] io::Error),
-}
-
-impl RestoreError {
-    /// Returns whether another stream may come through all the same: this one is damaged, or the server does not take
-    /// it.
-    pub(super) fn is_of_one_stream(&self) -> bool {
-        match self {
-            Self::Exists(_)
-            | Self::Empty(_)
-            | Self::Missing { .. }
-            | Self::Segment(_)
-            | Self::S3(S3Error { kind: Kind::NotFound, .. })
-            | Self::Api(ApiError::Refused { .. })
-            | Self::Send(SendError::Api(ApiError::Refused { .. }))
-            | Self::MemoryOnOldServer(_)
-            | Self::Alone(_) => true,
-            Self::S3(_)
-            | Self::Api(_)
-            | Self::Send(_)
-            | Self::Differs { .. }
-            | Self::Interrupted(_)
-            | Self::Cut(_) => false,
-        }
-    }
-}
 
 /// What was restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -379,7 +291,7 @@ fn check_result(plan: &Plan, sent: Outcome, answer: &Value) -> Result<Outcome, R
 
 /// Whether a stream with this configuration lets go of messages by itself. One that does not and has
 /// fewer than were sent has lost them.
-fn drops(config: &Value) -> bool {
+pub(super) fn drops(config: &Value) -> bool {
     let limits = ["max_msgs", "max_bytes", "max_age", "max_msgs_per_subject"];
     limits.iter().any(|limit| config[limit].as_i64().is_some_and(|most| most > 0))
         || config["allow_msg_ttl"] == true

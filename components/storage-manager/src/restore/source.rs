@@ -10,7 +10,7 @@ use cim_core::archive::{ArchiveKey, Part, Segment};
 use tokio::sync::Semaphore;
 
 use super::ahead::REQUESTS;
-use super::run::RestoreError;
+use super::error::RestoreError;
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Columns, Footer, Message, Rows, SegmentError, Window, read_parts};
 

@@ -9,9 +9,9 @@ use cim_core::archive::Segment;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::error::RestoreError;
 use super::feed::read_anew;
 use super::plan::{Later, Plan};
-use super::run::RestoreError;
 use super::source::{Content, Source};
 use crate::segment::{Message, SegmentError, times};
 

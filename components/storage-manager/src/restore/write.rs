@@ -9,10 +9,11 @@ use bytes::Bytes;
 use cim_core::archive::SeqRange;
 use tokio::sync::mpsc;
 
+use super::error::RestoreError;
 use super::feed::Next;
 use super::frame::Frames;
 use super::plan::{Piece, Plan};
-use super::run::{Outcome, Progress, RestoreError};
+use super::run::{Outcome, Progress};
 use super::{v1, v2};
 use crate::hooks::fail_point;
 use crate::segment::Message;

@@ -325,8 +325,10 @@ async fn a_stream_of_three_replicas_comes_back_on_another_cluster_and_on_a_singl
 
     let single = Nats::start(&dir.path().join("single")).await;
     let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
-    let (status, error) = manager.error(&["restore", "S"]);
-    assert!(status != 0 && error.contains("--replicas 1"), "{error}");
+    for command in [&["restore", "S"][..], &["restore", "S", "--dry-run"]] {
+        let (status, error) = manager.error(command);
+        assert!(status == 6 && error.contains("--replicas 1"), "{error}");
+    }
     manager.json(&["restore", "S", "--replicas", "1", "--until-seq", "300"]);
     let mut after = fingerprint(&single, "S").await;
     for part in ["first_seq", "last_seq", "messages", "all"] {
@@ -393,7 +395,8 @@ async fn a_consumer_that_nobody_answers_for_stays_in_the_archive() {
     manager.reaches("S", "nas", 60).await;
     let before = fingerprint(&nats, "S").await["consumers"].clone();
     wait_until("its position is archived", async || {
-        let status = manager.json(&["restore", "S", "--as", "COPY", "--dry-run"]);
+        let copy = ["restore", "S", "--as", "COPY", "--subjects", "copy.>", "--dry-run"];
+        let status = manager.json(&copy);
         if status["streams"][0]["consumers"] == 1 { Ok(()) } else { Err(status.to_string()) }
     })
     .await;

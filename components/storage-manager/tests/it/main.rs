@@ -13,6 +13,7 @@ mod faults;
 mod gone;
 mod hosts;
 mod idle;
+mod in_part;
 mod interest;
 mod journal;
 mod journal_damage;

@@ -49,10 +49,16 @@ fn settings(nats: &Nats, nas: &str) -> Settings {
     settings
 }
 
-/// The streams of a report, which come by name.
+/// The streams of a report that were restored, which come by name.
 fn restored(report: &Value) -> Vec<String> {
-    let streams = report["streams"].as_array().unwrap();
-    streams.iter().map(|stream| stream["stream"].as_str().unwrap().to_owned()).collect()
+    with(report, "restored")
+}
+
+/// The streams of a report with an outcome.
+fn with(report: &Value, outcome: &str) -> Vec<String> {
+    let streams = report["streams"].as_array().unwrap().iter();
+    let streams = streams.filter(|stream| stream["outcome"] == outcome);
+    streams.map(|stream| stream["stream"].as_str().unwrap().to_owned()).collect()
 }
 
 async fn there(nats: &Nats) -> Vec<String> {
@@ -175,9 +181,17 @@ async fn many_streams_come_back_exactly() {
     let output = manager.run(&["restore", "--all", "--json"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(5), "{said}");
-    assert!(said.contains(&key), "{said}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let come = restored(&report);
+    let left = with(&report, "damaged");
+    let last =
+        format!("error: {} of {STREAMS} streams were restored, {} w", come.len(), left.len());
+    assert!(said.contains(&last) && said.ends_with(": see the table\n"), "{said}");
+    assert_eq!(come.len() + left.len(), STREAMS, "every stream is in it: {report}");
+    for stream in report["streams"].as_array().unwrap() {
+        let why = stream["why"].as_str().unwrap_or_default();
+        assert_eq!(why.contains(&key), stream["outcome"] == "damaged", "{stream}");
+    }
     assert_eq!(come, there(&nats).await, "what is said to be there is there, and nothing else");
     let harmed: Vec<usize> = (0..STREAMS).filter(|n| !come.contains(&name(*n))).collect();
     assert!(!harmed.is_empty() && harmed.iter().all(|n| *n >= STREAMS - 3), "{harmed:?}");
@@ -188,6 +202,9 @@ async fn many_streams_come_back_exactly() {
         std::iter::once("restore").chain(names.iter().map(String::as_str)).collect();
     manager.json(&again);
     exact(&nats, &mut (0..STREAMS)).await;
+    // That in memory has another creation time, and is the same for all that.
+    let report = manager.json(&["restore", "--all"]);
+    assert_eq!(with(&report, "unchanged"), (0..STREAMS).map(name).collect::<Vec<_>>());
 }
 
 /// What was under way is gone from the server, what was done stays, and the next run does the rest.
@@ -251,11 +268,21 @@ async fn interrupted_in_the_middle_of_many() {
     for (n, before) in before.iter().enumerate() {
         assert_eq!(&fingerprint(&nats, &name(n)).await, before, "{}", name(n));
     }
-    // One that is not as the archive has it is in the way, as ever.
+    // One that goes on has all that the archive has, one that was made anew is in the way, as ever.
     nats.publish(&name(2), 1).await;
-    let (status, error) = manager.error(&["restore", "--all"]);
-    assert_eq!(status, 6, "{error}");
-    assert!(error.contains(&format!("stream `{}` exists", name(2))), "{error}");
+    let report = manager.json(&["restore", "--all"]);
+    assert_eq!(with(&report, "unchanged").len(), LARGE, "{report}");
+    assert!(report["streams"][2]["why"].as_str().unwrap().contains("goes on to"), "{report}");
+    nats.api(&format!("STREAM.DELETE.{}", name(2)), Value::Null).await;
+    nats.create(&name(2), json!({})).await;
+    publish_large(&nats, &name(2), &mut noise, 1).await;
+    let output = manager.run(&["restore", "--all", "--json"]);
+    assert_eq!(output.status.code(), Some(6));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(with(&report, "refused"), [name(2)]);
+    let why = report["streams"][2]["why"].as_str().unwrap();
+    assert!(why.contains(&format!("stream `{}` exists", name(2))), "{why}");
+    assert!(why.contains("ends at sequence 1, the archive at "), "{why}");
 }
 
 /// A stream of which the server has everything when it is interrupted is there, and is counted.
@@ -376,21 +403,25 @@ async fn one_that_the_server_refuses() {
         nats.publish(&name(n), 5).await;
         manager.reaches(&name(n), "nas", 5).await;
     }
+    publish_large(&nats, "S01", &mut Noise(1), 100).await;
+    manager.reaches("S01", "nas", 105).await;
     daemon.stop().await;
     drop(nats);
 
-    let nats = Nats::start(&dir.path().join("new")).await;
+    // How much a server takes, other than the account, no user is told.
+    let nats = Nats::start_with(&dir.path().join("new"), "jetstream { max_file: 4M }").await;
     let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
-    // It has taken the subjects of another one.
-    nats.create("T", json!({ "subjects": ["s01.>"] })).await;
     let report = manager.json(&["restore", "--all", "--dry-run"]);
-    assert_eq!(restored(&report), ["S00", "S01", "S02"]);
-    assert_eq!(there(&nats).await, ["T"]);
+    assert_eq!(with(&report, "ready"), ["S00", "S01", "S02"]);
+    assert_eq!(there(&nats).await, [""; 0]);
     let output = manager.run(&["restore", "--all", "--json"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(6), "{said}");
-    let says = "error: 2 of 3 streams were restored; stream `S01` was not: ";
+    let says = "error: 2 of 3 streams were restored, 1 was not: see the table";
     assert!(said.contains(says), "{said}");
-    assert_eq!(restored(&serde_json::from_slice(&output.stdout).unwrap()), ["S00", "S02"]);
-    assert_eq!(there(&nats).await, ["S00", "S02", "T"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(restored(&report), ["S00", "S02"]);
+    assert_eq!(with(&report, "refused"), ["S01"]);
+    assert!(report["streams"][1]["way_out"].as_str().unwrap().contains("`max_file`"), "{report}");
+    assert_eq!(there(&nats).await, ["S00", "S02"]);
 }

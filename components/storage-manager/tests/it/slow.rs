@@ -250,7 +250,7 @@ async fn segments_that_are_merged_meanwhile() {
     });
     let jetstream = JetStream::new(nats.client.clone());
     let source = Source::new(Arc::clone(&tier), None);
-    restore::check(&jetstream, &source, &mut plans[..1].to_vec(), false).await.unwrap();
+    restore::check(&jetstream, &source, &plans[..1], false).await.unwrap();
     let before = fingerprint(&nats, "S").await;
 
     let quick = "[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1ms\"\n";

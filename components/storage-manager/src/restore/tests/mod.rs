@@ -102,6 +102,8 @@ impl Drawn {
             timeline: 1,
             first_seq: 1,
             last_seq: self.last_seq,
+            last: None,
+            counts: None,
             last_time: self.last_time,
             pieces: Vec::new(),
             gone: SeqRanges::default(),

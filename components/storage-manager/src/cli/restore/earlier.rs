@@ -1,0 +1,39 @@
+//! Histories that the one that is restored has left.
+
+use cim_core::archive::ArchiveState;
+
+use crate::restore::Plan;
+
+/// Says what the newest history does not have and an earlier one does: whoever made the stream again
+/// before restoring it has hidden what was in it, and a server that lost its newest messages gives their
+/// sequences out again.
+pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
+    let stream = &plan.stream;
+    for (number, _) in state.lineage(plan.timeline) {
+        let fork = &state.timelines[&number].fork;
+        if let Some(parent) = &fork.parent {
+            if let Some(left) = state.beyond(parent) {
+                tracing::warn!(
+                    "stream `{stream}`: timeline {number} goes on from sequence {} of timeline {}, and leaves out its sequences {} to {}; `--timeline {} --as NAME` brings those back too",
+                    parent.last_seq,
+                    parent.timeline,
+                    left.0,
+                    left.1,
+                    parent.timeline
+                );
+            }
+            continue;
+        }
+        let earlier = state.timelines.range(..number).rev();
+        let mut earlier = earlier.filter_map(|(n, t)| Some((n, t.watermark.last.as_ref()?)));
+        if let Some((before, last)) = earlier.next() {
+            tracing::warn!(
+                "stream `{stream}` was deleted and made again: this is timeline {}, up to sequence {}; `--timeline {before}` brings back the one before, up to sequence {} of {}",
+                plan.timeline,
+                plan.last_seq,
+                last.seq,
+                last.time.strftime("%F %T UTC")
+            );
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What came of each stream, as a table or JSON, and what the program ends with.
+
+use cim_core::names::StreamName;
+use cim_runtime::error::chain;
+use serde::Serialize;
+
+use crate::cli::args::RestoreArgs;
+use crate::cli::exit::Failure;
+use crate::cli::table;
+use crate::restore::{Done, Plan, RestoreError, Ways};
+
+/// Every stream that was asked for.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    dry_run: bool,
+    streams: Vec<Restored>,
+    #[serde(skip)]
+    ways: Ways,
+}
+
+#[derive(Debug, Serialize)]
+struct Restored {
+    stream: StreamName,
+    #[serde(rename = "restored_as")]
+    target: StreamName,
+    from: String,
+    outcome: Outcome,
+    /// Why it was not restored.
+    why: Option<String>,
+    way_out: Option<String>,
+    /// Of what is there, or can be.
+    #[serde(flatten)]
+    numbers: Option<Numbers>,
+    #[serde(skip)]
+    failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    /// It can be restored, as far as that is known before.
+    Ready,
+    Restored,
+    /// It was there already, and the same.
+    Unchanged,
+    Refused,
+    Damaged,
+    Interrupted,
+    /// Something else went wrong with it.
+    Failed,
+}
+
+#[derive(Debug, Serialize)]
+struct Numbers {
+    timeline: u32,
+    first_seq: u64,
+    last_seq: u64,
+    messages: u64,
+    bytes: u64,
+    consumers: usize,
+    method: &'static str,
+    seconds: f64,
+    /// Of those, from the server's first answer to its last.
+    seconds_sending: f64,
+    segments: usize,
+    s3_requests: u64,
+}
+
+impl Numbers {
+    /// What a plan says; exact but for messages that are filtered out.
+    fn of(plan: &Plan) -> Self {
+        Self {
+            timeline: plan.timeline,
+            first_seq: plan.first_seq,
+            last_seq: plan.last_seq,
+            messages: plan.messages(),
+            bytes: plan.bytes(),
+            consumers: plan.consumers.len(),
+            method: if plan.in_memory() { "snapshot v2" } else { "snapshot v1" },
+            seconds: 0.0,
+            seconds_sending: 0.0,
+            segments: plan.pieces.len(),
+            s3_requests: 0,
+        }
+    }
+
+    /// Says what was restored instead of what was planned.
+    fn are_now(&mut self, done: &Done) {
+        self.first_seq = done.outcome.first_seq;
+        self.last_seq = done.outcome.last_seq;
+        self.messages = done.outcome.messages;
+        self.bytes = done.outcome.bytes;
+        self.method = done.outcome.method;
+        self.seconds = done.took.as_secs_f64();
+        self.seconds_sending = done.outcome.sending.as_secs_f64();
+        self.s3_requests = done.requests;
+    }
+}
+
+impl Outcome {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Ready => "can be restored",
+            Self::Restored => "restored",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+            Self::Damaged => "damaged",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn of(failure: &Failure) -> Self {
+        match failure {
+            failure if failure.is_refusal() => Self::Refused,
+            failure if failure.is_damage() => Self::Damaged,
+            failure if failure.is_interrupted() => Self::Interrupted,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl Report {
+    /// Of streams of which nothing is known yet.
+    pub(super) fn new(streams: &[StreamName], args: &RestoreArgs, ways: Ways) -> Self {
+        let unknown = |stream: &StreamName| Restored {
+            stream: stream.clone(),
+            target: args.rename.clone().unwrap_or_else(|| stream.clone()),
+            from: args.from.to_string(),
+            outcome: Outcome::Interrupted,
+            why: None,
+            way_out: None,
+            numbers: None,
+            failure: None,
+        };
+        Self { dry_run: args.dry_run, streams: streams.iter().map(unknown).collect(), ways }
+    }
+
+    /// Nothing known stands against the stream in this place.
+    pub(super) fn ready(&mut self, place: usize, plan: &Plan) {
+        self.streams[place].outcome = Outcome::Ready;
+        self.streams[place].numbers = Some(Numbers::of(plan));
+    }
+
+    /// It is there already.
+    pub(super) fn unchanged(&mut self, place: usize, plan: &Plan, why: String) {
+        self.ready(place, plan);
+        self.streams[place].outcome = Outcome::Unchanged;
+        self.streams[place].why = Some(why);
+    }
+
+    /// It was not restored.
+    pub(super) fn failed(&mut self, place: usize, error: RestoreError) {
+        let restored = &mut self.streams[place];
+        restored.way_out = error.way_out(&restored.stream, &restored.target, self.ways);
+        restored.why = Some(chain(&error));
+        let failure = Failure::from(error);
+        restored.outcome = Outcome::of(&failure);
+        restored.failure = Some(failure);
+        restored.numbers = None;
+    }
+
+    /// What came of those that were [ready](Self::ready), in their order.
+    pub(super) fn done(&mut self, done: Vec<Result<Done, RestoreError>>) {
+        let ready = self.streams.iter().enumerate();
+        let ready = ready.filter(|(_, restored)| restored.outcome == Outcome::Ready);
+        let places: Vec<usize> = ready.map(|(place, _)| place).collect();
+        for (place, done) in places.into_iter().zip(done) {
+            match done {
+                Ok(done) => {
+                    let restored = &mut self.streams[place];
+                    restored.outcome = Outcome::Restored;
+                    restored.numbers.iter_mut().for_each(|numbers| numbers.are_now(&done));
+                }
+                Err(error) => self.failed(place, error),
+            }
+        }
+    }
+
+    fn count(&self, outcome: Outcome) -> usize {
+        self.streams.iter().filter(|restored| restored.outcome == outcome).count()
+    }
+
+    /// Returns why not all streams are there, if so. What would have ended the others too says more than that they
+    /// were ended, and damage more than a refusal; that it was interrupted says most.
+    pub(super) fn failure(&mut self, stopped: bool) -> Option<Failure> {
+        let wanted = self.streams.len();
+        let failed = self.streams.iter().filter(|restored| restored.failure.is_some()).count();
+        let rank = |of: &Failure| {
+            let interrupted = of.is_interrupted();
+            (interrupted != stopped, of.is_refusal(), of.is_damage())
+        };
+        let worst = self.streams.iter_mut().filter_map(|restored| {
+            let failure = restored.failure.take()?;
+            Some((failure, restored.way_out.as_deref()))
+        });
+        let (failure, way_out) = worst.min_by_key(|(failure, _)| rank(failure))?;
+        if wanted == 1 {
+            let out = way_out.filter(|_| !failure.is_interrupted());
+            let Some(out) = out else { return Some(failure) };
+            let message = format!("{}: {out}", failure.message());
+            return Some(failure.with_message(message));
+        }
+        let there = self.count(Outcome::Restored);
+        let message = if failure.is_interrupted() {
+            format!(
+                "interrupted: {there} of {wanted} streams were restored, and nothing of the others"
+            )
+        } else {
+            let cause = if failure.is_refusal() || failure.is_damage() {
+                "see the table"
+            } else {
+                failure.message()
+            };
+            format!("{}, {}: {cause}", self.there(), self.missing(failed))
+        };
+        Some(failure.with_message(message))
+    }
+
+    /// Says how many streams are there, or can be.
+    fn there(&self) -> String {
+        let wanted = self.streams.len();
+        let (new, can) = if self.dry_run {
+            (self.count(Outcome::Ready), "can be restored")
+        } else {
+            (self.count(Outcome::Restored), "were restored")
+        };
+        match self.count(Outcome::Unchanged) {
+            0 => format!("{new} of {wanted} streams {can}"),
+            same => format!("{new} of {wanted} streams {can}, {same} were there already"),
+        }
+    }
+
+    fn missing(&self, failed: usize) -> String {
+        match (self.dry_run, failed) {
+            (true, _) => format!("{failed} cannot"),
+            (false, 1) => "1 was not".into(),
+            (false, _) => format!("{failed} were not"),
+        }
+    }
+
+    /// Prints what came of every stream.
+    pub(super) fn print(&self, json: bool) {
+        if json {
+            println!("{}", serde_json::to_string_pretty(self).expect("plain fields are JSON"));
+            return;
+        }
+        let renamed = self.streams.iter().any(|restored| restored.stream != restored.target);
+        let mut headers = vec!["stream", "outcome"];
+        headers.extend(renamed.then_some("restored as"));
+        headers.extend(["#timeline", "#first", "#last", "#messages", "#size", "#consumers"]);
+        headers.extend(["method", "#seconds"]);
+        let mut shown = table::table(&headers);
+        for restored in &self.streams {
+            let mut row = vec![restored.stream.to_string(), restored.outcome.in_words().into()];
+            row.extend(renamed.then(|| restored.target.to_string()));
+            row.extend(match &restored.numbers {
+                Some(numbers) => [
+                    numbers.timeline.to_string(),
+                    numbers.first_seq.to_string(),
+                    numbers.last_seq.to_string(),
+                    numbers.messages.to_string(),
+                    table::size(numbers.bytes),
+                    numbers.consumers.to_string(),
+                    numbers.method.into(),
+                    format!("{:.2}", numbers.seconds),
+                ],
+                None => [const { String::new() }; 8].map(|_| "-".into()),
+            });
+            shown.add_row(row);
+        }
+        println!("{shown}");
+        // Not in the table: what is to be typed must be whole.
+        for restored in self.streams.iter().filter(|r| r.outcome != Outcome::Unchanged) {
+            let Some(why) = &restored.why else { continue };
+            println!("{}: {why}", restored.stream);
+            if let Some(out) = &restored.way_out {
+                println!("    {out}");
+            }
+        }
+        if self.dry_run {
+            eprintln!("dry run: nothing was restored; messages are at most as many as shown");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use crate::restore::SendError;
+    use crate::s3::Tier;
+
+    /// The status and the last line where the first streams of three were not restored.
+    fn ends(errors: Vec<RestoreError>, stopped: bool) -> (u8, String) {
+        let cli = Cli::try_parse_from(["cim-storage-manager", "restore", "--all"]).unwrap();
+        let Command::Restore(args) = cli.command else { panic!("it is another command") };
+        let streams = ["A", "B", "C"].map(|name| name.parse().unwrap());
+        let mut report = Report::new(&streams, &args, Ways { from: Tier::Nas, other: None });
+        report.streams.iter_mut().for_each(|restored| restored.outcome = Outcome::Restored);
+        for (place, error) in errors.into_iter().enumerate() {
+            report.failed(place, error);
+        }
+        let failure = report.failure(stopped).unwrap();
+        (failure.status(), failure.message().to_owned())
+    }
+
+    #[test]
+    fn what_ended_it_says_more_than_damage_and_damage_more_than_a_refusal() {
+        let refused = || RestoreError::Alone("A".into());
+        let damaged = || RestoreError::Missing { key: "k".into(), first_seq: 1, tier: Tier::Nas };
+        let interrupted = || RestoreError::Interrupted("B".into());
+        let silent = || {
+            let after = Duration::from_secs(30);
+            RestoreError::Send(SendError::Silent { stream: "A".into(), after })
+        };
+        let (status, last) = ends(vec![refused()], false);
+        assert_eq!(
+            (status, &last[..]),
+            (6, "2 of 3 streams were restored, 1 was not: see the table")
+        );
+        assert_eq!(ends(vec![refused(), damaged()], false).0, 5);
+        let (status, last) = ends(vec![refused(), damaged(), interrupted()], true);
+        assert_eq!(status, 130);
+        assert_eq!(last, "interrupted: 0 of 3 streams were restored, and nothing of the others");
+        let (status, last) = ends(vec![refused(), silent(), interrupted()], false);
+        assert_eq!(status, 3);
+        let says = "0 of 3 streams were restored, 3 were not: NATS did not answer within 30 s";
+        assert!(last.starts_with(says), "{last}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Why a stream was not restored.
+
+use std::io;
+
+use super::send::SendError;
+use crate::archive::ArchiveError;
+use crate::jetstream::ApiError;
+use crate::s3::{Kind, S3Error, Tier};
+use crate::segment::SegmentError;
+
+/// A restore that did not happen; the server has no part of it. The way out is told apart from it
+/// ([`RestoreError::way_out`]).
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The stream is there already.
+    #[error("stream `{stream}` exists on the server{how}")]
+    Exists {
+        /// The stream.
+        stream: String,
+        /// What differs from the archive, as the end of a sentence.
+        how: String,
+    },
+    /// The stream is there already, and nothing was ever in it.
+    #[error("stream `{0}` exists on the server, and never had a message")]
+    Empty(String),
+    /// What the archive says of the stream cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A segment is not where the manifest says.
+    #[error("segment `{key}` is missing or cut short on {tier}")]
+    Missing {
+        /// The segment.
+        key: String,
+        /// Its first sequence.
+        first_seq: u64,
+        /// The tier.
+        tier: Tier,
+    },
+    /// A segment is not what it was.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// The tier does not answer.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+    /// The server does not answer.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The server did not accept it.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The server is too old for memory streams.
+    #[error("stream `{0}` is kept in memory, which servers before 2.15 cannot restore")]
+    MemoryOnOldServer(String),
+    /// The server is too old for what the stream, or a consumer of it, does.
+    #[error("stream `{stream}` needs level {needs} of the server's API, and this one has {has}")]
+    TooNew {
+        /// The stream.
+        stream: String,
+        /// The level that it needs.
+        needs: u64,
+        /// The level that the server has.
+        has: u64,
+    },
+    /// The server is alone and the stream has replicas.
+    #[error("stream `{0}` has replicas, and this server is not one of a cluster")]
+    Alone(String),
+    /// Another stream has subjects of this one.
+    #[error(
+        "stream `{stream}` is on `{subject}`, which overlaps `{theirs}` of stream `{other}`{whose}"
+    )]
+    Overlaps {
+        /// The stream.
+        stream: String,
+        /// A subject of it.
+        subject: String,
+        /// The other's subject.
+        theirs: String,
+        /// The other stream.
+        other: String,
+        /// Where that one is, as the end of a sentence.
+        whose: &'static str,
+    },
+    /// A message is larger than this server takes into a memory stream.
+    #[error(
+        "stream `{stream}` has a message of more than {most} bytes, which is its `{limit}` here"
+    )]
+    TooLarge {
+        /// The stream.
+        stream: String,
+        /// What limits it.
+        limit: &'static str,
+        /// How many bytes it may have.
+        most: u64,
+    },
+    /// The account has no room.
+    #[error("stream `{stream}` has no room: {what}")]
+    NoRoom {
+        /// The stream.
+        stream: String,
+        /// The limit of the account.
+        limit: &'static str,
+        /// What it needs, and what there is.
+        what: String,
+    },
+    /// The server has another stream than was sent.
+    #[error("stream `{stream}` was restored with {what}")]
+    Differs {
+        /// The stream.
+        stream: String,
+        /// What differs.
+        what: String,
+    },
+    /// Interrupted.
+    #[error("interrupted: nothing was restored of stream `{0}`")]
+    Interrupted(String),
+    /// The pipe to the sender broke: its error comes instead of this one.
+    #[error("the snapshot was cut off")]
+    Cut(#[from] io::Error),
+}
+
+impl RestoreError {
+    /// Returns whether another stream may come through all the same: this one is damaged, or the server does not take
+    /// it, or it is not what was sent.
+    pub fn is_of_one_stream(&self) -> bool {
+        match self {
+            Self::Archive(error) => error.s3().is_none_or(|error| error.kind == Kind::NotFound),
+            Self::S3(error) => error.kind == Kind::NotFound,
+            Self::Api(error) | Self::Send(SendError::Api(error)) => {
+                matches!(error, ApiError::Refused { .. })
+            }
+            Self::Exists { .. }
+            | Self::Empty(_)
+            | Self::Missing { .. }
+            | Self::Segment(_)
+            | Self::MemoryOnOldServer(_)
+            | Self::TooNew { .. }
+            | Self::Alone(_)
+            | Self::Overlaps { .. }
+            | Self::TooLarge { .. }
+            | Self::NoRoom { .. }
+            | Self::Differs { .. } => true,
+            Self::Send(_) | Self::Interrupted(_) | Self::Cut(_) => false,
+        }
+    }
+}
