@@ -295,8 +295,8 @@ pub struct Restore {
     /// The tier.
     #[serde(default = "nas")]
     pub from: Tier,
-    /// The tier is damaged: the command must refuse, with status 5, and no stream may be there
-    /// afterwards.
+    /// The tier is damaged: the command must say so, with status 5, and no stream may be there
+    /// afterwards but those that it says are restored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
     /// The fail point at which the command is to die; then no stream may be there. Requires `fail-points`.
