@@ -27,6 +27,7 @@ pub async fn sequences(
     mut each: impl FnMut(u64),
 ) -> Result<(), ReaderError> {
     let mut puller = Puller::start(&context.link, stream.as_str(), consumer, first).await?;
+    puller.is_heard().await?;
     let (mut at, mut served) = (0, 0);
     while at < last {
         if puller.open_requests() == 0 {

@@ -30,8 +30,11 @@ pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), Rea
         let (context, stream) = (Arc::clone(&task.context), task.stream.clone());
         segmenter.check(Holes::new(context, stream, server, task.start_seq));
     }
-    let consumer = consumer.name;
-    let puller = Puller::start(&task.context.link, stream, &consumer, task.start_seq).await?;
+    let (consumer, clustered) = (consumer.name, consumer.clustered);
+    let mut puller = Puller::start(&task.context.link, stream, &consumer, task.start_seq).await?;
+    if clustered {
+        puller.is_heard().await?;
+    }
     let budget = task.context.budget.limit();
     let pace = Pace::new(puller.max_payload(), budget, heartbeat);
     task.progress.update(|read| read.consumer = Some((consumer.clone(), 0)));

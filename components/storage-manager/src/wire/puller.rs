@@ -13,6 +13,22 @@ use super::parse::{Op, parse};
 use super::status::{End, Ended, Request, end, status};
 use crate::segment::Message;
 
+/// The status of a request that nobody takes.
+const NO_RESPONDERS: &str = "503";
+/// How long a server may take to say anything of a request.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long to wait each time until a new consumer is known everywhere.
+const PAUSES: [Duration; 8] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+    Duration::from_millis(1600),
+    Duration::from_millis(1600),
+];
+
 /// Reads one stream's messages through one pull consumer.
 pub struct Puller {
     subscription: Subscription,
@@ -86,6 +102,34 @@ impl Puller {
     ) -> Result<Self, WireError> {
         let started = Self::start(link, stream, consumer, 0).await?;
         Ok(Self { next_delivery: delivered + 1, repeats: true, ..started })
+    }
+
+    /// Waits until the server that this is connected to knows of the consumer, which is new and may be on another one
+    /// of the cluster: until then it says that nobody takes a request.
+    pub async fn is_heard(&mut self) -> Result<(), WireError> {
+        // No message is so small: none comes.
+        let (messages, bytes, expires) = (1, Some(1), ANSWER);
+        let ask = Ask { messages, bytes, expires, heartbeat: None, at_once: true };
+        for pause in PAUSES {
+            self.request(&ask)?;
+            while !self.requests.is_empty() {
+                let mail = tokio::time::timeout(ANSWER, self.receive()).await;
+                let mail = mail.map_err(|_| self.restart("it says nothing".into()))??;
+                match self.open(&mail, |_| ()) {
+                    Ok(_) => {}
+                    Err(WireError::Restart { why, .. }) if why.starts_with(NO_RESPONDERS) => {
+                        self.requests.clear();
+                        tokio::time::sleep(pause).await;
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+                if self.requests.is_empty() {
+                    return Ok(());
+                }
+            }
+        }
+        Err(self.restart(format!("{NO_RESPONDERS}: no server takes its requests")))
     }
 
     /// Acknowledges a message: its sequence, and the consumer's count of it.
