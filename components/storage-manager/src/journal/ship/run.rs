@@ -282,8 +282,18 @@ impl Source<'_> {
         let Step { mut change, timeline, segments, after } = step;
         let mut commit = Commit { timeline, ..Commit::default() };
         let (mut bytes, mut taken) = (0, 0);
+        // How far it goes, where that ends with what is missing.
+        let mut end = None;
         let whole = WHOLE.min(self.context.config.seal.size.bytes() as u64);
         for segment in &segments {
+            if self.context.ailing.is_given_up(self.stream, segment) {
+                // It is in a timeline that was left: what follows is not to wait for it.
+                let first = segment.first_seq.max(after.seq + 1);
+                change.missed.push(SeqRange(first, segment.last_seq));
+                end = Some(Watermark { seq: segment.last_seq, last: Some(segment.last.clone()) });
+                taken += 1;
+                continue;
+            }
             let full = taken > 0 && bytes + segment.bytes > room;
             if full || self.context.ailing.has(&segment.key) {
                 break;
@@ -296,7 +306,12 @@ impl Source<'_> {
                 self.rows(segment, &after).await
             };
             match item {
-                Ok(item) => item.into_iter().for_each(|item| commit.push(item)),
+                Ok(item) => {
+                    if let Some(item) = item {
+                        commit.push(item);
+                    }
+                    end = None;
+                }
                 // What is before it goes, and what is behind it when it is healed.
                 Err(ShipError::Fetch { key, .. }) => {
                     self.context.ailing.report(&key);
@@ -317,6 +332,7 @@ impl Source<'_> {
             change.missed = clip(change.missed);
             (change.watermark, change.lost, change.state) = (None, None, None);
         }
+        change.watermark = change.watermark.or(end);
         commit.change = change;
         let is_empty = commit.items.is_empty() && commit.change == Change::default();
         Ok((!is_empty).then_some((commit, bytes)))
