@@ -1,5 +1,6 @@
 //! Damage on the NAS that cannot be healed exactly, for the live stream has dropped or deleted a part of what was
-//! archived, or because it is a file: what the live stream still has is archived anew, in a new timeline.
+//! archived, or because it is a file: it comes from Wasabi, or what the live stream still has is archived anew, in a new
+//! timeline.
 
 use std::path::Path;
 
@@ -326,5 +327,32 @@ async fn what_cannot_be_healed_is_archived_anew_without_wasabi() {
     assert!(!lab.log().contains("ERROR"), "{}", lab.log());
     lab.brings_all_back().await;
     lab.is_named(&damaged);
+    lab.daemon.take().unwrap().stop().await;
+}
+
+/// What Wasabi has in objects of its own is written anew from there, and no timeline begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_wasabi_alone_has_exactly_is_written_anew() {
+    let mut lab = Lab::start(true).await;
+    let parts = publish_parts(&lab).await;
+    drop_some(&lab, &parts).await;
+    lab.reach(&["nas", "wasabi"]).await;
+    let damaged = lab.damage(&parts).await;
+    assert!(!damaged.is_empty());
+    wait_until("all are written anew", async || {
+        lab.nats.publish("D", 1).await;
+        let log = lab.log();
+        let healed = |key: &String| {
+            let named = format!("`{key}` of the nas could not be read: it was written anew");
+            log.contains(&named)
+        };
+        if damaged.iter().all(healed) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    lab.reach(&["nas", "wasabi"]).await;
+    assert_eq!(lab.timelines("nas"), [1, 1, 1, 1], "{}", lab.log());
+    assert!(!lab.log().contains("ERROR"), "{}", lab.log());
+    lab.brings_all_back().await;
+    lab.manager.json(&["verify"]);
     lab.daemon.take().unwrap().stop().await;
 }
