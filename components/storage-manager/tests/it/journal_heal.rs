@@ -8,7 +8,7 @@ use cim_storage_manager::journal::read_entry;
 use serde_json::{Value, json};
 
 use crate::bad_input::bucket;
-use crate::journal_damage::{ENTRIES, rotten};
+use crate::journal_damage::{ENTRIES, flipped, rotten};
 use crate::support::{Daemon, Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
 
 const STREAMS: [&str; 3] = ["A", "B", "C"];
@@ -177,6 +177,27 @@ async fn what_jetstream_has_is_written_anew() {
         lab.publish(4).await;
         lab.is_seen().await;
     }
+}
+
+/// Its messages are whole: nothing but its text is wrong, without which the journal could not be opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_whose_text_alone_is_damaged_is_restated() {
+    let mut lab = Lab::start().await;
+    let (key, object) = lab.entry().await;
+    lab.nas.put_object(&key, &flipped(&object)).await.unwrap();
+    lab.release();
+    for stream in STREAMS {
+        lab.manager.reaches(stream, "wasabi", lab.last).await;
+    }
+    let said = format!("what journal entry `{key}` decides cannot be read any more");
+    wait_until("it is said", async || {
+        let log = lab.log();
+        if log.contains(&said) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    lab.is_whole().await;
+    assert_eq!(lab.log().matches(&said).count(), 1, "{}", lab.log());
+    lab.daemon.take().unwrap().stop().await;
 }
 
 /// JetStream does not have `A` at all any more: `A` waits, the others do not, and the object can be put back.

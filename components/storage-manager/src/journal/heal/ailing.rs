@@ -26,6 +26,8 @@ pub struct Ailing {
 struct Known {
     objects: BTreeMap<String, Case>,
     said: Seldom,
+    /// Entries behind which a checkpoint was asked for.
+    restated: BTreeSet<String>,
 }
 
 /// One object.
@@ -115,6 +117,11 @@ impl Ailing {
             case.tries += 1;
             case.due = Instant::now() + PAUSE.after(case.tries);
         }
+    }
+
+    /// Returns whether an entry is one behind which no checkpoint was asked for, and takes note that it is now.
+    pub(super) fn is_first(&self, key: &str) -> bool {
+        self.lock().restated.insert(key.to_owned())
     }
 
     /// Returns whether the reason may be said.

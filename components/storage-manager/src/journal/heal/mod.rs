@@ -11,7 +11,9 @@ mod ailing;
 mod run;
 mod source;
 mod stays;
+mod text;
 mod wasabi;
 
 pub use ailing::Ailing;
 pub use run::run;
+pub use text::check_text;

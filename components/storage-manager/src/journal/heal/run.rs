@@ -1,6 +1,6 @@
 //! Heals one object after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::source::{of_jetstream, of_object};
 use super::stays::{Place, settle};
+use super::text::{check_text, restate};
 use super::wasabi::AtWasabi;
 use crate::jetstream::ApiError;
 use crate::journal::{Commit, Journal, NotCommitted, OpenError, read_entry};
@@ -63,10 +64,9 @@ pub(super) enum HealError {
 /// Heals what is reported until the journal is closed.
 pub async fn run(context: Arc<Context>, journal: Journal) {
     let (closing, ailing) = (journal.closing().clone(), &context.ailing);
-    let mut restated = BTreeSet::new();
     loop {
         let Some(key) = closing.run_until_cancelled(ailing.due()).await else { return };
-        let healing = heal(&context, &journal, &key, &mut restated);
+        let healing = heal(&context, &journal, &key);
         let Some(healed) = closing.run_until_cancelled(healing).await else { return };
         match healed {
             Ok(()) => ailing.end(&key),
@@ -94,13 +94,8 @@ struct Patient {
     columns: Option<Columns>,
 }
 
-/// Heals one object. Entries in `restated` are behind a checkpoint.
-async fn heal(
-    context: &Arc<Context>,
-    journal: &Journal,
-    key: &str,
-    restated: &mut BTreeSet<String>,
-) -> Result<(), HealError> {
+/// Heals one object.
+async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<(), HealError> {
     let mut patients = patients(journal, key);
     let Some(first) = patients.first() else { return Ok(()) };
     if first.segment.part.is_none() {
@@ -115,6 +110,7 @@ async fn heal(
     let mut why = object.as_ref().err().map(|error| chain(error));
     let damaged = object.as_ref().err().is_none_or(|error| error.kind == Kind::NotFound);
     if let Ok(object) = object {
+        check_text(context, journal, key, &object);
         why = take(&mut patients, key, object).await.or(why);
     }
     if patients.iter().all(|patient| patient.columns.is_some()) {
@@ -150,10 +146,9 @@ async fn heal(
         replace(context, journal, key, healed).await?;
         tracing::warn!("`{key}` of the nas could not be read: it was written anew, {named}");
     }
-    if !is_entry && is_of_this(journal, key) && !restated.contains(key) {
+    if !is_entry {
         // Without its entry the journal can be opened only behind a checkpoint.
-        journal.restate();
-        restated.insert(key.to_owned());
+        restate(context, journal, key);
     }
     if let Some(error) = silent {
         return Err(error);
@@ -263,10 +258,6 @@ async fn at_wasabi(context: &Context, key: &str) -> Option<Bytes> {
         return None;
     }
     wasabi.get(key).await.ok()
-}
-
-fn is_of_this(journal: &Journal, key: &str) -> bool {
-    key.starts_with(&journal.with(|state| state.of.entries(&state.journal)))
 }
 
 /// Writes parts into a new object, which takes the place of the one with this key.

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::hooks::fail_point;
 use crate::journal::object::{Commit, Item, Place, make};
 use crate::journal::seldom::Seldom;
-use crate::journal::{Journal, JournalClosed};
+use crate::journal::{Journal, JournalClosed, check_text};
 use crate::s3::{S3Error, Store};
 use crate::segment::{Columns, Message, Rows, SegmentError, SharedReader};
 use crate::tier::Context;
@@ -213,7 +213,8 @@ async fn ship(
             let taken = match step {
                 Ok(Some(step)) => {
                     let (shared, held) = (&mut shared, &mut held);
-                    let mut source = Source { context, wasabi, stream: &stream, shared, held };
+                    let mut source =
+                        Source { context, wasabi, journal, stream: &stream, shared, held };
                     source.take(step, ENTRY - bytes).await
                 }
                 Ok(None) => continue,
@@ -269,6 +270,7 @@ type Shared = BTreeMap<String, SharedReader>;
 struct Source<'a> {
     context: &'a Arc<Context>,
     wasabi: &'a Arc<Store>,
+    journal: &'a Journal,
     stream: &'a StreamName,
     shared: &'a mut Shared,
     /// The budget of the entry's rows.
@@ -383,10 +385,13 @@ impl Source<'_> {
                 .await
             }
             Some(part) => {
-                let mut reader = match self.shared.remove(&segment.key) {
-                    Some(reader) => reader,
-                    None => SharedReader::open(&segment.key, self.fetch(segment).await?)
-                        .map_err(|error| damaged(segment, error))?,
+                let mut reader = if let Some(reader) = self.shared.remove(&segment.key) {
+                    reader
+                } else {
+                    let object = self.fetch(segment).await?;
+                    check_text(self.context, self.journal, &segment.key, &object);
+                    SharedReader::open(&segment.key, object)
+                        .map_err(|error| damaged(segment, error))?
                 };
                 let part = part.clone();
                 let read = tokio::task::spawn_blocking(move || {
