@@ -13,7 +13,7 @@ use cim_runtime::error::chain as error_chain;
 use serde::Serialize;
 
 use self::journals::Audited;
-use self::objects::{Checked, Of};
+use self::objects::{Checked, Of, Problem};
 use super::args::VerifyArgs;
 use super::exit::Failure;
 use super::nothing::{nothing, unknown};
@@ -40,6 +40,21 @@ struct Verified {
     /// Fewer messages than the stream had; no damage yet.
     lacking: u64,
     problems: Vec<String>,
+    /// The timelines that make up the newest one, each with the last sequence that counts.
+    #[serde(skip)]
+    lineage: Vec<(u32, u64)>,
+    /// One of the problems is in the newest timeline.
+    #[serde(skip)]
+    newest: bool,
+}
+
+impl Verified {
+    /// Takes note of what is wrong with a segment.
+    fn add(&mut self, Problem { timeline, first_seq, what }: Problem) {
+        let counts = |&(number, until): &(u32, u64)| number == timeline && first_seq <= until;
+        self.newest |= self.lineage.iter().any(counts);
+        self.problems.push(what);
+    }
 }
 
 pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
@@ -105,9 +120,18 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
     });
     let streams = (damaged > 0).then(|| {
         let count = report.streams.len();
-        format!(
-            "{damaged} of {count} streams on {from} are damaged: restore them from another tier"
-        )
+        let newest = report.streams.iter().filter(|s| s.newest).count();
+        let way = match damaged - newest {
+            0 => ": restore them from another tier".into(),
+            left if newest == 0 => format!(
+                " in timelines that {} left: the newest timeline of each is whole, and `restore` brings that back",
+                if left == 1 { "it has" } else { "they have" }
+            ),
+            left => format!(
+                ": restore them from another tier; of {left} of them the newest timeline is whole, and `restore` brings that back"
+            ),
+        };
+        format!("{damaged} of {count} streams on {from} are damaged{way}")
     });
     let wrong: Vec<String> = streams.into_iter().chain(second_way).collect();
     if !wrong.is_empty() {
@@ -128,7 +152,7 @@ async fn verify(
     while !wanted.is_empty() {
         let Checked { problems, gone } = objects::check(store, wanted, chain_only).await?;
         for (stream, problem) in problems {
-            streams[stream].problems.push(problem);
+            streams[stream].add(problem);
         }
         wanted = Vec::new();
         if gone.is_empty() {
@@ -142,7 +166,9 @@ async fn verify(
         for (index, gone) in of_stream {
             let state = now.stream(&streams[index].stream).await?;
             let Missing { missing, instead } = Missing::of(state.as_ref(), gone);
-            streams[index].problems.extend(missing);
+            for problem in missing {
+                streams[index].add(problem);
+            }
             wanted.extend(instead.into_iter().map(|segment| Of { stream: index, segment }));
         }
     }
@@ -152,7 +178,7 @@ async fn verify(
 /// Segments that are not there, and what that means.
 struct Missing {
     /// The problems: those that the archive names.
-    missing: Vec<String>,
+    missing: Vec<Problem>,
     /// Those that took the place of the others.
     instead: Vec<Segment>,
 }
@@ -166,7 +192,10 @@ impl Missing {
                 there.is_some_and(|there| there.key == segment.key)
             };
             match now.filter(|state| !named(state)) {
-                None => missing.push(format!("segment `{}` is missing", segment.key)),
+                None => {
+                    let what = format!("segment `{}` is missing", segment.key);
+                    missing.push(Problem::of(&segment, what));
+                }
                 Some(state) => {
                     let last = (segment.timeline, segment.last_seq);
                     let later = state.segments.range((segment.timeline, 0)..=last);
@@ -190,6 +219,8 @@ fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
         bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
         lacking: state.lacking(),
         problems: Vec::new(),
+        lineage: state.lineage(state.timeline()),
+        newest: false,
     }
 }
 
@@ -205,8 +236,10 @@ async fn chain(
         Err(damaged) => error_chain(&damaged),
     };
     let (entries, segments, messages, bytes, lacking) = (0, 0, 0, 0, 0);
-    let problems = vec![problem];
-    Ok((Verified { stream, entries, segments, messages, bytes, lacking, problems }, None))
+    let (problems, lineage, newest) = (vec![problem], Vec::new(), true);
+    let verified =
+        Verified { stream, entries, segments, messages, bytes, lacking, problems, lineage, newest };
+    Ok((verified, None))
 }
 
 fn print(report: &Report, json: bool) {

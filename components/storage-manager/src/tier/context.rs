@@ -12,6 +12,7 @@ use cim_runtime::retry::{self, Backoff};
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::anew::Anew;
 use super::budget::Budget;
 use super::former::Former;
 use super::others::Others;
@@ -61,6 +62,8 @@ pub struct Context {
     pub former: Former,
     /// Objects of the NAS that could not be read, and are healed.
     pub ailing: Ailing,
+    /// Streams of which a part is to be archived anew.
+    pub anew: Anew,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.
     pub begun: Notify,
     /// Cancelled when tiering is to finish what it has and end.

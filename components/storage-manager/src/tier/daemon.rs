@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::anew::Anew;
 use super::budget::Budget;
 use super::context::Context;
 use super::former::Former;
@@ -148,6 +149,7 @@ pub async fn run(
         foreign: Mutex::default(),
         former: Former::default(),
         ailing: Ailing::default(),
+        anew: Anew::default(),
         begun: Notify::new(),
         stop: stop.clone(),
         abort,
@@ -390,7 +392,7 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
             }
             // Where the journal was closed it is not this stream that is at fault, and all begin anew.
             Ok(End::Stopped) | Err(SessionError::Journal(_)) => return,
-            Ok(End::Replaced) => failures = 0,
+            Ok(End::Replaced | End::Anew) => failures = 0,
             Err(error) => {
                 // A session that worked for a while and then failed is not the same failure again.
                 failures =

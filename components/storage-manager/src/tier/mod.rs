@@ -12,6 +12,7 @@
 //! next session reads the chain again: there is one way back, and it is the way in.
 
 mod anchor;
+pub(crate) mod anew;
 pub(crate) mod budget;
 mod collect;
 pub(crate) mod context;

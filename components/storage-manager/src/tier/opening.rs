@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use cim_core::archive::journal::{Change, Served, StreamCheckpoint};
 use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveState, ConsumerRecord, Fork, TimelineRecord, Watermark};
+use cim_core::archive::{
+    ArchiveState, ConsumerRecord, Fork, ParentTimeline, TimelineRecord, Watermark,
+};
 use cim_core::names::StreamName;
 use tokio::time::Instant;
 
+use super::anew::{self, Cut};
 use super::context::Context;
 use super::foreign::{Foreign, Here};
+use super::gaps::shown;
 use super::history::{Alignment, align};
 use super::others;
 use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
 use super::survey::missed;
-use crate::jetstream::StreamInfo;
+use crate::jetstream::{Consumers, StreamInfo};
 use crate::journal::{Commit, Journal, NotCommitted};
 use crate::{chain, clock};
 
@@ -90,6 +94,13 @@ enum Opened {
     Foreign(Foreign),
 }
 
+/// A timeline that is opened.
+struct New {
+    parent: Option<ParentTimeline>,
+    watermark: Watermark,
+    reason: &'static str,
+}
+
 /// A stream that is opened.
 struct Opening<'a> {
     context: &'a Arc<Context>,
@@ -135,6 +146,8 @@ impl Opening<'_> {
         let sides = self.context.sides();
         let alignment = align(&sides, self.stream, &state, live).await?;
         sides.unread.take().iter().for_each(|(key, _)| self.context.ailing.report(key));
+        // A timeline that begins for another reason may be whole; where it is not, that is found again.
+        let damaged = self.context.anew.take(self.stream);
         let foreign = here.in_own_aligned(&state, &alignment);
         match alignment {
             Alignment::Continues => {
@@ -146,6 +159,9 @@ impl Opening<'_> {
                     let watermark = Some(Watermark { seq: range.1, last });
                     self.commit(Change { missed: vec![range], watermark, ..Change::default() })
                         .await?;
+                }
+                if let Some(place) = damaged {
+                    self.begin_anew(live, &consumers, place).await?;
                 }
             }
             Alignment::Forks { parent: None, .. } if live.state.last_seq == 0 => {
@@ -167,21 +183,71 @@ impl Opening<'_> {
                     );
                 }
                 let seq = parent.as_ref().map_or(0, |p| p.last_seq);
-                let lost = state.current().lost.clipped(1, seq);
-                self.commit(Change {
-                    watermark: Some(Watermark { seq, last }),
-                    lost: (!lost.is_empty()).then(|| lost.iter().collect()),
-                    fork: Some(Fork { parent, reason: reason.into() }),
-                    consumers: Some(consumers.or(&state.consumers)),
-                    stream: Some(live.record.clone()),
-                    state: Some(live.state.clone()),
-                    served: self.served.and_then(|served| served.news(state.served.as_ref())),
-                    ..Change::default()
-                })
-                .await?;
+                let new = New { parent, watermark: Watermark { seq, last }, reason };
+                self.fork(&state, live, &consumers, new).await?;
             }
         }
         Ok(Opened::Ready)
+    }
+
+    /// Opens a timeline.
+    async fn fork(
+        &self,
+        state: &ArchiveState,
+        live: &StreamInfo,
+        consumers: &Consumers,
+        new: New,
+    ) -> Result<(), NotCommitted> {
+        let New { parent, watermark, reason } = new;
+        let shared = parent.as_ref().map_or(0, |parent| parent.last_seq);
+        let lost = state.current().lost.clipped(1, shared);
+        let change = Change {
+            watermark: Some(watermark),
+            lost: (!lost.is_empty()).then(|| lost.iter().collect()),
+            fork: Some(Fork { parent, reason: reason.into() }),
+            consumers: Some(consumers.or(&state.consumers)),
+            stream: Some(live.record.clone()),
+            state: Some(live.state.clone()),
+            served: self.served.and_then(|served| served.news(state.served.as_ref())),
+            ..Change::default()
+        };
+        self.commit(change).await.map(drop)
+    }
+
+    /// Begins a timeline before a damaged segment, unless that can be read by now.
+    async fn begin_anew(
+        &self,
+        live: &StreamInfo,
+        consumers: &Consumers,
+        place: (u32, u64),
+    ) -> Result<(), SessionError> {
+        let Some(state) = self.state() else { return Ok(()) };
+        let Some(Cut { damaged, parent, last }) = Cut::before(&state, place) else { return Ok(()) };
+        if !anew::is_damaged(self.context, &damaged).await || !self.journal.look().await {
+            return Ok(());
+        }
+        let (stream, key, left) = (self.stream, &damaged.key, state.timeline());
+        let shared = parent.as_ref().map_or(0, |parent| parent.last_seq);
+        let lost = state.current().lost.clipped(shared + 1, u64::MAX);
+        // What limits have dropped is not missed: the stream begins behind it.
+        let seq = shared.max(live.state.first_seq.saturating_sub(1));
+        let reason = "a damaged part is archived anew";
+        let new = New { parent, watermark: Watermark { seq, last }, reason };
+        self.fork(&state, live, consumers, new).await?;
+        tracing::warn!(
+            stream = %stream,
+            "`{key}` of the nas is damaged, and nothing else has sequences {} to {} of stream `{stream}` exactly as they were archived: what the live stream still has behind sequence {shared} is archived anew, in timeline {}. What it has dropped or deleted is in timeline {left}, as far as that can be read",
+            damaged.first_seq, damaged.last_seq, left + 1
+        );
+        if !lost.is_empty() {
+            tracing::error!(
+                stream = %stream,
+                "of what the server had lost by damage, {} is only in timeline {left} now, as far as that can be read: `restore {stream} --timeline {left} --as NAME` brings it back",
+                shown(&lost)
+            );
+        }
+        self.context.ailing.again(key);
+        Ok(())
     }
 
     /// Looks for the stream in the other journals of the bucket: of two that have it readers believe the one that

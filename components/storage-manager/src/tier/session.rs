@@ -47,6 +47,8 @@ pub enum End {
     Gone,
     /// What was waited for has come, or may have.
     Replaced,
+    /// A part of its archive is to be archived anew.
+    Anew,
     /// Everything is to end, and everything is committed.
     Stopped,
 }

@@ -62,7 +62,7 @@ pub async fn run(
         // All is read again, or what follows would not be taken either.
         Err(SessionError::Journal(_) | SessionError::Refused(_)) => Ok(()),
         Ok(End::Gone) | Err(SessionError::Recreated(_)) => follower.leave(true).await,
-        Ok(End::Stopped | End::Replaced) | Err(_) => follower.leave(false).await,
+        Ok(End::Stopped | End::Replaced | End::Anew) | Err(_) => follower.leave(false).await,
     };
     follower.reader.abort();
     left.and(outcome)
@@ -223,6 +223,9 @@ impl<'a> Follower<'a> {
                     other => other?,
                 },
                 _ = ticks.tick(), if !stopping => {
+                    if self.context.anew.wants(self.stream) {
+                        return Ok(End::Anew);
+                    }
                     let due = self.surveyor.as_ref().is_some_and(|surveyor| {
                         self.journal.stream(self.stream, |state| surveyor.due(state)) == Some(true)
                     });

@@ -1,6 +1,7 @@
 //! The storage manager as its users run it: real nats-server, real MinIO, real processes.
 
 mod age;
+mod anew;
 mod bad_input;
 mod bring_back;
 mod buckets;

@@ -18,11 +18,25 @@ pub(super) struct Of {
     pub(super) segment: Segment,
 }
 
+/// What is wrong with a segment.
+pub(super) struct Problem {
+    pub(super) timeline: u32,
+    pub(super) first_seq: u64,
+    /// In words.
+    pub(super) what: String,
+}
+
+impl Problem {
+    pub(super) fn of(segment: &Segment, what: String) -> Self {
+        Self { timeline: segment.timeline, first_seq: segment.first_seq, what }
+    }
+}
+
 /// Findings.
 #[derive(Default)]
 pub(super) struct Checked {
     /// By stream, what is wrong.
-    pub(super) problems: Vec<(usize, String)>,
+    pub(super) problems: Vec<(usize, Problem)>,
     /// Segments whose objects are not there.
     pub(super) gone: Vec<Of>,
 }
@@ -55,7 +69,7 @@ pub(super) async fn check(
             let same = segment.part.is_some() || segment.size == *size;
             if !same {
                 let what = format!("segment `{key}` has {size} bytes, not {}", segment.size);
-                checked.problems.push((*stream, what));
+                checked.problems.push((*stream, Problem::of(segment, what)));
             }
             same
         });
@@ -85,7 +99,7 @@ async fn object(store: &Store, key: String, segments: Vec<Of>) -> Result<Checked
     let read = move || {
         let problem = |Of { stream, segment }: Of| {
             let read = Rows::read(&segment, &file, |_| Ok::<_, SegmentError>(()));
-            read.err().map(|error| (stream, chain(&error)))
+            read.err().map(|error| (stream, Problem::of(&segment, chain(&error))))
         };
         segments.into_iter().filter_map(problem).collect()
     };

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cim_core::archive::Segment;
+use cim_core::names::StreamName;
 use cim_runtime::retry::Backoff;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -24,6 +26,8 @@ pub struct Ailing {
 struct Known {
     objects: BTreeMap<String, Case>,
     said: Seldom,
+    /// Entries behind which a checkpoint was asked for.
+    restated: BTreeSet<String>,
 }
 
 /// One object.
@@ -32,12 +36,14 @@ struct Case {
     tries: u32,
     /// When it is looked at.
     due: Instant,
+    /// Parts that no newest timeline needs: nothing waits for them any more.
+    given_up: BTreeSet<(StreamName, u32, u64)>,
 }
 
 impl Ailing {
     /// Takes note of an object that could not be read.
     pub fn report(&self, key: &str) {
-        let case = || Case { tries: 0, due: Instant::now() };
+        let case = || Case { tries: 0, due: Instant::now(), given_up: BTreeSet::new() };
         self.lock().objects.entry(key.to_owned()).or_insert_with(case);
         self.news.notify_one();
     }
@@ -45,6 +51,35 @@ impl Ailing {
     /// Returns whether an object is to be left alone.
     pub(in crate::journal) fn has(&self, key: &str) -> bool {
         self.lock().objects.contains_key(key)
+    }
+
+    /// Returns whether a part stays damaged, in a timeline that its stream has left.
+    pub(in crate::journal) fn is_given_up(&self, stream: &StreamName, segment: &Segment) -> bool {
+        let place = (stream.clone(), segment.timeline, segment.first_seq);
+        self.lock().objects.get(&segment.key).is_some_and(|case| case.given_up.contains(&place))
+    }
+
+    /// Gives a part up; returns whether that is new.
+    pub(super) fn give_up(&self, stream: &StreamName, segment: &Segment) -> bool {
+        let place = (stream.clone(), segment.timeline, segment.first_seq);
+        let mut known = self.lock();
+        known.objects.get_mut(&segment.key).is_some_and(|case| case.given_up.insert(place))
+    }
+
+    /// Takes back that a part was given up.
+    pub(super) fn take_back(&self, stream: &StreamName, segment: &Segment) {
+        let place = (stream.clone(), segment.timeline, segment.first_seq);
+        if let Some(case) = self.lock().objects.get_mut(&segment.key) {
+            case.given_up.remove(&place);
+        }
+    }
+
+    /// Has one looked at once more, and soon: what it means has changed.
+    pub(crate) fn again(&self, key: &str) {
+        if let Some(case) = self.lock().objects.get_mut(key) {
+            (case.tries, case.due) = (0, Instant::now());
+        }
+        self.news.notify_one();
     }
 
     /// Their keys.
@@ -82,6 +117,11 @@ impl Ailing {
             case.tries += 1;
             case.due = Instant::now() + PAUSE.after(case.tries);
         }
+    }
+
+    /// Returns whether an entry is one behind which no checkpoint was asked for, and takes note that it is now.
+    pub(super) fn is_first(&self, key: &str) -> bool {
+        self.lock().restated.insert(key.to_owned())
     }
 
     /// Returns whether the reason may be said.

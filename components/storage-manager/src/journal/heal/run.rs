@@ -1,37 +1,51 @@
 //! Heals one object after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cim_core::archive::journal::{Replacement, SegmentRecord};
 use cim_core::archive::key::JournalOf;
-use cim_core::archive::{ArchiveKey, Segment, Sha256};
+use cim_core::archive::{ArchiveKey, ArchiveState, Segment, Sha256};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
 use super::source::{of_jetstream, of_object};
+use super::stays::{Place, settle};
+use super::text::{check_text, restate};
+use super::wasabi::AtWasabi;
 use crate::jetstream::ApiError;
-use crate::journal::{Commit, Journal, NotCommitted, read_entry};
-use crate::s3::{S3Error, Store};
+use crate::journal::{Commit, Journal, NotCommitted, OpenError, read_entry};
+use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Batch, Columns, SharedWriter};
 use crate::tier::Context;
-use crate::tier::context::checked;
+use crate::tier::context::{FetchError, checked};
 
 /// zstd level of what is made anew: it is merged soon.
 const LEVEL: i32 = 1;
 /// Streams that a line names.
 const NAMED: usize = 8;
 
-/// An object that stays as it is.
+/// An object that stays as it is, for now at least.
 #[derive(Debug, thiserror::Error)]
-enum HealError {
+pub(super) enum HealError {
     #[error(
         "`{key}` of the nas cannot be read ({why}), and JetStream does not have exactly these messages any more: {whose}: of these streams nothing behind them gets to wasabi, all else does; put the object back from a copy of the nas, or see docs/recovery.md#an-object-on-the-nas-is-damaged"
     )]
     Lost { key: String, why: String, whose: String },
+    #[error(
+        "`{key}` of the nas cannot be read ({why}), and wasabi has its messages in other objects only: {whose}; `restore --from wasabi` brings them back; put the object back from a copy of the nas, or see docs/recovery.md#an-object-on-the-nas-is-damaged"
+    )]
+    Elsewhere { key: String, why: String, whose: String },
+    #[error(
+        "`{key}` of the nas cannot be read ({why}), and wasabi does not say whether it has its messages"
+    )]
+    Silent { key: String, why: String, source: OpenError },
+    /// It stays as it is, which was said, or its streams begin anew.
+    #[error("what nothing has exactly any more stays damaged")]
+    Settled,
     #[error(
         "`{key}` of the nas cannot be read, and neither its messages from JetStream: {whose}; it is tried again"
     )]
@@ -50,16 +64,15 @@ enum HealError {
 /// Heals what is reported until the journal is closed.
 pub async fn run(context: Arc<Context>, journal: Journal) {
     let (closing, ailing) = (journal.closing().clone(), &context.ailing);
-    let mut restated = BTreeSet::new();
     loop {
         let Some(key) = closing.run_until_cancelled(ailing.due()).await else { return };
-        let healing = heal(&context, &journal, &key, &mut restated);
+        let healing = heal(&context, &journal, &key);
         let Some(healed) = closing.run_until_cancelled(healing).await else { return };
         match healed {
             Ok(()) => ailing.end(&key),
             Err(HealError::Journal(NotCommitted::Closed(_))) => return,
             // It was merged or left meanwhile.
-            Err(error @ (HealError::Journal(_) | HealError::Away)) => {
+            Err(error @ (HealError::Journal(_) | HealError::Away | HealError::Settled)) => {
                 ailing.put_off(&key);
                 tracing::debug!("`{key}` cannot be read and is looked at again: {}", chain(&error));
             }
@@ -81,17 +94,12 @@ struct Patient {
     columns: Option<Columns>,
 }
 
-/// Heals one object. Entries in `restated` are behind a checkpoint.
-async fn heal(
-    context: &Arc<Context>,
-    journal: &Journal,
-    key: &str,
-    restated: &mut BTreeSet<String>,
-) -> Result<(), HealError> {
+/// Heals one object.
+async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<(), HealError> {
     let mut patients = patients(journal, key);
     let Some(first) = patients.first() else { return Ok(()) };
     if first.segment.part.is_none() {
-        return heal_file(context, &first.stream, &first.segment).await;
+        return heal_file(context, journal, &first.stream, &first.segment).await;
     }
     let bytes: u64 = patients.iter().map(|patient| patient.segment.bytes).sum();
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -100,7 +108,9 @@ async fn heal(
     let object = context.nas.get(key).await;
     let is_entry = object.as_ref().is_ok_and(|object| read_entry(object).is_ok());
     let mut why = object.as_ref().err().map(|error| chain(error));
+    let damaged = object.as_ref().err().is_none_or(|error| error.kind == Kind::NotFound);
     if let Ok(object) = object {
+        check_text(context, journal, key, &object);
         why = take(&mut patients, key, object).await.or(why);
     }
     if patients.iter().all(|patient| patient.columns.is_some()) {
@@ -115,7 +125,10 @@ async fn heal(
         take(&mut patients, key, object).await;
     }
     let mut silent = None;
-    for patient in patients.iter_mut().filter(|patient| patient.columns.is_none()) {
+    let ailing = &context.ailing;
+    let ill = patients.iter_mut().filter(|patient| patient.columns.is_none());
+    // What was given up is looked at in its own place only.
+    for patient in ill.filter(|ill| !ailing.is_given_up(&ill.stream, &ill.segment)) {
         let Patient { stream, segment, .. } = &*patient;
         match of_jetstream(context, stream, segment).await {
             Ok(found) => patient.columns = found,
@@ -125,6 +138,7 @@ async fn heal(
             }
         }
     }
+    let covered = of_wasabi(context, journal, &mut patients).await;
     let (healed, lost): (Vec<_>, Vec<_>) =
         patients.into_iter().partition(|patient| patient.columns.is_some());
     let named = whose(healed.iter().map(|healed| (&healed.stream, &healed.segment)));
@@ -132,10 +146,9 @@ async fn heal(
         replace(context, journal, key, healed).await?;
         tracing::warn!("`{key}` of the nas could not be read: it was written anew, {named}");
     }
-    if !is_entry && is_of_this(journal, key) && !restated.contains(key) {
+    if !is_entry {
         // Without its entry the journal can be opened only behind a checkpoint.
-        journal.restate();
-        restated.insert(key.to_owned());
+        restate(context, journal, key);
     }
     if let Some(error) = silent {
         return Err(error);
@@ -143,8 +156,75 @@ async fn heal(
     if lost.is_empty() {
         return Ok(());
     }
-    let whose = whose(lost.iter().map(|lost| (&lost.stream, &lost.segment)));
-    Err(HealError::Lost { key: key.into(), why: why.unwrap_or_default(), whose })
+    let (why, lost) = (why.unwrap_or_default(), lost.into_iter());
+    let lost = lost.map(|lost| (lost.stream, lost.segment)).collect();
+    stays(context, journal, Stays { key, why, damaged, covered, lost }).await
+}
+
+/// Parts that could not be healed, and what is known of them.
+struct Stays<'a> {
+    key: &'a str,
+    why: String,
+    /// The NAS answers, and does not have them.
+    damaged: bool,
+    /// Those that Wasabi has, where it says so.
+    covered: Result<Vec<Place>, OpenError>,
+    lost: Vec<Place>,
+}
+
+/// Says what becomes of parts that could not be healed.
+async fn stays(
+    context: &Arc<Context>,
+    journal: &Journal,
+    stays: Stays<'_>,
+) -> Result<(), HealError> {
+    let Stays { key, why, damaged, covered, lost } = stays;
+    let key = key.to_owned();
+    let named = |places: &[Place]| whose(places.iter().map(|(stream, segment)| (stream, segment)));
+    if !damaged {
+        return Err(HealError::Lost { key, why, whose: named(&lost) });
+    }
+    let covered = match covered {
+        Ok(covered) => covered,
+        Err(source) => return Err(HealError::Silent { key, why, source }),
+    };
+    let (elsewhere, nowhere) = lost.into_iter().partition(|place| covered.contains(place));
+    let lost = settle(context, journal, &key, nowhere).await?;
+    Err(match (lost.is_empty(), elsewhere.is_empty()) {
+        (false, _) => HealError::Lost { key, why, whose: named(&lost) },
+        (_, false) => HealError::Elsewhere { key, why, whose: named(&elsewhere) },
+        (true, true) => HealError::Settled,
+    })
+}
+
+/// Takes from Wasabi what nothing else has exactly. Returns what it has and a part could not be made of.
+async fn of_wasabi(
+    context: &Context,
+    journal: &Journal,
+    patients: &mut [Patient],
+) -> Result<Vec<Place>, OpenError> {
+    let ill = patients.iter_mut().filter(|patient| patient.columns.is_none());
+    let mut ill = ill
+        .filter(|ill| !context.ailing.is_given_up(&ill.stream, &ill.segment))
+        .collect::<Vec<_>>();
+    let Some(store) = context.wasabi.as_deref().filter(|_| !ill.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let there = AtWasabi::open(store, journal).await?;
+    let mut covered = Vec::new();
+    for Patient { stream, segment, columns } in &mut ill {
+        let missed =
+            |state: &ArchiveState| Some(state.timelines.get(&segment.timeline)?.missed.clone());
+        let missed = journal.stream(stream, missed).flatten().unwrap_or_default();
+        let Some(from) = there.covering(stream, segment, &missed) else { continue };
+        if segment.part.is_some() {
+            *columns = there.read(segment, from).await;
+        }
+        if columns.is_none() {
+            covered.push((stream.clone(), segment.clone()));
+        }
+    }
+    Ok(covered)
 }
 
 /// What the journal has in an object, in the order in which it stands there.
@@ -178,10 +258,6 @@ async fn at_wasabi(context: &Context, key: &str) -> Option<Bytes> {
         return None;
     }
     wasabi.get(key).await.ok()
-}
-
-fn is_of_this(journal: &Journal, key: &str) -> bool {
-    key.starts_with(&journal.with(|state| state.of.entries(&state.journal)))
 }
 
 /// Writes parts into a new object, which takes the place of the one with this key.
@@ -234,11 +310,20 @@ async fn replace(
 /// Heals a segment that has an object of its own: Wasabi may have the same.
 async fn heal_file(
     context: &Arc<Context>,
+    journal: &Journal,
     stream: &StreamName,
     segment: &Segment,
 ) -> Result<(), HealError> {
-    let Err(why) = whole(&context.nas, segment).await else { return Ok(()) };
-    let key = segment.key.clone();
+    let Err(error) = whole(&context.nas, segment).await else { return Ok(()) };
+    let (key, why) = (segment.key.clone(), chain(&error));
+    let damaged = match &error {
+        FetchError::S3(error) => error.kind == Kind::NotFound,
+        FetchError::Segment(_) => true,
+    };
+    // It may have gone with the bucket: then all begins anew.
+    if !journal.look().await {
+        return Err(HealError::Away);
+    }
     if let Some(wasabi) = &context.wasabi
         && let Ok(file) = whole(wasabi, segment).await
     {
@@ -248,18 +333,20 @@ async fn heal_file(
         tracing::warn!("`{key}` of the nas could not be read: it came from wasabi");
         return Ok(());
     }
-    let whose = whose([(stream, segment)].into_iter());
-    Err(HealError::Lost { key, why, whose })
+    let mut patient = [Patient { stream: stream.clone(), segment: segment.clone(), columns: None }];
+    let covered = of_wasabi(context, journal, &mut patient).await;
+    let lost = vec![(stream.clone(), segment.clone())];
+    stays(context, journal, Stays { key: &key, why, damaged, covered, lost }).await
 }
 
 /// A segment's file, if it is what it was.
-async fn whole(store: &Store, segment: &Segment) -> Result<Bytes, String> {
-    let file = store.get(&segment.key).await.map_err(|error| chain(&error))?;
-    checked(segment, file).await.map_err(|error| chain(&error))
+async fn whole(store: &Store, segment: &Segment) -> Result<Bytes, FetchError> {
+    let file = store.get(&segment.key).await?;
+    Ok(checked(segment, file).await?)
 }
 
 /// Names streams and their sequences.
-fn whose<'a>(parts: impl Iterator<Item = (&'a StreamName, &'a Segment)>) -> String {
+pub(super) fn whose<'a>(parts: impl Iterator<Item = (&'a StreamName, &'a Segment)>) -> String {
     let parts: Vec<String> = parts
         .map(|(stream, segment)| {
             format!("stream `{stream}`, sequences {} to {}", segment.first_seq, segment.last_seq)

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::plan;
 use super::run::{MergeError, Replacements, fetch};
-use crate::journal::Journal;
+use crate::journal::{Journal, check_text};
 use crate::segment::{Batch, Columns, Finished, SegmentError, SharedReader, SharedWriter};
 use crate::tier::Context;
 use crate::tier::context::FetchError;
@@ -46,7 +46,9 @@ pub(super) async fn merge(
     for (_, run) in &runs {
         for segment in run {
             if !files.contains_key(&segment.key) {
-                files.insert(segment.key.clone(), fetch(context, segment).await?);
+                let file = fetch(context, segment).await?;
+                check_text(context, journal, &segment.key, &file);
+                files.insert(segment.key.clone(), file);
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::hooks::fail_point;
 use crate::journal::object::{Commit, Item, Place, make};
 use crate::journal::seldom::Seldom;
-use crate::journal::{Journal, JournalClosed};
+use crate::journal::{Journal, JournalClosed, check_text};
 use crate::s3::{S3Error, Store};
 use crate::segment::{Columns, Message, Rows, SegmentError, SharedReader};
 use crate::tier::Context;
@@ -213,7 +213,8 @@ async fn ship(
             let taken = match step {
                 Ok(Some(step)) => {
                     let (shared, held) = (&mut shared, &mut held);
-                    let mut source = Source { context, wasabi, stream: &stream, shared, held };
+                    let mut source =
+                        Source { context, wasabi, journal, stream: &stream, shared, held };
                     source.take(step, ENTRY - bytes).await
                 }
                 Ok(None) => continue,
@@ -269,6 +270,7 @@ type Shared = BTreeMap<String, SharedReader>;
 struct Source<'a> {
     context: &'a Arc<Context>,
     wasabi: &'a Arc<Store>,
+    journal: &'a Journal,
     stream: &'a StreamName,
     shared: &'a mut Shared,
     /// The budget of the entry's rows.
@@ -282,8 +284,18 @@ impl Source<'_> {
         let Step { mut change, timeline, segments, after } = step;
         let mut commit = Commit { timeline, ..Commit::default() };
         let (mut bytes, mut taken) = (0, 0);
+        // How far it goes, where that ends with what is missing.
+        let mut end = None;
         let whole = WHOLE.min(self.context.config.seal.size.bytes() as u64);
         for segment in &segments {
+            if self.context.ailing.is_given_up(self.stream, segment) {
+                // It is in a timeline that was left: what follows is not to wait for it.
+                let first = segment.first_seq.max(after.seq + 1);
+                change.missed.push(SeqRange(first, segment.last_seq));
+                end = Some(Watermark { seq: segment.last_seq, last: Some(segment.last.clone()) });
+                taken += 1;
+                continue;
+            }
             let full = taken > 0 && bytes + segment.bytes > room;
             if full || self.context.ailing.has(&segment.key) {
                 break;
@@ -296,7 +308,12 @@ impl Source<'_> {
                 self.rows(segment, &after).await
             };
             match item {
-                Ok(item) => item.into_iter().for_each(|item| commit.push(item)),
+                Ok(item) => {
+                    if let Some(item) = item {
+                        commit.push(item);
+                    }
+                    end = None;
+                }
                 // What is before it goes, and what is behind it when it is healed.
                 Err(ShipError::Fetch { key, .. }) => {
                     self.context.ailing.report(&key);
@@ -317,6 +334,7 @@ impl Source<'_> {
             change.missed = clip(change.missed);
             (change.watermark, change.lost, change.state) = (None, None, None);
         }
+        change.watermark = change.watermark.or(end);
         commit.change = change;
         let is_empty = commit.items.is_empty() && commit.change == Change::default();
         Ok((!is_empty).then_some((commit, bytes)))
@@ -367,10 +385,13 @@ impl Source<'_> {
                 .await
             }
             Some(part) => {
-                let mut reader = match self.shared.remove(&segment.key) {
-                    Some(reader) => reader,
-                    None => SharedReader::open(&segment.key, self.fetch(segment).await?)
-                        .map_err(|error| damaged(segment, error))?,
+                let mut reader = if let Some(reader) = self.shared.remove(&segment.key) {
+                    reader
+                } else {
+                    let object = self.fetch(segment).await?;
+                    check_text(self.context, self.journal, &segment.key, &object);
+                    SharedReader::open(&segment.key, object)
+                        .map_err(|error| damaged(segment, error))?
                 };
                 let part = part.clone();
                 let read = tokio::task::spawn_blocking(move || {

@@ -1,0 +1,85 @@
+//! What becomes of parts of a damaged object that nothing has exactly any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cim_core::archive::Segment;
+use cim_core::names::StreamName;
+
+use super::run::{HealError, whose};
+use crate::journal::Journal;
+use crate::tier::Context;
+
+/// How long the session of a stream may take to begin it anew, before it is said that it does not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A part of an object that stays damaged.
+pub(super) type Place = (StreamName, Segment);
+
+/// Gives up what only a timeline needs that was left, and has the other streams archived anew. Returns those that
+/// can be neither.
+pub(super) async fn settle(
+    context: &Arc<Context>,
+    journal: &Journal,
+    key: &str,
+    parts: Vec<Place>,
+) -> Result<Vec<Place>, HealError> {
+    let (mut left, mut lost) = (Vec::new(), Vec::new());
+    for (stream, segment) in parts {
+        match is_needed(journal, &stream, &segment) {
+            Some(false) if context.ailing.give_up(&stream, &segment) => {
+                left.push((stream, segment));
+            }
+            None | Some(false) => {}
+            Some(true) => {
+                // One that was left may be gone on with.
+                context.ailing.take_back(&stream, &segment);
+                if !is_begun_anew(context, journal, &stream, &segment).await? {
+                    lost.push((stream, segment));
+                }
+            }
+        }
+    }
+    if !left.is_empty() {
+        let whose = whose(left.iter().map(|(stream, segment)| (stream, segment)));
+        tracing::warn!(
+            "`{key}` of the nas stays damaged, in timelines that the streams have left: {whose}. The newest timelines do without; `restore --timeline N` and `--with-dropped` do not bring these sequences back from there, and wasabi goes on without them, unless it has them"
+        );
+    }
+    Ok(lost)
+}
+
+/// Returns whether a stream's newest timeline has a segment, be it that it shares it with an earlier one; `None` where
+/// the journal has something else in its place.
+fn is_needed(journal: &Journal, stream: &StreamName, segment: &Segment) -> Option<bool> {
+    let place = (segment.timeline, segment.first_seq);
+    journal.stream(stream, |state| {
+        state.segments.get(&place).filter(|there| there.key == segment.key)?;
+        let pieces = state.pieces(state.timeline(), 1, u64::MAX);
+        let mut places = pieces.iter().map(|p| (p.segment.timeline, p.segment.first_seq));
+        Some(places.any(|other| other == place))
+    })?
+}
+
+/// Asks the session of a stream to begin it anew; false where there is none that does.
+async fn is_begun_anew(
+    context: &Arc<Context>,
+    journal: &Journal,
+    stream: &StreamName,
+    segment: &Segment,
+) -> Result<bool, HealError> {
+    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
+        Err(error) if error.not_found() => return Ok(false),
+        Err(source) => {
+            let whose = whose([(stream, segment)].into_iter());
+            return Err(HealError::Api { key: segment.key.clone(), whose, source });
+        }
+        Ok(live) => live,
+    };
+    let born = journal.stream(stream, |state| state.stream.created);
+    // One that was made again begins a timeline of its own.
+    if born != Some(live.record.created) {
+        return Ok(true);
+    }
+    Ok(context.anew.note(stream, segment) < PATIENCE)
+}

@@ -1,0 +1,34 @@
+//! What an entry decides lies in its object beside the messages, and can be damaged alone: then every message is still
+//! there, and the journal cannot be opened any more. Whoever reads an entry's object looks at that too.
+
+use bytes::Bytes;
+
+use crate::journal::{Journal, read_entry};
+use crate::tier::Context;
+
+/// Looks whether an object, if it is an entry of this journal, still says what it decided; where it does not, the
+/// journal is restated in a checkpoint, and no reader needs the entry any more.
+pub fn check_text(context: &Context, journal: &Journal, key: &str, object: &Bytes) {
+    if is_of_this(journal, key)
+        && let Err(error) = read_entry(object)
+        && restate(context, journal, key)
+    {
+        tracing::warn!(
+            "what journal entry `{key}` decides cannot be read any more ({}), its messages may be whole: a checkpoint says it anew",
+            cim_runtime::error::chain(&error)
+        );
+    }
+}
+
+/// Asks for a checkpoint behind an entry of this journal that cannot be read, once; returns whether this is the time.
+pub(super) fn restate(context: &Context, journal: &Journal, key: &str) -> bool {
+    let first = is_of_this(journal, key) && context.ailing.is_first(key);
+    if first {
+        journal.restate();
+    }
+    first
+}
+
+fn is_of_this(journal: &Journal, key: &str) -> bool {
+    key.starts_with(&journal.with(|state| state.of.entries(&state.journal)))
+}

@@ -1,0 +1,71 @@
+//! What Wasabi has of a damaged object's messages, in whatever objects they lie there.
+
+use cim_core::archive::journal::JournalState;
+use cim_core::archive::key::JournalOf;
+use cim_core::archive::{Segment, SeqRanges};
+use cim_core::names::StreamName;
+
+use super::source::of_object;
+use crate::journal::{Journal, OpenError, open};
+use crate::s3::Store;
+use crate::segment::{Columns, Rows, SegmentError, content};
+
+/// Wasabi's journal.
+pub(super) struct AtWasabi<'a> {
+    store: &'a Store,
+    state: JournalState,
+}
+
+impl<'a> AtWasabi<'a> {
+    pub(super) async fn open(store: &'a Store, journal: &Journal) -> Result<Self, OpenError> {
+        let name = journal.with(|state| state.journal.clone());
+        let (state, _) = open(store, JournalOf::Tertiary, &name).await?;
+        Ok(Self { store, state })
+    }
+
+    /// The segments there that have a segment's messages; `None` where it has not got them, or not all.
+    pub(super) fn covering(
+        &self,
+        stream: &StreamName,
+        segment: &Segment,
+        missed: &SeqRanges,
+    ) -> Option<Vec<Segment>> {
+        let archive = self.state.streams.get(stream)?;
+        let Segment { timeline, first_seq, last_seq, .. } = *segment;
+        let there = archive.timelines.get(&timeline)?;
+        let lacks = there.missed.clipped(first_seq, last_seq).difference(missed);
+        if there.watermark.seq < last_seq || !lacks.is_empty() {
+            return None;
+        }
+        let all = archive.segments.range((timeline, 0)..=(timeline, last_seq));
+        let all = all.filter(|(_, segment)| segment.last_seq >= first_seq);
+        let all: Vec<Segment> = all.map(|(_, segment)| segment.clone()).collect();
+        (!all.is_empty()).then_some(all)
+    }
+
+    /// Reads the messages of a part from these segments; `None` where they are not exactly those.
+    pub(super) async fn read(&self, segment: &Segment, from: Vec<Segment>) -> Option<Columns> {
+        let mut columns = Columns::default();
+        for other in from {
+            let object = self.store.get(&other.key).await.ok()?;
+            let read = if other.part.is_some() {
+                let key = other.key.clone();
+                of_object(&key, object, vec![other]).await.pop()?.ok()?
+            } else {
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut columns = Columns::default();
+                    Rows::read(&other, &object, |rows| {
+                        rows.messages().for_each(|message| columns.push(message));
+                        Ok::<_, SegmentError>(())
+                    })
+                    .map(|()| columns)
+                });
+                read.await.expect("reading does not panic").ok()?
+            };
+            let within = |seq| (segment.first_seq..=segment.last_seq).contains(&seq);
+            let messages = read.messages().filter(|message| within(message.seq));
+            messages.for_each(|message| columns.push(message));
+        }
+        (content(&columns) == segment.sha256).then_some(columns)
+    }
+}
