@@ -14,6 +14,6 @@ mod write;
 
 pub use columns::{Columns, Message};
 pub use part::{Footer, Window, read_parts};
-pub use read::{Rows, SegmentError, SharedReader, times};
+pub use read::{Rows, SegmentError, SharedReader, group_sizes, times};
 pub use shared::{Batch, SharedWriter, content, entry_text};
 pub use write::{Finished, SegmentWriter};

@@ -312,6 +312,14 @@ impl SharedRows {
     }
 }
 
+/// Returns how many messages each row group of a file has, as its end says; `None` where that cannot be read.
+pub fn group_sizes(file: &Bytes) -> Option<Vec<u64>> {
+    let mut reader = ParquetMetaDataReader::new();
+    let read = guarded(|| reader.try_parse(file).and_then(|()| reader.finish()));
+    let groups = read.ok()?;
+    groups.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok()).collect()
+}
+
 /// The times of the earliest and the latest message of a segment of `size` bytes, from its end; `None`
 /// where that does not say. The error is how many bytes of its end are needed.
 pub fn times(tail: &Bytes, size: u64) -> Result<Option<(i64, i64)>, u64> {

@@ -24,7 +24,7 @@ const AGAIN: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::
 /// How long a merge may keep others waiting before it ends with what it has.
 const TURN: Duration = Duration::from_secs(10);
 /// zstd level of merged segments: they are kept for ever, and nobody waits for them.
-const LEVEL: i32 = 3;
+pub(crate) const LEVEL: i32 = 3;
 
 /// A run of segments and what replaces it.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ pub(super) const ROW_GROUP: usize = 4 << 20;
 /// Requests under way for messages that a damaged server did not give.
 const AHEAD: usize = 64;
 /// zstd level of segments that are made while their messages arrive.
-const LEVEL: i32 = 1;
+pub(crate) const LEVEL: i32 = 1;
 /// Bytes of messages that do not wait for more before they go to a journal, and how long they wait.
 const LITTLE: usize = 256 << 10;
 const AT_ONCE: Duration = Duration::from_millis(10);

@@ -14,8 +14,13 @@ use crate::bad_input::bucket;
 use crate::journal_damage::{ENTRIES, rotten};
 use crate::support::{Daemon, Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
 
-/// One message deleted; dropped by the stream's limit; overwritten by key; in files of its own.
-const STREAMS: [&str; 4] = ["D", "L", "K", "F"];
+/// One message deleted; dropped by the stream's limit; overwritten by key; in files of its own, one message deleted;
+/// the same, nothing deleted.
+const STREAMS: [&str; 5] = ["D", "L", "K", "F", "G"];
+/// How often they are archived anew.
+const ANEW: [usize; 5] = [1, 1, 1, 1, 0];
+/// Their timelines then.
+const TIMELINES: [u32; 5] = [2, 2, 2, 2, 1];
 
 struct Lab {
     dir: tempfile::TempDir,
@@ -37,6 +42,7 @@ impl Lab {
         nats.create("L", json!({ "max_msgs": 20 })).await;
         nats.create("K", json!({ "max_msgs_per_subject": 1 })).await;
         nats.create("F", json!({})).await;
+        nats.create("G", json!({})).await;
         let manager = manager(dir.path(), "host", &nats, &minio, wasabi.as_ref());
         let daemon = Some(manager.tier().await);
         let nas = bucket(&minio.url);
@@ -50,41 +56,51 @@ impl Lab {
         if self.wasabi.is_some() { &["nas", "wasabi"] } else { &["nas"] }
     }
 
-    /// Publishes to all but `F`.
+    /// Publishes to all but `F` and `G`.
     async fn publish(&self) {
         self.nats.publish("D", 10).await;
         self.nats.publish("L", 15).await;
         self.nats.publish("K", 9).await;
     }
 
-    /// Publishes to `F` until it has one more file of 4 MiB or more.
-    async fn publish_file(&self) {
-        let before = self.files().await.len();
-        let jetstream = async_nats::jetstream::new(self.nats.client.clone());
-        let mut state = 1u64;
-        wait_until("`F` has a file", async || {
-            let mut acks = Vec::new();
-            for _ in 0..16 {
-                let random = std::iter::repeat_with(|| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    u8::try_from(state >> 56).unwrap()
-                });
-                let payload: Vec<u8> = random.take(256 << 10).collect();
-                acks.push(jetstream.publish("f.x", payload.into()).await.unwrap());
-            }
-            for ack in acks {
-                ack.await.unwrap();
-            }
+    /// Publishes to `F` and `G` until each has one more file of 4 MiB or more.
+    async fn publish_files(&self) {
+        self.publish_file("F").await;
+        self.publish_file("G").await;
+    }
+
+    async fn publish_file(&self, stream: &str) {
+        let before = self.files(stream).await.len();
+        wait_until("it has a file", async || {
+            self.publish_large(stream).await;
             self.reach(&["nas"]).await;
-            let files = self.files().await;
+            let files = self.files(stream).await;
             if files.len() > before { Ok(()) } else { Err(self.log()) }
         })
         .await;
     }
 
-    /// The large files of `F`, oldest first.
-    async fn files(&self) -> Vec<String> {
-        let pages = self.nas.list("v1/streams/F/segments/".into(), None).await.unwrap();
+    /// Publishes 4 MiB. Where that does not become one file, each message is enough for a file when it is merged.
+    async fn publish_large(&self, stream: &str) {
+        let jetstream = async_nats::jetstream::new(self.nats.client.clone());
+        let (subject, mut state) = (format!("{}.x", stream.to_lowercase()), 1u64);
+        let mut acks = Vec::new();
+        for _ in 0..4 {
+            let random = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                u8::try_from(state >> 56).unwrap()
+            });
+            let payload: Vec<u8> = random.take(1 << 20).collect();
+            acks.push(jetstream.publish(subject.clone(), payload.into()).await.unwrap());
+        }
+        for ack in acks {
+            ack.await.unwrap();
+        }
+    }
+
+    /// The large files of a stream, oldest first.
+    async fn files(&self, stream: &str) -> Vec<String> {
+        let pages = self.nas.list(format!("v1/streams/{stream}/segments/"), None).await.unwrap();
         let objects = pages.into_iter().flat_map(|page| page.contents);
         let large = objects.filter(|object| object.size >= 4 << 20);
         let mut keys: Vec<String> = large.map(|object| object.key).collect();
@@ -132,9 +148,16 @@ impl Lab {
         damaged
     }
 
-    /// Flips a bit of the first file that `F` has.
-    async fn damage_file(&self) -> String {
-        let first = self.files().await.remove(0);
+    /// Deletes the second message that is in the first file of a stream.
+    async fn delete_of_file(&self, stream: &str) {
+        let file = self.files(stream).await.remove(0);
+        let first = file.rsplit('/').next().unwrap().split('-').next().unwrap();
+        self.nats.delete(stream, &[first.parse::<u64>().unwrap() + 1]).await;
+    }
+
+    /// Flips a bit of the first file that a stream has.
+    async fn damage_file(&self, stream: &str) -> String {
+        let first = self.files(stream).await.remove(0);
         let mut file = self.nas.get_object(&first).await.unwrap().into_bytes().to_vec();
         let middle = file.len() / 2;
         file[middle] ^= 1;
@@ -155,6 +178,11 @@ impl Lab {
             log.lines().filter(|line| line.contains("WARN") && line.contains(&named)).count()
         };
         STREAMS.iter().map(|stream| of(stream)).collect()
+    }
+
+    fn is_healed(&self, key: &str) -> bool {
+        let named = format!("`{key}` of the nas could not be read: it was written anew");
+        self.log().contains(&named)
     }
 
     /// Both tiers bring back exactly what the live streams are.
@@ -213,8 +241,8 @@ fn manager(
     let mut settings = Settings::new(&nats.url, &nas.url);
     settings.layout = "journal".into();
     settings.wasabi = wasabi.map(FakeWasabi::s3_url);
-    // Two files of 4 MiB are merged when a third one is there.
-    settings.more = "[segment]\nflush_age = \"60ms\"\nflush_size = \"4MiB\"\n[seal]\ninterval = \"200ms\"\nsize = \"12MiB\"\n".into();
+    // Files of 4 MiB are merged when there are more than 24 MiB of them.
+    settings.more = "[segment]\nflush_age = \"60ms\"\nflush_size = \"4MiB\"\n[seal]\ninterval = \"200ms\"\nsize = \"24MiB\"\n".into();
     Manager::new(dir, name, &settings)
 }
 
@@ -269,23 +297,29 @@ async fn what_cannot_be_healed_is_archived_anew_and_gets_to_wasabi() {
     .await;
     lab.reach(&["nas"]).await;
     let parts = publish_parts(&lab).await;
-    lab.publish_file().await;
+    lab.publish_files().await;
+    lab.delete_of_file("F").await;
     drop_some(&lab, &parts).await;
     let mut damaged = lab.damage(&parts).await;
     assert!(!damaged.is_empty());
-    damaged.push(lab.damage_file().await);
+    damaged.push(lab.damage_file("F").await);
+    let healed = lab.damage_file("G").await;
     lab.wasabi.as_ref().unwrap().set_faults(Vec::new()).unwrap();
     lab.publish().await;
     lab.reach(&["nas", "wasabi"]).await;
     wait_until("all are archived anew", async || {
         let anew = lab.anew();
-        if anew == [1; 4] { Ok(()) } else { Err(format!("{anew:?}: {}", lab.log())) }
+        if anew == ANEW && lab.is_healed(&healed) {
+            Ok(())
+        } else {
+            Err(format!("{anew:?}: {}", lab.log()))
+        }
     })
     .await;
     lab.reach(&["nas", "wasabi"]).await;
     wait_until("wasabi has the new timelines", async || {
         let timelines = lab.timelines("wasabi");
-        if timelines == [2, 2, 2, 2] { Ok(()) } else { Err(format!("{timelines:?}")) }
+        if timelines == TIMELINES { Ok(()) } else { Err(format!("{timelines:?}")) }
     })
     .await;
     lab.publish().await;
@@ -299,7 +333,7 @@ async fn what_cannot_be_healed_is_archived_anew_and_gets_to_wasabi() {
     lab.daemon = Some(lab.manager.tier().await);
     lab.publish().await;
     lab.reach(&["nas", "wasabi"]).await;
-    assert_eq!(lab.anew(), [1; 4], "{}", lab.log());
+    assert_eq!(lab.anew(), ANEW, "{}", lab.log());
     lab.brings_all_back().await;
     lab.daemon.take().unwrap().stop().await;
 }
@@ -309,21 +343,29 @@ async fn what_cannot_be_healed_is_archived_anew_and_gets_to_wasabi() {
 async fn what_cannot_be_healed_is_archived_anew_without_wasabi() {
     let mut lab = Lab::start(false).await;
     let parts = publish_parts(&lab).await;
-    lab.publish_file().await;
+    lab.publish_files().await;
+    lab.delete_of_file("F").await;
     drop_some(&lab, &parts).await;
     let mut damaged = lab.damage(&parts).await;
     assert!(!damaged.is_empty());
-    damaged.push(lab.damage_file().await);
-    lab.publish_file().await;
-    lab.publish_file().await;
+    damaged.push(lab.damage_file("F").await);
+    let healed = lab.damage_file("G").await;
+    let mut rounds = 0;
     wait_until("all are archived anew", async || {
         lab.nats.publish("D", 1).await;
+        if rounds < 8 {
+            lab.publish_large("F").await;
+            lab.publish_large("G").await;
+            lab.reach(&["nas"]).await;
+            rounds += 1;
+        }
         let anew = lab.anew();
-        if anew == [1; 4] { Ok(()) } else { Err(format!("{anew:?}: {}", lab.log())) }
+        let done = anew == ANEW && lab.is_healed(&healed);
+        if done { Ok(()) } else { Err(format!("{anew:?}: {}", lab.log())) }
     })
     .await;
     lab.reach(&["nas"]).await;
-    assert_eq!(lab.timelines("nas"), [2, 2, 2, 2]);
+    assert_eq!(lab.timelines("nas"), TIMELINES);
     assert!(!lab.log().contains("ERROR"), "{}", lab.log());
     lab.brings_all_back().await;
     lab.is_named(&damaged);
@@ -341,16 +383,11 @@ async fn what_wasabi_alone_has_exactly_is_written_anew() {
     assert!(!damaged.is_empty());
     wait_until("all are written anew", async || {
         lab.nats.publish("D", 1).await;
-        let log = lab.log();
-        let healed = |key: &String| {
-            let named = format!("`{key}` of the nas could not be read: it was written anew");
-            log.contains(&named)
-        };
-        if damaged.iter().all(healed) { Ok(()) } else { Err(log) }
+        if damaged.iter().all(|key| lab.is_healed(key)) { Ok(()) } else { Err(lab.log()) }
     })
     .await;
     lab.reach(&["nas", "wasabi"]).await;
-    assert_eq!(lab.timelines("nas"), [1, 1, 1, 1], "{}", lab.log());
+    assert_eq!(lab.timelines("nas"), [1; 5], "{}", lab.log());
     assert!(!lab.log().contains("ERROR"), "{}", lab.log());
     lab.brings_all_back().await;
     lab.manager.json(&["verify"]);

@@ -8,6 +8,7 @@
 //! What is exactly the same the hash of a part decides: it is over the hashes of its messages.
 
 mod ailing;
+mod file;
 mod run;
 mod source;
 mod stays;

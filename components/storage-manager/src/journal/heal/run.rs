@@ -12,6 +12,7 @@ use cim_runtime::error::chain;
 use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
+use super::file::heal_file;
 use super::source::{of_jetstream, of_object};
 use super::stays::{Place, settle};
 use super::text::{check_text, restate};
@@ -21,7 +22,6 @@ use crate::journal::{Commit, Journal, NotCommitted, OpenError, read_entry};
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Batch, Columns, SharedWriter};
 use crate::tier::Context;
-use crate::tier::context::{FetchError, checked};
 
 /// zstd level of what is made anew: it is merged soon.
 const LEVEL: i32 = 1;
@@ -88,10 +88,10 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
 }
 
 /// A part of a damaged object, and its messages where they are known.
-struct Patient {
-    stream: StreamName,
-    segment: Segment,
-    columns: Option<Columns>,
+pub(super) struct Patient {
+    pub(super) stream: StreamName,
+    pub(super) segment: Segment,
+    pub(super) columns: Option<Columns>,
 }
 
 /// Heals one object.
@@ -162,18 +162,18 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
 }
 
 /// Parts that could not be healed, and what is known of them.
-struct Stays<'a> {
-    key: &'a str,
-    why: String,
+pub(super) struct Stays<'a> {
+    pub(super) key: &'a str,
+    pub(super) why: String,
     /// The NAS answers, and does not have them.
-    damaged: bool,
+    pub(super) damaged: bool,
     /// Those that Wasabi has, where it says so.
-    covered: Result<Vec<Place>, OpenError>,
-    lost: Vec<Place>,
+    pub(super) covered: Result<Vec<Place>, OpenError>,
+    pub(super) lost: Vec<Place>,
 }
 
 /// Says what becomes of parts that could not be healed.
-async fn stays(
+pub(super) async fn stays(
     context: &Arc<Context>,
     journal: &Journal,
     stays: Stays<'_>,
@@ -198,7 +198,7 @@ async fn stays(
 }
 
 /// Takes from Wasabi what nothing else has exactly. Returns what it has and a part could not be made of.
-async fn of_wasabi(
+pub(super) async fn of_wasabi(
     context: &Context,
     journal: &Journal,
     patients: &mut [Patient],
@@ -305,44 +305,6 @@ async fn replace(
         });
     }
     Ok(journal.commit(commits.into_iter().collect(), Vec::new(), Instant::now()).await?)
-}
-
-/// Heals a segment that has an object of its own: Wasabi may have the same.
-async fn heal_file(
-    context: &Arc<Context>,
-    journal: &Journal,
-    stream: &StreamName,
-    segment: &Segment,
-) -> Result<(), HealError> {
-    let Err(error) = whole(&context.nas, segment).await else { return Ok(()) };
-    let (key, why) = (segment.key.clone(), chain(&error));
-    let damaged = match &error {
-        FetchError::S3(error) => error.kind == Kind::NotFound,
-        FetchError::Segment(_) => true,
-    };
-    // It may have gone with the bucket: then all begins anew.
-    if !journal.look().await {
-        return Err(HealError::Away);
-    }
-    if let Some(wasabi) = &context.wasabi
-        && let Ok(file) = whole(wasabi, segment).await
-    {
-        let parsed = ArchiveKey::parse(&key).expect("it was in the journal");
-        let put = context.nas.put(&parsed, file).await;
-        put.map_err(|source| HealError::S3 { key: key.clone(), source })?;
-        tracing::warn!("`{key}` of the nas could not be read: it came from wasabi");
-        return Ok(());
-    }
-    let mut patient = [Patient { stream: stream.clone(), segment: segment.clone(), columns: None }];
-    let covered = of_wasabi(context, journal, &mut patient).await;
-    let lost = vec![(stream.clone(), segment.clone())];
-    stays(context, journal, Stays { key: &key, why, damaged, covered, lost }).await
-}
-
-/// A segment's file, if it is what it was.
-async fn whole(store: &Store, segment: &Segment) -> Result<Bytes, FetchError> {
-    let file = store.get(&segment.key).await?;
-    Ok(checked(segment, file).await?)
 }
 
 /// Names streams and their sequences.

@@ -43,6 +43,16 @@ pub(super) async fn of_jetstream(
     stream: &StreamName,
     segment: &Segment,
 ) -> Result<Option<Columns>, ApiError> {
+    let found = messages(context, stream, segment).await?;
+    Ok(found.filter(|columns| content(columns) == segment.sha256))
+}
+
+/// Reads as many messages as a segment has from JetStream; `None` where it does not have so many within its sequences.
+pub(super) async fn messages(
+    context: &Arc<Context>,
+    stream: &StreamName,
+    segment: &Segment,
+) -> Result<Option<Columns>, ApiError> {
     let (mut columns, mut seq) = (Columns::default(), segment.first_seq);
     while (columns.len() as u64) < segment.messages {
         let message = match context.jetstream.next_message(stream.as_str(), seq).await {
@@ -55,5 +65,5 @@ pub(super) async fn of_jetstream(
         columns.push(message.as_message());
         seq = message.seq + 1;
     }
-    Ok((content(&columns) == segment.sha256).then_some(columns))
+    Ok(Some(columns))
 }
