@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cim_core::archive::ArchiveState;
+use cim_core::archive::{ArchiveState, Fork};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::shutdown;
@@ -199,6 +199,14 @@ fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
     let stream = &plan.stream;
     for (number, _) in state.lineage(plan.timeline) {
         let fork = &state.timelines[&number].fork;
+        if fork.reason == Fork::ANEW {
+            let seq = fork.parent.as_ref().map_or(0, |parent| parent.last_seq);
+            tracing::warn!(
+                "stream `{stream}`: timeline {number} archives anew what the stream had behind sequence {seq}, for timeline {} is damaged there; what had been deleted or dropped before is in that one, as far as it can be read",
+                number - 1
+            );
+            continue;
+        }
         if let Some(parent) = &fork.parent {
             if let Some(left) = state.beyond(parent) {
                 tracing::warn!(
