@@ -151,6 +151,12 @@ pub struct Fork {
     pub reason: String,
 }
 
+impl Fork {
+    /// The reason of a timeline that archives a stream anew from where the one before it is damaged: the live stream
+    /// was the same one all the time.
+    pub const ANEW: &str = "a damaged part is archived anew";
+}
+
 /// The part of another timeline that this one continues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

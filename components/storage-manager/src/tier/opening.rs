@@ -231,8 +231,7 @@ impl Opening<'_> {
         let lost = state.current().lost.clipped(shared + 1, u64::MAX);
         // What limits have dropped is not missed: the stream begins behind it.
         let seq = shared.max(live.state.first_seq.saturating_sub(1));
-        let reason = "a damaged part is archived anew";
-        let new = New { parent, watermark: Watermark { seq, last }, reason };
+        let new = New { parent, watermark: Watermark { seq, last }, reason: Fork::ANEW };
         self.fork(&state, live, consumers, new).await?;
         tracing::warn!(
             stream = %stream,

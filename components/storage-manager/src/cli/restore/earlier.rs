@@ -1,6 +1,6 @@
 //! Histories that the one that is restored has left.
 
-use cim_core::archive::ArchiveState;
+use cim_core::archive::{ArchiveState, Fork};
 
 use crate::restore::Plan;
 
@@ -11,6 +11,14 @@ pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
     let stream = &plan.stream;
     for (number, _) in state.lineage(plan.timeline) {
         let fork = &state.timelines[&number].fork;
+        if fork.reason == Fork::ANEW {
+            let seq = fork.parent.as_ref().map_or(0, |parent| parent.last_seq);
+            tracing::warn!(
+                "stream `{stream}`: timeline {number} archives anew what the stream had behind sequence {seq}, for timeline {} is damaged there; what had been deleted or dropped before is in that one, as far as it can be read",
+                number - 1
+            );
+            continue;
+        }
         if let Some(parent) = &fork.parent {
             if let Some(left) = state.beyond(parent) {
                 tracing::warn!(
