@@ -98,6 +98,11 @@ fn armed() -> Result<Option<Sabotage>, String> {
     })
 }
 
+/// Returns whether a lie is armed, told already or not.
+pub fn is_armed() -> bool {
+    matches!(ARMED.as_ref(), Ok(Some(_)))
+}
+
 /// Whether the variable names a lie that there is.
 pub fn check() -> Result<(), String> {
     ARMED.as_ref().map(drop).map_err(Clone::clone)
