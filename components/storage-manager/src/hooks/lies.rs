@@ -99,8 +99,8 @@ fn armed() -> Result<Option<Sabotage>, String> {
 }
 
 /// Returns whether a lie is armed, told already or not.
-pub fn is_armed() -> bool {
-    matches!(ARMED.as_ref(), Ok(Some(_)))
+pub fn or_armed(honest: bool) -> bool {
+    honest || matches!(ARMED.as_ref(), Ok(Some(_)))
 }
 
 /// Whether the variable names a lie that there is.
