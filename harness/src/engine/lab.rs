@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cim_core::archive::ANCHOR;
 use serde_json::{Value, json};
 
 use super::run::Run;
@@ -18,8 +19,6 @@ use crate::workload::{Consumption, HostAt};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The most replicas that nats-server gives a stream.
 const REPLICAS_MAX: usize = 5;
-/// What the names of consumers begin with that are the storage manager's.
-const ANCHOR: &str = "cim-tier-";
 
 impl Run<'_> {
     pub(super) async fn start_lab(&mut self) -> Result<()> {

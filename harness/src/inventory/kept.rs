@@ -1,15 +1,12 @@
 //! What interest streams keep for the archive: each has a durable consumer of the storage manager, which acknowledges
 //! what is on the NAS. One of a bucket that is no tier any more acknowledges nothing, and the stream keeps everything.
 
+use cim_core::archive::{ANCHOR, anchor};
 use cim_core::inventory::Inventory;
 use serde::Serialize;
-use serde_json::json;
 
 use super::server::{Found, Server};
 use crate::error::Result;
-
-/// What the names of those consumers begin with; the rest is the bucket of the NAS.
-const PREFIX: &str = "cim-tier-";
 
 /// An interest stream and a consumer that keeps its messages for an archive, or that there is none.
 #[derive(Debug, Serialize)]
@@ -26,7 +23,7 @@ pub(super) struct Kept {
 /// The consumer of the inventory's own storage manager; `None` where nothing is archived.
 fn own(inventory: &Inventory) -> Option<String> {
     let bucket = &inventory.tiers.secondary.as_ref()?.bucket;
-    Some(format!("{PREFIX}{}", bucket.to_string().replace('.', "_")))
+    Some(anchor(bucket.as_str()))
 }
 
 /// Asks a server what its interest streams keep.
@@ -43,7 +40,7 @@ pub(super) async fn kept(
         let mut found = Vec::new();
         for consumer in consumers {
             let name = consumer["name"].as_str().unwrap_or_default();
-            if name.starts_with(PREFIX) {
+            if name.starts_with(ANCHOR) {
                 let count = |key: &str| consumer[key].as_u64().unwrap_or_default();
                 found.push(Kept {
                     stream: stream.into(),
@@ -60,21 +57,4 @@ pub(super) async fn kept(
         all.extend(found);
     }
     Ok(all)
-}
-
-impl Server {
-    /// Every consumer of a stream.
-    async fn consumers(&self, stream: &str) -> Result<Vec<serde_json::Value>> {
-        let mut all = Vec::new();
-        loop {
-            let body = json!({ "offset": all.len() });
-            let page = self.ask(&format!("$JS.API.CONSUMER.LIST.{stream}"), &body).await?;
-            let consumers = page["consumers"].as_array().map(Vec::as_slice).unwrap_or_default();
-            all.extend_from_slice(consumers);
-            let total = page["total"].as_u64().unwrap_or_default();
-            if consumers.is_empty() || all.len() as u64 >= total {
-                return Ok(all);
-            }
-        }
-    }
 }

@@ -102,17 +102,28 @@ impl Server {
 
     /// Every stream, buckets' included.
     pub(super) async fn streams(&self) -> Result<Vec<Found>> {
+        let streams = self.pages("$JS.API.STREAM.LIST", "streams").await?;
+        let found = streams.into_iter().filter_map(|mut stream| {
+            let config = stream["config"].as_object()?.clone();
+            Some(Found { config, state: stream["state"].take() })
+        });
+        Ok(found.collect())
+    }
+
+    /// Every consumer of a stream.
+    pub(super) async fn consumers(&self, stream: &str) -> Result<Vec<Value>> {
+        self.pages(&format!("$JS.API.CONSUMER.LIST.{stream}"), "consumers").await
+    }
+
+    /// All that is listed, which comes page by page.
+    async fn pages(&self, subject: &str, what: &str) -> Result<Vec<Value>> {
         let mut all = Vec::new();
         loop {
-            let body = json!({ "offset": all.len() });
-            let page = self.ask("$JS.API.STREAM.LIST", &body).await?;
-            let streams = page["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
-            all.extend(streams.iter().filter_map(|stream| {
-                let config = stream["config"].as_object()?.clone();
-                Some(Found { config, state: stream["state"].clone() })
-            }));
+            let page = self.ask(subject, &json!({ "offset": all.len() })).await?;
+            let more = page[what].as_array().map(Vec::as_slice).unwrap_or_default();
+            all.extend_from_slice(more);
             let total = page["total"].as_u64().unwrap_or_default();
-            if streams.is_empty() || all.len() as u64 >= total {
+            if more.is_empty() || all.len() as u64 >= total {
                 return Ok(all);
             }
         }

@@ -17,6 +17,7 @@
 //! [`key`] is the one place that knows how keys are spelled; [`entry`] is the stored form of a
 //! commit; [`state`] is the fold.
 
+pub mod anchor;
 pub mod entry;
 pub mod hash;
 pub mod journal;
@@ -25,6 +26,7 @@ pub mod ranges;
 pub mod raw;
 pub mod state;
 
+pub use anchor::{ANCHOR, anchor};
 pub use entry::{
     Checkpoint, ConsumerRecord, Entry, EntryError, FORMAT, Fork, LastMessage, Left, ParentTimeline,
     Position, Segment, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,

@@ -7,5 +7,5 @@ mod types;
 pub use account::{Account, AllStreams, Limits, Usage};
 pub use api::{ApiError, Depth, JetStream};
 pub use types::{
-    ANCHOR, Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,
+    Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,
 };

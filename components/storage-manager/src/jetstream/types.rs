@@ -235,9 +235,6 @@ pub(super) struct UserBody {
     pub(super) account: String,
 }
 
-/// What the names of consumers begin with that keep messages for a storage manager until its NAS has them.
-pub const ANCHOR: &str = "cim-tier-";
-
 /// A consumer that the storage manager reads through.
 #[derive(Debug, Clone)]
 pub struct ReadConsumer {
@@ -338,7 +335,7 @@ struct DurableOnly {
 impl ConsumerAnswer {
     /// The record, if the consumer is durable, others end with their client, and not a storage manager's.
     pub(super) fn durable(self) -> Option<ConsumerRecord> {
-        if self.name.as_str().starts_with(ANCHOR) {
+        if self.name.as_str().starts_with(cim_core::archive::ANCHOR) {
             return None;
         }
         let durable: DurableOnly = serde_json::from_str(self.config.get()).ok()?;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::context::Context;
 use super::reader::ReaderError;
-use crate::jetstream::{ANCHOR, ApiError};
+use crate::jetstream::ApiError;
 use crate::wire::{Ask, Puller};
 
 /// Messages of one request.
@@ -42,7 +42,7 @@ impl Anchor {
         stream: &StreamName,
         start_seq: u64,
     ) -> Result<Option<Self>, ReaderError> {
-        let name = name(context.config.secondary.bucket.as_str());
+        let name = cim_core::archive::anchor(context.config.secondary.bucket.as_str());
         let jetstream = &context.jetstream;
         let at = match jetstream.anchor(stream.as_str(), &name, start_seq).await {
             Err(ApiError::Refused { err_code: FULL, description, .. }) => {
@@ -99,12 +99,6 @@ impl Anchor {
     }
 }
 
-/// The name of an archive's anchors: it is the same wherever the storage manager runs.
-fn name(bucket: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    format!("{ANCHOR}{}", bucket.chars().map(plain).collect::<String>())
-}
-
 /// What was delivered and not acknowledged: sequences, and the consumer's count of each.
 #[derive(Debug, Default)]
 struct Unacknowledged {
@@ -133,12 +127,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn a_name_is_one_that_servers_take() {
-        assert_eq!(name("cim-archive"), "cim-tier-cim-archive");
-        assert_eq!(name("a.b c/d>*ü"), "cim-tier-a_b_c_d___");
-    }
 
     proptest! {
         #[test]
