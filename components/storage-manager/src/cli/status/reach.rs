@@ -7,17 +7,17 @@ use serde::Serialize;
 
 use super::super::exit::Failure;
 use crate::jetstream::StreamInfo;
-use crate::tier::sides::Sides;
+use crate::tier::sides::{Sides, Unread};
 use crate::tier::{Alignment, align};
 
-/// How far a tier is.
+/// A tier's reach.
 #[derive(Debug, Serialize)]
 pub(super) struct TierStatus {
     /// The tier's own timeline; `None` where it holds nothing of the stream.
     pub(super) timeline: Option<u32>,
     /// Why that timeline is not the live stream's, in words.
     pub(super) diverged: Option<String>,
-    /// How far its timeline goes.
+    /// The last sequence of its timeline.
     pub(super) seq: u64,
     /// Time of the last message that it holds.
     time: Option<Timestamp>,
@@ -38,6 +38,8 @@ pub(super) async fn reach(
     live: &StreamInfo,
     state: Option<ArchiveState>,
 ) -> Result<(TierStatus, Option<String>), Failure> {
+    // What could not be read for another tier, or another journal, says nothing of this one.
+    let sides = &Sides { unread: Unread::default(), ..sides.clone() };
     let (mut diverged, mut incomparable) = (None, None);
     let held = match &state {
         None => 0,
