@@ -119,7 +119,7 @@ pub(super) struct StatusArgs {
     /// Print one line, and end with status 8 where a stream is further behind than it may be
     #[arg(long)]
     pub(super) check: bool,
-    /// How old the oldest message may be that the NAS does not hold
+    /// The age that the oldest message may have that the NAS does not hold
     #[arg(long, value_name = "TIME", requires = "check", default_value = "30s", value_parser = time)]
     pub(super) max_lag: Duration,
     /// The same for Wasabi [default: twice the interval of the configuration, and 10m at least]

@@ -82,7 +82,7 @@ pub async fn run(config: &Config, shape: Shape) -> anyhow::Result<()> {
 
 struct Year {
     streams: Vec<StreamName>,
-    /// Returns its seconds, and the last event's sequence.
+    /// Its seconds, which is the last event's sequence too.
     end: u64,
     now: Timestamp,
 }
@@ -292,7 +292,7 @@ struct Log {
     state: JournalState,
     behind: Committed,
     checkpoint: u64,
-    /// Returns the age at which what was replaced is deleted.
+    /// The age at which what was replaced is deleted.
     age: Duration,
     /// Entries that are older are not there any more.
     kept: Timestamp,

@@ -17,11 +17,11 @@ use super::budget::Budget;
 use super::former::Former;
 use super::others::Others;
 use super::overview::Overview;
-use super::sides::{Sides, Unread};
+use super::sides::{Sides, Unread, or_wasabi};
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::journal::Ailing;
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
 
@@ -153,13 +153,8 @@ impl Context {
     /// A segment's file, from Wasabi where the NAS does not have it; as often as the stores are patient, and no
     /// longer.
     pub async fn try_fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
-        let missing = match self.nas.get(&segment.key).await {
-            Err(error) if error.kind == Kind::NotFound => error,
-            fetched => return Ok(fetched?),
-        };
-        let Some(wasabi) = &self.wasabi else { return Err(missing.into()) };
-        let there = wasabi.get(&segment.key).await;
-        Ok(there.map_err(|error| if error.kind == Kind::NotFound { missing } else { error })?)
+        let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get(&segment.key));
+        Ok(Box::pin(or_wasabi(self.nas.get(&segment.key).await, wasabi)).await?)
     }
 
     /// A segment's file from the NAS, asked for once, its hash checked, for who passes it on as it is.

@@ -45,20 +45,27 @@ impl Unread {
     }
 }
 
+/// Takes what the NAS answered or, where it has no such object, what Wasabi does. Most objects are of one tier alone:
+/// where Wasabi lacks it too, the NAS's answer says more.
+pub(super) async fn or_wasabi(
+    nas: Result<Bytes, S3Error>,
+    wasabi: Option<impl Future<Output = Result<Bytes, S3Error>>>,
+) -> Result<Bytes, S3Error> {
+    let is_missing = |error: &S3Error| error.kind == Kind::NotFound;
+    match (nas, wasabi) {
+        (Err(missing), Some(wasabi)) if is_missing(&missing) => {
+            wasabi.await.map_err(|error| if is_missing(&error) { missing } else { error })
+        }
+        (nas, _) => nas,
+    }
+}
+
 impl Sides {
     /// Fetches a segment's file for who reads it with [`crate::segment::Rows`], which checks it; from Wasabi
     /// where a NAS that was lost has not got it back yet.
     pub async fn fetch(&self, segment: &Segment) -> Result<Bytes, S3Error> {
-        let missing = match self.ask(&self.nas, segment).await {
-            Err(error) if error.kind == Kind::NotFound => error,
-            fetched => return fetched,
-        };
-        let Some(wasabi) = &self.wasabi else { return Err(missing) };
-        // Most objects are of one tier alone: that the other lacks it too says nothing.
-        self.ask(wasabi, segment).await.map_err(|error| match error.kind {
-            Kind::NotFound => missing,
-            _ => error,
-        })
+        let wasabi = self.wasabi.as_ref().map(|wasabi| self.ask(wasabi, segment));
+        or_wasabi(self.ask(&self.nas, segment).await, wasabi).await
     }
 
     async fn ask(&self, store: &Store, segment: &Segment) -> Result<Bytes, S3Error> {

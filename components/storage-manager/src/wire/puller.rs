@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use cim_runtime::retry::Backoff;
 use tokio::time::Instant;
 
 use super::connection::WireError;
@@ -17,17 +18,10 @@ use crate::segment::Message;
 const NO_RESPONDERS: &str = "503";
 /// How long a server may take to say anything of a request.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long to wait each time until a new consumer is known everywhere.
-const PAUSES: [Duration; 8] = [
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-    Duration::from_millis(1600),
-    Duration::from_millis(1600),
-];
+/// How often, and with what pauses, a new consumer is looked for until it is known everywhere.
+const LOOKS: u32 = 8;
+const PAUSES: Backoff =
+    Backoff { first: Duration::from_millis(100), most: Duration::from_millis(3200) };
 
 /// Reads one stream's messages through one pull consumer.
 pub struct Puller {
@@ -110,7 +104,7 @@ impl Puller {
         // No message is so small: none comes.
         let (messages, bytes, expires) = (1, Some(1), ANSWER);
         let ask = Ask { messages, bytes, expires, heartbeat: None, at_once: true };
-        for pause in PAUSES {
+        for look in 1..=LOOKS {
             self.request(&ask)?;
             while !self.requests.is_empty() {
                 let mail = tokio::time::timeout(ANSWER, self.receive()).await;
@@ -119,7 +113,7 @@ impl Puller {
                     Ok(_) => {}
                     Err(WireError::Restart { why, .. }) if why.starts_with(NO_RESPONDERS) => {
                         self.requests.clear();
-                        tokio::time::sleep(pause).await;
+                        tokio::time::sleep(PAUSES.after(look)).await;
                         break;
                     }
                     Err(error) => return Err(error),

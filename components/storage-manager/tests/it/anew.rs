@@ -292,6 +292,17 @@ async fn publish_parts(lab: &Lab) -> Vec<(&'static str, u64, u64)> {
     parts
 }
 
+/// Drops some of what objects have, and damages them. Returns those that stay so, and the file that is made once more.
+async fn drop_and_damage(lab: &Lab, parts: &[(&'static str, u64, u64)]) -> (Vec<String>, String) {
+    lab.publish_files().await;
+    lab.delete_of_file("F").await;
+    drop_some(lab, parts).await;
+    let mut damaged = lab.damage(parts).await;
+    assert!(!damaged.is_empty());
+    damaged.push(lab.damage_file("F").await);
+    (damaged, lab.damage_file("G").await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_healed_is_archived_anew_and_gets_to_wasabi() {
     let mut lab = Lab::start(true).await;
@@ -306,13 +317,7 @@ async fn what_cannot_be_healed_is_archived_anew_and_gets_to_wasabi() {
     .await;
     lab.reach(&["nas"]).await;
     let parts = publish_parts(&lab).await;
-    lab.publish_files().await;
-    lab.delete_of_file("F").await;
-    drop_some(&lab, &parts).await;
-    let mut damaged = lab.damage(&parts).await;
-    assert!(!damaged.is_empty());
-    damaged.push(lab.damage_file("F").await);
-    let healed = lab.damage_file("G").await;
+    let (damaged, healed) = drop_and_damage(&lab, &parts).await;
     lab.wasabi.as_ref().unwrap().set_faults(Vec::new()).unwrap();
     lab.publish().await;
     lab.reach(&["nas", "wasabi"]).await;
@@ -352,13 +357,7 @@ async fn what_cannot_be_healed_is_archived_anew_and_gets_to_wasabi() {
 async fn what_cannot_be_healed_is_archived_anew_without_wasabi() {
     let mut lab = Lab::start(false).await;
     let parts = publish_parts(&lab).await;
-    lab.publish_files().await;
-    lab.delete_of_file("F").await;
-    drop_some(&lab, &parts).await;
-    let mut damaged = lab.damage(&parts).await;
-    assert!(!damaged.is_empty());
-    damaged.push(lab.damage_file("F").await);
-    let healed = lab.damage_file("G").await;
+    let (damaged, healed) = drop_and_damage(&lab, &parts).await;
     let mut rounds = 0;
     wait_until("all are archived anew", async || {
         lab.nats.publish("D", 1).await;

@@ -3,51 +3,32 @@
 
 use std::time::Duration;
 
-use cim_fake_wasabi::{Fault, Rule};
+use cim_fake_wasabi::{FakeWasabi, Fault, Rule};
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Daemon, Manager, Nats, Settings, fake_s3, wait_until};
 
-/// The same while the NAS takes nothing: what was read waits in memory, and is not given up.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_read_while_the_nas_was_away_is_archived_too() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let nas = fake_s3(path, "nas").await;
-    let nats = Nats::start(&path.join("host")).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.layout = "journal".into();
-    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    nats.create("S", json!({})).await;
-    nats.publish("S", 5).await;
-    manager.reaches("S", "nas", 5).await;
-    nas.set_faults(vec![Rule::new(Fault::Unavailable).operation("PutObject")]).unwrap();
-    // Many small pieces: more than may be ready and on their way.
-    for _ in 0..30 {
-        nats.publish("S", 1).await;
-        tokio::time::sleep(Duration::from_millis(30)).await;
+/// A host and its NAS, and the manager between them.
+struct Host {
+    _dir: tempfile::TempDir,
+    nas: FakeWasabi,
+    nats: Nats,
+    manager: Manager,
+    daemon: Daemon,
+}
+
+impl Host {
+    async fn start(flush_age: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let nas = fake_s3(dir.path(), "nas").await;
+        let nats = Nats::start(&dir.path().join("host")).await;
+        let mut settings = Settings::new(&nats.url, &nas.s3_url());
+        settings.layout = "journal".into();
+        settings.more = format!("[segment]\nflush_age = \"{flush_age}\"\n");
+        let manager = Manager::new(dir.path(), "host", &settings);
+        let daemon = manager.tier().await;
+        Self { _dir: dir, nas, nats, manager, daemon }
     }
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    nats.create("S", json!({})).await;
-    nats.publish("S", 3).await;
-    // So long it is away.
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    nas.set_faults(Vec::new()).unwrap();
-    wait_until("both timelines are there", async || {
-        let held = manager.json(&["streams"])["streams"][0]["timelines"].clone();
-        let last = |n: usize| held[n]["last_seq"].as_u64();
-        if (last(0), last(1)) == (Some(35), Some(3)) {
-            Ok(())
-        } else {
-            Err(format!("{held}\n{}", daemon.log()))
-        }
-    })
-    .await;
-    daemon.stop().await;
-    let report = manager.json(&["verify"]);
-    assert_eq!(report["streams"][0]["messages"], 38, "{report}");
 }
 
 /// Waits until the manager's reader was sent everything up to a sequence.
@@ -63,15 +44,7 @@ async fn is_read(nats: &Nats, stream: &str, seq: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_of_the_old_stream_is_archived_before_the_new_one_begins() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let nas = fake_s3(path, "nas").await;
-    let nats = Nats::start(&path.join("host")).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.layout = "journal".into();
-    settings.more = "[segment]\nflush_age = \"300ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
+    let Host { _dir, nas, nats, manager, daemon } = Host::start("300ms").await;
     for stream in ["OTHER", "S"] {
         nats.create(stream, json!({})).await;
         nats.publish(stream, 10).await;
@@ -109,4 +82,38 @@ async fn what_was_read_of_the_old_stream_is_archived_before_the_new_one_begins()
     let report = manager.json(&["verify"]);
     assert_eq!(report["streams"][1]["messages"], published, "{report}\n{log}");
     assert!(!log.contains("contradicts") && !log.contains("is not archived"), "{log}");
+}
+
+/// The same while the NAS takes nothing: what was read waits in memory, and is not given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_while_the_nas_was_away_is_archived_too() {
+    let Host { _dir, nas, nats, manager, daemon } = Host::start("20ms").await;
+    nats.create("S", json!({})).await;
+    nats.publish("S", 5).await;
+    manager.reaches("S", "nas", 5).await;
+    nas.set_faults(vec![Rule::new(Fault::Unavailable).operation("PutObject")]).unwrap();
+    // Many small pieces: more than may be ready and on their way.
+    for _ in 0..30 {
+        nats.publish("S", 1).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    nats.create("S", json!({})).await;
+    nats.publish("S", 3).await;
+    // So long it is away.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    nas.set_faults(Vec::new()).unwrap();
+    wait_until("both timelines are there", async || {
+        let held = manager.json(&["streams"])["streams"][0]["timelines"].clone();
+        let last = |n: usize| held[n]["last_seq"].as_u64();
+        if (last(0), last(1)) == (Some(35), Some(3)) {
+            Ok(())
+        } else {
+            Err(format!("{held}\n{}", daemon.log()))
+        }
+    })
+    .await;
+    daemon.stop().await;
+    let report = manager.json(&["verify"]);
+    assert_eq!(report["streams"][0]["messages"], 38, "{report}");
 }

@@ -123,7 +123,7 @@ fn within(segment: &Segment, timelines: &[TimelineRecord]) -> Result<(), String>
     Ok(())
 }
 
-/// Which entry a checkpoint is of, without what it restates.
+/// The entry that a checkpoint is of, without what it restates.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct CheckpointHead {
     /// The journal that it belongs to.

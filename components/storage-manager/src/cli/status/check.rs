@@ -9,7 +9,7 @@ use crate::s3::Tier;
 /// Streams that the line names.
 const NAMED: usize = 3;
 
-/// How old the oldest message may be that a tier does not hold.
+/// The age that the oldest message may have that a tier does not hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) nas: Duration,
