@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::Subscriber;
 use bytes::Bytes;
+use cim_runtime::retry::Backoff;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +21,11 @@ const IN_FLIGHT: usize = 32;
 const QUIET: Duration = Duration::from_secs(1);
 /// The server answers a chunk when it has consumed it.
 const ANSWER: Duration = Duration::from_secs(30);
+/// The first chunk is sent again for so long: in a cluster the server that takes the restore may say where it listens
+/// before the one that this is connected to knows of it. After 5 s it gives up.
+const UNHEARD: Duration = Duration::from_millis(4500);
+const PAUSES: Backoff =
+    Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
 
 /// Returns how long the server may take for the last answer. It reads all of a stream before that, says
 /// nothing meanwhile, and may have a slow disk: ten minutes, and a second for every 8 MiB.
@@ -46,15 +52,24 @@ pub enum SendError {
     Publish(String),
 }
 
+impl SendError {
+    /// Whether no server took what was sent.
+    fn is_unheard(&self) -> bool {
+        matches!(self, Self::Api(ApiError::Refused { code: 503, err_code: 0, .. }))
+    }
+}
+
 /// A restore that the server has begun.
 pub(super) struct Transfer<'a> {
     jetstream: &'a JetStream,
     stream: String,
-    deliver: String,
+    subject: String,
     inbox: String,
     answers: Subscriber,
     in_flight: usize,
     begun: Instant,
+    /// Whether a chunk arrived.
+    heard: bool,
 }
 
 impl<'a> Transfer<'a> {
@@ -79,9 +94,10 @@ impl<'a> Transfer<'a> {
         });
         let what = format!("STREAM.RESTORE.{}", plan.target);
         let begun: Begun = jetstream.ask(&what, &request).await?;
-        let (stream, deliver) = (plan.target.to_string(), begun.deliver_subject);
+        let (stream, subject) = (plan.target.to_string(), begun.deliver_subject);
         fail_point!(RestoreBegun);
-        Ok(Self { jetstream, stream, deliver, inbox, answers, in_flight: 0, begun: Instant::now() })
+        let (begun, in_flight, heard) = (Instant::now(), 0, false);
+        Ok(Self { jetstream, stream, subject, inbox, answers, in_flight, begun, heard })
     }
 
     /// When the server said yes.
@@ -100,8 +116,7 @@ impl<'a> Transfer<'a> {
             while self.in_flight >= IN_FLIGHT {
                 self.answer().await?;
             }
-            self.publish(chunk).await?;
-            self.in_flight += 1;
+            self.deliver(chunk).await?;
             fail_point!(RestoreMidway);
             let waited = tokio::time::timeout(QUIET, chunks.recv()).await;
             next = if let Ok(next) = waited {
@@ -115,6 +130,28 @@ impl<'a> Transfer<'a> {
         self.all_answers().await
     }
 
+    /// Sends a chunk: the first one until it arrives, alone, for a later one must not arrive before it.
+    async fn deliver(&mut self, chunk: Bytes) -> Result<(), SendError> {
+        let mut tries = 0;
+        while !self.heard {
+            self.publish(chunk.clone()).await?;
+            self.in_flight = 1;
+            match self.answer().await {
+                Err(error) if error.is_unheard() && self.begun.elapsed() < UNHEARD => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSES.after(tries)).await;
+                }
+                answer => {
+                    self.heard = true;
+                    return answer;
+                }
+            }
+        }
+        self.publish(chunk).await?;
+        self.in_flight += 1;
+        Ok(())
+    }
+
     async fn all_answers(&mut self) -> Result<(), SendError> {
         while self.in_flight > 0 {
             self.answer().await?;
@@ -126,7 +163,7 @@ impl<'a> Transfer<'a> {
     pub(super) async fn finish(mut self, bytes: u64) -> Result<Value, SendError> {
         self.publish(Bytes::new()).await?;
         let answer = self.receive(recovery(bytes)).await?;
-        Ok(JetStream::read(&self.deliver, &answer)?)
+        Ok(JetStream::read(&self.subject, &answer)?)
     }
 
     /// Makes the server forget what was sent: bytes that are no snapshot. Its answer is an error, and wanted. Where it
@@ -135,14 +172,18 @@ impl<'a> Transfer<'a> {
     /// # Errors
     /// When it does not say that it has: it will forget the restore by itself, some time.
     pub(super) async fn abort(mut self) -> Result<Option<Value>, SendError> {
-        self.publish(Bytes::from_static(b"this restore was given up")).await?;
-        self.publish(Bytes::new()).await?;
+        match self.deliver(Bytes::from_static(b"this restore was given up")).await {
+            Ok(()) => self.publish(Bytes::new()).await?,
+            // It has failed there before.
+            Err(SendError::Api(_)) => return Ok(None),
+            Err(silent) => return Err(silent),
+        }
         // Chunks on their way are answered first, with nothing. The server is done with the stream
         // only when it says that it failed; deleting a part of it before that would be in vain.
         loop {
             match self.receive(ANSWER).await {
                 Ok(answer) if answer.is_empty() => {}
-                Ok(answer) => return Ok(JetStream::read(&self.deliver, &answer).ok()),
+                Ok(answer) => return Ok(JetStream::read(&self.subject, &answer).ok()),
                 // It has failed there before.
                 Err(SendError::Api(_)) => return Ok(None),
                 Err(silent) => return Err(silent),
@@ -151,8 +192,8 @@ impl<'a> Transfer<'a> {
     }
 
     async fn publish(&self, chunk: Bytes) -> Result<(), SendError> {
-        let (deliver, inbox) = (self.deliver.clone(), self.inbox.clone());
-        let sent = self.jetstream.client().publish_with_reply(deliver, inbox, chunk).await;
+        let (subject, inbox) = (self.subject.clone(), self.inbox.clone());
+        let sent = self.jetstream.client().publish_with_reply(subject, inbox, chunk).await;
         sent.map_err(|error| SendError::Publish(error.to_string()))
     }
 
@@ -161,7 +202,7 @@ impl<'a> Transfer<'a> {
         let answer = self.receive(ANSWER).await?;
         self.in_flight -= 1;
         if !answer.is_empty() {
-            let _: Value = JetStream::read(&self.deliver, &answer)?;
+            let _: Value = JetStream::read(&self.subject, &answer)?;
         }
         Ok(())
     }
@@ -172,7 +213,7 @@ impl<'a> Transfer<'a> {
                 if message.status.is_some_and(|s| s == async_nats::StatusCode::NO_RESPONDERS) {
                     let (code, err_code) = (503, 0);
                     let description = "the server has given up the restore".into();
-                    let subject = self.deliver.clone();
+                    let subject = self.subject.clone();
                     return Err(ApiError::Refused { subject, code, err_code, description }.into());
                 }
                 Ok(message.payload)

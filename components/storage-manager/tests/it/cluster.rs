@@ -1,5 +1,7 @@
 //! A cluster of three servers: leaders change, servers are lost, and a restore makes replicas.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
@@ -338,6 +340,29 @@ async fn a_stream_of_three_replicas_comes_back_on_another_cluster_and_on_a_singl
     let halfway = &mut after["consumers"][0];
     assert_eq!(halfway["ack_floor"], before["consumers"][0]["ack_floor"]);
     assert_eq!(halfway["config"]["num_replicas"], 1);
+}
+
+/// The server that takes a restore may say yes before the others know where it listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_begins_when_the_server_that_takes_it_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let lost = Nats::start(&dir.path().join("lost")).await;
+    lost.create("S", json!({})).await;
+    lost.publish("S", 60).await;
+    let manager = Manager::new(dir.path(), "lost", &Settings::new(&lost.url, &minio.url));
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", 60).await;
+    daemon.stop().await;
+    let late = Duration::from_millis(200);
+    let cluster = Cluster::start_with_slow_routes(&dir.path().join("new"), late).await;
+    // One of them leads, and takes what the others are asked for.
+    for (at, url) in cluster.urls().iter().enumerate() {
+        let node = format!("n{at}");
+        let manager = Manager::new(dir.path(), &node, &Settings::new(url, &minio.url));
+        let (name, subjects) = (format!("S{at}"), format!("copy{at}.>"));
+        manager.json(&["restore", "S", "--as", &name, "--subjects", &subjects]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

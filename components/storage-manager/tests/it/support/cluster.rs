@@ -3,9 +3,11 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
+use super::routes::slow_route;
 use super::{Child, Nats, tool, wait_until};
 
 /// Their names are `n1`, `n2` and `n3`.
@@ -21,12 +23,24 @@ struct Server {
 
 impl Cluster {
     pub(crate) async fn start(dir: &Path) -> Self {
-        // All are held until the last is found, so that they differ.
-        let held: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = held.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        drop(held);
+        Self::start_at(dir, free_ports(), None).await
+    }
+
+    /// What an account's clients send from one server to another is `late`; what the servers say among themselves
+    /// is not.
+    pub(crate) async fn start_with_slow_routes(dir: &Path, late: Duration) -> Self {
+        let ports = free_ports();
+        let mut advertised = [0; 3];
+        for (route, advertised) in ports[3..].iter().zip(&mut advertised) {
+            *advertised = slow_route(*route, late).await;
+        }
+        Self::start_at(dir, ports, Some(advertised)).await
+    }
+
+    async fn start_at(dir: &Path, ports: [u16; 6], advertised: Option<[u16; 3]>) -> Self {
         let (clients, routes) = ports.split_at(3);
-        let all: Vec<_> = routes.iter().map(|p| format!("\"nats://127.0.0.1:{p}\"")).collect();
+        let advertised = advertised.as_ref().map_or(routes, |ports| ports);
+        let all: Vec<_> = advertised.iter().map(|p| format!("\"nats://127.0.0.1:{p}\"")).collect();
         let all = all.join(", ");
         let servers = clients.iter().zip(routes).enumerate().map(|(at, (port, route))| {
             let name = format!("n{}", at + 1);
@@ -35,8 +49,10 @@ impl Cluster {
             let config = format!(
                 "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\n\
                  jetstream {{ store_dir: \"{}\" }}\n\
-                 cluster {{ name: lab, listen: \"127.0.0.1:{route}\", routes: [{all}] }}\n",
-                dir.join("js").display()
+                 cluster {{ name: lab, listen: \"127.0.0.1:{route}\", advertise: \"127.0.0.1:{}\",\n\
+                 routes: [{all}] }}\n",
+                dir.join("js").display(),
+                advertised[at]
             );
             std::fs::write(dir.join("nats.conf"), config).unwrap();
             Server { dir, port: *port, child: None }
@@ -102,6 +118,12 @@ impl Cluster {
         let found = self.servers.iter_mut().find(|s| s.dir.ends_with(name));
         found.expect("there are n1, n2 and n3")
     }
+}
+
+fn free_ports() -> [u16; 6] {
+    // All are held until the last is found, so that they differ.
+    let held = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
 }
 
 impl Server {

@@ -3,6 +3,7 @@
 mod cluster;
 mod manager;
 mod nats;
+mod routes;
 mod s3;
 mod tools;
 

@@ -31,7 +31,7 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("`.tools/{name}` is not there: run `ci/setup --test`"))
 }
 
-/// Polls until `condition` holds; after 30 s the test fails and says what it last saw.
+/// Polls until `condition` holds; after 60 s the test fails and says what it last saw.
 pub(crate) async fn wait_until<T>(
     what: &str,
     mut condition: impl AsyncFnMut() -> Result<T, String>,
