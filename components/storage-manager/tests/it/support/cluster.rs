@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::routes::slow_route;
+use super::tools::listens;
 use super::{Child, Nats, tool, wait_until};
 
 /// Their names are `n1`, `n2` and `n3`.
@@ -60,6 +61,11 @@ impl Cluster {
         let mut cluster = Self { servers: servers.collect() };
         for server in &mut cluster.servers {
             server.start();
+            wait_until("the server listens where its clients look for it", async || {
+                let child = &server.child.as_ref().expect("it was started").0;
+                if listens(child, server.port) { Ok(()) } else { Err(server.port.to_string()) }
+            })
+            .await;
         }
         cluster.connect().await;
         cluster

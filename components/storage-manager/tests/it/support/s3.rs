@@ -9,7 +9,7 @@ use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Child;
-use super::tools::{tool, wait_until};
+use super::tools::{listens, tool, wait_until};
 
 pub(crate) const USER: &str = "cim-test";
 pub(crate) const SECRET: &str = "cim-test-secret";
@@ -44,6 +44,9 @@ impl Minio {
             let started = wait_until("MinIO listens", async || {
                 if child.0.try_wait().unwrap().is_some() {
                     return Ok(false);
+                }
+                if !listens(&child.0, port) {
+                    return Err("another process may have taken the port".into());
                 }
                 // It listens before it can write.
                 ready(port).await.map(|()| true).map_err(|error| error.to_string())

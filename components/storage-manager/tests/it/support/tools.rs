@@ -50,3 +50,20 @@ pub(crate) async fn wait_until<T>(
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }
+
+/// Whether a process listens on a port of loopback: what answers there may be another one that was faster.
+pub(crate) fn listens(process: &std::process::Child, port: u16) -> bool {
+    let address = format!(":{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let sockets: Vec<_> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|of| of.len() > 9 && of[1].ends_with(&address) && of[3] == "0A")
+        .map(|of| format!("socket:[{}]", of[9]))
+        .collect();
+    // One that is ending has no files any more.
+    let files = std::fs::read_dir(format!("/proc/{}/fd", process.id())).into_iter().flatten();
+    files
+        .filter_map(|file| std::fs::read_link(file.ok()?.path()).ok())
+        .any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
+}
