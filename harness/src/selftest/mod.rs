@@ -7,7 +7,9 @@ mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -17,7 +19,7 @@ use crate::lab::tools::{Tool, Tools};
 use crate::progress::Progress;
 use crate::rundir::{RunDir, default_root};
 use cases::{CASES, Case, Small};
-use run::Bench;
+use run::{Bench, Planned};
 
 const STATUSES: &str = "Exit status:
   0    every sabotage was caught as what it is, and nothing was reported where there was none
@@ -45,6 +47,9 @@ pub struct Args {
     /// Runs of each scenario with the ordinary storage manager, with the seed and those after it.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeat: u64,
+    /// How many labs at a time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
     /// Where run directories go [default: runs of the project].
     #[arg(long, value_name = "DIR")]
     runs_dir: Option<PathBuf>,
@@ -140,20 +145,30 @@ async fn rows(args: &Args, (cases, clean): &(Vec<Case>, bool)) -> Result<Vec<Row
     let progress = Progress::new(false);
     progress.line(&format!("seed {seed}, in {}", path.display()));
     let bench = Bench { tools, runs: path, progress, interrupt: Interrupt::listen()? };
-    let mut rows = Vec::new();
-    for case in cases {
-        rows.push(bench.sabotaged(&build.program, *case, seed).await?);
-    }
+    let test_build = |small, seed, lie| Planned {
+        build: "test build",
+        program: build.program.clone(),
+        small,
+        seed,
+        lie,
+    };
+    let mut planned: Vec<_> =
+        cases.iter().map(|case| test_build(case.scenario, seed, Some(*case))).collect();
     if *clean {
-        for small in Small::ALL {
-            rows.push(bench.clean("test build", &build.program, small, seed).await?);
-        }
+        planned.extend(Small::ALL.map(|small| test_build(small, seed, None)));
         for seed in (seed..).take(usize::try_from(args.repeat).unwrap_or(usize::MAX)) {
-            for small in Small::ALL {
-                rows.push(bench.clean("ordinary", &ordinary, small, seed).await?);
-            }
+            planned.extend(Small::ALL.map(|small| {
+                let program = ordinary.clone();
+                Planned { build: "ordinary", program, small, seed, lie: None }
+            }));
         }
     }
+    let bench = Arc::new(bench);
+    let rows: Vec<Row> = stream::iter(planned)
+        .map(|planned| Arc::clone(&bench).row(planned))
+        .buffered(args.jobs.into())
+        .try_collect()
+        .await?;
     runs.keep = rows.iter().any(|row| row.run_dir.is_some());
     Ok(rows)
 }

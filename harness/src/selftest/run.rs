@@ -1,11 +1,12 @@
 //! One run of the self-test.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::cases::{Case, Small};
 use super::{NONE, Outcome, Row};
 use crate::engine::{self, Options, Substrate};
-use crate::error::Result;
+use crate::error::{Context as _, Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lab::test_build::SABOTAGE;
 use crate::lab::tools::{Tool, Tools};
@@ -21,57 +22,75 @@ pub(super) struct Bench {
     pub(super) interrupt: Interrupt,
 }
 
+/// A run that is to be done.
+pub(super) struct Planned {
+    /// What the program is called in the table.
+    pub(super) build: &'static str,
+    pub(super) program: PathBuf,
+    pub(super) small: Small,
+    pub(super) seed: u64,
+    /// What it lies about, if it does.
+    pub(super) lie: Option<Case>,
+}
+
 impl Bench {
-    /// A run in which the storage manager lies.
-    pub(super) async fn sabotaged(&self, program: &Path, case: Case, seed: u64) -> Result<Row> {
-        let env = vec![(SABOTAGE.to_owned(), case.sabotage.to_owned())];
-        let (report, logs) = self.run(program, case.sabotage, case.scenario, seed, env).await?;
-        let acted = logs.contains(&format!("sabotage/{}: ", case.sabotage));
-        let (outcome, how) = match (acted, case.found.in_report(&report), report.verdict) {
-            (false, ..) => (Outcome::NeverActed, said(&report)),
-            (true, Some(how), _) => (Outcome::Caught, how),
-            (true, None, Verdict::Failed) => (Outcome::Mistaken, said(&report)),
-            (true, None, _) => (Outcome::Unnoticed, said(&report)),
+    /// Does a run, in a thread and a runtime of its own: labs may go side by side.
+    pub(super) async fn row(self: Arc<Self>, planned: Planned) -> Result<Row> {
+        let work = move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            let runtime = runtime.setup(|| "cannot start a runtime".into())?;
+            runtime.block_on(self.judged(planned))
         };
-        Ok(self.row((case.sabotage, "test build"), case.scenario, outcome, how, report))
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+            Err(Error::setup("the harness panicked, which is a bug of its own; stderr has more"))
+        })
     }
 
-    /// A run in which nobody lies.
-    pub(super) async fn clean(
-        &self,
-        name: &'static str,
-        program: &Path,
-        small: Small,
-        seed: u64,
-    ) -> Result<Row> {
-        let (report, _) = self.run(program, name, small, seed, Vec::new()).await?;
-        let outcome = match report.verdict {
-            Verdict::Passed => Outcome::Clean,
-            _ => Outcome::Reported,
+    async fn judged(&self, planned: Planned) -> Result<Row> {
+        let (report, logs) = self.run(&planned).await?;
+        let (outcome, how) = match planned.lie {
+            None => match report.verdict {
+                Verdict::Passed => (Outcome::Clean, said(&report)),
+                _ => (Outcome::Reported, said(&report)),
+            },
+            Some(case) => {
+                let acted = logs.contains(&format!("sabotage/{}: ", case.sabotage));
+                match (acted, case.found.in_report(&report), report.verdict) {
+                    (false, ..) => (Outcome::NeverActed, said(&report)),
+                    (true, Some(how), _) => (Outcome::Caught, how),
+                    (true, None, Verdict::Failed) => (Outcome::Mistaken, said(&report)),
+                    (true, None, _) => (Outcome::Unnoticed, said(&report)),
+                }
+            }
         };
-        let how = said(&report);
-        Ok(self.row((NONE, name), small, outcome, how, report))
+        let mut run_dir = report.run_dir;
+        if outcome.good() {
+            // What cannot be deleted now goes with the directory around it.
+            drop(run_dir.take().map(std::fs::remove_dir_all));
+        }
+        let sabotage = planned.lie.map_or(NONE, |case| case.sabotage);
+        let (program, scenario) = (planned.build, planned.small.name());
+        let (seed, seconds) = (report.seed, report.seconds);
+        let row = Row { sabotage, program, scenario, seed, outcome, how, seconds, run_dir };
+        self.progress.line(&row.line());
+        Ok(row)
     }
 
     /// Runs; answers the report, and all that the programs of the lab logged.
-    async fn run(
-        &self,
-        program: &Path,
-        what: &str,
-        small: Small,
-        seed: u64,
-        env: Vec<(String, String)>,
-    ) -> Result<(Report, String)> {
+    async fn run(&self, planned: &Planned) -> Result<(Report, String)> {
+        let small = planned.small;
+        let what = planned.lie.map_or(planned.build, |case| case.sabotage);
         self.progress.live(&format!("{what} in {}", small.name()));
+        let lie = planned.lie.map(|case| (SABOTAGE.to_owned(), case.sabotage.to_owned()));
         let options = Options {
-            seed,
+            seed: planned.seed,
             // The logs say whether the sabotage acted.
             keep: true,
             runs_dir: self.runs.clone(),
-            tools: self.tools.clone().with(Tool::StorageManager, program.to_owned()),
+            tools: self.tools.clone().with(Tool::StorageManager, planned.program.clone()),
             corpus: None,
             substrate: Substrate::Process,
-            env,
+            env: lie.into_iter().collect(),
             quiet: true,
             interrupt: self.interrupt.clone(),
             arguments: Vec::new(),
@@ -79,25 +98,6 @@ impl Bench {
         let report = engine::run(small.name(), small.scenario()?, &options).await?;
         let logs = report.run_dir.as_deref().map(|dir| logs(&Path::new(dir).join("logs")));
         Ok((report, logs.unwrap_or_default()))
-    }
-
-    fn row(
-        &self,
-        (sabotage, program): (&'static str, &'static str),
-        small: Small,
-        outcome: Outcome,
-        how: String,
-        report: Report,
-    ) -> Row {
-        let mut run_dir = report.run_dir;
-        if outcome.good() {
-            // What cannot be deleted now goes with the directory around it.
-            drop(run_dir.take().map(std::fs::remove_dir_all));
-        }
-        let (scenario, seed, seconds) = (small.name(), report.seed, report.seconds);
-        let row = Row { sabotage, program, scenario, seed, outcome, how, seconds, run_dir };
-        self.progress.line(&row.line());
-        row
     }
 }
 
