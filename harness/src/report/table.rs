@@ -93,6 +93,7 @@ fn counts(report: &Report) -> Option<Table> {
     let o = &report.oracle;
     let mut table = table(&[
         "published",
+        "not acked",
         "acked",
         "deleted",
         "recovered",
@@ -105,6 +106,7 @@ fn counts(report: &Report) -> Option<Table> {
     ]);
     let row = [
         o.published,
+        o.published.saturating_sub(o.acked),
         o.acked,
         o.deleted,
         o.recovered,

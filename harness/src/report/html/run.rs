@@ -58,6 +58,7 @@ fn tiles(report: &Report) -> Markup {
     let o = &report.oracle;
     let counts = [
         ("published", o.published),
+        ("not acked", o.published.saturating_sub(o.acked)),
         ("acked", o.acked),
         ("deleted", o.deleted),
         ("recovered", o.recovered),
@@ -168,7 +169,9 @@ fn judgements(report: &Report) -> Markup {
                 }
                 @for j in &report.judgements {
                     tr {
-                        td { @if j.clean() { "✓" } @else { "✗" } }
+                        td {
+                            @if !j.clean() { "✗" } @else if j.read == 0 { "nothing" } @else { "✓" }
+                        }
                         td class="of" { (ticked(&j.of)) (examples(j)) }
                         td class="n" { (j.read) } td class="n" { (j.exact) }
                         @for lost in j.lost { (count(lost)) }
