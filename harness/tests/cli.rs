@@ -169,9 +169,28 @@ fn what_cannot_go_together_is_refused_before_anything_starts() {
     }
 }
 
+/// What bash offers for the last word.
+fn completed(words: &[&str]) -> Vec<String> {
+    let script = "source <(cim-harness completions bash)
+COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMP_TYPE=9
+_clap_complete_cim_harness cim-harness \"${COMP_WORDS[COMP_CWORD]}\" ''
+printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_cim-harness"));
+    let path = std::env::var("PATH").unwrap();
+    let output = std::process::Command::new("bash")
+        .args(["-c", script, "bash"])
+        .args(words)
+        .env("PATH", format!("{}:{path}", program.parent().unwrap().display()))
+        .env("CIM_SCENARIOS", scenarios())
+        .output()
+        .unwrap();
+    stdout(&output).lines().map(|line| line.trim().to_owned()).collect()
+}
+
 #[test]
-fn completions_are_printed() {
-    let output = harness(&["completions", "bash"]).output().unwrap();
-    assert!(output.status.success());
-    assert!(stdout(&output).contains("complete -F"));
+fn bash_completes_behind_every_word() {
+    assert!(completed(&["cim-harness", "inv"]).contains(&"inventory".to_owned()));
+    assert!(completed(&["cim-harness", "soak", "--f"]).contains(&"--for".to_owned()));
+    let scenarios = completed(&["cim-harness", "scenario", "disaster-"]);
+    assert_eq!(scenarios, ["disaster-recovery"]);
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -102,10 +102,62 @@ fn read_secret(path: &Path) -> Result<String, ConfigError> {
         .map_err(|source| ConfigError::Secret { path: path.into(), source })
 }
 
-/// A size in bytes, written `32MiB`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(transparent)]
+/// A size in bytes above zero, written `32MiB`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(bytesize::ByteSize);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = |text: &str| match text.parse::<bytesize::ByteSize>() {
+            Ok(size) if size.as_u64() > 0 => Some(Self(size)),
+            _ => None,
+        };
+        deserializer.deserialize_str(Quantity("a size above zero like `512KiB` or `32MiB`", read))
+    }
+}
+
+/// Durations, written `500ms`, `30s` or `1h`, for `#[serde(with = …)]`.
+pub mod duration {
+    use std::time::Duration;
+
+    use serde::Deserializer;
+
+    use super::Quantity;
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let read = |text: &str| humantime::parse_duration(text).ok();
+        deserializer.deserialize_str(Quantity("a duration like `500ms`, `30s` or `1h`", read))
+    }
+
+    /// Reads one that is not zero.
+    ///
+    /// # Errors
+    /// When it is none, or zero.
+    pub fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let read = |text: &str| humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+        let what = "a duration above zero like `500ms`, `30s` or `1h`";
+        deserializer.deserialize_str(Quantity(what, read))
+    }
+}
+
+/// A text that stands for a quantity: what it is to be, and how it is read.
+struct Quantity<F>(&'static str, F);
+
+impl<T, F: Fn(&str) -> Option<T>> Visitor<'_> for Quantity<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        (self.1)(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
 
 impl Size {
     /// So many mebibytes.
@@ -128,6 +180,7 @@ impl fmt::Debug for Size {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::time::Duration;
 
     use super::*;
     use crate::error::chain;
@@ -137,16 +190,37 @@ mod tests {
     struct Sample {
         #[expect(dead_code, reason = "only its parsing is tested")]
         size: Size,
+        #[serde(default, with = "duration")]
+        #[expect(dead_code, reason = "only its parsing is tested")]
+        age: Duration,
+        #[serde(default, deserialize_with = "duration::above_zero")]
+        #[expect(dead_code, reason = "only its parsing is tested")]
+        pace: Duration,
     }
 
     #[test]
     fn errors_name_file_line_and_key() {
-        let errors = ["size = \"32MiB\"\nsise = 1\n", "size = \n", "size = \"many\"\n"]
-            .map(|text| chain(&parse::<Sample>(Path::new("cim.toml"), text).unwrap_err()));
+        let wrong = [
+            "size = \"32MiB\"\nsise = 1\n",
+            "size = \n",
+            "size = \"many\"\n",
+            "size = 5\n",
+            "size = \"0\"\n",
+            "size = \"1B\"\nage = 5",
+            "size = \"1B\"\nage = \"-5s\"",
+            "size = \"1B\"\npace = \"0s\"",
+        ];
+        let errors =
+            wrong.map(|text| chain(&parse::<Sample>(Path::new("cim.toml"), text).unwrap_err()));
         insta::assert_snapshot!(errors.join("\n"), @r#"
-        configuration `cim.toml` line 2, column 1: unknown field `sise`, expected `size`
+        configuration `cim.toml` line 2, column 1: unknown field `sise`, expected one of `size`, `age`, `pace`
         configuration `cim.toml` line 1, column 8: string values must be quoted, expected literal string
-        configuration `cim.toml` line 1, column 8: invalid value: string "many", expected parsable string
+        configuration `cim.toml` line 1, column 8: invalid value: string "many", expected a size above zero like `512KiB` or `32MiB`
+        configuration `cim.toml` line 1, column 8: invalid type: integer `5`, expected a size above zero like `512KiB` or `32MiB`
+        configuration `cim.toml` line 1, column 8: invalid value: string "0", expected a size above zero like `512KiB` or `32MiB`
+        configuration `cim.toml` line 2, column 7: invalid type: integer `5`, expected a duration like `500ms`, `30s` or `1h`
+        configuration `cim.toml` line 2, column 7: invalid value: string "-5s", expected a duration like `500ms`, `30s` or `1h`
+        configuration `cim.toml` line 2, column 8: invalid value: string "0s", expected a duration above zero like `500ms`, `30s` or `1h`
         "#);
     }
 

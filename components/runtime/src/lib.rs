@@ -4,5 +4,6 @@ pub mod config;
 pub mod error;
 pub mod logging;
 pub mod nats;
+pub mod output;
 pub mod retry;
 pub mod shutdown;

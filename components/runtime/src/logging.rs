@@ -2,19 +2,38 @@
 
 use std::io::IsTerminal as _;
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging with this filter (`info`, `cim_storage_manager=debug`, …); a broken one is an error.
-pub fn init(filter: &str) -> Result<(), String> {
+/// Lines that wait for a reader of stderr that is slow. Those that come then are dropped: work goes on.
+const WAITING: usize = 10_000;
+
+/// The log; when this is dropped, what was logged is written.
+#[derive(Debug)]
+pub struct Log {
+    _writer: WorkerGuard,
+}
+
+/// Starts logging with this filter (`info`, `cim_storage_manager=debug`, …). A thread of its own writes: neither a
+/// reader of stderr that has gone nor one that has stopped reading holds up work.
+///
+/// # Errors
+/// When the filter is broken.
+pub fn init(filter: &str) -> Result<Log, String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         format!("`{filter}` is not a log filter: {error}; try `info` or `debug`")
     })?;
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let lines = NonBlockingBuilder::default().buffered_lines_limit(WAITING);
+    let (stderr, writer) = lines.finish(std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(stderr)
         .with_ansi(colour)
         .with_target(false)
+        // Else it prints its own errors, and panics when that fails too.
+        .log_internal_errors(false)
         .try_init()
-        .map_err(|error| format!("cannot start logging: {error}"))
+        .map_err(|error| format!("cannot start logging: {error}"))?;
+    Ok(Log { _writer: writer })
 }

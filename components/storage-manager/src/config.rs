@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cim_core::names::{BucketName, JournalName};
-use cim_runtime::config::{self, ConfigError, Size};
+use cim_runtime::config::{self, ConfigError, Size, duration};
 use cim_runtime::nats::NatsConfig;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::de::Error as _;
@@ -48,6 +48,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct NodeConfig {
     /// Who writes, for people who read the manifest.
+    #[serde(deserialize_with = "node_name")]
     pub name: String,
 }
 
@@ -64,8 +65,10 @@ impl Default for NodeConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct StreamsConfig {
     /// Globs of stream names.
+    #[serde(deserialize_with = "globs")]
     pub include: Vec<String>,
     /// Globs of stream names that are left out all the same.
+    #[serde(deserialize_with = "globs")]
     pub exclude: Vec<String>,
 }
 
@@ -123,7 +126,7 @@ impl Default for ArchiveConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct SegmentConfig {
     /// Oldest that an event gets before it is on its way to the NAS.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::above_zero")]
     pub flush_age: Duration,
     /// Most bytes that wait.
     pub flush_size: Size,
@@ -140,7 +143,7 @@ impl Default for SegmentConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct SealConfig {
     /// Oldest that an event gets before it is on its way to Wasabi.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::above_zero")]
     pub interval: Duration,
     /// The size at which a segment is sealed at once.
     pub size: Size,
@@ -157,10 +160,10 @@ impl Default for SealConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct CollectConfig {
     /// How long a replaced segment stays, for restores that are reading it.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub grace: Duration,
     /// Least age at which an object at Wasabi is deleted: it is paid for so long anyway.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub tertiary_age: Duration,
 }
 
@@ -189,6 +192,7 @@ impl Default for MemoryConfig {
 #[serde(deny_unknown_fields)]
 pub struct S3Config {
     /// `http://host:port` or `https://host`.
+    #[serde(deserialize_with = "endpoint")]
     pub endpoint: String,
     /// The region that requests are signed for.
     #[serde(default = "default_region")]
@@ -202,11 +206,51 @@ pub struct S3Config {
     #[serde(default = "yes")]
     pub path_style: bool,
     /// Limit of one request.
-    #[serde(with = "humantime_serde", default = "default_timeout")]
+    #[serde(with = "duration", default = "default_timeout")]
     pub timeout: Duration,
     /// Use the service although it ignores `If-None-Match`; then no second writer may run.
     #[serde(default)]
     pub single_writer: bool,
+}
+
+fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let globs = Vec::<String>::deserialize(deserializer)?;
+    for glob in &globs {
+        Glob::new(glob).map_err(|error| {
+            let why = error.kind();
+            D::Error::custom(format!(
+                "glob `{glob}` cannot be read: {why}; write it like `ORDERS_*`"
+            ))
+        })?;
+    }
+    Ok(globs)
+}
+
+/// What the longest name of a host may be on Linux, and more than a DNS label.
+const NODE_NAME: usize = 64;
+
+/// It stands in every entry, for ever.
+fn node_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name.is_empty() || name.len() > NODE_NAME || name.chars().any(char::is_control) {
+        let length = name.len();
+        return Err(D::Error::custom(format!(
+            "a node's name of {length} bytes, or with control characters: it has 1 to {NODE_NAME} bytes"
+        )));
+    }
+    Ok(name)
+}
+
+/// Without a scheme the client tries TLS, and says that the answer is corrupt.
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let endpoint = String::deserialize(deserializer)?;
+    let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+    if host.is_none_or(str::is_empty) {
+        return Err(D::Error::custom(format!(
+            "endpoint `{endpoint}` does not begin with `http://` or `https://` and a host: write it like `http://nas:9000`"
+        )));
+    }
+    Ok(endpoint)
 }
 
 /// What breaks the rule the service answers with `InvalidBucketName`, when it is too late to say where
@@ -239,19 +283,11 @@ impl Config {
             place: String::new(),
             message,
         };
-        if config.streams.matcher().is_err() {
-            return Err(refuse("`streams`: a glob cannot be read".into()));
-        }
         if config.segment.flush_size.bytes() > config.memory.budget.bytes() {
             return Err(refuse(format!(
                 "`segment.flush_size` ({:?}) is above `memory.budget` ({:?}): a segment could never fill",
                 config.segment.flush_size, config.memory.budget
             )));
-        }
-        if config.segment.flush_age.is_zero() || config.seal.interval.is_zero() {
-            return Err(refuse(
-                "`segment.flush_age` and `seal.interval` must be above zero".into(),
-            ));
         }
         Ok(config)
     }

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi, StartError, behaviour};
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use clap_complete::env::Shells;
+use clap_complete::{CompleteEnv, Shell};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -126,6 +127,7 @@ struct Ready {
 
 /// Runs the command line and turns what came of it into an exit status.
 pub(crate) fn main() -> ExitCode {
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -154,7 +156,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "cim-fake-wasabi", &mut script);
+            let (shell, name) = (shell.to_string(), "cim-fake-wasabi");
+            let shells = Shells::builtins();
+            let asks = shells.completer(&shell).context("no such shell")?;
+            asks.write_registration("COMPLETE", name, name, name, &mut script)?;
             print(String::from_utf8(script)?.trim_end())
         }
     }
@@ -226,6 +231,8 @@ fn log_to_stderr() {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(colour)
+        // Else it prints its own errors, and panics when that fails too.
+        .log_internal_errors(false)
         .init();
 }
 

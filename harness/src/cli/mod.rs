@@ -1,6 +1,7 @@
 //! The command line.
 
 mod all;
+mod complete;
 mod dry;
 mod lab;
 mod pick;
@@ -70,17 +71,13 @@ enum Command {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Supervise(args) => return supervise::run(&args),
         Command::Reap(args) => return reaper::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "cim-harness",
-                &mut std::io::stdout(),
-            );
+            print(&complete::script(shell));
             return ExitCode::SUCCESS;
         }
         Command::Member(args) => member::run(&args),

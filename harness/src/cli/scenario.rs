@@ -5,9 +5,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap_complete::ArgValueCandidates;
+
 use super::lab::{LabArgs, LoadArgs, Made};
 use super::pick::PickArgs;
-use super::{STATUSES, all, dry, print, runtime};
+use super::{STATUSES, all, complete, dry, print, runtime};
 use crate::authoring;
 use crate::engine::Options;
 use crate::error::{Error, Result, write_file};
@@ -23,7 +25,7 @@ pub(super) struct Args {
     #[command(subcommand)]
     authoring: Option<authoring::Command>,
     /// A scenario of the directory, or the path of a file.
-    #[arg(required_unless_present_any = ["list", "all"])]
+    #[arg(required_unless_present_any = ["list", "all"], add = ArgValueCandidates::new(complete::scenarios))]
     name: Option<String>,
     /// List the scenarios.
     #[arg(long, conflicts_with = "all")]

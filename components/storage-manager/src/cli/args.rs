@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use cim_core::names::{StreamName, SubjectFilter};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 
+use super::complete::streams;
 use crate::s3::Tier;
+
+/// Where a host's own configuration is.
+pub(super) const CONFIG: &str = "/etc/cim/storage-manager.toml";
 
 /// Tiers JetStream streams to S3 and restores them exactly.
 #[derive(Debug, Parser)]
@@ -20,7 +25,7 @@ pub(super) struct Cli {
         global = true,
         env = "CIM_CONFIG",
         value_name = "FILE",
-        default_value = "/etc/cim/storage-manager.toml"
+        default_value = CONFIG
     )]
     pub(super) config: PathBuf,
     /// What to log to stderr: `warn`, `debug`, `cim_storage_manager=trace`, … [default: `info` for
@@ -147,7 +152,7 @@ pub(super) struct StreamsArgs {
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
     /// The streams
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present = "all", conflicts_with = "all", add = ArgValueCandidates::new(streams))]
     pub(super) streams: Vec<StreamName>,
     /// Every stream in the archive that can come back; what is there already is left alone
     #[arg(long)]
@@ -200,6 +205,7 @@ pub(super) struct RestoreArgs {
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// The streams; all when none is named
+    #[arg(add = ArgValueCandidates::new(streams))]
     pub(super) streams: Vec<StreamName>,
     /// The tier to read
     #[arg(long, value_enum, default_value_t = Tier::Nas)]

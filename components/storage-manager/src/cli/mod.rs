@@ -1,6 +1,7 @@
 //! The command line.
 
 mod args;
+mod complete;
 mod connect;
 mod descriptors;
 mod exit;
@@ -14,17 +15,18 @@ mod verify;
 
 use std::process::ExitCode;
 
+use cim_runtime::output::note;
 use clap::{CommandFactory as _, Parser as _};
+use clap_complete::CompleteEnv;
 
 use args::{Cli, Command};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     if let Command::Completions { shell } = cli.command {
-        let mut command = Cli::command();
-        clap_complete::generate(shell, &mut command, "cim-storage-manager", &mut std::io::stdout());
-        return ExitCode::SUCCESS;
+        return ended(show(complete::script(shell)));
     }
     #[cfg(any(feature = "fail-points", feature = "sabotage"))]
     if let Command::Hooks = cli.command {
@@ -32,14 +34,27 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let logging = cim_runtime::logging::init(cli.log_filter()).map_err(exit::Failure::usage);
-    let outcome = logging.and_then(|()| run(cli));
+    ended(logging.and_then(|log| {
+        let outcome = run(cli);
+        // What was logged comes before what is said last.
+        drop(log);
+        outcome
+    }))
+}
+
+fn ended(outcome: Result<(), exit::Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", failure.message());
+            note(format_args!("error: {}", failure.message()));
             ExitCode::from(failure.status())
         }
     }
+}
+
+/// Prints a result.
+fn show(text: impl std::fmt::Display) -> Result<(), exit::Failure> {
+    cim_runtime::output::print(text).map_err(|error| exit::Failure::other(&error))
 }
 
 fn run(cli: Cli) -> Result<(), exit::Failure> {

@@ -91,7 +91,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     let failure = report.failure(stop.is_cancelled());
     // Of one stream the error says all.
     if args.show.json || failure.is_none() || streams.len() > 1 {
-        report.print(args.show.json);
+        report.print(args.show.json)?;
     }
     match (failure, archive.damage()) {
         (Some(failure), _) => Err(failure),

@@ -10,6 +10,7 @@ use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::JournalState;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
+use cim_runtime::output::note;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,7 @@ use self::check::{Limits, check};
 use self::reach::{TierStatus, reach};
 use super::args::StatusArgs;
 use super::exit::Failure;
-use super::{connect, table};
+use super::{connect, show, table};
 use crate::archive::{Archive, ArchiveError};
 use crate::config::{ArchiveConfig, Config};
 use crate::jetstream::StreamInfo;
@@ -100,9 +101,9 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
     let status = Status { streams, left_out };
     let checked = args.check.then(|| check(&status.streams, limits(&config, &args)));
     match &checked {
-        Some(Ok(line)) if !args.show.json => println!("{line}"),
+        Some(Ok(line)) if !args.show.json => show(line)?,
         Some(Err(_)) if !args.show.json => {}
-        _ => print(&status, args.show.json),
+        _ => print(&status, args.show.json)?,
     }
     let damage: Vec<String> =
         nas.damage.into_iter().chain(wasabi.into_iter().flat_map(|tier| tier.damage)).collect();
@@ -218,10 +219,9 @@ async fn foreign(
     }
 }
 
-fn print(status: &Status, json: bool) {
+fn print(status: &Status, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string_pretty(status).expect("plain fields are JSON"));
-        return;
+        return show(serde_json::to_string_pretty(status).expect("plain fields are JSON"));
     }
     let mut shown = table::table(&[
         "stream",
@@ -254,23 +254,24 @@ fn print(status: &Status, json: bool) {
             ]);
         }
     }
-    println!("{shown}");
+    show(shown)?;
     if !status.left_out.is_empty() {
-        eprintln!("`[streams]` leaves out: {}", status.left_out.join(", "));
+        note(format_args!("`[streams]` leaves out: {}", status.left_out.join(", ")));
     }
     for stream in &status.streams {
         for (name, tier) in stream.tiers() {
             if let (Some(timeline), Some(diverged)) = (tier.timeline, &tier.diverged) {
-                eprintln!(
+                note(format_args!(
                     "stream `{}`: {name} has timeline {timeline} of it, which the live stream is not ({diverged}): lag counts what {name} does not hold of the live one",
                     stream.stream
-                );
+                ));
             }
         }
         if let Some(refused) = &stream.refused {
-            eprintln!("{refused}");
+            note(refused);
         }
     }
+    Ok(())
 }
 
 impl StreamStatus {

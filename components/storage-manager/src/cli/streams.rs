@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::StreamsArgs;
 use super::exit::Failure;
 use super::nothing::nothing;
-use super::{connect, table};
+use super::{connect, show, table as tables};
 use crate::archive::Archive;
 use crate::config::Config;
 
@@ -71,9 +71,9 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
     }
     let held = Held { from: args.from.to_string(), streams };
     if args.show.json {
-        println!("{}", serde_json::to_string_pretty(&held).expect("plain fields are JSON"));
+        show(serde_json::to_string_pretty(&held).expect("plain fields are JSON"))?;
     } else {
-        print(&held);
+        show(table(&held))?;
     }
     match archive.damage() {
         None if held.streams.is_empty() => Err(nothing(config, args.from).await),
@@ -84,8 +84,8 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
     }
 }
 
-fn print(held: &Held) {
-    let mut shown = table::table(&[
+fn table(held: &Held) -> comfy_table::Table {
+    let mut shown = tables::table(&[
         "stream",
         "#timeline",
         "why",
@@ -109,11 +109,11 @@ fn print(held: &Held) {
                 timeline.last_seq.to_string(),
                 timeline.last_time.map(|t| t.to_string()).unwrap_or_default(),
                 of_stream(stream.segments.to_string()),
-                of_stream(table::size(stream.bytes)),
+                of_stream(tables::size(stream.bytes)),
                 of_stream(stream.consumers.to_string()),
                 of_stream(stream.served.as_ref().map(|s| s.name.clone()).unwrap_or_default()),
             ]);
         }
     }
-    println!("{shown}");
+    shown
 }

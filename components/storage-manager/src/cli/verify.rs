@@ -4,6 +4,7 @@ mod journals;
 mod objects;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use cim_core::archive::key::Chain;
@@ -17,7 +18,7 @@ use self::objects::{Checked, Of, Problem};
 use super::args::VerifyArgs;
 use super::exit::Failure;
 use super::nothing::{nothing, unknown};
-use super::{connect, table};
+use super::{connect, show, table};
 use crate::archive::Archive;
 use crate::chain::{self, ReadError};
 use crate::config::Config;
@@ -93,7 +94,7 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
     }
     // Streams share objects, and each is read once.
     verify(&store, &mut report.streams, journaled, args.chain_only).await?;
-    print(&report, args.show.json);
+    print(&report, args.show.json)?;
     for Verified { stream, lacking, .. } in report.streams.iter().filter(|s| s.lacking > 0) {
         tracing::warn!(
             stream = %stream,
@@ -242,10 +243,9 @@ async fn chain(
     Ok((verified, None))
 }
 
-fn print(report: &Report, json: bool) {
+fn print(report: &Report, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string_pretty(report).expect("plain fields are JSON"));
-        return;
+        return show(serde_json::to_string_pretty(report).expect("plain fields are JSON"));
     }
     let mut shown =
         table::table(&["stream", "#entries", "#segments", "#messages", "#size", "#problems"]);
@@ -259,15 +259,16 @@ fn print(report: &Report, json: bool) {
             stream.problems.len().to_string(),
         ]);
     }
-    println!("{shown}");
+    let mut text = shown.to_string();
     for Audited { journal, problems, .. } in &report.journals {
         for problem in problems {
-            println!("journal `{journal}`: {problem}");
+            write!(text, "\njournal `{journal}`: {problem}").expect("memory takes it");
         }
     }
     for stream in &report.streams {
         for problem in &stream.problems {
-            println!("{}: {problem}", stream.stream);
+            write!(text, "\n{}: {problem}", stream.stream).expect("memory takes it");
         }
     }
+    show(text)
 }

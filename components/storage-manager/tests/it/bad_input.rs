@@ -42,6 +42,12 @@ async fn configurations_and_services_that_are_wrong() {
     see("a value of the wrong kind", manager("a", &settings).error(&["tier"]));
     settings.more = "[segment]\nflsh_age = \"5s\"\n".into();
     see("an unknown key", manager("b", &settings).error(&["tier"]));
+    settings.more = "[segment]\nflush_age = \"0s\"\n".into();
+    see("an age of nothing", manager("c", &settings).error(&["tier"]));
+    settings.more = "[segment]\nflush_size = \"0\"\n".into();
+    see("a size of nothing", manager("c", &settings).error(&["tier"]));
+    settings.more = "[streams]\ninclude = [\"[abc\"]\n".into();
+    see("a glob that is none", manager("c", &settings).error(&["tier"]));
     settings.more = "[memory]\nbudget = \"1MiB\"\n".into();
     see("a budget that is too small", manager("c", &settings).error(&["tier"]));
     let mut settings = Settings::new(&nats.url, &minio.url);
@@ -53,6 +59,8 @@ async fn configurations_and_services_that_are_wrong() {
     let away = Settings::new("nats://127.0.0.1:1", &minio.url);
     see("no NATS", manager("d", &away).error(&["tier"]));
     see("no NATS, restore", manager("d", &away).error(&["restore", "--all"]));
+    let away = Settings::new(&nats.url, "127.0.0.1:9000");
+    see("an endpoint without a scheme", manager("e", &away).error(&["tier"]));
     let away = Settings::new(&nats.url, "http://127.0.0.1:1");
     see("no S3", manager("e", &away).error(&["tier"]));
     see("no S3, verify", manager("e", &away).error(&["verify"]));

@@ -31,6 +31,7 @@ mod no_delete;
 mod nothing;
 mod old_archives;
 mod openness;
+mod output;
 mod page;
 mod queue;
 mod recreated;

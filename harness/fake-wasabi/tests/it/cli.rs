@@ -177,9 +177,15 @@ fn the_table_of_behaviour_is_text_or_json() {
 }
 
 #[test]
-fn completions_know_the_flags() {
+fn completions_ask_the_program() {
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(&run(&["completions", shell]));
-        assert!(script.contains("no-conditional-writes"), "{shell}");
+        assert!(script.contains("COMPLETE"), "{shell}");
     }
+    let words = ["--", "cim-fake-wasabi", "serve", "--no-cond"];
+    let asked = command()
+        .args(words)
+        .envs([("COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", "2"), ("_CLAP_IFS", "\n")])
+        .output();
+    assert_eq!(stdout(&asked.unwrap()).trim(), "--no-conditional-writes");
 }

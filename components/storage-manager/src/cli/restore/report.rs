@@ -1,12 +1,15 @@
 //! What came of each stream, as a table or JSON, and what the program ends with.
 
+use std::fmt::Write as _;
+
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
+use cim_runtime::output::note;
 use serde::Serialize;
 
 use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
-use crate::cli::table;
+use crate::cli::{show, table};
 use crate::restore::{Done, Plan, RestoreError, Ways};
 
 /// Every stream that was asked for.
@@ -240,10 +243,9 @@ impl Report {
     }
 
     /// Prints what came of every stream.
-    pub(super) fn print(&self, json: bool) {
+    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
         if json {
-            println!("{}", serde_json::to_string_pretty(self).expect("plain fields are JSON"));
-            return;
+            return show(serde_json::to_string_pretty(self).expect("plain fields are JSON"));
         }
         let renamed = self.streams.iter().any(|restored| restored.stream != restored.target);
         let mut headers = vec!["stream", "outcome"];
@@ -269,18 +271,20 @@ impl Report {
             });
             shown.add_row(row);
         }
-        println!("{shown}");
+        let mut text = shown.to_string();
         // Not in the table: what is to be typed must be whole.
         for restored in self.streams.iter().filter(|r| r.outcome != Outcome::Unchanged) {
             let Some(why) = &restored.why else { continue };
-            println!("{}: {why}", restored.stream);
+            write!(text, "\n{}: {why}", restored.stream).expect("memory takes it");
             if let Some(out) = &restored.way_out {
-                println!("    {out}");
+                write!(text, "\n    {out}").expect("memory takes it");
             }
         }
+        show(text)?;
         if self.dry_run {
-            eprintln!("dry run: nothing was restored; messages are at most as many as shown");
+            note("dry run: nothing was restored; messages are at most as many as shown");
         }
+        Ok(())
     }
 }
 
