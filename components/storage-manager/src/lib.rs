@@ -11,6 +11,7 @@ pub mod chain;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod export;
 #[cfg(test)]
 #[path = "../../core/tests/it/harm.rs"]
 mod harm;

@@ -9,6 +9,7 @@ use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 
 use super::complete::streams;
+use crate::export::Format;
 use crate::s3::Tier;
 
 /// Where a host's own configuration is.
@@ -76,6 +77,16 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Show what a tier's archive holds; needs no NATS
     Streams(StreamsArgs),
+    /// Show messages of a stream's archive; needs no NATS
+    #[command(
+        after_help = "Examples:\n  cim-storage-manager query ORDERS --since 2026-11-23T03:00:00Z --subject 'orders.eu.>'\n  cim-storage-manager query ORDERS --since-seq 4711 --limit 1 --json"
+    )]
+    Query(QueryArgs),
+    /// Write messages of a stream's archive as NDJSON, CSV or Parquet; needs no NATS
+    #[command(
+        after_help = "Examples:\n  cim-storage-manager export ORDERS | jq -r .payload\n  cim-storage-manager export ORDERS --format parquet --output orders\n  duckdb -c \"select count(*) from 'orders/*.parquet'\""
+    )]
+    Export(ExportArgs),
     /// Bring streams back, exactly
     #[command(
         after_help = "Examples:\n  cim-storage-manager restore --all\n  cim-storage-manager restore ORDERS --from wasabi\n  cim-storage-manager restore ORDERS --until 2026-11-23T03:00:00Z --as ORDERS_0300 --subjects 'restored.>'\n  cim-storage-manager restore ORDERS --dry-run"
@@ -142,11 +153,82 @@ fn time(text: &str) -> Result<Duration, String> {
 
 #[derive(Debug, Args)]
 pub(super) struct StreamsArgs {
+    /// The streams; all when none is named
+    #[arg(add = ArgValueCandidates::new(streams))]
+    pub(super) streams: Vec<StreamName>,
+    /// Also the files that the newest timeline's messages are in, and which of their sequences count
+    #[arg(long)]
+    pub(super) files: bool,
     /// The tier to read
     #[arg(long, value_enum, default_value_t = Tier::Nas)]
     pub(super) from: Tier,
     #[command(flatten)]
     pub(super) show: Show,
+}
+
+/// Which messages are read.
+#[derive(Debug, Args)]
+pub(super) struct ReadArgs {
+    /// The stream
+    #[arg(add = ArgValueCandidates::new(streams))]
+    pub(super) stream: StreamName,
+    /// The tier to read
+    #[arg(long, value_enum, default_value_t = Tier::Nas)]
+    pub(super) from: Tier,
+    /// Only messages on these subjects
+    #[arg(long, value_name = "FILTER")]
+    pub(super) subject: Option<SubjectFilter>,
+    /// Only from this sequence on
+    #[arg(long, value_name = "SEQ")]
+    pub(super) since_seq: Option<u64>,
+    /// Only messages that are not earlier than this (RFC 3339)
+    #[arg(long = "since", value_name = "TIME", value_parser = moment)]
+    pub(super) since_time: Option<Timestamp>,
+    /// Only up to this sequence
+    #[arg(long, value_name = "SEQ")]
+    pub(super) until_seq: Option<u64>,
+    /// Only what comes before the first message that is later than this (RFC 3339)
+    #[arg(long = "until", value_name = "TIME", value_parser = moment)]
+    pub(super) until_time: Option<Timestamp>,
+    /// Another timeline than the newest (`streams` lists them)
+    #[arg(long, value_name = "N")]
+    pub(super) timeline: Option<u32>,
+    /// Also what the stream had dropped by its limits, purges and deletes
+    #[arg(long)]
+    pub(super) with_dropped: bool,
+    /// Read from this tier alone, even when another has what is missing here
+    #[arg(long)]
+    pub(super) no_fallback: bool,
+}
+
+/// Reads a point in time.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let time = text.parse();
+    time.map_err(|_| "a time has a date, a time and an offset, as 2026-11-23T03:00:00Z has".into())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+    /// Most messages that are shown
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) limit: usize,
+    /// Print a JSON object a message, one a line, instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    pub(super) read: ReadArgs,
+    /// How messages are written
+    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
+    pub(super) format: Format,
+    /// A new file, or for Parquet a new directory [default: stdout]
+    #[arg(long, short, value_name = "PATH", required_if_eq("format", "parquet"))]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -174,7 +256,7 @@ pub(super) struct RestoreArgs {
     #[arg(long, value_name = "SEQ")]
     pub(super) until_seq: Option<u64>,
     /// Only what comes before the first message that is later than this (RFC 3339)
-    #[arg(long = "until", value_name = "TIME")]
+    #[arg(long = "until", value_name = "TIME", value_parser = moment)]
     pub(super) until_time: Option<Timestamp>,
     /// Only messages on these subjects; the others leave gaps
     #[arg(long, value_name = "FILTER")]

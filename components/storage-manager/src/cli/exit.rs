@@ -54,6 +54,14 @@ impl Failure {
         Self { status: BEHIND, message: message.into() }
     }
 
+    pub(super) fn interrupted(message: impl Into<String>) -> Self {
+        Self { status: INTERRUPTED, message: message.into() }
+    }
+
+    pub(super) fn refused(error: &(dyn Error + 'static)) -> Self {
+        Self::new(REFUSED, error)
+    }
+
     pub(super) fn is_damage(&self) -> bool {
         self.status == DAMAGED
     }

@@ -5,7 +5,11 @@ mod complete;
 mod connect;
 mod descriptors;
 mod exit;
+mod export;
 mod nothing;
+mod progress;
+mod query;
+mod read;
 mod restore;
 mod status;
 mod streams;
@@ -70,6 +74,8 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Tier(args) => tier::run(config, args).await,
             Command::Status(args) => status::run(config, args).await,
             Command::Streams(args) => streams::run(&config, args).await,
+            Command::Query(args) => query::run(&config, args).await,
+            Command::Export(args) => export::run(&config, args).await,
             Command::Restore(args) => restore::run(&config, args).await,
             Command::Verify(args) => verify::run(&config, args).await,
             Command::Completions { .. } => unreachable!("it needs no configuration and is done"),

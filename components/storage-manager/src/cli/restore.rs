@@ -1,7 +1,6 @@
 //! `restore`
 
 mod earlier;
-mod progress;
 mod report;
 
 use std::sync::Arc;
@@ -12,12 +11,12 @@ use cim_runtime::shutdown;
 use futures_util::{StreamExt as _, stream};
 
 use self::earlier::warn_of_earlier;
-use self::progress::shown;
 use self::report::Report;
 use super::args::RestoreArgs;
 use super::connect;
 use super::exit::Failure;
 use super::nothing::{nothing, unknown};
+use super::progress::shown;
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::restore::{self, Found, Options, Plan, RestoreError, Source, Ways};

@@ -1,5 +1,6 @@
 //! `streams`
 
+use cim_core::archive::SeqRange;
 use cim_core::archive::journal::Served;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
@@ -8,10 +9,11 @@ use serde::Serialize;
 
 use super::args::StreamsArgs;
 use super::exit::Failure;
-use super::nothing::nothing;
+use super::nothing::{nothing, unknown};
 use super::{connect, show, table as tables};
 use crate::archive::Archive;
 use crate::config::Config;
+use crate::restore::{Options, plan};
 
 #[derive(Debug, Serialize)]
 struct Held {
@@ -30,6 +32,24 @@ struct HeldStream {
     /// By whom it was served, where the journal says so.
     served: Option<Served>,
     timelines: Vec<HeldTimeline>,
+    /// What the newest timeline's messages are read from, ascending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<HeldFile>>,
+    /// Sequences in these files that were dropped or deleted: first and last of each run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone: Option<Vec<SeqRange>>,
+}
+
+/// A file, and which of its messages count.
+#[derive(Debug, Serialize)]
+struct HeldFile {
+    key: String,
+    first_seq: u64,
+    last_seq: u64,
+    /// Whether other streams have messages in it: then those of this one have its name in the column `stream`, and
+    /// this number in `timeline`.
+    shared: Option<u32>,
+    size: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,7 +67,14 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
     let store = connect::store(config, args.from)?;
     let mut streams = Vec::new();
     let archive = Archive::open_before_damage(store).await?;
-    for stream in archive.streams().await? {
+    let held = archive.streams().await?;
+    if let Some(missing) = args.streams.iter().find(|stream| !held.contains(stream)) {
+        return Err(unknown(missing, args.from));
+    }
+    for stream in held {
+        if !args.streams.is_empty() && !args.streams.contains(&stream) {
+            continue;
+        }
         let Some(state) = archive.stream(&stream).await? else { continue };
         let timelines = state.timelines.iter().map(|(number, timeline)| HeldTimeline {
             timeline: *number,
@@ -58,7 +85,18 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             last_seq: timeline.watermark.seq,
             last_time: timeline.watermark.last.as_ref().map(|last| last.time),
         });
+        let plan = plan(&stream, &state, &Options::default())?;
+        let files = plan.pieces.iter().map(|(segment, first_seq, last_seq)| HeldFile {
+            key: segment.key.clone(),
+            first_seq: *first_seq,
+            last_seq: *last_seq,
+            shared: segment.part.as_ref().map(|_| segment.timeline),
+            size: segment.size,
+        });
+        let last_seq = plan.last_seq;
         streams.push(HeldStream {
+            files: args.files.then(|| files.collect()),
+            gone: args.files.then(|| plan.gone_in(plan.first_seq, last_seq)),
             committed_at: state.committed_at,
             entry: state.number,
             segments: state.segments.len(),
@@ -73,7 +111,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
     if args.show.json {
         show(serde_json::to_string_pretty(&held).expect("plain fields are JSON"))?;
     } else {
-        show(table(&held))?;
+        show(if args.files { files(&held) } else { table(&held) })?;
     }
     match archive.damage() {
         None if held.streams.is_empty() => Err(nothing(config, args.from).await),
@@ -82,6 +120,23 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             Err(Failure::damaged(format!("{}; what is shown was there before it", chain(error))))
         }
     }
+}
+
+fn files(held: &Held) -> comfy_table::Table {
+    let mut shown = tables::table(&["stream", "#first", "#last", "#size", "shared", "file"]);
+    for stream in &held.streams {
+        for file in stream.files.iter().flatten() {
+            shown.add_row([
+                stream.stream.to_string(),
+                file.first_seq.to_string(),
+                file.last_seq.to_string(),
+                tables::size(file.size),
+                file.shared.map_or("-".into(), |timeline| format!("timeline {timeline}")),
+                file.key.clone(),
+            ]);
+        }
+    }
+    shown
 }
 
 fn table(held: &Held) -> comfy_table::Table {

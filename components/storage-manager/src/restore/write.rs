@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::io::{self, Write as _};
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::plan::{Piece, Plan};
 use super::run::{Outcome, Progress};
 use super::{v1, v2};
 use crate::hooks::fail_point;
-use crate::segment::Message;
+use crate::segment::{Message, SegmentError};
 
 /// Messages after which the number of those that were sent goes up.
 const SHOWN_EVERY: u64 = 256;
@@ -58,34 +59,22 @@ impl Writer {
 /// Writes the snapshot. Runs on a thread of its own; ends early when the sender hangs up.
 pub(super) fn write(
     plan: &Plan,
-    mut segments: mpsc::UnboundedReceiver<Next>,
+    segments: mpsc::UnboundedReceiver<Next>,
     chunks: mpsc::Sender<Bytes>,
     progress: &Progress,
 ) -> Result<Outcome, RestoreError> {
     let mut writer = Writer::begin(plan, chunks)?;
     let (mut messages, mut bytes, mut first_seq) = (0_u64, 0, None);
-    loop {
-        let fetched = match segments.blocking_recv() {
-            Some(Next::Segment(fetched)) => fetched,
-            Some(Next::End) => break,
-            // The feeder failed and says why; what was sent must not be ended as if it were whole.
-            None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-        };
-        let (segment, first, last) = &fetched.piece;
-        let gone = plan.gone_in(*first, *last);
-        fetched.content.read::<RestoreError>(segment, |message| {
-            if wanted(plan, &gone, &fetched.piece, message) {
-                first_seq.get_or_insert(message.seq);
-                writer.push(plan, message)?;
-                messages += 1;
-                bytes += message.bytes() as u64;
-                if messages % SHOWN_EVERY == 0 {
-                    progress.messages.fetch_add(SHOWN_EVERY, Relaxed);
-                }
-            }
-            Ok(())
-        })?;
-    }
+    self::messages::<RestoreError>(plan, segments, |message| {
+        first_seq.get_or_insert(message.seq);
+        writer.push(plan, message)?;
+        messages += 1;
+        bytes += message.bytes() as u64;
+        if messages % SHOWN_EVERY == 0 {
+            progress.messages.fetch_add(SHOWN_EVERY, Relaxed);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
     progress.messages.fetch_add(messages % SHOWN_EVERY, Relaxed);
     let method = writer.finish(plan)?;
     Ok(Outcome {
@@ -96,6 +85,56 @@ pub(super) fn write(
         method,
         sending: Duration::ZERO,
     })
+}
+
+/// Why no further message is read.
+enum Ended<E> {
+    /// No more are wanted.
+    Enough,
+    Failed(E),
+}
+
+impl<E: From<RestoreError>> From<SegmentError> for Ended<E> {
+    fn from(error: SegmentError) -> Self {
+        Self::Failed(RestoreError::from(error).into())
+    }
+}
+
+/// Hands every message that a plan wants to `each`, in order, until it breaks. Blocks.
+pub(super) fn messages<E: From<RestoreError>>(
+    plan: &Plan,
+    mut segments: mpsc::UnboundedReceiver<Next>,
+    mut each: impl FnMut(&Message<'_>) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E> {
+    loop {
+        let fetched = match segments.blocking_recv() {
+            Some(Next::Segment(fetched)) => fetched,
+            Some(Next::End) => return Ok(()),
+            // The feeder failed and says why; what was sent must not be ended as if it were whole.
+            None => {
+                return Err(
+                    RestoreError::from(io::Error::from(io::ErrorKind::UnexpectedEof)).into()
+                );
+            }
+        };
+        let (segment, first, last) = &fetched.piece;
+        let gone = plan.gone_in(*first, *last);
+        let read = fetched.content.read(segment, |message| {
+            if !wanted(plan, &gone, &fetched.piece, message) {
+                return Ok(());
+            }
+            match each(message) {
+                Ok(ControlFlow::Continue(())) => Ok(()),
+                Ok(ControlFlow::Break(())) => Err(Ended::Enough),
+                Err(error) => Err(Ended::Failed(error)),
+            }
+        });
+        match read {
+            Ok(()) => {}
+            Err(Ended::Enough) => return Ok(()),
+            Err(Ended::Failed(error)) => return Err(error),
+        }
+    }
 }
 
 fn wanted(plan: &Plan, gone: &[SeqRange], piece: &Piece, message: &Message<'_>) -> bool {

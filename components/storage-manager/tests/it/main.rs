@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod drawn;
 mod exactness;
+mod export;
 mod faults;
 mod gone;
 mod hosts;

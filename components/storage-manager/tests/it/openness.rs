@@ -118,10 +118,11 @@ fn write_to(manager: &Manager, layout: &str) {
     std::fs::write(manager.config(), text).unwrap();
 }
 
-/// What docs/archive.md has in blocks of a language.
+/// What docs/archive.md has on reading it in blocks of a language.
 fn documented(language: &str) -> Vec<String> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
     let docs = std::fs::read_to_string(docs).unwrap();
+    let (_, docs) = docs.split_once("## Reading it without this project").unwrap();
     let begin = format!("```{language}\n");
     let blocks = docs.split(&begin).skip(1);
     blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()

@@ -1,0 +1,43 @@
+//! What `query` and `export` read.
+
+use std::sync::Arc;
+
+use super::args::ReadArgs;
+use super::connect;
+use super::exit::Failure;
+use super::nothing::unknown;
+use crate::archive::Archive;
+use crate::config::Config;
+use crate::export::Since;
+use crate::restore::{Options, Plan, Source, plan};
+use crate::s3::Tier;
+
+impl ReadArgs {
+    /// Returns from where on messages are wanted.
+    pub(super) fn since(&self) -> Since {
+        Since { seq: self.since_seq, time: self.since_time }
+    }
+}
+
+/// Opens the archive, as far as it is whole, and works out what is to be read of it. Needs no NATS.
+pub(super) async fn opened(config: &Config, args: &ReadArgs) -> Result<(Source, Plan), Failure> {
+    let tier = connect::store(config, args.from)?;
+    let other = if args.from == Tier::Nas { Tier::Wasabi } else { Tier::Nas };
+    let second = connect::optional_store(config, other)?;
+    let archive = Archive::open_before_damage(Arc::clone(&tier)).await?;
+    let state = archive.stream(&args.stream).await?;
+    let state = state.ok_or_else(|| unknown(&args.stream, args.from))?;
+    if let Some(damage) = archive.damage() {
+        tracing::warn!("{damage}; what is read was there before it");
+    }
+    let options = Options {
+        until_seq: args.until_seq,
+        until_time: args.until_time,
+        subject: args.subject.clone(),
+        timeline: args.timeline,
+        with_dropped: args.with_dropped,
+        ..Options::default()
+    };
+    let plan = plan(&args.stream, &state, &options)?;
+    Ok((Source::new(tier, second.filter(|_| !args.no_fallback)), plan))
+}

@@ -1,0 +1,108 @@
+//! Messages of an archive in other formats.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Manager, Minio, Nats, Settings, tool};
+
+/// What docs/archive.md has on exports, in blocks of a language.
+fn documented(language: &str) -> String {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let (_, exports) = docs.split_once("## Exports").unwrap();
+    let (_, block) = exports.split_once(&format!("```{language}\n")).unwrap();
+    block.split("```").next().unwrap().to_owned()
+}
+
+fn printed(folder: &Path, program: &str) -> String {
+    let mut command = Command::new(tool("python/bin/python"));
+    let output = command.args(["-c", program]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_programs_find_each_message_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let minio = Minio::start(path).await;
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("ORDERS", json!({ "subjects": ["orders.>"] })).await;
+    nats.create("OTHER", json!({ "subjects": ["other.>"] })).await;
+    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    for n in 0..50 {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Total", n.to_string());
+        let payload = format!("{{\"total\": {n},\n \"text\": \"a, \\\"b\\\"\"}}");
+        let subject = format!("orders.{}", if n % 2 == 0 { "eu" } else { "us" });
+        let sent = jetstream.publish_with_headers(subject, headers, payload.into()).await.unwrap();
+        sent.await.unwrap();
+        jetstream.publish("other.x", "x".into()).await.unwrap().await.unwrap();
+    }
+    jetstream.publish("orders.raw", vec![0, 0xff].into()).await.unwrap().await.unwrap();
+    manager.reaches("ORDERS", "nas", 51).await;
+    nats.delete("ORDERS", &[3]).await;
+    daemon.stop().await;
+
+    let lines = |arguments: &[&str]| {
+        let output = manager.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let all = lines(&["export", "ORDERS"]);
+    let seqs =
+        |rows: &[Value]| rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect::<Vec<_>>();
+    let expected: Vec<u64> = (1..=51).filter(|seq| *seq != 3).collect();
+    assert_eq!(seqs(&all), expected);
+    assert_eq!(all[0]["headers"], json!({ "Total": ["0"] }));
+    assert_eq!(all[0]["payload"], "{\"total\": 0,\n \"text\": \"a, \\\"b\\\"\"}");
+    assert_eq!(all[49]["payload_base64"], "AP8=");
+
+    // What is asked for, and no more.
+    let some = ["query", "ORDERS", "--json", "--subject", "orders.eu", "--since-seq", "4"];
+    assert_eq!(seqs(&lines(&[&some[..], &["--limit", "2"]].concat())), [5, 7]);
+    let from = all[40]["time"].as_str().unwrap();
+    assert_eq!(seqs(&lines(&["query", "ORDERS", "--json", "--since", from])), expected[40..]);
+    let dropped = ["query", "ORDERS", "--json", "--with-dropped", "--until-seq", "3"];
+    assert_eq!(seqs(&lines(&dropped)), [1, 2, 3]);
+
+    // A target is whole, and what is there stays.
+    let target = |name: &str| path.join(name).display().to_string();
+    for (format, name) in [("ndjson", "a.ndjson"), ("csv", "a.csv"), ("parquet", "orders")] {
+        let export = ["export", "ORDERS", "--format", format, "--output", &target(name)];
+        assert!(manager.run(&export).status.success());
+        let (status, error) = manager.error(&export);
+        assert!(status == 6 && error.contains("is there already"), "{error}");
+    }
+    let left = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let ndjson = std::fs::read_to_string(path.join("a.ndjson")).unwrap();
+    assert_eq!(ndjson.lines().count(), 50);
+
+    // As docs/archive.md has it.
+    let sql = documented("sql");
+    let sql = format!("import duckdb\nprint(duckdb.sql('''{sql}''').fetchall())");
+    assert_eq!(printed(path, &sql).trim(), "[('orders.eu', 24, 598), ('orders.us', 25, 625)]");
+    let count = printed(path, &documented("python"));
+    assert_eq!(count.trim(), "50");
+    let csv = "import csv\nprint([row['payload'] for row in csv.DictReader(open('a.csv', newline=''))][0])";
+    assert_eq!(printed(path, csv).trim(), all[0]["payload"].as_str().unwrap());
+
+    // Which files these messages are in.
+    let files = manager.json(&["streams", "ORDERS", "--files"]);
+    let [stream] = &files["streams"].as_array().unwrap()[..] else { panic!("{files}") };
+    assert_eq!(stream["gone"], json!([[3, 3]]));
+    let files = stream["files"].as_array().unwrap();
+    assert_eq!(
+        (&files[0]["first_seq"], &files[files.len() - 1]["last_seq"]),
+        (&json!(1), &json!(51))
+    );
+    let (status, _) = manager.error(&["streams", "NOPE"]);
+    assert_eq!(status, 2);
+}
