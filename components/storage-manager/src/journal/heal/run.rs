@@ -223,10 +223,9 @@ pub(super) async fn of_wasabi(
             |state: &ArchiveState| Some(state.timelines.get(&segment.timeline)?.missed.clone());
         let missed = journal.stream(stream, missed).flatten().unwrap_or_default();
         let Some(from) = there.covering(stream, segment, &missed) else { continue };
-        if segment.part.is_some() {
-            *columns = there.read(segment, from).await;
-        }
-        if columns.is_none() {
+        // What is damaged there too is of no help, and nothing is to wait for it.
+        *columns = there.read(segment, from).await?;
+        if columns.is_some() && segment.part.is_none() {
             covered.push((stream.clone(), segment.clone()));
         }
     }
