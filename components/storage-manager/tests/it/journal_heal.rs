@@ -97,11 +97,7 @@ impl Lab {
 
     /// All entries, oldest first.
     async fn entries(&self) -> Vec<String> {
-        let pages = self.nas.list(ENTRIES.into(), None).await.unwrap();
-        let mut keys: Vec<String> =
-            pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
-        keys.sort();
-        keys
+        keys(&self.nas, ENTRIES).await
     }
 
     fn log(&self) -> String {
@@ -290,4 +286,42 @@ async fn a_missing_object_does_not_keep_its_stream_from_being_archived() {
     nats.publish("A", 6).await;
     manager.reaches("A", "nas", 30).await;
     daemon.stop().await;
+}
+
+const DECIDED: &str = "v2/tertiary/main/entries/";
+
+async fn keys(bucket: &s3::Bucket, prefix: &str) -> Vec<String> {
+    let pages = bucket.list(prefix.into(), None).await.unwrap();
+    let mut keys: Vec<String> =
+        pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
+    keys.sort();
+    keys
+}
+
+/// Wasabi's newest entries are on both tiers: what rotted on the NAS before it got to Wasabi does not go there, and what
+/// Wasabi has lost is put back.
+#[tokio::test(flavor = "multi_thread")]
+async fn either_tier_helps_the_other_with_what_was_decided_for_wasabi() {
+    let mut lab = Lab::start().await;
+    let wasabi = bucket(&lab.wasabi.s3_url());
+    let decided = keys(&lab.nas, DECIDED).await.pop().unwrap();
+    assert!(!keys(&wasabi, DECIDED).await.contains(&decided));
+    let object = lab.nas.get_object(&decided).await.unwrap().into_bytes();
+    lab.nas.put_object(&decided, &rotten(&object)).await.unwrap();
+    lab.release();
+    lab.is_whole().await;
+    let log = lab.log();
+    assert!(
+        log.contains(&format!("`{decided}` was decided for wasabi, did not get there")),
+        "{log}"
+    );
+    lab.daemon.take().unwrap().stop().await;
+    let both = keys(&lab.nas, DECIDED).await;
+    wasabi.delete_object(&both[1]).await.unwrap();
+    let object = wasabi.get_object(&both[2]).await.unwrap().into_bytes();
+    wasabi.put_object(&both[2], &flipped(&object)).await.unwrap();
+    lab.daemon = Some(lab.manager.tier().await);
+    lab.is_whole().await;
+    assert_eq!(lab.log().matches("was put back from the nas").count(), 2, "{}", lab.log());
+    lab.daemon.take().unwrap().stop().await;
 }
