@@ -360,6 +360,25 @@ impl ArchiveState {
         pieces
     }
 
+    /// The timelines that stand in for the end of `timeline`, each with the sequences for which it does, ascending. One
+    /// that archives a stream anew begins in front of what is damaged of the one before it; until it has come as far as
+    /// that one goes, the rest is there alone.
+    pub fn stand_ins(&self, timeline: u32) -> Vec<(u32, SeqRange)> {
+        let (mut found, mut number) = (Vec::new(), timeline);
+        let mut reach = self.timelines.get(&number).map_or(u64::MAX, |t| t.watermark.seq);
+        while self.timelines.get(&number).is_some_and(|t| t.fork.reason == Fork::ANEW)
+            && let Some((before, left)) = self.timelines.range(..number).next_back()
+        {
+            let until = left.watermark.seq;
+            if until > reach {
+                found.push((*before, SeqRange(reach + 1, until)));
+                reach = until;
+            }
+            number = *before;
+        }
+        found
+    }
+
     /// How many messages the current timeline has fewer than the stream had when it was last seen. None, as
     /// a rule, and none while the tier is behind that. Where the stream is at rest, more than none is a gap in
     /// the archive; else it may be what was deleted between the look and the archiving, until the next look.

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveState, Segment};
+use cim_core::archive::{ArchiveState, Segment, SeqRange};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain as error_chain;
 use serde::Serialize;
@@ -41,18 +41,20 @@ struct Verified {
     /// Fewer messages than the stream had; no damage yet.
     lacking: u64,
     problems: Vec<String>,
-    /// The timelines that make up the newest one, each with the last sequence that counts.
+    /// The timelines that a restore of the newest one is made of, each with the sequences that count.
     #[serde(skip)]
-    lineage: Vec<(u32, u64)>,
-    /// One of the problems is in the newest timeline.
+    lineage: Vec<(u32, SeqRange)>,
+    /// One of the problems is in what a restore brings back.
     #[serde(skip)]
     newest: bool,
 }
 
 impl Verified {
     /// Takes note of what is wrong with a segment.
-    fn add(&mut self, Problem { timeline, first_seq, what }: Problem) {
-        let counts = |&(number, until): &(u32, u64)| number == timeline && first_seq <= until;
+    fn add(&mut self, Problem { timeline, first_seq, last_seq, what }: Problem) {
+        let counts = |&(number, SeqRange(from, until)): &(u32, SeqRange)| {
+            number == timeline && first_seq <= until && last_seq >= from
+        };
         self.newest |= self.lineage.iter().any(counts);
         self.problems.push(what);
     }
@@ -211,7 +213,9 @@ impl Missing {
 
 /// Returns what is said of a stream's archive before its segments are looked at.
 fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
-    let segments = state.segments.values();
+    let (segments, newest) = (state.segments.values(), state.timeline());
+    let lineage = state.lineage(newest).into_iter();
+    let lineage = lineage.map(|(number, until)| (number, SeqRange(1, until)));
     Verified {
         stream,
         entries: state.number.saturating_add(1),
@@ -220,7 +224,7 @@ fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
         bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
         lacking: state.lacking(),
         problems: Vec::new(),
-        lineage: state.lineage(state.timeline()),
+        lineage: lineage.chain(state.stand_ins(newest)).collect(),
         newest: false,
     }
 }

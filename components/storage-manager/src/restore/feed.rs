@@ -122,7 +122,9 @@ pub(super) async fn read_anew(source: &Source, plan: &Plan, first_seq: u64) -> O
     let archive = Archive::open(Arc::clone(&source.tier));
     let read = async { archive.await?.stream(&plan.stream).await };
     match read.await {
-        Ok(state) => Some(pieces(&state?, plan.timeline, first_seq, plan.last_seq)),
+        Ok(state) => {
+            Some(pieces(&state?, plan.timeline, &plan.stand_ins, first_seq, plan.last_seq))
+        }
         Err(why) => {
             tracing::debug!("the archive of stream `{}` cannot be read anew: {why}", plan.stream);
             None

@@ -60,6 +60,8 @@ pub struct Plan {
     pub created: Timestamp,
     /// The timeline that is restored.
     pub timeline: u32,
+    /// Those that stand in for what it does not have yet, and the sequences for which they do.
+    pub stand_ins: Vec<(u32, SeqRange)>,
     /// The first sequence that may be in it.
     pub first_seq: u64,
     /// The last sequence that it has given out.
@@ -104,15 +106,20 @@ const LOOKED_AT: usize = 256;
 /// A segment, and the first and the last sequence of it that count.
 pub type Piece = (Segment, u64, u64);
 
-/// The pieces of a timeline, ascending.
+/// The pieces of a timeline and of those that stand in for its end, ascending.
 pub(super) fn pieces(
     state: &ArchiveState,
     timeline: u32,
+    stand_ins: &[(u32, SeqRange)],
     first_seq: u64,
     last_seq: u64,
 ) -> Vec<Piece> {
-    let pieces = state.pieces(timeline, first_seq, last_seq).into_iter();
-    pieces.map(|piece| (piece.segment.clone(), piece.first_seq, piece.last_seq)).collect()
+    let own = state.pieces(timeline, first_seq, last_seq).into_iter();
+    let others = stand_ins.iter().flat_map(|(other, SeqRange(first, last))| {
+        state.pieces(*other, first_seq.max(*first), last_seq.min(*last))
+    });
+    let all = own.chain(others);
+    all.map(|piece| (piece.segment.clone(), piece.first_seq, piece.last_seq)).collect()
 }
 
 /// Works out a restore.
@@ -127,9 +134,12 @@ pub fn plan(
         return Err(PlanError::NoTimeline { stream, timeline, last });
     };
     let first_seq = if options.with_dropped { 1 } else { history.state.first_seq.max(1) };
-    let watermark = sabotage!(last_sequence, history.watermark.seq);
+    // A timeline that is asked for is that one alone.
+    let stand_ins = if options.timeline.is_none() { state.stand_ins(timeline) } else { Vec::new() };
+    let end = stand_ins.last().map_or(history, |(number, _)| &state.timelines[number]);
+    let watermark = sabotage!(last_sequence, end.watermark.seq);
     let mut last_seq = options.until_seq.map_or(watermark, |seq| seq.min(watermark));
-    let mut pieces = pieces(state, timeline, first_seq, last_seq);
+    let mut pieces = pieces(state, timeline, &stand_ins, first_seq, last_seq);
     let (mut later, mut rest) = (None, Vec::new());
     if let Some(until) = options.until_time {
         // Nothing from the first message on that is later; which one that is, reading will tell.
@@ -142,7 +152,11 @@ pub fn plan(
         later = later.map(|later| Later { back, ..later });
         last_seq = pieces.last().map_or(0, |(_, _, last)| *last).min(last_seq);
     }
-    let gone = if options.with_dropped { SeqRanges::default() } else { state.gone(timeline) };
+    let mut gone = if options.with_dropped { SeqRanges::default() } else { state.gone(timeline) };
+    for (number, SeqRange(first, last)) in stand_ins.iter().filter(|_| !options.with_dropped) {
+        let of_its_own = state.gone(*number).clipped(*first, *last);
+        of_its_own.iter().for_each(|range| gone.insert(range));
+    }
     let target = options.rename.clone().unwrap_or_else(|| stream.clone());
     let (record, consumers) = state.stream_of(timeline);
     let mut config = record.config.value();
@@ -160,7 +174,7 @@ pub fn plan(
             consumer.config = at_most(&consumer.config, replicas);
         }
     }
-    let last = match &history.watermark.last {
+    let last = match &end.watermark.last {
         _ if options.until_time.is_some() => None,
         Some(last) if last.seq <= last_seq => Some(last.clone()),
         _ => {
@@ -175,9 +189,10 @@ pub fn plan(
         config,
         created: record.created,
         timeline,
+        stand_ins,
         first_seq,
         last_seq,
-        last_time: history.watermark.last.as_ref().map_or(0, |last| nanoseconds(last.time)),
+        last_time: end.watermark.last.as_ref().map_or(0, |last| nanoseconds(last.time)),
         last,
         counts: all.then(|| history.state.clone()),
         pieces,
@@ -237,5 +252,85 @@ impl Plan {
     /// Sequences of a piece that must not come back.
     pub fn gone_in(&self, first_seq: u64, last_seq: u64) -> Vec<SeqRange> {
         self.gone.within(first_seq, last_seq).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_core::archive::{Entry, Fork, Sha256};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Timeline 1 goes to 100, and 31 to 50 of it are damaged; of timeline 2, which archives them anew, not all is there.
+    fn archive(reached: u64) -> ArchiveState {
+        let (time, none) = ("2026-01-01T00:00:00Z", Sha256::of(b""));
+        let message = |seq: u64| json!({ "seq": seq, "time": time, "sha256": none });
+        let segment = |timeline: u32, first: u64, last: u64| {
+            json!({
+                "key": format!("{timeline}-{first}"), "timeline": timeline,
+                "first_seq": first, "last_seq": last, "first_time": time, "last_time": time,
+                "messages": last - first + 1, "bytes": 1, "size": 1, "sha256": none,
+                "last": message(last), "sealed": false,
+            })
+        };
+        let counts = json!({ "first_seq": 5, "last_seq": 120, "messages": 110, "bytes": 1 });
+        let watermark = |seq: u64| json!({ "seq": seq, "last": message(seq) });
+        let anew = json!({ "reason": Fork::ANEW, "parent": { "timeline": 1, "last_seq": 30 } });
+        let entry = json!({
+            "format": 3, "number": 0, "committed_at": time, "writer": "t", "timeline": 2,
+            "watermark": watermark(reached), "state": counts, "consumers": [],
+            "stream": { "created": time, "config": {} },
+            "checkpoint": {
+                "segments": [
+                    segment(1, 1, 30), segment(1, 31, 50), segment(1, 51, 100),
+                    segment(2, 31, reached),
+                ],
+                "timelines": [
+                    {
+                        "number": 1, "fork": { "reason": "created" }, "watermark": watermark(100),
+                        "state": counts, "deleted": [[20, 21], [40, 41], [60, 61]],
+                    },
+                    {
+                        "number": 2, "fork": anew, "watermark": watermark(reached),
+                        "state": counts, "deleted": [[45, 45]],
+                    },
+                ],
+            },
+        });
+        let entry: Entry = serde_json::from_str(&entry.to_string()).unwrap();
+        ArchiveState::open(&entry, Sha256::of(b"")).unwrap()
+    }
+
+    fn planned(reached: u64, options: &Options) -> Plan {
+        plan(&"S".parse().unwrap(), &archive(reached), options).unwrap()
+    }
+
+    fn shown(plan: &Plan) -> Vec<(&str, u64, u64)> {
+        plan.pieces.iter().map(|(segment, from, to)| (&segment.key[..], *from, *to)).collect()
+    }
+
+    #[test]
+    fn what_is_not_archived_anew_yet_comes_from_where_it_was() {
+        let all = planned(55, &Options::default());
+        assert_eq!(shown(&all), [("1-1", 5, 30), ("2-31", 31, 55), ("1-51", 56, 100)]);
+        assert_eq!((all.timeline, all.last_seq), (2, 100));
+        assert_eq!(all.last.as_ref().map(|last| last.seq), Some(100));
+        let gone: Vec<_> = all.gone.iter().map(|range| (range.0, range.1)).collect();
+        assert_eq!(gone, [(20, 21), (45, 45), (60, 61)]);
+        let early = planned(55, &Options { until_seq: Some(60), ..Options::default() });
+        assert_eq!(shown(&early), [("1-1", 5, 30), ("2-31", 31, 55), ("1-51", 56, 60)]);
+        // Who names a timeline gets that one alone.
+        let named = planned(55, &Options { timeline: Some(2), ..Options::default() });
+        assert_eq!((shown(&named), named.last_seq), (vec![("1-1", 5, 30), ("2-31", 31, 55)], 55));
+    }
+
+    #[test]
+    fn what_is_archived_anew_to_its_end_stands_for_itself() {
+        for reached in [100, 110] {
+            let all = planned(reached, &Options::default());
+            assert_eq!(shown(&all), [("1-1", 5, 30), ("2-31", 31, reached)]);
+            assert_eq!((all.last_seq, all.stand_ins.len()), (reached, 0));
+        }
     }
 }

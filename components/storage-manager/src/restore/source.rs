@@ -38,9 +38,9 @@ pub struct Source {
     loaded: Arc<Mutex<Loaded>>,
 }
 
-/// Messages of a stream's parts.
+/// Messages of a stream's parts, by object, timeline and first sequence.
 #[derive(Debug, Default)]
-pub(super) struct Loaded(BTreeMap<(String, u64), Columns>);
+pub(super) struct Loaded(BTreeMap<(String, u32, u64), Columns>);
 
 /// Footers by key, and which were used last.
 #[derive(Debug, Default)]
@@ -205,15 +205,19 @@ impl Content {
 
 impl Loaded {
     pub(super) fn put(&mut self, segment: &Segment, columns: Columns) {
-        self.0.insert((segment.key.clone(), segment.first_seq), columns);
+        self.0.insert(Self::place(segment), columns);
     }
 
     fn has(&self, segment: &Segment) -> bool {
-        self.0.contains_key(&(segment.key.clone(), segment.first_seq))
+        self.0.contains_key(&Self::place(segment))
     }
 
     fn take(&mut self, segment: &Segment) -> Option<Columns> {
-        self.0.remove(&(segment.key.clone(), segment.first_seq))
+        self.0.remove(&Self::place(segment))
+    }
+
+    fn place(segment: &Segment) -> (String, u32, u64) {
+        (segment.key.clone(), segment.timeline, segment.first_seq)
     }
 }
 

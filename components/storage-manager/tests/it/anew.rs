@@ -401,3 +401,30 @@ async fn what_wasabi_alone_has_exactly_is_written_anew() {
     lab.manager.json(&["verify"]);
     lab.daemon.take().unwrap().stop().await;
 }
+
+/// What is damaged on both tiers is of no help on either: nothing waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_at_wasabi_too_is_archived_anew() {
+    let mut lab = Lab::start(true).await;
+    let parts = publish_parts(&lab).await;
+    drop_some(&lab, &parts).await;
+    lab.reach(&["nas", "wasabi"]).await;
+    let wasabi = bucket(&lab.wasabi.as_ref().unwrap().s3_url());
+    let pages = wasabi.list("v2/tertiary/main/entries/".into(), None).await.unwrap();
+    for object in pages.into_iter().flat_map(|page| page.contents) {
+        let entry = wasabi.get_object(&object.key).await.unwrap().into_bytes();
+        if read_entry(&entry).unwrap().0.streams.values().any(|change| !change.add.is_empty()) {
+            wasabi.put_object(&object.key, &gone_bad(&entry)).await.unwrap();
+        }
+    }
+    lab.damage(&parts).await;
+    wait_until("all are archived anew", async || {
+        lab.nats.publish("D", 1).await;
+        let anew = lab.anew();
+        if anew[..3] == [1; 3] { Ok(()) } else { Err(format!("{anew:?}: {}", lab.log())) }
+    })
+    .await;
+    lab.reach(&["nas", "wasabi"]).await;
+    assert!(!lab.log().contains("ERROR"), "{}", lab.log());
+    lab.daemon.take().unwrap().stop().await;
+}

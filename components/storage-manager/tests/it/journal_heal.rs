@@ -83,11 +83,7 @@ impl Lab {
     /// The entry that has the messages of `A` of the round before the last. Those of the first that Wasabi did not
     /// take are on the NAS a second time, in the entry that was decided for it.
     async fn entry(&self) -> (String, Bytes) {
-        let pages = self.nas.list(ENTRIES.into(), None).await.unwrap();
-        let mut keys: Vec<String> =
-            pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
-        keys.sort();
-        for key in keys {
+        for key in self.entries().await {
             let object = self.nas.get_object(&key).await.unwrap().into_bytes();
             let (entry, _) = read_entry(&object).unwrap();
             let change = entry.streams.get(&StreamName::new("A").unwrap());
@@ -97,6 +93,11 @@ impl Lab {
             }
         }
         panic!("no entry has it");
+    }
+
+    /// All entries, oldest first.
+    async fn entries(&self) -> Vec<String> {
+        keys(&self.nas, ENTRIES).await
     }
 
     fn log(&self) -> String {
@@ -158,11 +159,17 @@ fn manager(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_jetstream_has_is_written_anew() {
     let mut lab = Lab::start().await;
-    for kind in ["rotten", "gone"] {
+    for kind in ["rotten", "gone", "another"] {
         let (key, object) = lab.entry().await;
         match kind {
             "rotten" => drop(lab.nas.put_object(&key, &rotten(&object)).await.unwrap()),
-            _ => drop(lab.nas.delete_object(&key).await.unwrap()),
+            "gone" => drop(lab.nas.delete_object(&key).await.unwrap()),
+            // It can be read, and decides something else.
+            _ => {
+                let other = lab.entries().await.pop().unwrap();
+                let other = lab.nas.get_object(&other).await.unwrap().into_bytes();
+                lab.nas.put_object(&key, &other).await.unwrap();
+            }
         }
         lab.release();
         for stream in STREAMS {
@@ -200,21 +207,23 @@ async fn an_entry_whose_text_alone_is_damaged_is_restated() {
     lab.daemon.take().unwrap().stop().await;
 }
 
-/// JetStream does not have `A` at all any more: `A` waits, the others do not, and the object can be put back.
+/// JetStream does not have `A` at all any more, and an empty stream in the place of `B`: both wait, `C` does not, and the
+/// object can be put back.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_jetstream_lacks_keeps_one_stream_alone() {
+async fn what_jetstream_lacks_keeps_its_streams_alone() {
     let mut lab = Lab::start().await;
     let (key, object) = lab.entry().await;
     let archived = lab.last;
-    lab.nats.api("STREAM.DELETE.A", Value::Null).await;
+    for stream in ["A", "B"] {
+        lab.nats.api(&format!("STREAM.DELETE.{stream}"), Value::Null).await;
+    }
+    lab.nats.create("B", json!({})).await;
     lab.nas.put_object(&key, &rotten(&object)).await.unwrap();
     lab.release();
     for _ in 0..3 {
         lab.last += 20;
-        for stream in ["B", "C"] {
-            lab.nats.publish(stream, 20).await;
-            lab.manager.reaches(stream, "wasabi", lab.last).await;
-        }
+        lab.nats.publish("C", 20).await;
+        lab.manager.reaches("C", "wasabi", lab.last).await;
     }
     let at_wasabi = || {
         let report = lab.manager.json(&["verify", "--from", "wasabi"]);
@@ -232,7 +241,8 @@ async fn what_jetstream_lacks_keeps_one_stream_alone() {
     assert!(
         said[0].contains(&format!("`{key}`"))
             && said[0].contains("stream `A`, sequences ")
-            && !said[0].contains("stream `B`")
+            && said[0].contains("stream `B`, sequences ")
+            && !said[0].contains("stream `C`")
             && said[0].contains("docs/recovery.md#an-object-on-the-nas-is-damaged"),
         "{log}"
     );
@@ -276,4 +286,42 @@ async fn a_missing_object_does_not_keep_its_stream_from_being_archived() {
     nats.publish("A", 6).await;
     manager.reaches("A", "nas", 30).await;
     daemon.stop().await;
+}
+
+const DECIDED: &str = "v2/tertiary/main/entries/";
+
+async fn keys(bucket: &s3::Bucket, prefix: &str) -> Vec<String> {
+    let pages = bucket.list(prefix.into(), None).await.unwrap();
+    let mut keys: Vec<String> =
+        pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
+    keys.sort();
+    keys
+}
+
+/// Wasabi's newest entries are on both tiers: what rotted on the NAS before it got to Wasabi does not go there, and what
+/// Wasabi has lost is put back.
+#[tokio::test(flavor = "multi_thread")]
+async fn either_tier_helps_the_other_with_what_was_decided_for_wasabi() {
+    let mut lab = Lab::start().await;
+    let wasabi = bucket(&lab.wasabi.s3_url());
+    let decided = keys(&lab.nas, DECIDED).await.pop().unwrap();
+    assert!(!keys(&wasabi, DECIDED).await.contains(&decided));
+    let object = lab.nas.get_object(&decided).await.unwrap().into_bytes();
+    lab.nas.put_object(&decided, &rotten(&object)).await.unwrap();
+    lab.release();
+    lab.is_whole().await;
+    let log = lab.log();
+    assert!(
+        log.contains(&format!("`{decided}` was decided for wasabi, did not get there")),
+        "{log}"
+    );
+    lab.daemon.take().unwrap().stop().await;
+    let both = keys(&lab.nas, DECIDED).await;
+    wasabi.delete_object(&both[1]).await.unwrap();
+    let object = wasabi.get_object(&both[2]).await.unwrap().into_bytes();
+    wasabi.put_object(&both[2], &flipped(&object)).await.unwrap();
+    lab.daemon = Some(lab.manager.tier().await);
+    lab.is_whole().await;
+    assert_eq!(lab.log().matches("was put back from the nas").count(), 2, "{}", lab.log());
+    lab.daemon.take().unwrap().stop().await;
 }

@@ -1,6 +1,6 @@
 //! Histories that the one that is restored has left.
 
-use cim_core::archive::{ArchiveState, Fork};
+use cim_core::archive::{ArchiveState, Fork, SeqRange};
 
 use crate::restore::Plan;
 
@@ -9,6 +9,15 @@ use crate::restore::Plan;
 /// sequences out again.
 pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
     let stream = &plan.stream;
+    let stand_ins = plan.stand_ins.iter().filter(|(_, range)| range.0 <= plan.last_seq);
+    for (number, SeqRange(first, last)) in stand_ins {
+        tracing::warn!(
+            "stream `{stream}`: timeline {} was being archived anew and had come up to sequence {}: sequences {first} to {last} come from timeline {number}, and with them what was deleted of them since; is that one damaged there too, `--timeline {}` brings back what was archived anew alone",
+            plan.timeline,
+            first - 1,
+            plan.timeline
+        );
+    }
     for (number, _) in state.lineage(plan.timeline) {
         let fork = &state.timelines[&number].fork;
         if fork.reason == Fork::ANEW {

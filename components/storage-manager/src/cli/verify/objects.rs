@@ -22,13 +22,15 @@ pub(super) struct Of {
 pub(super) struct Problem {
     pub(super) timeline: u32,
     pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
     /// In words.
     pub(super) what: String,
 }
 
 impl Problem {
     pub(super) fn of(segment: &Segment, what: String) -> Self {
-        Self { timeline: segment.timeline, first_seq: segment.first_seq, what }
+        let Segment { timeline, first_seq, last_seq, .. } = *segment;
+        Self { timeline, first_seq, last_seq, what }
     }
 }
 

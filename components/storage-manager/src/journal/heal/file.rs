@@ -1,8 +1,8 @@
 //! Heals a segment that has an object of its own.
 //!
 //! The hash is over the file's bytes. Wasabi may have the same file. Else it is made once more: from the same messages,
-//! in the same row groups, come the same bytes, and the hash says whether they are. The damaged file's end says which
-//! row groups it had.
+//! JetStream's or Wasabi's, in the same row groups, come the same bytes, and the hash says whether they are. The damaged
+//! file's end says which row groups it had.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use parquet::errors::ParquetError;
 
 use super::run::{HealError, Patient, Stays, of_wasabi, stays, whose};
 use super::source::messages;
+use super::stays::Place;
 use crate::journal::Journal;
 use crate::s3::Kind;
 use crate::segment::{Columns, SegmentWriter, group_sizes};
@@ -54,11 +55,28 @@ pub(super) async fn heal_file(
     {
         again = checked(segment, file).await.ok();
     }
-    if again.is_none()
-        && let Some(found) = found
-        && !context.ailing.is_given_up(stream, segment)
-    {
-        (again, from) = (of_jetstream(context, stream, segment, &found).await?, "was written anew");
+    let (mut covered, place) = (Ok(Vec::new()), (stream.clone(), segment.clone()));
+    if again.is_none() && !context.ailing.is_given_up(stream, segment) {
+        from = "was written anew";
+        let sizes = found.and_then(|found| group_sizes(&found));
+        let whole = |sizes: &[u64]| sizes.iter().sum::<u64>() == segment.messages;
+        let sizes = sizes.filter(|sizes| whole(sizes) && !sizes.contains(&0));
+        if let Some(sizes) = &sizes {
+            let found = messages(context, stream, segment).await.map_err(|source| {
+                let whose = whose([(stream, segment)].into_iter());
+                HealError::Api { key: key.clone(), whose, source }
+            })?;
+            again = made_of(found, &place, sizes).await?;
+        }
+        if again.is_none() {
+            let (stream, segment) = place.clone();
+            let mut patient = [Patient { stream, segment, columns: None }];
+            covered = of_wasabi(context, journal, &mut patient).await;
+            let [Patient { columns, .. }] = patient;
+            if let Some(sizes) = &sizes {
+                again = made_of(columns, &place, sizes).await?;
+            }
+        }
     }
     if let Some(file) = again {
         let parsed = ArchiveKey::parse(&key).expect("it was in the journal");
@@ -68,30 +86,19 @@ pub(super) async fn heal_file(
         tracing::warn!("`{key}` of the nas could not be read: it {from}, {whose}");
         return Ok(());
     }
-    let mut patient = [Patient { stream: stream.clone(), segment: segment.clone(), columns: None }];
-    let covered = of_wasabi(context, journal, &mut patient).await;
-    let lost = vec![(stream.clone(), segment.clone())];
     let why = chain(&error);
-    stays(context, journal, Stays { key: &key, why, damaged, covered, lost }).await
+    stays(context, journal, Stays { key: &key, why, damaged, covered, lost: vec![place] }).await
 }
 
-/// Makes a file once more; `None` where it does not get to be the same.
-async fn of_jetstream(
-    context: &Arc<Context>,
-    stream: &StreamName,
-    segment: &Segment,
-    damaged: &Bytes,
+/// Makes a file once more of messages, in row groups of these sizes; `None` where it does not get to be the same.
+async fn made_of(
+    messages: Option<Columns>,
+    (stream, segment): &Place,
+    sizes: &[u64],
 ) -> Result<Option<Bytes>, HealError> {
-    let Some(sizes) = group_sizes(damaged) else { return Ok(None) };
-    if sizes.iter().sum::<u64>() != segment.messages {
-        return Ok(None);
-    }
-    let found = messages(context, stream, segment).await.map_err(|source| {
-        let whose = whose([(stream, segment)].into_iter());
-        HealError::Api { key: segment.key.clone(), whose, source }
-    })?;
-    let Some(columns) = found else { return Ok(None) };
-    let (stream, segment, key) = (stream.clone(), segment.clone(), segment.key.clone());
+    let Some(columns) = messages else { return Ok(None) };
+    let (key, sizes) = (segment.key.clone(), sizes.to_vec());
+    let (stream, segment) = (stream.clone(), segment.clone());
     let made = tokio::task::spawn_blocking(move || {
         LEVELS
             .iter()

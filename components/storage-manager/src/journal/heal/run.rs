@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use super::file::heal_file;
 use super::source::{of_jetstream, of_object};
 use super::stays::{Place, settle};
-use super::text::{check_text, restate};
+use super::text::{check_text, restate, says};
 use super::wasabi::AtWasabi;
 use crate::hooks::sabotage;
 use crate::jetstream::ApiError;
-use crate::journal::{Commit, Journal, NotCommitted, OpenError, read_entry};
+use crate::journal::{Commit, Journal, NotCommitted, OpenError};
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Batch, Columns, SharedWriter};
 use crate::tier::Context;
@@ -112,7 +112,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     let _held = context.budget.reserve_beside(bytes, None).await;
 
     let object = context.nas.get(key).await;
-    let is_entry = object.as_ref().is_ok_and(|object| read_entry(object).is_ok());
+    let is_entry = object.as_ref().is_ok_and(|object| says(journal, key, object).is_ok());
     let mut why = object.as_ref().err().map(|error| chain(error));
     let damaged = object.as_ref().err().is_none_or(|error| error.kind == Kind::NotFound);
     if let Ok(object) = object {
@@ -223,10 +223,9 @@ pub(super) async fn of_wasabi(
             |state: &ArchiveState| Some(state.timelines.get(&segment.timeline)?.missed.clone());
         let missed = journal.stream(stream, missed).flatten().unwrap_or_default();
         let Some(from) = there.covering(stream, segment, &missed) else { continue };
-        if segment.part.is_some() {
-            *columns = there.read(segment, from).await;
-        }
-        if columns.is_none() {
+        // What is damaged there too is of no help, and nothing is to wait for it.
+        *columns = there.read(segment, from).await?;
+        if columns.is_some() && segment.part.is_none() {
             covered.push((stream.clone(), segment.clone()));
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cim_core::archive::Segment;
 use cim_core::names::StreamName;
 
-use crate::jetstream::ApiError;
+use crate::jetstream::{ApiError, StoredMessage};
 use crate::segment::{Columns, Footer, SegmentError, Window, content, read_parts};
 use crate::tier::Context;
 
@@ -47,15 +47,32 @@ pub(super) async fn of_jetstream(
     Ok(found.filter(|columns| content(columns) == segment.sha256))
 }
 
-/// Reads as many messages as a segment has from JetStream; `None` where it does not have so many within its sequences.
+/// Reads as many messages as a segment has from JetStream; `None` where it does not have exactly those.
 pub(super) async fn messages(
     context: &Arc<Context>,
     stream: &StreamName,
     segment: &Segment,
 ) -> Result<Option<Columns>, ApiError> {
+    let last = context.jetstream.message(stream.as_str(), segment.last.seq).await?;
+    // It says soon whether there is any use in reading those before it.
+    if last.is_none_or(|last| last.as_message().hash() != segment.last.sha256) {
+        return Ok(None);
+    }
+    collect(segment, |seq| context.jetstream.next_message(stream.as_str(), seq)).await
+}
+
+/// Reads messages until there are as many as a segment has; `None` where there are not so many within its sequences,
+/// or they are larger: of a stream that was made again they may have more bytes than there is memory for.
+async fn collect<F>(
+    segment: &Segment,
+    mut next: impl FnMut(u64) -> F,
+) -> Result<Option<Columns>, ApiError>
+where
+    F: Future<Output = Result<Option<StoredMessage>, ApiError>>,
+{
     let (mut columns, mut seq) = (Columns::default(), segment.first_seq);
     while (columns.len() as u64) < segment.messages {
-        let message = match context.jetstream.next_message(stream.as_str(), seq).await {
+        let message = match next(seq).await {
             Err(error) if error.not_found() => return Ok(None),
             other => other?,
         };
@@ -63,7 +80,57 @@ pub(super) async fn messages(
             return Ok(None);
         };
         columns.push(message.as_message());
+        if columns.bytes() as u64 > segment.bytes {
+            return Ok(None);
+        }
         seq = message.seq + 1;
     }
     Ok(Some(columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_core::archive::{LastMessage, Sha256};
+
+    use super::*;
+
+    /// A segment of a hundred messages of ten bytes.
+    fn segment() -> Segment {
+        let (time, sha256) = (jiff::Timestamp::UNIX_EPOCH, Sha256::of(b""));
+        Segment {
+            key: "k".into(),
+            timeline: 1,
+            first_seq: 1,
+            last_seq: 100,
+            first_time: time,
+            last_time: time,
+            messages: 100,
+            bytes: 1000,
+            size: 1000,
+            sha256,
+            last: LastMessage { seq: 100, time, sha256 },
+            sealed: false,
+            part: None,
+        }
+    }
+
+    /// How many were collected of messages of so many bytes, and how many were read.
+    async fn collected(bytes: usize) -> (Option<usize>, usize) {
+        let (segment, mut read) = (segment(), 0);
+        let found = collect(&segment, |seq| {
+            read += 1;
+            let payload = vec![0; bytes - 1];
+            let message =
+                StoredMessage { seq, time: 0, subject: "s".into(), headers: Vec::new(), payload };
+            std::future::ready(Ok(Some(message)))
+        });
+        let found = found.await.unwrap().map(|columns| columns.len());
+        (found, read)
+    }
+
+    #[tokio::test]
+    async fn no_more_bytes_are_read_than_the_segment_has() {
+        assert_eq!(collected(10).await, (Some(100), 100));
+        assert_eq!(collected(400).await, (None, 3));
+    }
 }

@@ -77,9 +77,9 @@ async fn is_begun_anew(
         Ok(live) => live,
     };
     let born = journal.stream(stream, |state| state.stream.created);
-    // One that was made again begins a timeline of its own.
-    if born != Some(live.record.created) {
-        return Ok(true);
+    // One that was made again begins a timeline of its own, with its first message.
+    if born != Some(live.record.created) && live.state.last_seq == 0 {
+        return Ok(false);
     }
     Ok(context.anew.note(stream, segment) < PATIENCE)
 }

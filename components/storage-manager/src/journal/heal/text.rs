@@ -2,6 +2,8 @@
 //! there, and the journal cannot be opened any more. Whoever reads an entry's object looks at that too.
 
 use bytes::Bytes;
+use cim_core::archive::ArchiveKey;
+use cim_runtime::error::chain;
 
 use crate::journal::{Journal, read_entry};
 use crate::tier::Context;
@@ -10,14 +12,21 @@ use crate::tier::Context;
 /// journal is restated in a checkpoint, and no reader needs the entry any more.
 pub fn check_text(context: &Context, journal: &Journal, key: &str, object: &Bytes) {
     if is_of_this(journal, key)
-        && let Err(error) = read_entry(object)
+        && let Err(why) = says(journal, key, object)
         && restate(context, journal, key)
     {
         tracing::warn!(
-            "what journal entry `{key}` decides cannot be read any more ({}), its messages may be whole: a checkpoint says it anew",
-            cim_runtime::error::chain(&error)
+            "what journal entry `{key}` decides cannot be read any more ({why}), its messages may be whole: a checkpoint says it anew"
         );
     }
+}
+
+/// Looks whether an object is the entry with this key. Another one in its place says what it decided itself.
+pub(super) fn says(journal: &Journal, key: &str, object: &Bytes) -> Result<(), String> {
+    let (entry, _) = read_entry(object).map_err(|error| chain(&error))?;
+    let of = journal.with(|state| state.of);
+    let own = ArchiveKey::Journal { of, journal: entry.journal, number: entry.number }.to_string();
+    if own == key { Ok(()) } else { Err(format!("it is `{own}`")) }
 }
 
 /// Asks for a checkpoint behind an entry of this journal that cannot be read, once; returns whether this is the time.

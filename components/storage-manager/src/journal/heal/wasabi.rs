@@ -1,5 +1,6 @@
 //! What Wasabi has of a damaged object's messages, in whatever objects they lie there.
 
+use bytes::Bytes;
 use cim_core::archive::journal::JournalState;
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{Segment, SeqRanges};
@@ -7,7 +8,7 @@ use cim_core::names::StreamName;
 
 use super::source::of_object;
 use crate::journal::{Journal, OpenError, open};
-use crate::s3::Store;
+use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Columns, Rows, SegmentError, content};
 
 /// Wasabi's journal.
@@ -43,29 +44,47 @@ impl<'a> AtWasabi<'a> {
         (!all.is_empty()).then_some(all)
     }
 
-    /// Reads the messages of a part from these segments; `None` where they are not exactly those.
-    pub(super) async fn read(&self, segment: &Segment, from: Vec<Segment>) -> Option<Columns> {
+    /// Reads the messages of a segment from these ones; `None` where they are damaged there too, or are not those.
+    pub(super) async fn read(
+        &self,
+        segment: &Segment,
+        from: Vec<Segment>,
+    ) -> Result<Option<Columns>, S3Error> {
         let mut columns = Columns::default();
         for other in from {
-            let object = self.store.get(&other.key).await.ok()?;
-            let read = if other.part.is_some() {
-                let key = other.key.clone();
-                of_object(&key, object, vec![other]).await.pop()?.ok()?
-            } else {
-                let read = tokio::task::spawn_blocking(move || {
-                    let mut columns = Columns::default();
-                    Rows::read(&other, &object, |rows| {
-                        rows.messages().for_each(|message| columns.push(message));
-                        Ok::<_, SegmentError>(())
-                    })
-                    .map(|()| columns)
-                });
-                read.await.expect("reading does not panic").ok()?
+            let object = match self.store.get(&other.key).await {
+                Err(error) if error.kind == Kind::NotFound => return Ok(None),
+                other => other?,
             };
+            let Some(read) = messages(other, object).await else { return Ok(None) };
             let within = |seq| (segment.first_seq..=segment.last_seq).contains(&seq);
             let messages = read.messages().filter(|message| within(message.seq));
             messages.for_each(|message| columns.push(message));
         }
-        (content(&columns) == segment.sha256).then_some(columns)
+        let same = if segment.part.is_some() {
+            content(&columns) == segment.sha256
+        } else {
+            // The hash of a file is over its bytes. What Wasabi has of it was proved by other hashes just now.
+            let last = columns.messages().last().map(|last| last.hash());
+            columns.len() as u64 == segment.messages && last == Some(segment.last.sha256)
+        };
+        Ok(same.then_some(columns))
     }
+}
+
+/// Reads the messages of a segment of Wasabi's; `None` where it is damaged.
+async fn messages(segment: Segment, object: Bytes) -> Option<Columns> {
+    if segment.part.is_some() {
+        let key = segment.key.clone();
+        return of_object(&key, object, vec![segment]).await.pop()?.ok();
+    }
+    let read = tokio::task::spawn_blocking(move || {
+        let mut columns = Columns::default();
+        Rows::read(&segment, &object, |rows| {
+            rows.messages().for_each(|message| columns.push(message));
+            Ok::<_, SegmentError>(())
+        })
+        .map(|()| columns)
+    });
+    read.await.expect("reading does not panic").ok()
 }

@@ -9,9 +9,10 @@ use cim_core::archive::key::JournalOf;
 use cim_core::names::JournalName;
 use tokio_util::sync::CancellationToken;
 
+use super::mend::{Followed, follow, open_mended};
 use crate::chain::{CommitError, Link, Log};
 use crate::journal::object::{Made, read_entry};
-use crate::journal::open::{OpenError, open};
+use crate::journal::open::OpenError;
 use crate::journal::writer::Committed;
 use crate::journal::{Journal, checkpoint};
 use crate::s3::{Put, S3Error, Store};
@@ -31,6 +32,14 @@ pub enum DecideError {
     /// The entry does not follow from what Wasabi says.
     #[error(transparent)]
     Journal(#[from] cim_core::archive::journal::JournalError),
+    /// What was decided is damaged before it got to Wasabi, and the NAS has messages there alone.
+    #[error("`{key}` was decided for wasabi, did not get there, and is damaged on the nas: {why}")]
+    Undecided {
+        /// Its key.
+        key: String,
+        /// How.
+        why: String,
+    },
     /// Wasabi has another entry than was decided.
     #[error(
         "wasabi holds another `{0}` than the nas decided: two archives share this bucket; give each its own"
@@ -52,13 +61,15 @@ pub struct Decided {
 const OF: JournalOf = JournalOf::Tertiary;
 
 impl Decided {
-    /// Reads Wasabi's journal, and brings there what was decided and did not get there.
+    /// Reads Wasabi's journal, and brings there what was decided and did not get there. `used` says which objects the
+    /// NAS's journal has messages in.
     pub async fn open(
         nas: Arc<Store>,
         wasabi: Arc<Store>,
         name: &JournalName,
+        used: impl Fn(&str) -> bool,
     ) -> Result<Self, DecideError> {
-        let (mut state, behind) = open(&wasabi, OF, name).await?;
+        let (mut state, behind) = open_mended(&nas, &wasabi, name).await?;
         let decided = nas.list(&OF.entries(name), false).await?;
         let mut decided: Vec<String> = decided.into_iter().map(|object| object.key).collect();
         decided.sort();
@@ -70,17 +81,48 @@ impl Decided {
             state = restarted(&wasabi, &state, last, &object).await?;
         }
         let mut this = Self { nas, wasabi, state, log: Log::default(), behind, checkpoint: 0 };
-        for key in decided {
-            let Ok(ArchiveKey::Journal { number, .. }) = ArchiveKey::parse(&key) else { continue };
-            if number == this.state.next() {
-                let object = this.nas.get(&key).await?;
-                let (entry, hash) = read_entry(&object)
-                    .map_err(|source| OpenError::Entry { key: key.clone(), source })?;
-                this.state.apply(&entry, hash)?;
-                this.copy(&key, object).await?;
+        for (index, key) in decided.iter().enumerate() {
+            let Ok(parsed @ ArchiveKey::Journal { number, .. }) = &ArchiveKey::parse(key) else {
+                continue;
+            };
+            if *number != this.state.next() {
+                continue;
+            }
+            let mut object = this.nas.get(key).await?;
+            let mut followed = follow(&this.state, parsed, &object).await?;
+            if let Followed::Damaged(_) = followed {
+                // It may have been harmed on its way here.
+                object = this.nas.get(key).await?;
+                followed = follow(&this.state, parsed, &object).await?;
+            }
+            match followed {
+                Followed::Whole(state) => {
+                    this.state = *state;
+                    this.copy(key, object).await?;
+                }
+                Followed::Damaged(why) if used(key) => {
+                    return Err(DecideError::Undecided { key: key.clone(), why });
+                }
+                Followed::Damaged(why) => {
+                    this.withdraw(&decided[index..], &why).await?;
+                    break;
+                }
             }
         }
         Ok(this)
+    }
+
+    /// Takes decisions back that only the NAS has, and the first of them damaged: they are made anew.
+    async fn withdraw(&self, keys: &[String], why: &str) -> Result<(), S3Error> {
+        tracing::warn!(
+            "`{}` was decided for wasabi, did not get there, and is damaged on the nas ({why}): it is decided anew",
+            keys[0]
+        );
+        // What is left where this ends midway follows from what is there.
+        for key in keys.iter().rev() {
+            self.nas.delete(key).await?;
+        }
+        Ok(())
     }
 
     /// Returns whether Wasabi has the last entry, or the checkpoint of it where a journal begins anew: an entry behind one

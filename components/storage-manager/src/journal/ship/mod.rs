@@ -11,6 +11,7 @@
 mod adopt;
 mod collect;
 mod decide;
+mod mend;
 mod merge;
 mod run;
 mod sound;

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::hooks::fail_point;
 use crate::journal::object::{Commit, Item, Place, make};
 use crate::journal::seldom::Seldom;
-use crate::journal::{Journal, JournalClosed, check_text};
+use crate::journal::{Journal, JournalClosed, OpenError, check_text};
 use crate::s3::{S3Error, Store};
 use crate::segment::{Columns, Message, Rows, SegmentError, SharedReader};
 use crate::tier::Context;
@@ -73,7 +73,21 @@ pub enum ShipError {
     Journal(#[from] JournalClosed),
 }
 
+/// What to do where Wasabi's journal cannot be read, and the NAS does not have the entry either.
+const DAMAGED: &str = "nothing gets to wasabi until then: put the object back from a copy, or give wasabi a new, empty \
+     bucket, into which everything is copied anew, and keep this one";
+
 impl ShipError {
+    /// Returns what to do, where Wasabi's journal is damaged.
+    fn way_out(&self) -> Option<&'static str> {
+        let damaged = match self {
+            Self::Decide(DecideError::Open(error)) => !matches!(error, OpenError::S3(_)),
+            Self::Decide(DecideError::Undecided { .. }) => true,
+            _ => false,
+        };
+        damaged.then_some(DAMAGED)
+    }
+
     /// Returns whether it keeps one stream from Wasabi, and no other.
     fn is_of_one_stream(&self) -> bool {
         match self {
@@ -103,7 +117,9 @@ pub async fn run(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
             Err(error) => {
                 shipping.forget();
                 tries += 1;
-                tracing::warn!("copying to wasabi failed, trying again: {}", error_chain(&error));
+                let out = error.way_out().map(|out| format!("; {out}")).unwrap_or_default();
+                let error = error_chain(&error);
+                tracing::warn!("copying to wasabi failed, trying again: {error}{out}");
                 if !Backoff::default().wait(tries, &closing).await {
                     return;
                 }
@@ -141,7 +157,8 @@ impl Shipping {
             decided
         } else {
             let name = journal.with(|state| state.journal.clone());
-            Decided::open(Arc::clone(&context.nas), Arc::clone(wasabi), &name).await?
+            let used = |key: &str| journal.with(|state| state.shares(key));
+            Decided::open(Arc::clone(&context.nas), Arc::clone(wasabi), &name, used).await?
         };
         if is_due(context, &decided) {
             let Self { merged, collecting, seldom, .. } = self;

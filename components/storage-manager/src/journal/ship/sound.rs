@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cim_core::archive::journal::JournalEntry;
+use cim_core::archive::journal::{JournalEntry, JournalState};
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, Part, Segment};
 use cim_core::names::{JournalName, StreamName};
@@ -75,6 +75,22 @@ pub(super) async fn check(
     let (key, to_read) = (key.to_owned(), object.clone());
     let read = tokio::task::spawn_blocking(move || read(&key, to_read, &parts));
     read.await.expect("reading does not panic").map(|()| Some(object))
+}
+
+/// Reads all that a state names in the object with this key.
+pub(super) async fn check_all(
+    state: &JournalState,
+    key: &str,
+    object: Bytes,
+) -> Result<(), Unsound> {
+    let segments = state.streams.values().flat_map(|archive| archive.segments.values());
+    let parts = segments.filter(|segment| segment.key == key).filter_map(|segment| {
+        let part = segment.part.clone()?;
+        Some((part, segment.clone()))
+    });
+    let (parts, key): (Vec<_>, _) = (parts.collect(), key.to_owned());
+    let read = tokio::task::spawn_blocking(move || read(&key, object, &parts));
+    read.await.expect("reading does not panic")
 }
 
 /// The parts that an entry has in its own object and `named` knows of, in the order in which they stand there.

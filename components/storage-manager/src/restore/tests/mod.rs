@@ -100,6 +100,7 @@ impl Drawn {
             config: json!({ "name": "T", "storage": "file" }),
             created: "2026-01-01T00:00:00Z".parse().unwrap(),
             timeline: 1,
+            stand_ins: Vec::new(),
             first_seq: 1,
             last_seq: self.last_seq,
             last: None,
