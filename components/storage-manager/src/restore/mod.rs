@@ -19,6 +19,7 @@ mod ahead;
 mod batch;
 mod check;
 mod consumers;
+mod copy;
 mod error;
 mod feed;
 mod frame;

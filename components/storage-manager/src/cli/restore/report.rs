@@ -64,6 +64,8 @@ struct Numbers {
     seconds_sending: f64,
     segments: usize,
     s3_requests: u64,
+    /// What the archived stream had and this one has not.
+    left_out: Vec<String>,
 }
 
 impl Numbers {
@@ -81,6 +83,7 @@ impl Numbers {
             seconds_sending: 0.0,
             segments: plan.pieces.len(),
             s3_requests: 0,
+            left_out: plan.left_out.clone(),
         }
     }
 
@@ -116,6 +119,22 @@ impl Outcome {
             failure if failure.is_damage() => Self::Damaged,
             failure if failure.is_interrupted() => Self::Interrupted,
             _ => Self::Failed,
+        }
+    }
+}
+
+impl Restored {
+    /// Prints what is other than in the archive though it was restored, or can be.
+    fn print_notes(&self) {
+        let Some(numbers) = &self.numbers else { return };
+        if !numbers.left_out.is_empty() {
+            let why = if self.stream == self.target {
+                "with what was dropped it would act on the live system"
+            } else {
+                "in a copy it would reach the live system, `--keep-links` brings it back too"
+            };
+            println!("{}: left out of `{}` ({why}):", self.stream, self.target);
+            numbers.left_out.iter().for_each(|what| println!("    {what}"));
         }
     }
 }
@@ -278,6 +297,7 @@ impl Report {
                 println!("    {out}");
             }
         }
+        self.streams.iter().for_each(Restored::print_notes);
         if self.dry_run {
             eprintln!("dry run: nothing was restored; messages are at most as many as shown");
         }

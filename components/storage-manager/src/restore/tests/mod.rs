@@ -112,6 +112,7 @@ impl Drawn {
             rest: Vec::new(),
             subject: None,
             consumers: self.consumers.iter().enumerate().map(consumer).collect(),
+            left_out: Vec::new(),
             staged: false,
         }
     }
