@@ -2,6 +2,7 @@
 
 mod age;
 mod anew;
+mod answered_late;
 mod bad_input;
 mod bring_back;
 mod buckets;

@@ -64,6 +64,9 @@ struct Numbers {
     seconds_sending: f64,
     segments: usize,
     s3_requests: u64,
+    /// Sequences behind the last one that the stream has given out since, and messages that it has let go of.
+    added: u64,
+    dropped: u64,
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
 }
@@ -83,6 +86,8 @@ impl Numbers {
             seconds_sending: 0.0,
             segments: plan.pieces.len(),
             s3_requests: 0,
+            added: 0,
+            dropped: 0,
             left_out: plan.left_out.clone(),
         }
     }
@@ -93,6 +98,7 @@ impl Numbers {
         self.last_seq = done.outcome.last_seq;
         self.messages = done.outcome.messages;
         self.bytes = done.outcome.bytes;
+        (self.added, self.dropped) = (done.outcome.added, done.outcome.dropped);
         self.method = done.outcome.method;
         self.seconds = done.took.as_secs_f64();
         self.seconds_sending = done.outcome.sending.as_secs_f64();
@@ -127,6 +133,19 @@ impl Restored {
     /// Prints what is other than in the archive though it was restored, or can be.
     fn print_notes(&self) {
         let Some(numbers) = &self.numbers else { return };
+        if numbers.added > 0 {
+            println!(
+                "{}: goes on to sequence {} since (a schedule that was due, a delete marker, a source or a mirror that goes on, a client)",
+                self.stream,
+                numbers.last_seq + numbers.added
+            );
+        }
+        if numbers.dropped > 0 {
+            println!(
+                "{}: has let go of {} messages since (its own limits, times to live, retention or roll-ups)",
+                self.stream, numbers.dropped
+            );
+        }
         if !numbers.left_out.is_empty() {
             let why = if self.stream == self.target {
                 "with what was dropped it would act on the live system"
