@@ -245,6 +245,10 @@ pub(super) struct RestoreArgs {
     /// Restore under another name (one stream only)
     #[arg(long = "as", value_name = "NAME", conflicts_with = "all")]
     pub(super) rename: Option<StreamName>,
+    /// With `--as`: also what reaches the live system: push consumers, mirror, sources, republishing,
+    /// subject transform and schedules, which a copy does without
+    #[arg(long, requires = "rename")]
+    pub(super) keep_links: bool,
     /// Give the restored stream other subjects, comma-separated
     #[arg(long, value_delimiter = ',', value_name = "SUBJECTS")]
     pub(super) subjects: Option<Vec<String>>,

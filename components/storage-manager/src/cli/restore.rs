@@ -49,6 +49,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         until_time: args.until_time,
         subject: args.subject.clone(),
         timeline: args.timeline,
+        keep_links: args.keep_links,
         with_dropped: args.with_dropped,
         staged: args.staged,
     };

@@ -16,9 +16,11 @@
 //! them, and it only has to move files), memory streams as v2 (2.15 and later).
 
 mod ahead;
+mod arrived;
 mod batch;
 mod check;
 mod consumers;
+mod copy;
 mod error;
 mod feed;
 mod frame;

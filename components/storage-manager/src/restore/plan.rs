@@ -7,6 +7,7 @@ use cim_core::names::{StreamName, SubjectFilter};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::copy::{detach, without_schedules};
 use crate::hooks::sabotage;
 
 /// What the user asked for.
@@ -26,6 +27,8 @@ pub struct Options {
     pub subject: Option<SubjectFilter>,
     /// Another timeline than the current one.
     pub timeline: Option<u32>,
+    /// Under another name, too, with all that reaches the live system.
+    pub keep_links: bool,
     /// Also what the stream had dropped by its limits, purges and deletes, as far as it was archived.
     pub with_dropped: bool,
     /// Make the whole snapshot in memory before the server hears of it.
@@ -87,6 +90,8 @@ pub struct Plan {
     pub subject: Option<SubjectFilter>,
     /// Its durable consumers.
     pub consumers: Vec<ConsumerRecord>,
+    /// What the stream had and does not get back, in words.
+    pub left_out: Vec<String>,
     /// Make the whole snapshot in memory before the server hears of it.
     pub staged: bool,
 }
@@ -160,14 +165,19 @@ pub fn plan(
     let target = options.rename.clone().unwrap_or_else(|| stream.clone());
     let (record, consumers) = state.stream_of(timeline);
     let mut config = record.config.value();
+    let (mut consumers, mut left_out) = (consumers.to_vec(), Vec::new());
     if options.with_dropped {
         lift_limits(&mut config);
+        // Those that have fired come back too, and would fire again.
+        left_out.extend(without_schedules(&mut config));
+    }
+    if target != *stream && !options.keep_links {
+        left_out.splice(..0, detach(&mut config, &mut consumers));
     }
     config["name"] = Value::from(target.as_str());
     if let Some(subjects) = &options.subjects {
         config["subjects"] = Value::from(subjects.clone());
     }
-    let mut consumers = consumers.to_vec();
     if let Some(replicas) = options.replicas {
         config["num_replicas"] = Value::from(replicas);
         for consumer in &mut consumers {
@@ -202,6 +212,7 @@ pub fn plan(
         rest: rest.into_iter().map(|(segment, ..)| segment).take(LOOKED_AT).collect(),
         subject: options.subject.clone(),
         consumers,
+        left_out,
         staged: options.staged,
     })
 }

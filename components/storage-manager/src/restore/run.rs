@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::arrived::compare;
 use super::error::RestoreError;
 use super::feed::feed;
 use super::plan::Plan;
@@ -38,6 +39,10 @@ pub struct Outcome {
     pub first_seq: u64,
     /// Last sequence.
     pub last_seq: u64,
+    /// Sequences behind that one which the stream has given out since.
+    pub added: u64,
+    /// Messages that it has let go of since, as far as that is sure.
+    pub dropped: u64,
     /// `snapshot v1` or `snapshot v2`.
     pub method: &'static str,
     /// From the server's first answer to its last.
@@ -203,7 +208,7 @@ async fn arrived(
     sent: Outcome,
     answer: &Value,
 ) -> Result<Outcome, RestoreError> {
-    let outcome = check_result(plan, sent, answer)?;
+    let outcome = compare(plan, sent, answer)?;
     consumers::in_place(jetstream, plan).await;
     Ok(outcome)
 }
@@ -261,67 +266,5 @@ async fn remove_partial(jetstream: &JetStream, plan: &Plan) {
             "stream `{}` is there in part and could not be deleted: {error}",
             plan.target
         );
-    }
-}
-
-/// The server says what it has; it must be what was sent.
-fn check_result(plan: &Plan, sent: Outcome, answer: &Value) -> Result<Outcome, RestoreError> {
-    let state = &answer["state"];
-    let number = |name: &str| state[name].as_u64().unwrap_or_default();
-    let what = if number("last_seq") != sent.last_seq {
-        format!("last sequence {}, not {}", number("last_seq"), sent.last_seq)
-    } else if number("messages") > sent.messages
-        || (number("messages") < sent.messages && !drops(&plan.config))
-    {
-        format!("{} messages, not {}", number("messages"), sent.messages)
-    } else if number("messages") < sent.messages {
-        // The stream's own limits apply again at once: what had expired expires.
-        let dropped = sent.messages - number("messages");
-        tracing::warn!("stream `{}`: its limits dropped {dropped} messages at once", plan.target);
-        return Ok(Outcome {
-            messages: number("messages"),
-            first_seq: number("first_seq"),
-            ..sent
-        });
-    } else {
-        return Ok(sent);
-    };
-    Err(RestoreError::Differs { stream: plan.target.to_string(), what })
-}
-
-/// Whether a stream with this configuration lets go of messages by itself. One that does not and has
-/// fewer than were sent has lost them.
-pub(super) fn drops(config: &Value) -> bool {
-    let limits = ["max_msgs", "max_bytes", "max_age", "max_msgs_per_subject"];
-    limits.iter().any(|limit| config[limit].as_i64().is_some_and(|most| most > 0))
-        || config["allow_msg_ttl"] == true
-        || config["retention"].as_str().is_some_and(|retention| retention != "limits")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn only_limits_explain_that_messages_are_missing() {
-        let none = json!({
-            "retention": "limits", "max_msgs": -1, "max_bytes": -1, "max_age": 0,
-            "max_msgs_per_subject": -1, "max_msg_size": -1, "allow_msg_ttl": false,
-        });
-        assert!(!drops(&none));
-        for (key, value) in [
-            ("max_msgs", json!(5)),
-            ("max_bytes", json!(5)),
-            ("max_age", json!(1_000_000_000_u64)),
-            ("max_msgs_per_subject", json!(1)),
-            ("allow_msg_ttl", json!(true)),
-            ("retention", json!("interest")),
-        ] {
-            let mut config = none.clone();
-            config[key] = value;
-            assert!(drops(&config), "{key}");
-        }
     }
 }

@@ -82,6 +82,8 @@ pub(super) fn write(
         bytes,
         first_seq: first_seq.unwrap_or(plan.last_seq + 1),
         last_seq: plan.last_seq,
+        added: 0,
+        dropped: 0,
         method,
         sending: Duration::ZERO,
     })

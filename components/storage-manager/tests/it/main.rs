@@ -2,6 +2,7 @@
 
 mod age;
 mod anew;
+mod answered_late;
 mod bad_input;
 mod bring_back;
 mod buckets;
@@ -37,6 +38,7 @@ mod page;
 mod queue;
 mod recreated;
 mod refill;
+mod rehearsal;
 mod runbook;
 mod second_way;
 mod sizes;

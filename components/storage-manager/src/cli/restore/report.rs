@@ -67,6 +67,11 @@ struct Numbers {
     seconds_sending: f64,
     segments: usize,
     s3_requests: u64,
+    /// Sequences behind the last one that the stream has given out since, and messages that it has let go of.
+    added: u64,
+    dropped: u64,
+    /// What the archived stream had and this one has not.
+    left_out: Vec<String>,
 }
 
 impl Numbers {
@@ -84,6 +89,9 @@ impl Numbers {
             seconds_sending: 0.0,
             segments: plan.pieces.len(),
             s3_requests: 0,
+            added: 0,
+            dropped: 0,
+            left_out: plan.left_out.clone(),
         }
     }
 
@@ -93,6 +101,7 @@ impl Numbers {
         self.last_seq = done.outcome.last_seq;
         self.messages = done.outcome.messages;
         self.bytes = done.outcome.bytes;
+        (self.added, self.dropped) = (done.outcome.added, done.outcome.dropped);
         self.method = done.outcome.method;
         self.seconds = done.took.as_secs_f64();
         self.seconds_sending = done.outcome.sending.as_secs_f64();
@@ -120,6 +129,36 @@ impl Outcome {
             failure if failure.is_interrupted() => Self::Interrupted,
             _ => Self::Failed,
         }
+    }
+}
+
+impl Restored {
+    /// Returns what is other than in the archive though it was restored, or can be.
+    fn notes(&self) -> Vec<String> {
+        let (Some(numbers), stream) = (&self.numbers, &self.stream) else { return Vec::new() };
+        let mut notes = Vec::new();
+        if numbers.added > 0 {
+            notes.push(format!(
+                "{stream}: goes on to sequence {} since (a schedule that was due, a delete marker, a source or a mirror that goes on, a client)",
+                numbers.last_seq + numbers.added
+            ));
+        }
+        if numbers.dropped > 0 {
+            notes.push(format!(
+                "{stream}: has let go of {} messages since (its own limits, times to live, retention or roll-ups)",
+                numbers.dropped
+            ));
+        }
+        if !numbers.left_out.is_empty() {
+            let why = if self.stream == self.target {
+                "with what was dropped it would act on the live system"
+            } else {
+                "in a copy it would reach the live system, `--keep-links` brings it back too"
+            };
+            notes.push(format!("{stream}: left out of `{}` ({why}):", self.target));
+            notes.extend(numbers.left_out.iter().map(|what| format!("    {what}")));
+        }
+        notes
     }
 }
 
@@ -279,6 +318,9 @@ impl Report {
             if let Some(out) = &restored.way_out {
                 write!(text, "\n    {out}").expect("memory takes it");
             }
+        }
+        for note in self.streams.iter().flat_map(Restored::notes) {
+            write!(text, "\n{note}").expect("memory takes it");
         }
         show(text)?;
         if self.dry_run {

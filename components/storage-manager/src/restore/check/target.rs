@@ -3,9 +3,9 @@
 use super::Found;
 use super::server::Server;
 use crate::jetstream::{ApiError, JetStream, StreamInfo};
+use crate::restore::arrived::{drops, rolls_up};
 use crate::restore::error::RestoreError;
 use crate::restore::plan::Plan;
-use crate::restore::run::drops;
 
 /// Looks at a stream's place on the server.
 pub(super) async fn look(
@@ -65,7 +65,8 @@ async fn differs(
         }
         // Of one that goes on, or lets go of messages, nothing follows from their number.
         let least = counts.map_or(0, |counts| counts.messages.min(plan.messages()));
-        if same_end && state.messages < least && !drops(&plan.config) {
+        let lets_go = drops(&plan.config) || rolls_up(&plan.config);
+        if same_end && state.messages < least && !lets_go {
             return Ok(Some(format!(", and has {} messages, not {least}", state.messages)));
         }
         return Ok(None);

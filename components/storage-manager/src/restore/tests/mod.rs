@@ -7,7 +7,7 @@ use std::io::{Read as _, Write};
 
 use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::frame::Frames;
@@ -37,6 +37,32 @@ struct Drawn {
     last_time: i64,
     /// Delivered, acknowledged, pending.
     consumers: Vec<([u64; 2], [u64; 2], u64)>,
+}
+
+/// The plan of a stream with this configuration, and nothing else.
+pub(super) fn plan_of(config: Value) -> Plan {
+    Plan {
+        stream: "S".parse().unwrap(),
+        target: "T".parse().unwrap(),
+        config,
+        created: "2026-01-01T00:00:00Z".parse().unwrap(),
+        timeline: 1,
+        stand_ins: Vec::new(),
+        first_seq: 1,
+        last_seq: 0,
+        last_time: 0,
+        last: None,
+        counts: None,
+        pieces: Vec::new(),
+        gone: SeqRanges::default(),
+        until_time: None,
+        later: None,
+        rest: Vec::new(),
+        subject: None,
+        consumers: Vec::new(),
+        left_out: Vec::new(),
+        staged: false,
+    }
 }
 
 fn bytes(longest: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -95,25 +121,10 @@ impl Drawn {
                 }
             };
         Plan {
-            stream: "S".parse().unwrap(),
-            target: "T".parse().unwrap(),
-            config: json!({ "name": "T", "storage": "file" }),
-            created: "2026-01-01T00:00:00Z".parse().unwrap(),
-            timeline: 1,
-            stand_ins: Vec::new(),
-            first_seq: 1,
             last_seq: self.last_seq,
-            last: None,
-            counts: None,
             last_time: self.last_time,
-            pieces: Vec::new(),
-            gone: SeqRanges::default(),
-            until_time: None,
-            later: None,
-            rest: Vec::new(),
-            subject: None,
             consumers: self.consumers.iter().enumerate().map(consumer).collect(),
-            staged: false,
+            ..plan_of(json!({ "name": "T", "storage": "file" }))
         }
     }
 

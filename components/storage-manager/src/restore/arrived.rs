@@ -1,0 +1,138 @@
+//! What a restored stream is on the server, against what was sent.
+//!
+//! A stream lives from the moment at which it is there, and the server answers a little later: a schedule has fallen
+//! due, a delete marker was written, a source goes on, a client publishes; limits drop what has expired. So there may
+//! be more behind the last sequence that was sent, and less before it where something in the stream's configuration
+//! explains that. All else is another stream than was sent.
+
+use serde_json::Value;
+
+use super::error::RestoreError;
+use super::plan::Plan;
+use super::run::Outcome;
+
+/// Returns what was restored, as the server's answer says it.
+///
+/// # Errors
+/// When it has less than was sent, and nothing explains it, or more than can be.
+pub(super) fn compare(plan: &Plan, sent: Outcome, answer: &Value) -> Result<Outcome, RestoreError> {
+    let state = &answer["state"];
+    let number = |name: &str| state[name].as_u64().unwrap_or_default();
+    let (last_seq, messages) = (number("last_seq"), number("messages"));
+    let differs = |what| RestoreError::Differs { stream: plan.target.to_string(), what };
+    let Some(added) = last_seq.checked_sub(sent.last_seq) else {
+        return Err(differs(format!("last sequence {last_seq}, not {}", sent.last_seq)));
+    };
+    let lets_go = drops(&plan.config) || added > 0 && rolls_up(&plan.config);
+    if messages > sent.messages + added || messages < sent.messages && !lets_go {
+        return Err(differs(format!("{messages} messages, not {}", sent.messages)));
+    }
+    let dropped = sent.messages.saturating_sub(messages);
+    let first_seq = if dropped > 0 { number("first_seq") } else { sent.first_seq };
+    Ok(Outcome { messages: sent.messages - dropped, first_seq, added, dropped, ..sent })
+}
+
+/// Returns whether a stream with this configuration lets go of messages by itself.
+pub(super) fn drops(config: &Value) -> bool {
+    let limits = ["max_msgs", "max_bytes", "max_age", "max_msgs_per_subject"];
+    limits.iter().any(|limit| config[limit].as_i64().is_some_and(|most| most > 0))
+        || config["allow_msg_ttl"] == true
+        || config["retention"].as_str().is_some_and(|retention| retention != "limits")
+}
+
+/// Returns whether a message may take others away in a stream with this configuration: one that rolls up, one of a
+/// schedule that has fired.
+pub(super) fn rolls_up(config: &Value) -> bool {
+    let allows = config["allow_rollup_hdrs"] == true && config["deny_purge"] != true;
+    allows || config["allow_msg_schedules"] == true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::restore::tests::plan_of;
+
+    /// What becomes of 10 messages up to sequence 12, by what the server says; in words where they differ.
+    fn restored(config: Value, last_seq: u64, messages: u64) -> Result<(u64, u64, u64), String> {
+        let sent = Outcome {
+            messages: 10,
+            bytes: 1,
+            first_seq: 1,
+            last_seq: 12,
+            added: 0,
+            dropped: 0,
+            method: "",
+            sending: Duration::ZERO,
+        };
+        let answer = json!({ "state": {
+            "first_seq": 2, "last_seq": last_seq, "messages": messages,
+        } });
+        match compare(&plan_of(config), sent, &answer) {
+            Ok(found) => {
+                assert_eq!(found.first_seq, if found.dropped > 0 { 2 } else { 1 });
+                assert_eq!((found.last_seq, found.messages), (12, 10 - found.dropped));
+                Ok((found.messages, found.added, found.dropped))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn what_the_server_adds_behind_the_end_is_no_failed_restore() {
+        let plain = || json!({ "retention": "limits" });
+        let schedules = || json!({ "allow_msg_schedules": true, "allow_rollup_hdrs": true });
+        assert_eq!(restored(plain(), 12, 10), Ok((10, 0, 0)));
+        // A client, a source, a mirror that leaves gaps.
+        assert_eq!(restored(plain(), 15, 13), Ok((10, 3, 0)));
+        assert_eq!(restored(plain(), 15, 11), Ok((10, 3, 0)));
+        // A schedule goes when it fires: the message that it sends takes its place.
+        assert_eq!(restored(schedules(), 13, 10), Ok((10, 1, 0)));
+        // A roll-up of everything.
+        assert_eq!(restored(schedules(), 13, 1), Ok((1, 1, 9)));
+        // Limits.
+        assert_eq!(restored(json!({ "max_age": 1 }), 12, 4), Ok((4, 0, 6)));
+    }
+
+    #[test]
+    fn what_nothing_explains_is_one() {
+        let differs = |found: Result<_, String>, what: &str| {
+            let found = found.unwrap_err();
+            assert!(found.ends_with(what), "{found}");
+        };
+        let plain = || json!({ "retention": "limits" });
+        differs(restored(plain(), 11, 10), "with last sequence 11, not 12");
+        differs(restored(plain(), 12, 9), "with 9 messages, not 10");
+        differs(restored(plain(), 12, 11), "with 11 messages, not 10");
+        differs(restored(plain(), 15, 14), "with 14 messages, not 10");
+        differs(restored(plain(), 15, 9), "with 9 messages, not 10");
+        // Nothing has rolled anything up.
+        differs(restored(json!({ "allow_rollup_hdrs": true }), 12, 9), "with 9 messages, not 10");
+        let denied = json!({ "allow_rollup_hdrs": true, "deny_purge": true });
+        differs(restored(denied, 13, 9), "with 9 messages, not 10");
+    }
+
+    #[test]
+    fn only_limits_explain_that_messages_are_missing() {
+        let none = json!({
+            "retention": "limits", "max_msgs": -1, "max_bytes": -1, "max_age": 0,
+            "max_msgs_per_subject": -1, "max_msg_size": -1, "allow_msg_ttl": false,
+        });
+        assert!(!drops(&none));
+        for (key, value) in [
+            ("max_msgs", json!(5)),
+            ("max_bytes", json!(5)),
+            ("max_age", json!(1_000_000_000_u64)),
+            ("max_msgs_per_subject", json!(1)),
+            ("allow_msg_ttl", json!(true)),
+            ("retention", json!("interest")),
+        ] {
+            let mut config = none.clone();
+            config[key] = value;
+            assert!(drops(&config), "{key}");
+        }
+    }
+}
