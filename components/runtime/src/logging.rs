@@ -6,7 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging with this filter (`info`, `cim_storage_manager=debug`, …); a broken one is an error.
 pub fn init(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
+    // What the NATS client tells of each try to connect its user tells once.
+    let quiet = if filter.contains("async_nats") { "" } else { ",async_nats::connector=off" };
+    let filter = EnvFilter::try_new(format!("{filter}{quiet}")).map_err(|error| {
         format!("`{filter}` is not a log filter: {error}; try `info` or `debug`")
     })?;
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

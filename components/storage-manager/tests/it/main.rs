@@ -35,6 +35,7 @@ mod page;
 mod queue;
 mod recreated;
 mod refill;
+mod rotated;
 mod runbook;
 mod second_way;
 mod sizes;
