@@ -46,6 +46,25 @@ pub enum ConfigError {
         /// What is missing.
         message: String,
     },
+    /// A file of authorities cannot be read.
+    #[error("cannot read certificates `{}`", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of authorities holds none.
+    #[error(
+        "`{}` holds no certificate that can be trusted: {message}; `tls_ca` is a PEM file of authorities",
+        path.display()
+    )]
+    NoAuthorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
 }
 
 /// Reads a TOML file.
@@ -84,6 +103,14 @@ pub fn secret(path: &Path) -> Result<String, ConfigError> {
 
 /// The value of `KEY=value` in an environment file (comments with `#`, optional quotes).
 pub fn env_file_value(path: &Path, key: &str) -> Result<String, ConfigError> {
+    env_file_optional(path, key)?.ok_or_else(|| ConfigError::SecretContent {
+        path: path.into(),
+        message: format!("it has no line `{key}=…`"),
+    })
+}
+
+/// The same of a line that need not be there.
+pub fn env_file_optional(path: &Path, key: &str) -> Result<Option<String>, ConfigError> {
     let text = read_secret(path)?;
     let value = text.lines().find_map(|line| {
         let line = line.trim();
@@ -91,13 +118,11 @@ pub fn env_file_value(path: &Path, key: &str) -> Result<String, ConfigError> {
         let (name, value) = line.split_once('=')?;
         (name.trim() == key).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
     });
-    value.filter(|v| !v.is_empty()).ok_or_else(|| ConfigError::SecretContent {
-        path: path.into(),
-        message: format!("it has no line `{key}=…`"),
-    })
+    Ok(value.filter(|v| !v.is_empty()))
 }
 
-fn read_secret(path: &Path) -> Result<String, ConfigError> {
+/// All of a file that holds secrets.
+pub fn read_secret(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Secret { path: path.into(), source })
 }
@@ -232,5 +257,6 @@ mod tests {
         assert_eq!(env_file_value(file.path(), "B").unwrap(), "two");
         assert!(env_file_value(file.path(), "C").is_err());
         assert!(env_file_value(file.path(), "D").is_err());
+        assert_eq!(env_file_optional(file.path(), "D").unwrap(), None);
     }
 }

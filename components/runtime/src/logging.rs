@@ -20,7 +20,9 @@ pub struct Log {
 /// # Errors
 /// When the filter is broken.
 pub fn init(filter: &str) -> Result<Log, String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
+    // What the NATS client tells of each try to connect its user tells once.
+    let quiet = if filter.contains("async_nats") { "" } else { ",async_nats::connector=off" };
+    let filter = EnvFilter::try_new(format!("{filter}{quiet}")).map_err(|error| {
         format!("`{filter}` is not a log filter: {error}; try `info` or `debug`")
     })?;
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

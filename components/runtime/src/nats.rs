@@ -1,11 +1,15 @@
 //! How a service reaches NATS.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::config::ConfigError;
+use crate::error::chain;
+use crate::retry::Backoff;
 
 mod inbox;
 mod login;
@@ -42,14 +46,6 @@ pub enum NatsError {
     /// A secret could not be read, or the table asks for two ways to log in.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The credentials file could not be read.
-    #[error("cannot read NATS credentials `{}`", path.display())]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
     /// No server answered, or it refused.
     #[error(
         "cannot connect to NATS at `{url}`: check `nats.url`, that the server runs, and the credentials"
@@ -65,37 +61,132 @@ pub enum NatsError {
 impl NatsConfig {
     /// Connects; reconnects by itself from then on. `name` is what the server's monitoring shows.
     pub async fn connect(&self, name: &str) -> Result<async_nats::Client, NatsError> {
-        let mut options = async_nats::ConnectOptions::new()
+        // What is wrong with a secret is the configuration's fault now, and the server's to refuse later.
+        let login = self.login()?;
+        let refused = Arc::new(Refused::new(self));
+        let mut options = async_nats::ConnectOptions::new();
+        if !matches!(login, Login::Nobody) {
+            // Asked for each connection: secrets are replaced while this process runs.
+            let (config, unread) = (self.clone(), Arc::clone(&refused));
+            options = async_nats::ConnectOptions::with_auth_callback(move |nonce| {
+                let answer = config.login().map(|login| login.answer(&nonce)).map_err(|error| {
+                    let error = chain(&error);
+                    unread.say(&error);
+                    async_nats::AuthError::new(error)
+                });
+                async { answer }
+            });
+        }
+        options = options
             .name(name)
             .retain_servers_order()
             .custom_inbox_prefix(&self.inbox_prefix)
             .connection_timeout(Duration::from_secs(5))
             .request_timeout(Some(Duration::from_secs(10)))
             .ping_interval(Duration::from_secs(10))
-            .event_callback(|event| async move {
-                match event {
-                    async_nats::Event::Connected => tracing::debug!("connected to NATS"),
-                    async_nats::Event::Disconnected => tracing::warn!("NATS connection lost"),
-                    other => tracing::debug!("NATS: {other}"),
-                }
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(move |event| {
+                refused.hear(&event);
+                async {}
             });
-        options = match self.login()? {
-            Login::Nobody => options,
-            Login::Password { user, password } => options.user_and_password(user, password),
-            Login::Token(token) => options.token(token),
-            Login::Credentials(path) => options
-                .credentials_file(&path)
-                .await
-                .map_err(|source| NatsError::Credentials { path, source })?,
-            Login::Nkey(nkey) => options.nkey(nkey.seed().into()),
-        };
         if let Some(ca) = &self.tls_ca {
-            options = options.add_root_certificates(ca.clone());
+            options = options.add_root_certificates(ca.clone()).require_tls(true);
         }
         let servers: Vec<&str> = self.url.split(',').map(str::trim).collect();
         options
             .connect(servers)
             .await
-            .map_err(|source| NatsError::Connect { url: self.url.clone(), source })
+            .map_err(|source| NatsError::Connect { url: self.servers(), source })
+    }
+}
+
+impl NatsConfig {
+    /// What `url` says, without passwords.
+    pub fn servers(&self) -> String {
+        let servers: Vec<_> =
+            self.url.split(',').map(|server| without_login(server.trim())).collect();
+        servers.join(",")
+    }
+}
+
+/// Returns a server's URL without the name and the password that may be in it.
+pub fn without_login(server: &str) -> String {
+    let (scheme, rest) =
+        server.split_once("://").map_or(("", server), |(scheme, rest)| (scheme, rest));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    if scheme.is_empty() { host.into() } else { format!("{scheme}://{host}") }
+}
+
+/// How long to wait before a try to connect again, of which there were so many: seconds at most, for messages wait
+/// for it to be archived.
+fn reconnect_delay(tries: usize) -> Duration {
+    let backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(2) };
+    if tries <= 1 {
+        Duration::ZERO
+    } else {
+        backoff.after(u32::try_from(tries - 1).unwrap_or(u32::MAX))
+    }
+}
+
+/// Whether the log has it that there is no logging in.
+struct Refused {
+    with: String,
+    said: AtomicBool,
+}
+
+impl Refused {
+    fn new(config: &NatsConfig) -> Self {
+        let file = config.secret_file().map(|file| format!(" with `{}`", file.display()));
+        Self { with: file.unwrap_or_default(), said: AtomicBool::new(false) }
+    }
+
+    /// Logs what a connection tells of itself.
+    fn hear(&self, event: &async_nats::Event) {
+        use async_nats::{ClientError, Event, ServerError};
+        match event {
+            Event::Connected if self.said.swap(false, Ordering::Relaxed) => {
+                tracing::info!("NATS takes the login{}", self.with);
+            }
+            Event::Connected => tracing::debug!("connected to NATS"),
+            Event::Disconnected => tracing::warn!("NATS connection lost"),
+            Event::ClientError(ClientError::Other(why)) if why == REFUSED => self.say(why),
+            Event::ServerError(ServerError::AuthorizationViolation) => self.say(REFUSED),
+            other => tracing::debug!("NATS: {other}"),
+        }
+    }
+
+    fn say(&self, why: &str) {
+        if !self.said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "NATS does not take the login{}: {why}. It is read again, and tried again, until it is taken",
+                self.with
+            );
+        }
+    }
+}
+
+/// How the client says it.
+const REFUSED: &str = "authorization violation";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            ("nats://a:b@c@host:4222", "nats://host:4222"),
+            ("token@host", "host"),
+            ("tls://host", "tls://host"),
+            ("[::1]:4222", "[::1]:4222"),
+        ] {
+            assert_eq!(without_login(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_try_to_connect_again_waits_two_seconds_at_most() {
+        assert_eq!(reconnect_delay(1), Duration::ZERO);
+        assert!((2..100).all(|tries| reconnect_delay(tries) <= Duration::from_secs(2)));
     }
 }

@@ -1,14 +1,18 @@
 //! The configuration file; docs/storage-manager.md explains every key.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cim_core::names::{BucketName, JournalName};
 use cim_runtime::config::{self, ConfigError, Size, duration};
-use cim_runtime::nats::NatsConfig;
+use cim_runtime::nats::{self, NatsConfig};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use url::{Host, Url};
+
+use crate::authorities;
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -200,8 +204,11 @@ pub struct S3Config {
     /// The bucket, which must exist.
     #[serde(deserialize_with = "bucket")]
     pub bucket: BucketName,
-    /// File with `AWS_ACCESS_KEY_ID=…` and `AWS_SECRET_ACCESS_KEY=…` lines.
+    /// File with `AWS_ACCESS_KEY_ID=…` and `AWS_SECRET_ACCESS_KEY=…` lines, and one `AWS_SESSION_TOKEN=…` where
+    /// the key is a temporary one.
     pub credentials_file: PathBuf,
+    /// PEM file of authorities to trust besides the system's.
+    pub tls_ca: Option<PathBuf>,
     /// `endpoint/bucket/key` rather than `bucket.endpoint/key`.
     #[serde(default = "yes")]
     pub path_style: bool,
@@ -241,18 +248,6 @@ fn node_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
     Ok(name)
 }
 
-/// Without a scheme the client tries TLS, and says that the answer is corrupt.
-fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let endpoint = String::deserialize(deserializer)?;
-    let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-    if host.is_none_or(str::is_empty) {
-        return Err(D::Error::custom(format!(
-            "endpoint `{endpoint}` does not begin with `http://` or `https://` and a host: write it like `http://nas:9000`"
-        )));
-    }
-    Ok(endpoint)
-}
-
 /// What breaks the rule the service answers with `InvalidBucketName`, when it is too late to say where
 /// that was written.
 fn bucket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BucketName, D::Error> {
@@ -260,6 +255,22 @@ fn bucket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BucketName, D::E
     BucketName::new(name).map_err(|error| {
         D::Error::custom(format!("{error}; S3 refuses others: make the bucket under such a name"))
     })
+}
+
+/// Without a scheme the client would try TLS, and say that the answer is corrupt.
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = Url::parse(&text).ok().filter(|url| {
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let s3 = matches!(url.scheme(), "http" | "https") && url.username().is_empty();
+        s3 && bare && url.has_host() && text.contains("://") && text.trim() == text
+    });
+    if url.is_some() && text.starts_with("http") {
+        return Ok(text.trim_end_matches('/').to_owned());
+    }
+    Err(D::Error::custom(format!(
+        "`{text}` is no endpoint: write scheme, host and, if need be, port, as in `http://192.168.1.20:9000` or `https://s3.example.com`"
+    )))
 }
 
 fn default_region() -> String {
@@ -289,7 +300,64 @@ impl Config {
                 config.segment.flush_size, config.memory.budget
             )));
         }
+        if let Some(ca) = &config.nats.tls_ca {
+            authorities::read(ca)?;
+        }
+        if config.tertiary.as_ref().is_some_and(|tertiary| config.secondary.is_same(tertiary)) {
+            return Err(refuse(format!(
+                "`secondary` and `tertiary` are the same bucket, `{}` at `{}`: losing it would lose both; give `tertiary` another service",
+                config.secondary.bucket, config.secondary.endpoint
+            )));
+        }
         Ok(config)
+    }
+
+    /// Returns what would go over a network that others may listen on and is not encrypted, in words.
+    pub fn in_the_clear(&self) -> Vec<String> {
+        let tiers = [("secondary", Some(&self.secondary)), ("tertiary", self.tertiary.as_ref())];
+        let tiers = tiers.into_iter().filter_map(|(name, tier)| Some((name, tier?)));
+        let open = tiers.filter(|(_, tier)| is_open(&tier.endpoint, "http"));
+        let mut found: Vec<_> = open
+            .map(|(name, tier)| {
+                format!(
+                    "`{name}.endpoint` `{}` is not encrypted: who is on the way reads what is archived; use `https://`, with `{name}.tls_ca` where the certificate is of an authority of your own",
+                    tier.endpoint
+                )
+            })
+            .collect();
+        let servers =
+            self.nats.url.split(',').map(str::trim).filter(|_| self.nats.tls_ca.is_none());
+        found.extend(servers.filter(|server| is_open(server, "nats")).map(|server| {
+            format!(
+                "`nats.url` `{}` is encrypted only if the server insists on it: who is on the way reads messages and password otherwise; use `tls://`",
+                nats::without_login(server)
+            )
+        }));
+        found
+    }
+}
+
+/// Whether a URL of this scheme, which encrypts nothing, is of another machine.
+fn is_open(url: &str, scheme: &str) -> bool {
+    let with_scheme = if url.contains("://") { url.into() } else { format!("{scheme}://{url}") };
+    let Ok(url) = Url::parse(&with_scheme) else { return false };
+    let is_here = match url.host() {
+        // Of schemes that it does not know the library leaves an address as it is.
+        Some(Host::Domain(name)) => {
+            name == "localhost" || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+        }
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => true,
+    };
+    url.scheme() == scheme && !is_here
+}
+
+impl S3Config {
+    /// Whether the other one is the same bucket of the same service.
+    fn is_same(&self, other: &Self) -> bool {
+        let url = |config: &Self| Url::parse(&config.endpoint).ok();
+        self.bucket == other.bucket && url(self) == url(other)
     }
 }
 
@@ -314,5 +382,79 @@ impl StreamsConfig {
             matcher.is_ok_and(|matcher| names.iter().any(|name| matcher.is_match(name)))
         };
         all.filter(|glob| !names.is_empty() && !matches(glob)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_runtime::error::chain;
+
+    use super::*;
+
+    fn load(nats: &str, secondary: &str, tertiary: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cim.toml");
+        let table = |tier: &str, endpoint: &str| {
+            format!(
+                "[{tier}]\nendpoint = \"{endpoint}\"\nbucket = \"archive\"\ncredentials_file = \"f\"\n"
+            )
+        };
+        let tertiary =
+            if tertiary.is_empty() { String::new() } else { table("tertiary", tertiary) };
+        let text = format!("[nats]\n{nats}\n{}{tertiary}", table("secondary", secondary));
+        std::fs::write(&path, text).unwrap();
+        let loaded = Config::load(&path);
+        loaded.map_err(|error| chain(&error).replace(&dir.path().display().to_string(), "DIR"))
+    }
+
+    const NATS: &str = "url = \"nats://127.0.0.1\"";
+
+    #[test]
+    fn an_endpoint_is_scheme_host_and_port() {
+        for good in [
+            "http://127.0.0.1:9000",
+            "http://nas.home",
+            "https://s3.example.com/",
+            "https://[fd00::1]:9000",
+        ] {
+            let endpoint = load(NATS, good, "").unwrap().secondary.endpoint;
+            assert_eq!(endpoint, good.trim_end_matches('/'));
+        }
+        let bad = ["127.0.0.1:9000", " http://nas", "s3://nas", "http://nas/s3", "http://u:p@nas"];
+        for bad in bad.into_iter().chain(["nas", "", "http://", "https://nas?x=1"]) {
+            let error = load(NATS, bad, "").unwrap_err();
+            assert!(error.contains(&format!("`{bad}` is no endpoint: write scheme")), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_bucket_is_not_two_tiers() {
+        let error = load(NATS, "http://nas:80", "http://NAS/").unwrap_err();
+        assert!(error.contains("are the same bucket, `archive` at `http://nas:80`"), "{error}");
+        load(NATS, "http://nas:80", "http://nas:81").unwrap();
+    }
+
+    #[test]
+    fn an_authority_that_is_none_is_told_before_anything_is_asked() {
+        let error = load(&format!("{NATS}\ntls_ca = \"/no/ca.pem\""), "http://nas", "");
+        let error = error.unwrap_err();
+        assert!(error.starts_with("cannot read certificates `/no/ca.pem`: No such"), "{error}");
+    }
+
+    #[test]
+    fn what_goes_over_a_network_in_the_clear_is_named() {
+        let clear = |nats: &str, secondary: &str, tertiary: &str| {
+            load(nats, secondary, tertiary).unwrap().in_the_clear()
+        };
+        let here = "url = \"nats://127.0.0.1:1,localhost,nats://[::1]:4222\"";
+        assert!(clear(here, "http://127.0.0.2:9000", "https://s3.example.com").is_empty());
+        assert!(clear("url = \"tls://10.0.0.1\"", "http://localhost", "http://[::1]").is_empty());
+        let far = "url = \"tls://10.0.0.1,nats://u:hunter2@10.0.0.2:4222,10.0.0.3\"";
+        insta::assert_snapshot!(clear(far, "http://nas:9000", "http://10.0.0.9").join("\n"), @"
+        `secondary.endpoint` `http://nas:9000` is not encrypted: who is on the way reads what is archived; use `https://`, with `secondary.tls_ca` where the certificate is of an authority of your own
+        `tertiary.endpoint` `http://10.0.0.9` is not encrypted: who is on the way reads what is archived; use `https://`, with `tertiary.tls_ca` where the certificate is of an authority of your own
+        `nats.url` `nats://10.0.0.2:4222` is encrypted only if the server insists on it: who is on the way reads messages and password otherwise; use `tls://`
+        `nats.url` `10.0.0.3` is encrypted only if the server insists on it: who is on the way reads messages and password otherwise; use `tls://`
+        ");
     }
 }

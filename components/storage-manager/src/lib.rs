@@ -7,6 +7,7 @@ compile_error!(
 );
 
 pub mod archive;
+mod authorities;
 pub mod chain;
 pub mod cli;
 mod clock;

@@ -138,7 +138,12 @@ impl Gate {
                 exchange.tear_after(after_bytes.unwrap_or(body_bytes / 2));
                 Ok(())
             }
-            Fault::Delay | Fault::TornDownload | Fault::LostResponse | Fault::BitFlip => Ok(()),
+            Fault::Delay
+            | Fault::TornDownload
+            | Fault::LostResponse
+            | Fault::BitFlip
+            | Fault::Overwrite
+            | Fault::Unchecked => Ok(()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who a service says that it is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nkeys::{KeyPair, KeyPairType};
 
@@ -20,8 +20,13 @@ pub enum Login {
     },
     /// A token.
     Token(String),
-    /// A `.creds` file, not yet read.
-    Credentials(PathBuf),
+    /// What a `.creds` file holds: an account's word that the user is one of its, and the user's key.
+    Credentials {
+        /// The word, a JWT.
+        jwt: String,
+        /// The key.
+        nkey: Nkey,
+    },
     /// A user's key pair, which signs the server's nonce: the server never sees a secret.
     Nkey(Nkey),
 }
@@ -68,7 +73,62 @@ impl Nkey {
     }
 }
 
+/// Reads a `.creds` file.
+fn credentials(path: &Path) -> Result<Login, ConfigError> {
+    let text = config::read_secret(path)?;
+    let part = |label| {
+        pem_body(&text, label).ok_or_else(|| ConfigError::SecretContent {
+            path: path.into(),
+            message: format!("it has no `-----BEGIN {label}-----`, as a .creds file has"),
+        })
+    };
+    let (jwt, seed) = (part("NATS USER JWT")?, part("USER NKEY SEED")?);
+    let pair = KeyPair::from_seed(seed).map_err(|_| ConfigError::SecretContent {
+        path: path.into(),
+        message: "its NKEY seed is none".into(),
+    })?;
+    let nkey = Nkey { seed: seed.into(), pair: Box::new(pair) };
+    Ok(Login::Credentials { jwt: jwt.into(), nkey })
+}
+
+/// The text between `-----BEGIN label-----` and the next dashes.
+fn pem_body<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    let after = text.split_once(&format!("BEGIN {label}-----"))?.1;
+    Some(after.split_once("-----")?.0.trim().trim_end_matches('-').trim())
+}
+
+impl Login {
+    /// Returns what a server is shown that asks with this nonce.
+    pub fn answer(&self, nonce: &[u8]) -> async_nats::Auth {
+        let mut auth = async_nats::Auth::new();
+        match self {
+            Self::Nobody => {}
+            Self::Password { user, password } => {
+                auth.username = Some(user.clone());
+                auth.password = Some(password.clone());
+            }
+            Self::Token(token) => auth.token = Some(token.clone()),
+            Self::Credentials { jwt, nkey } => {
+                auth.jwt = Some(jwt.clone());
+                auth.signature = Some(nkey.sign(nonce));
+            }
+            Self::Nkey(nkey) => {
+                auth.nkey = Some(nkey.public_key());
+                auth.signature = Some(nkey.sign(nonce));
+            }
+        }
+        auth
+    }
+}
+
 impl NatsConfig {
+    /// The file that holds the secret of the login, where there is one.
+    pub fn secret_file(&self) -> Option<&Path> {
+        let files =
+            [&self.password_file, &self.token_file, &self.credentials_file, &self.nkey_file];
+        files.into_iter().find_map(Option::as_deref)
+    }
+
     /// The one way to log in that the table names, with its secret read.
     ///
     /// # Errors
@@ -99,7 +159,7 @@ impl NatsConfig {
                 return Err(ConfigError::Conflict(message));
             }
             Self { token_file: Some(file), .. } => Login::Token(config::secret(file)?),
-            Self { credentials_file: Some(file), .. } => Login::Credentials(file.clone()),
+            Self { credentials_file: Some(file), .. } => credentials(file)?,
             Self { nkey_file: Some(file), .. } => Login::Nkey(Nkey::read(file)?),
             _ => Login::Nobody,
         })
@@ -134,6 +194,35 @@ mod tests {
         configuration: `nats.user` is there without `nats.password_file`: add it
         configuration: `nats.password_file` is there without `nats.user`: add it
         ");
+    }
+
+    #[test]
+    fn a_creds_file_has_both_its_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("user.creds");
+        let toml = format!("credentials_file = \"{}\"", path.display());
+        let user = KeyPair::new_user();
+        let block = |label: &str, body: &str| {
+            format!("-----BEGIN {label}-----\n{body}\n------END {label}------\n\n")
+        };
+        let (jwt, seed) = (block("NATS USER JWT", "e.y.J"), user.seed().unwrap());
+        let mut errors = Vec::new();
+        for text in
+            ["AWS_ACCESS_KEY_ID=a\n", &jwt, &format!("{jwt}{}", block("USER NKEY SEED", "SUX"))]
+        {
+            std::fs::write(&path, text).unwrap();
+            let error = chain(&login(&toml).err().unwrap());
+            errors.push(error.replace(&path.display().to_string(), "FILE"));
+        }
+        insta::assert_snapshot!(errors.join("\n"), @"
+        secret `FILE`: it has no `-----BEGIN NATS USER JWT-----`, as a .creds file has
+        secret `FILE`: it has no `-----BEGIN USER NKEY SEED-----`, as a .creds file has
+        secret `FILE`: its NKEY seed is none
+        ");
+        std::fs::write(&path, format!("{jwt}{}", block("USER NKEY SEED", &seed))).unwrap();
+        let answer = login(&toml).unwrap().answer(b"nonce");
+        assert_eq!(answer.jwt.as_deref(), Some("e.y.J"));
+        user.verify(b"nonce", &answer.signature.unwrap()).unwrap();
     }
 
     #[test]

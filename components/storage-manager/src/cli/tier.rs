@@ -1,6 +1,9 @@
 //! `tier`
 
+use std::io::IsTerminal as _;
+
 use cim_runtime::shutdown;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::TierArgs;
 use super::descriptors;
@@ -11,7 +14,21 @@ use crate::tier;
 
 pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {
     descriptors::raise();
+    for warning in config.in_the_clear() {
+        tracing::warn!("{warning}");
+    }
     let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
+    // Other daemons read their files again at that; here nothing is to be done. A terminal that is closed ends it.
+    if !std::io::stdin().is_terminal() {
+        let mut hangup = signal(SignalKind::hangup()).map_err(|error| Failure::other(&error))?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                tracing::info!(
+                    "SIGHUP: keys, passwords and certificates are read again as they change, the configuration at the next start"
+                );
+            }
+        });
+    }
     let open = |tier, settings| {
         Store::open(tier, settings).map_err(|error| Failure::usage(format!("{tier}: {error:#}")))
     };

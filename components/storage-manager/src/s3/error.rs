@@ -31,6 +31,8 @@ pub enum Kind {
     Denied(String),
     /// The service and this host do not agree on the time.
     Skewed(String),
+    /// The bucket is not where it is asked for, or in another region.
+    Elsewhere(String),
     /// The service has no room left.
     Full,
     /// The service asks to slow down, or fails by itself.
@@ -42,6 +44,19 @@ pub enum Kind {
     /// An answer that makes no sense.
     Unexpected(String),
 }
+
+/// What services say of a key, or of a token, that they do not take.
+const KEY: [&str; 8] = [
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "InvalidTokenId",
+    "InvalidClientTokenId",
+    "TokenRefreshRequired",
+    // versitygw's.
+    "XAdminUserNotFound",
+];
 
 impl S3Error {
     /// While running, all may pass (credentials are replaced, disks are emptied) but a missing object.
@@ -69,9 +84,13 @@ impl fmt::Display for Kind {
             Self::Full => f.write_str("the service has no room left: free some or add disks"),
             Self::Unavailable(code) => write!(f, "the service is not available ({code})"),
             Self::Timeout => f.write_str("no answer in time"),
+            Self::Unreachable(why) if why.contains("UnknownIssuer") => {
+                write!(f, "cannot reach the service: {why}: name the authority's file as `tls_ca`")
+            }
             Self::Unreachable(why) => {
                 write!(f, "cannot reach the service: {why}; check `endpoint`")
             }
+            Self::Elsewhere(what) => write!(f, "{what}: correct `region`, or `endpoint`"),
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
         }
     }
@@ -83,6 +102,14 @@ impl Kind {
         matches!(self, Self::Unavailable(_) | Self::Timeout | Self::Unreachable(_))
     }
 
+    /// Returns what the service says of the key, where it refuses the key as such and not what is asked for.
+    pub(super) fn refused_key(&self) -> Option<&str> {
+        match self {
+            Self::Denied(code) if KEY.contains(&code.as_str()) => Some(code),
+            _ => None,
+        }
+    }
+
     /// From a status and the XML that came with it.
     pub(super) fn of_answer(status: u16, body: &str) -> Self {
         let code = element(body, "Code").unwrap_or_default();
@@ -92,10 +119,24 @@ impl Kind {
         match (status, code) {
             (_, "NoSuchBucket") => Self::NoBucket,
             (404, "NoSuchKey") => Self::NotFound,
+            // With 400, 401, 403 or 404.
+            (_, code) if KEY.contains(&code) => Self::Denied(shown),
             // Somebody in between may answer that, and an object that is taken for gone is one that is lost.
             (404, _) => Self::Unexpected(format!(
                 "{shown} without S3's `NoSuchKey`: check `endpoint` and what stands before the service"
             )),
+            // MinIO says the last of a signed URL.
+            (301 | 307, _)
+            | (
+                400,
+                "AuthorizationHeaderMalformed"
+                | "AuthorizationQueryParametersError"
+                | "MissingFields",
+            ) => {
+                let named = ["Region", "Endpoint"].iter().find_map(|name| element(body, name));
+                let named = named.map(|named| format!(", `{named}`")).unwrap_or_default();
+                Self::Elsewhere(format!("the bucket is elsewhere{named} ({shown})"))
+            }
             (507, _) | (_, "XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded") => {
                 Self::Full
             }
@@ -151,6 +192,44 @@ mod tests {
             let kind = Kind::of_answer(404, page);
             assert!(matches!(kind, Kind::Unexpected(_)), "{page}: {kind:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_refused_is_told_from_what_it_may_not() {
+        let answer = |status, code: &str| {
+            let body = format!("<Error><Code>{code}</Code><Message>It is so.</Message></Error>");
+            Kind::of_answer(status, &body)
+        };
+        for (status, code) in [
+            (403, "InvalidAccessKeyId"),
+            (403, "SignatureDoesNotMatch"),
+            (400, "ExpiredToken"),
+            (404, "XAdminUserNotFound"),
+        ] {
+            assert_eq!(answer(status, code).refused_key(), Some(code));
+        }
+        for (status, code) in [(403, "AccessDenied"), (404, "NoSuchKey"), (400, "InvalidArgument")]
+        {
+            assert_eq!(answer(status, code).refused_key(), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn another_region_is_named() {
+        let answer = |status, code: &str, more: &str| {
+            Kind::of_answer(status, &format!("<Error><Code>{code}</Code>{more}</Error>"))
+        };
+        let kinds = [
+            answer(301, "PermanentRedirect", "<Endpoint>s3.eu-central-1.example.com</Endpoint>"),
+            answer(400, "AuthorizationQueryParametersError", "<Region>eu-central-1</Region>"),
+            answer(400, "MissingFields", ""),
+        ];
+        let lines: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        the bucket is elsewhere, `s3.eu-central-1.example.com` (PermanentRedirect): correct `region`, or `endpoint`
+        the bucket is elsewhere, `eu-central-1` (AuthorizationQueryParametersError): correct `region`, or `endpoint`
+        the bucket is elsewhere (MissingFields): correct `region`, or `endpoint`
+        ");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! - Bodies are sent through URLs that rust-s3 signs, as the `Bytes` they are: its own `put_object`
 //!   copies and hashes the body twice more. What protects them is a CRC-32C that the service checks.
 
+mod access;
 mod error;
 mod probe;
 mod store;

@@ -1,7 +1,9 @@
 //! One bucket of one tier.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -9,12 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
-use cim_runtime::config;
 use cim_runtime::retry::{self, Backoff, Class};
-use s3::creds::Credentials;
-use s3::{Bucket, Region};
+use s3::serde_types::ListBucketResult;
 use tokio_util::sync::CancellationToken;
 
+use super::access::{Access, Way};
 use super::error::{Kind, S3Error, deepest};
 use crate::config::S3Config;
 use crate::hooks::sabotage;
@@ -58,13 +59,15 @@ pub struct Listed {
 /// A bucket, reached with the credentials of its configuration.
 #[derive(Debug)]
 pub struct Store {
-    bucket: Bucket,
+    access: Access,
     tier: Tier,
     timeout: Duration,
     single_writer: bool,
     requests: AtomicU64,
     /// Ends the patience of a patient one.
     patience: Option<CancellationToken>,
+    /// Ends the wait for a key that the service takes.
+    key: Option<CancellationToken>,
     /// It has answered something, be it that it is busy.
     answered: AtomicBool,
 }
@@ -81,6 +84,10 @@ const URL_LIFETIME_SECONDS: u32 = 1800;
 
 /// Bytes that are set aside at most for an object that nothing was seen of: its size may be a lie.
 const RESERVED: usize = 64 << 20;
+
+/// How often a file is looked at whose key is refused, and how many looks there are from one try to the next.
+const LOOK: Duration = Duration::from_millis(250);
+const LOOKS: u32 = 8;
 
 /// When an answer is given up of which something still comes.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -126,6 +133,24 @@ impl Wanted {
     }
 }
 
+/// What a page of a list is asked for with.
+fn list_query(
+    prefix: &str,
+    folders: bool,
+    token: Option<&str>,
+    after: Option<&str>,
+) -> HashMap<String, String> {
+    let named = [
+        ("list-type", Some("2")),
+        ("prefix", Some(prefix)),
+        ("delimiter", folders.then_some("/")),
+        ("continuation-token", token),
+        ("start-after", after),
+    ];
+    let given = named.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into())));
+    given.collect()
+}
+
 fn to_usize(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
@@ -133,25 +158,16 @@ fn to_usize(bytes: u64) -> usize {
 impl Store {
     /// Reads the credentials; connects to nothing yet.
     pub fn open(tier: Tier, config: &S3Config) -> anyhow::Result<Self> {
-        // Retries are ours to make: they must be seen, and end when the process is told to.
-        s3::set_retries(0);
-        let file = &config.credentials_file;
-        let key = config::env_file_value(file, "AWS_ACCESS_KEY_ID")?;
-        let secret = config::env_file_value(file, "AWS_SECRET_ACCESS_KEY")?;
-        let credentials = Credentials::new(Some(&key), Some(&secret), None, None, None)?;
-        let endpoint = config.endpoint.trim_end_matches('/').to_owned();
-        let region = Region::Custom { region: config.region.clone(), endpoint };
-        let bucket = Bucket::new(config.bucket.as_str(), region, credentials)?;
-        let bucket = if config.path_style { bucket.with_path_style() } else { bucket };
-        let bucket = *bucket.with_request_timeout(config.timeout)?;
+        let access = Access::new(tier, config)?;
         let (timeout, single_writer) = (config.timeout, config.single_writer);
         Ok(Self {
-            bucket,
+            access,
             tier,
             timeout,
             single_writer,
             requests: AtomicU64::new(0),
             patience: None,
+            key: None,
             answered: AtomicBool::new(false),
         })
     }
@@ -164,9 +180,21 @@ impl Store {
         Self { patience: Some(end), ..self }
     }
 
+    /// The same, which waits until `end` where the service refuses the key: an operator changes one after the
+    /// other, the service and the file, and nothing but another key, or the same one accepted again, is of any use.
+    #[must_use]
+    pub fn waiting_for_a_key(self, end: CancellationToken) -> Self {
+        Self { key: Some(end), ..self }
+    }
+
     /// Which tier this is.
     pub fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        self.access.bucket()
     }
 
     /// Whether the configuration promises that nobody else writes.
@@ -233,10 +261,20 @@ impl Store {
     /// Asks for an object, or for a part of it, and reads the answer into one buffer that is set aside for it: pieces
     /// that were put together at the end would be there twice.
     async fn read(&self, key: &str, wanted: Wanted, limit: Duration) -> Result<Answer, S3Error> {
+        self.keyed(|way| self.read_by(way, key, &wanted, limit)).await
+    }
+
+    async fn read_by(
+        &self,
+        way: Arc<Way>,
+        key: &str,
+        wanted: &Wanted,
+        limit: Duration,
+    ) -> Result<Answer, S3Error> {
         self.count();
-        let url = self.bucket.presign_get(key, URL_LIFETIME_SECONDS, None).await;
+        let url = way.bucket.presign_get(key, URL_LIFETIME_SECONDS, None).await;
         let url = url.map_err(|e| self.client_error("get", key, &e))?;
-        let mut request = self.bucket.http_client().get(url).timeout(limit);
+        let mut request = way.client.get(url).timeout(limit);
         if let Some(range) = wanted.header() {
             request = request.header("range", range);
         }
@@ -299,9 +337,21 @@ impl Store {
     }
 
     async fn send(&self, key: &str, body: Bytes, only_new: bool) -> Result<Put, S3Error> {
+        let checksum = crc32c::crc32c(&body);
+        self.keyed(|way| self.send_by(way, key, body.clone(), checksum, only_new)).await
+    }
+
+    async fn send_by(
+        &self,
+        way: Arc<Way>,
+        key: &str,
+        body: Bytes,
+        checksum: u32,
+        only_new: bool,
+    ) -> Result<Put, S3Error> {
         self.count();
         let mut headers = http::HeaderMap::new();
-        let checksum = STANDARD.encode(crc32c::crc32c(&body).to_be_bytes());
+        let checksum = STANDARD.encode(checksum.to_be_bytes());
         headers.insert(
             "x-amz-checksum-crc32c",
             checksum.parse().expect("base64 is a valid header value"),
@@ -309,25 +359,13 @@ impl Store {
         if only_new {
             headers.insert("if-none-match", "*".parse().expect("a valid header value"));
         }
-        let url = self
+        let url = way
             .bucket
             .presign_put(key, URL_LIFETIME_SECONDS, Some(headers.clone()), None)
             .await
             .map_err(|e| self.client_error("put", key, &e))?;
-        let request = self.bucket.http_client().put(url).headers(headers).timeout(self.timeout);
-        let unreachable = |error: &(dyn std::error::Error + 'static), timeout: bool| {
-            let kind = if timeout { Kind::Timeout } else { Kind::Unreachable(deepest(error)) };
-            self.error("put", key, kind)
-        };
-        let response = match request.body(body).send().await {
-            Ok(response) => response,
-            Err(error) => return Err(unreachable(&error, error.is_timeout())),
-        };
-        let status = response.status().as_u16();
-        let text = match response.text().await {
-            Ok(text) => text,
-            Err(error) => return Err(unreachable(&error, error.is_timeout())),
-        };
+        let request = way.client.put(url).headers(headers).timeout(self.timeout);
+        let (status, text) = self.answer("put", key, request.body(body)).await?;
         match status {
             200..=299 => Ok(Put::Created),
             412 => Ok(Put::Exists),
@@ -339,12 +377,40 @@ impl Store {
 
     /// Deletes an object; one that is not there is fine.
     pub async fn delete(&self, key: &str) -> Result<(), S3Error> {
-        self.count();
-        let deleted = self.bucket.delete_object(key).await;
-        match deleted.map_err(|e| self.client_error("delete", key, &e)) {
+        let deleted = self.keyed(|way| self.delete_by(way, key)).await;
+        match deleted {
             Err(error) if error.kind == Kind::NotFound => Ok(()),
-            other => other.map(drop),
+            other => other,
         }
+    }
+
+    async fn delete_by(&self, way: Arc<Way>, key: &str) -> Result<(), S3Error> {
+        self.count();
+        let url = way.bucket.presign_delete(key, URL_LIFETIME_SECONDS).await;
+        let url = url.map_err(|e| self.client_error("delete", key, &e))?;
+        let request = way.client.delete(url).timeout(self.timeout);
+        match self.answer("delete", key, request).await? {
+            (200..=299, _) => Ok(()),
+            (status, text) => Err(self.error("delete", key, Kind::of_answer(status, &text))),
+        }
+    }
+
+    /// Sends a request, and returns its answer's status and text.
+    async fn answer(
+        &self,
+        operation: &'static str,
+        key: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(u16, String), S3Error> {
+        let answer = async {
+            let response = request.send().await?;
+            Ok((response.status().as_u16(), response.text().await?))
+        };
+        answer.await.map_err(|error: reqwest::Error| {
+            let timeout = error.is_timeout();
+            let kind = if timeout { Kind::Timeout } else { Kind::Unreachable(deepest(&error)) };
+            self.error(operation, key, kind)
+        })
     }
 
     /// Every key below `prefix`; with `folders` the common prefixes up to the next `/` instead.
@@ -385,14 +451,10 @@ impl Store {
         let (mut found, mut token) = (Vec::new(), None);
         loop {
             let page = self.ask("list", prefix, || {
-                self.count();
-                let delimiter = folders.then(|| "/".to_owned());
-                let after = after.map(str::to_owned);
-                let page =
-                    self.bucket.list_page(prefix.into(), delimiter, token.clone(), after, None);
-                async { page.await.map_err(|e| self.client_error("list", prefix, &e)) }
+                let query = list_query(prefix, folders, token.as_deref(), after);
+                self.keyed(move |way| self.list_by(way, prefix, query.clone()))
             });
-            let (page, _) = page.await?;
+            let page = page.await?;
             if folders {
                 let prefixes = page.common_prefixes.unwrap_or_default();
                 found.extend(prefixes.into_iter().map(|p| Listed { key: p.prefix, size: 0 }));
@@ -403,6 +465,64 @@ impl Store {
             token = page.next_continuation_token;
             if token.is_none() || !more(&found) {
                 return Ok(found);
+            }
+        }
+    }
+
+    async fn list_by(
+        &self,
+        way: Arc<Way>,
+        prefix: &str,
+        query: HashMap<String, String>,
+    ) -> Result<ListBucketResult, S3Error> {
+        self.count();
+        let url = way.bucket.presign_get("/", URL_LIFETIME_SECONDS, Some(query)).await;
+        let url = url.map_err(|e| self.client_error("list", prefix, &e))?;
+        let request = way.client.get(url).timeout(self.timeout);
+        match self.answer("list", prefix, request).await? {
+            (200..=299, text) => quick_xml::de::from_str(&text).map_err(|error| {
+                let what = format!("no list of S3's: {error}");
+                self.error("list", prefix, Kind::Unexpected(what))
+            }),
+            (status, text) => Err(self.error("list", prefix, Kind::of_answer(status, &text))),
+        }
+    }
+
+    /// Makes a request with the key that its file has, and again where that was refused and the file has another;
+    /// where this waits for a key, until the service takes one.
+    async fn keyed<T, F>(&self, mut attempt: impl FnMut(Arc<Way>) -> F) -> Result<T, S3Error>
+    where
+        F: Future<Output = Result<T, S3Error>>,
+    {
+        loop {
+            let way = self.access.way();
+            // One allocation beside a request; without it all that wait for one are large.
+            let error = match Box::pin(attempt(Arc::clone(&way))).await {
+                Ok(done) => {
+                    self.access.is_taken();
+                    return Ok(done);
+                }
+                Err(error) => error,
+            };
+            // A certificate of an authority that is not trusted is a service that cannot be reached.
+            let may_be_the_files = matches!(error.kind, Kind::Denied(_) | Kind::Unreachable(_));
+            if may_be_the_files && self.access.is_another(&way) {
+                continue;
+            }
+            let Some(end) = self.key.as_ref().filter(|_| error.kind.refused_key().is_some()) else {
+                return Err(error);
+            };
+            self.access.is_refused(&error);
+            let another = async {
+                for _ in 0..LOOKS {
+                    tokio::time::sleep(LOOK).await;
+                    if self.access.is_another(&way) {
+                        break;
+                    }
+                }
+            };
+            if end.run_until_cancelled(another).await.is_none() {
+                return Err(error);
             }
         }
     }

@@ -126,12 +126,13 @@ pub async fn run(
     };
     check(&nas, &found?)?;
     let abort = CancellationToken::new();
-    let wasabi = wasabi.map(|wasabi| Arc::new(wasabi.patient(abort.clone())));
+    let lasting = |store: Store| store.patient(abort.clone()).waiting_for_a_key(abort.clone());
+    let wasabi = wasabi.map(|wasabi| Arc::new(lasting(wasabi)));
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
     if let Some(wasabi) = wasabi.clone() {
         tokio::spawn(async move { try_out(&wasabi).await });
     }
-    let nas = nas.patient(abort.clone());
+    let nas = lasting(nas);
     let context = Arc::new(Context {
         budget: Budget::new(config.memory.budget.bytes()),
         writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use cim_runtime::config::ConfigError;
-use cim_runtime::nats::{Login, NatsConfig};
+use cim_runtime::nats::{Login, NatsConfig, without_login};
 use serde::{Deserialize, Serialize};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::parse::{Op, ParseError, parse};
+use crate::authorities;
 
 /// A connection or a reader that cannot go on. The way out is always a new one.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,7 @@ impl Connection {
                 Ok(Err(error)) => error,
                 Err(_) => {
                     let source = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                    WireError::Io { address: server.into(), source }
+                    WireError::Io { address: without_login(server), source }
                 }
             };
         }
@@ -124,7 +124,7 @@ impl Connection {
         let with_scheme =
             if server.contains("://") { server.into() } else { format!("nats://{server}") };
         let url = url::Url::parse(&with_scheme).map_err(|error| {
-            WireError::Setting(format!("`{server}` is not a NATS URL: {error}"))
+            WireError::Setting(format!("`{}` is not a NATS URL: {error}", without_login(server)))
         })?;
         let host = url.host_str().unwrap_or("127.0.0.1").trim_matches(['[', ']']).to_owned();
         let port = url.port().unwrap_or(4222);
@@ -147,8 +147,9 @@ impl Connection {
                 let why = "it said more before the handshake than INFO".into();
                 return Err(WireError::Refused(why));
             }
-            let name = ServerName::try_from(host)
-                .map_err(|error| WireError::Setting(format!("`{server}`: {error}")))?;
+            let name = ServerName::try_from(host).map_err(|error| {
+                WireError::Setting(format!("`{}`: {error}", without_login(server)))
+            })?;
             let plain = std::mem::replace(&mut connection.socket, Box::new(tokio::io::empty()));
             let secure = connector(config)?.connect(name, plain).await.map_err(io)?;
             connection.socket = Box::new(secure);
@@ -181,31 +182,15 @@ impl Connection {
             connect.user = Some(url.username().into());
             connect.pass = url.password().map(Into::into);
         }
-        let nonce = nonce.unwrap_or_default().as_bytes();
-        match config.login()? {
-            Login::Nobody => {}
-            Login::Password { user, password } => {
-                connect.user = Some(user);
-                connect.pass = Some(password);
-            }
-            Login::Token(token) => connect.auth_token = Some(token),
-            Login::Credentials(file) => {
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|source| ConfigError::Secret { path: file.clone(), source })?;
-                let missing =
-                    |what| WireError::Setting(format!("`{}` holds no {what}", file.display()));
-                let jwt = pem_body(&text, "NATS USER JWT").ok_or_else(|| missing("user JWT"))?;
-                let seed = pem_body(&text, "USER NKEY SEED").ok_or_else(|| missing("NKEY seed"))?;
-                let pair =
-                    nkeys::KeyPair::from_seed(seed).map_err(|_| missing("valid NKEY seed"))?;
-                let signature = pair.sign(nonce).map_err(|_| missing("NKEY seed that can sign"))?;
-                connect.jwt = Some(jwt.into());
-                connect.sig = Some(encoded(&signature));
-            }
-            Login::Nkey(nkey) => {
-                connect.nkey = Some(nkey.public_key());
-                connect.sig = Some(encoded(&nkey.sign(nonce)));
-            }
+        let login = config.login()?;
+        if !matches!(login, Login::Nobody) {
+            let answer = login.answer(nonce.unwrap_or_default().as_bytes());
+            connect.user = answer.username;
+            connect.pass = answer.password;
+            connect.auth_token = answer.token;
+            connect.jwt = answer.jwt;
+            connect.nkey = answer.nkey;
+            connect.sig = answer.signature.map(|signature| encoded(&signature));
         }
         Ok(connect)
     }
@@ -321,22 +306,11 @@ pub(super) fn refused(text: &[u8]) -> WireError {
 
 fn connector(config: &NatsConfig) -> Result<TlsConnector, WireError> {
     let mut roots = RootCertStore::empty();
-    if let Some(path) = &config.tls_ca {
-        let setting = |error: &dyn std::fmt::Display| {
-            WireError::Setting(format!("`nats.tls_ca` `{}`: {error}", path.display()))
-        };
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| setting(&e))?;
-        for certificate in certificates {
-            roots.add(certificate.map_err(|e| setting(&e))?).map_err(|e| setting(&e))?;
-        }
-    } else {
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            // One broken certificate of the system's must not make the others useless.
-            if let Err(error) = roots.add(certificate) {
-                tracing::debug!("a certificate of the system's was left out: {error}");
-            }
-        }
-    }
+    let trusted = match &config.tls_ca {
+        Some(path) => authorities::read(path)?,
+        None => authorities::system(),
+    };
+    roots.add_parsable_certificates(trusted);
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(tls)))
 }
@@ -344,10 +318,4 @@ fn connector(config: &NatsConfig) -> Result<TlsConnector, WireError> {
 /// A signature as `CONNECT` carries it.
 fn encoded(signature: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature)
-}
-
-/// The text between `-----BEGIN label-----` and the next dashes.
-fn pem_body<'a>(text: &'a str, label: &str) -> Option<&'a str> {
-    let after = text.split_once(&format!("BEGIN {label}-----"))?.1;
-    Some(after.split_once("-----")?.0.trim().trim_end_matches('-').trim())
 }

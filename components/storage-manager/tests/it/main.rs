@@ -39,6 +39,7 @@ mod queue;
 mod recreated;
 mod refill;
 mod rehearsal;
+mod rotated;
 mod runbook;
 mod second_way;
 mod sizes;

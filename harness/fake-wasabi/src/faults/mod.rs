@@ -42,6 +42,10 @@ pub enum Fault {
     Full,
     /// One bit of the response's body is flipped; its length and ETag stay.
     BitFlip,
+    /// `If-None-Match` is not looked at, so what is there is overwritten.
+    Overwrite,
+    /// The checksums that come with a body are not compared with it.
+    Unchecked,
 }
 
 impl Fault {
@@ -60,6 +64,8 @@ impl Fault {
             Self::ReadOnly => "read_only",
             Self::Full => "full",
             Self::BitFlip => "bit_flip",
+            Self::Overwrite => "overwrite",
+            Self::Unchecked => "unchecked",
         }
     }
 
@@ -74,7 +80,7 @@ impl Fault {
             | Self::Cut => true,
             Self::LostResponse | Self::ReadOnly => kind.writes(),
             Self::Full => kind.stores(),
-            Self::TornUpload => kind == Kind::Upload,
+            Self::TornUpload | Self::Overwrite | Self::Unchecked => kind == Kind::Upload,
             Self::TornDownload | Self::BitFlip => kind == Kind::Download,
         }
     }
@@ -89,7 +95,7 @@ pub struct Rule {
     /// What goes wrong.
     pub fault: Fault,
     /// Globs over the names of S3 operations; none means every operation that the fault applies
-    /// to: uploads for `torn_upload`, writes for `lost_response` and `read_only`, what adds bytes
+    /// to: uploads for `torn_upload`, `overwrite` and `unchecked`, writes for `lost_response` and `read_only`, what adds bytes
     /// for `full`, GetObject for `torn_download` and `bit_flip`, all for the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<String>,

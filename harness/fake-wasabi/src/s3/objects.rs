@@ -19,6 +19,8 @@ use super::convert::{accept_attributes, hold_name, lock_of, mode_name, signed, s
 use super::receive::Claims;
 use super::{Api, invalid, missing};
 use crate::clock::timestamp_of;
+use crate::exchange::Exchange;
+use crate::faults::Fault;
 use crate::store::meta::{Attributes, Checksums, Lock, NULL_VERSION, VersionMeta};
 use crate::store::{Condition, NewObject, StoreError};
 
@@ -141,7 +143,12 @@ impl Api {
         &self,
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        let input = request.input;
+        let mut input = request.input;
+        let exchange = request.extensions.get::<Arc<Exchange>>();
+        let fault = exchange.and_then(|exchange| exchange.strike()?.fault);
+        if fault == Some(Fault::Overwrite) {
+            input.if_none_match = None;
+        }
         let lock = lock_of(
             input.object_lock_mode.as_ref(),
             input.object_lock_retain_until_date,
@@ -166,12 +173,15 @@ impl Api {
             sha1: input.checksum_sha1,
             sha256: input.checksum_sha256,
         };
-        let claims = Claims::read(
-            &request.headers,
-            input.content_md5.as_deref(),
-            checksums,
-            request.trailing_headers,
-        )?;
+        let claims = match fault {
+            Some(Fault::Unchecked) => Claims::default(),
+            _ => Claims::read(
+                &request.headers,
+                input.content_md5.as_deref(),
+                checksums,
+                request.trailing_headers,
+            )?,
+        };
         let (bucket, key) = (input.bucket, input.key);
         let version = self
             .receive(input.body, input.content_length, claims, move |store, blob| {

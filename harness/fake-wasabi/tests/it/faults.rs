@@ -172,6 +172,21 @@ async fn a_bit_flip_changes_exactly_one_bit() {
 }
 
 #[tokio::test]
+async fn a_service_may_forget_conditions_and_checksums() {
+    let server = Server::start().await;
+    let client = server.client();
+    let new = &[("if-none-match", "*")];
+    let wrong = &[("x-amz-checksum-crc32c", "AAAAAA==")];
+    client.send("PUT", "/tier/key", new, "x").await.unwrap().expect(200);
+    for (fault, headers, status) in [(Fault::Overwrite, new, 412), (Fault::Unchecked, wrong, 400)] {
+        client.send("PUT", "/tier/key", headers, "y").await.unwrap().expect(status);
+        server.wasabi().set_faults(vec![Rule::new(fault)]).unwrap();
+        client.send("PUT", "/tier/key", headers, "y").await.unwrap().expect(200);
+        server.wasabi().set_faults(Vec::new()).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn faults_follow_keys_and_the_seed() {
     let strikes = async |seed: u64| {
         let server = Server::with(|config| config.seed = seed).await;

@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) layout: String,
     /// More keys of `[nats]`.
     pub(crate) login: String,
+    /// More keys of `[secondary]` and `[tertiary]`.
+    pub(crate) s3: String,
     /// More keys of `[archive]`.
     pub(crate) archive: String,
     pub(crate) more: String,
@@ -33,6 +35,7 @@ impl Settings {
             // Most tests hold for both.
             layout: std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "journal".into()),
             login: String::new(),
+            s3: String::new(),
             archive: String::new(),
             more: String::new(),
         }
@@ -54,9 +57,10 @@ impl Manager {
         let credentials = credentials_file(dir, &format!("{name}.env"), USER, SECRET);
         let table = |tier: &str, url: &str| {
             format!(
-                "[{tier}]\nendpoint = \"{url}\"\nbucket = \"{}\"\ncredentials_file = \"{}\"\ntimeout = \"5s\"\n",
+                "[{tier}]\nendpoint = \"{url}\"\nbucket = \"{}\"\ncredentials_file = \"{}\"\ntimeout = \"5s\"\n{}",
                 settings.bucket,
-                credentials.display()
+                credentials.display(),
+                settings.s3
             )
         };
         let wasabi = settings.wasabi.as_ref().map(|url| table("tertiary", url)).unwrap_or_default();

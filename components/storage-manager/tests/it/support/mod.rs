@@ -10,7 +10,7 @@ mod tools;
 pub(crate) use cluster::Cluster;
 pub(crate) use manager::{Daemon, Manager, Settings};
 pub(crate) use nats::{Nats, Version, fingerprint};
-pub(crate) use s3::{Minio, SECRET, USER, credentials_file, fake_s3};
+pub(crate) use s3::{Authority, Minio, SECRET, USER, credentials_file, fake_s3};
 pub(crate) use tools::{tool, wait_until};
 
 /// Ends with its process: nothing outlives a test, failed ones included.

@@ -169,6 +169,13 @@ impl Nats {
         (child, client.await)
     }
 
+    /// Has it read a configuration with these further lines.
+    pub(crate) fn reload(&self, more: &str) {
+        std::fs::write(self.dir.join("nats.conf"), format!("{more}\n")).unwrap();
+        let pid = self.child.as_ref().expect("it runs").0.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    }
+
     /// Killed -9 and started again on the same store.
     pub(crate) async fn crash_and_start(self) -> Self {
         self.crash_and_start_after(|_| ()).await

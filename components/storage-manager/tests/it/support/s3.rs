@@ -17,21 +17,75 @@ pub(crate) const SECRET: &str = "cim-test-secret";
 pub(crate) struct Minio {
     pub(crate) url: String,
     pub(crate) data: PathBuf,
-    _child: Child,
+    port: u16,
+    child: Child,
+}
+
+/// A house's own authority, which no system knows.
+pub(crate) struct Authority {
+    certificate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Self { certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// Writes a certificate for 127.0.0.1 and its key, as MinIO looks for them.
+    fn sign(&self, dir: &Path) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join("public.crt"), certificate.pem()).unwrap();
+        std::fs::write(dir.join("private.key"), key.serialize_pem()).unwrap();
+    }
 }
 
 impl Minio {
     /// With a bucket `archive`.
     pub(crate) async fn start(dir: &Path) -> Self {
+        Self::start_at(dir, 0, None).await
+    }
+
+    /// The same, with a certificate.
+    pub(crate) async fn start_secure(dir: &Path, authority: &Authority) -> Self {
+        Self::start_at(dir, 0, Some(authority)).await
+    }
+
+    /// Killed and started again with a certificate of this authority.
+    pub(crate) async fn again(mut self, authority: &Authority) -> Self {
+        drop(self.child.0.kill());
+        drop(self.child.0.wait());
+        Self::start_at(self.data.parent().unwrap(), self.port, Some(authority)).await
+    }
+
+    async fn start_at(dir: &Path, port: u16, authority: Option<&Authority>) -> Self {
         let data = dir.join("nas");
         // On a single drive MinIO's buckets are folders.
         std::fs::create_dir_all(data.join("archive")).unwrap();
+        let certificates = dir.join("certificates");
+        if let Some(authority) = authority {
+            authority.sign(&certificates);
+        }
         loop {
             // Between asking for a port and MinIO taking it somebody else may: then once more.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = if port == 0 { free() } else { port };
             let log = std::fs::File::create(dir.join("minio.log")).unwrap();
             let child = Command::new(tool("bin/minio"))
                 .args(["server", "--quiet", "--address", &format!("127.0.0.1:{port}")])
+                .arg("--certs-dir")
+                .arg(&certificates)
                 .arg(&data)
                 .env("MINIO_ROOT_USER", USER)
                 .env("MINIO_ROOT_PASSWORD", SECRET)
@@ -48,12 +102,20 @@ impl Minio {
                 if !listens(&child.0, port) {
                     return Err("another process may have taken the port".into());
                 }
-                // It listens before it can write.
-                ready(port).await.map(|()| true).map_err(|error| error.to_string())
+                let is_ready = async {
+                    if authority.is_some() {
+                        // What it says is encrypted.
+                        return tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map(drop);
+                    }
+                    // It listens before it can write.
+                    ready(port).await
+                };
+                is_ready.await.map(|()| true).map_err(|error| error.to_string())
             })
             .await;
             if started {
-                return Self { url: format!("http://127.0.0.1:{port}"), data, _child: child };
+                let scheme = if authority.is_some() { "https" } else { "http" };
+                return Self { url: format!("{scheme}://127.0.0.1:{port}"), data, port, child };
             }
         }
     }
