@@ -66,6 +66,10 @@ impl Failure {
         self.status == DAMAGED
     }
 
+    pub(super) fn is_s3(&self) -> bool {
+        self.status == S3
+    }
+
     pub(super) fn is_refusal(&self) -> bool {
         self.status == REFUSED
     }

@@ -19,7 +19,7 @@ use self::reach::{TierStatus, reach};
 use super::args::StatusArgs;
 use super::exit::Failure;
 use super::{connect, show, table};
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::Archive;
 use crate::config::{ArchiveConfig, Config};
 use crate::jetstream::StreamInfo;
 use crate::s3::{Store, Tier};
@@ -100,20 +100,36 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
     }
     let status = Status { streams, left_out };
     let checked = args.check.then(|| check(&status.streams, limits(&config, &args)));
-    match &checked {
-        Some(Ok(line)) if !args.show.json => show(line)?,
-        Some(Err(_)) if !args.show.json => {}
-        _ => print(&status, args.show.json)?,
+    let tiers: Vec<Readable> = std::iter::once(nas).chain(wasabi).collect();
+    let (mut away, mut wrong) = (None, Vec::new());
+    for tier in tiers {
+        wrong.extend(tier.damage);
+        wrong.extend(tier.away.as_ref().map(|failure| failure.message().to_owned()));
+        away = away.or(tier.away);
     }
-    let damage: Vec<String> =
-        nas.damage.into_iter().chain(wasabi.into_iter().flat_map(|tier| tier.damage)).collect();
-    if damage.is_empty() {
-        return match checked {
-            Some(Err(line)) => Err(Failure::behind(line)),
-            _ => Ok(()),
-        };
+    let shown = match &checked {
+        Some(_) if args.show.json => print(&status, true),
+        // What is known of one tier would pass for all.
+        Some(Ok(line)) if wrong.is_empty() => show(line),
+        Some(_) => Ok(()),
+        None => print(&status, args.show.json),
+    };
+    shown?;
+    match (away, checked) {
+        (None, Some(Err(line))) if wrong.is_empty() => Err(Failure::behind(line)),
+        (None, _) if wrong.is_empty() => Ok(()),
+        (None, _) => {
+            let damage = wrong.join("; ");
+            Err(Failure::damaged(format!("{damage}; what is shown is what can be read")))
+        }
+        (Some(failure), Some(Ok(line) | Err(line))) => {
+            Err(failure.with_message(format!("{}; of what can be read: {line}", wrong.join("; "))))
+        }
+        (Some(failure), None) => {
+            let wrong = wrong.join("; ");
+            Err(failure.with_message(format!("{wrong}; what is shown is what can be read")))
+        }
     }
-    Err(Failure::damaged(format!("{}; what is shown is what can be read", damage.join("; "))))
 }
 
 /// Returns how far behind streams may be.
@@ -129,6 +145,8 @@ struct Readable {
     archive: Option<Archive>,
     /// The parts of it that cannot.
     damage: Vec<String>,
+    /// Why it cannot be reached.
+    away: Option<Failure>,
 }
 
 impl Readable {
@@ -139,12 +157,17 @@ impl Readable {
                 damage.extend(archive.damage().map(|error| format!("{tier}: {}", chain(error))));
                 Some(archive)
             }
-            Err(error) => {
-                damage.push(damaged(tier, error)?);
-                None
-            }
+            Err(error) => match Failure::from(error) {
+                failure if failure.is_s3() => {
+                    return Ok(Self { tier, archive: None, damage, away: Some(failure) });
+                }
+                failure => {
+                    damage.push(damaged(tier, failure)?);
+                    None
+                }
+            },
         };
-        Ok(Self { tier, archive, damage })
+        Ok(Self { tier, archive, damage, away: None })
     }
 
     /// Its journals.
@@ -155,10 +178,17 @@ impl Readable {
     /// Returns a stream's archive on the tier; `None` where it has none, or none that can be read.
     async fn stream(&mut self, stream: &StreamName) -> Result<Option<ArchiveState>, Failure> {
         let Some(archive) = &self.archive else { return Ok(None) };
-        match archive.stream(stream).await {
+        if self.away.is_some() {
+            return Ok(None);
+        }
+        match archive.stream(stream).await.map_err(Failure::from) {
             Ok(state) => Ok(state),
-            Err(error) => {
-                self.damage.push(damaged(self.tier, error)?);
+            Err(failure) if failure.is_s3() => {
+                self.away = Some(failure);
+                Ok(None)
+            }
+            Err(failure) => {
+                self.damage.push(damaged(self.tier, failure)?);
                 Ok(None)
             }
         }
@@ -172,7 +202,16 @@ impl Readable {
         live: &StreamInfo,
         state: Option<ArchiveState>,
     ) -> Result<TierStatus, Failure> {
-        let (status, incomparable) = reach(sides, stream, live, state).await?;
+        if self.away.is_some() {
+            return Ok(TierStatus::unreachable());
+        }
+        let (status, incomparable) = match reach(sides, stream, live, state).await {
+            Err(failure) if failure.is_s3() => {
+                self.away = Some(failure);
+                return Ok(TierStatus::unreachable());
+            }
+            reached => reached?,
+        };
         if let Some(why) = incomparable {
             let tier = self.tier;
             let what = format!("stream `{stream}` cannot be compared with what {tier} has of it");
@@ -183,8 +222,7 @@ impl Readable {
 }
 
 /// Returns what is damaged; fails with anything else.
-fn damaged(tier: Tier, error: ArchiveError) -> Result<String, Failure> {
-    let failure = Failure::from(error);
+fn damaged(tier: Tier, failure: Failure) -> Result<String, Failure> {
     if failure.is_damage() { Ok(format!("{tier}: {}", failure.message())) } else { Err(failure) }
 }
 
@@ -241,14 +279,15 @@ fn print(status: &Status, json: bool) -> Result<(), Failure> {
                 None => timeline.to_string(),
                 Some(_) => format!("{timeline}, diverged"),
             });
+            let timeline = if tier.unreachable { Some("unreachable".into()) } else { timeline };
             shown.add_row([
                 stream.stream.to_string(),
                 stream.last_seq.to_string(),
                 name.to_string(),
                 timeline.unwrap_or_else(|| "-".into()),
                 held(tier.seq.to_string()),
-                tier.lag_events.to_string(),
-                format!("{:.1}", tier.lag_seconds),
+                tier.lag_events.map_or("?".into(), |events| events.to_string()),
+                tier.lag_seconds.map_or("?".into(), |lag| format!("{lag:.1}")),
                 held(tier.segments.to_string()),
                 held(table::size(tier.bytes)),
             ]);

@@ -305,3 +305,46 @@ async fn a_check_fails_where_a_stream_is_further_behind_than_it_may_be() {
     assert!(line.contains("error: 1 of 2 streams behind: `S2` "), "{line}");
     assert!(line.contains(" s on nas; the limit is 1.0 s on nas"), "{line}");
 }
+
+/// Of a tier that is away nothing is known: that is no lag of 0, and the other one is shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_tier_that_is_away_nothing_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let fake = fake_s3(dir.path(), "wasabi").await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut settings = Settings::new(&nats.url, &minio.url);
+    settings.wasabi = Some(fake.s3_url());
+    settings.more = "[seal]\ninterval = \"200ms\"\n".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
+    nats.create("A", json!({})).await;
+    nats.publish("A", 10).await;
+    let daemon = manager.tier().await;
+    manager.reaches("A", "wasabi", 10).await;
+    daemon.stop().await;
+    let fine = manager.run(&["status", "--check"]);
+    assert!(fine.status.success(), "{fine:?}");
+    for (away, here) in [("nas", "wasabi"), ("wasabi", "nas")] {
+        // Nothing listens there.
+        let (nas, wasabi) = match away {
+            "nas" => ("http://127.0.0.1:1".to_owned(), fake.s3_url()),
+            _ => (minio.url.clone(), "http://127.0.0.1:1".to_owned()),
+        };
+        let mut settings = Settings::new(&nats.url, &nas);
+        settings.wasabi = Some(wasabi);
+        let manager = Manager::new(dir.path(), away, &settings);
+        let output = manager.run(&["status", "--json"]);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{error}");
+        assert!(error.contains(&format!("{away}: ")) && error.contains("cannot reach"), "{error}");
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let of = &shown["streams"][0];
+        assert_eq!((&of[here]["seq"], &of[here]["lag_events"]), (&json!(10), &json!(0)), "{shown}");
+        assert_eq!(
+            (&of[away]["unreachable"], &of[away]["lag_events"]),
+            (&json!(true), &Value::Null)
+        );
+        let (status, error) = manager.error(&["status", "--check"]);
+        assert!(status == 4 && error.contains(&format!("0.0 s on {here} behind")), "{error}");
+    }
+}

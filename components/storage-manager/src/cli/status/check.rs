@@ -33,20 +33,26 @@ pub(super) fn check(streams: &[StreamStatus], limits: Limits) -> Result<String, 
     let mut behind: Vec<(f64, String)> = Vec::new();
     let mut most: Vec<(Tier, f64)> = Vec::new();
     for stream in streams {
-        let tiers = stream.tiers().filter(|(_, tier)| tier.lag_events > 0);
-        let late = tiers.filter(|(name, tier)| tier.lag_seconds > limits.of(*name).as_secs_f64());
-        let late = late.max_by(|(_, a), (_, b)| a.lag_seconds.total_cmp(&b.lag_seconds));
-        if let Some((name, tier)) = late {
-            let mut line = format!("`{}` {} on {name}", stream.stream, ago(tier.lag_seconds));
+        // Of a tier that cannot be reached nothing is known, and something else says so.
+        let tiers = stream.tiers().filter_map(|(name, tier)| {
+            Some((name, tier.lag_seconds?, tier.lag_events.is_some_and(|events| events > 0)))
+        });
+        let tiers: Vec<_> = tiers.collect();
+        let late = tiers
+            .iter()
+            .filter(|(name, lag, lacks)| *lacks && *lag > limits.of(*name).as_secs_f64())
+            .max_by(|(_, a, _), (_, b, _)| a.total_cmp(b));
+        if let Some((name, lag, _)) = late {
+            let mut line = format!("`{}` {} on {name}", stream.stream, ago(*lag));
             if stream.refused.is_some() {
                 line.push_str(" (refused)");
             }
-            behind.push((tier.lag_seconds, line));
+            behind.push((*lag, line));
         }
-        for (name, tier) in stream.tiers() {
+        for (name, of_stream, _) in tiers {
             match most.iter_mut().find(|(tier, _)| *tier == name) {
-                Some((_, lag)) => *lag = lag.max(tier.lag_seconds),
-                None => most.push((name, tier.lag_seconds)),
+                Some((_, lag)) => *lag = lag.max(of_stream),
+                None => most.push((name, of_stream)),
             }
         }
     }

@@ -13,6 +13,9 @@ use crate::tier::{Alignment, align};
 /// A tier's reach.
 #[derive(Debug, Serialize)]
 pub(super) struct TierStatus {
+    /// The tier cannot be reached: nothing is known of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unreachable: bool,
     /// The tier's own timeline; `None` where it holds nothing of the stream.
     pub(super) timeline: Option<u32>,
     /// Why that timeline is not the live stream's, in words.
@@ -21,10 +24,11 @@ pub(super) struct TierStatus {
     pub(super) seq: u64,
     /// Time of the last message that it holds.
     time: Option<Timestamp>,
-    /// Age of the live stream's oldest message that it does not hold; 0 when it holds all.
-    pub(super) lag_seconds: f64,
+    /// Age of the live stream's oldest message that it does not hold; 0 when it holds all, `None` when that is not
+    /// known.
+    pub(super) lag_seconds: Option<f64>,
     /// Live messages that it does not hold.
-    pub(super) lag_events: u64,
+    pub(super) lag_events: Option<u64>,
     entry: Option<u64>,
     pub(super) segments: usize,
     pub(super) bytes: u64,
@@ -70,12 +74,13 @@ pub(super) async fn reach(
     let now = Timestamp::now().as_nanosecond();
     let segments = state.iter().flat_map(|state| state.segments.values());
     let status = TierStatus {
+        unreachable: false,
         timeline: state.as_ref().map(ArchiveState::timeline),
         diverged,
         seq: state.as_ref().map_or(0, |state| state.watermark().seq),
         time: state.as_ref().and_then(|s| s.watermark().last.as_ref()).map(|last| last.time),
-        lag_seconds: oldest.map_or(0.0, |m| (now - i128::from(m.time)).max(0) as f64 / 1e9),
-        lag_events: live.state.last_seq.saturating_sub(held),
+        lag_seconds: Some(oldest.map_or(0.0, |m| (now - i128::from(m.time)).max(0) as f64 / 1e9)),
+        lag_events: Some(live.state.last_seq.saturating_sub(held)),
         entry: state.as_ref().map(|state| state.number),
         segments: state.as_ref().map_or(0, |state| state.segments.len()),
         bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
@@ -83,20 +88,36 @@ pub(super) async fn reach(
     Ok((status, incomparable))
 }
 
-#[cfg(test)]
 impl TierStatus {
+    /// A tier that cannot be reached.
+    pub(super) fn unreachable() -> Self {
+        Self {
+            unreachable: true,
+            timeline: None,
+            diverged: None,
+            seq: 0,
+            time: None,
+            lag_seconds: None,
+            lag_events: None,
+            entry: None,
+            segments: 0,
+            bytes: 0,
+        }
+    }
+
     /// A tier that is so far behind.
+    #[cfg(test)]
     pub(super) fn behind(lag_seconds: f64, lag_events: u64) -> Self {
         Self {
+            unreachable: false,
             timeline: Some(1),
-            diverged: None,
             seq: 1,
-            time: None,
-            lag_seconds,
-            lag_events,
+            lag_seconds: Some(lag_seconds),
+            lag_events: Some(lag_events),
             entry: Some(1),
             segments: 1,
             bytes: 1,
+            ..Self::unreachable()
         }
     }
 }
