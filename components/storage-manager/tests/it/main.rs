@@ -9,6 +9,7 @@ mod buckets;
 mod chain;
 mod clock;
 mod cluster;
+mod debian;
 mod drawn;
 mod exactness;
 mod export;

@@ -1,0 +1,123 @@
+//! docs/debian.md, done as it says where that takes no systemd, and compared with what nixos/lib renders.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, tool};
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
+}
+
+/// The block that has a text in it.
+fn block(with: &str) -> String {
+    let page = read("docs/debian.md");
+    let blocks = page.split("```").skip(1).step_by(2);
+    let found: Vec<_> = blocks.filter(|block| block.contains(with)).collect();
+    let [block] = found[..] else { panic!("{} blocks have `{with}`", found.len()) };
+    block.split_once('\n').unwrap().1.to_owned()
+}
+
+/// The subjects that stand in quotes behind a key.
+fn quoted(text: &str, key: &str) -> BTreeSet<String> {
+    let (_, list) = text.split_once(&format!("{key}: [")).unwrap();
+    let list = list.split(']').next().unwrap();
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_it_says_is_what_is_rendered() {
+    let unit = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter(|line| line.contains('=') && !line.starts_with('#'));
+        // The lab has other addresses, an nkey for a password, and its own name for NATS's unit.
+        let own = ["IPAddressAllow", "LoadCredential", "After", "Wants", "WantedBy"];
+        lines
+            .filter(|line| !own.contains(&line.split('=').next().unwrap()))
+            .map(str::to_owned)
+            .collect()
+    };
+    let rendered = "fixtures/rendered/lab/host/etc/systemd/system/cim-storage-manager.service";
+    assert_eq!(unit(&block("[Service]")), unit(&read(rendered)));
+
+    let policy: Value = serde_json::from_str(&block("s3:PutObject")).unwrap();
+    let rendered: Value =
+        serde_json::from_str(&read("fixtures/rendered/lab/nas/etc/cim/nas-policy.json")).unwrap();
+    assert_eq!(policy, rendered);
+
+    let server = read("fixtures/rendered/lab/host/etc/nats-server.conf");
+    let server: Value = serde_json::from_str(server.split_once('\n').unwrap().1).unwrap();
+    let users = server["accounts"]["CIM"]["users"].as_array().unwrap();
+    let list = |user: &Value, what: &str| -> BTreeSet<String> {
+        let list = user["permissions"][what]["allow"].as_array().into_iter().flatten();
+        list.map(|subject| subject.as_str().unwrap().to_owned()).collect()
+    };
+    let tiers = |user: &&Value| list(user, "publish").contains("$JS.API.STREAM.LIST");
+    let ours = users.iter().find(tiers).unwrap();
+    let said = block("password: NATS_PASSWORD");
+    for what in ["publish", "subscribe"] {
+        assert_eq!(quoted(&said, what), list(ours, what), "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn done_as_it_says_it_archives_and_restores() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let minio = Minio::start(path).await;
+    let commands = block("mc admin user add")
+        .replace("http://192.168.1.20:9000", &minio.url)
+        // The tests' MinIO begins with a bucket.
+        .replace("cim-archive", "archive")
+        .replace("mc mb ", "mc mb --ignore-existing ")
+        .replace("ADMIN_PASSWORD", SECRET)
+        .replace("ADMIN", USER)
+        .replace("storage-manager SECRET", "storage-manager another-secret");
+    let policy = block("s3:PutObject").replace("cim-archive", "archive");
+    std::fs::write(path.join("policy.json"), policy).unwrap();
+    let bin = tool("bin/mc");
+    let (bin, home) = (bin.parent().unwrap().display(), path.display());
+    let output = Command::new("bash")
+        .args(["-euc", &format!("export PATH={bin}:$PATH MC_CONFIG_DIR={home}/mc\n{commands}")])
+        .current_dir(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let users =
+        block("password: NATS_PASSWORD").replace("cim-tier-cim-archive", "cim-tier-archive");
+    let users = users.replace("NATS_PASSWORD", "one").replace("APP_PASSWORD", "two");
+    // The test is the application.
+    let nats = Nats::start_with(&path.join("host"), &format!("{users}no_auth_user: app\n")).await;
+    std::fs::write(path.join("nats-password"), "one\n").unwrap();
+    let credentials = "AWS_ACCESS_KEY_ID=storage-manager\nAWS_SECRET_ACCESS_KEY=another-secret\n";
+    std::fs::write(path.join("nas.env"), credentials).unwrap();
+    let config = block("[secondary]")
+        .replace("nats://127.0.0.1:4222", &nats.url)
+        .replace("http://192.168.1.20:9000", &minio.url)
+        .replace("cim-archive", "archive")
+        .replace("/run/credentials/cim-storage-manager.service", &path.display().to_string());
+    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &minio.url));
+    std::fs::write(manager.config(), config).unwrap();
+
+    nats.create("ORDERS", json!({ "subjects": ["orders.>"] })).await;
+    let daemon = manager.tier().await;
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    for n in 0..20 {
+        jetstream.publish(format!("orders.{n}"), "x".into()).await.unwrap().await.unwrap();
+    }
+    manager.reaches("ORDERS", "nas", 20).await;
+    assert!(!daemon.log().contains("Permissions Violation"), "{}", daemon.log());
+    let steps = block("cim-storage-manager verify");
+    let steps = steps.lines().filter_map(|line| line.strip_prefix("cim-storage-manager "));
+    for step in steps {
+        let words: Vec<_> = step.split(' ').map(|word| word.trim_matches('\'')).collect();
+        let output = manager.run(&words);
+        assert!(output.status.success(), "{step}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(nats.info("REHEARSAL").await["state"]["messages"], 20);
+    daemon.stop().await;
+}
