@@ -38,6 +38,9 @@ pub struct Config {
     /// When replaced segments are deleted.
     #[serde(default)]
     pub collect: CollectConfig,
+    /// When what lies on the NAS is looked at.
+    #[serde(default)]
+    pub heal: HealConfig,
     /// How much memory messages may take.
     #[serde(default)]
     pub memory: MemoryConfig,
@@ -174,6 +177,21 @@ pub struct CollectConfig {
 impl Default for CollectConfig {
     fn default() -> Self {
         Self { grace: Duration::from_secs(3600), tertiary_age: Duration::from_secs(90 * 24 * 3600) }
+    }
+}
+
+/// `[heal]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealConfig {
+    /// Time in which every object of the NAS is read once; none for never.
+    #[serde(with = "humantime_serde")]
+    pub every: Duration,
+}
+
+impl Default for HealConfig {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(7 * 24 * 3600) }
     }
 }
 

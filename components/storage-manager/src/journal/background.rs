@@ -21,6 +21,7 @@ impl Background {
         tasks.spawn(merge::run(Arc::clone(context), journal.clone()));
         tasks.spawn(collect::run(Arc::clone(context), journal.clone()));
         tasks.spawn(heal::run(Arc::clone(context), journal.clone()));
+        tasks.spawn(heal::rounds(Arc::clone(context), journal.clone()));
         if let Some(wasabi) = &context.wasabi {
             tasks.spawn(ship::run(Arc::clone(context), Arc::clone(wasabi), journal.clone()));
             tasks.spawn(ship::backfill(Arc::clone(context), Arc::clone(wasabi), journal.clone()));

@@ -325,3 +325,37 @@ async fn either_tier_helps_the_other_with_what_was_decided_for_wasabi() {
     assert_eq!(lab.log().matches("was put back from the nas").count(), 2, "{}", lab.log());
     lab.daemon.take().unwrap().stop().await;
 }
+
+/// Nothing is published, nothing is merged, and there is no Wasabi: what rots is found all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_reads_is_looked_at_once_in_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("A", json!({})).await;
+    let mut settings = Settings::new(&nats.url, &minio.url);
+    settings.layout = "journal".into();
+    settings.more = "[heal]\nevery = \"1s\"\n".into();
+    let manager = Manager::new(dir.path(), "host", &settings);
+    let daemon = manager.tier().await;
+    nats.publish("A", 20).await;
+    manager.reaches("A", "nas", 20).await;
+    let nas = bucket(&minio.url);
+    let mut damaged = Vec::new();
+    for key in keys(&nas, ENTRIES).await {
+        let object = nas.get_object(&key).await.unwrap().into_bytes();
+        if read_entry(&object).unwrap().0.streams.values().any(|change| !change.add.is_empty()) {
+            nas.put_object(&key, &rotten(&object)).await.unwrap();
+            damaged.push(key);
+        }
+    }
+    wait_until("all is written anew", async || {
+        let log = daemon.log();
+        let named = |key: &String| log.contains(&format!("`{key}` of the nas could not be read"));
+        if damaged.iter().all(named) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let report = manager.json(&["verify"]);
+    assert_eq!(report["streams"][0]["messages"], 20, "{report}");
+    daemon.stop().await;
+}

@@ -1,6 +1,6 @@
 //! Objects of the NAS that cannot be read, and what becomes of them.
 //!
-//! Who finds one (merging, the way to Wasabi) reports it, leaves it alone from then on, and goes on with all
+//! Who finds one (merging, the way to Wasabi, a look at everything once in a while) reports it, leaves it alone from then on, and goes on with all
 //! else. Here it is looked at again, at growing intervals: what is whole of it, and what JetStream still has
 //! exactly as it was archived, goes into a new object, which takes the place of the damaged one in the journal.
 //! Where nothing has it exactly any more, and the newest timeline of a stream needs it, that stream is archived anew
@@ -9,6 +9,7 @@
 
 mod ailing;
 mod file;
+mod rounds;
 mod run;
 mod source;
 mod stays;
@@ -16,5 +17,6 @@ mod text;
 mod wasabi;
 
 pub use ailing::Ailing;
+pub use rounds::run as rounds;
 pub use run::run;
 pub use text::check_text;

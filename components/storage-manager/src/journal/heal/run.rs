@@ -233,7 +233,7 @@ pub(super) async fn of_wasabi(
 }
 
 /// What the journal has in an object, in the order in which it stands there.
-fn patients(journal: &Journal, key: &str) -> Vec<Patient> {
+pub(super) fn patients(journal: &Journal, key: &str) -> Vec<Patient> {
     journal.with(|state| {
         let all = state.streams.iter().flat_map(|(stream, archive)| {
             let here = archive.segments.values().filter(|segment| segment.key == key);
@@ -244,7 +244,7 @@ fn patients(journal: &Journal, key: &str) -> Vec<Patient> {
 }
 
 /// Takes what is whole of an object. Returns what is wrong with the first that is not.
-async fn take(patients: &mut [Patient], key: &str, object: Bytes) -> Option<String> {
+pub(super) async fn take(patients: &mut [Patient], key: &str, object: Bytes) -> Option<String> {
     let segments = patients.iter().map(|patient| patient.segment.clone()).collect();
     let mut why = None;
     for (patient, read) in patients.iter_mut().zip(of_object(key, object, segments).await) {
