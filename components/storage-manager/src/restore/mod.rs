@@ -26,6 +26,7 @@ mod feed;
 mod frame;
 mod many;
 mod plan;
+mod rolled_up;
 mod run;
 mod send;
 mod source;

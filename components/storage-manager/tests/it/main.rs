@@ -37,6 +37,7 @@ mod queue;
 mod recreated;
 mod refill;
 mod rehearsal;
+mod rolled_up;
 mod runbook;
 mod second_way;
 mod sizes;
