@@ -49,12 +49,20 @@ pub struct Survey {
     pub tail: Option<Tail>,
 }
 
+/// Where a stream begins and how many sequences are gone behind that. While both stay as they are, nothing was deleted;
+/// the number alone may stay when the stream's beginning has passed one that was gone, and another one is gone.
+type Deleted = (u64, u64);
+
+fn deleted(info: &StreamInfo) -> Deleted {
+    (info.state.first_seq, info.num_deleted)
+}
+
 /// Takes surveys of one stream.
 pub struct Surveyor {
     context: Arc<Context>,
     stream: StreamName,
     progress: Arc<Progress>,
-    seen_deleted: Option<u64>,
+    seen_deleted: Option<Deleted>,
     /// Until then what is gone is not looked for.
     look_again: Instant,
     /// Who led the stream when what it shows as gone was looked for elsewhere.
@@ -108,7 +116,7 @@ impl Surveyor {
         let info = &look.info;
         look.at > self.looked
             && (last.differs(info)
-                || self.seen_deleted != Some(info.num_deleted)
+                || self.seen_deleted != Some(deleted(info))
                 || info.state.last_seq > state.watermark().seq
                 || info.state != state.current().state)
     }
@@ -126,7 +134,7 @@ impl Surveyor {
         let mut info = jetstream.stream_info(stream, false).await?;
         let mut led_anew = doubtful(&info) && self.led_by != info.servers.leader;
         // It takes long where much was deleted, so it is looked for only when that is more than before.
-        let more = self.seen_deleted != Some(info.num_deleted) && self.may_look(&info);
+        let more = self.seen_deleted != Some(deleted(&info)) && self.may_look(&info);
         let ask = (led_anew || more) && info.num_deleted > 0;
         if ask {
             let clustered = doubtful(&info);
@@ -139,10 +147,10 @@ impl Surveyor {
             led_anew = doubtful(&info) && self.led_by != info.servers.leader;
         }
         if ask || info.num_deleted == 0 {
-            self.seen_deleted = Some(info.num_deleted);
+            self.seen_deleted = Some(deleted(&info));
         }
         // A server may show a message before it has taken away what goes with it, but not until that is archived.
-        let deletes_known = (self.seen_deleted == Some(info.num_deleted))
+        let deletes_known = (self.seen_deleted == Some(deleted(&info)))
             .then_some(DeletesKnown { seq: known.watermark, at });
         let mut elsewhere = SeqRanges::default();
         let witnessed = doubtful(&info);

@@ -97,3 +97,37 @@ async fn what_was_purged_and_what_has_fired_do_not_come_back() {
     assert_eq!(sequences(&nats, "SCH").await, [1, 2, 3]);
     assert_eq!(nats.info("SCH").await["config"]["allow_msg_schedules"], Value::Null);
 }
+
+/// As many are gone behind the beginning as before, and they are others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_is_seen_that_changes_no_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let manager = journaling(dir.path(), "host", &nats, &minio);
+    nats.create("S", json!({})).await;
+    let daemon = manager.tier().await;
+    nats.publish("S", 10).await;
+    nats.delete("S", &[5]).await;
+    manager.reaches("S", "nas", 10).await;
+    let begins_at = async |seq: u64| {
+        wait_until("the archive knows where the stream begins", async || {
+            let dry =
+                manager.json(&["restore", "S", "--as", "T", "--subjects", "t.>", "--dry-run"]);
+            let held = manager.json(&["streams"]);
+            let known = !dry["streams"][0]["deletes_known"].is_null();
+            let first = &held["streams"][0]["timelines"][0]["first_seq"];
+            if known && *first == seq { Ok(()) } else { Err(format!("{dry} {held}")) }
+        })
+        .await;
+    };
+    begins_at(1).await;
+    daemon.freeze();
+    nats.api("STREAM.PURGE.S", json!({ "seq": 6 })).await;
+    nats.delete("S", &[8]).await;
+    daemon.thaw();
+    begins_at(6).await;
+    daemon.kill();
+    manager.json(&["restore", "S", "--as", "T", "--subjects", "t.>"]);
+    assert_eq!(sequences(&nats, "T").await, [6, 7, 9, 10]);
+}
