@@ -185,7 +185,7 @@ impl Default for CollectConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct HealConfig {
     /// Time in which every object of the NAS is read once; none for never.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub every: Duration,
 }
 

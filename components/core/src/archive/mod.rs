@@ -32,7 +32,7 @@ pub use entry::{
     Position, Segment, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
 };
 pub use hash::{Sha256, message_hash};
-pub use journal::Part;
+pub use journal::{DeletesKnown, Part};
 pub use key::{ArchiveKey, KeyError};
 pub use ranges::{SeqRange, SeqRanges};
 pub use raw::RawJson;

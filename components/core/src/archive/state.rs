@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::archive::journal::Served;
+use crate::archive::journal::{DeletesKnown, Served};
 use crate::archive::key::GROUP;
 use crate::archive::{
     ArchiveKey, Checkpoint, ConsumerRecord, Entry, Fork, Left, ParentTimeline, Segment, SeqRange,
@@ -30,6 +30,8 @@ pub struct ArchiveState {
     pub consumers: Vec<ConsumerRecord>,
     /// By whom it was served, as a journal says; chains do not.
     pub served: Option<Served>,
+    /// How old the view of deletes of the current timeline is, as a journal says; chains do not.
+    pub deletes_known: Option<DeletesKnown>,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
 }
@@ -120,6 +122,7 @@ impl ArchiveState {
             stream: stream.clone(),
             consumers: consumers.clone(),
             served: None,
+            deletes_known: None,
             superseded: checkpoint.superseded.clone(),
         })
     }

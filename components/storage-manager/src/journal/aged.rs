@@ -133,6 +133,7 @@ impl Year {
             },
             consumers: Vec::new(),
             served: None,
+            deletes_known: None,
             number: 0,
             committed_at: self.at(0),
         };

@@ -56,6 +56,7 @@ pub fn begin() -> StreamCheckpoint {
         stream: StreamRecord { created: Timestamp::UNIX_EPOCH, config },
         consumers: Vec::new(),
         served: None,
+        deletes_known: None,
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

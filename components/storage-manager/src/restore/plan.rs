@@ -1,13 +1,16 @@
 //! What is to be restored, worked out from the archive's state.
 
 use cim_core::archive::{
-    ArchiveState, ConsumerRecord, LastMessage, RawJson, Segment, SeqRange, SeqRanges, StreamState,
+    ArchiveState, ConsumerRecord, DeletesKnown, LastMessage, RawJson, Segment, SeqRange, SeqRanges,
+    StreamState,
 };
 use cim_core::names::{StreamName, SubjectFilter};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::arrived::rolls_up;
 use super::copy::{detach, without_schedules};
+use super::rolled_up::{RolledUp, Tail, UNKNOWN};
 use crate::hooks::sabotage;
 
 /// What the user asked for.
@@ -80,6 +83,14 @@ pub struct Plan {
     pub pieces: Vec<Piece>,
     /// Sequences that must not come back.
     pub gone: SeqRanges,
+    /// The end of it that may say of more.
+    pub tail: Option<Tail>,
+    /// What that says; known when it was read.
+    pub rolled_up: RolledUp,
+    /// Up to where deletes were known when it was archived last, and when that was.
+    pub deletes_known: Option<DeletesKnown>,
+    /// When something of it was archived last.
+    pub archived_at: Timestamp,
     /// Only what comes before the first message that is later than this.
     pub until_time: Option<i64>,
     /// The first message that is known to be later without reading any.
@@ -165,6 +176,14 @@ pub fn plan(
     let target = options.rename.clone().unwrap_or_else(|| stream.clone());
     let (record, consumers) = state.stream_of(timeline);
     let mut config = record.config.value();
+    let deletes_known = state.deletes_known.clone().filter(|_| timeline == state.timeline());
+    let tail = match (&deletes_known, &history.watermark.last) {
+        _ if options.with_dropped || !rolls_up(&config) => None,
+        (Some(known), _) => Some(Tail::Behind(known.seq)),
+        (None, last) => last
+            .as_ref()
+            .map(|last| Tail::Since(last.time.checked_sub(UNKNOWN).unwrap_or(Timestamp::MIN))),
+    };
     let (mut consumers, mut left_out) = (consumers.to_vec(), Vec::new());
     if options.with_dropped {
         lift_limits(&mut config);
@@ -207,6 +226,10 @@ pub fn plan(
         counts: all.then(|| history.state.clone()),
         pieces,
         gone: gone.clipped(first_seq, u64::MAX),
+        tail,
+        rolled_up: RolledUp::default(),
+        deletes_known,
+        archived_at: state.committed_at,
         until_time: options.until_time.map(nanoseconds),
         later,
         rest: rest.into_iter().map(|(segment, ..)| segment).take(LOOKED_AT).collect(),

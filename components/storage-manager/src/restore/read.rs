@@ -9,8 +9,8 @@ use super::error::RestoreError;
 use super::feed::feed;
 use super::plan::Plan;
 use super::source::Source;
-use super::until;
 use super::write::messages;
+use super::{rolled_up, until};
 use crate::segment::Message;
 
 /// Hands every message of a plan to `each`, in order, on a thread of its own, until it breaks; returns what it kept.
@@ -29,6 +29,7 @@ where
     E: From<RestoreError> + Send + 'static,
 {
     Box::pin(until::resolve(source, &mut plan)).await?;
+    Box::pin(rolled_up::resolve(source, &mut plan)).await?;
     let plan = Arc::new(plan);
     let (segments, incoming) = mpsc::unbounded_channel();
     let to_read = Arc::clone(&plan);

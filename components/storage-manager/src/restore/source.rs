@@ -112,6 +112,13 @@ impl Source {
         Ok(Content::Shared(footer, window, part.clone()))
     }
 
+    /// Takes back what was fetched, and need not be fetched again where nothing was.
+    pub(super) fn put_back(&self, segment: &Segment, content: Content) {
+        if let Content::Rows(columns) = content {
+            self.loaded().put(segment, columns);
+        }
+    }
+
     async fn file(&self, segment: &Segment) -> Result<Bytes, S3Error> {
         self.fetch(async |store| store.get_at_most(&segment.key, segment.size).await).await
     }

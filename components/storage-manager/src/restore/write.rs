@@ -150,4 +150,5 @@ fn wanted(plan: &Plan, gone: &[SeqRange], piece: &Piece, message: &Message<'_>) 
                 _ => Ordering::Equal,
             })
             .is_err()
+        && !plan.rolled_up.has(message)
 }

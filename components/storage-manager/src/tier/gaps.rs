@@ -211,6 +211,7 @@ mod tests {
             state: StreamState { first_seq, last_seq: 120, messages: 1, bytes: 1 },
             consumers: Consumers::default(),
             deleted: Some(deleted.iter().copied().collect()),
+            deletes_known: None,
             damage,
             witnessed: false,
             led_anew: false,

@@ -299,6 +299,7 @@ impl Opening<'_> {
             stream: live.record.clone(),
             consumers: consumers.to_vec(),
             served: self.served.cloned(),
+            deletes_known: None,
             number: 0,
             committed_at: clock::now(),
         })

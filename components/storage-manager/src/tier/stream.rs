@@ -394,9 +394,11 @@ impl<'a> Follower<'a> {
         let journal = self.journal.clone();
         journal.stream(self.stream, |state| {
             let mut draft = Draft::of(state);
+            let mut deletes_known = None;
             if let Some(survey) = self.survey.take() {
                 survey.fill(&mut draft);
                 self.gaps.fill(&mut draft, state);
+                deletes_known = survey.deletes_known;
             }
             let mut commit = Commit { timeline: state.timeline(), ..Commit::default() };
             let watermark = state.watermark().seq;
@@ -412,6 +414,8 @@ impl<'a> Follower<'a> {
             if commit.items.is_empty() && commit.change == Change::default() {
                 return None;
             }
+            commit.change.deletes_known =
+                deletes_known.filter(|known| Some(known) != state.deletes_known.as_ref());
             // A host that was lost may have got another name. That alone is no reason for an entry.
             let served = self.served.as_ref();
             commit.change.served = served.and_then(|served| served.news(state.served.as_ref()));

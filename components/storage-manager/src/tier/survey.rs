@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::{
-    ArchiveState, ConsumerRecord, SeqRange, SeqRanges, StreamRecord, StreamState, Watermark,
+    ArchiveState, ConsumerRecord, DeletesKnown, SeqRange, SeqRanges, StreamRecord, StreamState,
+    Watermark,
 };
 use cim_core::names::StreamName;
 use tokio::time::Instant;
@@ -16,6 +17,7 @@ use super::progress::{Delivered, Progress, Tail};
 use super::reader::ReaderError;
 use super::{gone, positions, witness};
 use crate::chain::Draft;
+use crate::clock;
 use crate::hooks::sabotage;
 use crate::jetstream::{ApiError, Consumers, Damage, Leader, StreamInfo};
 
@@ -33,6 +35,8 @@ pub struct Survey {
     pub consumers: Consumers,
     /// Sequences that are gone, when they were asked for.
     pub deleted: Option<SeqRanges>,
+    /// How old what is known of deletes is by now, unless it was time to ask for them and they were not.
+    pub deletes_known: Option<DeletesKnown>,
     /// What the server says that it has lost.
     pub damage: Option<Damage>,
     /// Whether other servers have the stream and are asked what its leader has lost.
@@ -45,12 +49,20 @@ pub struct Survey {
     pub tail: Option<Tail>,
 }
 
+/// Where a stream begins and how many sequences are gone behind that. While both stay as they are, nothing was deleted;
+/// the number alone may stay when the stream's beginning has passed one that was gone, and another one is gone.
+type Deleted = (u64, u64);
+
+fn deleted(info: &StreamInfo) -> Deleted {
+    (info.state.first_seq, info.num_deleted)
+}
+
 /// Takes surveys of one stream.
 pub struct Surveyor {
     context: Arc<Context>,
     stream: StreamName,
     progress: Arc<Progress>,
-    seen_deleted: Option<u64>,
+    seen_deleted: Option<Deleted>,
     /// Until then what is gone is not looked for.
     look_again: Instant,
     /// Who led the stream when what it shows as gone was looked for elsewhere.
@@ -104,7 +116,7 @@ impl Surveyor {
         let info = &look.info;
         look.at > self.looked
             && (last.differs(info)
-                || self.seen_deleted != Some(info.num_deleted)
+                || self.seen_deleted != Some(deleted(info))
                 || info.state.last_seq > state.watermark().seq
                 || info.state != state.current().state)
     }
@@ -117,12 +129,12 @@ impl Surveyor {
     /// Looks. `None` while nobody can be asked whether a new leader has what it should have.
     pub async fn survey(&mut self, known: &Known) -> Result<Option<Survey>, ReaderError> {
         let (jetstream, stream) = (self.context.jetstream.clone(), self.stream.as_str());
-        let looked = Instant::now();
+        let (looked, at) = (Instant::now(), clock::now());
         let listed = self.context.overview.latest(stream).map(|(look, _)| look.info);
         let mut info = jetstream.stream_info(stream, false).await?;
         let mut led_anew = doubtful(&info) && self.led_by != info.servers.leader;
         // It takes long where much was deleted, so it is looked for only when that is more than before.
-        let more = self.seen_deleted != Some(info.num_deleted) && self.may_look(&info);
+        let more = self.seen_deleted != Some(deleted(&info)) && self.may_look(&info);
         let ask = (led_anew || more) && info.num_deleted > 0;
         if ask {
             let clustered = doubtful(&info);
@@ -135,8 +147,11 @@ impl Surveyor {
             led_anew = doubtful(&info) && self.led_by != info.servers.leader;
         }
         if ask || info.num_deleted == 0 {
-            self.seen_deleted = Some(info.num_deleted);
+            self.seen_deleted = Some(deleted(&info));
         }
+        // A server may show a message before it has taken away what goes with it, but not until that is archived.
+        let deletes_known = (self.seen_deleted == Some(deleted(&info)))
+            .then_some(DeletesKnown { seq: known.watermark, at });
         let mut elsewhere = SeqRanges::default();
         let witnessed = doubtful(&info);
         if led_anew {
@@ -166,6 +181,7 @@ impl Surveyor {
             state: info.state,
             consumers: self.settled(found, &known.consumers),
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
+            deletes_known,
             damage: info.damage,
             witnessed,
             led_anew,

@@ -40,6 +40,7 @@ mod queue;
 mod recreated;
 mod refill;
 mod rehearsal;
+mod rolled_up;
 mod rotated;
 mod runbook;
 mod second_way;

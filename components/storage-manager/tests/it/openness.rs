@@ -119,7 +119,7 @@ fn write_to(manager: &Manager, layout: &str) {
 }
 
 /// What docs/archive.md has on reading it in blocks of a language.
-fn documented(language: &str) -> Vec<String> {
+pub(crate) fn documented(language: &str) -> Vec<String> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
     let docs = std::fs::read_to_string(docs).unwrap();
     let (_, docs) = docs.split_once("## Reading it without this project").unwrap();
@@ -129,7 +129,7 @@ fn documented(language: &str) -> Vec<String> {
 }
 
 /// The rows that a program prints, each as JSON.
-fn rows(program: &str, arguments: &[&str]) -> Result<Vec<Value>, String> {
+pub(crate) fn rows(program: &str, arguments: &[&str]) -> Result<Vec<Value>, String> {
     let mut command = Command::new(tool("python/bin/python"));
     let output = command.args(["-c", program]).args(arguments).output().unwrap();
     if !output.status.success() {
@@ -168,7 +168,7 @@ fn hex(base64: &Value) -> String {
 }
 
 /// A copy of the bucket, through S3: MinIO keeps objects in a form of its own.
-async fn download(minio: &Minio, dir: &Path) -> PathBuf {
+pub(crate) async fn download(minio: &Minio, dir: &Path) -> PathBuf {
     let credentials =
         s3::creds::Credentials::new(Some(USER), Some(SECRET), None, None, None).unwrap();
     let region = s3::Region::Custom { region: "us-east-1".into(), endpoint: minio.url.clone() };

@@ -1,7 +1,6 @@
 //! Two managers of one journal: one leads, the other one stands by and takes over.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -13,11 +12,6 @@ use crate::support::{Daemon, Manager, Minio, Nats, Settings, fingerprint, wait_u
 
 /// How soon the other one must have taken over.
 const SOON: Duration = Duration::from_secs(10);
-
-fn signal(daemon: &Daemon, name: &str) {
-    let pid = daemon.pid().to_string();
-    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-}
 
 async fn stands_by(daemon: &Daemon) {
     wait_until("the other one stands by", async || {
@@ -159,12 +153,12 @@ async fn one_leads_and_the_other_takes_over_when_it_is_lost_or_paused() {
     // Paused, and awake again: it has the journal no more.
     let back = one.tier().await;
     stands_by(&back).await;
-    signal(&other, "-STOP");
+    other.freeze();
     let lost = Instant::now();
     nats.publish("S", 50).await;
     one.reaches("S", "nas", 200).await;
     assert!(lost.elapsed() < SOON, "{:?}", lost.elapsed());
-    signal(&other, "-CONT");
+    other.thaw();
     nats.publish("S", 50).await;
     one.reaches("S", "nas", 250).await;
     gave_way(&other).await;

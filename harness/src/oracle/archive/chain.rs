@@ -77,6 +77,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         stream: first.stream.clone().ok_or_else(|| missing("stream"))?,
         consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
         served: None,
+        deletes_known: None,
     };
     let mut previous: Option<&Link> = None;
     for link in links {

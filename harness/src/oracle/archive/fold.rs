@@ -55,6 +55,7 @@ impl Archived {
             stream: restated.stream.clone(),
             consumers: restated.consumers.clone(),
             served: restated.served.clone(),
+            deletes_known: restated.deletes_known.clone(),
         };
         archived.adopt(&restated.timelines);
         for record in &restated.segments {
@@ -116,6 +117,9 @@ impl Archived {
         }
         if change.served.is_some() {
             self.served.clone_from(&change.served);
+        }
+        if change.fork.is_some() || change.deletes_known.is_some() {
+            self.deletes_known.clone_from(&change.deletes_known);
         }
         (self.number, self.committed_at) = (said.number, said.at);
         Ok(())
@@ -200,6 +204,8 @@ impl Archived {
             "the consumers"
         } else if self.served != other.served {
             "by whom it is served"
+        } else if self.deletes_known != other.deletes_known {
+            "up to where its deletes are known"
         } else if (self.number, self.committed_at) != (other.number, other.committed_at) {
             "its last entry"
         } else {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cim_core::archive::journal::Served;
+use cim_core::archive::journal::{DeletesKnown, Served};
 use cim_core::archive::key::{Chain, JournalOf};
 use cim_core::archive::{ConsumerRecord, Segment, StreamRecord, TimelineRecord};
 use cim_core::names::StreamName;
@@ -64,6 +64,8 @@ pub struct Archived {
     pub consumers: Vec<ConsumerRecord>,
     /// By whom it was served, where its journal says so.
     pub served: Option<Served>,
+    /// How old its journal's view of deletes is, where that says so.
+    pub deletes_known: Option<DeletesKnown>,
 }
 
 /// A tier. Its journals are read when it is opened, and read on when it is asked to; chains are read when

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::deletes::DeletesKnown;
 use super::entry::{JOURNAL_FORMAT, SegmentRecord};
 use super::fold::credible;
 use super::served::Served;
@@ -57,6 +58,9 @@ pub struct StreamCheckpoint {
     /// By whom it was served, where that is known. Since format 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
+    /// How old the view of deletes of the last timeline is, where that is known. Since format 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletes_known: Option<DeletesKnown>,
     /// The number of the last entry that said something about it; 0 where it begins.
     pub number: u64,
     /// When that was committed, by its writer's clock.
@@ -73,6 +77,7 @@ impl StreamCheckpoint {
             stream: state.stream.clone(),
             consumers: state.consumers.clone(),
             served: state.served.clone(),
+            deletes_known: state.deletes_known.clone(),
             number: state.number,
             committed_at: state.committed_at,
         }
@@ -105,6 +110,7 @@ impl StreamCheckpoint {
             stream: self.stream.clone(),
             consumers: self.consumers.clone(),
             served: self.served.clone(),
+            deletes_known: self.deletes_known.clone(),
             superseded: Vec::new(),
         })
     }

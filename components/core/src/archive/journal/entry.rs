@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::checkpoint::StreamCheckpoint;
+use super::deletes::DeletesKnown;
 use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::{
@@ -24,7 +25,7 @@ use crate::names::{JournalName, StreamName};
 
 /// The format that this version writes, and the newest that it reads. Formats up to 3 are those of chains,
 /// [`crate::archive::FORMAT`].
-pub const JOURNAL_FORMAT: u32 = 5;
+pub const JOURNAL_FORMAT: u32 = 6;
 
 /// One commit to a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +94,10 @@ pub struct Change {
     /// By whom it is served, when that differs. Since format 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
+    /// How old the view of deletes is, when that differs: what a message in `add` behind it took away may not be in
+    /// `deleted` yet. Absent too in a new timeline of which it is not known. Since format 6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletes_known: Option<DeletesKnown>,
 }
 
 impl Change {

@@ -213,6 +213,7 @@ pub(super) fn take(
     if let Some(fork) = &change.fork {
         state.leave();
         state.timelines.insert(state.timeline() + 1, Timeline::begin(fork.clone()));
+        state.deletes_known = None;
     }
     place(&mut state.segments, checked.added);
     let mut current = state.timelines.last_entry().expect("there is at least one timeline");
@@ -234,6 +235,9 @@ pub(super) fn take(
     }
     if let Some(served) = &change.served {
         state.served = Some(served.clone());
+    }
+    if let Some(known) = &change.deletes_known {
+        state.deletes_known = Some(known.clone());
     }
     (state.number, state.committed_at) = (number, committed_at);
     removed

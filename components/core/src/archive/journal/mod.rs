@@ -14,12 +14,14 @@
 //!    has an object of its own by the hash of its file.
 
 mod checkpoint;
+mod deletes;
 mod entry;
 mod fold;
 mod served;
 mod state;
 
 pub use checkpoint::{CheckpointHead, JournalCheckpoint, StreamCheckpoint};
+pub use deletes::DeletesKnown;
 pub use entry::{Change, JOURNAL_FORMAT, JournalEntry, Part, Replacement, SegmentRecord};
 pub use served::Served;
 pub use state::{JournalError, JournalState};

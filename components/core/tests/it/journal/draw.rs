@@ -1,6 +1,7 @@
 //! Histories: what the writer of a journal is made to say, entry after entry.
 
-use cim_core::archive::journal::Served;
+use cim_core::archive::journal::{DeletesKnown, Served};
+use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -29,6 +30,7 @@ pub(super) struct Act {
     pub(super) lost: Option<(Index, u64)>,
     pub(super) consumers: Option<usize>,
     pub(super) served: Option<Served>,
+    pub(super) deletes_known: Option<DeletesKnown>,
 }
 
 /// What a new timeline goes on from.
@@ -102,6 +104,11 @@ fn served() -> impl Strategy<Value = Served> {
         .prop_map(|(name, account)| Served { name: name.into(), account })
 }
 
+fn deletes_known() -> impl Strategy<Value = DeletesKnown> {
+    let at = (0..1_000_000_000i64).prop_map(|at| Timestamp::from_second(at).unwrap());
+    (any::<u64>(), at).prop_map(|(seq, at)| DeletesKnown { seq, at })
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let at = || (any::<Index>(), 1..4u64);
     let parent = prop_oneof![
@@ -117,16 +124,20 @@ fn act() -> impl Strategy<Value = Act> {
         prop::option::weighted(0.1, at()),
         prop::option::weighted(0.2, 0..3usize),
         prop::option::weighted(0.2, served()),
+        prop::option::weighted(0.3, deletes_known()),
     )
-        .prop_map(|(fork, writes, tail, replaces, deleted, lost, consumers, served)| Act {
-            fork,
-            writes,
-            tail,
-            replaces,
-            deleted,
-            lost,
-            consumers,
-            served,
+        .prop_map(|(fork, writes, tail, replaces, deleted, lost, consumers, served, known)| {
+            Act {
+                fork,
+                writes,
+                tail,
+                replaces,
+                deleted,
+                lost,
+                consumers,
+                served,
+                deletes_known: known,
+            }
         })
 }
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cim_core::archive::journal::{
-    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord, Served,
-    StreamCheckpoint,
+    Change, DeletesKnown, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
+    Served, StreamCheckpoint,
 };
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{
@@ -43,6 +43,8 @@ struct Stream {
     pieces: BTreeMap<(u32, u64), Piece>,
     consumers: usize,
     served: Option<Served>,
+    /// Of the last timeline.
+    deletes_known: Option<DeletesKnown>,
 }
 
 #[derive(Default)]
@@ -161,6 +163,7 @@ impl Model {
         let add = self.write(name, &mut stream, &act, making);
         stream.consumers = act.consumers.unwrap_or_default();
         stream.served.clone_from(&act.served);
+        stream.deletes_known.clone_from(&act.deletes_known);
         let history = &stream.timelines[0];
         let timeline = TimelineRecord {
             watermark: history.watermark(),
@@ -172,6 +175,7 @@ impl Model {
             stream: record(name),
             consumers: consumers(stream.consumers),
             served: stream.served.clone(),
+            deletes_known: stream.deletes_known.clone(),
             number: 0,
             committed_at: time(0),
         };
@@ -224,6 +228,10 @@ impl Model {
         if act.served.is_some() {
             stream.served.clone_from(&act.served);
             change.served.clone_from(&act.served);
+        }
+        if act.fork.is_some() || act.deletes_known.is_some() {
+            stream.deletes_known.clone_from(&act.deletes_known);
+            change.deletes_known.clone_from(&act.deletes_known);
         }
         self.streams.insert(name.clone(), stream);
         change
@@ -406,6 +414,7 @@ impl Model {
         }
         assert_eq!(state.consumers.len(), stream.consumers);
         assert_eq!(state.served, stream.served);
+        assert_eq!(state.deletes_known, stream.deletes_known);
     }
 }
 

@@ -1,8 +1,8 @@
 //! What no writer says. An entry that says it is refused, and leaves the state as it was.
 
 use cim_core::archive::journal::{
-    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord, Served,
-    StreamCheckpoint,
+    Change, DeletesKnown, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
+    Served, StreamCheckpoint,
 };
 use cim_core::archive::{
     ArchiveKey, Fork, LastMessage, ParentTimeline, RawJson, Sha256, StreamRecord, StreamState,
@@ -70,6 +70,7 @@ fn begin(timelines: Vec<TimelineRecord>, segments: Vec<SegmentRecord>) -> Change
         stream: StreamRecord { created: Timestamp::UNIX_EPOCH, config },
         consumers: Vec::new(),
         served: None,
+        deletes_known: None,
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     };
@@ -290,6 +291,7 @@ fn a_stream_begins_once_alone_and_sound() {
     let parent = |timeline, last_seq| Some(ParentTimeline { timeline, last_seq });
     let one = |end, segments| begin(vec![timeline(1, None, end)], segments);
     let served = Served { name: "a".into(), account: None };
+    let known = DeletesKnown { seq: 1, at: Timestamp::UNIX_EPOCH };
     let two =
         |segments| begin(vec![timeline(1, None, 20), timeline(2, parent(1, 15), 30)], segments);
     hold(
@@ -300,6 +302,7 @@ fn a_stream_begins_once_alone_and_sound() {
             (two(vec![own(1, 1, 20), own(2, 16, 30)]), ""),
             (Change { consumers: Some(Vec::new()), ..one(0, Vec::new()) }, "says more of it"),
             (Change { served: Some(served), ..one(0, Vec::new()) }, "says more of it"),
+            (Change { deletes_known: Some(known), ..one(0, Vec::new()) }, "says more of it"),
             (Change { add: vec![part(1, 1, 10)], ..one(0, Vec::new()) }, "says more of it"),
             (one(20, vec![own(1, 1, 21)]), "outside of timeline 1"),
             (one(20, vec![own(1, 0, 10)]), "begins before sequence 1"),

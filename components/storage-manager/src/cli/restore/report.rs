@@ -1,16 +1,24 @@
 //! What came of each stream, as a table or JSON, and what the program ends with.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use cim_core::archive::DeletesKnown;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::output::note;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
 use crate::cli::{show, table};
+use crate::clock;
 use crate::restore::{Done, Plan, RestoreError, Ways};
+
+/// How old an archive's view of deletes may be: they are looked for once a second, of each of hundreds of streams in
+/// turn.
+const VIEW: Duration = Duration::from_secs(5);
 
 /// Every stream that was asked for.
 #[derive(Debug, Serialize)]
@@ -70,6 +78,10 @@ struct Numbers {
     /// Sequences behind the last one that the stream has given out since, and messages that it has let go of.
     added: u64,
     dropped: u64,
+    /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
+    deletes_known: Option<DeletesKnown>,
+    #[serde(skip)]
+    archived_at: Timestamp,
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
 }
@@ -91,6 +103,8 @@ impl Numbers {
             s3_requests: 0,
             added: 0,
             dropped: 0,
+            deletes_known: plan.deletes_known.clone(),
+            archived_at: plan.archived_at,
             left_out: plan.left_out.clone(),
         }
     }
@@ -147,6 +161,15 @@ impl Restored {
             notes.push(format!(
                 "{stream}: has let go of {} messages since (its own limits, times to live, retention or roll-ups)",
                 numbers.dropped
+            ));
+        }
+        if let Some(known) = &numbers.deletes_known
+            && clock::is_old(numbers.archived_at, known.at, VIEW)
+        {
+            notes.push(format!(
+                "{stream}: deletes are known up to {}, its messages up to {}: what was deleted or purged in between may be back",
+                known.at.strftime("%F %T UTC"),
+                numbers.archived_at.strftime("%F %T UTC")
             ));
         }
         if !numbers.left_out.is_empty() {

@@ -103,7 +103,7 @@ pub async fn run(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
     let closing = journal.closing().clone();
     let (mut shipping, mut tries) = (Shipping::default(), 0);
     loop {
-        let once = shipping.once(&context, &wasabi, &journal);
+        let once = Box::pin(shipping.once(&context, &wasabi, &journal));
         let Some(done) = closing.run_until_cancelled(once).await else { return };
         match done {
             Ok(true) => tries = 0,

@@ -48,6 +48,10 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
             .served
             .clone()
             .filter(|_| timeline == nas.timeline() && nas.served != there.served),
+        deletes_known: nas
+            .deletes_known
+            .clone()
+            .filter(|_| timeline == nas.timeline() && nas.deletes_known != there.deletes_known),
         ..Change::default()
     };
     if !segments.is_empty() || change != Change::default() {
@@ -85,6 +89,7 @@ fn first(nas: &ArchiveState) -> Option<Step> {
         stream: stream.clone(),
         consumers: consumers.to_vec(),
         served: nas.served.clone().filter(|_| *number == nas.timeline()),
+        deletes_known: None,
         number: 0,
         committed_at: nas.committed_at,
     };

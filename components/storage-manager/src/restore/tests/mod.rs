@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::frame::Frames;
 use super::plan::Plan;
+use super::rolled_up::RolledUp;
 use crate::harm::cases;
 use crate::segment::Message;
 
@@ -55,6 +56,10 @@ pub(super) fn plan_of(config: Value) -> Plan {
         counts: None,
         pieces: Vec::new(),
         gone: SeqRanges::default(),
+        tail: None,
+        rolled_up: RolledUp::default(),
+        deletes_known: None,
+        archived_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         until_time: None,
         later: None,
         rest: Vec::new(),

@@ -176,6 +176,20 @@ impl Daemon {
         assert!(status.success(), "{status}: {}", self.log());
     }
 
+    /// Stops it in the middle of what it does, until it is thawed.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
     /// kill -9
     pub(crate) fn kill(self) {
         drop(self);

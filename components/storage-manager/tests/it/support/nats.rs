@@ -198,6 +198,12 @@ impl Nats {
         self.crash_and_start().await
     }
 
+    /// Stops it in the middle of what it does: it answers nobody until it is killed.
+    pub(crate) fn freeze(&self) {
+        let pid = self.child.as_ref().expect("it runs").0.id().to_string();
+        assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    }
+
     /// Asks the JetStream API; its error is the test's.
     pub(crate) async fn api(&self, what: &str, body: Value) -> Value {
         let answer = self.try_api(what, body).await;

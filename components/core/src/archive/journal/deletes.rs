@@ -1,0 +1,16 @@
+//! How old an archive's view of deletes is: messages are there before it is known what was deleted of them since.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// When the live stream was last looked at for what it has deleted. Since format 6.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeletesKnown {
+    /// What messages up to this one had taken away (roll-ups, schedules that fired) is among `deleted`.
+    pub seq: u64,
+    /// So is what was deleted or purged before this time, by the writer's clock.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+}
