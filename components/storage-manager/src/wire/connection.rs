@@ -240,6 +240,28 @@ impl Connection {
         fill(&mut self.socket, &mut self.buffer, &mut self.start, &self.address).await
     }
 
+    /// Sends lines of the protocol, and returns what the user may not do of that, in the server's words.
+    async fn refusals(mut self, lines: &str) -> Result<Vec<String>, WireError> {
+        self.send(format!("{lines}PING\r\n").as_bytes()).await?;
+        let mut said = Vec::new();
+        loop {
+            while let Some((op, used)) = parse(&self.buffer[self.start..])? {
+                let answer = match op {
+                    Op::Pong => return Ok(said),
+                    Op::Err(text) => Some(String::from_utf8_lossy(text).into_owned()),
+                    _ => None,
+                };
+                self.start += used;
+                match answer {
+                    Some(text) if is_denial(&text) => said.push(text),
+                    Some(text) => return Err(refused(text.as_bytes())),
+                    None => {}
+                }
+            }
+            self.fill().await?;
+        }
+    }
+
     /// Takes it apart: what was read and not used, and the two directions.
     pub(super) fn split(self) -> (Incoming, WriteHalf<Box<dyn Socket>>) {
         let (read, write) = tokio::io::split(self.socket);
@@ -298,6 +320,23 @@ async fn fill(
         Ok(_) => Ok(()),
         Err(source) => Err(error(source)),
     }
+}
+
+/// Sends lines of the protocol over a connection of their own, and returns what the user may not do of that, in the
+/// server's words. It says so before it answers what comes last, so nothing is waited for.
+pub async fn refusals(config: &NatsConfig, lines: &str) -> Result<Vec<String>, WireError> {
+    let connection = Connection::open(config).await?;
+    let address = connection.address.clone();
+    let said = tokio::time::timeout(LOGIN, connection.refusals(lines)).await;
+    said.unwrap_or_else(|_| {
+        let source = std::io::ErrorKind::TimedOut.into();
+        Err(WireError::Io { address, source })
+    })
+}
+
+/// Whether a server's error is of one thing that a user may not do.
+pub(super) fn is_denial(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("permissions violation")
 }
 
 pub(super) fn refused(text: &[u8]) -> WireError {
