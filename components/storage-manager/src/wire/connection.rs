@@ -358,3 +358,32 @@ fn connector(config: &NatsConfig) -> Result<TlsConnector, WireError> {
 fn encoded(signature: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whoever sits on the way has no key, and can add to what is sent before there is one.
+    #[tokio::test]
+    async fn what_comes_in_the_clear_behind_info_is_not_believed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("tls://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let forged = "INFO {\"tls_required\":true}\r\nPONG\r\nMSG a 1 $JS.ACK.S.c.1.900.1.1.0 1\r\nx\r\n";
+            socket.write_all(forged.as_bytes()).await.unwrap();
+            let mut said = Vec::new();
+            socket.read_to_end(&mut said).await.unwrap();
+            said
+        });
+        let config = format!("url = \"{url}\"\n");
+        let config = cim_runtime::config::parse(Path::new("nats.toml"), &config).unwrap();
+        let error = Connection::open(&config).await.err().unwrap().to_string();
+        assert_eq!(error, "NATS refused: it said more before the handshake than INFO");
+        assert_eq!(server.await.unwrap(), b"", "not even a login is sent");
+    }
+}
