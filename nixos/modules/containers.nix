@@ -93,6 +93,8 @@
         # Nothing inside is for others to reach.
         firewall.enable = true;
       };
+      # What the machine trusts is trusted inside: a tier's certificate may be of the house's own authority.
+      security.pki = {inherit (config.security.pki) certificateFiles certificates;};
       documentation.enable = false;
       environment.defaultPackages = [];
       system.stateVersion = config.system.stateVersion;

@@ -9,6 +9,7 @@ compile_error!(
 pub mod archive;
 mod authorities;
 pub mod chain;
+mod check;
 pub mod cli;
 mod clock;
 pub mod config;

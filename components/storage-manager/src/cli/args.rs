@@ -70,6 +70,11 @@ pub(super) enum Command {
         after_help = "The first signal flushes what there is and ends; a second one ends at once.\nEither way the next start goes on where the archive ends. Where NATS or the NAS is away it may take 25 s."
     )]
     Tier(TierArgs),
+    /// Try all that tiering needs: every right at NATS and S3, and what the services honour
+    #[command(
+        after_help = "Writes and deletes a few objects below `v1/probe/` of each tier; asks NATS nothing that changes anything.\nAll that is missing is said in one line, with what to allow. `tier` looks for the same before it is ready."
+    )]
+    Check,
     /// Show how far each stream is on each tier
     #[command(
         after_help = "Examples:\n  cim-storage-manager status\n  cim-storage-manager status --check --max-lag 30s --max-lag-wasabi 15m"

@@ -8,6 +8,7 @@ use cim_runtime::nats::NatsError;
 
 use crate::archive::ArchiveError;
 use crate::chain::ReadError;
+use crate::check::Unfit;
 use crate::jetstream::ApiError;
 use crate::journal::{AdoptError, OpenError};
 use crate::restore::{PlanError, RestoreError};
@@ -15,6 +16,7 @@ use crate::s3::{Kind, S3Error};
 use crate::segment::SegmentError;
 use crate::tier::context::FetchError;
 use crate::tier::{HistoryError, StartError};
+use crate::wire::WireError;
 
 /// Why the program fails.
 #[derive(Debug)]
@@ -195,6 +197,24 @@ impl From<RestoreError> for Failure {
     }
 }
 
+impl From<WireError> for Failure {
+    fn from(error: WireError) -> Self {
+        let is_setting = matches!(error, WireError::Config(_) | WireError::Setting(_));
+        Self::new(if is_setting { USAGE } else { NATS }, &error)
+    }
+}
+
+impl From<Unfit> for Failure {
+    fn from(error: Unfit) -> Self {
+        let status = match error {
+            Unfit::Rights { nats: true, .. } => NATS,
+            Unfit::Unconditional(_) => USAGE,
+            Unfit::Rights { .. } | Unfit::Unchecked(_) | Unfit::Lists(_) => S3,
+        };
+        Self::new(status, &error)
+    }
+}
+
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let out = error.way_out();
@@ -204,9 +224,9 @@ impl From<StartError> for Failure {
             StartError::Archive(error) => error.into(),
             StartError::Adopt(AdoptError::Journal(error)) => Self::new(OTHER, &error),
             StartError::Api(error) => error.into(),
-            StartError::Unconditional(_) | StartError::Glob(_) | StartError::TakenOver { .. } => {
-                Self::new(USAGE, &error)
-            }
+            StartError::Wire(error) => error.into(),
+            StartError::Unfit(error) => error.into(),
+            StartError::Glob(_) | StartError::TakenOver { .. } => Self::new(USAGE, &error),
             StartError::Adopt(AdoptError::Refused(error)) => Self::new(DAMAGED, &error),
             StartError::Ready(_) => Self::new(OTHER, &error),
         };

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod args;
+mod check;
 mod complete;
 mod connect;
 mod descriptors;
@@ -72,6 +73,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
         let config = connect::config(&cli)?;
         match cli.command {
             Command::Tier(args) => tier::run(config, args).await,
+            Command::Check => check::run(&config).await,
             Command::Status(args) => status::run(config, args).await,
             Command::Streams(args) => streams::run(&config, args).await,
             Command::Query(args) => query::run(&config, args).await,

@@ -21,7 +21,7 @@ use super::open::{OpenError, read_checkpoint};
 use super::{Journal, NotCommitted};
 use crate::clock;
 use crate::hooks::fail_point;
-use crate::s3::{S3Error, Store};
+use crate::s3::{Kind, S3Error, Store};
 use crate::tier::Context;
 
 /// How many objects are deleted before the journal says so.
@@ -49,12 +49,18 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
 async fn run_journal(context: Arc<Context>, journal: Journal, old: mpsc::Sender<Held>) {
     let closing = journal.closing().clone();
     let pace = pace(context.config.collect.grace);
-    let mut collector = Collector::default();
+    let (mut collector, mut refused) = (Collector::default(), false);
     while closing.run_until_cancelled(tokio::time::sleep(pace)).await.is_some() {
         let work = once(&context, &journal, &mut collector, &old);
         match closing.run_until_cancelled(work).await {
             Some(Ok(())) => {}
             None | Some(Err(CollectError::Journal(NotCommitted::Closed(_)))) => return,
+            // An owner who gives out such a key means it. It is tried all the same, for that may change.
+            Some(Err(CollectError::S3(error))) if matches!(error.kind, Kind::Denied(_)) => {
+                if !std::mem::replace(&mut refused, true) {
+                    tracing::warn!("what is replaced on the nas stays there: {}", chain(&error));
+                }
+            }
             Some(Err(error)) => {
                 tracing::error!("collecting failed, trying again: {}", chain(&error));
             }

@@ -1,33 +1,210 @@
-//! What a service honours is tried out, not believed.
+//! What a service honours, and what a key may do, is tried out, not believed.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
+use futures_util::future::join_all;
 
 use super::{Kind, Put, S3Error, Store};
 
-/// What a service was found to do.
+/// What a service was found to do, and a key to be allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// Whether a second `If-None-Match: *` write of one key is refused.
+    /// What the key may not do and must be allowed, as policies name it.
+    pub missing: Vec<&'static str>,
+    /// Of those who write a key with `If-None-Match: *`, all at once, one alone is told that it did.
     pub conditional_writes: bool,
-    /// The key that was written under its name, where it may not be deleted.
+    /// An object is refused that is not what its checksum says.
+    pub checks: bool,
+    /// What was written is listed, all of it, and in the order of the keys' bytes.
+    pub lists: bool,
+    /// The key that was written under the tier's name, where it may not be deleted.
     pub left: Option<String>,
 }
 
-/// Writes one key twice, and deletes it. With `name` it is the same key each time: where nothing may be deleted,
-/// one object is left however often this is asked. Without, no other process writes it, which the answer of a
-/// tier that must keep two writers apart has to rest on.
-pub async fn probe(store: &Store, name: Option<&str>) -> Result<Probe, S3Error> {
-    let id = name.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
-    let key = ArchiveKey::Probe { id };
-    let mut put = store.put_new(&key, Bytes::from_static(b"probe")).await?;
-    if put == Put::Created {
-        put = store.put_new(&key, Bytes::from_static(b"probe")).await?;
+/// How many write one key at once. Of a service that looks first and writes then, every second such race has several
+/// winners, so one race says little and several do.
+const WRITERS: usize = 16;
+
+const LIST: &str = "s3:ListBucket";
+const GET: &str = "s3:GetObject";
+const PUT: &str = "s3:PutObject";
+
+/// Lists, writes, reads and deletes objects below `v1/probe/`, which no other process does. With a key that may not
+/// delete it is one object, the same one each time, and its name is the tier's. Otherwise there are so many races.
+///
+/// # Errors
+/// The service does not answer, has no such bucket, or takes the key for nothing.
+pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let mut missing = Missing::default();
+    // First, for who writes may be given a bucket that was mistyped; who lists is told.
+    missing.is(LIST, store.list(&key(&id).to_string(), false).await)?;
+    let tier = store.tier().to_string();
+    let may_delete = allowed(store.delete(&key(&tier).to_string()).await)?.is_ok();
+    let (id, races) = if may_delete { (id, races) } else { (tier, 1) };
+    let names = || (0..races).map(|n| if may_delete { format!("{id}-{n}") } else { id.clone() });
+    let keys: Vec<_> = names().map(|name| key(&name)).collect();
+
+    let mut conditional_writes = true;
+    for key in &keys {
+        let Some(winners) = missing.is(PUT, race(store, key).await)? else { break };
+        // One that could not be deleted is there since the first time.
+        conditional_writes &= winners == 1 || winners == 0 && !may_delete;
+        conditional_writes &= store.put_new(key, BODY).await? == Put::Exists;
     }
-    let key = key.to_string();
-    let left = match store.delete(&key).await {
-        Err(error) if name.is_some() && matches!(error.kind, Kind::Denied(_)) => Some(key),
-        deleted => deleted.map(|()| None)?,
+    missing.is(GET, absent_is_fine(store.get(&keys[0].to_string()).await))?;
+    let damaged = key(&format!("{id}-damaged"));
+    let checks = match store.put_damaged(&damaged, BODY).await {
+        Ok(()) => false,
+        Err(error) if error.kind.may_pass_soon() => return Err(error),
+        Err(_) => true,
     };
-    Ok(Probe { conditional_writes: put == Put::Exists, left })
+    let listed = missing.is(LIST, store.list(&key(&id).to_string(), false).await)?;
+    let listed = listed.map(|found| found.into_iter().map(|object| object.key).collect::<Vec<_>>());
+    let mut written: BTreeSet<_> = keys.iter().map(ToString::to_string).collect();
+    written.extend((!checks).then(|| damaged.to_string()));
+    let lists = match listed {
+        Some(listed) if !missing.0.contains(&PUT) => listed.iter().eq(&written),
+        _ => true,
+    };
+    let mut left = None;
+    for key in written {
+        if may_delete {
+            store.delete(&key).await?;
+        } else {
+            left.get_or_insert(key);
+        }
+    }
+    Ok(Probe { missing: missing.0, conditional_writes, checks, lists, left })
+}
+
+const BODY: Bytes = Bytes::from_static(b"probe");
+
+fn key(id: &str) -> ArchiveKey {
+    ArchiveKey::Probe { id: id.into() }
+}
+
+/// Has many write one key at once; returns how many were told that they did.
+async fn race(store: &Store, key: &ArchiveKey) -> Result<usize, S3Error> {
+    let mut winners = 0;
+    for put in join_all((0..WRITERS).map(|_| store.put_new(key, BODY))).await {
+        match put {
+            Ok(Put::Created) => winners += 1,
+            Ok(Put::Exists) => {}
+            // What S3 says to one of two that overlap: it is to ask again.
+            Err(S3Error { kind: Kind::Unavailable(code), .. }) if code == "conflict" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(winners)
+}
+
+/// Rights that were found to be missing.
+#[derive(Default)]
+struct Missing(Vec<&'static str>);
+
+impl Missing {
+    /// Takes note of what was refused to this key; what else went wrong is an error.
+    fn is<T>(
+        &mut self,
+        right: &'static str,
+        asked: Result<T, S3Error>,
+    ) -> Result<Option<T>, S3Error> {
+        let done = allowed(asked)?.ok();
+        if done.is_none() && !self.0.contains(&right) {
+            self.0.push(right);
+        }
+        Ok(done)
+    }
+}
+
+/// Returns what the key may not do as the inner error.
+fn allowed<T>(asked: Result<T, S3Error>) -> Result<Result<T, S3Error>, S3Error> {
+    match asked {
+        Err(error) if error.kind.refused_key().is_some() => Err(error),
+        Err(error) if matches!(error.kind, Kind::Denied(_)) => Ok(Err(error)),
+        other => other.map(Ok),
+    }
+}
+
+/// What could not be written is not there to be read, and who may read is told so.
+fn absent_is_fine(got: Result<Bytes, S3Error>) -> Result<(), S3Error> {
+    match got {
+        Err(error) if error.kind == Kind::NotFound => Ok(()),
+        got => got.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cim_fake_wasabi::{Config, FakeWasabi, Fault, Rule};
+
+    use super::*;
+    use crate::s3::Tier;
+
+    async fn service(dir: &Path) -> (FakeWasabi, Store) {
+        let config = Config { buckets: vec!["archive".into()], ..Config::new(dir.join("s3")) };
+        let fake = FakeWasabi::start(config).await.unwrap();
+        let file = dir.join("s3.env");
+        let (key, secret) = (Config::TEST_ACCESS_KEY, Config::TEST_SECRET_KEY);
+        let text = format!("AWS_ACCESS_KEY_ID={key}\nAWS_SECRET_ACCESS_KEY={secret}\n");
+        std::fs::write(&file, text).unwrap();
+        let text = format!(
+            "endpoint = \"{}\"\nbucket = \"archive\"\ncredentials_file = \"{}\"\n",
+            fake.s3_url(),
+            file.display()
+        );
+        let config = cim_runtime::config::parse(Path::new("s3.toml"), &text).unwrap();
+        (fake, Store::open(Tier::Nas, &config).unwrap())
+    }
+
+    fn good() -> Probe {
+        Probe { missing: vec![], conditional_writes: true, checks: true, lists: true, left: None }
+    }
+
+    async fn left(store: &Store) -> Vec<String> {
+        let listed = store.list("v1/probe/", false).await.unwrap();
+        listed.into_iter().map(|object| object.key).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_service_does_not_honour_is_found_and_nothing_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fake, store) = service(dir.path()).await;
+        assert_eq!(probe(&store, 4).await.unwrap(), good());
+        // Each tenth write that should have been refused is not, so one after the other they may all be.
+        let seldom = Rule { every: Some(10), ..Rule::new(Fault::Overwrite) };
+        for (rule, found) in [
+            (seldom, Probe { conditional_writes: false, ..good() }),
+            (Rule::new(Fault::Overwrite), Probe { conditional_writes: false, ..good() }),
+            (Rule::new(Fault::Unchecked), Probe { checks: false, ..good() }),
+        ] {
+            fake.set_faults(vec![rule]).unwrap();
+            assert_eq!(probe(&store, 4).await.unwrap(), found);
+            assert_eq!(left(&store).await, [""; 0]);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_key_that_may_less_is_told_all_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fake, store) = service(dir.path()).await;
+        let denied = |operation| Rule::new(Fault::ReadOnly).operation(operation);
+        fake.set_faults(vec![denied("PutObject")]).unwrap();
+        assert_eq!(probe(&store, 4).await.unwrap(), Probe { missing: vec![PUT], ..good() });
+        // Without the right to delete one object is left, however often it is asked.
+        fake.set_faults(vec![denied("DeleteObject")]).unwrap();
+        let left_there = Some("v1/probe/nas".to_owned());
+        for _ in 0..2 {
+            let found = probe(&store, 4).await.unwrap();
+            assert_eq!(found, Probe { left: left_there.clone(), ..good() });
+            assert_eq!(left(&store).await, ["v1/probe/nas"]);
+        }
+        fake.set_faults(vec![denied("*Object")]).unwrap();
+        assert_eq!(probe(&store, 4).await.unwrap().missing, [PUT]);
+    }
 }

@@ -336,6 +336,12 @@ impl Store {
         self.send(&key.to_string(), body, true).await
     }
 
+    /// Sends an object with a checksum that is not its own, as if it had been damaged on the way: to be refused.
+    pub(super) async fn put_damaged(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
+        let (key, checksum) = (key.to_string(), !crc32c::crc32c(&body));
+        self.keyed(|way| self.send_by(way, &key, body.clone(), checksum, false)).await.map(drop)
+    }
+
     async fn send(&self, key: &str, body: Bytes, only_new: bool) -> Result<Put, S3Error> {
         let checksum = crc32c::crc32c(&body);
         self.keyed(|way| self.send_by(way, key, body.clone(), checksum, only_new)).await

@@ -22,11 +22,12 @@ use super::overview::Overview;
 use super::session::{self, End, SessionError};
 use super::{journaled, stream, takeover};
 use crate::archive::ArchiveError;
+use crate::check::{self, Found, Tried, Unfit};
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
 use crate::journal::{AdoptError, Ailing, Journal, OpenError};
-use crate::s3::{Probe, S3Error, Store, Tier, probe};
-use crate::wire::Link;
+use crate::s3::{S3Error, Store, Tier};
+use crate::wire::{Link, WireError};
 
 /// How often streams are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
@@ -34,6 +35,8 @@ const DISCOVER: Duration = Duration::from_secs(1);
 const BEGINNING: usize = 16;
 /// How long a service may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Races for one key at start; `check` takes its time.
+const RACES: usize = 2;
 /// How long a cluster may take to elect who leads it; nine seconds at most, and again when votes are split.
 const ELECTION: Duration = Duration::from_secs(20);
 /// How long ending may take before it is cut short.
@@ -50,12 +53,12 @@ pub enum StartError {
     /// JetStream does not answer.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// The NAS cannot keep two writers apart, and nobody promised that there is one.
-    #[error(
-        "{0}: the service ignores `If-None-Match`, so two writers could overwrite each other: \
-         set `single_writer = true` if there is only this one"
-    )]
-    Unconditional(Tier),
+    /// NATS does not let the reader in.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Rights are missing, or the NAS does not honour what the archive stands on.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// The globs are wrong.
     #[error("`streams`: a glob cannot be read")]
     Glob(#[from] globset::Error),
@@ -120,11 +123,8 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let matcher = config.streams.matcher()?;
     let jetstream = JetStream::new(client);
-    let names = patiently_list(&jetstream, &stop).await?;
-    let Some(found) = stop.run_until_cancelled(patiently_probe(&nas, &stop)).await else {
-        return Ok(());
-    };
-    check(&nas, &found?)?;
+    let looked = stop.run_until_cancelled(look(&config, &matcher, &jetstream, &nas, &stop)).await;
+    let Some(names) = looked.transpose()? else { return Ok(()) };
     let abort = CancellationToken::new();
     let lasting = |store: Store| store.patient(abort.clone()).waiting_for_a_key(abort.clone());
     let wasabi = wasabi.map(|wasabi| Arc::new(lasting(wasabi)));
@@ -220,12 +220,30 @@ async fn patiently_list(
     }
 }
 
-/// Probes, and gives a service that is just starting a while to come up.
-async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Probe, S3Error> {
+/// Looks whether all that tiering needs is there, and returns the streams' names.
+async fn look(
+    config: &Config,
+    matcher: &StreamMatcher,
+    jetstream: &JetStream,
+    nas: &Store,
+    stop: &CancellationToken,
+) -> Result<Vec<String>, StartError> {
+    let names = async || Ok(patiently_list(jetstream, stop).await?);
+    let (names, nats) = check::lacking::<StartError>(config, matcher, names).await?;
+    let found = Found { nats, tiers: vec![patiently_try(nas, stop).await?] };
+    found.fit()?;
+    for note in found.notes() {
+        tracing::warn!("{note}");
+    }
+    Ok(names)
+}
+
+/// Tries a service out, and gives one that is just starting a while to come up.
+async fn patiently_try(store: &Store, stop: &CancellationToken) -> Result<Tried, S3Error> {
     let started = tokio::time::Instant::now();
     let mut tries = 0;
     loop {
-        let error = match probe(store, None).await {
+        let error = match Tried::by(store, RACES).await {
             Err(error) if started.elapsed() < PATIENCE && error.kind.may_pass_soon() => error,
             other => return other,
         };
@@ -239,37 +257,26 @@ async fn patiently_probe(store: &Store, stop: &CancellationToken) -> Result<Prob
 
 /// Finds out what Wasabi does, which nothing depends on.
 async fn try_out(wasabi: &Store) {
-    match probe(wasabi, Some("wasabi")).await {
-        Ok(Probe { conditional_writes, left }) => {
-            tracing::info!("wasabi honours conditional writes: {conditional_writes}");
-            if let Some(key) = left {
-                tracing::info!(
-                    "the key for wasabi may not delete: what is replaced there stays, and so does object \
-                     `{key}`, which is used again at the next start"
-                );
-            }
-        }
+    let found = match Tried::by(wasabi, RACES).await {
+        Ok(tried) => Found { nats: Vec::new(), tiers: vec![tried] },
         Err(error) if error.kind.may_pass_soon() => {
             tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
+            return;
         }
         Err(error) => {
             tracing::error!(
                 "wasabi refuses, nothing is copied before it does not: {}",
                 chain(&error)
             );
+            return;
         }
+    };
+    if let Err(unfit) = found.fit() {
+        tracing::error!("what wasabi lacks is not copied before that is mended: {unfit}");
     }
-}
-
-fn check(store: &Store, found: &Probe) -> Result<(), StartError> {
-    if found.conditional_writes {
-        return Ok(());
+    for note in found.notes() {
+        tracing::info!("{note}");
     }
-    if !store.single_writer() {
-        return Err(StartError::Unconditional(store.tier()));
-    }
-    tracing::warn!("{} ignores `If-None-Match`: a second writer would do harm", store.tier());
-    Ok(())
 }
 
 /// Tells systemd.

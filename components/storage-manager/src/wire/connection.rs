@@ -240,6 +240,28 @@ impl Connection {
         fill(&mut self.socket, &mut self.buffer, &mut self.start, &self.address).await
     }
 
+    /// Sends lines of the protocol, and returns what the user may not do of that, in the server's words.
+    async fn refusals(mut self, lines: &str) -> Result<Vec<String>, WireError> {
+        self.send(format!("{lines}PING\r\n").as_bytes()).await?;
+        let mut said = Vec::new();
+        loop {
+            while let Some((op, used)) = parse(&self.buffer[self.start..])? {
+                let answer = match op {
+                    Op::Pong => return Ok(said),
+                    Op::Err(text) => Some(String::from_utf8_lossy(text).into_owned()),
+                    _ => None,
+                };
+                self.start += used;
+                match answer {
+                    Some(text) if is_denial(&text) => said.push(text),
+                    Some(text) => return Err(refused(text.as_bytes())),
+                    None => {}
+                }
+            }
+            self.fill().await?;
+        }
+    }
+
     /// Takes it apart: what was read and not used, and the two directions.
     pub(super) fn split(self) -> (Incoming, WriteHalf<Box<dyn Socket>>) {
         let (read, write) = tokio::io::split(self.socket);
@@ -300,6 +322,23 @@ async fn fill(
     }
 }
 
+/// Sends lines of the protocol over a connection of their own, and returns what the user may not do of that, in the
+/// server's words. It says so before it answers what comes last, so nothing is waited for.
+pub async fn refusals(config: &NatsConfig, lines: &str) -> Result<Vec<String>, WireError> {
+    let connection = Connection::open(config).await?;
+    let address = connection.address.clone();
+    let said = tokio::time::timeout(LOGIN, connection.refusals(lines)).await;
+    said.unwrap_or_else(|_| {
+        let source = std::io::ErrorKind::TimedOut.into();
+        Err(WireError::Io { address, source })
+    })
+}
+
+/// Whether a server's error is of one thing that a user may not do.
+pub(super) fn is_denial(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("permissions violation")
+}
+
 pub(super) fn refused(text: &[u8]) -> WireError {
     WireError::Refused(String::from_utf8_lossy(text).trim_matches('\'').into())
 }
@@ -318,4 +357,33 @@ fn connector(config: &NatsConfig) -> Result<TlsConnector, WireError> {
 /// A signature as `CONNECT` carries it.
 fn encoded(signature: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whoever sits on the way has no key, and can add to what is sent before there is one.
+    #[tokio::test]
+    async fn what_comes_in_the_clear_behind_info_is_not_believed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("tls://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let forged = "INFO {\"tls_required\":true}\r\nPONG\r\nMSG a 1 $JS.ACK.S.c.1.900.1.1.0 1\r\nx\r\n";
+            socket.write_all(forged.as_bytes()).await.unwrap();
+            let mut said = Vec::new();
+            socket.read_to_end(&mut said).await.unwrap();
+            said
+        });
+        let config = format!("url = \"{url}\"\n");
+        let config = cim_runtime::config::parse(Path::new("nats.toml"), &config).unwrap();
+        let error = Connection::open(&config).await.err().unwrap().to_string();
+        assert_eq!(error, "NATS refused: it said more before the handshake than INFO");
+        assert_eq!(server.await.unwrap(), b"", "not even a login is sent");
+    }
 }

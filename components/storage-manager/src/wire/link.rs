@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Incoming, WireError, refused};
+use super::connection::{Connection, Incoming, WireError, is_denial, refused};
 use super::parse::{Op, parse};
 
 /// How long a server may say nothing before it is asked whether it is there, and then until it is
@@ -282,7 +282,7 @@ impl Run {
 fn deny(live: &Live, text: &[u8]) -> Result<(), WireError> {
     let error = refused(text);
     let said = String::from_utf8_lossy(text);
-    if !said.to_ascii_lowercase().contains("permissions violation") {
+    if !is_denial(&said) {
         return Err(error);
     }
     for mailbox in live.mailboxes().values() {

@@ -16,7 +16,7 @@ mod parse;
 mod puller;
 mod status;
 
-pub use connection::WireError;
+pub use connection::{WireError, refusals};
 pub use link::{Link, Mail};
 pub use parse::{Op, ParseError, parse};
 pub use puller::{Ask, Puller, Pumped};

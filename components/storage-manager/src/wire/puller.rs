@@ -250,3 +250,61 @@ impl Puller {
         WireError::Restart { stream: self.stream.clone(), why }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What a reader of consumer `c` of stream `S` from sequence 5 on makes of what a server sends to it.
+    async fn reads(sent: &'static str) -> Result<Vec<u64>, WireError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = format!("url = \"nats://{}\"\n", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let mut socket = BufReader::new(listener.accept().await.unwrap().0);
+            socket.write_all(b"INFO {}\r\n").await.unwrap();
+            let mut line = String::new();
+            while socket.read_line(&mut line).await.unwrap() > 0 {
+                if line.starts_with("PING") {
+                    socket.write_all(b"PONG\r\n").await.unwrap();
+                } else if let Some(rest) = line.strip_prefix("SUB ") {
+                    let sid = rest.trim().rsplit(' ').next().unwrap();
+                    socket.write_all(sent.replace("SID", sid).as_bytes()).await.unwrap();
+                }
+                line.clear();
+            }
+        });
+        let config = cim_runtime::config::parse(Path::new("nats.toml"), &config).unwrap();
+        let link = Link::new(config);
+        let mut puller = Puller::start(&link, "S", "c", 5).await?;
+        let mut found = Vec::new();
+        while found.is_empty() {
+            let mail = puller.receive().await?;
+            puller.open(&mail, |message| found.push(message.seq))?;
+        }
+        drop((puller, link));
+        server.await.unwrap();
+        Ok(found)
+    }
+
+    #[tokio::test]
+    async fn only_what_is_its_own_and_next_is_a_message() {
+        let of_others = "MSG a 999 $JS.ACK.S.c.1.900.1.1.0 1\r\nx\r\n\
+             MSG a SID $JS.ACK.S.c.1.5.1.1.0 1\r\nx\r\n";
+        assert_eq!(reads(of_others).await.unwrap(), [5]);
+        for (forged, why) in [
+            ("MSG a SID $JS.ACK.T.c.1.5.1.1.0 1\r\nx\r\n", "is not a delivery of its consumer's"),
+            ("MSG a SID $JS.ACK.S.d.1.5.1.1.0 1\r\nx\r\n", "is not a delivery of its consumer's"),
+            ("MSG a SID 1\r\nx\r\n", "is not a delivery of its consumer's"),
+            ("MSG a SID $JS.ACK.S.c.1.5.2.1.0 1\r\nx\r\n", "delivery 2 came where 1 was due"),
+            ("MSG a SID $JS.ACK.S.c.1.4.1.1.0 1\r\nx\r\n", "sequence 4 came after 4"),
+        ] {
+            let error = reads(forged).await.unwrap_err().to_string();
+            assert!(error.contains(why), "{forged}: {error}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod bad_input;
 mod bring_back;
 mod buckets;
 mod chain;
+mod check;
 mod clock;
 mod cluster;
 mod debian;

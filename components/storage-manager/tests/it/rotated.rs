@@ -89,6 +89,12 @@ async fn a_key_and_a_password_are_read_again() {
     comes_in_time(&nats, &manager, 50).await;
     says(&daemon, "NATS takes the login with `").await;
     assert_eq!(daemon.log().matches("does not take").count(), 1, "{}", daemon.log());
+
+    // What people try.
+    let pid = daemon.pid().to_string();
+    assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    says(&daemon, "SIGHUP: keys, passwords and certificates are read again as they change").await;
+    comes_in_time(&nats, &manager, 60).await;
     daemon.stop().await;
     fake.shutdown().await;
 }

@@ -1,0 +1,76 @@
+//! `check`
+
+use bytes::Bytes;
+use cim_core::archive::ArchiveKey;
+
+use super::connect;
+use super::exit::Failure;
+use crate::check::{Found, Right, Tried, lacking};
+use crate::config::Config;
+use crate::s3::{Kind, Store, Tier};
+
+/// Races for one key.
+const RACES: usize = 6;
+
+/// Tries all that tiering needs, and says in one line all that is missing.
+pub(super) async fn run(config: &Config) -> Result<(), Failure> {
+    for warning in config.in_the_clear() {
+        println!("note: {warning}");
+    }
+    let (mut found, mut failures) = (Found::default(), Vec::new());
+    match rights(config).await {
+        Ok(rights) => found.nats = rights,
+        Err(failure) => failures.push(failure),
+    }
+    for tier in [Tier::Nas, Tier::Wasabi] {
+        match tried(config, tier).await {
+            Ok(tried) => found.tiers.extend(tried),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    failures.extend(found.fit().err().map(Failure::from));
+    for note in found.notes() {
+        println!("note: {note}");
+    }
+    if failures.is_empty() {
+        println!("all that tiering needs is there");
+        return Ok(());
+    }
+    let all: Vec<_> = failures.iter().map(|failure| failure.message().to_owned()).collect();
+    Err(failures.swap_remove(0).with_message(all.join("; ")))
+}
+
+async fn rights(config: &Config) -> Result<Vec<Right>, Failure> {
+    let jetstream = connect::jetstream(config).await?;
+    let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
+    let names = async || Ok::<_, Failure>(jetstream.stream_names().await?);
+    Ok(lacking(config, &matcher, names).await?.1)
+}
+
+async fn tried(config: &Config, tier: Tier) -> Result<Option<Tried>, Failure> {
+    let Some(store) = connect::optional_store(config, tier)? else { return Ok(None) };
+    let tried = Tried::by(&store, RACES).await?;
+    if tier == Tier::Wasabi {
+        apart(&*connect::store(config, Tier::Nas)?, &store).await?;
+    }
+    Ok(Some(tried))
+}
+
+/// Looks whether what is written on the NAS is at Wasabi, too: a service may have several names.
+async fn apart(nas: &Store, wasabi: &Store) -> Result<(), Failure> {
+    let key = ArchiveKey::Probe { id: uuid::Uuid::now_v7().to_string() };
+    // What is wrong with the NAS is told already.
+    if nas.put_once(&key, Bytes::from_static(b"nas")).await.is_err() {
+        return Ok(());
+    }
+    let found = wasabi.get_once(&key.to_string()).await;
+    drop(nas.delete(&key.to_string()).await);
+    match found {
+        Err(error) if error.kind != Kind::NotFound => Err(error.into()),
+        Err(_) => Ok(()),
+        Ok(_) => Err(Failure::usage(format!(
+            "`secondary` and `tertiary` are the same bucket, `{}`: losing it would lose both; give `tertiary` another service",
+            nas.bucket()
+        ))),
+    }
+}
