@@ -22,7 +22,7 @@ use super::{connect, show, table};
 use crate::archive::Archive;
 use crate::chain::{self, ReadError};
 use crate::config::Config;
-use crate::s3::Store;
+use crate::s3::{Store, Tier};
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -124,14 +124,20 @@ pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure
     let streams = (damaged > 0).then(|| {
         let count = report.streams.len();
         let newest = report.streams.iter().filter(|s| s.newest).count();
+        // What only an old chain says is not healed.
+        let restore = if args.from == Tier::Nas && !report.journals.is_empty() {
+            "where the host lives the storage manager heals them (docs/recovery.md#an-object-on-the-nas-is-damaged), else restore them from another tier"
+        } else {
+            "restore them from another tier"
+        };
         let way = match damaged - newest {
-            0 => ": restore them from another tier".into(),
+            0 => format!(": {restore}"),
             left if newest == 0 => format!(
                 " in timelines that {} left: the newest timeline of each is whole, and `restore` brings that back",
                 if left == 1 { "it has" } else { "they have" }
             ),
             left => format!(
-                ": restore them from another tier; of {left} of them the newest timeline is whole, and `restore` brings that back"
+                ": {restore}; of {left} of them the newest timeline is whole, and `restore` brings that back"
             ),
         };
         format!("{damaged} of {count} streams on {from} are damaged{way}")

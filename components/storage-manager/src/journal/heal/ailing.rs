@@ -14,6 +14,8 @@ use crate::journal::seldom::Seldom;
 
 /// How long an object is left alone that could not be healed.
 const PAUSE: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_mins(1) };
+/// How long it is remembered that one could be read.
+const REMEMBERED: Duration = Duration::from_mins(5);
 
 /// Objects of the NAS that could not be read.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ pub struct Ailing {
 #[derive(Debug, Default)]
 struct Known {
     objects: BTreeMap<String, Case>,
+    /// Those that could be read not long ago: how often that was so, and when last.
+    ended: BTreeMap<String, (u32, Instant)>,
     said: Seldom,
     /// Entries behind which a checkpoint was asked for.
     restated: BTreeSet<String>,
@@ -41,10 +45,17 @@ struct Case {
 }
 
 impl Ailing {
-    /// Takes note of an object that could not be read.
+    /// Takes note of an object that could not be read. One that could be read here just now, and not there, is left
+    /// alone for a while: else the two would go on like that as fast as they can.
     pub fn report(&self, key: &str) {
-        let case = || Case { tries: 0, due: Instant::now(), given_up: BTreeSet::new() };
-        self.lock().objects.entry(key.to_owned()).or_insert_with(case);
+        let mut known = self.lock();
+        let now = Instant::now();
+        known.ended.retain(|_, (_, at)| at.elapsed() < REMEMBERED);
+        let tries = known.ended.get(key).map_or(0, |(times, _)| *times);
+        let due = if tries == 0 { now } else { now + PAUSE.after(tries) };
+        let case = || Case { tries, due, given_up: BTreeSet::new() };
+        known.objects.entry(key.to_owned()).or_insert_with(case);
+        drop(known);
         self.news.notify_one();
     }
 
@@ -108,7 +119,11 @@ impl Ailing {
 
     /// Forgets one that can be read, or need not be any more.
     pub(super) fn end(&self, key: &str) {
-        self.lock().objects.remove(key);
+        let mut known = self.lock();
+        if known.objects.remove(key).is_some() {
+            let times = known.ended.get(key).map_or(0, |(times, _)| *times);
+            known.ended.insert(key.to_owned(), (times.saturating_add(1), Instant::now()));
+        }
     }
 
     /// Leaves one alone for a while.
@@ -158,5 +173,22 @@ mod tests {
         assert_eq!(ailing.due().await, "b");
         ailing.end("b");
         assert!(ailing.has("a") && !ailing.has("b"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_read_here_and_not_there_does_not_go_round_and_round() {
+        let (ailing, begun, mut looks) = (Ailing::default(), Instant::now(), 0);
+        while begun.elapsed() < Duration::from_mins(10) && looks < 1000 {
+            ailing.report("a");
+            assert_eq!(ailing.due().await, "a");
+            ailing.end("a");
+            looks += 1;
+        }
+        assert!((10..40).contains(&looks), "{looks}");
+        tokio::time::advance(REMEMBERED).await;
+        let now = Instant::now();
+        ailing.report("a");
+        ailing.due().await;
+        assert_eq!(now.elapsed(), Duration::ZERO);
     }
 }
