@@ -142,15 +142,15 @@ impl Refused {
 
     /// Logs what a connection tells of itself.
     fn hear(&self, event: &async_nats::Event) {
-        use async_nats::{ClientError, Event, ServerError};
+        use async_nats::{ClientError, Event};
         match event {
             Event::Connected if self.said.swap(false, Ordering::Relaxed) => {
                 tracing::info!("NATS takes the login{}", self.with);
             }
             Event::Connected => tracing::debug!("connected to NATS"),
             Event::Disconnected => tracing::warn!("NATS connection lost"),
+            // Not what a server says when it ends a connection: the next login may be another one already.
             Event::ClientError(ClientError::Other(why)) if why == REFUSED => self.say(why),
-            Event::ServerError(ServerError::AuthorizationViolation) => self.say(REFUSED),
             other => tracing::debug!("NATS: {other}"),
         }
     }
