@@ -1,5 +1,6 @@
 //! Configuration files: TOML, every key known, errors that name file, line and key.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -121,6 +122,18 @@ pub fn env_file_optional(path: &Path, key: &str) -> Result<Option<String>, Confi
     Ok(value.filter(|v| !v.is_empty()))
 }
 
+/// Returns what is to be done besides where a secret that is refused is a copy of systemd's; nothing where it is none.
+pub fn if_copied(path: &Path) -> &'static str {
+    let copies = std::env::var_os("CREDENTIALS_DIRECTORY");
+    if is_copied(path, copies.as_deref()) { COPIED } else { "" }
+}
+
+const COPIED: &str = ". It is the copy that systemd made when this unit started: where the file that it is of was replaced, restart the unit";
+
+fn is_copied(path: &Path, copies: Option<&OsStr>) -> bool {
+    copies.is_some_and(|copies| !copies.is_empty() && path.starts_with(copies))
+}
+
 /// All of a file that holds secrets.
 pub fn read_secret(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
@@ -173,6 +186,16 @@ mod tests {
         configuration `cim.toml` line 1, column 8: string values must be quoted, expected literal string
         configuration `cim.toml` line 1, column 8: invalid value: string "many", expected parsable string
         "#);
+    }
+
+    #[test]
+    fn a_copy_of_systemds_is_told_from_a_file_that_changes() {
+        let copies = Some(OsStr::new("/run/credentials/a.service"));
+        assert!(is_copied(Path::new("/run/credentials/a.service/nas.env"), copies));
+        assert!(!is_copied(Path::new("/run/credentials/a.service2/nas.env"), copies));
+        for none in [None, Some(OsStr::new(""))] {
+            assert!(!is_copied(Path::new("/run/secrets/nas.env"), none));
+        }
     }
 
     #[test]
