@@ -1,5 +1,6 @@
 //! Configuration files: TOML, every key known, errors that name file, line and key.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -119,6 +120,18 @@ pub fn env_file_optional(path: &Path, key: &str) -> Result<Option<String>, Confi
         (name.trim() == key).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
     });
     Ok(value.filter(|v| !v.is_empty()))
+}
+
+/// Returns what is to be done besides where a secret that is refused is a copy of systemd's; nothing where it is none.
+pub fn if_copied(path: &Path) -> &'static str {
+    let copies = std::env::var_os("CREDENTIALS_DIRECTORY");
+    if is_copied(path, copies.as_deref()) { COPIED } else { "" }
+}
+
+const COPIED: &str = ". It is the copy that systemd made when this unit started: where the file that it is of was replaced, restart the unit";
+
+fn is_copied(path: &Path, copies: Option<&OsStr>) -> bool {
+    copies.is_some_and(|copies| !copies.is_empty() && path.starts_with(copies))
 }
 
 /// All of a file that holds secrets.
@@ -247,6 +260,16 @@ mod tests {
         configuration `cim.toml` line 2, column 7: invalid value: string "-5s", expected a duration like `500ms`, `30s` or `1h`
         configuration `cim.toml` line 2, column 8: invalid value: string "0s", expected a duration above zero like `500ms`, `30s` or `1h`
         "#);
+    }
+
+    #[test]
+    fn a_copy_of_systemds_is_told_from_a_file_that_changes() {
+        let copies = Some(OsStr::new("/run/credentials/a.service"));
+        assert!(is_copied(Path::new("/run/credentials/a.service/nas.env"), copies));
+        assert!(!is_copied(Path::new("/run/credentials/a.service2/nas.env"), copies));
+        for none in [None, Some(OsStr::new(""))] {
+            assert!(!is_copied(Path::new("/run/secrets/nas.env"), none));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, if_copied};
 use crate::error::chain;
 use crate::retry::Backoff;
 
@@ -131,26 +131,28 @@ fn reconnect_delay(tries: usize) -> Duration {
 /// Whether the log has it that there is no logging in.
 struct Refused {
     with: String,
+    besides: &'static str,
     said: AtomicBool,
 }
 
 impl Refused {
     fn new(config: &NatsConfig) -> Self {
         let file = config.secret_file().map(|file| format!(" with `{}`", file.display()));
-        Self { with: file.unwrap_or_default(), said: AtomicBool::new(false) }
+        let besides = config.secret_file().map(if_copied).unwrap_or_default();
+        Self { with: file.unwrap_or_default(), besides, said: AtomicBool::new(false) }
     }
 
     /// Logs what a connection tells of itself.
     fn hear(&self, event: &async_nats::Event) {
-        use async_nats::{ClientError, Event, ServerError};
+        use async_nats::{ClientError, Event};
         match event {
             Event::Connected if self.said.swap(false, Ordering::Relaxed) => {
                 tracing::info!("NATS takes the login{}", self.with);
             }
             Event::Connected => tracing::debug!("connected to NATS"),
             Event::Disconnected => tracing::warn!("NATS connection lost"),
+            // Not what a server says when it ends a connection: the next login may be another one already.
             Event::ClientError(ClientError::Other(why)) if why == REFUSED => self.say(why),
-            Event::ServerError(ServerError::AuthorizationViolation) => self.say(REFUSED),
             other => tracing::debug!("NATS: {other}"),
         }
     }
@@ -158,8 +160,9 @@ impl Refused {
     fn say(&self, why: &str) {
         if !self.said.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "NATS does not take the login{}: {why}. It is read again, and tried again, until it is taken",
-                self.with
+                "NATS does not take the login{}: {why}. It is read again, and tried again, until it is taken{}",
+                self.with,
+                self.besides
             );
         }
     }

@@ -141,10 +141,11 @@ impl Access {
     pub(super) fn is_refused(&self, error: &S3Error) {
         if !std::mem::replace(&mut self.lock().refused, true) {
             tracing::warn!(
-                "{}: the service refuses the key of `{}` ({}): the file is read again, and the key tried again, until one is taken",
+                "{}: the service refuses the key of `{}` ({}): the file is read again, and the key tried again, until one is taken{}",
                 self.tier,
                 self.file().display(),
-                error.kind.refused_key().unwrap_or_default()
+                error.kind.refused_key().unwrap_or_default(),
+                config::if_copied(self.file())
             );
         }
     }

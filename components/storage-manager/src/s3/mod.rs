@@ -1,9 +1,11 @@
 //! S3, as far as an archive needs it: get, put, put-if-absent, list, delete.
 //!
 //! - Every call has a time limit and classifies its error. None retries by itself, but those of a
-//!   [`Store::patient`] one, which asks a few times before it gives up.
-//! - Bodies are sent through URLs that rust-s3 signs, as the `Bytes` they are: its own `put_object`
-//!   copies and hashes the body twice more. What protects them is a CRC-32C that the service checks.
+//!   [`Store::patient`] one, which asks a few times before it gives up, and those of one that waits
+//!   for a key while the service refuses the one that it has.
+//! - All are URLs that rust-s3 signs, sent by a client that trusts whom the configuration says; rust-s3's
+//!   own cannot be told. A body is sent as the `Bytes` it is: `put_object` would copy and hash it twice
+//!   more. What protects it is a CRC-32C that the service checks, which is tried out at start.
 
 mod access;
 mod error;

@@ -44,24 +44,49 @@ pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
     let tier = store.tier().to_string();
     let may_delete = allowed(store.delete(&key(&tier).to_string()).await)?.is_ok();
     let (id, races) = if may_delete { (id, races) } else { (tier, 1) };
-    let names = || (0..races).map(|n| if may_delete { format!("{id}-{n}") } else { id.clone() });
-    let keys: Vec<_> = names().map(|name| key(&name)).collect();
+    let names = (0..races).map(|n| if may_delete { format!("{id}-{n}") } else { id.clone() });
+    let keys: Vec<_> = names.map(|name| key(&name)).collect();
+    let damaged = key(&format!("{id}-damaged"));
+    let found = try_out(store, &key(&id).to_string(), &keys, &damaged, missing).await;
+    if !may_delete {
+        return found.map(|found| {
+            let left = (!found.missing.contains(&PUT)).then(|| keys[0].to_string());
+            Probe { left, ..found }
+        });
+    }
+    let stored = found.as_ref().map_or(true, |found| !found.checks).then_some(&damaged);
+    for key in keys.iter().chain(stored) {
+        let deleted = store.delete(&key.to_string()).await;
+        // What failed before says more.
+        if found.is_ok() {
+            deleted?;
+        }
+    }
+    found
+}
 
-    let mut conditional_writes = true;
-    for key in &keys {
+/// Writes these keys, each in a race, and one that is damaged on its way, and looks at what is there then.
+async fn try_out(
+    store: &Store,
+    prefix: &str,
+    keys: &[ArchiveKey],
+    damaged: &ArchiveKey,
+    mut missing: Missing,
+) -> Result<Probe, S3Error> {
+    let (mut conditional_writes, alone) = (true, keys.len() == 1);
+    for key in keys {
         let Some(winners) = missing.is(PUT, race(store, key).await)? else { break };
         // One that could not be deleted is there since the first time.
-        conditional_writes &= winners == 1 || winners == 0 && !may_delete;
+        conditional_writes &= winners == 1 || winners == 0 && alone;
         conditional_writes &= store.put_new(key, BODY).await? == Put::Exists;
     }
     missing.is(GET, absent_is_fine(store.get(&keys[0].to_string()).await))?;
-    let damaged = key(&format!("{id}-damaged"));
-    let checks = match store.put_damaged(&damaged, BODY).await {
+    let checks = match store.put_damaged(damaged, BODY).await {
         Ok(()) => false,
         Err(error) if error.kind.may_pass_soon() => return Err(error),
         Err(_) => true,
     };
-    let listed = missing.is(LIST, store.list(&key(&id).to_string(), false).await)?;
+    let listed = missing.is(LIST, store.list(prefix, false).await)?;
     let listed = listed.map(|found| found.into_iter().map(|object| object.key).collect::<Vec<_>>());
     let mut written: BTreeSet<_> = keys.iter().map(ToString::to_string).collect();
     written.extend((!checks).then(|| damaged.to_string()));
@@ -69,15 +94,7 @@ pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
         Some(listed) if !missing.0.contains(&PUT) => listed.iter().eq(&written),
         _ => true,
     };
-    let mut left = None;
-    for key in written {
-        if may_delete {
-            store.delete(&key).await?;
-        } else {
-            left.get_or_insert(key);
-        }
-    }
-    Ok(Probe { missing: missing.0, conditional_writes, checks, lists, left })
+    Ok(Probe { missing: missing.0, conditional_writes, checks, lists, left: None })
 }
 
 const BODY: Bytes = Bytes::from_static(b"probe");
@@ -187,6 +204,9 @@ mod tests {
             assert_eq!(probe(&store, 4).await.unwrap(), found);
             assert_eq!(left(&store).await, [""; 0]);
         }
+        fake.set_faults(vec![Rule::new(Fault::Unavailable).operation("GetObject")]).unwrap();
+        probe(&store, 4).await.unwrap_err();
+        assert_eq!(left(&store).await, [""; 0], "though it did not come to its end");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -257,7 +257,7 @@ async fn patiently_try(store: &Store, stop: &CancellationToken) -> Result<Tried,
 
 /// Finds out what Wasabi does, which nothing depends on.
 async fn try_out(wasabi: &Store) {
-    let found = match Tried::by(wasabi, RACES).await {
+    let found = match Tried::by(wasabi, 1).await {
         Ok(tried) => Found { nats: Vec::new(), tiers: vec![tried] },
         Err(error) if error.kind.may_pass_soon() => {
             tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
