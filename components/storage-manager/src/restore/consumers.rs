@@ -48,7 +48,7 @@ pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
     }
     let deadline = Instant::now() + IN_PLACE;
     loop {
-        let there = jetstream.durable_consumers(plan.target.as_str()).await.unwrap_or_default();
+        let there = jetstream.lasting_consumers(plan.target.as_str()).await.unwrap_or_default();
         let late = plan.consumers.iter().filter(|consumer| {
             let (_, floor) = position(consumer, plan.last_seq);
             let found = there.known.iter().find(|c| c.name == consumer.name);
