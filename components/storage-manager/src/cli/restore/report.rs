@@ -145,31 +145,32 @@ impl Outcome {
 }
 
 impl Restored {
-    /// Prints what is other than in the archive though it was restored, or can be.
-    fn print_notes(&self) {
-        let Some(numbers) = &self.numbers else { return };
+    /// Says what is other than in the archive though it was restored, or can be; a line each.
+    fn notes(&self) -> Vec<String> {
+        let Some(numbers) = &self.numbers else { return Vec::new() };
+        let mut notes = Vec::new();
         if numbers.added > 0 {
-            println!(
+            notes.push(format!(
                 "{}: goes on to sequence {} since (a schedule that was due, a delete marker, a source or a mirror that goes on, a client)",
                 self.stream,
                 numbers.last_seq + numbers.added
-            );
+            ));
         }
         if numbers.dropped > 0 {
-            println!(
+            notes.push(format!(
                 "{}: has let go of {} messages since (its own limits, times to live, retention or roll-ups)",
                 self.stream, numbers.dropped
-            );
+            ));
         }
         if let Some(known) = &numbers.deletes_known
             && clock::is_old(numbers.archived_at, known.at, VIEW)
         {
-            println!(
+            notes.push(format!(
                 "{}: deletes are known up to {}, its messages up to {}: what was deleted or purged in between may be back",
                 self.stream,
                 known.at.strftime("%F %T UTC"),
                 numbers.archived_at.strftime("%F %T UTC")
-            );
+            ));
         }
         if !numbers.left_out.is_empty() {
             let why = if self.stream == self.target {
@@ -177,9 +178,10 @@ impl Restored {
             } else {
                 "in a copy it would reach the live system, `--keep-links` brings it back too"
             };
-            println!("{}: left out of `{}` ({why}):", self.stream, self.target);
-            numbers.left_out.iter().for_each(|what| println!("    {what}"));
+            notes.push(format!("{}: left out of `{}` ({why}):", self.stream, self.target));
+            notes.extend(numbers.left_out.iter().map(|what| format!("    {what}")));
         }
+        notes
     }
 }
 
@@ -341,7 +343,7 @@ impl Report {
                 println!("    {out}");
             }
         }
-        self.streams.iter().for_each(Restored::print_notes);
+        self.streams.iter().flat_map(Restored::notes).for_each(|note| println!("{note}"));
         if self.dry_run {
             eprintln!("dry run: nothing was restored; messages are at most as many as shown");
         }
@@ -371,6 +373,54 @@ mod tests {
         }
         let failure = report.failure(stopped).unwrap();
         (failure.status(), failure.message().to_owned())
+    }
+
+    #[test]
+    fn what_is_other_than_in_the_archive_is_said() {
+        let at = |time: &str| time.parse::<Timestamp>().unwrap();
+        let notes = |target: &str, change: &dyn Fn(&mut Numbers)| {
+            let mut numbers = Numbers {
+                timeline: 1,
+                first_seq: 1,
+                last_seq: 40,
+                messages: 40,
+                bytes: 1,
+                consumers: 0,
+                method: "",
+                seconds: 0.0,
+                seconds_sending: 0.0,
+                segments: 1,
+                s3_requests: 0,
+                added: 0,
+                dropped: 0,
+                deletes_known: None,
+                archived_at: at("2026-01-01T00:00:10Z"),
+                left_out: Vec::new(),
+            };
+            change(&mut numbers);
+            let restored = Restored {
+                stream: "S".parse().unwrap(),
+                target: target.parse().unwrap(),
+                from: String::new(),
+                outcome: Outcome::Restored,
+                why: None,
+                way_out: None,
+                numbers: Some(numbers),
+                failure: None,
+            };
+            restored.notes().join("|")
+        };
+        let known = |time: &str| Some(DeletesKnown { seq: 1, at: at(time) });
+        assert_eq!(notes("S", &|n| n.deletes_known = known("2026-01-01T00:00:08Z")), "");
+        let stale = notes("S", &|n| n.deletes_known = known("2026-01-01T00:00:03Z"));
+        let says = "S: deletes are known up to 2026-01-01 00:00:03 UTC, its messages up to 2026-01-01 00:00:10 UTC: ";
+        assert!(stale.starts_with(says), "{stale}");
+        assert!(notes("S", &|n| n.added = 2).starts_with("S: goes on to sequence 42 since ("));
+        assert!(notes("S", &|n| n.dropped = 3).starts_with("S: has let go of 3 messages since ("));
+        let copy = notes("COPY", &|n| n.left_out = vec!["source `A`".into()]);
+        assert!(copy.starts_with("S: left out of `COPY` (in a copy "), "{copy}");
+        assert!(copy.contains("`--keep-links`") && copy.ends_with(":|    source `A`"), "{copy}");
+        assert!(!notes("S", &|n| n.left_out = vec!["schedules".into()]).contains("--keep-links"));
     }
 
     #[test]
