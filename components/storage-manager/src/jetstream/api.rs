@@ -275,8 +275,8 @@ impl JetStream {
         }
     }
 
-    /// A stream's durable consumers, by name.
-    pub async fn durable_consumers(&self, stream: &str) -> Result<Consumers, ApiError> {
+    /// Returns a stream's consumers that last, by name: durable ones, and such as outlive their client for long.
+    pub async fn lasting_consumers(&self, stream: &str) -> Result<Consumers, ApiError> {
         let mut answers: Vec<ConsumerAnswer> = Vec::new();
         let mut silent: Vec<String> = Vec::new();
         let mut listed = 0;
@@ -294,7 +294,7 @@ impl JetStream {
                 break;
             }
         }
-        let mut known: Vec<_> = answers.into_iter().filter_map(ConsumerAnswer::durable).collect();
+        let mut known: Vec<_> = answers.into_iter().filter_map(ConsumerAnswer::lasting).collect();
         // Servers list what nobody answers for with a configuration and without positions.
         known.retain(|consumer| !silent.iter().any(|name| consumer.name.as_str() == name));
         known.sort_by(|a, b| a.name.cmp(&b.name));

@@ -71,7 +71,7 @@ pub struct Damage {
     pub bytes: u64,
 }
 
-/// A stream's durable consumers.
+/// A stream's consumers that last.
 #[derive(Debug, Clone, Default)]
 pub struct Consumers {
     /// Those that the servers know the positions of, by name.
@@ -327,19 +327,31 @@ pub(super) struct PositionAnswer {
     pub(super) stream_seq: u64,
 }
 
+/// How long a consumer may be without a client that is made by a client library for itself: five minutes are the most
+/// that they give one. A storage manager's own has less.
+const BY_LIBRARY: u64 = 5 * 60 * 1_000_000_000;
+
 #[derive(Deserialize)]
-struct DurableOnly {
+struct Lifetime {
+    #[serde(default)]
     durable_name: Option<String>,
+    /// In nanoseconds.
+    #[serde(default)]
+    inactive_threshold: u64,
 }
 
 impl ConsumerAnswer {
-    /// The record, if the consumer is durable, others end with their client, and not a storage manager's.
-    pub(super) fn durable(self) -> Option<ConsumerRecord> {
+    /// Returns the record of a consumer that lasts and is not a storage manager's: a durable one, or one that was given
+    /// more time without a client than client libraries give. Others end with their client.
+    pub(super) fn lasting(self) -> Option<ConsumerRecord> {
         if self.name.as_str().starts_with(cim_core::archive::ANCHOR) {
             return None;
         }
-        let durable: DurableOnly = serde_json::from_str(self.config.get()).ok()?;
-        durable.durable_name.filter(|name| !name.is_empty())?;
+        let lifetime: Lifetime = serde_json::from_str(self.config.get()).ok()?;
+        let durable = lifetime.durable_name.is_some_and(|name| !name.is_empty());
+        if !durable && lifetime.inactive_threshold <= BY_LIBRARY {
+            return None;
+        }
         let position = |p: &PositionAnswer| Position {
             consumer_seq: p.consumer_seq,
             stream_seq: p.stream_seq,
@@ -395,6 +407,23 @@ mod tests {
             ack_pending: 0,
             config: RawJson::new("{}".into()).unwrap(),
         }
+    }
+
+    #[test]
+    fn a_consumer_lasts_that_outlives_its_client_for_long() {
+        let lasts = |name: &str, config: &str| {
+            let position = r#"{"consumer_seq":0,"stream_seq":0}"#;
+            let text = format!(
+                r#"{{"name":"{name}","created":"2026-01-01T00:00:00Z","config":{config},
+                    "delivered":{position},"ack_floor":{position},"num_ack_pending":0}}"#
+            );
+            serde_json::from_str::<ConsumerAnswer>(&text).unwrap().lasting().is_some()
+        };
+        assert!(lasts("a", r#"{"durable_name":"a"}"#));
+        assert!(lasts("a", r#"{"name":"a","inactive_threshold":3600000000000}"#));
+        assert!(!lasts("a", r#"{"name":"a","inactive_threshold":300000000000}"#));
+        assert!(!lasts("a", r#"{"name":"a","durable_name":""}"#));
+        assert!(!lasts("cim-tier-archive", r#"{"durable_name":"cim-tier-archive"}"#));
     }
 
     #[test]

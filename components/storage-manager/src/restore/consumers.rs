@@ -40,16 +40,32 @@ pub(super) fn encode(delivered: Position, floor: Position) -> Vec<u8> {
     bytes
 }
 
+/// Returns whether the server lets a consumer begin anew: it takes the position of one in memory from a v2 snapshot
+/// alone.
+fn begins_anew(plan: &Plan, consumer: &ConsumerRecord) -> bool {
+    !plan.in_memory() && consumer.config.value()["mem_storage"] == true
+}
+
 /// Waits until every consumer is where it was restored to. A cluster hands them out after the stream is
 /// there, and until it has, a client would begin at the first message.
 pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
-    if plan.consumers.is_empty() {
+    let (anew, wanted): (Vec<_>, Vec<_>) =
+        plan.consumers.iter().partition(|consumer| begins_anew(plan, consumer));
+    if !anew.is_empty() {
+        let names: Vec<_> = anew.iter().map(|consumer| consumer.name.as_str()).collect();
+        tracing::warn!(
+            "stream `{}`: consumers with `mem_storage` begin anew, for the server does not take their positions: {}",
+            plan.target,
+            names.join(", ")
+        );
+    }
+    if wanted.is_empty() {
         return;
     }
     let deadline = Instant::now() + IN_PLACE;
     loop {
-        let there = jetstream.durable_consumers(plan.target.as_str()).await.unwrap_or_default();
-        let late = plan.consumers.iter().filter(|consumer| {
+        let there = jetstream.lasting_consumers(plan.target.as_str()).await.unwrap_or_default();
+        let late = wanted.iter().filter(|consumer| {
             let (_, floor) = position(consumer, plan.last_seq);
             let found = there.known.iter().find(|c| c.name == consumer.name);
             found.is_none_or(|c| c.ack_floor.stream_seq < floor.stream_seq)

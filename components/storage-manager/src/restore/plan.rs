@@ -99,7 +99,7 @@ pub struct Plan {
     pub rest: Vec<Segment>,
     /// Only these subjects.
     pub subject: Option<SubjectFilter>,
-    /// Its durable consumers.
+    /// Its consumers.
     pub consumers: Vec<ConsumerRecord>,
     /// What the stream had and does not get back, in words.
     pub left_out: Vec<String>,

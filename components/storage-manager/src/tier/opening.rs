@@ -134,7 +134,7 @@ impl Opening<'_> {
         if let Some(foreign) = self.in_other(&here).await? {
             return Ok(Opened::Foreign(foreign));
         }
-        let consumers = self.context.jetstream.durable_consumers(self.stream.as_str()).await?;
+        let consumers = self.context.jetstream.lasting_consumers(self.stream.as_str()).await?;
         let state = if let Some(state) = self.state() {
             state
         } else {

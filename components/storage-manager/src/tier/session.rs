@@ -157,7 +157,7 @@ async fn open_chain(
         Committer::new(nas, Chain::Manifest, stream.clone(), writer, state)
     };
     let mut committer = committer(state);
-    let consumers = context.jetstream.durable_consumers(stream.as_str()).await?;
+    let consumers = context.jetstream.lasting_consumers(stream.as_str()).await?;
     if !known {
         // What the one before has on its way to Wasabi is part of what is taken over.
         let alone = context.abort.run_until_cancelled(context.ship_alone(stream)).await;

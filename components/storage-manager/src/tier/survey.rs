@@ -167,7 +167,7 @@ impl Surveyor {
         }
         let found = match info.consumers {
             0 => Consumers::default(),
-            _ => jetstream.durable_consumers(stream).await?,
+            _ => jetstream.lasting_consumers(stream).await?,
         };
         let tail = self.tail(info.state.last_seq, known.watermark).await?;
         let quiet = found.or(&known.consumers) == known.consumers;

@@ -1,5 +1,6 @@
 //! What comes back is what was there.
 
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint};
@@ -157,4 +158,35 @@ async fn a_point_in_time_a_subject_or_another_name() {
     let kept = found["all"].as_array().unwrap().iter().filter(|m| !m.is_null());
     assert!(kept.eq(all.iter().filter(|m| m["subject"] == "s.b.c")));
     daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_in_memory_begins_anew_and_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("S", json!({})).await;
+    nats.publish("S", 5).await;
+    // It has everything, and acknowledges nothing.
+    let config = json!({ "durable_name": "c", "ack_policy": "none", "mem_storage": true });
+    nats.api("CONSUMER.CREATE.S.c", json!({ "stream_name": "S", "config": config })).await;
+    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let stream = jetstream.get_stream("S").await.unwrap();
+    let consumer: async_nats::jetstream::consumer::PullConsumer =
+        stream.get_consumer("c").await.unwrap();
+    let given = consumer.fetch().max_messages(5).messages().await.unwrap();
+    assert_eq!(given.count().await, 5);
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    manager.reaches("S", "nas", 5).await;
+    daemon.stop().await;
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    let began = std::time::Instant::now();
+    let restored = manager.run(&["restore", "S"]);
+    let said = String::from_utf8_lossy(&restored.stderr);
+    assert!(restored.status.success(), "{said}");
+    assert!(said.contains("`mem_storage` begin anew") && said.ends_with(": c\n"), "{said}");
+    assert!(began.elapsed().as_secs() < 20, "it waits for what does not come");
+    let consumer = nats.api("CONSUMER.INFO.S.c", Value::Null).await;
+    assert_eq!(consumer["num_pending"], 5, "{consumer}");
 }

@@ -20,10 +20,14 @@ async fn nas(dir: &Path) -> FakeWasabi {
 /// Publishes messages, and has the application's consumer work through them.
 async fn work(nats: &Nats, count: usize) {
     nats.publish("I", count).await;
+    work_through(nats, "app", count).await;
+}
+
+async fn work_through(nats: &Nats, consumer: &str, count: usize) {
     let jetstream = async_nats::jetstream::new(nats.client.clone());
     let stream = jetstream.get_stream("I").await.unwrap();
     let consumer: async_nats::jetstream::consumer::PullConsumer =
-        stream.get_consumer("app").await.unwrap();
+        stream.get_consumer(consumer).await.unwrap();
     let mut done = 0;
     // A fetch gives what the consumer has heard of by then, which on a busy machine is less than was published.
     wait_until("the application has all of it", async || {
@@ -100,6 +104,42 @@ async fn nas_away(version: Version, killed: bool) {
     assert_eq!(fingerprint(&nats, "I").await["last_seq"], before["last_seq"]);
     let names = nats.api("CONSUMER.NAMES.I", Value::Null).await;
     assert_eq!(names["consumers"], json!(["app"]));
+}
+
+/// Such a consumer is not durable, and stays without its client for as long as it was told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_consumer_waits_for_that_outlives_its_client_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let nas = nas(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    nats.create("I", json!({ "retention": "interest" })).await;
+    let day = 24 * 3_600_000_000_000_u64;
+    let config = json!({ "name": "app", "ack_policy": "explicit", "inactive_threshold": day });
+    let done = json!({ "durable_name": "done", "ack_policy": "explicit" });
+    for (name, config) in [("app", config), ("done", done)] {
+        let body = json!({ "stream_name": "I", "config": config });
+        nats.api(&format!("CONSUMER.CREATE.I.{name}"), body).await;
+    }
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
+    let daemon = manager.tier().await;
+    work(&nats, 3).await;
+    nats.publish("I", 3).await;
+    work_through(&nats, "done", 6).await;
+    manager.reaches("I", "nas", 6).await;
+    daemon.stop().await;
+    drop(nats);
+
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &nas.s3_url()));
+    manager.json(&["restore", "I"]);
+    // A server that starts lets go of what nobody waits for.
+    let nats = nats.crash_and_start().await;
+    let state = nats.info("I").await["state"].clone();
+    assert_eq!((&state["messages"], &state["first_seq"]), (&json!(3), &json!(4)), "{state}");
+    let app = nats.api("CONSUMER.INFO.I.app", Value::Null).await;
+    assert_eq!(app["ack_floor"]["stream_seq"], 3, "{app}");
+    assert_eq!(app["config"]["inactive_threshold"], day, "{app}");
+    assert_eq!(app["config"]["durable_name"], Value::Null, "{app}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

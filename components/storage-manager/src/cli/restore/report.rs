@@ -379,6 +379,54 @@ mod tests {
     }
 
     #[test]
+    fn what_is_other_than_in_the_archive_is_said() {
+        let at = |time: &str| time.parse::<Timestamp>().unwrap();
+        let notes = |target: &str, change: &dyn Fn(&mut Numbers)| {
+            let mut numbers = Numbers {
+                timeline: 1,
+                first_seq: 1,
+                last_seq: 40,
+                messages: 40,
+                bytes: 1,
+                consumers: 0,
+                method: "",
+                seconds: 0.0,
+                seconds_sending: 0.0,
+                segments: 1,
+                s3_requests: 0,
+                added: 0,
+                dropped: 0,
+                deletes_known: None,
+                archived_at: at("2026-01-01T00:00:10Z"),
+                left_out: Vec::new(),
+            };
+            change(&mut numbers);
+            let restored = Restored {
+                stream: "S".parse().unwrap(),
+                target: target.parse().unwrap(),
+                from: String::new(),
+                outcome: Outcome::Restored,
+                why: None,
+                way_out: None,
+                numbers: Some(numbers),
+                failure: None,
+            };
+            restored.notes().join("|")
+        };
+        let known = |time: &str| Some(DeletesKnown { seq: 1, at: at(time) });
+        assert_eq!(notes("S", &|n| n.deletes_known = known("2026-01-01T00:00:08Z")), "");
+        let stale = notes("S", &|n| n.deletes_known = known("2026-01-01T00:00:03Z"));
+        let says = "S: deletes are known up to 2026-01-01 00:00:03 UTC, its messages up to 2026-01-01 00:00:10 UTC: ";
+        assert!(stale.starts_with(says), "{stale}");
+        assert!(notes("S", &|n| n.added = 2).starts_with("S: goes on to sequence 42 since ("));
+        assert!(notes("S", &|n| n.dropped = 3).starts_with("S: has let go of 3 messages since ("));
+        let copy = notes("COPY", &|n| n.left_out = vec!["source `A`".into()]);
+        assert!(copy.starts_with("S: left out of `COPY` (in a copy "), "{copy}");
+        assert!(copy.contains("`--keep-links`") && copy.ends_with(":|    source `A`"), "{copy}");
+        assert!(!notes("S", &|n| n.left_out = vec!["schedules".into()]).contains("--keep-links"));
+    }
+
+    #[test]
     fn what_ended_it_says_more_than_damage_and_damage_more_than_a_refusal() {
         let refused = || RestoreError::Alone("A".into());
         let damaged = || RestoreError::Missing { key: "k".into(), first_seq: 1, tier: Tier::Nas };

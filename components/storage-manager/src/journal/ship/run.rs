@@ -350,6 +350,7 @@ impl Source<'_> {
             change.deleted = clip(change.deleted);
             change.missed = clip(change.missed);
             (change.watermark, change.lost, change.state) = (None, None, None);
+            change.deletes_known = None;
         }
         change.watermark = change.watermark.or(end);
         commit.change = change;

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use cim_core::archive::journal::{Change, JournalState, Replacement, SegmentRecord};
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{
-    ArchiveKey, Fork, ParentTimeline, Segment, SeqRange, Sha256, StreamState, Watermark,
+    ArchiveKey, DeletesKnown, Fork, ParentTimeline, Segment, SeqRange, Sha256, StreamState,
+    Watermark,
 };
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::step::{self, Step};
@@ -77,7 +79,8 @@ impl Model {
                 let add = vec![part(timeline, first, first + messages - 1, *messages)];
                 let state =
                     Some(StreamState { last_seq: first + messages, ..StreamState::default() });
-                self.say(Change { add, state, ..Change::default() });
+                let deletes_known = Some(DeletesKnown { seq: watermark, at: Timestamp::MAX });
+                self.say(Change { add, state, deletes_known, ..Change::default() });
             }
             Event::Merge => {
                 let of_timeline = state.segments.range((timeline, 0)..).map(|(_, s)| s);
@@ -251,6 +254,7 @@ proptest! {
         prop_assert_eq!(nas.timeline(), there.timeline());
         prop_assert_eq!(nas.watermark().seq, there.watermark().seq);
         prop_assert_eq!(&nas.current().state, &there.current().state);
+        prop_assert_eq!(&nas.deletes_known, &there.deletes_known);
         for number in nas.timelines.keys() {
             prop_assert_eq!(nas.lineage(*number), there.lineage(*number));
             prop_assert_eq!(nas.gone(*number), there.gone(*number));
