@@ -41,6 +41,8 @@ pub enum Kind {
     Unreachable(String),
     /// An answer that makes no sense.
     Unexpected(String),
+    /// It answers, and does not give this object: `MinIO` asks to slow down where a disk has damaged it.
+    Withheld(String),
 }
 
 impl S3Error {
@@ -73,6 +75,12 @@ impl fmt::Display for Kind {
                 write!(f, "cannot reach the service: {why}; check `endpoint`")
             }
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
+            Self::Withheld(what) => {
+                write!(
+                    f,
+                    "the service answers, and does not give this object ({what}): it may be damaged there"
+                )
+            }
         }
     }
 }
@@ -81,6 +89,16 @@ impl Kind {
     /// Whether waiting a little may be all that it takes: a service that is starting, a restart.
     pub fn may_pass_soon(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Timeout | Self::Unreachable(_))
+    }
+
+    /// Returns whether it may be this object's alone.
+    pub(super) fn may_be_of_an_object(&self) -> bool {
+        self.may_pass_soon() || matches!(self, Self::Unexpected(_))
+    }
+
+    /// Returns whether the object is not there any more, or nothing that can be read.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::NotFound | Self::Withheld(_))
     }
 
     /// From a status and the XML that came with it.
