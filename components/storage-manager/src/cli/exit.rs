@@ -12,7 +12,7 @@ use crate::check::Unfit;
 use crate::jetstream::ApiError;
 use crate::journal::{AdoptError, OpenError};
 use crate::restore::{PlanError, RestoreError};
-use crate::s3::{Kind, S3Error};
+use crate::s3::S3Error;
 use crate::segment::SegmentError;
 use crate::tier::context::FetchError;
 use crate::tier::{HistoryError, StartError};
@@ -119,7 +119,7 @@ impl From<ApiError> for Failure {
 
 impl From<S3Error> for Failure {
     fn from(error: S3Error) -> Self {
-        Self::new(if error.kind == Kind::NotFound { DAMAGED } else { S3 }, &error)
+        Self::new(if error.kind.is_damage() { DAMAGED } else { S3 }, &error)
     }
 }
 

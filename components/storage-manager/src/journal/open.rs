@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::object::{ObjectError, read_entry_at_end};
 use super::writer::Committed;
 use crate::hooks::sabotage;
-use crate::s3::{Listed, S3Error, Store};
+use crate::s3::{Kind, Listed, S3Error, Store};
 use crate::segment::entry_text;
 
 /// Entries that are fetched at once.
@@ -150,7 +150,16 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
             fetch_end(store, key, size)
         })
         .buffered(FETCHES);
-    while let Some(End { key, size, tail }) = objects.try_next().await? {
+    loop {
+        let End { key, size, tail } = match objects.try_next().await {
+            Ok(Some(end)) => end,
+            Ok(None) => break,
+            // A disk has damaged it.
+            Err(error @ S3Error { kind: Kind::Withheld(_), .. }) => {
+                return Ok(Read { state, behind, damage: Some(error.into()), without: None });
+            }
+            Err(error) => return Err(error.into()),
+        };
         let applied = match read_entry_at_end(&tail, size) {
             Ok((entry, hash)) => {
                 state.apply(&entry, hash).map_err(|source| OpenError::Journal { key, source })
@@ -182,6 +191,13 @@ pub(super) struct End {
 
 /// As much of an object as it takes to read its entry: messages may be a thousand times as much.
 pub(super) async fn fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3Error> {
+    match try_fetch_end(store, key, size).await {
+        Err(error) => Err(store.judged(error).await),
+        end => end,
+    }
+}
+
+async fn try_fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3Error> {
     let mut wanted = TAIL;
     while wanted < size {
         let tail = store.get_range(&key, size - wanted..size).await?;

@@ -5,7 +5,7 @@ use std::io;
 use super::send::SendError;
 use crate::archive::ArchiveError;
 use crate::jetstream::ApiError;
-use crate::s3::{Kind, S3Error, Tier};
+use crate::s3::{S3Error, Tier};
 use crate::segment::SegmentError;
 
 /// A restore that did not happen; the server has no part of it. The way out is told apart from it
@@ -123,8 +123,8 @@ impl RestoreError {
     /// it, or it is not what was sent.
     pub fn is_of_one_stream(&self) -> bool {
         match self {
-            Self::Archive(error) => error.s3().is_none_or(|error| error.kind == Kind::NotFound),
-            Self::S3(error) => error.kind == Kind::NotFound,
+            Self::Archive(error) => error.s3().is_none_or(|error| error.kind.is_damage()),
+            Self::S3(error) => error.kind.is_damage(),
             Self::Api(error) | Self::Send(SendError::Api(error)) => {
                 matches!(error, ApiError::Refused { .. })
             }

@@ -23,6 +23,9 @@ const TAIL_OF_ENTRY: u64 = 192 << 10;
 /// Bytes that are read of a shared object beside a stream's own: a row group has other streams' rows too.
 const BESIDE: u64 = 1 << 20;
 
+/// Objects that a tier may not give before it counts as one that does not answer.
+const WITHHELD: usize = 8;
+
 /// Where messages come from: a tier, and another one for what the first has lost.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -32,6 +35,8 @@ pub struct Source {
     pub fallback: Option<Arc<Store>>,
     footers: Arc<Mutex<Footers>>,
     turns: Arc<Semaphore>,
+    /// Objects that the tier does not give though it answers, and what it says.
+    withheld: Arc<Mutex<BTreeMap<String, Kind>>>,
     /// Requests that this one and its copies made.
     requests: Arc<AtomicU64>,
     /// Of a stream, what was read of it together with others.
@@ -69,6 +74,7 @@ impl Source {
             fallback,
             footers: Arc::default(),
             turns: Arc::new(Semaphore::new(REQUESTS)),
+            withheld: Arc::default(),
             requests: Arc::default(),
             loaded: Arc::default(),
         }
@@ -120,7 +126,8 @@ impl Source {
     }
 
     async fn file(&self, segment: &Segment) -> Result<Bytes, S3Error> {
-        self.fetch(async |store| store.get_at_most(&segment.key, segment.size).await).await
+        self.fetch(&segment.key, async |store| store.get_at_most(&segment.key, segment.size).await)
+            .await
     }
 
     /// The footer of a shared object; where it had to be fetched, the object's end too.
@@ -134,7 +141,8 @@ impl Source {
         let is_entry = matches!(ArchiveKey::parse(key), Ok(ArchiveKey::Journal { .. }));
         let mut wanted = if is_entry { TAIL_OF_ENTRY } else { TAIL };
         loop {
-            let (bytes, size) = self.fetch(async |store| store.get_tail(key, wanted).await).await?;
+            let (bytes, size) =
+                self.fetch(key, async |store| store.get_tail(key, wanted).await).await?;
             match Footer::read(key, &bytes, size)? {
                 Ok(footer) => {
                     let footer = Arc::new(footer);
@@ -161,23 +169,52 @@ impl Source {
         if let Some(tail) = tail.filter(|tail| tail.start <= range.start) {
             return Ok(tail);
         }
-        let bytes = self.fetch(async |store| store.get_range(key, range.clone()).await).await?;
+        let bytes =
+            self.fetch(key, async |store| store.get_range(key, range.clone()).await).await?;
         Ok(Window { start: range.start, bytes })
     }
 
     async fn fetch<T>(
         &self,
+        key: &str,
         get: impl AsyncFn(&Store) -> Result<T, S3Error>,
     ) -> Result<T, S3Error> {
         let _turn = self.turns.acquire().await.expect("it is never closed");
+        if let Some(error) = self.withheld(key, None) {
+            return Err(error);
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        match (get(&self.tier).await, &self.fallback) {
-            (Err(error), Some(other)) if error.kind == Kind::NotFound => {
-                tracing::warn!("{error}; reading it from {}", other.tier());
-                get(other).await
-            }
+        let error = match get(&self.tier).await {
+            Ok(got) => return Ok(got),
+            Err(error) => self.tier.judged(error).await,
+        };
+        let error = self.withheld(key, Some(&error)).unwrap_or(error);
+        let Some(other) = self.fallback.as_ref().filter(|_| error.kind.is_damage()) else {
+            return Err(error);
+        };
+        tracing::warn!("{error}; reading it from {}", other.tier());
+        match (get(other).await, &error.kind) {
+            // The first answer says more.
+            (Err(missing), Kind::Withheld(_)) if missing.kind == Kind::NotFound => Err(error),
             (outcome, _) => outcome,
         }
+    }
+
+    /// Returns why an object is not asked for again; takes note of the reason where it is new. It takes half a minute to
+    /// know, and many streams may have a part in it. Where there are many such objects, it is the service after all.
+    fn withheld(&self, key: &str, new: Option<&S3Error>) -> Option<S3Error> {
+        let mut known = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = match new.map(|error| &error.kind) {
+            None => known.get(key)?.clone(),
+            Some(Kind::Withheld(why)) if known.len() >= WITHHELD => Kind::Unavailable(why.clone()),
+            Some(kind @ Kind::Withheld(_)) => {
+                known.insert(key.to_owned(), kind.clone());
+                kind.clone()
+            }
+            Some(_) => return None,
+        };
+        let (tier, key) = (self.tier.tier(), key.to_owned());
+        Some(S3Error { tier, operation: "get", key, kind })
     }
 
     fn footers(&self) -> MutexGuard<'_, Footers> {
@@ -246,5 +283,61 @@ impl Footers {
             let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
             self.bytes -= self.by_key.remove(&key).map_or(0, |(_, footer)| footer.memory());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cim_core::archive::key::JournalOf;
+    use cim_core::names::JournalName;
+    use cim_fake_wasabi::{Config, FakeWasabi, Fault, Rule};
+    use serde_json::json;
+
+    use super::*;
+    use crate::s3::Tier;
+
+    fn key(number: u64) -> ArchiveKey {
+        let journal = JournalName::new("main").unwrap();
+        ArchiveKey::Journal { of: JournalOf::Secondary, journal, number }
+    }
+
+    /// A tier with two objects.
+    async fn source(dir: &Path) -> (FakeWasabi, Source) {
+        let config = Config { buckets: vec!["archive".into()], ..Config::new(dir.join("s3")) };
+        let fake = FakeWasabi::start(config).await.unwrap();
+        let (id, secret) = (Config::TEST_ACCESS_KEY, Config::TEST_SECRET_KEY);
+        let credentials = dir.join("keys");
+        let text = format!("AWS_ACCESS_KEY_ID={id}\nAWS_SECRET_ACCESS_KEY={secret}\n");
+        std::fs::write(&credentials, text).unwrap();
+        let config = json!({
+            "endpoint": fake.s3_url(), "bucket": "archive", "credentials_file": credentials,
+        });
+        let store = Store::open(Tier::Nas, &serde_json::from_value(config).unwrap()).unwrap();
+        for number in 0..2 {
+            store.put(&key(number), Bytes::from_static(b"whole")).await.unwrap();
+        }
+        (fake, Source::new(Arc::new(store), None))
+    }
+
+    #[tokio::test]
+    async fn an_object_that_a_service_withholds_is_damaged_and_the_service_is_not_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fake, source) = source(dir.path()).await;
+        let (one, other) = (key(0).to_string(), key(1).to_string());
+        let slow = || Rule::new(Fault::SlowDown);
+        fake.set_faults(vec![slow().operation("GetObject").keys(one.clone())]).unwrap();
+        for _ in 0..2 {
+            let error = source.window(&one, 0..5, None).await.unwrap_err();
+            assert!(matches!(error.kind, Kind::Withheld(_)), "{error}");
+            assert!(RestoreError::S3(error).is_of_one_stream());
+        }
+        // It takes long to know, and is asked for once.
+        assert_eq!(source.requests(), 1);
+        assert_eq!(source.window(&other, 0..5, None).await.unwrap().bytes, "whole");
+        fake.set_faults(vec![slow()]).unwrap();
+        let error = source.window(&other, 0..5, None).await.unwrap_err();
+        assert!(!RestoreError::S3(error).is_of_one_stream());
     }
 }

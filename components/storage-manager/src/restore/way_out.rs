@@ -5,7 +5,7 @@ use cim_core::names::StreamName;
 use super::error::RestoreError;
 use super::send::SendError;
 use crate::jetstream::ApiError;
-use crate::s3::{Kind, Tier};
+use crate::s3::Tier;
 
 /// JetStream's errors that have a way out of their own.
 mod code {
@@ -51,7 +51,7 @@ impl RestoreError {
             Self::Exists { .. } => exists(stream, target, ways),
             Self::Missing { first_seq, .. } => damaged(stream, target, ways, Some(*first_seq)),
             Self::Segment(_) => damaged(stream, target, ways, None),
-            Self::S3(error) if error.kind == Kind::NotFound => damaged(stream, target, ways, None),
+            Self::S3(error) if error.kind.is_damage() => damaged(stream, target, ways, None),
             Self::Archive(_) if self.is_of_one_stream() => match ways.other {
                 Some(other) => {
                     format!("`cim-storage-manager restore {stream} --from {other}`")

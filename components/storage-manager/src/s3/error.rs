@@ -43,6 +43,8 @@ pub enum Kind {
     Unreachable(String),
     /// An answer that makes no sense.
     Unexpected(String),
+    /// It answers, and does not give this object: `MinIO` asks to slow down where a disk has damaged it.
+    Withheld(String),
 }
 
 /// What services say of a key, or of a token, that they do not take.
@@ -92,6 +94,12 @@ impl fmt::Display for Kind {
             }
             Self::Elsewhere(what) => write!(f, "{what}: correct `region`, or `endpoint`"),
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
+            Self::Withheld(what) => {
+                write!(
+                    f,
+                    "the service answers, and does not give this object ({what}): it may be damaged there"
+                )
+            }
         }
     }
 }
@@ -108,6 +116,16 @@ impl Kind {
             Self::Denied(code) if KEY.contains(&code.as_str()) => Some(code),
             _ => None,
         }
+    }
+
+    /// Returns whether it may be this object's alone.
+    pub(super) fn may_be_of_an_object(&self) -> bool {
+        self.may_pass_soon() || matches!(self, Self::Unexpected(_))
+    }
+
+    /// Returns whether the object is not there any more, or nothing that can be read.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::NotFound | Self::Withheld(_))
     }
 
     /// From a status and the XML that came with it.

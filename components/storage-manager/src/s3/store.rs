@@ -217,6 +217,15 @@ impl Store {
         Ok(self.read(key, Wanted::Whole(u64::MAX), self.timeout).await?.bytes)
     }
 
+    /// Takes an object for damaged that could not be had, while the service lists it: a disk that rots is no service that
+    /// is away.
+    pub async fn judged(&self, error: S3Error) -> S3Error {
+        if !error.kind.may_be_of_an_object() || self.list(&error.key, false).await.is_err() {
+            return error;
+        }
+        S3Error { kind: Kind::Withheld(error.kind.to_string()), ..error }
+    }
+
     /// An object's bytes, which are `size` as far as is known. They go into one buffer of that size; of
     /// an object that is larger there is one byte more, for whoever checks its hash.
     ///

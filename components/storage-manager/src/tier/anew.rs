@@ -11,7 +11,6 @@ use cim_core::names::StreamName;
 use tokio::time::Instant;
 
 use super::context::Context;
-use crate::s3::Kind;
 use crate::segment::{Rows, SegmentError};
 
 /// What is to be archived anew, by stream.
@@ -78,13 +77,13 @@ impl Cut {
     }
 }
 
-/// Reads a segment on the NAS once more. Only what is gone or is not what it was is damaged: a NAS that does not
-/// answer says nothing.
+/// Reads a segment on the NAS once more. Only what is gone, is not what it was, or is not given though the NAS answers, is
+/// damaged: a NAS that does not answer says nothing.
 pub async fn is_damaged(context: &Arc<Context>, segment: &Segment) -> bool {
     let bytes = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
     let _held = context.budget.reserve_beside(bytes, None).await;
     let file = match context.nas.get(&segment.key).await {
-        Err(error) => return error.kind == Kind::NotFound,
+        Err(error) => return context.nas.judged(error).await.kind.is_damage(),
         Ok(file) => file,
     };
     let to_read = segment.clone();

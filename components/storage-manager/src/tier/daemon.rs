@@ -99,7 +99,8 @@ impl StartError {
     /// What to do, where an archive on the NAS is damaged.
     pub fn way_out(&self) -> Option<&'static str> {
         let is_damage = match self {
-            Self::Journal(error) => !matches!(error, OpenError::S3(_)),
+            Self::Journal(OpenError::S3(error)) => error.kind.is_damage(),
+            Self::Journal(_) => true,
             Self::Archive(error) => error.s3().is_none(),
             _ => false,
         };

@@ -96,7 +96,16 @@ async fn object(store: &Store, key: String, segments: Vec<Of>) -> Result<Checked
         Err(error) if error.kind == Kind::NotFound => {
             return Ok(Checked { gone: segments, ..Checked::default() });
         }
-        Err(error) => return Err(error),
+        Err(error) => {
+            let error = store.judged(error).await;
+            if !error.kind.is_damage() {
+                return Err(error);
+            }
+            let what = chain(&error);
+            let problem = |Of { stream, segment }| (stream, Problem::of(&segment, what.clone()));
+            let problems = segments.into_iter().map(problem).collect();
+            return Ok(Checked { problems, ..Checked::default() });
+        }
     };
     let read = move || {
         let problem = |Of { stream, segment }: Of| {

@@ -93,6 +93,11 @@ impl Ailing {
         self.news.notify_one();
     }
 
+    /// Returns how often one was looked at and stayed as it was.
+    pub(super) fn tries(&self, key: &str) -> u32 {
+        self.lock().objects.get(key).map_or(0, |case| case.tries)
+    }
+
     /// Their keys.
     pub(in crate::journal) fn keys(&self) -> BTreeSet<String> {
         self.lock().objects.keys().cloned().collect()

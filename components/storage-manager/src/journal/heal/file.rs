@@ -12,11 +12,10 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use parquet::errors::ParquetError;
 
-use super::run::{HealError, Patient, Stays, of_wasabi, stays, whose};
+use super::run::{HealError, Patient, Stays, is_damage, of_wasabi, stays, whose};
 use super::source::messages;
 use super::stays::Place;
 use crate::journal::Journal;
-use crate::s3::Kind;
 use crate::segment::{Columns, SegmentWriter, group_sizes};
 use crate::tier::Context;
 use crate::tier::context::{FetchError, checked};
@@ -35,14 +34,14 @@ pub(super) async fn heal_file(
     let _held = context.budget.reserve_beside(bytes, None).await;
     let key = segment.key.clone();
     let (found, error) = match context.nas.get(&key).await {
-        Err(error) => (None, FetchError::from(error)),
+        Err(error) => (None, FetchError::from(context.nas.judged(error).await)),
         Ok(file) => match checked(segment, file.clone()).await {
             Ok(_) => return Ok(()),
             Err(error) => (Some(file), error.into()),
         },
     };
     let damaged = match &error {
-        FetchError::S3(error) => error.kind == Kind::NotFound,
+        FetchError::S3(error) => is_damage(context, &key, error),
         FetchError::Segment(_) => true,
     };
     // It may have gone with the bucket: then all begins anew.

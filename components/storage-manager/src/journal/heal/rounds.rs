@@ -11,7 +11,6 @@ use super::run::{patients, take};
 use super::text::check_text;
 use crate::clock;
 use crate::journal::Journal;
-use crate::s3::Kind;
 use crate::tier::Context;
 use crate::tier::context::checked;
 
@@ -70,7 +69,7 @@ async fn is_damaged(context: &Arc<Context>, journal: &Journal, key: &str) -> boo
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let _held = context.budget.reserve_beside(bytes, None).await;
     let object = match context.nas.get(key).await {
-        Err(error) => return error.kind == Kind::NotFound,
+        Err(error) => return context.nas.judged(error).await.kind.is_damage(),
         Ok(object) => object,
     };
     if first.segment.part.is_none() {

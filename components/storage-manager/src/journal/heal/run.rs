@@ -26,6 +26,8 @@ use crate::tier::Context;
 
 /// zstd level of what is made anew: it is merged soon.
 const LEVEL: i32 = 1;
+/// Looks that an object is given that the NAS does not give though it answers; each takes half a minute.
+const LOOKS: u32 = 4;
 /// Streams that a line names.
 const NAMED: usize = 8;
 
@@ -111,10 +113,13 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let _held = context.budget.reserve_beside(bytes, None).await;
 
-    let object = context.nas.get(key).await;
+    let object = match context.nas.get(key).await {
+        Err(error) => Err(context.nas.judged(error).await),
+        got => got,
+    };
     let is_entry = object.as_ref().is_ok_and(|object| says(journal, key, object).is_ok());
     let mut why = object.as_ref().err().map(|error| chain(error));
-    let damaged = object.as_ref().err().is_none_or(|error| error.kind == Kind::NotFound);
+    let damaged = object.as_ref().err().is_none_or(|error| is_damage(context, key, error));
     if let Ok(object) = object {
         check_text(context, journal, key, &object);
         why = take(&mut patients, key, object).await.or(why);
@@ -165,6 +170,13 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     let (why, lost) = (why.unwrap_or_default(), lost.into_iter());
     let lost = lost.map(|lost| (lost.stream, lost.segment)).collect();
     stays(context, journal, Stays { key, why, damaged, covered, lost }).await
+}
+
+/// Returns whether an error says that an object is damaged. What the NAS does not give, though it answers, may come a
+/// little later.
+pub(super) fn is_damage(context: &Context, key: &str, error: &S3Error) -> bool {
+    let patient = || context.ailing.tries(key) >= LOOKS;
+    error.kind == Kind::NotFound || (error.kind.is_damage() && patient())
 }
 
 /// Parts that could not be healed, and what is known of them.

@@ -81,8 +81,8 @@ impl ShipError {
     /// Returns what to do, where Wasabi's journal is damaged.
     fn way_out(&self) -> Option<&'static str> {
         let damaged = match self {
-            Self::Decide(DecideError::Open(error)) => !matches!(error, OpenError::S3(_)),
-            Self::Decide(DecideError::Undecided { .. }) => true,
+            Self::Decide(DecideError::Open(OpenError::S3(error))) => error.kind.is_damage(),
+            Self::Decide(DecideError::Open(_) | DecideError::Undecided { .. }) => true,
             _ => false,
         };
         damaged.then_some(DAMAGED)
