@@ -169,6 +169,18 @@ fn what_cannot_go_together_is_refused_before_anything_starts() {
     }
 }
 
+#[test]
+fn a_scenario_too_many_and_none_at_all_have_a_way_out() {
+    for (args, wanted) in [
+        (&["scenario", "tiering", "lost-twice"][..], "`--all --only A --only B` runs several"),
+        (&["scenario"], "name a scenario: `--list` shows them"),
+        (&["scenario", "tiering", "--size", "10GiB", "--dry-run"], "above 1000000B"),
+    ] {
+        let error = failed(&harness(args).output().unwrap(), 2);
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
 /// What bash offers for the last word.
 fn completed(words: &[&str]) -> Vec<String> {
     let script = "source <(cim-harness completions bash)

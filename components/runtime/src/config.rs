@@ -79,7 +79,12 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let place = error.span().map(|span| place(text, span.start)).unwrap_or_default();
-        let message = error.message().replace('\n', " ");
+        let mut message = error.message().replace('\n', " ");
+        if message == "duplicate key"
+            && let Some(key) = error.span().and_then(|span| text.get(span))
+        {
+            message = format!("`{key}` is there twice: keep one of them");
+        }
         ConfigError::Parse { path: path.into(), place, message }
     })
 }
@@ -247,6 +252,7 @@ mod tests {
             "size = \"1B\"\nage = 5",
             "size = \"1B\"\nage = \"-5s\"",
             "size = \"1B\"\npace = \"0s\"",
+            "size = \"1B\"\nsize = \"2B\"",
         ];
         let errors =
             wrong.map(|text| chain(&parse::<Sample>(Path::new("cim.toml"), text).unwrap_err()));
@@ -259,6 +265,7 @@ mod tests {
         configuration `cim.toml` line 2, column 7: invalid type: integer `5`, expected a duration like `500ms`, `30s` or `1h`
         configuration `cim.toml` line 2, column 7: invalid value: string "-5s", expected a duration like `500ms`, `30s` or `1h`
         configuration `cim.toml` line 2, column 8: invalid value: string "0s", expected a duration above zero like `500ms`, `30s` or `1h`
+        configuration `cim.toml` line 2, column 1: `size` is there twice: keep one of them
         "#);
     }
 

@@ -72,7 +72,7 @@ impl Default for NodeConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct StreamsConfig {
     /// Globs of stream names.
-    #[serde(deserialize_with = "globs")]
+    #[serde(deserialize_with = "included")]
     pub include: Vec<String>,
     /// Globs of stream names that are left out all the same.
     #[serde(deserialize_with = "globs")]
@@ -236,6 +236,15 @@ pub struct S3Config {
     /// Use the service although it ignores `If-None-Match`; then no second writer may run.
     #[serde(default)]
     pub single_writer: bool,
+}
+
+fn included<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let globs = globs(deserializer)?;
+    if globs.is_empty() {
+        let why = "`include` is empty, so that no stream would be archived: leave it out for all";
+        return Err(D::Error::custom(why));
+    }
+    Ok(globs)
 }
 
 fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

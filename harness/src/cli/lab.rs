@@ -160,10 +160,15 @@ impl LoadArgs {
 
     /// What the command line says about loads holds for all of them.
     pub(super) fn apply(&self, scenario: &mut Scenario) -> Result<()> {
-        if let Some(size) = self.size.filter(|size| size.bytes() < scenario::check::SIZE_MIN) {
-            let least = scenario::check::SIZE_MIN;
+        let (least, most) = (scenario::check::SIZE_MIN, scenario::check::SIZE_MAX);
+        if let Some(size) = self.size.filter(|size| size.bytes() < least) {
             return Err(Error::Usage(format!(
                 "`--size {size}` is below {least}B, which an event needs to be told from others"
+            )));
+        }
+        if let Some(size) = self.size.filter(|size| size.bytes() > most) {
+            return Err(Error::Usage(format!(
+                "`--size {size}` is above {most}B: a server takes no larger messages"
             )));
         }
         if let Some(streams) = self.streams

@@ -12,6 +12,7 @@ mod soak;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
@@ -72,7 +73,16 @@ enum Command {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => match way_out(&error) {
+            None => error.exit(),
+            Some(way_out) => {
+                complain(&Error::Usage(way_out.into()));
+                return ExitCode::from(2);
+            }
+        },
+    };
     let outcome = match cli.command {
         Command::Supervise(args) => return supervise::run(&args),
         Command::Reap(args) => return reaper::run(&args),
@@ -95,6 +105,25 @@ pub fn main() -> ExitCode {
         complain(&error);
         error.exit_code()
     })
+}
+
+/// Returns what to type where clap's own words lead astray, which take a second scenario for a command.
+fn way_out(error: &clap::Error) -> Option<&'static str> {
+    let is = |kind, text: &str| {
+        let said = error.get(kind).map(ToString::to_string);
+        said.is_some_and(|said| said.contains(text))
+    };
+    match error.kind() {
+        ErrorKind::ArgumentConflict if is(ContextKind::PriorArg, "[NAME]") => Some(
+            "`scenario` takes one name: `--all --only A --only B` runs several, and `new` and the other commands come first",
+        ),
+        ErrorKind::MissingRequiredArgument
+            if is(ContextKind::Usage, "scenario <NAME>") && is(ContextKind::InvalidArg, "NAME") =>
+        {
+            Some("name a scenario: `--list` shows them, `--all` runs every one")
+        }
+        _ => None,
+    }
 }
 
 fn runtime() -> Result<Runtime> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cim_core::inventory::{
-    BucketKind, Cidr, ComponentName, Count, History, Inventory, Network, Provider, Retention, Role,
-    Storage, System,
+    BucketKind, Cidr, ComponentName, Count, History, Inventory, Network, NumberError, Provider,
+    Retention, Role, Storage, System,
 };
 use cim_core::names::{MemorySize, NodeName, Span, SshKey, StoreName, SubjectFilter};
 use clap::Subcommand;
@@ -17,6 +17,7 @@ use super::edit::{self, Json, object};
 use super::key::{Key, KeyArgs};
 use super::{file, print, say};
 use crate::error::{Error, Result};
+use crate::scenario::{Size, ValueError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum What {
@@ -126,8 +127,8 @@ pub(super) struct StreamArgs {
     /// When messages go: limits, interest or workqueue [default: limits].
     #[arg(long, value_parser = word::<Retention>)]
     retention: Option<Retention>,
-    /// The most bytes.
-    #[arg(long, value_name = "BYTES")]
+    /// The most bytes: a number, or with a unit as in 10GiB.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
     max_bytes: Option<Count>,
     /// The oldest that a message gets, such as 720h.
     #[arg(long, value_name = "SPAN")]
@@ -149,14 +150,23 @@ pub(super) struct BucketArgs {
     /// How many values of a key are kept, kv alone [default: 1].
     #[arg(long)]
     history: Option<History>,
-    /// The most bytes.
-    #[arg(long, value_name = "BYTES")]
+    /// The most bytes: a number, or with a unit as in 10GiB.
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
     max_bytes: Option<Count>,
     /// The oldest that a value gets, such as 24h.
     #[arg(long, value_name = "SPAN")]
     ttl: Option<Span>,
     #[command(flatten)]
     dry: Dry,
+}
+
+/// Reads a number of bytes, with a unit or without.
+fn bytes(text: &str) -> Result<Count, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map_err(|error: NumberError| error.to_string());
+    }
+    let size: Size = text.parse().map_err(|error: ValueError| error.to_string())?;
+    Count::new(size.bytes()).map_err(|error| error.to_string())
 }
 
 /// Reads a word of one of the inventory's lists; the error names the whole list.

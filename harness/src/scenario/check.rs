@@ -11,6 +11,8 @@ use crate::lab::link::Conditions;
 
 /// The shortest payload that can hold an event's identity.
 pub(crate) const SIZE_MIN: u64 = 40;
+/// The largest that an event may be: a server takes 1 MiB in a message, headers included.
+pub(crate) const SIZE_MAX: u64 = 1_000_000;
 
 /// The smallest disk on which every program of a node starts.
 const DISK_MIN: u64 = 8 << 20;
@@ -100,12 +102,27 @@ fn whole(scenario: &Scenario) -> Result<(), Found> {
     Ok(())
 }
 
-fn workload(scenario: &Scenario, workload: &WorkloadSpec) -> Result<(), Found> {
-    stream(scenario, workload.stream.as_str())?;
-    let (name, size) = (&workload.name, workload.size);
+/// Looks at the size of events.
+pub(super) fn event(name: &str, size: Size) -> Result<(), Found> {
     if size.bytes() < SIZE_MIN {
         return wrong("size", format!("`size` of `{name}` is {size}, the least is {SIZE_MIN}B"));
     }
+    if size.bytes() > SIZE_MAX {
+        let most = Size::from_bytes(SIZE_MAX);
+        return wrong(
+            "size",
+            format!(
+                "`size` of `{name}` is {size}, the most is {most}: a server takes no larger messages"
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn workload(scenario: &Scenario, workload: &WorkloadSpec) -> Result<(), Found> {
+    stream(scenario, workload.stream.as_str())?;
+    let name = &workload.name;
+    event(name, workload.size)?;
     if workload.deletes > workload.events / 2 {
         return wrong("deletes", format!("`deletes` of `{name}` is more than half its events"));
     }

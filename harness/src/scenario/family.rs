@@ -4,7 +4,7 @@ use cim_core::names::{ConsumerName, StreamName, Subject, SubjectFilter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::check::{Found, SIZE_MIN, wrong};
+use super::check::{Found, event, wrong};
 use super::{
     Acks, ConsumerSpec, Rate, Scenario, Size, StreamSpec, WorkloadSpec, defaults, objects,
 };
@@ -232,10 +232,7 @@ pub(super) fn family(scenario: &Scenario, at: usize) -> Result<(), Found> {
     if family.events == 0 || family.subjects == 0 {
         return wrong(name.as_str(), format!("`events` and `subjects` of `{name}` are at least 1"));
     }
-    if family.size.bytes() < SIZE_MIN {
-        let size = family.size;
-        return wrong("size", format!("`size` of `{name}` is {size}, the least is {SIZE_MIN}B"));
-    }
+    event(name.as_str(), family.size)?;
     if family.kind == Kind::WorkQueue && family.consumers.is_some_and(|n| n > 1) {
         return wrong("consumers", format!("work queue `{name}` takes one consumer"));
     }

@@ -48,6 +48,8 @@ async fn configurations_and_services_that_are_wrong() {
     see("a size of nothing", manager("c", &settings).error(&["tier"]));
     settings.more = "[streams]\ninclude = [\"[abc\"]\n".into();
     see("a glob that is none", manager("c", &settings).error(&["tier"]));
+    settings.more = "[streams]\ninclude = []\n".into();
+    see("no stream at all", manager("c", &settings).error(&["tier"]));
     settings.more = "[memory]\nbudget = \"1MiB\"\n".into();
     see("a budget that is too small", manager("c", &settings).error(&["tier"]));
     let mut settings = Settings::new(&nats.url, &minio.url);
