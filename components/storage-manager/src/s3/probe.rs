@@ -1,9 +1,11 @@
 //! What a service honours, and what a key may do, is tried out, not believed.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
+use cim_runtime::retry::Backoff;
 use futures_util::future::join_all;
 
 use super::{Kind, Put, S3Error, Store};
@@ -27,6 +29,9 @@ pub struct Probe {
 /// winners, so one race says little and several do.
 const WRITERS: usize = 16;
 
+/// How long something is asked again.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 const LIST: &str = "s3:ListBucket";
 const GET: &str = "s3:GetObject";
 const PUT: &str = "s3:PutObject";
@@ -40,9 +45,11 @@ pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
     let id = uuid::Uuid::now_v7().to_string();
     let mut missing = Missing::default();
     // First, for who writes may be given a bucket that was mistyped; who lists is told.
-    missing.is(LIST, store.list(&key(&id).to_string(), false).await)?;
+    let prefix = key(&id).to_string();
+    missing.is(LIST, patiently(|| store.list(&prefix, false)).await)?;
     let tier = store.tier().to_string();
-    let may_delete = allowed(store.delete(&key(&tier).to_string()).await)?.is_ok();
+    let of_tier = key(&tier).to_string();
+    let may_delete = allowed(patiently(|| store.delete(&of_tier)).await)?.is_ok();
     let (id, races) = if may_delete { (id, races) } else { (tier, 1) };
     let names = (0..races).map(|n| if may_delete { format!("{id}-{n}") } else { id.clone() });
     let keys: Vec<_> = names.map(|name| key(&name)).collect();
@@ -56,7 +63,8 @@ pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
     }
     let stored = found.as_ref().map_or(true, |found| !found.checks).then_some(&damaged);
     for key in keys.iter().chain(stored) {
-        let deleted = store.delete(&key.to_string()).await;
+        let key = key.to_string();
+        let deleted = patiently(|| store.delete(&key)).await;
         // What failed before says more.
         if found.is_ok() {
             deleted?;
@@ -75,18 +83,22 @@ async fn try_out(
 ) -> Result<Probe, S3Error> {
     let (mut conditional_writes, alone) = (true, keys.len() == 1);
     for key in keys {
-        let Some(winners) = missing.is(PUT, race(store, key).await)? else { break };
+        let Some(Race { winners, unknown }) = missing.is(PUT, race(store, key).await)? else {
+            break;
+        };
         // One that could not be deleted is there since the first time.
-        conditional_writes &= winners == 1 || winners == 0 && alone;
-        conditional_writes &= store.put_new(key, BODY).await? == Put::Exists;
+        conditional_writes &= winners == 1 || winners == 0 && (alone || unknown > 0);
+        let again = patiently(|| store.put_new(key, BODY)).await?;
+        conditional_writes &= again == Put::Exists;
     }
-    missing.is(GET, absent_is_fine(store.get(&keys[0].to_string()).await))?;
-    let checks = match store.put_damaged(damaged, BODY).await {
+    let first = keys[0].to_string();
+    missing.is(GET, absent_is_fine(patiently(|| store.get(&first)).await))?;
+    let checks = match patiently(|| store.put_damaged(damaged, BODY)).await {
         Ok(()) => false,
         Err(error) if error.kind.may_pass_soon() => return Err(error),
         Err(_) => true,
     };
-    let listed = missing.is(LIST, store.list(prefix, false).await)?;
+    let listed = missing.is(LIST, patiently(|| store.list(prefix, false)).await)?;
     let listed = listed.map(|found| found.into_iter().map(|object| object.key).collect::<Vec<_>>());
     let mut written: BTreeSet<_> = keys.iter().map(ToString::to_string).collect();
     written.extend((!checks).then(|| damaged.to_string()));
@@ -103,19 +115,48 @@ fn key(id: &str) -> ArchiveKey {
     ArchiveKey::Probe { id: id.into() }
 }
 
-/// Has many write one key at once; returns how many were told that they did.
-async fn race(store: &Store, key: &ArchiveKey) -> Result<usize, S3Error> {
-    let mut winners = 0;
+/// What many were told who wrote one key at once.
+struct Race {
+    /// They did.
+    winners: usize,
+    /// Nothing: their answers were lost.
+    unknown: usize,
+}
+
+/// Has many write one key at once.
+async fn race(store: &Store, key: &ArchiveKey) -> Result<Race, S3Error> {
+    let mut told = Race { winners: 0, unknown: 0 };
     for put in join_all((0..WRITERS).map(|_| store.put_new(key, BODY))).await {
         match put {
-            Ok(Put::Created) => winners += 1,
+            Ok(Put::Created) => told.winners += 1,
             Ok(Put::Exists) => {}
             // What S3 says to one of two that overlap: it is to ask again.
             Err(S3Error { kind: Kind::Unavailable(code), .. }) if code == "conflict" => {}
+            Err(error) if error.kind.may_pass_soon() && told.unknown + 1 < WRITERS => {
+                told.unknown += 1;
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(winners)
+    Ok(told)
+}
+
+/// Asks again for a while where an answer was lost, or the service is busy: it is to be found out what it does on a good
+/// day.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, S3Error>
+where
+    F: Future<Output = Result<T, S3Error>>,
+{
+    let (begun, mut tries) = (Instant::now(), 0);
+    loop {
+        match ask().await {
+            Err(error) if error.kind.may_pass_soon() && begun.elapsed() < PATIENCE => {
+                tries += 1;
+                tokio::time::sleep(Backoff::default().after(tries)).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Rights that were found to be missing.
@@ -207,6 +248,21 @@ mod tests {
         fake.set_faults(vec![Rule::new(Fault::Unavailable).operation("GetObject")]).unwrap();
         probe(&store, 4).await.unwrap_err();
         assert_eq!(left(&store).await, [""; 0], "though it did not come to its end");
+    }
+
+    /// What is found out is what the service does, whatever happens to some of its answers.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn answers_that_are_lost_say_nothing_of_a_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fake, store) = service(dir.path()).await;
+        for fault in [Fault::LostResponse, Fault::Cut, Fault::SlowDown] {
+            fake.set_faults(vec![Rule { every: Some(4), ..Rule::new(fault) }]).unwrap();
+            assert_eq!(probe(&store, 4).await.unwrap(), good(), "{fault:?}");
+            fake.set_faults(Vec::new()).unwrap();
+            assert_eq!(left(&store).await, [""; 0], "{fault:?}");
+        }
+        fake.set_faults(vec![Rule::new(Fault::Cut)]).unwrap();
+        probe(&store, 4).await.unwrap_err();
     }
 
     #[tokio::test(flavor = "multi_thread")]
