@@ -113,13 +113,14 @@ fn way_out(error: &clap::Error) -> Option<&'static str> {
         let said = error.get(kind).map(ToString::to_string);
         said.is_some_and(|said| said.contains(text))
     };
+    let words = std::env::args().skip(1).filter(|word| !word.starts_with('-'));
+    let words: Vec<_> = words.collect();
+    let of_scenario = words.first().is_some_and(|first| first == "scenario");
     match error.kind() {
-        ErrorKind::ArgumentConflict if is(ContextKind::PriorArg, "[NAME]") => Some(
+        ErrorKind::ArgumentConflict if of_scenario && is(ContextKind::PriorArg, "NAME") => Some(
             "`scenario` takes one name: `--all --only A --only B` runs several, and `new` and the other commands come first",
         ),
-        ErrorKind::MissingRequiredArgument
-            if is(ContextKind::Usage, "scenario <NAME>") && is(ContextKind::InvalidArg, "NAME") =>
-        {
+        ErrorKind::MissingRequiredArgument if words == ["scenario"] => {
             Some("name a scenario: `--list` shows them, `--all` runs every one")
         }
         _ => None,
