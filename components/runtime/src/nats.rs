@@ -117,7 +117,7 @@ pub fn without_login(server: &str) -> String {
     if scheme.is_empty() { host.into() } else { format!("{scheme}://{host}") }
 }
 
-/// How long to wait before a try to connect again, of which there were so many: seconds at most, for messages wait
+/// Returns the wait before a try to connect again, of which there were so many: seconds at most, for messages wait
 /// for it to be archived.
 fn reconnect_delay(tries: usize) -> Duration {
     let backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(2) };

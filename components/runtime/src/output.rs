@@ -1,4 +1,4 @@
-//! What is printed: results to stdout, words beside them to stderr.
+//! Results to stdout, words beside them to stderr.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};

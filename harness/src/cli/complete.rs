@@ -1,4 +1,4 @@
-//! What a shell completes.
+//! Completion in a shell.
 
 use clap_complete::env::Shells;
 use clap_complete::{CompletionCandidate, Shell};

@@ -1,4 +1,4 @@
-//! Whether tiering can begin: what the NATS user and the S3 keys may do, and what the services honour.
+//! The rights of the NATS user and of the S3 keys, and what the services honour: all that tiering stands on, tried.
 
 mod rights;
 
@@ -9,16 +9,16 @@ pub use rights::{Need, Right, lacking};
 
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 
-/// What was found.
+/// The outcome.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Rights that the NATS user lacks.
     pub nats: Vec<Right>,
-    /// What each tier was found to do.
+    /// The tiers, as they were found.
     pub tiers: Vec<Tried>,
 }
 
-/// What a tier was found to do.
+/// A tier, as it was found.
 #[derive(Debug)]
 pub struct Tried {
     tier: Tier,
@@ -50,7 +50,7 @@ pub enum Unfit {
         /// Whether the NATS user lacks some.
         nats: bool,
     },
-    /// The service cannot keep two writers apart, and nobody promised that there is one.
+    /// The service cannot keep two writers apart, and there is no promise that there is one.
     #[error(
         "{0}: the service does not honour `If-None-Match` for all who write at once, so two writers could overwrite \
          each other: set `single_writer = true` if there is only this one"

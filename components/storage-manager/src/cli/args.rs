@@ -171,7 +171,7 @@ pub(super) struct StreamsArgs {
     pub(super) show: Show,
 }
 
-/// Which messages are read.
+/// The messages that are read.
 #[derive(Debug, Args)]
 pub(super) struct ReadArgs {
     /// The stream
@@ -228,7 +228,7 @@ pub(super) struct QueryArgs {
 pub(super) struct ExportArgs {
     #[command(flatten)]
     pub(super) read: ReadArgs,
-    /// How messages are written
+    /// The format that messages are written in
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     pub(super) format: Format,
     /// A new file, or for Parquet a new directory [default: stdout]

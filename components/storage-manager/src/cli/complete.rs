@@ -1,4 +1,4 @@
-//! What a shell completes.
+//! Completion in a shell.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -17,7 +17,7 @@ use crate::segment::Message;
 /// Characters of a payload that are shown in a table.
 const SHOWN: usize = 60;
 
-/// What is kept of a message.
+/// A message, as it is shown.
 enum Row {
     Json(String),
     Cells([String; 6]),

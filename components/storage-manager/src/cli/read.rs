@@ -1,4 +1,4 @@
-//! What `query` and `export` read.
+//! The messages that `query` and `export` read.
 
 use std::sync::Arc;
 

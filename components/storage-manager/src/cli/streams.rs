@@ -32,7 +32,7 @@ struct HeldStream {
     /// By whom it was served, where the journal says so.
     served: Option<Served>,
     timelines: Vec<HeldTimeline>,
-    /// What the newest timeline's messages are read from, ascending.
+    /// The objects that the newest timeline's messages are in, ascending.
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Vec<HeldFile>>,
     /// Sequences in these files that were dropped or deleted: first and last of each run.
@@ -46,8 +46,8 @@ struct HeldFile {
     key: String,
     first_seq: u64,
     last_seq: u64,
-    /// Whether other streams have messages in it: then those of this one have its name in the column `stream`, and
-    /// this number in `timeline`.
+    /// The number that this stream's messages have in the column `timeline`, and its name in `stream`, where other
+    /// streams have messages in it too.
     shared: Option<u32>,
     size: u64,
 }

@@ -30,7 +30,7 @@ use self::place::NewFile;
 use crate::restore::{Plan, Progress, RestoreError, Source, read};
 use crate::segment::Message;
 
-/// How messages are written.
+/// The format that messages are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A JSON object a line
