@@ -108,18 +108,20 @@ pub(crate) async fn run(
     }
 }
 
+/// Does a run to its end in a runtime of its own, on this thread. A bug in one must not hide what the others find.
+pub(crate) fn by_itself<T>(run: impl Future<Output = Result<T>>) -> Result<T> {
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.setup(|| "cannot start a runtime".into())?.block_on(run)
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::setup("the harness panicked, which is a bug of its own; stderr has more"))
+    })
+}
+
 fn one(job: Job, options: &Options) -> Ended {
     let began = Instant::now();
     let Job { name, scenario, seed, .. } = job;
-    let work = || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.setup(|| "cannot start a runtime".into())?;
-        runtime.block_on(engine::run(&name, scenario, options))
-    };
-    // A bug in one run must not hide what the others found.
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-    let outcome = outcome.unwrap_or_else(|_| {
-        Err(Error::setup("the harness panicked, which is a bug of its own; stderr has more"))
-    });
+    let outcome = by_itself(engine::run(&name, scenario, options));
     Ended { name, seed, took: began.elapsed(), outcome }
 }

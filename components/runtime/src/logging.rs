@@ -20,7 +20,7 @@ pub struct Log {
 /// # Errors
 /// When the filter is broken.
 pub fn init(filter: &str) -> Result<Log, String> {
-    // What the NATS client tells of each try to connect its user tells once.
+    // The NATS client tells of each try to connect; its user tells once.
     let quiet = if filter.contains("async_nats") { "" } else { ",async_nats::connector=off" };
     let filter = EnvFilter::try_new(format!("{filter}{quiet}")).map_err(|error| {
         format!("`{filter}` is not a log filter: {error}; try `info` or `debug`")

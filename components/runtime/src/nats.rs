@@ -61,11 +61,11 @@ pub enum NatsError {
 impl NatsConfig {
     /// Connects; reconnects by itself from then on. `name` is what the server's monitoring shows.
     pub async fn connect(&self, name: &str) -> Result<async_nats::Client, NatsError> {
-        // What is wrong with a secret is the configuration's fault now, and the server's to refuse later.
+        // A broken secret is the configuration's fault now, and the server's to refuse later.
         let login = self.login()?;
         let refused = Arc::new(Refused::new(self));
         let mut options = async_nats::ConnectOptions::new();
-        if !matches!(login, Login::Nobody) {
+        if !matches!(login, Login::None) {
             // Asked for each connection: secrets are replaced while this process runs.
             let (config, unread) = (self.clone(), Arc::clone(&refused));
             options = async_nats::ConnectOptions::with_auth_callback(move |nonce| {
@@ -101,7 +101,7 @@ impl NatsConfig {
 }
 
 impl NatsConfig {
-    /// What `url` says, without passwords.
+    /// The servers of `url`, without passwords.
     pub fn servers(&self) -> String {
         let servers: Vec<_> =
             self.url.split(',').map(|server| without_login(server.trim())).collect();
@@ -128,7 +128,7 @@ fn reconnect_delay(tries: usize) -> Duration {
     }
 }
 
-/// Whether the log has it that there is no logging in.
+/// A login that is refused: the log has it once.
 struct Refused {
     with: String,
     besides: &'static str,
@@ -168,7 +168,7 @@ impl Refused {
     }
 }
 
-/// How the client says it.
+/// The client's words for it.
 const REFUSED: &str = "authorization violation";
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ fn counts(report: &Report) -> Option<Table> {
     ]);
     let row = [
         o.published,
-        o.published.saturating_sub(o.acked),
+        o.unacked,
         o.acked,
         o.deleted,
         o.recovered,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::cases::{Case, Small};
 use super::{NONE, Outcome, Row};
 use crate::engine::{self, Options, Substrate};
-use crate::error::{Context as _, Error, Result};
+use crate::error::Result;
+use crate::fleet;
 use crate::interrupt::Interrupt;
 use crate::lab::test_build::SABOTAGE;
 use crate::lab::tools::{Tool, Tools};
@@ -36,14 +37,8 @@ pub(super) struct Planned {
 impl Bench {
     /// Does a run, in a thread and a runtime of its own: labs may go side by side.
     pub(super) async fn row(self: Arc<Self>, planned: Planned) -> Result<Row> {
-        let work = move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            let runtime = runtime.setup(|| "cannot start a runtime".into())?;
-            runtime.block_on(self.judged(planned))
-        };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-            Err(Error::setup("the harness panicked, which is a bug of its own; stderr has more"))
-        })
+        let work = move || fleet::by_itself(self.judged(planned));
+        tokio::task::spawn_blocking(work).await.expect("a run's panic is caught in its thread")
     }
 
     async fn judged(&self, planned: Planned) -> Result<Row> {

@@ -10,7 +10,7 @@ use crate::config::{self, ConfigError};
 /// What a server is shown, secrets read. Has no `Debug`, so that no log can hold it.
 pub enum Login {
     /// Nothing, or what the URL says.
-    Nobody,
+    None,
     /// A name and its password.
     Password {
         /// The name.
@@ -20,7 +20,7 @@ pub enum Login {
     },
     /// A token.
     Token(String),
-    /// What a `.creds` file holds: an account's word that the user is one of its, and the user's key.
+    /// The contents of a `.creds` file: an account's word that the user is one of its, and the user's key.
     Credentials {
         /// The word, a JWT.
         jwt: String,
@@ -102,7 +102,7 @@ impl Login {
     pub fn answer(&self, nonce: &[u8]) -> async_nats::Auth {
         let mut auth = async_nats::Auth::new();
         match self {
-            Self::Nobody => {}
+            Self::None => {}
             Self::Password { user, password } => {
                 auth.username = Some(user.clone());
                 auth.password = Some(password.clone());
@@ -161,7 +161,7 @@ impl NatsConfig {
             Self { token_file: Some(file), .. } => Login::Token(config::secret(file)?),
             Self { credentials_file: Some(file), .. } => credentials(file)?,
             Self { nkey_file: Some(file), .. } => Login::Nkey(Nkey::read(file)?),
-            _ => Login::Nobody,
+            _ => Login::None,
         })
     }
 }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn one_way_to_log_in_and_the_whole_of_it() {
-        assert!(matches!(login("").unwrap(), Login::Nobody));
+        assert!(matches!(login("").unwrap(), Login::None));
         let errors = [
             "nkey_file = \"a\"\ncredentials_file = \"b\"",
             "nkey_file = \"a\"\nuser = \"b\"\npassword_file = \"c\"",

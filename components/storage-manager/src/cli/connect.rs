@@ -8,6 +8,7 @@ use super::args::Cli;
 use super::exit::Failure;
 use crate::config::Config;
 use crate::jetstream::JetStream;
+use crate::restore::{Source, Ways};
 use crate::s3::{Store, Tier};
 
 pub(super) fn config(cli: &Cli) -> Result<Config, Failure> {
@@ -25,6 +26,19 @@ pub(super) fn store(config: &Config, tier: Tier) -> Result<Arc<Store>, Failure> 
             "the configuration has no `[tertiary]` table: there is no {tier} to use"
         ))
     })
+}
+
+/// Where messages are read: a tier, and the other one for what it has lost, unless that is not wanted; and the ways out
+/// that a restore from there has.
+pub(super) fn source(
+    config: &Config,
+    from: Tier,
+    no_fallback: bool,
+) -> Result<(Source, Ways), Failure> {
+    let tier = store(config, from)?;
+    let second = optional_store(config, from.other())?;
+    let ways = Ways { from, other: second.is_some().then_some(from.other()) };
+    Ok((Source::new(tier, second.filter(|_| !no_fallback)), ways))
 }
 
 pub(super) fn optional_store(config: &Config, tier: Tier) -> Result<Option<Arc<Store>>, Failure> {

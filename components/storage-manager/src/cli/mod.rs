@@ -62,6 +62,11 @@ fn show(text: impl std::fmt::Display) -> Result<(), exit::Failure> {
     cim_runtime::output::print(text).map_err(|error| exit::Failure::other(&error))
 }
 
+/// Prints a result as JSON.
+fn show_json(result: &impl serde::Serialize) -> Result<(), exit::Failure> {
+    show(serde_json::to_string_pretty(result).expect("plain fields are JSON"))
+}
+
 fn run(cli: Cli) -> Result<(), exit::Failure> {
     #[cfg(any(feature = "fail-points", feature = "sabotage"))]
     crate::hooks::check().map_err(exit::Failure::usage)?;

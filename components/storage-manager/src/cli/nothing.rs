@@ -14,7 +14,7 @@ pub(super) async fn nothing(config: &Config, tier: Tier) -> Failure {
         (Tier::Wasabi, Some(tertiary)) => &tertiary.bucket,
         _ => &config.secondary.bucket,
     };
-    let other = if tier == Tier::Nas { Tier::Wasabi } else { Tier::Nas };
+    let other = tier.other();
     let has = match on(config, other).await {
         Ok(None) => String::new(),
         Ok(Some(0)) => format!("; {other} holds none either"),

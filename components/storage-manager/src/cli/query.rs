@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use cim_runtime::output::note;
-use jiff::Timestamp;
 
 use super::args::QueryArgs;
 use super::exit::Failure;
@@ -29,11 +28,9 @@ impl Row {
             let record = serde_json::to_string(&Record(*message));
             return Self::Json(record.expect("a message is JSON"));
         }
-        let time = Timestamp::from_nanosecond(message.time.into());
-        let time = time.expect("i64 nanoseconds are in range");
         Self::Cells([
             message.seq.to_string(),
-            time.to_string(),
+            message.timestamp().to_string(),
             message.subject.escape_ascii().to_string(),
             headers(message.headers).map_or(0, |headers| headers.len()).to_string(),
             message.payload.len().to_string(),

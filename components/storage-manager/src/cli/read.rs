@@ -10,7 +10,6 @@ use crate::archive::Archive;
 use crate::config::Config;
 use crate::export::Since;
 use crate::restore::{Options, Plan, Source, plan};
-use crate::s3::Tier;
 
 impl ReadArgs {
     /// Returns from where on messages are wanted.
@@ -21,10 +20,8 @@ impl ReadArgs {
 
 /// Opens the archive, as far as it is whole, and works out what is to be read of it. Needs no NATS.
 pub(super) async fn opened(config: &Config, args: &ReadArgs) -> Result<(Source, Plan), Failure> {
-    let tier = connect::store(config, args.from)?;
-    let other = if args.from == Tier::Nas { Tier::Wasabi } else { Tier::Nas };
-    let second = connect::optional_store(config, other)?;
-    let archive = Archive::open_before_damage(Arc::clone(&tier)).await?;
+    let (source, _) = connect::source(config, args.from, args.no_fallback)?;
+    let archive = Archive::open_before_damage(Arc::clone(&source.tier)).await?;
     let state = archive.stream(&args.stream).await?;
     let state = state.ok_or_else(|| unknown(&args.stream, args.from))?;
     if let Some(damage) = archive.damage() {
@@ -39,5 +36,5 @@ pub(super) async fn opened(config: &Config, args: &ReadArgs) -> Result<(Source, 
         ..Options::default()
     };
     let plan = plan(&args.stream, &state, &options)?;
-    Ok((Source::new(tier, second.filter(|_| !args.no_fallback)), plan))
+    Ok((source, plan))
 }

@@ -19,24 +19,20 @@ use super::nothing::{nothing, unknown};
 use super::progress::shown;
 use crate::archive::Archive;
 use crate::config::Config;
-use crate::restore::{self, Found, Options, Plan, RestoreError, Source, Ways};
+use crate::restore::{self, Found, Options, Plan, RestoreError, Source};
 use crate::s3::Tier;
 
 /// Chains that are read at once.
 const CHAINS: usize = 16;
 
 pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failure> {
-    let tier = connect::store(config, args.from)?;
-    let other = if args.from == Tier::Nas { Tier::Wasabi } else { Tier::Nas };
-    let second = connect::optional_store(config, other)?;
-    let ways = Ways { from: args.from, other: second.is_some().then_some(other) };
-    let source = Source::new(tier, second.filter(|_| !args.no_fallback));
+    let (source, ways) = connect::source(config, args.from, args.no_fallback)?;
     let jetstream = connect::jetstream(config).await?;
     let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
     if args.rename.is_some() && args.streams.len() > 1 {
         return Err(Failure::usage("`--as` takes one stream: it is one name"));
     }
-    let archive = open(&source, &args, other).await?;
+    let archive = open(&source, &args).await?;
     let streams = if args.all { archive.streams().await? } else { args.streams.clone() };
     if streams.is_empty() && archive.damage().is_none() {
         return Err(nothing(config, args.from).await);
@@ -128,7 +124,7 @@ async fn plans(
 }
 
 /// Reads the archive; a damaged one up to the damage, where that was asked for.
-async fn open(source: &Source, args: &RestoreArgs, other: Tier) -> Result<Archive, Failure> {
+async fn open(source: &Source, args: &RestoreArgs) -> Result<Archive, Failure> {
     let tier = Arc::clone(&source.tier);
     if args.before_damage {
         return Ok(Archive::open_before_damage(tier).await?);
@@ -139,8 +135,9 @@ async fn open(source: &Source, args: &RestoreArgs, other: Tier) -> Result<Archiv
             return failure;
         }
         Failure::damaged(format!(
-            "{}; restore it with `--from {other}`, or what was archived before that with `--before-damage`",
-            failure.message()
+            "{}; restore it with `--from {}`, or what was archived before that with `--before-damage`",
+            failure.message(),
+            args.from.other()
         ))
     })
 }

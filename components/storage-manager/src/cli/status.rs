@@ -18,7 +18,7 @@ use self::check::{Limits, check};
 use self::reach::{TierStatus, reach};
 use super::args::StatusArgs;
 use super::exit::Failure;
-use super::{connect, show, table};
+use super::{connect, show, show_json, table};
 use crate::archive::Archive;
 use crate::config::{ArchiveConfig, Config};
 use crate::jetstream::StreamInfo;
@@ -259,7 +259,7 @@ async fn foreign(
 
 fn print(status: &Status, json: bool) -> Result<(), Failure> {
     if json {
-        return show(serde_json::to_string_pretty(status).expect("plain fields are JSON"));
+        return show_json(status);
     }
     let mut shown = table::table(&[
         "stream",

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::StreamsArgs;
 use super::exit::Failure;
 use super::nothing::{nothing, unknown};
-use super::{connect, show, table as tables};
+use super::{connect, show, show_json, table as tables};
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::restore::{Options, plan};
@@ -109,7 +109,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
     }
     let held = Held { from: args.from.to_string(), streams };
     if args.show.json {
-        show(serde_json::to_string_pretty(&held).expect("plain fields are JSON"))?;
+        show_json(&held)?;
     } else {
         show(if args.files { files(&held) } else { table(&held) })?;
     }

@@ -18,7 +18,7 @@ use self::objects::{Checked, Of, Problem};
 use super::args::VerifyArgs;
 use super::exit::Failure;
 use super::nothing::{nothing, unknown};
-use super::{connect, show, table};
+use super::{connect, show, show_json, table};
 use crate::archive::Archive;
 use crate::chain::{self, ReadError};
 use crate::config::Config;
@@ -255,7 +255,7 @@ async fn chain(
 
 fn print(report: &Report, json: bool) -> Result<(), Failure> {
     if json {
-        return show(serde_json::to_string_pretty(report).expect("plain fields are JSON"));
+        return show_json(report);
     }
     let mut shown =
         table::table(&["stream", "#entries", "#segments", "#messages", "#size", "#problems"]);

@@ -6,7 +6,7 @@ use std::io;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::ndjson::{grouped, time};
+use super::ndjson::grouped;
 use super::{Place, Sink};
 use crate::segment::Message;
 
@@ -47,7 +47,7 @@ impl<P: Place> Sink for Csv<P> {
             None => encoded("headers", message.headers, &mut base64),
         };
         let payload = text("payload", message.payload, &mut base64);
-        let (seq, time) = (message.seq.to_string(), time(message).to_string());
+        let (seq, time) = (message.seq.to_string(), message.timestamp().to_string());
         let row = [&seq, &time, &*subject, &*headers, &*payload, &*base64.join(" ")];
         Ok(self.writer.write_record(row)?)
     }

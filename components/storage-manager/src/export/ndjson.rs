@@ -5,7 +5,6 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::{Place, Sink, headers};
@@ -22,7 +21,7 @@ impl Serialize for Record<'_> {
         let Message { seq, subject, headers: block, payload, .. } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("seq", &seq)?;
-        map.serialize_entry("time", &time(&self.0))?;
+        map.serialize_entry("time", &self.0.timestamp())?;
         match std::str::from_utf8(subject) {
             Ok(subject) => map.serialize_entry("subject", subject)?,
             Err(_) => map.serialize_entry("subject_base64", &STANDARD.encode(subject))?,
@@ -38,10 +37,6 @@ impl Serialize for Record<'_> {
         }
         map.end()
     }
-}
-
-pub(super) fn time(message: &Message<'_>) -> Timestamp {
-    Timestamp::from_nanosecond(message.time.into()).expect("i64 nanoseconds are in range")
 }
 
 /// Returns the values of each name.

@@ -27,6 +27,7 @@ mod frame;
 mod many;
 mod plan;
 mod read;
+mod resolve;
 mod rolled_up;
 mod run;
 mod send;

@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use super::error::RestoreError;
 use super::feed::feed;
 use super::plan::Plan;
+use super::resolve::resolve;
 use super::source::Source;
 use super::write::messages;
-use super::{rolled_up, until};
 use crate::segment::Message;
 
 /// Hands every message of a plan to `each`, in order, on a thread of its own, until it breaks; returns what it kept.
@@ -28,8 +28,7 @@ where
     T: Send + 'static,
     E: From<RestoreError> + Send + 'static,
 {
-    Box::pin(until::resolve(source, &mut plan)).await?;
-    Box::pin(rolled_up::resolve(source, &mut plan)).await?;
+    Box::pin(resolve(source, &mut plan)).await?;
     let plan = Arc::new(plan);
     let (segments, incoming) = mpsc::unbounded_channel();
     let to_read = Arc::clone(&plan);

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use cim_core::archive::Segment;
 
 use super::error::RestoreError;
-use super::feed::read_anew;
 use super::plan::Plan;
 use super::source::Source;
 use crate::segment::Message;
@@ -85,18 +84,9 @@ fn header<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(b":")?.trim_ascii()))
 }
 
-/// Reads what the end of a stream says that it took away, if it may.
-pub(super) async fn resolve(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
+/// Finds what the end of a stream says that it took away, where it may say that.
+pub(super) async fn find(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
     let Some(tail) = plan.tail else { return Ok(()) };
-    let Err(error) = read(source, plan, tail).await else { return Ok(()) };
-    match read_anew(source, plan, plan.first_seq).await {
-        Some(pieces) if pieces != plan.pieces => plan.pieces = pieces,
-        _ => return Err(error),
-    }
-    read(source, plan, tail).await
-}
-
-async fn read(source: &Source, plan: &mut Plan, tail: Tail) -> Result<(), RestoreError> {
     let mut found = RolledUp::default();
     for piece in plan.pieces.iter().filter(|piece| tail.has(piece)) {
         let (segment, first, last) = piece;

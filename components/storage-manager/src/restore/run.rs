@@ -20,7 +20,7 @@ use super::plan::Plan;
 use super::send::{SendError, Transfer};
 use super::source::Source;
 use super::write::write;
-use super::{consumers, rolled_up, until};
+use super::{consumers, resolve::resolve};
 use crate::jetstream::JetStream;
 
 /// Chunks of a snapshot that wait to be sent: few, which keeps memory flat.
@@ -114,8 +114,7 @@ async fn snapshot(
     (Arc<Plan>, mpsc::Receiver<Bytes>, impl Future<Output = Result<Outcome, RestoreError>>),
     RestoreError,
 > {
-    Box::pin(until::resolve(source, &mut plan)).await?;
-    Box::pin(rolled_up::resolve(source, &mut plan)).await?;
+    Box::pin(resolve(source, &mut plan)).await?;
     let plan = Arc::new(plan);
     let (sender, chunks) = mpsc::channel(waiting);
     // What is in this one is bounded by its bytes, by the feeder.

@@ -10,7 +10,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::error::RestoreError;
-use super::feed::read_anew;
 use super::plan::{Later, Plan};
 use super::source::{Content, Source};
 use crate::segment::{Message, SegmentError, times};
@@ -19,17 +18,8 @@ use crate::segment::{Message, SegmentError, times};
 const AT_ONCE: usize = 8;
 
 /// Cuts a plan off at its point in time, if it has one.
-pub(super) async fn resolve(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
+pub(super) async fn cut_off(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
     let Some(until) = plan.until_time else { return Ok(()) };
-    let Err(error) = cut_off(source, plan, until).await else { return Ok(()) };
-    match read_anew(source, plan, plan.first_seq).await {
-        Some(pieces) if pieces != plan.pieces => plan.pieces = pieces,
-        _ => return Err(error),
-    }
-    cut_off(source, plan, until).await
-}
-
-async fn cut_off(source: &Source, plan: &mut Plan, until: i64) -> Result<(), RestoreError> {
     let mut latest = stream::iter(plan.pieces.clone())
         .map(|(segment, ..)| async move { source.times(&segment).await })
         .buffered(AT_ONCE);

@@ -2,7 +2,7 @@
 //!
 //! Both lie in files that others replace while this process runs. They are read again every second in which they
 //! are used, and at once when the service refuses what they held. Where they cannot be read, or make no sense,
-//! what they held before stays in use: whoever writes a file may be in the middle of it.
+//! what they held before stays in use: a file may be half written.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_nobody_complains_of_is_looked_at_after_a_while() {
+    async fn a_file_without_complaints_is_looked_at_after_a_while() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "one", "");
         let config = S3Config { tls_ca: None, ..config(dir.path()) };

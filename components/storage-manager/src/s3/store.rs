@@ -29,6 +29,17 @@ pub enum Tier {
     Wasabi,
 }
 
+impl Tier {
+    /// Returns the other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Nas => Self::Wasabi,
+            Self::Wasabi => Self::Nas,
+        }
+    }
+}
+
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,5 +1,7 @@
 //! Messages on their way into a segment: copied once, out of the socket's buffer into columns.
 
+use jiff::Timestamp;
+
 /// One message, borrowed from wherever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -15,7 +17,17 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
+/// Returns nanoseconds since 1970 as a point in time.
+pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds.into()).expect("i64 nanoseconds are in range")
+}
+
 impl Message<'_> {
+    /// Its time.
+    pub fn timestamp(&self) -> Timestamp {
+        timestamp(self.time)
+    }
+
     /// What the message counts as in segment sizes and budgets: its three byte strings.
     pub fn bytes(&self) -> usize {
         self.subject.len() + self.headers.len() + self.payload.len()

@@ -9,7 +9,6 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use cim_core::archive::{LastMessage, Part, Segment, Sha256};
 use cim_core::names::StreamName;
-use jiff::Timestamp;
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
@@ -159,21 +158,18 @@ fn part(batch: &Batch, group: u32) -> Segment {
     let columns = &batch.columns;
     let first = columns.message(0);
     let last = columns.message(columns.len() - 1);
-    let time = |nanoseconds: i64| {
-        Timestamp::from_nanosecond(nanoseconds.into()).expect("i64 nanoseconds are in range")
-    };
     Segment {
         key: String::new(),
         timeline: batch.timeline,
         first_seq: first.seq,
         last_seq: last.seq,
-        first_time: time(first.time),
-        last_time: time(last.time),
+        first_time: first.timestamp(),
+        last_time: last.timestamp(),
         messages: columns.len() as u64,
         bytes: columns.bytes() as u64,
         size: 0,
         sha256: content(columns),
-        last: LastMessage { seq: last.seq, time: time(last.time), sha256: last.hash() },
+        last: LastMessage { seq: last.seq, time: last.timestamp(), sha256: last.hash() },
         sealed: false,
         part: Some(Part { stream: batch.stream.clone(), group, groups: 1 }),
     }

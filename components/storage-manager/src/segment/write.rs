@@ -5,13 +5,12 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use cim_core::archive::{ArchiveKey, LastMessage, Segment, Sha256};
 use cim_core::names::StreamName;
-use jiff::Timestamp;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use sha2::Digest as _;
 
-use super::columns::{Columns, Strings};
+use super::columns::{Columns, Strings, timestamp};
 use super::schema::{SCHEMA, properties};
 
 /// A segment being written.
@@ -73,9 +72,8 @@ impl SegmentWriter {
             let first = columns.message(0);
             self.first = (first.seq, first.time);
         }
-        let time =
-            Timestamp::from_nanosecond(last.time.into()).expect("i64 nanoseconds are in range");
-        self.last = Some(LastMessage { seq: last.seq, time, sha256: last.hash() });
+        let (time, sha256) = (last.timestamp(), last.hash());
+        self.last = Some(LastMessage { seq: last.seq, time, sha256 });
         self.messages += columns.len() as u64;
         self.bytes += columns.bytes() as u64;
         let mut group = self.file.next_row_group()?;
@@ -105,8 +103,7 @@ impl SegmentWriter {
         let last = last.expect("an empty segment is never finished");
         let sha256 = Sha256::from(<[u8; 32]>::from(sink.sha256.finalize()));
         let last_seq = last.seq;
-        let first_time =
-            Timestamp::from_nanosecond(first_time.into()).expect("i64 nanoseconds are in range");
+        let first_time = timestamp(first_time);
         let segment = Segment {
             key: ArchiveKey::segment(stream, timeline, first_seq, last_seq, &sha256).to_string(),
             timeline,

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use cim_core::archive::LastMessage;
 use cim_core::names::StreamName;
-use jiff::Timestamp;
 
 use super::budget::Reserved;
 use super::gaps::Gaps;
@@ -77,9 +76,7 @@ pub(super) fn last_of(item: &Item) -> LastMessage {
         Item::Segment(segment) => segment.last.clone(),
         Item::Rows(columns) => {
             let last = columns.message(columns.len() - 1);
-            let time = Timestamp::from_nanosecond(last.time.into());
-            let time = time.expect("i64 nanoseconds are in range");
-            LastMessage { seq: last.seq, time, sha256: last.hash() }
+            LastMessage { seq: last.seq, time: last.timestamp(), sha256: last.hash() }
         }
     }
 }

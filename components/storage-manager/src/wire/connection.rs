@@ -183,7 +183,7 @@ impl Connection {
             connect.pass = url.password().map(Into::into);
         }
         let login = config.login()?;
-        if !matches!(login, Login::Nobody) {
+        if !matches!(login, Login::None) {
             let answer = login.answer(nonce.unwrap_or_default().as_bytes());
             connect.user = answer.username;
             connect.pass = answer.password;
@@ -367,7 +367,7 @@ mod tests {
 
     use super::*;
 
-    /// Whoever sits on the way has no key, and can add to what is sent before there is one.
+    /// Without a key one can still add, on the way, to what is sent before there is one.
     #[tokio::test]
     async fn what_comes_in_the_clear_behind_info_is_not_believed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -242,6 +242,15 @@ pub(crate) fn bucket(url: &str) -> Box<s3::Bucket> {
     s3::Bucket::new("archive", region, credentials).unwrap().with_path_style()
 }
 
+/// The keys of a bucket below a prefix, ascending.
+pub(crate) async fn keys(bucket: &s3::Bucket, prefix: &str) -> Vec<String> {
+    let pages = bucket.list(prefix.into(), None).await.unwrap();
+    let mut keys: Vec<String> =
+        pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
+    keys.sort();
+    keys
+}
+
 /// MinIO lists the folder of an object that it is just about to store.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_folder_of_an_entry_that_is_not_there_yet_is_no_damage() {

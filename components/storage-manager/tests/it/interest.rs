@@ -132,7 +132,7 @@ async fn what_a_consumer_waits_for_that_outlives_its_client_comes_back() {
     let nats = Nats::start(&dir.path().join("new")).await;
     let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &nas.s3_url()));
     manager.json(&["restore", "I"]);
-    // A server that starts lets go of what nobody waits for.
+    // A server that starts lets go of what no consumer waits for.
     let nats = nats.crash_and_start().await;
     let state = nats.info("I").await["state"].clone();
     assert_eq!((&state["messages"], &state["first_seq"]), (&json!(3), &json!(4)), "{state}");

@@ -11,7 +11,7 @@ use cim_storage_manager::segment::SharedWriter;
 use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
+use crate::bad_input::{bucket, keys};
 use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
 
 pub(crate) const ENTRIES: &str = "v2/journal/main/entries/";
@@ -83,11 +83,7 @@ impl Lab {
     }
 
     pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
-        let pages = self.bucket.list(prefix.into(), None).await.unwrap();
-        let mut keys: Vec<String> =
-            pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
-        keys.sort();
-        keys
+        keys(&self.bucket, prefix).await
     }
 
     pub(crate) async fn get(&self, key: &str) -> Bytes {

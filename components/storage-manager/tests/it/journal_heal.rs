@@ -7,7 +7,7 @@ use cim_fake_wasabi::{FakeWasabi, Fault, Rule};
 use cim_storage_manager::journal::read_entry;
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
+use crate::bad_input::{bucket, keys};
 use crate::journal_damage::{ENTRIES, flipped, rotten};
 use crate::support::{Daemon, Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
 
@@ -275,11 +275,9 @@ async fn a_missing_object_does_not_keep_its_stream_from_being_archived() {
     // It looks once more, and archives the delete.
     daemon.stop().await;
     let nas = bucket(&minio.url);
-    let pages = nas.list("v1/streams/A/segments/".into(), None).await.unwrap();
-    let keys: Vec<String> =
-        pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
-    assert!(!keys.is_empty(), "it has segments of its own");
-    for key in keys {
+    let segments = keys(&nas, "v1/streams/A/segments/").await;
+    assert!(!segments.is_empty(), "it has segments of its own");
+    for key in segments {
         nas.delete_object(&key).await.unwrap();
     }
     let daemon = manager.tier().await;
@@ -289,14 +287,6 @@ async fn a_missing_object_does_not_keep_its_stream_from_being_archived() {
 }
 
 const DECIDED: &str = "v2/tertiary/main/entries/";
-
-async fn keys(bucket: &s3::Bucket, prefix: &str) -> Vec<String> {
-    let pages = bucket.list(prefix.into(), None).await.unwrap();
-    let mut keys: Vec<String> =
-        pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
-    keys.sort();
-    keys
-}
 
 /// Wasabi's newest entries are on both tiers: what rotted on the NAS before it got to Wasabi does not go there, and what
 /// Wasabi has lost is put back.

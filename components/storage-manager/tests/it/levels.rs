@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::bad_input::bucket;
+use crate::bad_input::{self, bucket};
 use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
 
 const STREAMS: [&str; 2] = ["S", "T"];
@@ -23,10 +23,9 @@ fn settings(nats: &Nats, nas: &str, wasabi: &str) -> Settings {
     settings
 }
 
-/// What a bucket has below a prefix.
+/// What the bucket of a service has below a prefix.
 async fn keys(s3: &str, prefix: &str) -> Vec<String> {
-    let pages = bucket(s3).list(prefix.into(), None).await.unwrap();
-    pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect()
+    bad_input::keys(&bucket(s3), prefix).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

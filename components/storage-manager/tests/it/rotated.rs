@@ -1,4 +1,4 @@
-//! Keys, passwords and certificates that are replaced while the manager runs: nothing stops, and nobody restarts it.
+//! Keys, passwords and certificates that are replaced while the manager runs: nothing stops, and there is no restart.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -6,17 +6,8 @@ use cim_core::names::StreamName;
 use cim_fake_wasabi::FakeWasabi;
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
+use crate::bad_input::{bucket, keys};
 use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
-
-/// The keys of a bucket below a prefix, ascending.
-async fn keys(bucket: &s3::Bucket, prefix: &str) -> Vec<String> {
-    let pages = bucket.list(prefix.into(), None).await.unwrap();
-    let mut keys: Vec<String> =
-        pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
-    keys.sort();
-    keys
-}
 
 /// Returns what is shown, how far each tier is of `A`, and what is named.
 fn damaged(manager: &Manager, named: &[&str]) -> (Value, [Option<u64>; 2]) {

@@ -58,7 +58,7 @@ fn tiles(report: &Report) -> Markup {
     let o = &report.oracle;
     let counts = [
         ("published", o.published),
-        ("not acked", o.published.saturating_sub(o.acked)),
+        ("not acked", o.unacked),
         ("acked", o.acked),
         ("deleted", o.deleted),
         ("recovered", o.recovered),

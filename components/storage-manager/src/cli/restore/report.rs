@@ -12,11 +12,11 @@ use serde::Serialize;
 
 use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
-use crate::cli::{show, table};
+use crate::cli::{show, show_json, table};
 use crate::clock;
 use crate::restore::{Done, Plan, RestoreError, Ways};
 
-/// How old an archive's view of deletes may be: they are looked for once a second, of each of hundreds of streams in
+/// The age that an archive's view of deletes may have: they are looked for once a second, of each of hundreds of streams in
 /// turn.
 const VIEW: Duration = Duration::from_secs(5);
 
@@ -307,7 +307,7 @@ impl Report {
     /// Prints what came of every stream.
     pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
         if json {
-            return show(serde_json::to_string_pretty(self).expect("plain fields are JSON"));
+            return show_json(self);
         }
         let renamed = self.streams.iter().any(|restored| restored.stream != restored.target);
         let mut headers = vec!["stream", "outcome"];

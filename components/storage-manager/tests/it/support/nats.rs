@@ -198,7 +198,7 @@ impl Nats {
         self.crash_and_start().await
     }
 
-    /// Stops it in the middle of what it does: it answers nobody until it is killed.
+    /// Stops it in the middle of what it does: it answers no one until it is killed.
     pub(crate) fn freeze(&self) {
         let pid = self.child.as_ref().expect("it runs").0.id().to_string();
         assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
