@@ -89,7 +89,9 @@ impl ExportError {
 impl Since {
     /// Leaves out of a plan the segments before it.
     pub fn narrow(&self, plan: &mut Plan) {
-        let first_seq = self.seq.unwrap_or(0);
+        let first_seq = plan.first_seq.max(self.seq.unwrap_or(0));
+        // From there on, too, where segments are read anew.
+        plan.first_seq = first_seq;
         plan.pieces.retain(|(_, _, last)| *last >= first_seq);
         for (_, first, _) in &mut plan.pieces {
             *first = (*first).max(first_seq);
