@@ -80,3 +80,13 @@ go_module() {
         return 1
     }
 }
+
+# Prints so many different ports of loopback that are free at this moment, a line each.
+free_ports() {
+    python3 - "$1" <<'PY'
+import socket
+import sys
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
+print(*[s.getsockname()[1] for s in held], sep="\n")
+PY
+}

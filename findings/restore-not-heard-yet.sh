@@ -75,12 +75,7 @@ async def main():
 asyncio.run(main())
 PY
 
-mapfile -t ports < <("$python" - <<'PY'
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(9)]
-print(*[s.getsockname()[1] for s in held], sep="\n")
-PY
-)
+mapfile -t ports < <(free_ports 9)
 start "$work/relay.log" "$python" "$work/relay.py" "${ports[@]:3:6}"
 for node in 0 1 2; do
     cat >"$work/$node.conf" <<CONF

@@ -20,12 +20,7 @@ go_program github.com/nats-io/nats-server/v2@v2.15.2
 python_packages nats-py==2.16.0
 "$work/bin/nats-server" --version
 
-mapfile -t ports < <("$python" - <<'PY'
-import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
-print(*[s.getsockname()[1] for s in held], sep="\n")
-PY
-)
+mapfile -t ports < <(free_ports 6)
 for node in 0 1 2; do
     cat >"$work/$node.conf" <<CONF
 server_name: n$node

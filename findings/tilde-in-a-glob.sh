@@ -16,7 +16,7 @@ source "$(dirname "$0")/lib.sh"
 
 python_packages polars==2.1.0 boto3==1.44.8 'moto[server]==5.2.5'
 
-port=$("$python" -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+port=$(free_ports 1)
 start "$work/moto.log" "$work/python/bin/moto_server" -H 127.0.0.1 -p "$port"
 answers() { (: <"/dev/tcp/127.0.0.1/$port"); }
 until_ready answers
