@@ -60,7 +60,7 @@ const EXIT: &str = "Exit status:
   5  the archive is damaged, at least of one stream; `restore` brings the others back
   6  refused: the target exists, or the server cannot take it; `restore` brings the others back
   7  the tier holds no archive
-  8  `status --check`: a stream is behind
+  8  `status --check`: a stream is behind; `copy`: the archive was written to meanwhile
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +99,11 @@ pub(super) enum Command {
     Restore(RestoreArgs),
     /// Read a tier's archive and check every hash and count
     Verify(VerifyArgs),
+    /// Copy a tier's archive into another bucket, to move to another service; needs no NATS
+    #[command(
+        after_help = "Each object is checked before it is copied; what is there already is not copied again. While the storage\nmanager runs this ends with status 8, a few seconds behind: stop it, run this again, and start it with the\nnew configuration. JetStream keeps what comes meanwhile.\n\nExamples:\n  cim-storage-manager copy --to /etc/cim/new-nas.toml --dry-run\n  cim-storage-manager copy --to /etc/cim/new-nas.toml"
+    )]
+    Copy(CopyArgs),
     /// Print which test hooks this build has, as JSON
     #[cfg(any(feature = "fail-points", feature = "sabotage"))]
     #[command(hide = true)]
@@ -304,6 +309,21 @@ pub(super) struct VerifyArgs {
     /// Check the chain and that segments are there with their sizes, without reading them
     #[arg(long)]
     pub(super) chain_only: bool,
+    #[command(flatten)]
+    pub(super) show: Show,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CopyArgs {
+    /// The configuration file that is to hold from then on: its tier of the same name is copied to
+    #[arg(long, value_name = "FILE")]
+    pub(super) to: PathBuf,
+    /// The tier to copy
+    #[arg(long, value_enum, default_value_t = Tier::Nas)]
+    pub(super) from: Tier,
+    /// Say what would be copied, and copy nothing
+    #[arg(long, short = 'n')]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) show: Show,
 }

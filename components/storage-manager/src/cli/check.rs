@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::s3::{Kind, Store, Tier};
 
 /// Races for one key.
-const RACES: usize = 6;
+pub(super) const RACES: usize = 6;
 
 /// Tries all that tiering needs, and says in one line all that is missing.
 pub(super) async fn run(config: &Config) -> Result<(), Failure> {
@@ -51,26 +51,28 @@ async fn tried(config: &Config, tier: Tier) -> Result<Option<Tried>, Failure> {
     let Some(store) = connect::optional_store(config, tier)? else { return Ok(None) };
     let tried = Tried::by(&store, RACES).await?;
     if tier == Tier::Wasabi {
-        apart(&*connect::store(config, Tier::Nas)?, &store).await?;
+        let nas = connect::store(config, Tier::Nas)?;
+        if is_same_bucket(&nas, &store).await? {
+            return Err(Failure::usage(format!(
+                "`secondary` and `tertiary` are the same bucket, `{}`: losing it would lose both; give `tertiary` another service",
+                nas.bucket()
+            )));
+        }
     }
     Ok(Some(tried))
 }
 
-/// Looks whether what is written on the NAS is at Wasabi, too: a service may have several names.
-async fn apart(nas: &Store, wasabi: &Store) -> Result<(), Failure> {
+/// Looks whether what is written to one is read from the other: a service may have several names. Of one that cannot be
+/// written to, which is told elsewhere, this says no.
+pub(super) async fn is_same_bucket(written: &Store, read: &Store) -> Result<bool, Failure> {
     let key = ArchiveKey::Probe { id: uuid::Uuid::now_v7().to_string() };
-    // What is wrong with the NAS is told already.
-    if nas.put_once(&key, Bytes::from_static(b"nas")).await.is_err() {
-        return Ok(());
+    if written.put_once(&key, Bytes::from_static(b"same")).await.is_err() {
+        return Ok(false);
     }
-    let found = wasabi.get_once(&key.to_string()).await;
-    drop(nas.delete(&key.to_string()).await);
+    let found = read.get_once(&key.to_string()).await;
+    drop(written.delete(&key.to_string()).await);
     match found {
         Err(error) if error.kind != Kind::NotFound => Err(error.into()),
-        Err(_) => Ok(()),
-        Ok(_) => Err(Failure::usage(format!(
-            "`secondary` and `tertiary` are the same bucket, `{}`: losing it would lose both; give `tertiary` another service",
-            nas.bucket()
-        ))),
+        found => Ok(found.is_ok()),
     }
 }

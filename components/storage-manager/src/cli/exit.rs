@@ -9,6 +9,7 @@ use cim_runtime::nats::NatsError;
 use crate::archive::ArchiveError;
 use crate::chain::ReadError;
 use crate::check::Unfit;
+use crate::copy::CopyError;
 use crate::jetstream::ApiError;
 use crate::journal::{AdoptError, OpenError};
 use crate::restore::{PlanError, RestoreError};
@@ -194,6 +195,17 @@ impl From<RestoreError> for Failure {
             RestoreError::Interrupted(_) => Self::new(INTERRUPTED, &error),
             RestoreError::Differs { .. } | RestoreError::Cut(_) => Self::new(OTHER, &error),
         }
+    }
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        let status = match &error {
+            CopyError::From(_) | CopyError::To(_) => S3,
+            CopyError::Clash(_) => REFUSED,
+            CopyError::Interrupted => INTERRUPTED,
+        };
+        Self::new(status, &error)
     }
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod complete;
 mod connect;
+mod copy;
 mod descriptors;
 mod exit;
 mod export;
@@ -85,6 +86,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Export(args) => export::run(&config, args).await,
             Command::Restore(args) => restore::run(&config, args).await,
             Command::Verify(args) => verify::run(&config, args).await,
+            Command::Copy(args) => copy::run(&config, args).await,
             Command::Completions { .. } => unreachable!("it needs no configuration and is done"),
             #[cfg(feature = "fail-points")]
             Command::Aged { streams, days } => {

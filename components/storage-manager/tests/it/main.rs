@@ -10,6 +10,7 @@ mod chain;
 mod check;
 mod clock;
 mod cluster;
+mod copy;
 mod debian;
 mod drawn;
 mod exactness;
