@@ -42,6 +42,7 @@ pub(crate) mod segmenter;
 mod session;
 mod ship;
 pub(crate) mod sides;
+mod skipped;
 mod stream;
 mod survey;
 mod takeover;

@@ -55,8 +55,8 @@ pub struct Task {
 impl Task {
     /// Reads until `stop`; then flushes. Uploads come out of `uploads` in order.
     pub async fn run(self, uploads: mpsc::Sender<Upload>) -> Result<(), ReaderError> {
-        let segmenter =
-            Segmenter::new(Arc::clone(&self.context), self.stream.clone(), self.timeline, uploads);
+        let (context, stream) = (Arc::clone(&self.context), self.stream.clone());
+        let segmenter = Segmenter::new(context, stream, self.timeline, self.start_seq, uploads);
         if self.work_queue {
             return scan::run(&self, segmenter).await;
         }

@@ -83,7 +83,7 @@ pub(super) fn last_of(item: &Item) -> LastMessage {
 
 #[cfg(test)]
 mod tests {
-    use cim_core::archive::SeqRange;
+    use cim_core::archive::{SeqRange, SeqRanges};
 
     use super::*;
 
@@ -104,7 +104,9 @@ mod tests {
         commit.change.deleted = gaps.take_deleted(5);
         let (mut ready, mut held) = (VecDeque::new(), Vec::new());
         let since = tokio::time::Instant::now();
-        ready.push_back(Uploaded { item: rows(&[6, 7, 8, 10]), since, reserved: None });
+        let (reserved, skipped) = (None, SeqRanges::default());
+        let item = rows(&[6, 7, 8, 10]);
+        ready.push_back(Uploaded { item, since, reserved, skipped });
         add(&mut ready, &mut held, &mut commit, &mut gaps, 2, &stream);
         assert!(matches!(&commit.items[..], [Item::Rows(rows)] if rows.len() == 6));
         let deleted: Vec<_> =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::{ArchiveKey, SeqRange};
+use cim_core::archive::{ArchiveKey, SeqRange, SeqRanges};
 use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
@@ -16,6 +16,7 @@ use super::budget::{Reserved, cost};
 use super::context::Context;
 use super::holes::Holes;
 use super::reader::ReaderError;
+use super::skipped::Between;
 use crate::config::Layout;
 use crate::hooks::{fail_point, sabotage};
 use crate::journal::Item;
@@ -43,6 +44,8 @@ pub struct Uploaded {
     pub since: Instant,
     /// Dropped when it is committed.
     pub reserved: Option<Reserved>,
+    /// Sequences before its messages, or between them, that there was no message for.
+    pub skipped: SeqRanges,
 }
 
 /// A segment that did not get to the tier.
@@ -71,16 +74,18 @@ pub struct Segmenter {
     reserved: Option<Reserved>,
     since: Option<Instant>,
     holes: Option<Holes>,
+    between: Between,
     /// Whether what is little goes into a journal.
     journal: bool,
 }
 
 impl Segmenter {
-    /// Sends its uploads to `uploads`, in the order of their segments.
+    /// Sends its uploads to `uploads`, in the order of their segments; the first message is looked for at `start_seq`.
     pub fn new(
         context: Arc<Context>,
         stream: StreamName,
         timeline: u32,
+        start_seq: u64,
         uploads: mpsc::Sender<Upload>,
     ) -> Self {
         let journal = context.config.archive.layout == Layout::Journal;
@@ -96,6 +101,7 @@ impl Segmenter {
             reserved: None,
             since: None,
             holes: None,
+            between: Between::from(start_seq),
         }
     }
 
@@ -112,6 +118,7 @@ impl Segmenter {
         if let Some(holes) = &mut self.holes {
             holes.pass(message.seq);
         }
+        self.between.pass(message.seq);
         self.put(message, reserved);
     }
 
@@ -237,7 +244,7 @@ impl Segmenter {
         }
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
         let sealed = self.bytes >= self.context.config.seal.size.bytes();
-        let reserved = self.reserved.take();
+        let (reserved, skipped) = (self.reserved.take(), self.between.take());
         self.bytes = 0;
         let (context, stream, timeline) =
             (Arc::clone(&self.context), self.stream.clone(), self.timeline);
@@ -249,7 +256,8 @@ impl Segmenter {
             fail_point!(SegmentBefore);
             put(&context, &finished, Patience::Endless).await?;
             fail_point!(SegmentAfter);
-            Ok(Uploaded { item: Item::Segment(Box::new(finished.segment)), since, reserved })
+            let item = Item::Segment(Box::new(finished.segment));
+            Ok(Uploaded { item, since, reserved, skipped })
         });
         self.send(upload).await;
         Ok(())
@@ -261,9 +269,9 @@ impl Segmenter {
             return Ok(());
         }
         let columns = sabotage!(columns, std::mem::take(&mut self.columns));
-        let reserved = self.reserved.take();
+        let (reserved, skipped) = (self.reserved.take(), self.between.take());
         self.bytes = 0;
-        let uploaded = Uploaded { item: Item::Rows(columns), since, reserved };
+        let uploaded = Uploaded { item: Item::Rows(columns), since, reserved, skipped };
         self.send(tokio::spawn(std::future::ready(Ok(uploaded)))).await;
         Ok(())
     }

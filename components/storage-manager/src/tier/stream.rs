@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::journal::{Change, Served};
-use cim_core::archive::{ArchiveState, SeqRanges, StreamState, Watermark};
+use cim_core::archive::{ArchiveState, SeqRange, SeqRanges, StreamState, Watermark};
 use cim_core::names::StreamName;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::budget::Reserved;
 use super::context::Context;
-use super::gaps::Gaps;
+use super::gaps::{Gaps, shown};
 use super::gate;
 use super::opening::open;
 use super::progress::Progress;
@@ -26,6 +26,7 @@ use super::reader::{self, ReaderError};
 use super::ready::{add, last_of, take};
 use super::segmenter::{Upload, Uploaded};
 use super::session::{End, SessionError};
+use super::skipped::{Seen, Skipped};
 use super::survey::{Known, Survey, Surveyor};
 use crate::chain::Draft;
 use crate::jetstream::StreamInfo;
@@ -102,6 +103,7 @@ struct Follower<'a> {
     /// How far the NAS has the stream, for its reader.
     confirmed: watch::Sender<u64>,
     gaps: Gaps,
+    skipped: Skipped,
     committing: Option<Committing>,
     /// What was handed over last: until it is in an entry, more can be added.
     share: Option<Share>,
@@ -166,6 +168,7 @@ impl<'a> Follower<'a> {
             survey: None,
             confirmed,
             gaps,
+            skipped: Skipped::default(),
             committing: None,
             share: None,
             held: Vec::new(),
@@ -201,7 +204,9 @@ impl<'a> Follower<'a> {
                 closed = self.journal.closed() => return Err(closed.into()),
                 uploaded = next(&mut self.uploads, &mut self.upload), if room && !self.read => {
                     if let Some(uploaded) = uploaded {
-                        self.ready.push_back(uploaded?);
+                        let uploaded = uploaded?;
+                        self.skipped.add(&uploaded.skipped);
+                        self.ready.push_back(uploaded);
                     } else {
                         (&mut self.reader).await.expect("reading does not panic")?;
                         self.read = true;
@@ -410,6 +415,7 @@ impl<'a> Follower<'a> {
                 draft.watermark = Watermark { seq, last: Some(last) };
             }
             draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
+            draft.missed = missed(&mut self.skipped, &draft, state, self.stream);
             commit.change = change(draft, state, &commit.items);
             if commit.items.is_empty() && commit.change == Change::default() {
                 return None;
@@ -422,6 +428,32 @@ impl<'a> Follower<'a> {
             Some(commit)
         })?
     }
+}
+
+/// Returns what a draft's stream had dropped before it was read, and says so.
+fn missed(
+    skipped: &mut Skipped,
+    draft: &Draft,
+    state: &ArchiveState,
+    stream: &StreamName,
+) -> Vec<SeqRange> {
+    if skipped.is_empty() {
+        return Vec::new();
+    }
+    let mut known = state.gone(state.timeline());
+    draft.deleted.iter().copied().chain(draft.lost.iter()).for_each(|range| known.insert(range));
+    let (config, first_seq) = (draft.stream.config.value(), draft.state.first_seq);
+    let seen = Seen { config: &config, first_seq, watermark: draft.watermark.seq };
+    let missed = skipped.missed(seen, &known);
+    if !missed.is_empty() {
+        tracing::warn!(
+            stream = %stream,
+            "{} messages were gone before they could be read, {}: the stream's limits, or a purge, were faster; they count as missed",
+            missed.count(),
+            shown(&missed)
+        );
+    }
+    missed.iter().collect()
 }
 
 fn is_segment(uploaded: &Uploaded) -> bool {

@@ -1,11 +1,27 @@
 //! What was gone before it could be archived is said once, at both tiers.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Fault, Rule};
+use cim_runtime::config::parse;
+use cim_storage_manager::archive::Archive;
+use cim_storage_manager::s3::{Store, Tier};
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
+use crate::support::{
+    Manager, Minio, Nats, SECRET, Settings, USER, credentials_file, fake_s3, wait_until,
+};
+
+fn tier(dir: &Path, tier: Tier, url: &str) -> Arc<Store> {
+    let credentials = credentials_file(dir, "reader.env", USER, SECRET);
+    let (bucket, file) = ("archive", credentials.display());
+    let text =
+        format!("endpoint = \"{url}\"\nbucket = \"{bucket}\"\ncredentials_file = \"{file}\"\n");
+    let config = parse(Path::new("tier.toml"), &text).unwrap();
+    Arc::new(Store::open(tier, &config).unwrap())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
@@ -47,6 +63,57 @@ async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
         let report = manager.json(&["verify", "--from", tier]);
         assert_eq!(report["streams"][0]["messages"], 30, "{tier}: {report}");
         assert_eq!(report["streams"][0]["problems"], json!([]), "{tier}: {report}");
+    }
+}
+
+/// A storage manager that is slower than a stream with tight limits: it reads on, and says what it did not see.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_pass_a_sequence_while_the_storage_manager_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
+    let nats = Nats::start(&path.join("host")).await;
+    nats.create("M", json!({ "max_msgs": 100 })).await;
+    nats.create("KV_M", json!({ "max_msgs_per_subject": 1, "max_msgs": 100 })).await;
+    let mut settings = Settings::new(&nats.url, &nas.s3_url());
+    settings.layout = "journal".into();
+    settings.wasabi = Some(wasabi.s3_url());
+    settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"300ms\"\n".into();
+    let manager = Manager::new(path, "host", &settings);
+    let daemon = manager.tier().await;
+    for stream in ["M", "KV_M"] {
+        nats.publish(stream, 40).await;
+        manager.reaches(stream, "nas", 40).await;
+    }
+    nats.delete("M", &[7]).await;
+    daemon.freeze();
+    for stream in ["M", "KV_M"] {
+        nats.publish(stream, 20_000).await;
+    }
+    daemon.thaw();
+    for (stream, tier) in [("M", "nas"), ("M", "wasabi"), ("KV_M", "nas")] {
+        manager.reaches(stream, tier, 20_040).await;
+    }
+    wait_until("what was missed is said", async || {
+        let log = daemon.log();
+        let said = "messages were gone before they could be read";
+        if log.contains(said) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    // The next entries say it.
+    nats.publish("M", 10).await;
+    manager.reaches("M", "wasabi", 20_050).await;
+    daemon.stop().await;
+    let (stream, keyed) = ("M".parse().unwrap(), "KV_M".parse().unwrap());
+    for (of, url) in [(Tier::Nas, nas.s3_url()), (Tier::Wasabi, wasabi.s3_url())] {
+        let archive = Archive::open(tier(path, of, &url)).await.unwrap();
+        let state = archive.stream(&stream).await.unwrap().unwrap();
+        let (archived, missed) = (&state.segments, &state.current().missed);
+        let archived: u64 = archived.values().map(|segment| segment.messages).sum();
+        assert!(missed.count() > 1000, "{of}: it read on while it was frozen: {missed:?}");
+        assert_eq!(archived + missed.count(), 20_050, "{of}: {missed:?}");
+        let keyed = archive.stream(&keyed).await.unwrap().unwrap();
+        assert!(keyed.current().missed.is_empty(), "{of}: of a bucket nothing is known");
     }
 }
 
