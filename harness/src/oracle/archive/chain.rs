@@ -74,6 +74,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         parents: BTreeMap::new(),
         ends: BTreeMap::new(),
         deleted: BTreeMap::new(),
+        missed: BTreeMap::new(),
         stream: first.stream.clone().ok_or_else(|| missing("stream"))?,
         consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
         served: None,
@@ -117,6 +118,8 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         archived.committed_at = entry.committed_at;
         let deleted = archived.deleted.entry(entry.timeline).or_default();
         deleted.extend(entry.deleted.iter().map(|range| (range.0, range.1)));
+        let missed = archived.missed.entry(entry.timeline).or_default();
+        missed.extend(entry.missed.iter().map(|range| (range.0, range.1)));
         if let Some(stream) = &entry.stream {
             archived.stream = stream.clone();
         }
@@ -260,6 +263,15 @@ mod tests {
         archived.deleted.insert(2, vec![(15, 15)]);
         assert_eq!(archived.gone(&[(1, 13), (2, u64::MAX)]), [(5, 6), (12, 13), (15, 15)]);
         assert_eq!(archived.gone(&[(1, 5), (2, u64::MAX)]), [(5, 5), (15, 15)]);
+    }
+
+    #[test]
+    fn only_what_a_stream_begins_behind_was_missed() {
+        let archived = chain(|second| {
+            second["missed"] = json!([[3, 4], [8, 9]]);
+            second["state"]["first_seq"] = json!(9);
+        });
+        assert_eq!(archived.unwrap().missed().collect::<Vec<_>>(), [3, 4, 8]);
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl Archived {
             parents: BTreeMap::new(),
             ends: BTreeMap::new(),
             deleted: BTreeMap::new(),
+            missed: BTreeMap::new(),
             stream: restated.stream.clone(),
             consumers: restated.consumers.clone(),
             served: restated.served.clone(),
@@ -109,6 +110,8 @@ impl Archived {
         self.ends.insert(self.timeline, (self.watermark, self.first_seq));
         let deleted = self.deleted.entry(self.timeline).or_default();
         deleted.extend(change.deleted.iter().map(|range| (range.0, range.1)));
+        let missed = self.missed.entry(self.timeline).or_default();
+        missed.extend(change.missed.iter().map(|range| (range.0, range.1)));
         if let Some(stream) = &change.stream {
             self.stream = stream.clone();
         }
@@ -196,8 +199,10 @@ impl Archived {
             "the timelines"
         } else if self.ends != other.ends {
             "how far it goes"
-        } else if self.all_deleted() != other.all_deleted() {
+        } else if all(&self.deleted) != all(&other.deleted) {
             "what was deleted"
+        } else if all(&self.missed) != all(&other.missed) {
+            "what was missed"
         } else if self.stream != other.stream {
             "the configuration"
         } else if self.consumers != other.consumers {
@@ -213,12 +218,12 @@ impl Archived {
         };
         Some(what.to_owned())
     }
+}
 
-    /// What was deleted, by timeline, each run once.
-    fn all_deleted(&self) -> BTreeMap<u32, Vec<(u64, u64)>> {
-        let runs = self.deleted.iter().map(|(timeline, ranges)| (*timeline, runs(ranges)));
-        runs.filter(|(_, runs)| !runs.is_empty()).collect()
-    }
+/// Ranges by timeline, each run once.
+fn all(ranges: &BTreeMap<u32, Vec<(u64, u64)>>) -> BTreeMap<u32, Vec<(u64, u64)>> {
+    let runs = ranges.iter().map(|(timeline, ranges)| (*timeline, runs(ranges)));
+    runs.filter(|(_, runs)| !runs.is_empty()).collect()
 }
 
 fn runs(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {

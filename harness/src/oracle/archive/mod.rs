@@ -58,6 +58,8 @@ pub struct Archived {
     ends: BTreeMap<u32, (u64, u64)>,
     /// Sequences that were deleted after they were archived, by timeline.
     deleted: BTreeMap<u32, Vec<(u64, u64)>>,
+    /// Sequences that were gone before they could be archived, by timeline.
+    missed: BTreeMap<u32, Vec<(u64, u64)>>,
     /// The stream.
     pub stream: StreamRecord,
     /// Its consumers.
@@ -219,6 +221,8 @@ impl Archived {
             self.ends.insert(timeline.number, end);
             let deleted = timeline.deleted.iter().map(|range| (range.0, range.1));
             self.deleted.insert(timeline.number, deleted.collect());
+            let missed = timeline.missed.iter().map(|range| (range.0, range.1));
+            self.missed.insert(timeline.number, missed.collect());
         }
     }
 
@@ -258,11 +262,18 @@ impl Archived {
     /// What was deleted of the current timeline. A delete beyond the point where a child leaves its
     /// parent was of another message, which had the sequence in the parent.
     fn gone(&self, lineage: &[(u32, u64)]) -> Vec<(u64, u64)> {
-        let of = |timeline: &u32| self.deleted.get(timeline).into_iter().flatten().copied();
-        let deletes = lineage.iter().flat_map(|(timeline, until)| {
-            of(timeline).map(|(first, last)| (first, last.min(*until)))
-        });
-        deletes.filter(|(first, last)| first <= last).collect()
+        up_to_forks(&self.deleted, lineage)
+    }
+
+    /// What the tier says that the current timeline had dropped before it could be archived: only what the stream begins
+    /// behind can have been.
+    pub fn missed(&self) -> impl Iterator<Item = u64> {
+        let missed = up_to_forks(&self.missed, &self.lineage());
+        let first_seq = self.first_seq;
+        missed
+            .into_iter()
+            .flat_map(|(first, last)| first..=last)
+            .filter(move |seq| *seq < first_seq)
     }
 
     /// Reads every segment of the current timeline, checks it and answers the prints of the stream
@@ -293,4 +304,13 @@ impl Archived {
         prints.retain(|p| !gone.iter().any(|(first, last)| (*first..=*last).contains(&p.seq)));
         Ok(prints)
     }
+}
+
+/// Ranges of a lineage, each timeline's cut off where the next one leaves it.
+fn up_to_forks(all: &BTreeMap<u32, Vec<(u64, u64)>>, lineage: &[(u32, u64)]) -> Vec<(u64, u64)> {
+    let of = |timeline: &u32| all.get(timeline).into_iter().flatten().copied();
+    let cut = lineage
+        .iter()
+        .flat_map(|(timeline, until)| of(timeline).map(|(first, last)| (first, last.min(*until))));
+    cut.filter(|(first, last)| first <= last).collect()
 }
