@@ -12,6 +12,7 @@ use self::room::Room;
 use self::server::Server;
 use self::subjects::Subjects;
 use super::error::RestoreError;
+use super::fence::Fences;
 use super::plan::Plan;
 use super::source::Source;
 use crate::jetstream::JetStream;
@@ -30,18 +31,22 @@ pub enum Found {
     Hindered(RestoreError),
 }
 
-/// Checks, before anything is begun, what stands against restores, and changes nothing. Where `again` says so, streams
-/// that an earlier run has restored are no hindrance.
+/// Checks, before anything is begun, what stands against restores, and changes nothing on the server. Puts fences up.
+/// Where `again` says so, streams that an earlier run has restored are no hindrance.
 ///
 /// # Errors
 /// When NATS or S3 do not answer, which would hold for every stream.
 pub async fn check(
     jetstream: &JetStream,
     source: &Source,
-    plans: &[Plan],
+    plans: &mut [Plan],
+    mut fences: Fences,
     again: bool,
 ) -> Result<Vec<Found>, RestoreError> {
     let server = Server::ask(jetstream).await?;
+    server.followers(&mut fences.followers);
+    plans.iter_mut().for_each(|plan| fences.put_up(plan));
+    let plans = &*plans;
     let looked = stream::iter(plans).map(|plan| target::look(jetstream, &server, plan, again));
     let looked: Vec<_> = looked.buffered(AT_ONCE).collect().await;
     let mut found = Vec::with_capacity(plans.len());

@@ -23,6 +23,7 @@ mod consumers;
 mod copy;
 mod error;
 mod feed;
+mod fence;
 mod frame;
 mod many;
 mod plan;
@@ -42,6 +43,7 @@ mod write;
 
 pub use check::{Found, check};
 pub use error::RestoreError;
+pub use fence::{Fence, Fences, Followers};
 pub use many::{Done, restore_many};
 pub use plan::{Later, Options, Piece, Plan, PlanError, plan};
 pub use read::read;

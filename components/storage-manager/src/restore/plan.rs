@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::arrived::rolls_up;
 use super::copy::{detach, without_schedules};
+use super::fence::Fence;
 use super::rolled_up::{RolledUp, Tail, UNKNOWN};
 use crate::hooks::sabotage;
 
@@ -70,8 +71,14 @@ pub struct Plan {
     pub stand_ins: Vec<(u32, SeqRange)>,
     /// The first sequence that may be in it.
     pub first_seq: u64,
-    /// The last sequence that it has given out.
+    /// The last sequence that comes back.
     pub last_seq: u64,
+    /// The last sequence that the stream is known to have given out.
+    pub given_out: u64,
+    /// Who follows it by its name, in words.
+    pub followers: Vec<String>,
+    /// What it is not to give out again.
+    pub fence: Option<Fence>,
     /// The time of the last message that it has given out, though that may be gone.
     pub last_time: i64,
     /// The last message that was archived of it up to there, though that may be gone; `None` where it takes
@@ -221,6 +228,9 @@ pub fn plan(
         stand_ins,
         first_seq,
         last_seq,
+        given_out: given_out(state, timeline),
+        followers: Vec::new(),
+        fence: None,
         last_time: end.watermark.last.as_ref().map_or(0, |last| nanoseconds(last.time)),
         last,
         counts: all.then(|| history.state.clone()),
@@ -238,6 +248,15 @@ pub fn plan(
         left_out,
         staged: options.staged,
     })
+}
+
+/// Returns the last sequence that a stream is known to have given out, in a timeline or in one that shares a beginning
+/// with it.
+fn given_out(state: &ArchiveState, timeline: u32) -> u64 {
+    let root = |timeline| state.lineage(timeline).first().map(|(root, _)| *root);
+    let root_of_this = root(timeline);
+    let related = state.timelines.iter().filter(|(number, _)| root(**number) == root_of_this);
+    related.map(|(_, found)| found.watermark.seq.max(found.state.last_seq)).max().unwrap_or(0)
 }
 
 /// With its limits the server would drop at once what is to come back.
@@ -276,6 +295,11 @@ impl Plan {
     /// Bytes of messages at most.
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().fold(0, |sum: u64, (segment, ..)| sum.saturating_add(segment.bytes))
+    }
+
+    /// Returns the last sequence of the restored stream, after which it goes on.
+    pub fn end(&self) -> u64 {
+        self.fence.as_ref().map_or(self.last_seq, |fence| fence.last_seq.max(self.last_seq))
     }
 
     /// Whether the stream lives in memory.

@@ -88,17 +88,18 @@ impl<W: Write> Snapshot<W> {
 
     /// Ends: the tail up to `last_seq`, the consumers, the end of the tar.
     pub(super) fn finish(mut self, plan: &Plan) -> io::Result<W> {
-        let last_seq = plan.last_seq;
-        if last_seq > self.last_seq {
-            self.fill_gap(last_seq)?;
-            self.erased(last_seq, plan.last_time);
-            if self.last_seq == 0 {
-                self.index_of_nothing(last_seq, plan.last_time)?;
+        let end = plan.end();
+        if end > self.last_seq {
+            self.fill_gap(end)?;
+            let alone = self.block.is_empty();
+            self.erased(end, plan.last_time);
+            if alone {
+                self.index_of_nothing(end, plan.last_time)?;
             }
         }
         self.write_block()?;
         for consumer in &plan.consumers {
-            let (delivered, floor) = position(consumer, last_seq);
+            let (delivered, floor) = position(consumer, plan.last_seq);
             let name = consumer.name.as_str();
             let mut meta = consumer.config.value();
             meta["Created"] = Value::from(consumer.created.to_string());

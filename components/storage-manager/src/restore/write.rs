@@ -80,7 +80,7 @@ pub(super) fn write(
     Ok(Outcome {
         messages,
         bytes,
-        first_seq: first_seq.unwrap_or(plan.last_seq + 1),
+        first_seq: first_seq.unwrap_or(plan.end() + 1),
         last_seq: plan.last_seq,
         added: 0,
         dropped: 0,

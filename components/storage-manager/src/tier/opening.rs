@@ -151,7 +151,7 @@ impl Opening<'_> {
         let foreign = here.in_own_aligned(&state, &alignment);
         match alignment {
             Alignment::Continues => {
-                if let Some(range) = missed(&state, live.state.first_seq)
+                if let Some(range) = missed(&state, live)
                     && !has_another(self.context, self.stream, live, range).await?
                 {
                     self.context.former.missed(self.stream, &state, range).say(self.stream);

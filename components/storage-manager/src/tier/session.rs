@@ -180,7 +180,7 @@ async fn open_chain(
     let state = committer.state().expect("it was read or begun");
     match align(&context.sides(), stream, state, live).await? {
         Alignment::Continues => {
-            if let Some(range) = missed(state, live.state.first_seq)
+            if let Some(range) = missed(state, live)
                 && !has_another(context, stream, live, range).await?
             {
                 context.former.missed(stream, state, range).say(stream);

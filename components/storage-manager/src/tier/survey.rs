@@ -254,8 +254,11 @@ impl Survey {
     }
 }
 
-/// What a stream that begins after the watermark had dropped before it could be archived.
-pub fn missed(state: &ArchiveState, first_seq: u64) -> Option<SeqRange> {
-    let watermark = state.watermark().seq;
-    (watermark > 0 && first_seq > watermark + 1).then(|| SeqRange(watermark + 1, first_seq - 1))
+/// What a stream that begins after the watermark had dropped before it could be archived. Where no message came after
+/// the last one that was archived, what lies between was never given out: a restore has left a fence there.
+pub fn missed(state: &ArchiveState, live: &StreamInfo) -> Option<SeqRange> {
+    let (watermark, first_seq) = (state.watermark(), live.state.first_seq);
+    let fenced = watermark.last.as_ref().is_some_and(|last| live.last_time == Some(last.time));
+    let missed = watermark.seq > 0 && first_seq > watermark.seq + 1 && !fenced;
+    missed.then(|| SeqRange(watermark.seq + 1, first_seq - 1))
 }

@@ -15,6 +15,7 @@ mod drawn;
 mod exactness;
 mod export;
 mod faults;
+mod fence;
 mod gone;
 mod hosts;
 mod idle;

@@ -75,7 +75,11 @@ struct Numbers {
     seconds_sending: f64,
     segments: usize,
     s3_requests: u64,
-    /// Sequences behind the last one that the stream has given out since, and messages that it has let go of.
+    /// Sequences behind the last one that are not given out, for they may have been before.
+    fence: u64,
+    /// Who may have seen some of them.
+    fence_for: Vec<String>,
+    /// Sequences behind those that the stream has given out since, and messages that it has let go of.
     added: u64,
     dropped: u64,
     /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
@@ -101,6 +105,8 @@ impl Numbers {
             seconds_sending: 0.0,
             segments: plan.pieces.len(),
             s3_requests: 0,
+            fence: plan.end() - plan.last_seq,
+            fence_for: plan.fence.as_ref().map(|fence| fence.followers.clone()).unwrap_or_default(),
             added: 0,
             dropped: 0,
             deletes_known: plan.deletes_known.clone(),
@@ -112,6 +118,10 @@ impl Numbers {
     /// Says what was restored instead of what was planned.
     fn are_now(&mut self, done: &Done) {
         self.first_seq = done.outcome.first_seq;
+        if self.fence > 0 {
+            // A point in time was looked for since.
+            self.fence += self.last_seq.saturating_sub(done.outcome.last_seq);
+        }
         self.last_seq = done.outcome.last_seq;
         self.messages = done.outcome.messages;
         self.bytes = done.outcome.bytes;
@@ -120,6 +130,31 @@ impl Numbers {
         self.seconds = done.took.as_secs_f64();
         self.seconds_sending = done.outcome.sending.as_secs_f64();
         self.s3_requests = done.requests;
+    }
+}
+
+impl Numbers {
+    /// Of a stream that is as it is.
+    fn without_fence(&mut self) {
+        self.fence = 0;
+        self.fence_for.clear();
+    }
+
+    /// Says which sequences are not given out, and why.
+    fn fence_in_words(&self, stream: &StreamName) -> String {
+        let (first, last) = (self.last_seq + 1, self.last_seq + self.fence);
+        let unused = format!(
+            "{stream}: sequences {first} to {last} stay unused, and the next message gets {}",
+            last + 1
+        );
+        match self.fence_for.as_slice() {
+            [] => unused,
+            followers => format!(
+                "{unused}: of what was lost behind {} some may have reached {} (`--fence 0` leaves none unused)",
+                self.last_seq,
+                followers.join(", ")
+            ),
+        }
     }
 }
 
@@ -151,10 +186,13 @@ impl Restored {
     fn notes(&self) -> Vec<String> {
         let (Some(numbers), stream) = (&self.numbers, &self.stream) else { return Vec::new() };
         let mut notes = Vec::new();
+        if numbers.fence > 0 {
+            notes.push(numbers.fence_in_words(stream));
+        }
         if numbers.added > 0 {
             notes.push(format!(
                 "{stream}: goes on to sequence {} since (a schedule that was due, a delete marker, a source or a mirror that goes on, a client)",
-                numbers.last_seq + numbers.added
+                numbers.last_seq + numbers.fence + numbers.added
             ));
         }
         if numbers.dropped > 0 {
@@ -210,8 +248,10 @@ impl Report {
     /// It is there already.
     pub(super) fn unchanged(&mut self, place: usize, plan: &Plan, why: String) {
         self.ready(place, plan);
-        self.streams[place].outcome = Outcome::Unchanged;
-        self.streams[place].why = Some(why);
+        let restored = &mut self.streams[place];
+        restored.outcome = Outcome::Unchanged;
+        restored.why = Some(why);
+        restored.numbers.iter_mut().for_each(Numbers::without_fence);
     }
 
     /// It was not restored.
@@ -394,6 +434,8 @@ mod tests {
                 seconds_sending: 0.0,
                 segments: 1,
                 s3_requests: 0,
+                fence: 0,
+                fence_for: Vec::new(),
                 added: 0,
                 dropped: 0,
                 deletes_known: None,
@@ -420,6 +462,11 @@ mod tests {
         assert!(stale.starts_with(says), "{stale}");
         assert!(notes("S", &|n| n.added = 2).starts_with("S: goes on to sequence 42 since ("));
         assert!(notes("S", &|n| n.dropped = 3).starts_with("S: has let go of 3 messages since ("));
+        let fenced = notes("S", &|n| n.fence = 10);
+        assert_eq!(fenced, "S: sequences 41 to 50 stay unused, and the next message gets 51");
+        let fenced = notes("S", &|n| (n.fence, n.fence_for) = (10, vec!["mirror `M`".into()]));
+        let says = ": of what was lost behind 40 some may have reached mirror `M` (`--fence 0` ";
+        assert!(fenced.contains(says), "{fenced}");
         let copy = notes("COPY", &|n| n.left_out = vec!["source `A`".into()]);
         assert!(copy.starts_with("S: left out of `COPY` (in a copy "), "{copy}");
         assert!(copy.contains("`--keep-links`") && copy.ends_with(":|    source `A`"), "{copy}");

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::jetstream::{Account, AllStreams, ApiError, JetStream, StreamInfo};
 use crate::restore::error::RestoreError;
+use crate::restore::fence::Followers;
 use crate::restore::plan::{Piece, Plan};
 
 /// The first version that restores streams in memory.
@@ -20,6 +21,8 @@ pub(super) struct Server {
     pub(super) account: Option<Account>,
     version: (u64, u64, u64),
     max_payload: u64,
+    /// Its JetStream's.
+    domain: Option<String>,
     /// Whether it stands alone for sure.
     alone: bool,
 }
@@ -46,7 +49,18 @@ impl Server {
             max_payload: u64::try_from(info.max_payload).unwrap_or(u64::MAX),
             // A leaf node without JetStream answers from a cluster that it is not of.
             alone: info.jetstream && info.cluster.is_none(),
+            domain: info.domain.filter(|domain| !domain.is_empty()),
         })
+    }
+
+    /// Takes note of who follows streams, as far as this server knows.
+    pub(super) fn followers(&self, followers: &mut Followers) {
+        for (name, info) in &self.streams.known {
+            followers.see(name, &info.record.config);
+        }
+        if let Some(domain) = &self.domain {
+            followers.reach(domain);
+        }
     }
 
     /// Returns a stream that was shown.

@@ -25,15 +25,18 @@ pub(super) fn read(bytes: &[u8], stream: &str, last_time: i64) -> Found {
 
     let (mut rows, mut last, mut index, mut of_nothing) = (Vec::new(), None, 0, None);
     while let Some((name, block)) = files.next_if(|(name, _)| name.starts_with("msgs/")) {
-        if name == "msgs/1.idx" {
+        index += 1;
+        if name == format!("msgs/{index}.idx") {
             of_nothing = Some(block);
+            index -= 1;
             continue;
         }
-        index += 1;
         assert_eq!(name, format!("msgs/{index}.blk"));
+        let before = rows.len();
         last = Some(read_block(&block, &format!("{stream}-{index}"), &mut rows, last, last_time));
+        assert_eq!(of_nothing.is_some(), rows.len() == before, "old servers want its index");
+        assert!(of_nothing.is_none() || !files.peek().is_some_and(|next| next.0.ends_with(".blk")));
     }
-    assert_eq!(of_nothing.is_some(), rows.is_empty() && last.is_some());
     if let (Some(index), Some(last)) = (of_nothing, last) {
         empty(&index, last);
     }
