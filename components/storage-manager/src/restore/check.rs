@@ -45,7 +45,10 @@ pub async fn check(
 ) -> Result<Vec<Found>, RestoreError> {
     let server = Server::ask(jetstream).await?;
     server.followers(&mut fences.followers);
-    plans.iter_mut().for_each(|plan| fences.put_up(plan));
+    for plan in &mut *plans {
+        fences.put_up(plan);
+        plan.takes = server.takes();
+    }
     let plans = &*plans;
     let looked = stream::iter(plans).map(|plan| target::look(jetstream, &server, plan, again));
     let looked: Vec<_> = looked.buffered(AT_ONCE).collect().await;

@@ -45,7 +45,7 @@ pub use check::{Found, check};
 pub use error::RestoreError;
 pub use fence::{Fence, Fences, Followers};
 pub use many::{Done, restore_many};
-pub use plan::{Later, Options, Piece, Plan, PlanError, plan};
+pub use plan::{Later, Options, Piece, Plan, PlanError, Takes, plan};
 pub use read::read;
 pub use run::{Outcome, Progress, restore};
 pub use send::SendError;

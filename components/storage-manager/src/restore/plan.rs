@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::arrived::rolls_up;
 use super::copy::{detach, without_schedules};
 use super::fence::Fence;
+use super::frame::CHUNK;
 use super::rolled_up::{RolledUp, Tail, UNKNOWN};
 use crate::hooks::sabotage;
 
@@ -112,6 +113,21 @@ pub struct Plan {
     pub left_out: Vec<String>,
     /// Make the whole snapshot in memory before the server hears of it.
     pub staged: bool,
+    /// What the server takes.
+    pub takes: Takes,
+}
+
+/// What a server takes of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Takes {
+    /// Bytes of a chunk.
+    pub chunk: usize,
+}
+
+impl Default for Takes {
+    fn default() -> Self {
+        Self { chunk: CHUNK }
+    }
 }
 
 /// A message that is later than a point in time.
@@ -247,6 +263,7 @@ pub fn plan(
         consumers,
         left_out,
         staged: options.staged,
+        takes: Takes::default(),
     })
 }
 

@@ -29,7 +29,7 @@ enum Writer {
 
 impl Writer {
     fn begin(plan: &Plan, chunks: mpsc::Sender<Bytes>) -> io::Result<Self> {
-        let frames = Frames::new(chunks);
+        let frames = Frames::new(chunks, plan.takes.chunk);
         Ok(if plan.in_memory() {
             Self::V2(Box::new(v2::Snapshot::new(frames)))
         } else {

@@ -49,6 +49,7 @@ mod second_way;
 mod sizes;
 mod slow;
 mod slow_nas;
+mod small_payload;
 mod standby;
 mod starve;
 mod status;

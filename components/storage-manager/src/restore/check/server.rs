@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::jetstream::{Account, AllStreams, ApiError, JetStream, StreamInfo};
 use crate::restore::error::RestoreError;
 use crate::restore::fence::Followers;
-use crate::restore::plan::{Piece, Plan};
+use crate::restore::plan::{Piece, Plan, Takes};
 
 /// The first version that restores streams in memory.
 const MEMORY: (u64, u64, u64) = (2, 15, 0);
@@ -71,6 +71,11 @@ impl Server {
     /// Returns whether there is a stream of which nothing was shown.
     pub(super) fn is_silent(&self, name: &StreamName) -> bool {
         self.streams.silent.iter().any(|silent| silent == name.as_str())
+    }
+
+    /// Returns what it takes of a snapshot.
+    pub(super) fn takes(&self) -> Takes {
+        Takes { chunk: usize::try_from(self.max_payload).unwrap_or(usize::MAX) }
     }
 
     /// Returns why it cannot take a stream.

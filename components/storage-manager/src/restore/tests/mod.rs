@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::fence::Fence;
-use super::frame::Frames;
-use super::plan::{Piece, Plan};
+use super::frame::{CHUNK, Frames};
+use super::plan::{Piece, Plan, Takes};
 use super::rolled_up::RolledUp;
 use crate::harm::cases;
 use crate::segment::Message;
@@ -73,6 +73,7 @@ pub(super) fn plan_of(config: Value) -> Plan {
         consumers: Vec::new(),
         left_out: Vec::new(),
         staged: false,
+        takes: Takes::default(),
     }
 }
 
@@ -186,7 +187,7 @@ impl Drawn {
 /// What a snapshot is sent as, unpacked by a stock decoder.
 fn unpacked(write: impl FnOnce(Frames) -> Frames) -> Vec<u8> {
     let (sender, mut chunks) = mpsc::channel(1 << 12);
-    write(Frames::new(sender)).flush().unwrap();
+    write(Frames::new(sender, CHUNK)).flush().unwrap();
     let framed: Vec<u8> = std::iter::from_fn(|| chunks.try_recv().ok()).flatten().collect();
     let mut bytes = Vec::new();
     snap::read::FrameDecoder::new(&framed[..]).read_to_end(&mut bytes).unwrap();
