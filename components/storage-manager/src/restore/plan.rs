@@ -122,11 +122,13 @@ pub struct Plan {
 pub struct Takes {
     /// Bytes of a chunk.
     pub chunk: usize,
+    /// Whether it reads blocks that are compressed.
+    pub compressed: bool,
 }
 
 impl Default for Takes {
     fn default() -> Self {
-        Self { chunk: CHUNK }
+        Self { chunk: CHUNK, compressed: false }
     }
 }
 

@@ -10,6 +10,7 @@ mod chain;
 mod check;
 mod clock;
 mod cluster;
+mod compressed;
 mod debian;
 mod drawn;
 mod exactness;

@@ -11,6 +11,8 @@ use crate::restore::plan::{Piece, Plan, Takes};
 
 /// The first version that restores streams in memory.
 const MEMORY: (u64, u64, u64) = (2, 15, 0);
+/// The first version that compresses blocks.
+const COMPRESSION: (u64, u64, u64) = (2, 10, 0);
 /// Bytes that a subject may have on most servers: segments count them, limits of messages do not.
 const SUBJECT: u64 = 4096;
 
@@ -75,7 +77,10 @@ impl Server {
 
     /// Returns what it takes of a snapshot.
     pub(super) fn takes(&self) -> Takes {
-        Takes { chunk: usize::try_from(self.max_payload).unwrap_or(usize::MAX) }
+        Takes {
+            chunk: usize::try_from(self.max_payload).unwrap_or(usize::MAX),
+            compressed: self.version >= COMPRESSION,
+        }
     }
 
     /// Returns why it cannot take a stream.

@@ -39,6 +39,7 @@ struct Drawn {
     /// Sequences behind that one that are not to be given out.
     fence: u64,
     last_time: i64,
+    compressed: bool,
     /// Delivered, acknowledged, pending.
     consumers: Vec<([u64; 2], [u64; 2], u64)>,
 }
@@ -117,8 +118,8 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let place = || (0..1000_u64, any::<u64>()).prop_map(|(own, stream)| [own, stream]);
     let consumers = prop::collection::vec((place(), place(), 0..3_u64), 0..3);
     let rows = prop_oneof![1 => Just(Vec::new()), 9 => prop::collection::vec(row, 1..30)];
-    (first, rows, (tail(), tail()), any::<i64>(), consumers).prop_map(
-        |(first, rows, (tail, fence), last_time, consumers)| {
+    (first, rows, (tail(), tail()), (any::<i64>(), any::<bool>()), consumers).prop_map(
+        |(first, rows, (tail, fence), (last_time, compressed), consumers)| {
             let mut seq = 0;
             let row = |(gap, time, subject, headers, payload)| {
                 seq = if seq == 0 { first } else { seq + gap };
@@ -126,7 +127,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
             };
             let rows: Vec<Row> = rows.into_iter().map(row).collect();
             let last_seq = rows.last().map_or(0, |row| row.0) + tail;
-            Drawn { rows, last_seq, fence, last_time, consumers }
+            Drawn { rows, last_seq, fence, last_time, compressed, consumers }
         },
     )
 }
@@ -151,7 +152,8 @@ impl Drawn {
             fence: (self.fence > 0).then_some(fence),
             last_time: self.last_time,
             consumers: self.consumers.iter().enumerate().map(consumer).collect(),
-            ..plan_of(json!({ "name": "T", "storage": "file" }))
+            takes: Takes { compressed: self.compressed, ..Takes::default() },
+            ..plan_of(json!({ "name": "T", "storage": "file", "compression": "s2" }))
         }
     }
 
