@@ -14,6 +14,7 @@ use self::subjects::Subjects;
 use super::error::RestoreError;
 use super::fence::Fences;
 use super::plan::Plan;
+use super::resolve::{is_worth_it, resolve};
 use super::source::Source;
 use crate::jetstream::JetStream;
 
@@ -49,8 +50,7 @@ pub async fn check(
         fences.put_up(plan);
         plan.takes = server.takes();
     }
-    let plans = &*plans;
-    let looked = stream::iter(plans).map(|plan| target::look(jetstream, &server, plan, again));
+    let looked = stream::iter(&*plans).map(|plan| target::look(jetstream, &server, plan, again));
     let looked: Vec<_> = looked.buffered(AT_ONCE).collect().await;
     let mut found = Vec::with_capacity(plans.len());
     for looked in looked {
@@ -64,6 +64,7 @@ pub async fn check(
     for (index, error) in missing {
         found[index] = Found::Hindered(error);
     }
+    read(source, &mut found, plans).await?;
     // The stream that was made last has the subjects: where both were archived, the other one was gone by then.
     let mut subjects = Subjects::of(&server);
     let mut latest: Vec<(usize, &Plan)> = free(&found, plans).collect();
@@ -78,6 +79,25 @@ pub async fn check(
     let mut room = Room::of(&server);
     hinder(&mut found, plans, |plan| room.take(plan));
     Ok(found)
+}
+
+/// Reads of streams what a user is told before and takes reading.
+async fn read(
+    source: &Source,
+    found: &mut [Found],
+    plans: &mut [Plan],
+) -> Result<(), RestoreError> {
+    for (found, plan) in found.iter_mut().zip(plans) {
+        if !matches!(found, Found::Free) || !is_worth_it(plan) {
+            continue;
+        }
+        match Box::pin(resolve(source, plan)).await {
+            Ok(()) => {}
+            Err(error) if error.is_of_one_stream() => *found = Found::Hindered(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The streams that nothing is known to stand against, and their places.

@@ -12,6 +12,7 @@ use super::arrived::rolls_up;
 use super::copy::{detach, without_schedules};
 use super::fence::Fence;
 use super::frame::CHUNK;
+use super::half_batch::HalfBatch;
 use super::rolled_up::{RolledUp, Tail, UNKNOWN};
 use crate::hooks::sabotage;
 
@@ -95,6 +96,10 @@ pub struct Plan {
     pub tail: Option<Tail>,
     /// What that says; known when it was read.
     pub rolled_up: RolledUp,
+    /// The batch that it would end in; known when that was read.
+    pub half_batch: Option<HalfBatch>,
+    /// What takes reading was read.
+    pub resolved: bool,
     /// Up to where deletes were known when it was archived last, and when that was.
     pub deletes_known: Option<DeletesKnown>,
     /// When something of it was archived last.
@@ -256,6 +261,8 @@ pub fn plan(
         gone: gone.clipped(first_seq, u64::MAX),
         tail,
         rolled_up: RolledUp::default(),
+        half_batch: None,
+        resolved: false,
         deletes_known,
         archived_at: state.committed_at,
         until_time: options.until_time.map(nanoseconds),

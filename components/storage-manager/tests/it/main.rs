@@ -18,6 +18,7 @@ mod export;
 mod faults;
 mod fence;
 mod gone;
+mod half_batch;
 mod hosts;
 mod idle;
 mod in_part;

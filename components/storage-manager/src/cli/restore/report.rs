@@ -82,12 +82,22 @@ struct Numbers {
     /// Sequences behind those that the stream has given out since, and messages that it has let go of.
     added: u64,
     dropped: u64,
+    /// The batch that it would have ended in, and that is left out.
+    half_batch: Option<LeftOutBatch>,
     /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
     deletes_known: Option<DeletesKnown>,
     #[serde(skip)]
     archived_at: Timestamp,
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
+}
+
+/// A batch of which the end is not in the archive.
+#[derive(Debug, Serialize)]
+struct LeftOutBatch {
+    id: String,
+    first_seq: u64,
+    last_seq: u64,
 }
 
 impl Numbers {
@@ -109,6 +119,11 @@ impl Numbers {
             fence_for: plan.fence.as_ref().map(|fence| fence.followers.clone()).unwrap_or_default(),
             added: 0,
             dropped: 0,
+            half_batch: plan.half_batch.as_ref().map(|half| LeftOutBatch {
+                id: half.id.clone(),
+                first_seq: half.messages.0,
+                last_seq: half.messages.1,
+            }),
             deletes_known: plan.deletes_known.clone(),
             archived_at: plan.archived_at,
             left_out: plan.left_out.clone(),
@@ -186,6 +201,11 @@ impl Restored {
     fn notes(&self) -> Vec<String> {
         let (Some(numbers), stream) = (&self.numbers, &self.stream) else { return Vec::new() };
         let mut notes = Vec::new();
+        if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.half_batch {
+            notes.push(format!(
+                "{stream}: sequences {first_seq} to {last_seq} are left out: they are half of batch `{id}`, and the rest of it is not there"
+            ));
+        }
         if numbers.fence > 0 {
             notes.push(numbers.fence_in_words(stream));
         }
@@ -438,6 +458,7 @@ mod tests {
                 fence_for: Vec::new(),
                 added: 0,
                 dropped: 0,
+                half_batch: None,
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
                 left_out: Vec::new(),

@@ -65,6 +65,8 @@ pub(super) fn plan_of(config: Value) -> Plan {
         gone: SeqRanges::default(),
         tail: None,
         rolled_up: RolledUp::default(),
+        half_batch: None,
+        resolved: false,
         deletes_known: None,
         archived_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         until_time: None,
