@@ -1,5 +1,6 @@
 //! Checks before a restore is begun, of all streams: what stands against one does not keep the others.
 
+mod large;
 mod room;
 mod segments;
 mod server;
@@ -64,7 +65,7 @@ pub async fn check(
     for (index, error) in missing {
         found[index] = Found::Hindered(error);
     }
-    read(source, &mut found, plans).await?;
+    read(source, &server, &mut found, plans).await?;
     // The stream that was made last has the subjects: where both were archived, the other one was gone by then.
     let mut subjects = Subjects::of(&server);
     let mut latest: Vec<(usize, &Plan)> = free(&found, plans).collect();
@@ -84,15 +85,22 @@ pub async fn check(
 /// Reads of streams what a user is told before and takes reading.
 async fn read(
     source: &Source,
+    server: &Server,
     found: &mut [Found],
     plans: &mut [Plan],
 ) -> Result<(), RestoreError> {
     for (found, plan) in found.iter_mut().zip(plans) {
-        if !matches!(found, Found::Free) || !is_worth_it(plan) {
+        let is_suspect = large::is_suspect(server, plan);
+        if !matches!(found, Found::Free) || !(is_suspect || is_worth_it(plan)) {
             continue;
         }
-        match Box::pin(resolve(source, plan)).await {
-            Ok(()) => {}
+        let looked = async {
+            Box::pin(resolve(source, plan)).await?;
+            large::find(source, server, plan).await
+        };
+        match looked.await {
+            Ok(None) => {}
+            Ok(Some(error)) => *found = Found::Hindered(error),
             Err(error) if error.is_of_one_stream() => *found = Found::Hindered(error),
             Err(error) => return Err(error),
         }

@@ -139,7 +139,8 @@ pub(super) fn messages<E: From<RestoreError>>(
     }
 }
 
-fn wanted(plan: &Plan, gone: &[SeqRange], piece: &Piece, message: &Message<'_>) -> bool {
+/// Returns whether a message of a piece comes back, where these sequences of it must not.
+pub(super) fn wanted(plan: &Plan, gone: &[SeqRange], piece: &Piece, message: &Message<'_>) -> bool {
     let (seq, (_, first, last)) = (message.seq, piece);
     (*first..=*last).contains(&seq)
         && plan.subject.as_ref().is_none_or(|filter| filter.matches_bytes(message.subject))

@@ -29,6 +29,7 @@ mod journal_forged;
 mod journal_heal;
 mod journal_nas;
 mod journal_refused;
+mod large;
 mod left_chain;
 mod levels;
 mod login;

@@ -7,14 +7,12 @@ use serde_json::Value;
 use crate::jetstream::{Account, AllStreams, ApiError, JetStream, StreamInfo};
 use crate::restore::error::RestoreError;
 use crate::restore::fence::Followers;
-use crate::restore::plan::{Piece, Plan, Takes};
+use crate::restore::plan::{Plan, Takes};
 
 /// The first version that restores streams in memory.
 const MEMORY: (u64, u64, u64) = (2, 15, 0);
 /// The first version that compresses blocks.
 const COMPRESSION: (u64, u64, u64) = (2, 10, 0);
-/// Bytes that a subject may have on most servers: segments count them, limits of messages do not.
-const SUBJECT: u64 = 4096;
 
 /// What was asked of a server.
 pub(super) struct Server {
@@ -22,7 +20,7 @@ pub(super) struct Server {
     /// `None` where this user may not ask.
     pub(super) account: Option<Account>,
     version: (u64, u64, u64),
-    max_payload: u64,
+    pub(super) max_payload: u64,
     /// Its JetStream's.
     domain: Option<String>,
     /// Whether it stands alone for sure.
@@ -98,28 +96,8 @@ impl Server {
         if self.alone && plan.config["num_replicas"].as_u64().is_some_and(|replicas| replicas > 1) {
             return Some(RestoreError::Alone(stream));
         }
-        // A file stream's blocks come as they are, whatever the limits for messages.
-        if !plan.in_memory() {
-            return None;
-        }
-        let max_msg_size = plan.config["max_msg_size"].as_u64().filter(|most| *most > 0);
-        let limits = [("max_payload", Some(self.max_payload)), ("max_msg_size", max_msg_size)];
-        let too_small = |most: u64| plan.pieces.iter().any(|piece| is_larger(plan, piece, most));
-        let limit = limits
-            .into_iter()
-            .find_map(|(limit, most)| Some((limit, most?)).filter(|l| too_small(l.1)));
-        limit.map(|(limit, most)| RestoreError::TooLarge { stream, limit, most })
+        None
     }
-}
-
-/// Returns whether some message of a segment is larger than this for sure: the mean of its messages is, and all of
-/// them come back.
-fn is_larger(plan: &Plan, (segment, first, last): &Piece, most: u64) -> bool {
-    let whole = (*first, *last) == (segment.first_seq, segment.last_seq)
-        && plan.subject.is_none()
-        && plan.until_time.is_none()
-        && plan.gone_in(*first, *last).is_empty();
-    whole && segment.bytes / segment.messages.max(1) > most.saturating_add(SUBJECT)
 }
 
 /// Returns the level of the server's API that a stream and its consumers need, as the server noted it.
