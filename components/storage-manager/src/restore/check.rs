@@ -50,6 +50,7 @@ pub async fn check(
     for plan in &mut *plans {
         fences.put_up(plan);
         plan.takes = server.takes();
+        plan.unknown = server.unknown(plan);
     }
     let looked = stream::iter(&*plans).map(|plan| target::look(jetstream, &server, plan, again));
     let looked: Vec<_> = looked.buffered(AT_ONCE).collect().await;

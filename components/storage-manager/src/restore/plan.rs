@@ -116,6 +116,8 @@ pub struct Plan {
     pub consumers: Vec<ConsumerRecord>,
     /// What the stream had and does not get back, in words.
     pub left_out: Vec<String>,
+    /// What of its configuration the server does not know, and leaves out.
+    pub unknown: Vec<String>,
     /// Make the whole snapshot in memory before the server hears of it.
     pub staged: bool,
     /// What the server takes.
@@ -271,6 +273,7 @@ pub fn plan(
         subject: options.subject.clone(),
         consumers,
         left_out,
+        unknown: Vec::new(),
         staged: options.staged,
         takes: Takes::default(),
     })

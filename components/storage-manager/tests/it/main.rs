@@ -49,6 +49,7 @@ mod rolled_up;
 mod rotated;
 mod runbook;
 mod second_way;
+mod shorn;
 mod sizes;
 mod slow;
 mod slow_nas;

@@ -90,6 +90,8 @@ struct Numbers {
     archived_at: Timestamp,
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
+    /// What of its configuration the server does not know.
+    unknown: Vec<String>,
 }
 
 /// A batch of which the end is not in the archive.
@@ -127,6 +129,7 @@ impl Numbers {
             deletes_known: plan.deletes_known.clone(),
             archived_at: plan.archived_at,
             left_out: plan.left_out.clone(),
+            unknown: plan.unknown.clone(),
         }
     }
 
@@ -228,6 +231,12 @@ impl Restored {
                 "{stream}: deletes are known up to {}, its messages up to {}: what was deleted or purged in between may be back",
                 known.at.strftime("%F %T UTC"),
                 numbers.archived_at.strftime("%F %T UTC")
+            ));
+        }
+        if !numbers.unknown.is_empty() {
+            notes.push(format!(
+                "{stream}: this server is too old to know `{}`, and does without; the archive keeps it for a newer one",
+                numbers.unknown.join("`, `")
             ));
         }
         if !numbers.left_out.is_empty() {
@@ -462,6 +471,7 @@ mod tests {
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
                 left_out: Vec::new(),
+                unknown: Vec::new(),
             };
             change(&mut numbers);
             let restored = Restored {

@@ -4,22 +4,24 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use serde_json::Value;
 
-use crate::jetstream::{Account, AllStreams, ApiError, JetStream, StreamInfo};
+use crate::jetstream::{
+    Account, AllStreams, ApiError, JetStream, OF_CONSUMER, OF_STREAM, StreamInfo, Version,
+};
 use crate::restore::error::RestoreError;
 use crate::restore::fence::Followers;
 use crate::restore::plan::{Plan, Takes};
 
 /// The first version that restores streams in memory.
-const MEMORY: (u64, u64, u64) = (2, 15, 0);
+const MEMORY: Version = (2, 15, 0);
 /// The first version that compresses blocks.
-const COMPRESSION: (u64, u64, u64) = (2, 10, 0);
+const COMPRESSION: Version = (2, 10, 0);
 
 /// What was asked of a server.
 pub(super) struct Server {
     pub(super) streams: AllStreams,
     /// `None` where this user may not ask.
     pub(super) account: Option<Account>,
-    version: (u64, u64, u64),
+    version: Version,
     pub(super) max_payload: u64,
     /// Its JetStream's.
     domain: Option<String>,
@@ -79,6 +81,17 @@ impl Server {
             chunk: usize::try_from(self.max_payload).unwrap_or(usize::MAX),
             compressed: self.version >= COMPRESSION,
         }
+    }
+
+    /// Returns what it does not know of a stream's configuration and of its consumers', and leaves out without a word.
+    pub(super) fn unknown(&self, plan: &Plan) -> Vec<String> {
+        let mut unknown = OF_STREAM.unknown(&plan.config, self.version);
+        for consumer in &plan.consumers {
+            let fields = OF_CONSUMER.unknown(&consumer.config.value(), self.version);
+            let named = |field| format!("{field} of consumer {}", consumer.name);
+            unknown.extend(fields.into_iter().map(named));
+        }
+        unknown
     }
 
     /// Returns why it cannot take a stream.

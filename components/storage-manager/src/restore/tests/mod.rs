@@ -75,6 +75,7 @@ pub(super) fn plan_of(config: Value) -> Plan {
         subject: None,
         consumers: Vec::new(),
         left_out: Vec::new(),
+        unknown: Vec::new(),
         staged: false,
         takes: Takes::default(),
     }
