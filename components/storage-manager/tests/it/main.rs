@@ -34,6 +34,7 @@ mod left_chain;
 mod levels;
 mod login;
 mod many;
+mod memory;
 mod missed;
 mod no_delete;
 mod nothing;

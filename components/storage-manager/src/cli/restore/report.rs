@@ -14,7 +14,7 @@ use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
 use crate::cli::{show, show_json, table};
 use crate::clock;
-use crate::restore::{Done, Plan, RestoreError, Ways};
+use crate::restore::{Done, Plan, RestoreError, Ways, leaves_no_markers, not_kept};
 
 /// The age that an archive's view of deletes may have: they are looked for once a second, of each of hundreds of streams in
 /// turn.
@@ -92,6 +92,10 @@ struct Numbers {
     left_out: Vec<String>,
     /// What of its configuration the server does not know.
     unknown: Vec<String>,
+    /// What the snapshot of a stream in memory does not carry.
+    not_kept: Vec<String>,
+    #[serde(skip)]
+    leaves_no_markers: bool,
 }
 
 /// A batch of which the end is not in the archive.
@@ -130,6 +134,8 @@ impl Numbers {
             archived_at: plan.archived_at,
             left_out: plan.left_out.clone(),
             unknown: plan.unknown.clone(),
+            not_kept: not_kept(plan, clock::now()),
+            leaves_no_markers: leaves_no_markers(plan),
         }
     }
 
@@ -144,6 +150,12 @@ impl Numbers {
         self.messages = done.outcome.messages;
         self.bytes = done.outcome.bytes;
         (self.added, self.dropped) = (done.outcome.added, done.outcome.dropped);
+        if self.leaves_no_markers && self.dropped > 0 {
+            self.not_kept.push(format!(
+                "delete markers of {} messages that expired meanwhile: who watches does not hear of it",
+                self.dropped
+            ));
+        }
         self.method = done.outcome.method;
         self.seconds = done.took.as_secs_f64();
         self.seconds_sending = done.outcome.sending.as_secs_f64();
@@ -153,9 +165,10 @@ impl Numbers {
 
 impl Numbers {
     /// Of a stream that is as it is.
-    fn without_fence(&mut self) {
+    fn nothing_is_done(&mut self) {
         self.fence = 0;
         self.fence_for.clear();
+        self.not_kept.clear();
     }
 
     /// Says which sequences are not given out, and why.
@@ -233,6 +246,10 @@ impl Restored {
                 numbers.archived_at.strftime("%F %T UTC")
             ));
         }
+        if !numbers.not_kept.is_empty() {
+            notes.push(format!("{stream}: it is kept in memory, and comes back without"));
+            notes.extend(numbers.not_kept.iter().map(|what| format!("    {what}")));
+        }
         if !numbers.unknown.is_empty() {
             notes.push(format!(
                 "{stream}: this server is too old to know `{}`, and does without; the archive keeps it for a newer one",
@@ -280,7 +297,7 @@ impl Report {
         let restored = &mut self.streams[place];
         restored.outcome = Outcome::Unchanged;
         restored.why = Some(why);
-        restored.numbers.iter_mut().for_each(Numbers::without_fence);
+        restored.numbers.iter_mut().for_each(Numbers::nothing_is_done);
     }
 
     /// It was not restored.
@@ -472,6 +489,8 @@ mod tests {
                 archived_at: at("2026-01-01T00:00:10Z"),
                 left_out: Vec::new(),
                 unknown: Vec::new(),
+                not_kept: Vec::new(),
+                leaves_no_markers: false,
             };
             change(&mut numbers);
             let restored = Restored {
