@@ -313,6 +313,11 @@ fn default_timeout() -> Duration {
 }
 
 impl Config {
+    /// Returns how far Wasabi may be behind: what is younger than two intervals may be on its way.
+    pub fn wasabi_may_lag(&self) -> Duration {
+        (self.seal.interval * 2).max(Duration::from_mins(10))
+    }
+
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let config: Self = config::load(path)?;

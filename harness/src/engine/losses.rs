@@ -1,6 +1,7 @@
 //! A host's lives: how one ends, and what begins the next.
 
 use cim_core::names::NodeName;
+use serde_json::Value;
 
 use super::place::{last_seq, stream_info};
 use super::run::{Lost, Run};
@@ -67,7 +68,7 @@ impl Run<'_> {
     pub(super) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
         self.machines.start(node, program).await?;
         if self.machines.role(node) == Role::Host && std::mem::take(&mut self.without_power) {
-            self.next_life(None).await?;
+            self.next_life(None, &Value::Null).await?;
             self.ledger.next_epoch();
         }
         // After a loss its consumers wait for the storage manager; after a crash it has its place already.
@@ -78,14 +79,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What the host has is what lives on, and all that leaf nodes have.
-    async fn next_life(&mut self, from: Option<Tier>) -> Result<()> {
+    /// What the host has is what lives on, and all that leaf nodes have. A stream that was restored may go on behind
+    /// sequences that are not given out, as the restore's report says.
+    async fn next_life(&mut self, from: Option<Tier>, report: &Value) -> Result<()> {
         let nats = self.machines.nats()?;
         let mut bounds = vec![u64::MAX; self.streams.len()];
         for (stream, spec) in self.plan.scenario.tiered() {
             let info = stream_info(&nats, spec.name.as_str()).await?;
             // A stream that nobody knew does not come back; the judge will say what that means.
             let mut last = info.map_or(0, |info| last_seq(&info));
+            last = last.saturating_sub(fence(report, spec.name.as_str()));
             if self.takes(stream) {
                 // What it lacked it takes again at once, and that is the next life's.
                 let tiers = self.losses.last().map(|lost| &lost.tiers);
@@ -128,9 +131,11 @@ impl Run<'_> {
     pub(super) async fn restore(&mut self, node: &NodeName, from: Tier) -> Result<()> {
         let tier = from.to_string();
         let args = ["restore", "--all", "--from", tier.as_str(), "--json"];
-        self.machines.run_storage_manager(node, &args).await?.must_succeed(&args)?;
+        let ended = self.machines.run_storage_manager(node, &args).await?;
+        ended.must_succeed(&args)?;
+        let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
         let restored_at = self.ledger.now();
-        self.next_life(Some(from)).await?;
+        self.next_life(Some(from), &report).await?;
         // What the archive had kept is back.
         for stream in &mut self.streams {
             stream.holes.clear();
@@ -144,4 +149,11 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns how many sequences behind the last one a restore has left unused.
+fn fence(report: &Value, stream: &str) -> u64 {
+    let mut streams = report["streams"].as_array().into_iter().flatten();
+    let restored = streams.find(|restored| restored["restored_as"] == stream);
+    restored.and_then(|restored| restored["fence"].as_u64()).unwrap_or(0)
 }

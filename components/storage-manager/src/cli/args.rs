@@ -281,6 +281,11 @@ pub(super) struct RestoreArgs {
     /// Also what the stream had dropped by its limits, purges and deletes
     #[arg(long)]
     pub(super) with_dropped: bool,
+    /// Leave so many sequences unused behind the last one, so that none is given out twice: mirrors and
+    /// caches that lived on would miss as many new messages [default: 0, or 10000 and more where others
+    /// follow the stream]
+    #[arg(long, value_name = "N")]
+    pub(super) fence: Option<u64>,
     /// Read from this tier alone, even when another has what is missing here
     #[arg(long)]
     pub(super) no_fallback: bool,

@@ -1,9 +1,11 @@
 //! `restore`
 
 mod earlier;
+mod followers;
 mod report;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
@@ -11,6 +13,7 @@ use cim_runtime::shutdown;
 use futures_util::{StreamExt as _, stream};
 
 use self::earlier::warn_of_earlier;
+use self::followers::followers;
 use self::report::Report;
 use super::args::RestoreArgs;
 use super::connect;
@@ -19,11 +22,14 @@ use super::nothing::{nothing, unknown};
 use super::progress::shown;
 use crate::archive::Archive;
 use crate::config::Config;
-use crate::restore::{self, Found, Options, Plan, RestoreError, Source};
+use crate::restore::{self, Fences, Followers, Found, Options, Plan, RestoreError, Source};
 use crate::s3::Tier;
 
 /// Chains that are read at once.
 const CHAINS: usize = 16;
+/// The time before a loss of which the NAS may lack what was acknowledged: it is half a second as a rule, and more where
+/// the NAS was busy.
+const NAS_MAY_LAG: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failure> {
     let (source, ways) = connect::source(config, args.from, args.no_fallback)?;
@@ -63,7 +69,20 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         }
     }
     let again = args.all && options.subject.is_none() && !options.with_dropped;
-    let mut found = restore::check(&jetstream, &source, &plans, again).await?.into_iter();
+    let fences = Fences {
+        asked: args.fence,
+        window: match args.from {
+            Tier::Nas => NAS_MAY_LAG,
+            Tier::Wasabi => config.wasabi_may_lag(),
+        },
+        // A copy has a name that no stream follows.
+        followers: match args.rename {
+            Some(_) => Followers::default(),
+            None => followers(&archive).await?,
+        },
+    };
+    let found = restore::check(&jetstream, &source, &mut plans, fences, again).await?;
+    let mut found = found.into_iter();
     let mut at = places.iter();
     let free = plans.extract_if(.., |plan| {
         let place = *at.next().expect("each plan has a place");

@@ -4,7 +4,6 @@ mod check;
 mod reach;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::JournalState;
@@ -134,7 +133,7 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
 
 /// Returns how far behind streams may be.
 fn limits(config: &Config, args: &StatusArgs) -> Limits {
-    let wasabi = || (config.seal.interval * 2).max(Duration::from_mins(10));
+    let wasabi = || config.wasabi_may_lag();
     Limits { nas: args.max_lag, wasabi: args.max_lag_wasabi.unwrap_or_else(wasabi) }
 }
 

@@ -2,10 +2,12 @@
 
 mod account;
 mod api;
+mod fields;
 mod types;
 
 pub use account::{Account, AllStreams, Limits, Usage};
 pub use api::{ApiError, Depth, JetStream};
+pub use fields::{OF_CONSUMER, OF_STREAM, Version};
 pub use types::{
     Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,
 };

@@ -17,6 +17,8 @@ pub struct StreamInfo {
     pub record: StreamRecord,
     /// Its counts.
     pub state: StreamState,
+    /// When the last message came that it gave a sequence to, though that may be gone.
+    pub last_time: Option<Timestamp>,
     /// How many sequences between first and last are gone.
     pub num_deleted: u64,
     /// Which; only where they were asked for.
@@ -169,6 +171,8 @@ struct StateAnswer {
     first_seq: u64,
     last_seq: u64,
     #[serde(default)]
+    last_ts: Option<Timestamp>,
+    #[serde(default)]
     consumer_count: u64,
     #[serde(default)]
     num_deleted: u64,
@@ -202,6 +206,7 @@ impl From<InfoAnswer> for StreamInfo {
         let deleted = state.deleted.unwrap_or_default();
         Self {
             record: StreamRecord { created, config },
+            last_time: state.last_ts,
             num_deleted: state.num_deleted,
             deleted: ranges(deleted),
             damage: state.lost.map(Damage::from),

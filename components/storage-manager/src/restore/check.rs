@@ -1,5 +1,6 @@
 //! Checks before a restore is begun, of all streams: what stands against one does not keep the others.
 
+mod large;
 mod room;
 mod segments;
 mod server;
@@ -12,7 +13,9 @@ use self::room::Room;
 use self::server::Server;
 use self::subjects::Subjects;
 use super::error::RestoreError;
+use super::fence::Fences;
 use super::plan::Plan;
+use super::resolve::{is_worth_it, resolve};
 use super::source::Source;
 use crate::jetstream::JetStream;
 
@@ -30,19 +33,26 @@ pub enum Found {
     Hindered(RestoreError),
 }
 
-/// Checks, before anything is begun, what stands against restores, and changes nothing. Where `again` says so, streams
-/// that an earlier run has restored are no hindrance.
+/// Checks, before anything is begun, what stands against restores, and changes nothing on the server. Puts fences up.
+/// Where `again` says so, streams that an earlier run has restored are no hindrance.
 ///
 /// # Errors
 /// When NATS or S3 do not answer, which would hold for every stream.
 pub async fn check(
     jetstream: &JetStream,
     source: &Source,
-    plans: &[Plan],
+    plans: &mut [Plan],
+    mut fences: Fences,
     again: bool,
 ) -> Result<Vec<Found>, RestoreError> {
     let server = Server::ask(jetstream).await?;
-    let looked = stream::iter(plans).map(|plan| target::look(jetstream, &server, plan, again));
+    server.followers(&mut fences.followers);
+    for plan in &mut *plans {
+        fences.put_up(plan);
+        plan.takes = server.takes();
+        plan.unknown = server.unknown(plan);
+    }
+    let looked = stream::iter(&*plans).map(|plan| target::look(jetstream, &server, plan, again));
     let looked: Vec<_> = looked.buffered(AT_ONCE).collect().await;
     let mut found = Vec::with_capacity(plans.len());
     for looked in looked {
@@ -56,6 +66,7 @@ pub async fn check(
     for (index, error) in missing {
         found[index] = Found::Hindered(error);
     }
+    read(source, &server, &mut found, plans).await?;
     // The stream that was made last has the subjects: where both were archived, the other one was gone by then.
     let mut subjects = Subjects::of(&server);
     let mut latest: Vec<(usize, &Plan)> = free(&found, plans).collect();
@@ -70,6 +81,32 @@ pub async fn check(
     let mut room = Room::of(&server);
     hinder(&mut found, plans, |plan| room.take(plan));
     Ok(found)
+}
+
+/// Reads of streams what a user is told before and takes reading.
+async fn read(
+    source: &Source,
+    server: &Server,
+    found: &mut [Found],
+    plans: &mut [Plan],
+) -> Result<(), RestoreError> {
+    for (found, plan) in found.iter_mut().zip(plans) {
+        let is_suspect = large::is_suspect(server, plan);
+        if !matches!(found, Found::Free) || !(is_suspect || is_worth_it(plan)) {
+            continue;
+        }
+        let looked = async {
+            Box::pin(resolve(source, plan)).await?;
+            large::find(source, server, plan).await
+        };
+        match looked.await {
+            Ok(None) => {}
+            Ok(Some(error)) => *found = Found::Hindered(error),
+            Err(error) if error.is_of_one_stream() => *found = Found::Hindered(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The streams that nothing is known to stand against, and their places.

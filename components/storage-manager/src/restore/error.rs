@@ -82,11 +82,15 @@ pub enum RestoreError {
     },
     /// A message is larger than this server takes into a memory stream.
     #[error(
-        "stream `{stream}` has a message of more than {most} bytes, which is its `{limit}` here"
+        "stream `{stream}` has a message of {bytes} bytes at sequence {seq}, and `{limit}` is {most} here"
     )]
     TooLarge {
         /// The stream.
         stream: String,
+        /// The message's sequence.
+        seq: u64,
+        /// Its bytes.
+        bytes: u64,
         /// What limits it.
         limit: &'static str,
         /// How many bytes it may have.

@@ -5,15 +5,17 @@ use std::io::{self, Write};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-/// Bytes of one chunk at most: what natscli sends, twice.
-const CHUNK: usize = 128 << 10;
+/// Bytes of one chunk at most, where the server takes messages of that size: what natscli sends, twice.
+pub(super) const CHUNK: usize = 128 << 10;
+/// Bytes of one chunk at least, whatever a server says that it takes.
+const LEAST_CHUNK: usize = 256;
 
 /// What may stand between any two chunks and means nothing: a frame of padding (framing_format.txt, 4.5).
 pub(super) const PADDING: Bytes = Bytes::from_static(b"\xfe\x00\x00\x00");
 
 /// Kind, length and checksum in front of a frame's data.
 const HEAD: usize = 8;
-/// Bytes of data in one frame: about what Snappy's format allows, and two fill a chunk.
+/// Bytes of data in one frame at most: about what Snappy's format allows, and two fill a chunk.
 const FRAME: usize = (64 << 10) - 2 * HEAD;
 const STREAM_IDENTIFIER: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
@@ -26,6 +28,9 @@ const STREAM_IDENTIFIER: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 /// there is room for [`PADDING`].
 pub(super) struct Frames {
     sender: mpsc::Sender<Bytes>,
+    /// Bytes of a chunk, and of a frame's data, at most.
+    most: usize,
+    frame: usize,
     chunk: BytesMut,
     /// Of the next frame, what is there.
     begun: Vec<u8>,
@@ -35,14 +40,19 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(sender: mpsc::Sender<Bytes>) -> Self {
-        let mut chunk = BytesMut::with_capacity(CHUNK);
+    /// Begins, with chunks of so many bytes at most.
+    pub(super) fn new(sender: mpsc::Sender<Bytes>, most: usize) -> Self {
+        let most = most.clamp(LEAST_CHUNK, CHUNK);
+        let frame = FRAME.min(most - HEAD - STREAM_IDENTIFIER.len());
+        let mut chunk = BytesMut::with_capacity(most);
         chunk.extend_from_slice(STREAM_IDENTIFIER);
         Self {
             sender,
+            most,
+            frame,
             chunk,
-            begun: Vec::with_capacity(FRAME),
-            compressed: vec![0; snap::raw::max_compress_len(FRAME)],
+            begun: Vec::with_capacity(frame),
+            compressed: vec![0; snap::raw::max_compress_len(frame)],
             encoder: snap::raw::Encoder::new(),
             futile: 0,
         }
@@ -58,7 +68,7 @@ impl Frames {
         }
         self.futile = if smaller.is_some() { 0 } else { self.futile + 1 };
         let length = smaller.unwrap_or(data.len());
-        if self.chunk.len() + HEAD + length > CHUNK {
+        if self.chunk.len() + HEAD + length > self.most {
             self.hand_over()?;
         }
         let kind = u32::from(smaller.is_none());
@@ -70,7 +80,8 @@ impl Frames {
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
-        let chunk = std::mem::replace(&mut self.chunk, BytesMut::with_capacity(CHUNK)).freeze();
+        let next = BytesMut::with_capacity(self.most);
+        let chunk = std::mem::replace(&mut self.chunk, next).freeze();
         // The other end hangs up when the server has refused; it knows why.
         self.sender.blocking_send(chunk).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
@@ -78,13 +89,13 @@ impl Frames {
 
 impl Write for Frames {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.begun.is_empty() && bytes.len() >= FRAME {
-            self.frame(&bytes[..FRAME])?;
-            return Ok(FRAME);
+        if self.begun.is_empty() && bytes.len() >= self.frame {
+            self.frame(&bytes[..self.frame])?;
+            return Ok(self.frame);
         }
-        let taken = bytes.len().min(FRAME - self.begun.len());
+        let taken = bytes.len().min(self.frame - self.begun.len());
         self.begun.extend_from_slice(&bytes[..taken]);
-        if self.begun.len() == FRAME {
+        if self.begun.len() == self.frame {
             let mut full = std::mem::take(&mut self.begun);
             self.frame(&full)?;
             full.clear();
@@ -118,6 +129,7 @@ mod tests {
         fn a_stock_decoder_reads_the_chunks(
             parts in prop::collection::vec((any::<u8>(), 0usize..200_000, any::<bool>()), 0..6),
             padded in any::<bool>(),
+            most in prop_oneof![Just(CHUNK), LEAST_CHUNK..CHUNK],
         ) {
             let mut bytes = Vec::new();
             for (seed, length, random) in parts {
@@ -127,13 +139,13 @@ mod tests {
                     if random { state.to_le_bytes()[7] } else { seed }
                 }));
             }
-            let (sender, mut chunks) = mpsc::channel(1 << 10);
-            let mut frames = Frames::new(sender);
+            let (sender, mut chunks) = mpsc::channel(1 << 13);
+            let mut frames = Frames::new(sender, most);
             frames.write_all(&bytes).unwrap();
             frames.flush().unwrap();
             let mut framed = Vec::new();
             while let Ok(chunk) = chunks.try_recv() {
-                prop_assert!(!chunk.is_empty() && chunk.len() <= CHUNK);
+                prop_assert!(!chunk.is_empty() && chunk.len() <= most);
                 framed.extend_from_slice(&chunk);
                 if padded {
                     framed.extend_from_slice(&PADDING);

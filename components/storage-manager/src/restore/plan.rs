@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::arrived::rolls_up;
 use super::copy::{detach, without_schedules};
+use super::fence::Fence;
+use super::frame::CHUNK;
+use super::half_batch::HalfBatch;
 use super::rolled_up::{RolledUp, Tail, UNKNOWN};
 use crate::hooks::sabotage;
 
@@ -70,8 +73,14 @@ pub struct Plan {
     pub stand_ins: Vec<(u32, SeqRange)>,
     /// The first sequence that may be in it.
     pub first_seq: u64,
-    /// The last sequence that it has given out.
+    /// The last sequence that comes back.
     pub last_seq: u64,
+    /// The last sequence that the stream is known to have given out.
+    pub given_out: u64,
+    /// Who follows it by its name, in words.
+    pub followers: Vec<String>,
+    /// What it is not to give out again.
+    pub fence: Option<Fence>,
     /// The time of the last message that it has given out, though that may be gone.
     pub last_time: i64,
     /// The last message that was archived of it up to there, though that may be gone; `None` where it takes
@@ -87,6 +96,10 @@ pub struct Plan {
     pub tail: Option<Tail>,
     /// What that says; known when it was read.
     pub rolled_up: RolledUp,
+    /// The batch that it would end in; known when that was read.
+    pub half_batch: Option<HalfBatch>,
+    /// What takes reading was read.
+    pub resolved: bool,
     /// Up to where deletes were known when it was archived last, and when that was.
     pub deletes_known: Option<DeletesKnown>,
     /// When something of it was archived last.
@@ -103,8 +116,27 @@ pub struct Plan {
     pub consumers: Vec<ConsumerRecord>,
     /// What the stream had and does not get back, in words.
     pub left_out: Vec<String>,
+    /// What of its configuration the server does not know, and leaves out.
+    pub unknown: Vec<String>,
     /// Make the whole snapshot in memory before the server hears of it.
     pub staged: bool,
+    /// What the server takes.
+    pub takes: Takes,
+}
+
+/// What a server takes of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Takes {
+    /// Bytes of a chunk.
+    pub chunk: usize,
+    /// Whether it reads blocks that are compressed.
+    pub compressed: bool,
+}
+
+impl Default for Takes {
+    fn default() -> Self {
+        Self { chunk: CHUNK, compressed: false }
+    }
 }
 
 /// A message that is later than a point in time.
@@ -221,6 +253,9 @@ pub fn plan(
         stand_ins,
         first_seq,
         last_seq,
+        given_out: given_out(state, timeline),
+        followers: Vec::new(),
+        fence: None,
         last_time: end.watermark.last.as_ref().map_or(0, |last| nanoseconds(last.time)),
         last,
         counts: all.then(|| history.state.clone()),
@@ -228,6 +263,8 @@ pub fn plan(
         gone: gone.clipped(first_seq, u64::MAX),
         tail,
         rolled_up: RolledUp::default(),
+        half_batch: None,
+        resolved: false,
         deletes_known,
         archived_at: state.committed_at,
         until_time: options.until_time.map(nanoseconds),
@@ -236,8 +273,19 @@ pub fn plan(
         subject: options.subject.clone(),
         consumers,
         left_out,
+        unknown: Vec::new(),
         staged: options.staged,
+        takes: Takes::default(),
     })
+}
+
+/// Returns the last sequence that a stream is known to have given out, in a timeline or in one that shares a beginning
+/// with it.
+fn given_out(state: &ArchiveState, timeline: u32) -> u64 {
+    let root = |timeline| state.lineage(timeline).first().map(|(root, _)| *root);
+    let root_of_this = root(timeline);
+    let related = state.timelines.iter().filter(|(number, _)| root(**number) == root_of_this);
+    related.map(|(_, found)| found.watermark.seq.max(found.state.last_seq)).max().unwrap_or(0)
 }
 
 /// With its limits the server would drop at once what is to come back.
@@ -276,6 +324,11 @@ impl Plan {
     /// Bytes of messages at most.
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().fold(0, |sum: u64, (segment, ..)| sum.saturating_add(segment.bytes))
+    }
+
+    /// Returns the last sequence of the restored stream, after which it goes on.
+    pub fn end(&self) -> u64 {
+        self.fence.as_ref().map_or(self.last_seq, |fence| fence.last_seq.max(self.last_seq))
     }
 
     /// Whether the stream lives in memory.

@@ -78,7 +78,7 @@ impl RolledUp {
 }
 
 /// Returns the first value of a header, as the server reads it.
-fn header<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn header<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     // The first line is a version.
     let mut lines = headers.split(|byte| *byte == b'\n').skip(1);
     lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(b":")?.trim_ascii()))

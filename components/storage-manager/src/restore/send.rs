@@ -89,7 +89,7 @@ impl<'a> Transfer<'a> {
                 "messages": plan.messages(),
                 "bytes": plan.bytes(),
                 "first_seq": plan.first_seq,
-                "last_seq": plan.last_seq,
+                "last_seq": plan.end(),
             },
         });
         let what = format!("STREAM.RESTORE.{}", plan.target);

@@ -19,6 +19,10 @@ use crate::segment::Message;
 
 /// Bytes of a block before the next one begins: the server's own size for limits streams.
 const BLOCK: usize = 8 << 20;
+/// What a compressed block begins with (`filestore.go`, `CompressionInfo`): that it is one, and that it is S2, which reads
+/// Snappy's frames; the bytes of the block come next, then its frames, and its last checksum as it is.
+const COMPRESSED: &[u8] = b"cmp\x01";
+const CHECKSUM: usize = 8;
 /// A longer gap begins a new block instead of being filled with erased records: old servers want
 /// every sequence inside a block accounted for, and none want gigabytes of nothing.
 const FILLED_GAP: u64 = 4096;
@@ -33,6 +37,7 @@ pub(super) struct Snapshot<W: Write> {
     index: u64,
     key: [u64; 4],
     last_seq: u64,
+    compressed: bool,
 }
 
 impl<W: Write> Snapshot<W> {
@@ -51,6 +56,7 @@ impl<W: Write> Snapshot<W> {
             index: 0,
             key: [0; 4],
             last_seq: 0,
+            compressed: plan.takes.compressed && plan.config["compression"] == "s2",
         };
         snapshot.next_block();
         Ok(snapshot)
@@ -60,7 +66,7 @@ impl<W: Write> Snapshot<W> {
     pub(super) fn push(&mut self, message: &Message<'_>) -> io::Result<()> {
         self.fill_gap(message.seq)?;
         if self.block.len() >= BLOCK {
-            self.write_block()?;
+            self.end_block()?;
         }
         record(&mut self.block, self.key, message);
         self.last_seq = message.seq;
@@ -73,7 +79,7 @@ impl<W: Write> Snapshot<W> {
             return Ok(());
         }
         if seq - self.last_seq > FILLED_GAP {
-            return self.write_block();
+            return self.end_block();
         }
         for gone in self.last_seq + 1..seq {
             self.erased(gone, 0);
@@ -88,17 +94,18 @@ impl<W: Write> Snapshot<W> {
 
     /// Ends: the tail up to `last_seq`, the consumers, the end of the tar.
     pub(super) fn finish(mut self, plan: &Plan) -> io::Result<W> {
-        let last_seq = plan.last_seq;
-        if last_seq > self.last_seq {
-            self.fill_gap(last_seq)?;
-            self.erased(last_seq, plan.last_time);
-            if self.last_seq == 0 {
-                self.index_of_nothing(last_seq, plan.last_time)?;
+        let end = plan.end();
+        if end > self.last_seq {
+            self.fill_gap(end)?;
+            let alone = self.block.is_empty();
+            self.erased(end, plan.last_time);
+            if alone {
+                self.index_of_nothing(end, plan.last_time)?;
             }
         }
         self.write_block()?;
         for consumer in &plan.consumers {
-            let (delivered, floor) = position(consumer, last_seq);
+            let (delivered, floor) = position(consumer, plan.last_seq);
             let name = consumer.name.as_str();
             let mut meta = consumer.config.value();
             meta["Created"] = Value::from(consumer.created.to_string());
@@ -125,8 +132,29 @@ impl<W: Write> Snapshot<W> {
         for number in [0, 0, last_seq + 1, 0, last_seq, zigzag, 0] {
             uvarint(&mut index, number);
         }
-        index.extend_from_slice(&self.block[self.block.len() - 8..]);
+        index.extend_from_slice(&self.block[self.block.len() - CHECKSUM..]);
         file(&mut self.tar, &format!("msgs/{}.idx", self.index), &index)
+    }
+
+    /// Writes a block behind which there is another one. The server compresses a block when it begins the next, and goes
+    /// on writing to the last one.
+    fn end_block(&mut self) -> io::Result<()> {
+        if self.compressed && self.block.len() > CHECKSUM {
+            let (body, checksum) = self.block.split_at(self.block.len() - CHECKSUM);
+            let mut block = Vec::with_capacity(body.len() / 2);
+            block.extend_from_slice(COMPRESSED);
+            uvarint(&mut block, self.block.len() as u64);
+            let mut frames = snap::write::FrameEncoder::new(block);
+            frames.write_all(body)?;
+            let mut block =
+                frames.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+            block.extend_from_slice(checksum);
+            if block.len() < self.block.len() {
+                self.block.clear();
+                self.block.extend_from_slice(&block);
+            }
+        }
+        self.write_block()
     }
 
     fn write_block(&mut self) -> io::Result<()> {

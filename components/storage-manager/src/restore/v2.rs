@@ -28,7 +28,7 @@ impl<W: Write> Snapshot<W> {
     fn begin(&mut self, plan: &Plan, first_seq: u64) -> io::Result<()> {
         self.begun = true;
         self.writer.write_all(b"NATSARC1")?;
-        let last_seq = plan.last_seq;
+        let last_seq = plan.end();
         let state = json!({
             "messages": plan.messages().min((last_seq + 1).saturating_sub(first_seq)),
             "bytes": plan.bytes(),
@@ -41,7 +41,7 @@ impl<W: Write> Snapshot<W> {
         self.entry(b"state.json", 0, 0, b"", state.to_string().as_bytes())?;
         for consumer in &plan.consumers {
             let name = format!("consumers/{}", consumer.name);
-            let state = consumer_state(consumer, last_seq).to_string();
+            let state = consumer_state(consumer, plan.last_seq).to_string();
             self.entry(name.as_bytes(), 0, 0, b"", state.as_bytes())?;
         }
         Ok(())
@@ -58,7 +58,7 @@ impl<W: Write> Snapshot<W> {
     /// Ends with an entry of zeros.
     pub(super) fn finish(mut self, plan: &Plan) -> io::Result<W> {
         if !self.begun {
-            self.begin(plan, plan.last_seq + 1)?;
+            self.begin(plan, plan.end() + 1)?;
         }
         self.entry(b"", 0, 0, b"", b"")?;
         Ok(self.writer)

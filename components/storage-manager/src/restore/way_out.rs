@@ -64,7 +64,7 @@ impl RestoreError {
             }
             Self::Alone(_) => ways.command(stream, target, "--replicas 1"),
             Self::Overlaps { other, .. } => overlaps(stream, target, other, ways),
-            Self::TooLarge { limit, .. } => too_large(stream, target, limit, ways),
+            Self::TooLarge { limit, seq, .. } => too_large(stream, target, limit, Some(*seq), ways),
             Self::NoRoom { limit, .. } => {
                 format!("raise `{limit}` of the account and restore again")
             }
@@ -108,8 +108,15 @@ fn overlaps(stream: &StreamName, target: &StreamName, other: &str, ways: Ways) -
     )
 }
 
-fn too_large(stream: &StreamName, target: &StreamName, limit: &str, ways: Ways) -> String {
-    let before = ways.command(stream, target, "--until-seq N");
+fn too_large(
+    stream: &StreamName,
+    target: &StreamName,
+    limit: &str,
+    seq: Option<u64>,
+    ways: Ways,
+) -> String {
+    let before = seq.map_or_else(|| "N".to_owned(), |seq| seq.saturating_sub(1).to_string());
+    let before = ways.command(stream, target, &format!("--until-seq {before}"));
     if limit == "max_payload" {
         format!(
             "raise `max_payload` in nats-server's configuration and restore again, or restore what is before the message: {before}"
@@ -142,10 +149,10 @@ fn refused(
         code::STREAMS => "raise `max_streams` of the account and restore again".into(),
         code::NO_PEERS => ways.command(stream, target, "--replicas 1"),
         code::SNAPSHOT if description.contains("maximum payload") => {
-            too_large(stream, target, "max_payload", ways)
+            too_large(stream, target, "max_payload", None, ways)
         }
         code::SNAPSHOT if description.contains("maximum message size") => {
-            too_large(stream, target, "max_msg_size", ways)
+            too_large(stream, target, "max_msg_size", None, ways)
         }
         _ => "nats-server's log may say more; mend it and restore again".into(),
     };

@@ -29,7 +29,7 @@ enum Writer {
 
 impl Writer {
     fn begin(plan: &Plan, chunks: mpsc::Sender<Bytes>) -> io::Result<Self> {
-        let frames = Frames::new(chunks);
+        let frames = Frames::new(chunks, plan.takes.chunk);
         Ok(if plan.in_memory() {
             Self::V2(Box::new(v2::Snapshot::new(frames)))
         } else {
@@ -80,7 +80,7 @@ pub(super) fn write(
     Ok(Outcome {
         messages,
         bytes,
-        first_seq: first_seq.unwrap_or(plan.last_seq + 1),
+        first_seq: first_seq.unwrap_or(plan.end() + 1),
         last_seq: plan.last_seq,
         added: 0,
         dropped: 0,
@@ -139,7 +139,8 @@ pub(super) fn messages<E: From<RestoreError>>(
     }
 }
 
-fn wanted(plan: &Plan, gone: &[SeqRange], piece: &Piece, message: &Message<'_>) -> bool {
+/// Returns whether a message of a piece comes back, where these sequences of it must not.
+pub(super) fn wanted(plan: &Plan, gone: &[SeqRange], piece: &Piece, message: &Message<'_>) -> bool {
     let (seq, (_, first, last)) = (message.seq, piece);
     (*first..=*last).contains(&seq)
         && plan.subject.as_ref().is_none_or(|filter| filter.matches_bytes(message.subject))

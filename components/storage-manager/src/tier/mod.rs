@@ -41,6 +41,7 @@ pub(crate) mod seal;
 pub(crate) mod segmenter;
 mod session;
 mod ship;
+mod shorn;
 pub(crate) mod sides;
 mod skipped;
 mod stream;

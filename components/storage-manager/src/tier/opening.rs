@@ -17,9 +17,9 @@ use super::context::Context;
 use super::foreign::{Foreign, Here};
 use super::gaps::shown;
 use super::history::{Alignment, align};
-use super::others;
 use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
 use super::survey::missed;
+use super::{others, shorn};
 use crate::jetstream::{Consumers, StreamInfo};
 use crate::journal::{Commit, Journal, NotCommitted};
 use crate::{chain, clock};
@@ -151,7 +151,7 @@ impl Opening<'_> {
         let foreign = here.in_own_aligned(&state, &alignment);
         match alignment {
             Alignment::Continues => {
-                if let Some(range) = missed(&state, live.state.first_seq)
+                if let Some(range) = missed(&state, live)
                     && !has_another(self.context, self.stream, live, range).await?
                 {
                     self.context.former.missed(self.stream, &state, range).say(self.stream);
@@ -201,12 +201,16 @@ impl Opening<'_> {
         let New { parent, watermark, reason } = new;
         let shared = parent.as_ref().map_or(0, |parent| parent.last_seq);
         let lost = state.current().lost.clipped(1, shared);
+        let jetstream = &self.context.jetstream;
+        let consumers = shorn::consumers(jetstream, &state.consumers, consumers.clone());
+        let record = live.record.clone();
+        let record = shorn::stream(jetstream, self.stream, &state.stream, record, &mut true);
         let change = Change {
             watermark: Some(watermark),
             lost: (!lost.is_empty()).then(|| lost.iter().collect()),
             fork: Some(Fork { parent, reason: reason.into() }),
             consumers: Some(consumers.or(&state.consumers)),
-            stream: Some(live.record.clone()),
+            stream: Some(record),
             state: Some(live.state.clone()),
             served: self.served.and_then(|served| served.news(state.served.as_ref())),
             ..Change::default()

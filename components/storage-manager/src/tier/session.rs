@@ -25,7 +25,7 @@ use super::seal::{self, Ages, SealError, Sealed};
 use super::segmenter::{Upload, UploadError, Uploaded};
 use super::survey::{Known, Survey, Surveyor, missed};
 use super::witness;
-use super::{collect, gate, ship};
+use super::{collect, gate, ship, shorn};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, StreamInfo};
@@ -180,7 +180,7 @@ async fn open_chain(
     let state = committer.state().expect("it was read or begun");
     match align(&context.sides(), stream, state, live).await? {
         Alignment::Continues => {
-            if let Some(range) = missed(state, live.state.first_seq)
+            if let Some(range) = missed(state, live)
                 && !has_another(context, stream, live, range).await?
             {
                 context.former.missed(stream, state, range).say(stream);
@@ -207,8 +207,12 @@ async fn open_chain(
             draft.watermark = Watermark { seq: parent.as_ref().map_or(0, |p| p.last_seq), last };
             draft.lost = draft.lost.clipped(1, draft.watermark.seq);
             draft.fork = Some(Fork { parent, reason: reason.into() });
+            let jetstream = &context.jetstream;
+            let consumers = shorn::consumers(jetstream, &state.consumers, consumers);
             draft.consumers = consumers.or(&state.consumers);
-            (draft.stream, draft.state) = (live.record.clone(), live.state.clone());
+            let record = live.record.clone();
+            draft.stream = shorn::stream(jetstream, stream, &state.stream, record, &mut true);
+            draft.state = live.state.clone();
             committer.commit(draft, &context.abort).await?;
         }
     }
@@ -485,6 +489,7 @@ impl<'a> Session<'a> {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
             away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            record: state.stream.clone(),
             consumers: state.consumers.clone(),
         };
         self.surveying = Some(AbortOnDropHandle::new(tokio::spawn(async move {

@@ -333,6 +333,7 @@ impl<'a> Follower<'a> {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
             away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            record: state.stream.clone(),
             consumers: state.consumers.clone(),
         });
         let known = known.expect("it was opened");

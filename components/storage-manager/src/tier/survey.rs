@@ -15,7 +15,7 @@ use super::context::Context;
 use super::need::Last;
 use super::progress::{Delivered, Progress, Tail};
 use super::reader::ReaderError;
-use super::{gone, positions, witness};
+use super::{gone, positions, shorn, witness};
 use crate::chain::Draft;
 use crate::clock;
 use crate::hooks::sabotage;
@@ -72,6 +72,8 @@ pub struct Surveyor {
     looked: Instant,
     /// When positions went into a survey that the archive did not have.
     positions: Option<Instant>,
+    /// It was said that the server does not know all of the stream's configuration.
+    said_shorn: bool,
 }
 
 /// What the archive knows when a survey begins.
@@ -83,6 +85,8 @@ pub struct Known {
     pub first_seq: u64,
     /// What is known to be gone or lost, where [`Surveyor::wants_away`].
     pub away: SeqRanges,
+    /// The stream.
+    pub record: StreamRecord,
     /// The consumers.
     pub consumers: Vec<ConsumerRecord>,
 }
@@ -100,6 +104,7 @@ impl Surveyor {
             last: None,
             looked: Instant::now(),
             positions: None,
+            said_shorn: false,
         }
     }
 
@@ -169,6 +174,9 @@ impl Surveyor {
             0 => Consumers::default(),
             _ => jetstream.lasting_consumers(stream).await?,
         };
+        let found = shorn::consumers(&jetstream, &known.consumers, found);
+        let said = &mut self.said_shorn;
+        let record = shorn::stream(&jetstream, &self.stream, &known.record, info.record, said);
         let tail = self.tail(info.state.last_seq, known.watermark).await?;
         let quiet = found.or(&known.consumers) == known.consumers;
         let quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
@@ -177,7 +185,7 @@ impl Surveyor {
         self.last = Some(Last { listed, doubtful, consumers, durable, quiet });
         self.looked = looked;
         Ok(Some(Survey {
-            record: info.record,
+            record,
             state: info.state,
             consumers: self.settled(found, &known.consumers),
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
@@ -254,8 +262,11 @@ impl Survey {
     }
 }
 
-/// What a stream that begins after the watermark had dropped before it could be archived.
-pub fn missed(state: &ArchiveState, first_seq: u64) -> Option<SeqRange> {
-    let watermark = state.watermark().seq;
-    (watermark > 0 && first_seq > watermark + 1).then(|| SeqRange(watermark + 1, first_seq - 1))
+/// What a stream that begins after the watermark had dropped before it could be archived. Where no message came after
+/// the last one that was archived, what lies between was never given out: a restore has left a fence there.
+pub fn missed(state: &ArchiveState, live: &StreamInfo) -> Option<SeqRange> {
+    let (watermark, first_seq) = (state.watermark(), live.state.first_seq);
+    let fenced = watermark.last.as_ref().is_some_and(|last| live.last_time == Some(last.time));
+    let missed = watermark.seq > 0 && first_seq > watermark.seq + 1 && !fenced;
+    missed.then(|| SeqRange(watermark.seq + 1, first_seq - 1))
 }

@@ -242,7 +242,7 @@ async fn segments_that_are_merged_meanwhile() {
     let tier = store(path, &minio.url);
     let state = chain::load(&tier, Chain::Manifest, &stream).await.unwrap().unwrap();
     let later = Timestamp::now() + Duration::from_secs(3600);
-    let plans = [("AGAIN", None), ("UNTIL", Some(later))].map(|(name, until_time)| {
+    let mut plans = [("AGAIN", None), ("UNTIL", Some(later))].map(|(name, until_time)| {
         let subjects = Some(vec![format!("{}.>", name.to_lowercase())]);
         let rename = Some(name.parse().unwrap());
         let options = Options { rename, subjects, until_time, ..Options::default() };
@@ -250,7 +250,8 @@ async fn segments_that_are_merged_meanwhile() {
     });
     let jetstream = JetStream::new(nats.client.clone());
     let source = Source::new(Arc::clone(&tier), None);
-    restore::check(&jetstream, &source, &plans[..1], false).await.unwrap();
+    let fences = restore::Fences::default();
+    restore::check(&jetstream, &source, &mut plans[..1], fences, false).await.unwrap();
     let before = fingerprint(&nats, "S").await;
 
     let quick = "[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1ms\"\n";

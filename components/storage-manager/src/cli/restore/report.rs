@@ -14,7 +14,7 @@ use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
 use crate::cli::{show, show_json, table};
 use crate::clock;
-use crate::restore::{Done, Plan, RestoreError, Ways};
+use crate::restore::{Done, Plan, RestoreError, Ways, leaves_no_markers, not_kept};
 
 /// The age that an archive's view of deletes may have: they are looked for once a second, of each of hundreds of streams in
 /// turn.
@@ -75,15 +75,35 @@ struct Numbers {
     seconds_sending: f64,
     segments: usize,
     s3_requests: u64,
-    /// Sequences behind the last one that the stream has given out since, and messages that it has let go of.
+    /// Sequences behind the last one that are not given out, for they may have been before.
+    fence: u64,
+    /// Who may have seen some of them.
+    fence_for: Vec<String>,
+    /// Sequences behind those that the stream has given out since, and messages that it has let go of.
     added: u64,
     dropped: u64,
+    /// The batch that it would have ended in, and that is left out.
+    half_batch: Option<LeftOutBatch>,
     /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
     deletes_known: Option<DeletesKnown>,
     #[serde(skip)]
     archived_at: Timestamp,
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
+    /// What of its configuration the server does not know.
+    unknown: Vec<String>,
+    /// What the snapshot of a stream in memory does not carry.
+    not_kept: Vec<String>,
+    #[serde(skip)]
+    leaves_no_markers: bool,
+}
+
+/// A batch of which the end is not in the archive.
+#[derive(Debug, Serialize)]
+struct LeftOutBatch {
+    id: String,
+    first_seq: u64,
+    last_seq: u64,
 }
 
 impl Numbers {
@@ -101,25 +121,71 @@ impl Numbers {
             seconds_sending: 0.0,
             segments: plan.pieces.len(),
             s3_requests: 0,
+            fence: plan.end() - plan.last_seq,
+            fence_for: plan.fence.as_ref().map(|fence| fence.followers.clone()).unwrap_or_default(),
             added: 0,
             dropped: 0,
+            half_batch: plan.half_batch.as_ref().map(|half| LeftOutBatch {
+                id: half.id.clone(),
+                first_seq: half.messages.0,
+                last_seq: half.messages.1,
+            }),
             deletes_known: plan.deletes_known.clone(),
             archived_at: plan.archived_at,
             left_out: plan.left_out.clone(),
+            unknown: plan.unknown.clone(),
+            not_kept: not_kept(plan, clock::now()),
+            leaves_no_markers: leaves_no_markers(plan),
         }
     }
 
     /// Says what was restored instead of what was planned.
     fn are_now(&mut self, done: &Done) {
         self.first_seq = done.outcome.first_seq;
+        if self.fence > 0 {
+            // A point in time was looked for since.
+            self.fence += self.last_seq.saturating_sub(done.outcome.last_seq);
+        }
         self.last_seq = done.outcome.last_seq;
         self.messages = done.outcome.messages;
         self.bytes = done.outcome.bytes;
         (self.added, self.dropped) = (done.outcome.added, done.outcome.dropped);
+        if self.leaves_no_markers && self.dropped > 0 {
+            self.not_kept.push(format!(
+                "delete markers of {} messages that expired meanwhile: who watches does not hear of it",
+                self.dropped
+            ));
+        }
         self.method = done.outcome.method;
         self.seconds = done.took.as_secs_f64();
         self.seconds_sending = done.outcome.sending.as_secs_f64();
         self.s3_requests = done.requests;
+    }
+}
+
+impl Numbers {
+    /// Of a stream that is as it is.
+    fn nothing_is_done(&mut self) {
+        self.fence = 0;
+        self.fence_for.clear();
+        self.not_kept.clear();
+    }
+
+    /// Says which sequences are not given out, and why.
+    fn fence_in_words(&self, stream: &StreamName) -> String {
+        let (first, last) = (self.last_seq + 1, self.last_seq + self.fence);
+        let unused = format!(
+            "{stream}: sequences {first} to {last} stay unused, and the next message gets {}",
+            last + 1
+        );
+        match self.fence_for.as_slice() {
+            [] => unused,
+            followers => format!(
+                "{unused}: of what was lost behind {} some may have reached {} (`--fence 0` leaves none unused)",
+                self.last_seq,
+                followers.join(", ")
+            ),
+        }
     }
 }
 
@@ -151,10 +217,18 @@ impl Restored {
     fn notes(&self) -> Vec<String> {
         let (Some(numbers), stream) = (&self.numbers, &self.stream) else { return Vec::new() };
         let mut notes = Vec::new();
+        if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.half_batch {
+            notes.push(format!(
+                "{stream}: sequences {first_seq} to {last_seq} are left out: they are half of batch `{id}`, and the rest of it is not there"
+            ));
+        }
+        if numbers.fence > 0 {
+            notes.push(numbers.fence_in_words(stream));
+        }
         if numbers.added > 0 {
             notes.push(format!(
                 "{stream}: goes on to sequence {} since (a schedule that was due, a delete marker, a source or a mirror that goes on, a client)",
-                numbers.last_seq + numbers.added
+                numbers.last_seq + numbers.fence + numbers.added
             ));
         }
         if numbers.dropped > 0 {
@@ -170,6 +244,16 @@ impl Restored {
                 "{stream}: deletes are known up to {}, its messages up to {}: what was deleted or purged in between may be back",
                 known.at.strftime("%F %T UTC"),
                 numbers.archived_at.strftime("%F %T UTC")
+            ));
+        }
+        if !numbers.not_kept.is_empty() {
+            notes.push(format!("{stream}: it is kept in memory, and comes back without"));
+            notes.extend(numbers.not_kept.iter().map(|what| format!("    {what}")));
+        }
+        if !numbers.unknown.is_empty() {
+            notes.push(format!(
+                "{stream}: this server is too old to know `{}`, and does without; the archive keeps it for a newer one",
+                numbers.unknown.join("`, `")
             ));
         }
         if !numbers.left_out.is_empty() {
@@ -210,8 +294,10 @@ impl Report {
     /// It is there already.
     pub(super) fn unchanged(&mut self, place: usize, plan: &Plan, why: String) {
         self.ready(place, plan);
-        self.streams[place].outcome = Outcome::Unchanged;
-        self.streams[place].why = Some(why);
+        let restored = &mut self.streams[place];
+        restored.outcome = Outcome::Unchanged;
+        restored.why = Some(why);
+        restored.numbers.iter_mut().for_each(Numbers::nothing_is_done);
     }
 
     /// It was not restored.
@@ -394,11 +480,17 @@ mod tests {
                 seconds_sending: 0.0,
                 segments: 1,
                 s3_requests: 0,
+                fence: 0,
+                fence_for: Vec::new(),
                 added: 0,
                 dropped: 0,
+                half_batch: None,
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
                 left_out: Vec::new(),
+                unknown: Vec::new(),
+                not_kept: Vec::new(),
+                leaves_no_markers: false,
             };
             change(&mut numbers);
             let restored = Restored {
@@ -420,6 +512,11 @@ mod tests {
         assert!(stale.starts_with(says), "{stale}");
         assert!(notes("S", &|n| n.added = 2).starts_with("S: goes on to sequence 42 since ("));
         assert!(notes("S", &|n| n.dropped = 3).starts_with("S: has let go of 3 messages since ("));
+        let fenced = notes("S", &|n| n.fence = 10);
+        assert_eq!(fenced, "S: sequences 41 to 50 stay unused, and the next message gets 51");
+        let fenced = notes("S", &|n| (n.fence, n.fence_for) = (10, vec!["mirror `M`".into()]));
+        let says = ": of what was lost behind 40 some may have reached mirror `M` (`--fence 0` ";
+        assert!(fenced.contains(says), "{fenced}");
         let copy = notes("COPY", &|n| n.left_out = vec!["source `A`".into()]);
         assert!(copy.starts_with("S: left out of `COPY` (in a copy "), "{copy}");
         assert!(copy.contains("`--keep-links`") && copy.ends_with(":|    source `A`"), "{copy}");

@@ -71,6 +71,8 @@ pub(super) async fn reach(
     } else {
         None
     };
+    // Nor can what was never given out, or is gone again, in front of that one.
+    let held = oldest.as_ref().map_or(live.state.last_seq, |oldest| held.max(oldest.seq - 1));
     let now = Timestamp::now().as_nanosecond();
     let segments = state.iter().flat_map(|state| state.segments.values());
     let status = TierStatus {

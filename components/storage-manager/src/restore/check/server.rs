@@ -4,22 +4,27 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use serde_json::Value;
 
-use crate::jetstream::{Account, AllStreams, ApiError, JetStream, StreamInfo};
+use crate::jetstream::{
+    Account, AllStreams, ApiError, JetStream, OF_CONSUMER, OF_STREAM, StreamInfo, Version,
+};
 use crate::restore::error::RestoreError;
-use crate::restore::plan::{Piece, Plan};
+use crate::restore::fence::Followers;
+use crate::restore::plan::{Plan, Takes};
 
 /// The first version that restores streams in memory.
-const MEMORY: (u64, u64, u64) = (2, 15, 0);
-/// Bytes that a subject may have on most servers: segments count them, limits of messages do not.
-const SUBJECT: u64 = 4096;
+const MEMORY: Version = (2, 15, 0);
+/// The first version that compresses blocks.
+const COMPRESSION: Version = (2, 10, 0);
 
 /// What was asked of a server.
 pub(super) struct Server {
     pub(super) streams: AllStreams,
     /// `None` where this user may not ask.
     pub(super) account: Option<Account>,
-    version: (u64, u64, u64),
-    max_payload: u64,
+    version: Version,
+    pub(super) max_payload: u64,
+    /// Its JetStream's.
+    domain: Option<String>,
     /// Whether it stands alone for sure.
     alone: bool,
 }
@@ -46,7 +51,18 @@ impl Server {
             max_payload: u64::try_from(info.max_payload).unwrap_or(u64::MAX),
             // A leaf node without JetStream answers from a cluster that it is not of.
             alone: info.jetstream && info.cluster.is_none(),
+            domain: info.domain.filter(|domain| !domain.is_empty()),
         })
+    }
+
+    /// Takes note of who follows streams, as far as this server knows.
+    pub(super) fn followers(&self, followers: &mut Followers) {
+        for (name, info) in &self.streams.known {
+            followers.see(name, &info.record.config);
+        }
+        if let Some(domain) = &self.domain {
+            followers.reach(domain);
+        }
     }
 
     /// Returns a stream that was shown.
@@ -57,6 +73,25 @@ impl Server {
     /// Returns whether there is a stream of which nothing was shown.
     pub(super) fn is_silent(&self, name: &StreamName) -> bool {
         self.streams.silent.iter().any(|silent| silent == name.as_str())
+    }
+
+    /// Returns what it takes of a snapshot.
+    pub(super) fn takes(&self) -> Takes {
+        Takes {
+            chunk: usize::try_from(self.max_payload).unwrap_or(usize::MAX),
+            compressed: self.version >= COMPRESSION,
+        }
+    }
+
+    /// Returns what it does not know of a stream's configuration and of its consumers', and leaves out without a word.
+    pub(super) fn unknown(&self, plan: &Plan) -> Vec<String> {
+        let mut unknown = OF_STREAM.unknown(&plan.config, self.version);
+        for consumer in &plan.consumers {
+            let fields = OF_CONSUMER.unknown(&consumer.config.value(), self.version);
+            let named = |field| format!("{field} of consumer {}", consumer.name);
+            unknown.extend(fields.into_iter().map(named));
+        }
+        unknown
     }
 
     /// Returns why it cannot take a stream.
@@ -74,28 +109,8 @@ impl Server {
         if self.alone && plan.config["num_replicas"].as_u64().is_some_and(|replicas| replicas > 1) {
             return Some(RestoreError::Alone(stream));
         }
-        // A file stream's blocks come as they are, whatever the limits for messages.
-        if !plan.in_memory() {
-            return None;
-        }
-        let max_msg_size = plan.config["max_msg_size"].as_u64().filter(|most| *most > 0);
-        let limits = [("max_payload", Some(self.max_payload)), ("max_msg_size", max_msg_size)];
-        let too_small = |most: u64| plan.pieces.iter().any(|piece| is_larger(plan, piece, most));
-        let limit = limits
-            .into_iter()
-            .find_map(|(limit, most)| Some((limit, most?)).filter(|l| too_small(l.1)));
-        limit.map(|(limit, most)| RestoreError::TooLarge { stream, limit, most })
+        None
     }
-}
-
-/// Returns whether some message of a segment is larger than this for sure: the mean of its messages is, and all of
-/// them come back.
-fn is_larger(plan: &Plan, (segment, first, last): &Piece, most: u64) -> bool {
-    let whole = (*first, *last) == (segment.first_seq, segment.last_seq)
-        && plan.subject.is_none()
-        && plan.until_time.is_none()
-        && plan.gone_in(*first, *last).is_empty();
-    whole && segment.bytes / segment.messages.max(1) > most.saturating_add(SUBJECT)
 }
 
 /// Returns the level of the server's API that a stream and its consumers need, as the server noted it.

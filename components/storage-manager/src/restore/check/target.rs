@@ -30,7 +30,7 @@ pub(super) async fn look(
     let differs = if again { differs(jetstream, plan, info).await? } else { Some(String::new()) };
     let stream = plan.target.to_string();
     Ok(match differs {
-        None if info.state.last_seq > plan.last_seq => Found::There(format!(
+        None if info.state.last_seq > plan.end() => Found::There(format!(
             "on the server already, and goes on to sequence {}",
             info.state.last_seq
         )),
@@ -56,7 +56,7 @@ async fn differs(
             state.last_seq, plan.last_seq
         )));
     }
-    let same_end = state.last_seq == plan.last_seq;
+    let same_end = state.last_seq == plan.last_seq || state.last_seq == plan.end();
     if let Some(last) = plan.last.as_ref().filter(|last| last.seq >= state.first_seq)
         && let Some(message) = jetstream.message(plan.target.as_str(), last.seq).await?
     {
@@ -73,7 +73,8 @@ async fn differs(
     }
     // The last message is gone, from here at least: consumed or expired since, where it was there.
     let counted = counts.is_some_and(|counts| {
-        (counts.first_seq, counts.messages) == (state.first_seq, state.messages)
+        counts.messages == state.messages
+            && (counts.messages == 0 || counts.first_seq == state.first_seq)
     });
     let born = live.record.created == plan.created;
     let same = born || (plan.in_memory() && same_end && counted);

@@ -5,13 +5,14 @@ mod v2;
 
 use std::io::{Read as _, Write};
 
-use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges};
+use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges, Sha256};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::frame::Frames;
-use super::plan::Plan;
+use super::fence::Fence;
+use super::frame::{CHUNK, Frames};
+use super::plan::{Piece, Plan, Takes};
 use super::rolled_up::RolledUp;
 use crate::harm::cases;
 use crate::segment::Message;
@@ -35,7 +36,10 @@ struct Found {
 struct Drawn {
     rows: Vec<Row>,
     last_seq: u64,
+    /// Sequences behind that one that are not to be given out.
+    fence: u64,
     last_time: i64,
+    compressed: bool,
     /// Delivered, acknowledged, pending.
     consumers: Vec<([u64; 2], [u64; 2], u64)>,
 }
@@ -51,6 +55,9 @@ pub(super) fn plan_of(config: Value) -> Plan {
         stand_ins: Vec::new(),
         first_seq: 1,
         last_seq: 0,
+        given_out: 0,
+        followers: Vec::new(),
+        fence: None,
         last_time: 0,
         last: None,
         counts: None,
@@ -58,6 +65,8 @@ pub(super) fn plan_of(config: Value) -> Plan {
         gone: SeqRanges::default(),
         tail: None,
         rolled_up: RolledUp::default(),
+        half_batch: None,
+        resolved: false,
         deletes_known: None,
         archived_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         until_time: None,
@@ -66,8 +75,23 @@ pub(super) fn plan_of(config: Value) -> Plan {
         subject: None,
         consumers: Vec::new(),
         left_out: Vec::new(),
+        unknown: Vec::new(),
         staged: false,
+        takes: Takes::default(),
     }
+}
+
+/// A segment with so many messages, which came within so many seconds.
+pub(super) fn piece(messages: u64, seconds: i64) -> Piece {
+    let first = jiff::Timestamp::UNIX_EPOCH;
+    let last = first + jiff::SignedDuration::from_secs(seconds);
+    let segment = json!({
+        "key": "k", "timeline": 1, "first_seq": 1, "last_seq": messages, "first_time": first,
+        "last_time": last, "messages": messages, "bytes": messages, "size": 1,
+        "sha256": Sha256::of(b""),
+        "last": { "seq": messages, "time": last, "sha256": Sha256::of(b"") },
+    });
+    (serde_json::from_value(segment).unwrap(), 1, messages)
 }
 
 fn bytes(longest: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -93,12 +117,12 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let first = prop_oneof![3 => Just(1_u64), 2 => 2..9000_u64, 2 => (1_u64 << 40)..(1 << 61)];
     let subject = prop::collection::vec(any::<u8>(), 1..60);
     let row = (gap(), any::<i64>(), subject, bytes(70_000), bytes(3 << 20));
-    let tail = prop_oneof![3 => Just(0_u64), 2 => gap()];
+    let tail = || prop_oneof![3 => Just(0_u64), 2 => gap()];
     let place = || (0..1000_u64, any::<u64>()).prop_map(|(own, stream)| [own, stream]);
     let consumers = prop::collection::vec((place(), place(), 0..3_u64), 0..3);
     let rows = prop_oneof![1 => Just(Vec::new()), 9 => prop::collection::vec(row, 1..30)];
-    (first, rows, tail, any::<i64>(), consumers).prop_map(
-        |(first, rows, tail, last_time, consumers)| {
+    (first, rows, (tail(), tail()), (any::<i64>(), any::<bool>()), consumers).prop_map(
+        |(first, rows, (tail, fence), (last_time, compressed), consumers)| {
             let mut seq = 0;
             let row = |(gap, time, subject, headers, payload)| {
                 seq = if seq == 0 { first } else { seq + gap };
@@ -106,7 +130,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
             };
             let rows: Vec<Row> = rows.into_iter().map(row).collect();
             let last_seq = rows.last().map_or(0, |row| row.0) + tail;
-            Drawn { rows, last_seq, last_time, consumers }
+            Drawn { rows, last_seq, fence, last_time, compressed, consumers }
         },
     )
 }
@@ -125,11 +149,14 @@ impl Drawn {
                     ack_pending: *ack_pending,
                 }
             };
+        let fence = Fence { last_seq: self.last_seq + self.fence, followers: Vec::new() };
         Plan {
             last_seq: self.last_seq,
+            fence: (self.fence > 0).then_some(fence),
             last_time: self.last_time,
             consumers: self.consumers.iter().enumerate().map(consumer).collect(),
-            ..plan_of(json!({ "name": "T", "storage": "file" }))
+            takes: Takes { compressed: self.compressed, ..Takes::default() },
+            ..plan_of(json!({ "name": "T", "storage": "file", "compression": "s2" }))
         }
     }
 
@@ -156,7 +183,7 @@ impl Drawn {
 
     fn check(&self, found: &Found) -> Result<(), TestCaseError> {
         prop_assert!(found.rows == self.rows, "{:?} of {:?}", found.rows, self.rows);
-        prop_assert_eq!(found.last_seq, self.last_seq);
+        prop_assert_eq!(found.last_seq, self.last_seq + self.fence);
         prop_assert_eq!(&found.consumers, &self.places());
         Ok(())
     }
@@ -165,7 +192,7 @@ impl Drawn {
 /// What a snapshot is sent as, unpacked by a stock decoder.
 fn unpacked(write: impl FnOnce(Frames) -> Frames) -> Vec<u8> {
     let (sender, mut chunks) = mpsc::channel(1 << 12);
-    write(Frames::new(sender)).flush().unwrap();
+    write(Frames::new(sender, CHUNK)).flush().unwrap();
     let framed: Vec<u8> = std::iter::from_fn(|| chunks.try_recv().ok()).flatten().collect();
     let mut bytes = Vec::new();
     snap::read::FrameDecoder::new(&framed[..]).read_to_end(&mut bytes).unwrap();

@@ -25,15 +25,20 @@ pub(super) fn read(bytes: &[u8], stream: &str, last_time: i64) -> Found {
 
     let (mut rows, mut last, mut index, mut of_nothing) = (Vec::new(), None, 0, None);
     while let Some((name, block)) = files.next_if(|(name, _)| name.starts_with("msgs/")) {
-        if name == "msgs/1.idx" {
+        index += 1;
+        if name == format!("msgs/{index}.idx") {
             of_nothing = Some(block);
+            index -= 1;
             continue;
         }
-        index += 1;
         assert_eq!(name, format!("msgs/{index}.blk"));
+        let before = rows.len();
+        let is_last = !files.peek().is_some_and(|(next, _)| next.starts_with("msgs/"));
+        let block = decompressed(block, is_last);
         last = Some(read_block(&block, &format!("{stream}-{index}"), &mut rows, last, last_time));
+        assert_eq!(of_nothing.is_some(), rows.len() == before, "old servers want its index");
+        assert!(of_nothing.is_none() || is_last, "one without messages is at the end");
     }
-    assert_eq!(of_nothing.is_some(), rows.is_empty() && last.is_some());
     if let (Some(index), Some(last)) = (of_nothing, last) {
         empty(&index, last);
     }
@@ -45,6 +50,19 @@ pub(super) fn read(bytes: &[u8], stream: &str, last_time: i64) -> Found {
         consumers.push(read_consumer(&mut files, &consumer, stream));
     }
     Found { rows, last_seq, consumers }
+}
+
+/// A block as it was before it was compressed, if it was. The server goes on writing to the last one.
+fn decompressed(block: Vec<u8>, is_last: bool) -> Vec<u8> {
+    let Some(mut rest) = block.strip_prefix(b"cmp\x01") else { return block };
+    assert!(!is_last, "the last block is compressed");
+    let length = uvarint(&mut rest);
+    let (frames, checksum) = rest.split_at(rest.len() - 8);
+    let mut plain = Vec::new();
+    snap::read::FrameDecoder::new(frames).read_to_end(&mut plain).unwrap();
+    plain.extend_from_slice(checksum);
+    assert_eq!(plain.len() as u64, length);
+    plain
 }
 
 /// A `meta.inf` and the checksum behind it.

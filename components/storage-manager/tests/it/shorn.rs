@@ -1,0 +1,66 @@
+//! A server that does not know all of a stream's configuration: what it leaves out stays in the archive.
+
+use serde_json::json;
+
+use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_old_server_does_not_know_comes_back_on_a_newer_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let minio = Minio::start(dir.path()).await;
+    let nats = Nats::start(&dir.path().join("host")).await;
+    let transform = json!({ "src": "s.raw.*", "dest": "s.made.{{wildcard(1)}}" });
+    let more = json!({
+        "compression": "s2", "subject_transform": transform, "metadata": { "team": "a" },
+        "max_msg_size": 9000,
+    });
+    nats.create("S", more).await;
+    let consumer = json!({
+        "durable_name": "two", "ack_policy": "explicit", "filter_subjects": ["s.a", "s.b.c"],
+    });
+    let consumer = json!({ "stream_name": "S", "config": consumer });
+    nats.api("CONSUMER.CREATE.S.two", consumer).await;
+    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    let daemon = manager.tier().await;
+    nats.publish("S", 10).await;
+    manager.reaches("S", "nas", 10).await;
+    daemon.stop().await;
+    let before = fingerprint(&nats, "S").await;
+    drop(nats);
+
+    let Some(nats) = Nats::start_version(&dir.path().join("old"), Version::Old).await else {
+        return;
+    };
+    let manager = Manager::new(dir.path(), "old", &Settings::new(&nats.url, &minio.url));
+    let unknown =
+        json!(["compression", "metadata", "subject_transform", "filter_subjects of consumer two"]);
+    for more in [&["--dry-run"][..], &[]] {
+        let said = manager.json(&[&["restore", "S"], more].concat());
+        let mut fields = said["streams"][0]["unknown"].as_array().unwrap().clone();
+        fields[..3].sort_by_key(ToString::to_string);
+        assert_eq!(json!(fields), unknown, "{said}");
+    }
+    let daemon = manager.tier().await;
+    nats.publish("S", 5).await;
+    // What this server knows, and was changed, is.
+    let mut config = nats.info("S").await["config"].clone();
+    config["description"] = json!("on an old server");
+    config["max_msg_size"] = json!(-1);
+    nats.api("STREAM.UPDATE.S", config).await;
+    manager.reaches("S", "nas", 15).await;
+    daemon.stop().await;
+    let log = std::fs::read_to_string(manager.config().with_extension("log")).unwrap();
+    assert!(log.contains("nats-server 2.9.10 does not know `"), "{log}");
+    drop(nats);
+
+    let nats = Nats::start(&dir.path().join("new")).await;
+    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let restored = manager.json(&["restore", "S"]);
+    assert_eq!(restored["streams"][0]["unknown"], json!([]));
+    let now = fingerprint(&nats, "S").await;
+    let mut expected = before["config"].clone();
+    expected["description"] = json!("on an old server");
+    expected.as_object_mut().unwrap().insert("max_msg_size".into(), json!(-1));
+    assert_eq!(now["config"], expected);
+    assert_eq!(now["consumers"][0]["config"], before["consumers"][0]["config"]);
+}
