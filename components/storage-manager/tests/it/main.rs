@@ -54,6 +54,7 @@ mod status;
 mod stop;
 mod support;
 mod takeover;
+mod tertiary;
 mod timelines;
 mod verify;
 mod wasabi;
