@@ -80,6 +80,12 @@ impl ApiError {
         matches!(self, Self::Refused { code: 404, .. })
     }
 
+    /// Whether the stream, or its account, may have no more consumers.
+    pub fn is_full(&self) -> bool {
+        const FULL: u64 = 10_026;
+        self.err_code() == Some(FULL)
+    }
+
     /// JetStream's own error code, where it gave one.
     pub fn err_code(&self) -> Option<u64> {
         match self {

@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges, StreamRecord, StreamState};
+use cim_core::archive::{
+    ConsumerRecord, LastMessage, Position, RawJson, SeqRanges, StreamRecord, StreamState,
+};
 use cim_core::names::ConsumerName;
 use jiff::Timestamp;
 use nkeys::KeyPair;
@@ -108,6 +110,14 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
+    /// Whether it is the message that was archived with its sequence. `STREAM.MSG.GET` shows a subject that is not UTF-8
+    /// as another one; then the time tells, to the nanosecond.
+    pub fn is(&self, archived: &LastMessage) -> bool {
+        let same_time = || archived.time.as_nanosecond() == i128::from(self.time);
+        self.as_message().hash() == archived.sha256
+            || (self.subject.contains(char::REPLACEMENT_CHARACTER) && same_time())
+    }
+
     /// The same, borrowed.
     pub fn as_message(&self) -> Message<'_> {
         Message {

@@ -21,7 +21,7 @@ use super::context::Context;
 use super::gaps::Gaps;
 use super::gate;
 use super::opening::open;
-use super::progress::Progress;
+use super::progress::{Progress, Read};
 use super::reader::{self, ReaderError};
 use super::ready::{add, last_of, take};
 use super::segmenter::{Upload, Uploaded};
@@ -82,9 +82,6 @@ struct Follower<'a> {
     /// By whom it is served, where that is known.
     served: Option<Served>,
     reader: JoinHandle<Result<(), ReaderError>>,
-    /// The reader asks for messages by the stream's name and their sequences: where the stream was made again it may
-    /// have read the new one's.
-    by_name: bool,
     /// The reader has ended; what it handed over is all there is.
     read: bool,
     /// The live stream is to be looked at once more.
@@ -149,7 +146,6 @@ impl<'a> Follower<'a> {
             stream,
             born: live.record.created,
             served,
-            by_name: task.work_queue,
             reader: tokio::spawn(task.run(sender)),
             read: false,
             last_look: false,
@@ -241,7 +237,7 @@ impl<'a> Follower<'a> {
     /// made again maybe, it is nowhere else, and its timeline is left when the next one begins.
     async fn leave(&mut self, gone: bool) -> Result<(), SessionError> {
         let journal = self.journal.clone();
-        if self.by_name {
+        if self.progress.get().by_name {
             self.reader.abort();
             self.ready.clear();
             self.read = true;
@@ -300,9 +296,9 @@ impl<'a> Follower<'a> {
 
     /// Says which messages were read and are in no entry: the stream that had them is gone.
     fn say_what_is_left(&self) {
-        let read = self.progress.get().seq;
+        let Read { seq: read, by_name, .. } = self.progress.get();
         let archived = self.journal.stream(self.stream, |state| state.watermark().seq);
-        if !self.by_name && archived.is_some_and(|archived| archived < read) {
+        if !by_name && archived.is_some_and(|archived| archived < read) {
             tracing::error!(
                 stream = %self.stream,
                 "sequences {} to {read} were read before the stream was deleted, and could not be archived",
