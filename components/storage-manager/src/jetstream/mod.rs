@@ -2,10 +2,12 @@
 
 mod account;
 mod api;
+mod snapshot;
 mod types;
 
 pub use account::{Account, AllStreams, Limits, Usage};
 pub use api::{ApiError, Depth, JetStream};
+pub use snapshot::Unknown;
 pub use types::{
     Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,
 };

@@ -325,6 +325,7 @@ impl<'a> Follower<'a> {
             first_seq: state.current().state.first_seq,
             away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
             consumers: state.consumers.clone(),
+            deliveries: state.deliveries.clone(),
         });
         let known = known.expect("it was opened");
         self.surveying = Some(tokio::spawn(async move {
@@ -390,11 +391,11 @@ impl<'a> Follower<'a> {
         let journal = self.journal.clone();
         journal.stream(self.stream, |state| {
             let mut draft = Draft::of(state);
-            let mut deletes_known = None;
+            let (mut deletes_known, mut deliveries) = (None, None);
             if let Some(survey) = self.survey.take() {
                 survey.fill(&mut draft);
                 self.gaps.fill(&mut draft, state);
-                deletes_known = survey.deletes_known;
+                (deletes_known, deliveries) = (survey.deletes_known, survey.deliveries);
             }
             let mut commit = Commit { timeline: state.timeline(), ..Commit::default() };
             let watermark = state.watermark().seq;
@@ -407,6 +408,7 @@ impl<'a> Follower<'a> {
             }
             draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
             commit.change = change(draft, state, &commit.items);
+            commit.change.deliveries = deliveries.filter(|known| *known != state.deliveries);
             if commit.items.is_empty() && commit.change == Change::default() {
                 return None;
             }

@@ -1,23 +1,26 @@
 //! What the live stream looks like: asked for when something has changed, for what reading it cannot show
 //! (deletes, configuration, consumers, a tail that was deleted).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::{
-    ArchiveState, ConsumerRecord, DeletesKnown, SeqRange, SeqRanges, StreamRecord, StreamState,
-    Watermark,
+    ArchiveState, ConsumerRecord, DeletesKnown, Deliveries, SeqRange, SeqRanges, StreamRecord,
+    StreamState, Watermark,
 };
-use cim_core::names::StreamName;
+use cim_core::names::{ConsumerName, StreamName};
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::deliveries::Asker;
 use super::need::Last;
 use super::progress::{Delivered, Progress, Tail};
 use super::reader::ReaderError;
 use super::{gone, positions, witness};
 use crate::chain::Draft;
 use crate::clock;
+use crate::config::Layout;
 use crate::hooks::sabotage;
 use crate::jetstream::{ApiError, Consumers, Damage, Leader, StreamInfo};
 
@@ -33,6 +36,8 @@ pub struct Survey {
     pub state: StreamState,
     /// Durable consumers.
     pub consumers: Consumers,
+    /// What they know of single messages, where that is archived.
+    pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
     /// Sequences that are gone, when they were asked for.
     pub deleted: Option<SeqRanges>,
     /// How old what is known of deletes is by now, unless it was time to ask for them and they were not.
@@ -72,6 +77,8 @@ pub struct Surveyor {
     looked: Instant,
     /// When positions went into a survey that the archive did not have.
     positions: Option<Instant>,
+    /// Asks for what consumers know of single messages; chains have no place for it.
+    asker: Option<Asker>,
 }
 
 /// What the archive knows when a survey begins.
@@ -85,12 +92,16 @@ pub struct Known {
     pub away: SeqRanges,
     /// The consumers.
     pub consumers: Vec<ConsumerRecord>,
+    /// What they know of single messages.
+    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
 }
 
 impl Surveyor {
     /// Of this stream, which is read as `progress` says.
     pub fn new(context: Arc<Context>, stream: StreamName, progress: Arc<Progress>) -> Self {
+        let asker = context.config.archive.layout == Layout::Journal;
         Self {
+            asker: asker.then(Asker::default),
             context,
             stream,
             progress,
@@ -171,7 +182,16 @@ impl Surveyor {
         };
         let tail = self.tail(info.state.last_seq, known.watermark).await?;
         let quiet = found.or(&known.consumers) == known.consumers;
-        let quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
+        let mut quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
+        let (mut deliveries, mut news) = (None, false);
+        if let Some(asker) = &mut self.asker {
+            let told = asker.ask(&self.context, &self.stream, &info, &found, known).await;
+            news = told.deliveries != known.deliveries;
+            if told.owing || news {
+                quiet = 0;
+            }
+            deliveries = Some(told.deliveries);
+        }
         let durable = !found.known.is_empty() || !found.silent.is_empty();
         let (doubtful, consumers) = (witnessed, info.consumers);
         self.last = Some(Last { listed, doubtful, consumers, durable, quiet });
@@ -179,7 +199,8 @@ impl Surveyor {
         Ok(Some(Survey {
             record: info.record,
             state: info.state,
-            consumers: self.settled(found, &known.consumers),
+            consumers: self.settled(found, &known.consumers, news),
+            deliveries,
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
             deletes_known,
             damage: info.damage,
@@ -190,15 +211,16 @@ impl Surveyor {
         }))
     }
 
-    /// Consumers as they are to be archived: as they were, while only positions move, and not for long.
-    fn settled(&mut self, found: Consumers, known: &[ConsumerRecord]) -> Consumers {
+    /// Consumers as they are to be archived: as they were, while only positions move, and not for long; with other `news`
+    /// of them as they are.
+    fn settled(&mut self, found: Consumers, known: &[ConsumerRecord], news: bool) -> Consumers {
         let now = found.or(known);
         if now == known {
             return found;
         }
         let soon = self.positions.is_some_and(|at| at.elapsed() < POSITIONS);
-        if soon && !positions::differ(known, &now) && !self.context.stop.is_cancelled() {
-            return Consumers { known: known.to_vec(), silent: Vec::new() };
+        if soon && !news && !positions::differ(known, &now) && !self.context.stop.is_cancelled() {
+            return Consumers { known: known.to_vec(), ..Consumers::default() };
         }
         self.positions = Some(Instant::now());
         found

@@ -11,6 +11,7 @@ mod check;
 mod clock;
 mod cluster;
 mod debian;
+mod deliveries;
 mod drawn;
 mod exactness;
 mod export;
