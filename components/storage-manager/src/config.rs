@@ -38,6 +38,9 @@ pub struct Config {
     /// When replaced segments are deleted.
     #[serde(default)]
     pub collect: CollectConfig,
+    /// How often consumers are asked for what they know of single messages.
+    #[serde(default)]
+    pub consumers: ConsumersConfig,
     /// When what lies on the NAS is looked at.
     #[serde(default)]
     pub heal: HealConfig,
@@ -177,6 +180,22 @@ pub struct CollectConfig {
 impl Default for CollectConfig {
     fn default() -> Self {
         Self { grace: Duration::from_secs(3600), tertiary_age: Duration::from_secs(90 * 24 * 3600) }
+    }
+}
+
+/// `[consumers]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsumersConfig {
+    /// Longest time after which the server is asked which messages the consumers of a stream have pending or given up,
+    /// while they are at work; none for never.
+    #[serde(with = "duration")]
+    pub every: Duration,
+}
+
+impl Default for ConsumersConfig {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(30) }
     }
 }
 

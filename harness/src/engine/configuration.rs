@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cim_core::archive::{ConsumerRecord, Deliveries};
 use serde_json::Value;
 
 use super::place::{read_stream, stream_info};
@@ -75,6 +76,7 @@ impl Run<'_> {
         let archive = Archive::open(&bucket, tier).await?;
         for (at, consumer) in self.plan.scenario.consumers.iter().enumerate() {
             let archived = archive.stream(&consumer.stream).await?;
+            let known = archived.as_ref().and_then(|a| a.deliveries.get(&consumer.name)).cloned();
             let record = archived.iter().flat_map(|a| &a.consumers);
             let record = record.into_iter().find(|c| c.name == consumer.name).cloned();
             let subject = format!("CONSUMER.INFO.{}.{}", consumer.stream, consumer.name);
@@ -86,7 +88,7 @@ impl Run<'_> {
                     wrong.extend(differences(&self.consumer_configs[at], &info["config"]));
                     let stream = self.stream_of(&consumer.stream);
                     let last = self.bounds.last().map_or(0, |bounds| bounds[stream]);
-                    wrong.extend(positions(record, info, acked, last));
+                    wrong.extend(positions(record, known.as_ref(), info, acked, last));
                     self.stands_at(at, info);
                 }
                 (None, _) => wrong.push(format!("{tier} knows nothing of it")),
@@ -105,7 +107,8 @@ impl Run<'_> {
 /// What is wrong with a restored consumer's position: the archive's record holds as far as the stream
 /// goes, and nothing may ever count as acknowledged that was not.
 fn positions(
-    record: &cim_core::archive::ConsumerRecord,
+    record: &ConsumerRecord,
+    known: Option<&Deliveries>,
     info: &Value,
     acked: u64,
     last: u64,
@@ -116,12 +119,20 @@ fn positions(
     if floor > acked {
         wrong.push(format!("it has acknowledged up to {floor}, the lab only up to {acked}"));
     }
-    let due = record.ack_floor.stream_seq.min(last);
-    if floor != due {
+    let farthest = known.map_or(0, |known| known.ack_floor.stream_seq);
+    let due = record.ack_floor.stream_seq.max(farthest).min(last);
+    // Of one that was given up there the server would know nothing any more.
+    let given_up = known.is_some_and(|known| known.redelivered(due).any(|of| of.stream_seq == due));
+    if floor != due && !(given_up && floor + 1 == due) {
         wrong.push(format!("its ack floor is {floor}, by the archive it should be {due}"));
     }
-    // What was pending is not known one by one, so all of it is delivered again.
-    let due = if record.ack_pending == 0 { record.delivered.stream_seq.min(last) } else { due };
+    // Where it is not known one by one what was pending, all of it is delivered again.
+    let newer = known.is_some_and(|k| k.delivered.consumer_seq > record.delivered.consumer_seq);
+    let due = match known {
+        _ if record.ack_pending == 0 && !newer => record.delivered.stream_seq.min(last),
+        Some(known) => known.delivered.stream_seq.min(last).max(due),
+        None => due,
+    };
     if delivered != due {
         wrong.push(format!("it has been delivered up to {delivered}, it should be {due}"));
     }
@@ -143,6 +154,7 @@ fn differences(was: &Value, is: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use cim_core::archive::Position;
     use serde_json::json;
 
     use super::*;
@@ -176,11 +188,16 @@ mod tests {
                 "delivered": { "consumer_seq": delivered, "stream_seq": delivered },
             })
         };
-        assert_eq!(positions(&record, &at(7, 7), 7, 20), Vec::<String>::new());
-        assert_eq!(positions(&record, &at(8, 8), 7, 20).len(), 3);
-        assert_eq!(positions(&record, &at(7, 7), 6, 20).len(), 1);
-        assert_eq!(positions(&record, &at(7, 9), 8, 20).len(), 1);
+        assert_eq!(positions(&record, None, &at(7, 7), 7, 20), Vec::<String>::new());
+        assert_eq!(positions(&record, None, &at(8, 8), 7, 20).len(), 3);
+        assert_eq!(positions(&record, None, &at(7, 7), 6, 20).len(), 1);
+        assert_eq!(positions(&record, None, &at(7, 9), 8, 20).len(), 1);
         // The tier's copy of the stream ends before the position that was recorded.
-        assert_eq!(positions(&record, &at(5, 5), 7, 5), Vec::<String>::new());
+        assert_eq!(positions(&record, None, &at(5, 5), 7, 5), Vec::<String>::new());
+        // It is known one by one what was pending.
+        let position = |seq| Position { consumer_seq: seq, stream_seq: seq };
+        let known = Deliveries::of(position(8), position(6), Vec::new(), Vec::new());
+        assert_eq!(positions(&record, Some(&known), &at(7, 8), 7, 20), Vec::<String>::new());
+        assert_eq!(positions(&record, Some(&known), &at(7, 7), 7, 20).len(), 1);
     }
 }

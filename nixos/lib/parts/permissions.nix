@@ -115,6 +115,7 @@
         "API.STREAM.LIST"
         "API.STREAM.INFO.*"
         "API.STREAM.MSG.GET.*"
+        "API.STREAM.SNAPSHOT.*"
         "API.STREAM.RESTORE.*"
         "API.STREAM.DELETE.*"
         "API.CONSUMER.LIST.*"

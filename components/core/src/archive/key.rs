@@ -1,5 +1,6 @@
 //! Every key that the archive uses, in one place. Their meaning never changes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::archive::Sha256;
@@ -184,7 +185,18 @@ impl ArchiveKey {
 
     /// Reads a key.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        parse(text).filter(|key| key.to_string() == text).ok_or_else(|| KeyError(text.into()))
+        let is_spelled = |key: &Self| key.to_string() == text || key.in_one_folder() == text;
+        parse(text).filter(is_spelled).ok_or_else(|| KeyError(text.into()))
+    }
+
+    /// A segment's key as it was spelled before a long name was divided; of others what they are.
+    fn in_one_folder(&self) -> String {
+        match self {
+            Self::Segment { stream, .. } => {
+                self.to_string().replacen(&segment_prefix(stream), &stream_prefix(stream), 1)
+            }
+            other => other.to_string(),
+        }
     }
 }
 
@@ -194,8 +206,39 @@ pub fn stream_of_prefix(prefix: &str) -> Option<StreamName> {
     StreamName::new(unescape(escaped)?).ok()
 }
 
-/// The prefix of everything that belongs to a stream.
-pub fn stream_prefix(stream: &StreamName) -> String {
+/// Longest folder that a key may have: file systems, and with them most services, take 255 bytes.
+const FOLDER: usize = 255;
+/// What a longer name is divided into, so that no byte of the name is: each is three characters at most.
+const PIECE: usize = 240;
+
+/// The prefix of a stream's segments. A name that is too long for a folder is divided among several; all but the last end
+/// with a `~`, as no whole name does.
+fn segment_prefix(stream: &StreamName) -> String {
+    let escaped = escape(stream.as_str());
+    if escaped.len() <= FOLDER {
+        return format!("{STREAMS}{escaped}/");
+    }
+    let mut prefix = STREAMS.to_owned();
+    let mut rest = &escaped[..];
+    while rest.len() > PIECE {
+        let whole = |at: &usize| !rest[at.saturating_sub(2)..*at].contains('~');
+        let at = (0..=PIECE).rev().find(whole).expect("an escape has three characters");
+        let (piece, behind) = rest.split_at(at);
+        prefix.push_str(piece);
+        prefix.push_str("~/");
+        rest = behind;
+    }
+    prefix + rest + "/"
+}
+
+/// Returns the prefixes that a stream's segments may have: that of a long name was another one before it was divided.
+pub fn segment_prefixes(stream: &StreamName) -> BTreeSet<String> {
+    let both = [segment_prefix(stream), stream_prefix(stream)];
+    both.into_iter().map(|prefix| prefix + "segments/").collect()
+}
+
+/// The prefix of all else that belongs to a stream, of a chain.
+fn stream_prefix(stream: &StreamName) -> String {
     format!("{STREAMS}{}/", escape(stream.as_str()))
 }
 
@@ -205,7 +248,7 @@ impl fmt::Display for ArchiveKey {
             Self::Segment { stream, timeline, first_seq, last_seq, hash } => write!(
                 f,
                 "{}segments/{timeline:04}/{first_seq:020}-{last_seq:020}-{hash}.parquet",
-                stream_prefix(stream)
+                segment_prefix(stream)
             ),
             Self::Manifest { stream, number } => entry_key(f, Chain::Manifest, stream, *number),
             Self::Tertiary { stream, number } => entry_key(f, Chain::Tertiary, stream, *number),
@@ -238,9 +281,10 @@ fn parse(text: &str) -> Option<ArchiveKey> {
         }
     }
     let parts: Vec<_> = text.strip_prefix(STREAMS)?.split('/').collect();
-    let [stream, kind, folder, file] = parts[..] else { return None };
-    let stream = StreamName::new(unescape(stream)?).ok()?;
-    if kind == "segments" {
+    let [pieces @ .., stream, kind, folder, file] = &parts[..] else { return None };
+    let pieces: Option<String> = pieces.iter().map(|piece| piece.strip_suffix('~')).collect();
+    let stream = StreamName::new(unescape(&(pieces? + stream))?).ok()?;
+    if *kind == "segments" {
         let mut fields = file.strip_suffix(".parquet")?.splitn(3, '-');
         return Some(ArchiveKey::Segment {
             stream,
@@ -251,7 +295,7 @@ fn parse(text: &str) -> Option<ArchiveKey> {
         });
     }
     let number = file.strip_suffix(".json")?.parse().ok()?;
-    match kind {
+    match *kind {
         "manifest" => Some(ArchiveKey::Manifest { stream, number }),
         "tertiary" => Some(ArchiveKey::Tertiary { stream, number }),
         _ => None,
@@ -351,6 +395,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn long_names_are_divided_and_come_back(name in "[a-zö漢$~-]{1,255}") {
+            let name: String = name.chars().scan(0, |length, c| {
+                *length += c.len_utf8();
+                (*length <= StreamName::MAX_LEN).then_some(c)
+            }).collect();
+            let stream = StreamName::new(name).unwrap();
+            let key = ArchiveKey::segment(&stream, 1, 2, 3, &Sha256::of(b""));
+            let text = key.to_string();
+            prop_assert!(text.split('/').all(|folder| folder.len() <= FOLDER), "{text}");
+            prop_assert!(text.len() < 1024);
+            prop_assert_eq!(&ArchiveKey::parse(&text).unwrap(), &key);
+            // As it was spelled before.
+            let before = text.replacen(&segment_prefix(&stream), &stream_prefix(&stream), 1);
+            prop_assert_eq!(ArchiveKey::parse(&before).unwrap(), key);
+            let folder = format!("{}/", text.split('/').take(3).collect::<Vec<_>>().join("/"));
+            let is_whole = escape(stream.as_str()).len() <= FOLDER;
+            prop_assert_eq!(stream_of_prefix(&folder), is_whole.then_some(stream));
+        }
+
         #[test]
         fn keys_round_trip(name in "[a-zA-Z0-9_äß$%~-]{1,40}", n in any::<u64>(), m in any::<u64>(), t in any::<u32>()) {
             let stream = StreamName::new(name).unwrap();

@@ -18,6 +18,7 @@
 //! commit; [`state`] is the fold.
 
 pub mod anchor;
+pub mod deliveries;
 pub mod entry;
 pub mod hash;
 pub mod journal;
@@ -27,6 +28,7 @@ pub mod raw;
 pub mod state;
 
 pub use anchor::{ANCHOR, anchor};
+pub use deliveries::{Deliveries, Pending, PendingRun, Redelivered, RedeliveredRun};
 pub use entry::{
     Checkpoint, ConsumerRecord, Entry, EntryError, FORMAT, Fork, LastMessage, Left, ParentTimeline,
     Position, Segment, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use crate::archive::journal::{DeletesKnown, Served};
 use crate::archive::key::GROUP;
 use crate::archive::{
-    ArchiveKey, Checkpoint, ConsumerRecord, Entry, Fork, Left, ParentTimeline, Segment, SeqRange,
-    SeqRanges, Sha256, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
+    ArchiveKey, Checkpoint, ConsumerRecord, Deliveries, Entry, Fork, Left, ParentTimeline, Segment,
+    SeqRange, SeqRanges, Sha256, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
 };
+use crate::names::ConsumerName;
 
 /// What a stream's archive holds after some entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct ArchiveState {
     pub served: Option<Served>,
     /// How old the view of deletes of the current timeline is, as a journal says; chains do not.
     pub deletes_known: Option<DeletesKnown>,
+    /// What the consumers of the current timeline know of single messages, as a journal says; chains do not.
+    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
 }
@@ -123,6 +126,7 @@ impl ArchiveState {
             consumers: consumers.clone(),
             served: None,
             deletes_known: None,
+            deliveries: BTreeMap::new(),
             superseded: checkpoint.superseded.clone(),
         })
     }

@@ -165,6 +165,7 @@ mod tests {
         insta::assert_snapshot!(found.fit().unwrap_err(), @"rights are missing: allow the NATS user to publish `$JS.API.STREAM.NAMES`, `$JS.API.STREAM.LIST`, `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.CONSUMER.LIST.*`, `$JS.API.CONSUMER.CREATE.*`, `$JS.API.CONSUMER.INFO.*.*`, `$JS.API.CONSUMER.MSG.NEXT.*.*`, `$JS.API.CONSUMER.DELETE.*.*` and subscribe to `_INBOX.>`; allow the key for nas `s3:ListBucket` on `arn:aws:s3:::archive`, `s3:GetObject` on `arn:aws:s3:::archive/*`; allow the key for wasabi `s3:PutObject` on `arn:aws:s3:::archive/*`");
         insta::assert_snapshot!(found.notes().join("\n"), @"
         for streams with retention `interest` allow the NATS user to publish `$JS.API.CONSUMER.DURABLE.CREATE.*.cim-tier-archive`, `$JS.ACK.*.cim-tier-archive.>`, `$JS.ACK.*.*.*.cim-tier-archive.>`
+        for what consumers have pending or given up allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`
         for a second manager that stands by allow the NATS user to publish `cim.service.storage.journal.main` and subscribe to `cim.service.storage.journal.main`
         for telling accounts apart allow the NATS user to publish `$SYS.REQ.USER.INFO`
         for `restore` allow the NATS user to publish `$JS.API.INFO`, `$JS.API.STREAM.RESTORE.*`, `$JS.SNAPSHOT.RESTORE.*.*`

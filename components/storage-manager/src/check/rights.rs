@@ -16,6 +16,8 @@ pub enum Need {
     Tiering,
     /// Streams with the retention `interest`.
     Interest,
+    /// What consumers know of single messages.
+    Deliveries,
     /// A second manager that stands by.
     Standby,
     /// Whose streams these are, in a bucket that several hosts share.
@@ -29,6 +31,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::Tiering => "tiering",
             Self::Interest => "streams with retention `interest`",
+            Self::Deliveries => "what consumers have pending or given up",
             Self::Standby => "a second manager that stands by",
             Self::Account => "telling accounts apart",
             Self::Restore => "`restore`",
@@ -74,11 +77,14 @@ const NONE: &str = "CIM_CHECK";
 pub(super) fn all(config: &Config, stream: Option<&str>) -> Vec<Right> {
     let mut all = with(config, stream.unwrap_or(NONE));
     all.retain(|right| stream.is_some() || !right.of_a_stream);
+    if config.consumers.every.is_zero() {
+        all.retain(|right| right.need != Need::Deliveries);
+    }
     all
 }
 
 fn with(config: &Config, stream: &str) -> Vec<Right> {
-    use Need::{Account, Interest, Restore, Standby, Tiering};
+    use Need::{Account, Deliveries, Interest, Restore, Standby, Tiering};
 
     let keeper = anchor(config.secondary.bucket.as_str());
     let lead = format!("cim.service.storage.journal.{}", config.archive.journal);
@@ -125,6 +131,7 @@ fn with(config: &Config, stream: &str) -> Vec<Right> {
             &format!("$JS.ACK.*.*.*.{keeper}.>"),
             format!("$JS.ACK._.{NONE}.{NONE}.{keeper}.1.1.1.1.1"),
         ),
+        of(Deliveries, "STREAM.SNAPSHOT", ""),
         publish(Standby, &lead, lead.clone()),
         right(Standby, Verb::Subscribe, &lead, lead.clone()),
         publish(Account, "$SYS.REQ.USER.INFO", "$SYS.REQ.USER.INFO".into()),

@@ -1,5 +1,6 @@
 //! Requests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,12 @@ impl ApiError {
     /// Whether what was asked for does not exist.
     pub fn not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// Whether the stream, or its account, may have no more consumers.
+    pub fn is_full(&self) -> bool {
+        const FULL: u64 = 10_026;
+        self.err_code() == Some(FULL)
     }
 
     /// JetStream's own error code, where it gave one.
@@ -294,11 +301,19 @@ impl JetStream {
                 break;
             }
         }
-        let mut known: Vec<_> = answers.into_iter().filter_map(ConsumerAnswer::lasting).collect();
+        let of = |answer: ConsumerAnswer| {
+            let redelivered = answer.num_redelivered;
+            answer.lasting().map(|consumer| (consumer, redelivered))
+        };
+        let (mut known, redelivered): (Vec<_>, BTreeMap<_, _>) = answers
+            .into_iter()
+            .filter_map(of)
+            .map(|(consumer, count)| (consumer.clone(), (consumer.name, count)))
+            .unzip();
         // Servers list what nobody answers for with a configuration and without positions.
         known.retain(|consumer| !silent.iter().any(|name| consumer.name.as_str() == name));
         known.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Consumers { known, silent })
+        Ok(Consumers { known, redelivered, silent })
     }
 
     /// The message with this sequence.

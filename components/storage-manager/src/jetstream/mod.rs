@@ -3,11 +3,13 @@
 mod account;
 mod api;
 mod fields;
+mod snapshot;
 mod types;
 
 pub use account::{Account, AllStreams, Limits, Usage};
 pub use api::{ApiError, Depth, JetStream};
 pub use fields::{OF_CONSUMER, OF_STREAM, Version};
+pub use snapshot::Unknown;
 pub use types::{
     Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,
 };

@@ -1,8 +1,12 @@
 //! What the API answers.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges, StreamRecord, StreamState};
+use cim_core::archive::{
+    ConsumerRecord, LastMessage, Position, RawJson, SeqRanges, StreamRecord, StreamState,
+};
 use cim_core::names::ConsumerName;
 use jiff::Timestamp;
 use nkeys::KeyPair;
@@ -29,6 +33,8 @@ pub struct StreamInfo {
     pub consumers: u64,
     /// Who has it.
     pub servers: Servers,
+    /// Whether that is a cluster.
+    pub clustered: bool,
     /// The name of who serves it; `None` where its answer has none that outlives a server's process.
     pub server: Option<String>,
 }
@@ -78,6 +84,8 @@ pub struct Damage {
 pub struct Consumers {
     /// Those that the servers know the positions of, by name.
     pub known: Vec<ConsumerRecord>,
+    /// Of these, how many messages each one counts that were delivered more than once.
+    pub redelivered: BTreeMap<ConsumerName, u64>,
     /// Names that exist and nobody answered for, as in a cluster while one of its servers is away or
     /// elects: what was known of them before still holds. Ephemeral ones may be among them.
     pub silent: Vec<String>,
@@ -110,6 +118,14 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
+    /// Whether it is the message that was archived with its sequence. `STREAM.MSG.GET` shows a subject that is not UTF-8
+    /// as another one; then the time tells, to the nanosecond.
+    pub fn is(&self, archived: &LastMessage) -> bool {
+        let same_time = || archived.time.as_nanosecond() == i128::from(self.time);
+        self.as_message().hash() == archived.sha256
+            || (self.subject.contains(char::REPLACEMENT_CHARACTER) && same_time())
+    }
+
     /// The same, borrowed.
     pub fn as_message(&self) -> Message<'_> {
         Message {
@@ -211,6 +227,7 @@ impl From<InfoAnswer> for StreamInfo {
             deleted: ranges(deleted),
             damage: state.lost.map(Damage::from),
             consumers: state.consumer_count,
+            clustered: !cluster.name.is_empty(),
             servers: cluster.into(),
             server,
             state: StreamState {
@@ -324,6 +341,8 @@ pub(super) struct ConsumerAnswer {
     delivered: PositionAnswer,
     ack_floor: PositionAnswer,
     num_ack_pending: u64,
+    #[serde(default)]
+    pub(super) num_redelivered: u64,
 }
 
 #[derive(Deserialize)]
@@ -444,7 +463,8 @@ mod tests {
     #[test]
     fn who_is_silent_is_kept_as_before_and_who_is_gone_is_not() {
         let before = [consumer("a", 1), consumer("b", 2), consumer("c", 3)];
-        let now = Consumers { known: vec![consumer("b", 7)], silent: vec!["a".into(), "x".into()] };
+        let silent = vec!["a".into(), "x".into()];
+        let now = Consumers { known: vec![consumer("b", 7)], silent, ..Consumers::default() };
         assert_eq!(now.or(&before), [consumer("a", 1), consumer("b", 7)]);
     }
 }

@@ -134,6 +134,7 @@ impl Year {
             consumers: Vec::new(),
             served: None,
             deletes_known: None,
+            deliveries: BTreeMap::new(),
             number: 0,
             committed_at: self.at(0),
         };

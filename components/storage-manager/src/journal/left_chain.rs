@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cim_core::archive::journal::JournalState;
-use cim_core::archive::key::{Chain, GROUP, JournalOf, stream_prefix};
+use cim_core::archive::key::{Chain, GROUP, JournalOf, segment_prefixes};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain as error_chain;
 use tokio::sync::mpsc;
@@ -101,8 +101,10 @@ async fn clear(
         return Ok(true);
     }
     let used = |key: &str| held.contains(key) || journal.with(|state| state.uses(key));
-    let there = nas.list(&format!("{}segments/", stream_prefix(stream)), false).await?;
-    let mut unused: Vec<String> = there.into_iter().map(|object| object.key).collect();
+    let mut unused: Vec<String> = Vec::new();
+    for prefix in segment_prefixes(stream) {
+        unused.extend(nas.list(&prefix, false).await?.into_iter().map(|object| object.key));
+    }
     unused.retain(|key| !used(key));
     if unused.is_empty() && groups.len() == 1 {
         return Ok(true);

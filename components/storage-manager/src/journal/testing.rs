@@ -57,6 +57,7 @@ pub fn begin() -> StreamCheckpoint {
         consumers: Vec::new(),
         served: None,
         deletes_known: None,
+        deliveries: BTreeMap::new(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

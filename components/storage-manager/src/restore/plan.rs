@@ -1,10 +1,12 @@
 //! What is to be restored, worked out from the archive's state.
 
+use std::collections::BTreeMap;
+
 use cim_core::archive::{
-    ArchiveState, ConsumerRecord, DeletesKnown, LastMessage, RawJson, Segment, SeqRange, SeqRanges,
-    StreamState,
+    ArchiveState, ConsumerRecord, DeletesKnown, Deliveries, LastMessage, RawJson, Segment,
+    SeqRange, SeqRanges, StreamState,
 };
-use cim_core::names::{StreamName, SubjectFilter};
+use cim_core::names::{ConsumerName, StreamName, SubjectFilter};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -114,6 +116,8 @@ pub struct Plan {
     pub subject: Option<SubjectFilter>,
     /// Its consumers.
     pub consumers: Vec<ConsumerRecord>,
+    /// What they know of single messages, as far as that is archived.
+    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
     /// What the stream had and does not get back, in words.
     pub left_out: Vec<String>,
     /// What of its configuration the server does not know, and leaves out.
@@ -272,6 +276,12 @@ pub fn plan(
         rest: rest.into_iter().map(|(segment, ..)| segment).take(LOOKED_AT).collect(),
         subject: options.subject.clone(),
         consumers,
+        // Of a timeline that was left it is not known any more.
+        deliveries: if timeline == state.timeline() {
+            state.deliveries.clone()
+        } else {
+            BTreeMap::new()
+        },
         left_out,
         unknown: Vec::new(),
         staged: options.staged,

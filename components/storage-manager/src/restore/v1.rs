@@ -12,7 +12,7 @@ use cim_core::archive::Sha256;
 use highway::{HighwayHash as _, HighwayHasher, Key};
 use serde_json::Value;
 
-use super::consumers::{encode, position};
+use super::consumers::resume;
 use super::plan::Plan;
 use super::v2::uvarint;
 use crate::segment::Message;
@@ -105,7 +105,7 @@ impl<W: Write> Snapshot<W> {
         }
         self.write_block()?;
         for consumer in &plan.consumers {
-            let (delivered, floor) = position(consumer, plan.last_seq);
+            let state = resume(plan, consumer).encode();
             let name = consumer.name.as_str();
             let mut meta = consumer.config.value();
             meta["Created"] = Value::from(consumer.created.to_string());
@@ -118,7 +118,7 @@ impl<W: Write> Snapshot<W> {
                 &format!("obs/{name}/meta.sum"),
                 checksum(&key, meta.as_bytes()).as_bytes(),
             )?;
-            file(&mut self.tar, &format!("obs/{name}/o.dat"), &encode(delivered, floor))?;
+            file(&mut self.tar, &format!("obs/{name}/o.dat"), &state)?;
         }
         self.tar.into_inner()
     }

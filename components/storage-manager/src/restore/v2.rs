@@ -5,9 +5,9 @@
 use std::io::{self, Write};
 
 use cim_core::archive::{ConsumerRecord, Position};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::consumers::position;
+use super::consumers::{Resume, resume};
 use super::plan::Plan;
 use crate::segment::Message;
 
@@ -41,7 +41,7 @@ impl<W: Write> Snapshot<W> {
         self.entry(b"state.json", 0, 0, b"", state.to_string().as_bytes())?;
         for consumer in &plan.consumers {
             let name = format!("consumers/{}", consumer.name);
-            let state = consumer_state(consumer, plan.last_seq).to_string();
+            let state = consumer_state(plan, consumer).to_string();
             self.entry(name.as_bytes(), 0, 0, b"", state.as_bytes())?;
         }
         Ok(())
@@ -86,12 +86,23 @@ impl<W: Write> Snapshot<W> {
     }
 }
 
-fn consumer_state(consumer: &ConsumerRecord, last_seq: u64) -> Value {
-    let (delivered, floor) = position(consumer, last_seq);
+fn consumer_state(plan: &Plan, consumer: &ConsumerRecord) -> Value {
+    let Resume { delivered, floor, pending, redelivered } = resume(plan, consumer);
     let pair = |p: Position| json!({ "consumer_seq": p.consumer_seq, "stream_seq": p.stream_seq });
+    let pending = pending.iter().map(|of| {
+        let time = of.time.saturating_mul(1_000_000_000);
+        let state = json!({ "Sequence": of.consumer_seq, "Timestamp": time });
+        (of.stream_seq.to_string(), state)
+    });
+    let redelivered = redelivered.iter().map(|of| (of.stream_seq.to_string(), json!(of.times)));
     json!({
         "config": consumer.config.value(),
-        "state": { "delivered": pair(delivered), "ack_floor": pair(floor) },
+        "state": {
+            "delivered": pair(delivered),
+            "ack_floor": pair(floor),
+            "pending": pending.collect::<Map<_, _>>(),
+            "redelivered": redelivered.collect::<Map<_, _>>(),
+        },
     })
 }
 

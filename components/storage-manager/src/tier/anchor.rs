@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 use super::context::Context;
 use super::reader::ReaderError;
-use crate::jetstream::ApiError;
 use crate::wire::{Ask, Puller};
 
 /// Messages of one request.
@@ -23,8 +22,6 @@ const MESSAGES: u64 = 1 << 12;
 /// Their bytes, more or less: they have no payloads.
 const BYTES: usize = 1 << 20;
 const EXPIRES: Duration = Duration::from_secs(2);
-/// The stream may have no more consumers.
-const FULL: u64 = 10026;
 
 /// A stream's anchor.
 pub struct Anchor {
@@ -45,10 +42,10 @@ impl Anchor {
         let name = cim_core::archive::anchor(context.config.secondary.bucket.as_str());
         let jetstream = &context.jetstream;
         let at = match jetstream.anchor(stream.as_str(), &name, start_seq).await {
-            Err(ApiError::Refused { err_code: FULL, description, .. }) => {
+            Err(error) if error.is_full() => {
                 tracing::warn!(
                     stream = %stream,
-                    "what its consumers acknowledge before it is on the nas may be lost when this process ends: {description}. Raise `max_consumers`"
+                    "what its consumers acknowledge before it is on the nas may be lost when this process ends: {error}. Raise `max_consumers`"
                 );
                 return Ok(None);
             }

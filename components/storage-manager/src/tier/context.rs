@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::anew::Anew;
 use super::budget::Budget;
+use super::deliveries::Asking;
 use super::former::Former;
 use super::others::Others;
 use super::overview::Overview;
@@ -37,6 +38,10 @@ pub struct Context {
     pub beginning: Semaphore,
     /// One at a time: looking for what is gone from a stream, which is long where much is.
     pub counting: Semaphore,
+    /// One at a time: asking for what consumers know of single messages.
+    pub looking: Semaphore,
+    /// How often that was.
+    pub asking: Asking,
     /// The readers' connection.
     pub link: Link,
     /// The secondary tier.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::anew::Anew;
 use super::budget::Budget;
 use super::context::Context;
+use super::deliveries::Asking;
 use super::former::Former;
 use super::journaled::Opened;
 use super::others::Others;
@@ -141,6 +142,8 @@ pub async fn run(
         overview: Overview::default(),
         beginning: Semaphore::new(BEGINNING),
         counting: Semaphore::new(1),
+        looking: Semaphore::new(1),
+        asking: Asking::default(),
         link: Link::new(config.nats.clone()),
         nas: Arc::new(nas),
         wasabi,

@@ -210,6 +210,7 @@ mod tests {
             record: state.stream.clone(),
             state: StreamState { first_seq, last_seq: 120, messages: 1, bytes: 1 },
             consumers: Consumers::default(),
+            deliveries: None,
             deleted: Some(deleted.iter().copied().collect()),
             deletes_known: None,
             damage,

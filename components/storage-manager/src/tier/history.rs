@@ -56,6 +56,14 @@ pub async fn align(
     live: &StreamInfo,
 ) -> Result<Alignment, HistoryError> {
     let watermark = state.watermark();
+    // The archive was read after the live stream was looked at: another manager may have gone on with it meanwhile.
+    let again;
+    let live = if live.state.last_seq < watermark.seq {
+        again = sides.jetstream.stream_info(stream.as_str(), false).await?;
+        &again
+    } else {
+        live
+    };
     let same_birth = state.stream.created == live.record.created;
     if live.state.last_seq >= watermark.seq {
         let Some(last) = &watermark.last else {
@@ -133,7 +141,7 @@ async fn compare(
     let message = sides.jetstream.message(stream.as_str(), archived.seq).await?;
     Ok(match message {
         None => Same::Gone,
-        Some(message) if message.as_message().hash() == archived.sha256 => Same::Yes,
+        Some(message) if message.is(archived) => Same::Yes,
         Some(_) => Same::No,
     })
 }
@@ -193,16 +201,16 @@ async fn newest_in(
     let mut newest = None;
     while let Some(message) = next {
         let after = message.seq + 1;
-        newest = Some((message.seq, message.as_message().hash()));
+        newest = Some(message);
         next = sides.jetstream.next_message(stream.as_str(), after).await?;
         next = next.filter(|message| message.seq <= until);
     }
-    let Some((seq, hash)) = newest else { return Ok(Same::Gone) };
+    let Some(newest) = newest else { return Ok(Same::Gone) };
     // What cannot be read proves nothing.
     let archived = messages_of(sides, stream, segment, until).await?;
     let Some(archived) = archived else { return Ok(Same::Gone) };
-    Ok(match archived.iter().find(|archived| archived.seq == seq) {
-        Some(archived) if archived.sha256 == hash => Same::Yes,
+    Ok(match archived.iter().find(|archived| archived.seq == newest.seq) {
+        Some(archived) if newest.is(archived) => Same::Yes,
         _ => Same::No,
     })
 }

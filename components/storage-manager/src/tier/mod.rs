@@ -17,6 +17,7 @@ pub(crate) mod budget;
 mod collect;
 pub(crate) mod context;
 mod daemon;
+mod deliveries;
 pub(crate) mod foreign;
 mod former;
 mod gaps;

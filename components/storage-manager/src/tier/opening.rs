@@ -1,5 +1,6 @@
 //! Opens a stream before it is read into a journal: its archive is begun, gone on with, or left alone.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -304,6 +305,7 @@ impl Opening<'_> {
             consumers: consumers.to_vec(),
             served: self.served.cloned(),
             deletes_known: None,
+            deliveries: BTreeMap::new(),
             number: 0,
             committed_at: clock::now(),
         })

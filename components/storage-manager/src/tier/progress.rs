@@ -15,6 +15,9 @@ pub struct Read {
     pub drained: u64,
     /// The consumer that it reads through, and how many messages that one has delivered.
     pub consumer: Option<(String, u64)>,
+    /// Messages are asked for by the stream's name and their sequences: where the stream was made again it may have read
+    /// the new one's.
+    pub by_name: bool,
 }
 
 /// The same, as reader and survey share it.
@@ -202,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_holds_the_watermark() {
-        let read = Read { seq: 30, drained: 0, consumer: Some(("c".into(), 30)) };
+        let read = Read { seq: 30, drained: 0, consumer: Some(("c".into(), 30)), by_name: false };
         let all = Some(Delivered { count: 30, pending: 0 });
         assert_eq!(Tail::seen(35, all, &read), Some(Tail { read: 30, until: 35 }));
         for other in [Delivered { count: 31, pending: 0 }, Delivered { count: 30, pending: 1 }] {
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_knows_its_end_says_so() {
-        let read = Read { seq: 30, drained: 33, consumer: None };
+        let read = Read { seq: 30, drained: 33, consumer: None, by_name: false };
         assert_eq!(Tail::seen(35, None, &read), Some(Tail { read: 30, until: 33 }));
         let read = Read { drained: 0, ..read };
         assert_eq!(Tail::seen(35, None, &read), None);

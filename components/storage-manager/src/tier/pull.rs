@@ -10,7 +10,7 @@ use super::holes::Holes;
 use super::pace::Pace;
 use super::reader::{ReaderError, Task};
 use super::segmenter::Segmenter;
-use crate::jetstream::{Depth, ReadConsumer};
+use crate::jetstream::{ApiError, Depth, ReadConsumer};
 use crate::wire::{Mail, Puller, WireError};
 
 /// How often a server says that it is there, at rest. One that is lost takes its connections with it; one
@@ -21,9 +21,12 @@ const HEARTBEAT_IN_CLUSTERS: Duration = Duration::from_secs(3);
 /// The first server whose consumers leave out nothing that is there when a part of the stream is purged.
 const SKIPS_NOTHING: (u64, u64, u64) = (2, 10, 0);
 
-pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), ReaderError> {
+pub(super) async fn run(
+    task: &Task,
+    consumer: ReadConsumer,
+    mut segmenter: Segmenter,
+) -> Result<(), ReaderError> {
     let stream = task.stream.as_str();
-    let consumer = consumer(task).await?;
     let heartbeat = if consumer.clustered { HEARTBEAT_IN_CLUSTERS } else { HEARTBEAT };
     let server = consumer.server.filter(|_| task.replicated);
     if server.is_some() || task.context.jetstream.server_version() < SKIPS_NOTHING {
@@ -61,7 +64,7 @@ pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), Rea
 
 /// The consumer to read through: in a cluster not on the stream's leader where another server will do,
 /// so that two have to agree on what is gone.
-async fn consumer(task: &Task) -> Result<ReadConsumer, ReaderError> {
+pub(super) async fn consumer(task: &Task) -> Result<ReadConsumer, ApiError> {
     let (jetstream, stream) = (&task.context.jetstream, task.stream.as_str());
     if task.replicated {
         let others = jetstream.stream_info(stream, false).await?.servers.current;
@@ -70,7 +73,7 @@ async fn consumer(task: &Task) -> Result<ReadConsumer, ReaderError> {
             return Ok(made);
         }
     }
-    Ok(jetstream.create_reader(stream, task.start_seq, Depth::Whole).await?)
+    jetstream.create_reader(stream, task.start_seq, Depth::Whole).await
 }
 
 struct Pull<'a> {

@@ -58,6 +58,7 @@ impl Task {
         let (context, stream) = (Arc::clone(&self.context), self.stream.clone());
         let segmenter = Segmenter::new(context, stream, self.timeline, self.start_seq, uploads);
         if self.work_queue {
+            self.progress.update(|read| read.by_name = true);
             return scan::run(&self, segmenter).await;
         }
         let anchor = if self.interest {
@@ -66,11 +67,27 @@ impl Task {
             None
         };
         match anchor {
-            None => pull::run(&self, segmenter).await,
+            None => self.read(segmenter).await,
             Some(anchor) => tokio::select! {
-                read = pull::run(&self, segmenter) => read,
+                read = self.read(segmenter) => read,
                 lost = anchor.follow(self.committed.clone()) => lost,
             },
+        }
+    }
+
+    /// Reads through a consumer, or by sequence where the stream has no room for one.
+    async fn read(&self, segmenter: Segmenter) -> Result<(), ReaderError> {
+        match pull::consumer(self).await {
+            Ok(consumer) => pull::run(self, consumer, segmenter).await,
+            Err(error) if error.is_full() => {
+                tracing::warn!(
+                    stream = %self.stream,
+                    "it is read message by message, for it has no room for a consumer to read through: {error}. Raise `max_consumers` of the stream or its account"
+                );
+                self.progress.update(|read| read.by_name = true);
+                scan::run(self, segmenter).await
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

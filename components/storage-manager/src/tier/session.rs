@@ -1,6 +1,6 @@
 //! One stream, from reading its chain until something fails or everything ends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -491,6 +491,7 @@ impl<'a> Session<'a> {
             away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
             record: state.stream.clone(),
             consumers: state.consumers.clone(),
+            deliveries: BTreeMap::new(),
         };
         self.surveying = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let survey = surveyor.survey(&known).await;

@@ -326,9 +326,10 @@ async fn missing_at<'a>(
     stream: &StreamName,
     state: &'a ArchiveState,
 ) -> Result<Vec<&'a Segment>, S3Error> {
-    let prefix = format!("{}segments/", cim_core::archive::key::stream_prefix(stream));
-    let there: BTreeSet<String> =
-        store.list(&prefix, false).await?.into_iter().map(|object| object.key).collect();
+    let mut there = BTreeSet::new();
+    for prefix in cim_core::archive::key::segment_prefixes(stream) {
+        there.extend(store.list(&prefix, false).await?.into_iter().map(|object| object.key));
+    }
     let sealed = state.segments.values().filter(|s| s.sealed);
     Ok(sealed.filter(|s| !there.contains(&s.key)).collect())
 }

@@ -21,7 +21,7 @@ use super::context::Context;
 use super::gaps::{Gaps, shown};
 use super::gate;
 use super::opening::open;
-use super::progress::Progress;
+use super::progress::{Progress, Read};
 use super::reader::{self, ReaderError};
 use super::ready::{add, last_of, take};
 use super::segmenter::{Upload, Uploaded};
@@ -83,9 +83,6 @@ struct Follower<'a> {
     /// By whom it is served, where that is known.
     served: Option<Served>,
     reader: JoinHandle<Result<(), ReaderError>>,
-    /// The reader asks for messages by the stream's name and their sequences: where the stream was made again it may
-    /// have read the new one's.
-    by_name: bool,
     /// The reader has ended; what it handed over is all there is.
     read: bool,
     /// The live stream is to be looked at once more.
@@ -151,7 +148,6 @@ impl<'a> Follower<'a> {
             stream,
             born: live.record.created,
             served,
-            by_name: task.work_queue,
             reader: tokio::spawn(task.run(sender)),
             read: false,
             last_look: false,
@@ -246,7 +242,7 @@ impl<'a> Follower<'a> {
     /// made again maybe, it is nowhere else, and its timeline is left when the next one begins.
     async fn leave(&mut self, gone: bool) -> Result<(), SessionError> {
         let journal = self.journal.clone();
-        if self.by_name {
+        if self.progress.get().by_name {
             self.reader.abort();
             self.ready.clear();
             self.read = true;
@@ -305,9 +301,9 @@ impl<'a> Follower<'a> {
 
     /// Says which messages were read and are in no entry: the stream that had them is gone.
     fn say_what_is_left(&self) {
-        let read = self.progress.get().seq;
+        let Read { seq: read, by_name, .. } = self.progress.get();
         let archived = self.journal.stream(self.stream, |state| state.watermark().seq);
-        if !self.by_name && archived.is_some_and(|archived| archived < read) {
+        if !by_name && archived.is_some_and(|archived| archived < read) {
             tracing::error!(
                 stream = %self.stream,
                 "sequences {} to {read} were read before the stream was deleted, and could not be archived",
@@ -335,6 +331,7 @@ impl<'a> Follower<'a> {
             away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
             record: state.stream.clone(),
             consumers: state.consumers.clone(),
+            deliveries: state.deliveries.clone(),
         });
         let known = known.expect("it was opened");
         self.surveying = Some(tokio::spawn(async move {
@@ -400,11 +397,11 @@ impl<'a> Follower<'a> {
         let journal = self.journal.clone();
         journal.stream(self.stream, |state| {
             let mut draft = Draft::of(state);
-            let mut deletes_known = None;
+            let (mut deletes_known, mut deliveries) = (None, None);
             if let Some(survey) = self.survey.take() {
                 survey.fill(&mut draft);
                 self.gaps.fill(&mut draft, state);
-                deletes_known = survey.deletes_known;
+                (deletes_known, deliveries) = (survey.deletes_known, survey.deliveries);
             }
             let mut commit = Commit { timeline: state.timeline(), ..Commit::default() };
             let watermark = state.watermark().seq;
@@ -418,6 +415,7 @@ impl<'a> Follower<'a> {
             draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
             draft.missed = missed(&mut self.skipped, &draft, state, self.stream);
             commit.change = change(draft, state, &commit.items);
+            commit.change.deliveries = deliveries.filter(|known| *known != state.deliveries);
             if commit.items.is_empty() && commit.change == Change::default() {
                 return None;
             }

@@ -1,23 +1,26 @@
 //! What the live stream looks like: asked for when something has changed, for what reading it cannot show
 //! (deletes, configuration, consumers, a tail that was deleted).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::{
-    ArchiveState, ConsumerRecord, DeletesKnown, SeqRange, SeqRanges, StreamRecord, StreamState,
-    Watermark,
+    ArchiveState, ConsumerRecord, DeletesKnown, Deliveries, SeqRange, SeqRanges, StreamRecord,
+    StreamState, Watermark,
 };
-use cim_core::names::StreamName;
+use cim_core::names::{ConsumerName, StreamName};
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::deliveries::Asker;
 use super::need::Last;
 use super::progress::{Delivered, Progress, Tail};
 use super::reader::ReaderError;
 use super::{gone, positions, shorn, witness};
 use crate::chain::Draft;
 use crate::clock;
+use crate::config::Layout;
 use crate::hooks::sabotage;
 use crate::jetstream::{ApiError, Consumers, Damage, Leader, StreamInfo};
 
@@ -33,6 +36,8 @@ pub struct Survey {
     pub state: StreamState,
     /// Durable consumers.
     pub consumers: Consumers,
+    /// What they know of single messages, where that is archived.
+    pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
     /// Sequences that are gone, when they were asked for.
     pub deleted: Option<SeqRanges>,
     /// How old what is known of deletes is by now, unless it was time to ask for them and they were not.
@@ -74,6 +79,8 @@ pub struct Surveyor {
     positions: Option<Instant>,
     /// It was said that the server does not know all of the stream's configuration.
     said_shorn: bool,
+    /// Asks for what consumers know of single messages; chains have no place for it.
+    asker: Option<Asker>,
 }
 
 /// What the archive knows when a survey begins.
@@ -89,12 +96,16 @@ pub struct Known {
     pub record: StreamRecord,
     /// The consumers.
     pub consumers: Vec<ConsumerRecord>,
+    /// What they know of single messages.
+    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
 }
 
 impl Surveyor {
     /// Of this stream, which is read as `progress` says.
     pub fn new(context: Arc<Context>, stream: StreamName, progress: Arc<Progress>) -> Self {
+        let asker = context.config.archive.layout == Layout::Journal;
         Self {
+            asker: asker.then(Asker::default),
             context,
             stream,
             progress,
@@ -175,11 +186,20 @@ impl Surveyor {
             _ => jetstream.lasting_consumers(stream).await?,
         };
         let found = shorn::consumers(&jetstream, &known.consumers, found);
-        let said = &mut self.said_shorn;
-        let record = shorn::stream(&jetstream, &self.stream, &known.record, info.record, said);
         let tail = self.tail(info.state.last_seq, known.watermark).await?;
         let quiet = found.or(&known.consumers) == known.consumers;
-        let quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
+        let mut quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
+        let (mut deliveries, mut news) = (None, false);
+        if let Some(asker) = &mut self.asker {
+            let told = asker.ask(&self.context, &self.stream, &info, &found, known).await;
+            news = told.deliveries != known.deliveries;
+            if told.owing || news {
+                quiet = 0;
+            }
+            deliveries = Some(told.deliveries);
+        }
+        let said = &mut self.said_shorn;
+        let record = shorn::stream(&jetstream, &self.stream, &known.record, info.record, said);
         let durable = !found.known.is_empty() || !found.silent.is_empty();
         let (doubtful, consumers) = (witnessed, info.consumers);
         self.last = Some(Last { listed, doubtful, consumers, durable, quiet });
@@ -187,7 +207,8 @@ impl Surveyor {
         Ok(Some(Survey {
             record,
             state: info.state,
-            consumers: self.settled(found, &known.consumers),
+            consumers: self.settled(found, &known.consumers, news),
+            deliveries,
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
             deletes_known,
             damage: info.damage,
@@ -198,15 +219,16 @@ impl Surveyor {
         }))
     }
 
-    /// Consumers as they are to be archived: as they were, while only positions move, and not for long.
-    fn settled(&mut self, found: Consumers, known: &[ConsumerRecord]) -> Consumers {
+    /// Consumers as they are to be archived: as they were, while only positions move, and not for long; with other `news`
+    /// of them as they are.
+    fn settled(&mut self, found: Consumers, known: &[ConsumerRecord], news: bool) -> Consumers {
         let now = found.or(known);
         if now == known {
             return found;
         }
         let soon = self.positions.is_some_and(|at| at.elapsed() < POSITIONS);
-        if soon && !positions::differ(known, &now) && !self.context.stop.is_cancelled() {
-            return Consumers { known: known.to_vec(), silent: Vec::new() };
+        if soon && !news && !positions::differ(known, &now) && !self.context.stop.is_cancelled() {
+            return Consumers { known: known.to_vec(), ..Consumers::default() };
         }
         self.positions = Some(Instant::now());
         found

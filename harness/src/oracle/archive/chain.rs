@@ -79,6 +79,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
         served: None,
         deletes_known: None,
+        deliveries: BTreeMap::new(),
     };
     let mut previous: Option<&Link> = None;
     for link in links {

@@ -57,6 +57,7 @@ impl Archived {
             consumers: restated.consumers.clone(),
             served: restated.served.clone(),
             deletes_known: restated.deletes_known.clone(),
+            deliveries: restated.deliveries.clone(),
         };
         archived.adopt(&restated.timelines);
         for record in &restated.segments {
@@ -123,6 +124,9 @@ impl Archived {
         }
         if change.fork.is_some() || change.deletes_known.is_some() {
             self.deletes_known.clone_from(&change.deletes_known);
+        }
+        if change.fork.is_some() || change.deliveries.is_some() {
+            self.deliveries = change.deliveries.clone().unwrap_or_default();
         }
         (self.number, self.committed_at) = (said.number, said.at);
         Ok(())
@@ -211,6 +215,8 @@ impl Archived {
             "by whom it is served"
         } else if self.deletes_known != other.deletes_known {
             "up to where its deletes are known"
+        } else if self.deliveries != other.deliveries {
+            "what its consumers know of single messages"
         } else if (self.number, self.committed_at) != (other.number, other.committed_at) {
             "its last entry"
         } else {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use cim_core::archive::journal::{DeletesKnown, Served};
 use cim_core::archive::key::{Chain, JournalOf};
-use cim_core::archive::{ConsumerRecord, Segment, StreamRecord, TimelineRecord};
-use cim_core::names::StreamName;
+use cim_core::archive::{ConsumerRecord, Deliveries, Segment, StreamRecord, TimelineRecord};
+use cim_core::names::{ConsumerName, StreamName};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use s3::Bucket;
 use tokio::time::Instant;
@@ -68,6 +68,8 @@ pub struct Archived {
     pub served: Option<Served>,
     /// How old its journal's view of deletes is, where that says so.
     pub deletes_known: Option<DeletesKnown>,
+    /// What its consumers know of single messages, where its journal says so.
+    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
 }
 
 /// A tier. Its journals are read when it is opened, and read on when it is asked to; chains are read when

@@ -15,10 +15,10 @@ use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::state::{Timeline, sound};
 use crate::archive::{
-    ArchiveState, Checkpoint, ConsumerRecord, EntryError, Segment, Sha256, StreamRecord,
-    Superseded, TimelineRecord,
+    ArchiveState, Checkpoint, ConsumerRecord, Deliveries, EntryError, Segment, Sha256,
+    StreamRecord, Superseded, TimelineRecord,
 };
-use crate::names::{JournalName, StreamName};
+use crate::names::{ConsumerName, JournalName, StreamName};
 
 /// A journal after one of its entries. Stored as `{"sha256":"…","checkpoint":{…}}`, compressed with zstd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +61,9 @@ pub struct StreamCheckpoint {
     /// How old the view of deletes of the last timeline is, where that is known. Since format 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletes_known: Option<DeletesKnown>,
+    /// What its consumers know of single messages, by consumer. Since format 7.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
     /// The number of the last entry that said something about it; 0 where it begins.
     pub number: u64,
     /// When that was committed, by its writer's clock.
@@ -78,6 +81,7 @@ impl StreamCheckpoint {
             consumers: state.consumers.clone(),
             served: state.served.clone(),
             deletes_known: state.deletes_known.clone(),
+            deliveries: state.deliveries.clone(),
             number: state.number,
             committed_at: state.committed_at,
         }
@@ -111,6 +115,7 @@ impl StreamCheckpoint {
             consumers: self.consumers.clone(),
             served: self.served.clone(),
             deletes_known: self.deletes_known.clone(),
+            deliveries: self.deliveries.clone(),
             superseded: Vec::new(),
         })
     }

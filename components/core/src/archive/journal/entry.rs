@@ -18,14 +18,14 @@ use super::deletes::DeletesKnown;
 use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::{
-    ConsumerRecord, EntryError, Fork, LastMessage, Segment, SeqRange, Sha256, StreamRecord,
-    StreamState, Watermark,
+    ConsumerRecord, Deliveries, EntryError, Fork, LastMessage, Segment, SeqRange, Sha256,
+    StreamRecord, StreamState, Watermark,
 };
-use crate::names::{JournalName, StreamName};
+use crate::names::{ConsumerName, JournalName, StreamName};
 
 /// The format that this version writes, and the newest that it reads. Formats up to 3 are those of chains,
 /// [`crate::archive::FORMAT`].
-pub const JOURNAL_FORMAT: u32 = 6;
+pub const JOURNAL_FORMAT: u32 = 7;
 
 /// One commit to a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +98,10 @@ pub struct Change {
     /// `deleted` yet. Absent too in a new timeline of which it is not known. Since format 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletes_known: Option<DeletesKnown>,
+    /// What consumers know of single messages, by consumer: all of it, when one differs. In a new timeline nothing is
+    /// known. Since format 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
 }
 
 impl Change {

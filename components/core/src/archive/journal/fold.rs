@@ -214,6 +214,7 @@ pub(super) fn take(
         state.leave();
         state.timelines.insert(state.timeline() + 1, Timeline::begin(fork.clone()));
         state.deletes_known = None;
+        state.deliveries.clear();
     }
     place(&mut state.segments, checked.added);
     let mut current = state.timelines.last_entry().expect("there is at least one timeline");
@@ -238,6 +239,9 @@ pub(super) fn take(
     }
     if let Some(known) = &change.deletes_known {
         state.deletes_known = Some(known.clone());
+    }
+    if let Some(deliveries) = &change.deliveries {
+        state.deliveries.clone_from(deliveries);
     }
     (state.number, state.committed_at) = (number, committed_at);
     removed

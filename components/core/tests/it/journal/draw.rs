@@ -31,6 +31,7 @@ pub(super) struct Act {
     pub(super) consumers: Option<usize>,
     pub(super) served: Option<Served>,
     pub(super) deletes_known: Option<DeletesKnown>,
+    pub(super) deliveries: Option<u64>,
 }
 
 /// What a new timeline goes on from.
@@ -125,20 +126,24 @@ fn act() -> impl Strategy<Value = Act> {
         prop::option::weighted(0.2, 0..3usize),
         prop::option::weighted(0.2, served()),
         prop::option::weighted(0.3, deletes_known()),
+        prop::option::weighted(0.3, 1..9u64),
     )
-        .prop_map(|(fork, writes, tail, replaces, deleted, lost, consumers, served, known)| {
-            Act {
-                fork,
-                writes,
-                tail,
-                replaces,
-                deleted,
-                lost,
-                consumers,
-                served,
-                deletes_known: known,
-            }
-        })
+        .prop_map(
+            |(fork, writes, tail, replaces, deleted, lost, consumers, served, known, delivered)| {
+                Act {
+                    fork,
+                    writes,
+                    tail,
+                    replaces,
+                    deleted,
+                    lost,
+                    consumers,
+                    served,
+                    deletes_known: known,
+                    deliveries: delivered,
+                }
+            },
+        )
 }
 
 /// A history of some entries.

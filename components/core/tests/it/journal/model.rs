@@ -9,8 +9,9 @@ use cim_core::archive::journal::{
 };
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{
-    ArchiveKey, ArchiveState, ConsumerRecord, Fork, LastMessage, ParentTimeline, Position, RawJson,
-    SeqRange, SeqRanges, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
+    ArchiveKey, ArchiveState, ConsumerRecord, Deliveries, Fork, LastMessage, ParentTimeline,
+    Pending, Position, RawJson, SeqRange, SeqRanges, Sha256, StreamRecord, StreamState,
+    TimelineRecord, Watermark,
 };
 use cim_core::names::{ConsumerName, JournalName, StreamName};
 use jiff::Timestamp;
@@ -45,6 +46,8 @@ struct Stream {
     served: Option<Served>,
     /// Of the last timeline.
     deletes_known: Option<DeletesKnown>,
+    /// How far they go that are known of the last timeline.
+    deliveries: Option<u64>,
 }
 
 #[derive(Default)]
@@ -164,6 +167,7 @@ impl Model {
         stream.consumers = act.consumers.unwrap_or_default();
         stream.served.clone_from(&act.served);
         stream.deletes_known.clone_from(&act.deletes_known);
+        stream.deliveries = act.deliveries;
         let history = &stream.timelines[0];
         let timeline = TimelineRecord {
             watermark: history.watermark(),
@@ -176,6 +180,7 @@ impl Model {
             consumers: consumers(stream.consumers),
             served: stream.served.clone(),
             deletes_known: stream.deletes_known.clone(),
+            deliveries: stream.deliveries.map(deliveries).unwrap_or_default(),
             number: 0,
             committed_at: time(0),
         };
@@ -232,6 +237,10 @@ impl Model {
         if act.fork.is_some() || act.deletes_known.is_some() {
             stream.deletes_known.clone_from(&act.deletes_known);
             change.deletes_known.clone_from(&act.deletes_known);
+        }
+        if act.fork.is_some() || act.deliveries.is_some() {
+            stream.deliveries = act.deliveries;
+            change.deliveries = act.deliveries.map(deliveries);
         }
         self.streams.insert(name.clone(), stream);
         change
@@ -415,6 +424,7 @@ impl Model {
         assert_eq!(state.consumers.len(), stream.consumers);
         assert_eq!(state.served, stream.served);
         assert_eq!(state.deletes_known, stream.deletes_known);
+        assert_eq!(state.deliveries, stream.deliveries.map(deliveries).unwrap_or_default());
     }
 }
 
@@ -503,4 +513,11 @@ fn consumers(count: usize) -> Vec<ConsumerRecord> {
         ack_pending: 0,
     };
     (0..count).map(consumer).collect()
+}
+
+fn deliveries(last: u64) -> BTreeMap<ConsumerName, Deliveries> {
+    let position = |seq| Position { consumer_seq: seq, stream_seq: seq };
+    let pending = vec![Pending { stream_seq: last, consumer_seq: last, time: 0 }];
+    let found = Deliveries::of(position(last), Position::default(), pending, Vec::new());
+    BTreeMap::from([(ConsumerName::new("c0").unwrap(), found)])
 }

@@ -2,7 +2,7 @@
 //! passed over, and none is archived twice. The writers here are plain; what they rely on is the fold, and
 //! that a number is taken once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cim_core::archive::journal::{
     Change, JOURNAL_FORMAT, JournalEntry, JournalState, SegmentRecord, StreamCheckpoint,
@@ -153,6 +153,7 @@ fn begin() -> StreamCheckpoint {
         consumers: Vec::new(),
         served: None,
         deletes_known: None,
+        deliveries: BTreeMap::new(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

@@ -1,5 +1,7 @@
 //! What no writer says. An entry that says it is refused, and leaves the state as it was.
 
+use std::collections::BTreeMap;
+
 use cim_core::archive::journal::{
     Change, DeletesKnown, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
     Served, StreamCheckpoint,
@@ -71,6 +73,7 @@ fn begin(timelines: Vec<TimelineRecord>, segments: Vec<SegmentRecord>) -> Change
         consumers: Vec::new(),
         served: None,
         deletes_known: None,
+        deliveries: BTreeMap::new(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     };
@@ -303,6 +306,7 @@ fn a_stream_begins_once_alone_and_sound() {
             (Change { consumers: Some(Vec::new()), ..one(0, Vec::new()) }, "says more of it"),
             (Change { served: Some(served), ..one(0, Vec::new()) }, "says more of it"),
             (Change { deletes_known: Some(known), ..one(0, Vec::new()) }, "says more of it"),
+            (Change { deliveries: Some(BTreeMap::new()), ..one(0, Vec::new()) }, "says more of it"),
             (Change { add: vec![part(1, 1, 10)], ..one(0, Vec::new()) }, "says more of it"),
             (one(20, vec![own(1, 1, 21)]), "outside of timeline 1"),
             (one(20, vec![own(1, 0, 10)]), "begins before sequence 1"),

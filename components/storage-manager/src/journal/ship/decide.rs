@@ -89,7 +89,11 @@ impl Decided {
                 continue;
             }
             let mut object = this.nas.get(key).await?;
-            let mut followed = follow(&this.state, parsed, &object).await?;
+            let mut followed = match follow(&this.state, parsed, &object).await {
+                // Another bucket was Wasabi's when it was decided.
+                Err(DecideError::Journal(_)) => break,
+                followed => followed?,
+            };
             if let Followed::Damaged(_) = followed {
                 // It may have been harmed on its way here.
                 object = this.nas.get(key).await?;
@@ -105,9 +109,20 @@ impl Decided {
                 }
                 Followed::Damaged(why) => {
                     this.withdraw(&decided[index..], &why).await?;
-                    break;
+                    return Ok(this);
                 }
             }
+        }
+        let numbered = decided.iter().rev().find_map(|key| match ArchiveKey::parse(key) {
+            Ok(ArchiveKey::Journal { number, .. }) => Some((number, key)),
+            _ => None,
+        });
+        if let Some((number, key)) = numbered
+            && this.state.last.is_some_and(|(last, ..)| last < number)
+        {
+            let object = this.nas.get(key).await?;
+            this.state = restarted(&this.wasabi, &this.state, key, &object).await?;
+            (this.behind, this.checkpoint) = (Committed::default(), 0);
         }
         Ok(this)
     }
@@ -202,21 +217,26 @@ impl Decided {
     }
 }
 
-/// An empty journal that goes on behind an entry which only the NAS has.
+/// Returns Wasabi's journal as it is, to be gone on with behind an entry which only the NAS has: it was decided for
+/// another bucket, or for what this one had before it was lost or emptied.
 async fn restarted(
     wasabi: &Store,
-    empty: &JournalState,
+    there: &JournalState,
     key: &str,
     object: &Bytes,
 ) -> Result<JournalState, DecideError> {
     let (entry, hash) =
         read_entry(object).map_err(|source| OpenError::Entry { key: key.to_owned(), source })?;
-    tracing::warn!(
-        "wasabi has no journal `{}`, and the nas had decided its entries up to {}: everything is copied anew",
-        entry.journal,
-        entry.number
-    );
-    let mut state = empty.clone();
+    let (journal, number) = (&entry.journal, entry.number);
+    match there.last {
+        None => tracing::warn!(
+            "wasabi has no journal `{journal}`, and the nas had decided its entries up to {number}: everything is copied anew"
+        ),
+        Some((last, ..)) => tracing::warn!(
+            "wasabi's journal `{journal}` ends with entry {last}, and the nas had decided others up to {number}, for another bucket: what is not there is copied"
+        ),
+    }
+    let mut state = there.clone();
     state.last = Some((entry.number, hash, entry.committed_at));
     checkpoint::write(wasabi, state.clone(), &CancellationToken::new()).await?;
     Ok(state)

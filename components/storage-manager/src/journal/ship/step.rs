@@ -1,5 +1,7 @@
 //! Decides what Wasabi's journal says next of one stream.
 
+use std::collections::BTreeMap;
+
 use cim_core::archive::journal::{Change, StreamCheckpoint};
 use cim_core::archive::{ArchiveState, Segment, SeqRanges, TimelineRecord, Watermark};
 
@@ -52,6 +54,8 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
             .deletes_known
             .clone()
             .filter(|_| timeline == nas.timeline() && nas.deletes_known != there.deletes_known),
+        deliveries: Some(nas.deliveries.clone())
+            .filter(|known| timeline == nas.timeline() && *known != there.deliveries),
         ..Change::default()
     };
     if !segments.is_empty() || change != Change::default() {
@@ -90,6 +94,7 @@ fn first(nas: &ArchiveState) -> Option<Step> {
         consumers: consumers.to_vec(),
         served: nas.served.clone().filter(|_| *number == nas.timeline()),
         deletes_known: None,
+        deliveries: BTreeMap::new(),
         number: 0,
         committed_at: nas.committed_at,
     };

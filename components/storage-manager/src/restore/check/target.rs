@@ -60,7 +60,7 @@ async fn differs(
     if let Some(last) = plan.last.as_ref().filter(|last| last.seq >= state.first_seq)
         && let Some(message) = jetstream.message(plan.target.as_str(), last.seq).await?
     {
-        if message.as_message().hash() != last.sha256 {
+        if !message.is(last) {
             return Ok(Some(format!(", and has another message at sequence {}", last.seq)));
         }
         // Of one that goes on, or lets go of messages, nothing follows from their number.

@@ -3,9 +3,12 @@
 mod v1;
 mod v2;
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write};
 
-use cim_core::archive::{ConsumerRecord, Position, RawJson, SeqRanges, Sha256};
+use cim_core::archive::{
+    ConsumerRecord, Deliveries, Pending, Position, RawJson, Redelivered, SeqRanges, Sha256,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -20,8 +23,9 @@ use crate::segment::Message;
 /// A message: sequence, time, subject, headers, payload.
 type Row = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
-/// A consumer: its name, delivered and acknowledged, each in its own and in the stream's sequence.
-type Place = (String, [u64; 2], [u64; 2]);
+/// A consumer: its name, delivered and acknowledged, each in its own and in the stream's sequence; what is pending, by
+/// the stream's sequence, its own and the time; how often what was delivered again.
+type Place = (String, [u64; 2], [u64; 2], Vec<(u64, u64, i64)>, Vec<(u64, u64)>);
 
 /// What a parser found.
 #[derive(Debug)]
@@ -42,7 +46,12 @@ struct Drawn {
     compressed: bool,
     /// Delivered, acknowledged, pending.
     consumers: Vec<([u64; 2], [u64; 2], u64)>,
+    /// What the first one knows of single messages: delivered and acknowledged, and behind that what is pending, and
+    /// how often what was delivered again.
+    known: Option<Known>,
 }
+
+type Known = ([u64; 2], [u64; 2], Vec<(u64, u64, i64)>, Vec<(u64, u64)>);
 
 /// The plan of a stream with this configuration, and nothing else.
 pub(super) fn plan_of(config: Value) -> Plan {
@@ -74,6 +83,7 @@ pub(super) fn plan_of(config: Value) -> Plan {
         rest: Vec::new(),
         subject: None,
         consumers: Vec::new(),
+        deliveries: BTreeMap::new(),
         left_out: Vec::new(),
         unknown: Vec::new(),
         staged: false,
@@ -121,8 +131,10 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let place = || (0..1000_u64, any::<u64>()).prop_map(|(own, stream)| [own, stream]);
     let consumers = prop::collection::vec((place(), place(), 0..3_u64), 0..3);
     let rows = prop_oneof![1 => Just(Vec::new()), 9 => prop::collection::vec(row, 1..30)];
-    (first, rows, (tail(), tail()), (any::<i64>(), any::<bool>()), consumers).prop_map(
-        |(first, rows, (tail, fence), (last_time, compressed), consumers)| {
+    let tails = (tail(), tail());
+    let more = (any::<i64>(), any::<bool>());
+    (first, rows, tails, more, consumers, prop::option::of(known())).prop_map(
+        |(first, rows, (tail, fence), (last_time, compressed), consumers, known)| {
             let mut seq = 0;
             let row = |(gap, time, subject, headers, payload)| {
                 seq = if seq == 0 { first } else { seq + gap };
@@ -130,9 +142,20 @@ fn drawn() -> impl Strategy<Value = Drawn> {
             };
             let rows: Vec<Row> = rows.into_iter().map(row).collect();
             let last_seq = rows.last().map_or(0, |row| row.0) + tail;
-            Drawn { rows, last_seq, fence, last_time, compressed, consumers }
+            Drawn { rows, last_seq, fence, last_time, compressed, consumers, known }
         },
     )
+}
+
+fn known() -> impl Strategy<Value = Known> {
+    let time = -10_000_000_000..10_000_000_000_i64;
+    let pending = prop::collection::btree_map(1..9000_u64, (0..999_u64, time), 0..20);
+    let again = prop::collection::btree_map(1..9000_u64, 1..9_u64, 0..20);
+    (0..9000_u64, 0..2000_u64, pending, again).prop_map(|(floor, own, pending, again)| {
+        let of = |(seq, (own, time)): (u64, (u64, i64))| (floor + seq, floor + own, time);
+        let pending = pending.into_iter().map(of).collect();
+        ([own, 18_000], [floor, floor], pending, again.into_iter().collect())
+    })
 }
 
 impl Drawn {
@@ -150,7 +173,21 @@ impl Drawn {
                 }
             };
         let fence = Fence { last_seq: self.last_seq + self.fence, followers: Vec::new() };
+        let deliveries = self.known.iter().map(|(delivered, floor, pending, again)| {
+            let pending = pending.iter().map(|(stream_seq, consumer_seq, time)| Pending {
+                stream_seq: *stream_seq,
+                consumer_seq: *consumer_seq,
+                time: *time,
+            });
+            let again = again
+                .iter()
+                .map(|(stream_seq, times)| Redelivered { stream_seq: *stream_seq, times: *times });
+            let (delivered, floor) = (position(*delivered), position(*floor));
+            let known = Deliveries::of(delivered, floor, pending.collect(), again.collect());
+            ("c0".parse().unwrap(), known)
+        });
         Plan {
+            deliveries: deliveries.collect(),
             last_seq: self.last_seq,
             fence: (self.fence > 0).then_some(fence),
             last_time: self.last_time,
@@ -170,21 +207,63 @@ impl Drawn {
         })
     }
 
-    /// Where each consumer is to begin: never beyond what it acknowledged where something was pending,
+    /// Where each consumer is to begin: never beyond what it acknowledged where something was pending and is not known,
     /// and never beyond the end of the stream.
     fn places(&self) -> Vec<Place> {
         let clip = |[own, stream]: [u64; 2]| [own, stream.min(self.last_seq)];
         let place = |(n, (delivered, floor, pending)): (usize, &([u64; 2], [u64; 2], u64))| {
+            if let Some(known) = self.known.as_ref().filter(|_| n == 0) {
+                return self.known_place(*delivered, *floor, *pending, known);
+            }
             let delivered = if *pending > 0 { *floor } else { *delivered };
-            (format!("c{n}"), clip(delivered), clip(*floor))
+            (format!("c{n}"), clip(delivered), clip(*floor), Vec::new(), Vec::new())
         };
         self.consumers.iter().enumerate().map(place).collect()
     }
 
-    fn check(&self, found: &Found) -> Result<(), TestCaseError> {
+    /// What is known holds from the floor on that is farther; nobody gives up here.
+    fn known_place(
+        &self,
+        delivered: [u64; 2],
+        floor: [u64; 2],
+        pending: u64,
+        known: &Known,
+    ) -> Place {
+        let clip = |[own, stream]: [u64; 2]| [own, stream.min(self.last_seq)];
+        let (known_delivered, known_floor, known_pending, again) = known;
+        let floor = if floor[1] >= known_floor[1] { floor } else { *known_floor };
+        let is_through = pending == 0 && delivered[0] >= known_delivered[0];
+        let end = match known_delivered {
+            _ if is_through => delivered,
+            known if known[1] >= floor[1] => [known[0].max(floor[0]), known[1]],
+            _ => floor,
+        };
+        let (end, floor) = (clip(end), clip(floor));
+        let is_pending = |seq: u64| !is_through && seq > floor[1] && seq <= end[1];
+        let was_pending = |seq: u64| known_pending.iter().any(|of| of.0 == seq);
+        let again: Vec<_> = again
+            .iter()
+            .filter(|of| of.0 <= end[1] && (is_pending(of.0) || !was_pending(of.0)))
+            .copied()
+            .collect();
+        let pending = known_pending.iter().filter(|of| is_pending(of.0)).copied().collect();
+        ("c0".into(), end, floor, pending, again)
+    }
+
+    /// In the server's file the floor is one less where the message there was delivered again.
+    fn places_in_a_file(&self) -> Vec<Place> {
+        let mut places = self.places();
+        for (_, _, floor, _, again) in &mut places {
+            let at_the_floor = again.iter().any(|of| of.0 == floor[1]);
+            floor[1] -= u64::from(at_the_floor);
+        }
+        places
+    }
+
+    fn check(&self, found: &Found, places: &[Place]) -> Result<(), TestCaseError> {
         prop_assert!(found.rows == self.rows, "{:?} of {:?}", found.rows, self.rows);
         prop_assert_eq!(found.last_seq, self.last_seq + self.fence);
-        prop_assert_eq!(&found.consumers, &self.places());
+        prop_assert_eq!(&found.consumers, places);
         Ok(())
     }
 }
@@ -230,7 +309,7 @@ proptest! {
             drawn.messages().for_each(|message| snapshot.push(&message).unwrap());
             snapshot.finish(&plan).unwrap()
         });
-        drawn.check(&v1::read(&bytes, "T", drawn.last_time))?;
+        drawn.check(&v1::read(&bytes, "T", drawn.last_time), &drawn.places_in_a_file())?;
     }
 
     #[test]
@@ -241,6 +320,6 @@ proptest! {
             drawn.messages().for_each(|message| snapshot.push(&plan, &message).unwrap());
             snapshot.finish(&plan).unwrap()
         });
-        drawn.check(&v2::read(&bytes))?;
+        drawn.check(&v2::read(&bytes), &drawn.places())?;
     }
 }

@@ -88,13 +88,31 @@ fn read_consumer(
     assert_eq!(file, format!("{at}o.dat"));
     let mut state = &state[..];
     assert_eq!(take(&mut state, 2), [22, 2], "magic and version");
-    let numbers: Vec<u64> = (0..6).map(|_| uvarint(&mut state)).collect();
-    assert!(state.is_empty());
-    let [floor_own, floor, delivered_own, delivered, pending, redelivered] = numbers[..] else {
-        unreachable!("six were taken")
+    let numbers: Vec<u64> = (0..5).map(|_| uvarint(&mut state)).collect();
+    let [floor_own, floor, delivered_own, delivered, count] = numbers[..] else {
+        unreachable!("five were taken")
     };
-    assert_eq!((pending, redelivered), (0, 0));
-    (consumer.to_owned(), [delivered_own, delivered], [floor_own, floor])
+    let base = if count > 0 { varint(&mut state) } else { 0 };
+    let one = |state: &mut &[u8]| {
+        let (seq, own) = (uvarint(state), uvarint(state));
+        (seq.wrapping_add(floor), own.wrapping_add(floor_own), base - varint(state))
+    };
+    let pending: Vec<_> = (0..count).map(|_| one(&mut state)).collect();
+    let one = |state: &mut &[u8]| {
+        let (seq, times) = (uvarint(state), uvarint(state));
+        assert!(seq > 0 && times > 0, "the server drops it");
+        (seq.wrapping_add(floor), times)
+    };
+    let count = uvarint(&mut state);
+    let again: Vec<_> = (0..count).map(|_| one(&mut state)).collect();
+    assert!(state.is_empty());
+    let floors = [floor_own, floor];
+    (consumer.to_owned(), [delivered_own, delivered], floors, pending, again)
+}
+
+fn varint(bytes: &mut &[u8]) -> i64 {
+    let number = uvarint(bytes);
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 /// The end of a block: its last record's sequence and checksum.

@@ -38,7 +38,19 @@ pub(super) fn read(mut bytes: &[u8]) -> Found {
         let place = |of: &str| {
             ["consumer_seq", "stream_seq"].map(|seq| consumer["state"][of][seq].as_u64().unwrap())
         };
-        consumers.push((name.to_owned(), place("delivered"), place("ack_floor")));
+        let each = |of: &str| consumer["state"][of].as_object().unwrap().clone();
+        let number = |of: &Value, name: &str| of[name].as_u64().unwrap();
+        let pending = each("pending").into_iter().map(|(seq, of)| {
+            let time = of["Timestamp"].as_i64().unwrap() / 1_000_000_000;
+            (seq.parse().unwrap(), number(&of, "Sequence"), time)
+        });
+        let again = each("redelivered").into_iter();
+        let again = again.map(|(seq, times)| (seq.parse().unwrap(), times.as_u64().unwrap()));
+        let (mut pending, mut again): (Vec<_>, Vec<_>) = (pending.collect(), again.collect());
+        pending.sort_unstable();
+        again.sort_unstable();
+        let (delivered, floor) = (place("delivered"), place("ack_floor"));
+        consumers.push((name.to_owned(), delivered, floor, pending, again));
     }
 
     let mut rows = Vec::new();

@@ -67,3 +67,15 @@ pub(crate) fn listens(process: &std::process::Child, port: u16) -> bool {
         .filter_map(|file| std::fs::read_link(file.ok()?.path()).ok())
         .any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
 }
+
+/// Bytes that cannot be packed, others for each seed.
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(&mut next).flatten().take(bytes).collect()
+}
