@@ -3,6 +3,7 @@
 mod room;
 mod segments;
 mod server;
+mod settings;
 mod subjects;
 mod target;
 

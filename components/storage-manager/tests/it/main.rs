@@ -45,6 +45,7 @@ mod rolled_up;
 mod rotated;
 mod runbook;
 mod second_way;
+mod servers;
 mod sizes;
 mod slow;
 mod slow_nas;

@@ -4,6 +4,7 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use serde_json::Value;
 
+use super::settings::{Unknown, unknown};
 use crate::jetstream::{Account, AllStreams, ApiError, JetStream, StreamInfo};
 use crate::restore::error::RestoreError;
 use crate::restore::plan::{Piece, Plan};
@@ -70,6 +71,9 @@ impl Server {
             && needs > has
         {
             return Some(RestoreError::TooNew { stream, needs, has });
+        }
+        if let Some(Unknown { what, since }) = unknown(plan, self.version) {
+            return Some(RestoreError::Unknown { stream, what, since });
         }
         if self.alone && plan.config["num_replicas"].as_u64().is_some_and(|replicas| replicas > 1) {
             return Some(RestoreError::Alone(stream));
