@@ -19,6 +19,7 @@ mod gone;
 mod hosts;
 mod idle;
 mod in_part;
+mod in_part_of_many;
 mod interest;
 mod journal;
 mod journal_damage;
