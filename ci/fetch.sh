@@ -106,13 +106,18 @@ debian_file() {
     say "$(basename "$4"): from Debian's $1 $found"
 }
 
-provide_old_nats_server() {
+# provide_old_nats_servers: .tools/bin/nats-server-VERSION, one for each.
+provide_old_nats_servers() {
+    local old_nats_server_version name
     # shellcheck disable=SC2154 # From ci/versions.sh.
-    local version=$old_nats_server_version name
-    name=nats-server-${version#v}
-    [[ ! -x $bin/$name ]] || return 0
-    debian_file nats-server "${version#v}" usr/sbin/nats-server "$bin/$name" ||
-        (go_install "$name" old_nats_server)
+    for old_nats_server_version in "${old_nats_server_versions[@]}"; do
+        name=nats-server-${old_nats_server_version#v}
+        [[ ! -x $bin/$name ]] || continue
+        # Debian has the oldest one.
+        [[ $old_nats_server_version == "${old_nats_server_versions[0]}" ]] &&
+            debian_file nats-server "${old_nats_server_version#v}" usr/sbin/nats-server "$bin/$name" && continue
+        (go_install "$name" old_nats_server) || return
+    done
 }
 
 provide_rclone() {

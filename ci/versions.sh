@@ -7,7 +7,7 @@
 # NAME_seconds   how long the build took on two cores with nothing in any cache
 
 nats_server_module=github.com/nats-io/nats-server/v2
-nats_server_version=v2.15.2
+nats_server_version=v2.15.3
 nats_server_go=1.26.0
 nats_server_seconds=30
 
@@ -28,12 +28,12 @@ natscli_version=v0.5.1
 natscli_go=1.26.0
 natscli_seconds=35
 
-# The oldest server that restores are tested on: what Debian 12 has in apt. Where apt does not have
-# it, the same version comes from source.
+# Older servers, which streams are restored from and onto in a test: the newest of each line, and of the oldest
+# one what Debian 12 has in apt. Where apt does not have that, it comes from source as the others do.
 old_nats_server_module=github.com/nats-io/nats-server/v2
-old_nats_server_version=v2.9.10
-old_nats_server_go=1.19
-old_nats_server_seconds=20
+old_nats_server_versions=(v2.9.10 v2.10.29 v2.11.17 v2.12.15 v2.14.10)
+old_nats_server_go=1.26.0
+old_nats_server_seconds=30
 
 # Readers of Parquet that are not ours, for the test that the archive is open.
 pyarrow_version=26.0.1

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeOwned, Unexpected, Visitor};
@@ -139,6 +140,18 @@ fn is_copied(path: &Path, copies: Option<&OsStr>) -> bool {
     copies.is_some_and(|copies| !copies.is_empty() && path.starts_with(copies))
 }
 
+/// Returns in words that every user of this machine may read a file of secrets, and what to type; `None` where they may
+/// not.
+pub fn open_to_all(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    let path = path.display();
+    (mode & 0o004 != 0).then(|| {
+        format!(
+            "every user of this machine may read secret `{path}` (its mode is {mode:04o}): `chmod 0600 {path}`"
+        )
+    })
+}
+
 /// All of a file that holds secrets.
 pub fn read_secret(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
@@ -239,6 +252,24 @@ mod tests {
         #[serde(default, deserialize_with = "duration::above_zero")]
         #[expect(dead_code, reason = "only its parsing is tested")]
         pace: Duration,
+    }
+
+    #[test]
+    fn a_secret_that_all_may_read_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path();
+        let with = |mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+            open_to_all(path).map(|said| said.replace(&path.display().to_string(), "FILE"))
+        };
+        assert_eq!([with(0o600), with(0o400), with(0o640)], [None, None, None]);
+        assert_eq!(
+            with(0o644).as_deref(),
+            Some(
+                "every user of this machine may read secret `FILE` (its mode is 0644): `chmod 0600 FILE`"
+            )
+        );
+        assert_eq!(open_to_all(Path::new("/no/file")), None);
     }
 
     #[test]

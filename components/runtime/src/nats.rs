@@ -58,6 +58,14 @@ pub enum NatsError {
     },
 }
 
+impl NatsError {
+    /// Returns whether waiting a little may be all that it takes: a server that is starting.
+    pub fn may_pass_soon(&self) -> bool {
+        use async_nats::ConnectErrorKind::{Dns, Io, TimedOut};
+        matches!(self, Self::Connect { source, .. } if matches!(source.kind(), Io | Dns | TimedOut))
+    }
+}
+
 impl NatsConfig {
     /// Connects; reconnects by itself from then on. `name` is what the server's monitoring shows.
     pub async fn connect(&self, name: &str) -> Result<async_nats::Client, NatsError> {

@@ -363,6 +363,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Returns the files of secrets that every user of this machine may read, in words.
+    pub fn open_secrets(&self) -> Vec<String> {
+        let tiers = std::iter::once(&self.secondary).chain(&self.tertiary);
+        let files = tiers.map(|tier| tier.credentials_file.as_path());
+        self.nats.secret_file().into_iter().chain(files).filter_map(config::open_to_all).collect()
+    }
+
     /// Returns what would go over a network that others may listen on and is not encrypted, in words.
     pub fn in_the_clear(&self) -> Vec<String> {
         let tiers = [("secondary", Some(&self.secondary)), ("tertiary", self.tertiary.as_ref())];

@@ -1,11 +1,13 @@
 //! The rights of the NATS user and of the S3 keys, and what the services honour: all that tiering stands on, tried.
 
+mod inbox;
 mod rights;
 
 use std::fmt::Write as _;
 
-use rights::listed;
+pub use inbox::heard;
 pub use rights::{Need, Right, lacking};
+use rights::{allow, listed};
 
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 
@@ -79,7 +81,7 @@ impl Found {
         let mut lacks = Vec::new();
         let needed: Vec<_> = self.nats.iter().filter(|r| r.need == Need::Tiering).collect();
         if !needed.is_empty() {
-            lacks.push(format!("allow the NATS user to {}", listed(&needed)));
+            lacks.push(allow(&needed));
         }
         for tried in self.tiers.iter().filter(|tried| !tried.probe.missing.is_empty()) {
             let actions = tried.probe.missing.iter().map(|action| {

@@ -6,6 +6,7 @@ use std::fmt;
 
 use cim_core::archive::anchor;
 
+use super::inbox::instead;
 use crate::config::{Config, StreamMatcher};
 use crate::wire::{self, WireError};
 
@@ -50,6 +51,8 @@ pub struct Right {
     /// One that it matches, for a try.
     tried: String,
     of_a_stream: bool,
+    /// What would do as well, in words.
+    instead: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,13 @@ pub(super) fn listed(rights: &[&Right]) -> String {
     };
     let both = [of(Verb::Publish, "publish"), of(Verb::Subscribe, "subscribe to")];
     both.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
+/// Returns in words what to allow the user to do, or what would do as well.
+pub(super) fn allow(rights: &[&Right]) -> String {
+    let instead = rights.iter().find_map(|right| right.instead.as_ref());
+    let or = instead.map(|instead| format!(", or {instead}")).unwrap_or_default();
+    format!("allow the NATS user to {}{or}", listed(rights))
 }
 
 /// A name that nothing has.
@@ -95,6 +105,7 @@ fn with(config: &Config, stream: &str) -> Vec<Right> {
         subject: subject.into(),
         tried,
         of_a_stream: false,
+        instead: None,
     };
     let publish = |need, subject: &str, tried: String| right(need, Verb::Publish, subject, tried);
     let api = |need, what: &str, tried: &str| {
@@ -151,20 +162,35 @@ pub async fn lacking<E: From<WireError>>(
     matcher: &StreamMatcher,
     names: impl AsyncFnOnce() -> Result<Vec<String>, E>,
 ) -> Result<(Vec<String>, Vec<Right>), E> {
-    let first = missing(config, None).await?;
+    let first = missing(config, all(config, None)).await?;
     if first.iter().any(Right::is_to_ask_at_all) {
-        return Ok((Vec::new(), missing(config, Some(NONE)).await?));
+        let mut lacking = missing(config, all(config, Some(NONE))).await?;
+        if let Some(inbox) = lacking.iter_mut().find(|right| right.is_inbox()) {
+            inbox.instead = Some(instead(config).await?);
+        }
+        return Ok((Vec::new(), lacking));
     }
     let names = names().await?;
     let lacking = match names.iter().find(|name| matcher.matches(name)) {
-        Some(stream) => missing(config, Some(stream)).await?,
+        Some(stream) => missing(config, all(config, Some(stream))).await?,
         None => first,
     };
     Ok((names, lacking))
 }
 
-async fn missing(config: &Config, stream: Option<&str>) -> Result<Vec<Right>, WireError> {
-    let all = all(config, stream);
+/// Returns the right to hear answers, where the user lacks it.
+pub(super) async fn inbox(config: &Config) -> Result<Vec<Right>, WireError> {
+    let mut rights = all(config, None);
+    rights.retain(Right::is_inbox);
+    let mut lacking = missing(config, rights).await?;
+    for inbox in &mut lacking {
+        inbox.instead = Some(instead(config).await?);
+    }
+    Ok(lacking)
+}
+
+/// Returns those of some rights that the user lacks.
+async fn missing(config: &Config, all: Vec<Right>) -> Result<Vec<Right>, WireError> {
     let inbox = format!("{}.{NONE}.{}", config.nats.inbox_prefix, uuid::Uuid::now_v7().simple());
     let lines = all.iter().enumerate().map(|(sid, Right { verb, tried, .. })| match verb {
         Verb::Subscribe => format!("SUB {tried} {sid}\r\nUNSUB {sid}\r\n"),
@@ -178,8 +204,12 @@ async fn missing(config: &Config, stream: Option<&str>) -> Result<Vec<Right>, Wi
 impl Right {
     /// Whether not even the names of streams can be asked for without it.
     fn is_to_ask_at_all(&self) -> bool {
-        let is_inbox = self.verb == Verb::Subscribe && self.need == Need::Tiering;
-        is_inbox || self.subject == "$JS.API.STREAM.NAMES"
+        self.is_inbox() || self.subject == "$JS.API.STREAM.NAMES"
+    }
+
+    /// Returns whether it is the one to hear answers.
+    fn is_inbox(&self) -> bool {
+        self.verb == Verb::Subscribe && self.need == Need::Tiering
     }
 
     /// Whether a server's refusal is of this: `Permissions Violation for Publish to "a.b"`.

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
 
-use super::connect;
 use super::exit::Failure;
+use super::{connect, show};
 use crate::check::{Found, Right, Tried, lacking};
 use crate::config::Config;
+use crate::jetstream::JetStream;
 use crate::s3::{Kind, Store, Tier};
 
 /// Races for one key.
@@ -14,8 +15,8 @@ pub(super) const RACES: usize = 6;
 
 /// Tries all that tiering needs, and says in one line all that is missing.
 pub(super) async fn run(config: &Config) -> Result<(), Failure> {
-    for warning in config.in_the_clear() {
-        println!("note: {warning}");
+    for warning in config.in_the_clear().into_iter().chain(config.open_secrets()) {
+        show(format_args!("note: {warning}"))?;
     }
     let (mut found, mut failures) = (Found::default(), Vec::new());
     match rights(config).await {
@@ -30,18 +31,18 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     }
     failures.extend(found.fit().err().map(Failure::from));
     for note in found.notes() {
-        println!("note: {note}");
+        show(format_args!("note: {note}"))?;
     }
     if failures.is_empty() {
-        println!("all that tiering needs is there");
-        return Ok(());
+        return show("all that tiering needs is there");
     }
     let all: Vec<_> = failures.iter().map(|failure| failure.message().to_owned()).collect();
     Err(failures.swap_remove(0).with_message(all.join("; ")))
 }
 
 async fn rights(config: &Config) -> Result<Vec<Right>, Failure> {
-    let jetstream = connect::jetstream(config).await?;
+    // One that hears nothing lacks a right, as others.
+    let jetstream = JetStream::new(config.nats.connect("cim-storage-manager").await?);
     let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
     let names = async || Ok::<_, Failure>(jetstream.stream_names().await?);
     Ok(lacking(config, &matcher, names).await?.1)

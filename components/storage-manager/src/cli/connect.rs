@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::Cli;
 use super::exit::Failure;
+use crate::check::heard;
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::restore::{Source, Ways};
@@ -15,8 +16,11 @@ pub(super) fn config(cli: &Cli) -> Result<Config, Failure> {
     Ok(Config::load(&cli.config)?)
 }
 
+/// Connects a user that hears what it is answered.
 pub(super) async fn jetstream(config: &Config) -> Result<JetStream, Failure> {
-    Ok(JetStream::new(config.nats.connect("cim-storage-manager").await?))
+    let client = config.nats.connect("cim-storage-manager").await?;
+    heard(config).await?;
+    Ok(JetStream::new(client))
 }
 
 /// A tier's bucket, for who only reads; its absence from the configuration is the user's to correct.

@@ -187,6 +187,8 @@ impl From<RestoreError> for Failure {
             | RestoreError::Empty(_)
             | RestoreError::MemoryOnOldServer(_)
             | RestoreError::TooNew { .. }
+            | RestoreError::Unknown { .. }
+            | RestoreError::Shorn { .. }
             | RestoreError::Alone(_)
             | RestoreError::Overlaps { .. }
             | RestoreError::TooLarge { .. }

@@ -36,8 +36,7 @@ pub fn main() -> ExitCode {
     }
     #[cfg(any(feature = "fail-points", feature = "sabotage"))]
     if let Command::Hooks = cli.command {
-        println!("{}", crate::hooks::list());
-        return ExitCode::SUCCESS;
+        return ended(show(crate::hooks::list()));
     }
     let logging = cim_runtime::logging::init(cli.log_filter()).map_err(exit::Failure::usage);
     ended(logging.and_then(|log| {

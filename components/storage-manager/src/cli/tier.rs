@@ -1,9 +1,14 @@
 //! `tier`
 
 use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
 
+use cim_runtime::error::chain;
+use cim_runtime::nats::NatsError;
+use cim_runtime::retry::Backoff;
 use cim_runtime::shutdown;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::args::TierArgs;
 use super::descriptors;
@@ -12,9 +17,12 @@ use crate::config::Config;
 use crate::s3::{Store, Tier};
 use crate::tier;
 
+/// How long NATS may take to come up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {
-    descriptors::raise();
-    for warning in config.in_the_clear() {
+    let shortage = descriptors::shortage(descriptors::raise(), config.archive.layout);
+    for warning in config.in_the_clear().into_iter().chain(config.open_secrets()).chain(shortage) {
         tracing::warn!("{warning}");
     }
     let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
@@ -36,8 +44,27 @@ pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {
     let wasabi =
         config.tertiary.as_ref().map(|settings| open(Tier::Wasabi, settings)).transpose()?;
     let client = tokio::select! {
-        client = config.nats.connect("cim-storage-manager") => client?,
+        client = patiently_connect(&config, &stop) => client?,
         () = stop.cancelled() => return Ok(()),
     };
     Ok(tier::run(config, client, nas, wasabi, args.ready_file.as_deref(), stop).await?)
+}
+
+/// Connects to NATS, and gives a server that is just starting a while to come up.
+async fn patiently_connect(
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<async_nats::Client, NatsError> {
+    let (started, mut tries) = (Instant::now(), 0);
+    loop {
+        let error = match config.nats.connect("cim-storage-manager").await {
+            Err(error) if started.elapsed() < PATIENCE && error.may_pass_soon() => error,
+            other => return other,
+        };
+        tries += 1;
+        tracing::info!("waiting for NATS: {}", chain(&error));
+        if !Backoff::default().wait(tries, stop).await {
+            return Err(error);
+        }
+    }
 }

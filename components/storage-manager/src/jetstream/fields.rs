@@ -89,6 +89,13 @@ pub const OF_CONSUMER: Fields = Fields(&[
     ((2, 11, 0), &["pause_until", "priority_groups", "priority_policy", "priority_timeout"]),
 ]);
 
+/// Those of a mirror or a source (nats-server `StreamSource`).
+pub const OF_SOURCE: Fields = Fields(&[
+    ((0, 0, 0), &["name", "opt_start_seq", "opt_start_time", "filter_subject", "external"]),
+    ((2, 10, 0), &["subject_transforms"]),
+    ((2, 14, 0), &["consumer"]),
+]);
+
 /// What servers say of themselves in the metadata.
 const OF_SERVER: &str = "_nats.";
 
@@ -103,8 +110,21 @@ impl Fields {
         }
     }
 
+    /// Returns the field of a configuration that says something and that servers know since latest, and since when, where
+    /// a server of this version does not.
+    pub fn newest_unknown(
+        &self,
+        config: &Value,
+        server: Version,
+    ) -> Option<(&'static str, Version)> {
+        let newer = self.0.iter().rev().filter(|(since, _)| *since > server);
+        let mut fields = newer.flat_map(|(since, fields)| fields.iter().map(move |f| (*f, *since)));
+        fields
+            .find(|(field, _)| config.get(field).is_some_and(|value| says_something(field, value)))
+    }
+
     /// Returns the fields of a configuration that say something to which a server of this version is deaf.
-    pub fn unknown(&self, config: &Value, server: Version) -> Vec<String> {
+    fn unknown(&self, config: &Value, server: Version) -> Vec<String> {
         let had = version_of(config);
         let fields = config.as_object().into_iter().flatten();
         fields

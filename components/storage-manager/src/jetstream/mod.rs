@@ -8,7 +8,7 @@ mod types;
 
 pub use account::{Account, AllStreams, Limits, Usage};
 pub use api::{ApiError, Depth, JetStream};
-pub use fields::{OF_CONSUMER, OF_STREAM, Version};
+pub use fields::{Fields, OF_CONSUMER, OF_SOURCE, OF_STREAM, Version};
 pub use snapshot::Unknown;
 pub use types::{
     Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,

@@ -33,6 +33,26 @@ pub(super) fn compare(plan: &Plan, sent: Outcome, answer: &Value) -> Result<Outc
     Ok(Outcome { messages: sent.messages - dropped, first_seq, added, dropped, ..sent })
 }
 
+/// Returns the settings that were sent and that the server's stream does not have: it did not know them.
+pub(super) fn shorn(sent: &Value, has: &Value) -> Vec<String> {
+    // What servers before 2.10 noted of a stream that was made by a template; later ones have none.
+    const TEMPLATE: &str = "template_owner";
+    // In a cluster the answer need not show it.
+    let (Some(sent), Some(has)) = (sent.as_object(), has.as_object()) else { return Vec::new() };
+    let says = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Number(number) => number.as_i64().is_none_or(|number| number > 0),
+        Value::String(text) => !matches!(&text[..], "" | "none" | "default"),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(entries) => entries.keys().any(|key| !key.starts_with("_nats.")),
+        Value::Bool(true) => true,
+    };
+    let lost = sent
+        .iter()
+        .filter(|(key, value)| says(value) && *key != TEMPLATE && !has.contains_key(*key));
+    lost.map(|(key, _)| format!("`{key}`")).collect()
+}
+
 /// Returns whether a stream with this configuration lets go of messages by itself.
 pub(super) fn drops(config: &Value) -> bool {
     let limits = ["max_msgs", "max_bytes", "max_age", "max_msgs_per_subject"];
@@ -114,6 +134,17 @@ mod tests {
         differs(restored(json!({ "allow_rollup_hdrs": true }), 12, 9), "with 9 messages, not 10");
         let denied = json!({ "allow_rollup_hdrs": true, "deny_purge": true });
         differs(restored(denied, 13, 9), "with 9 messages, not 10");
+    }
+
+    #[test]
+    fn what_a_server_has_dropped_is_named() {
+        let sent = json!({
+            "name": "S", "max_msgs": -1, "allow_msg_counter": true, "sealed": false,
+            "compression": "none", "placement": {}, "metadata": { "_nats.req.level": "2" }, "mirror": null,
+        });
+        assert_eq!(shorn(&sent, &json!({ "name": "S" })), ["`allow_msg_counter`"]);
+        assert!(shorn(&sent, &json!({ "name": "S", "allow_msg_counter": true })).is_empty());
+        assert!(shorn(&sent, &Value::Null).is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod large;
 mod room;
 mod segments;
 mod server;
+mod settings;
 mod subjects;
 mod target;
 
@@ -50,7 +51,6 @@ pub async fn check(
     for plan in &mut *plans {
         fences.put_up(plan);
         plan.takes = server.takes();
-        plan.unknown = server.unknown(plan);
     }
     let looked = stream::iter(&*plans).map(|plan| target::look(jetstream, &server, plan, again));
     let looked: Vec<_> = looked.buffered(AT_ONCE).collect().await;

@@ -61,6 +61,26 @@ pub enum RestoreError {
         /// The level that the server has.
         has: u64,
     },
+    /// The server is too old for a setting that no level tells of.
+    #[error("stream `{stream}` has {what}, which servers before {}.{} do not know", since.0, since.1)]
+    Unknown {
+        /// The stream.
+        stream: String,
+        /// The setting, and whose it is.
+        what: String,
+        /// The first version that knows it.
+        since: (u64, u64),
+    },
+    /// The server has dropped settings without a word.
+    #[error("stream `{stream}` came without {what}, which this server does not know{}", if *kept { "" } else { ": it was deleted again" })]
+    Shorn {
+        /// The stream.
+        stream: String,
+        /// The settings.
+        what: String,
+        /// Whether it was left on the server, for something has come behind it since.
+        kept: bool,
+    },
     /// The server is alone and the stream has replicas.
     #[error("stream `{0}` has replicas, and this server is not one of a cluster")]
     Alone(String),
@@ -138,6 +158,8 @@ impl RestoreError {
             | Self::Segment(_)
             | Self::MemoryOnOldServer(_)
             | Self::TooNew { .. }
+            | Self::Unknown { .. }
+            | Self::Shorn { .. }
             | Self::Alone(_)
             | Self::Overlaps { .. }
             | Self::TooLarge { .. }

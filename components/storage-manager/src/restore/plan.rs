@@ -120,8 +120,6 @@ pub struct Plan {
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
     /// What the stream had and does not get back, in words.
     pub left_out: Vec<String>,
-    /// What of its configuration the server does not know, and leaves out.
-    pub unknown: Vec<String>,
     /// Make the whole snapshot in memory before the server hears of it.
     pub staged: bool,
     /// What the server takes.
@@ -283,7 +281,6 @@ pub fn plan(
             BTreeMap::new()
         },
         left_out,
-        unknown: Vec::new(),
         staged: options.staged,
         takes: Takes::default(),
     })

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::arrived::compare;
+use super::arrived::{compare, shorn};
 use super::error::RestoreError;
 use super::feed::feed;
 use super::plan::Plan;
@@ -209,6 +209,16 @@ async fn arrived(
     answer: &Value,
 ) -> Result<Outcome, RestoreError> {
     let outcome = compare(plan, sent, answer)?;
+    let lost = shorn(&plan.config, &answer["config"]);
+    if !lost.is_empty() {
+        // Else the storage manager would archive it as it is now. What somebody has published into it is not ours.
+        let kept = outcome.added > 0;
+        if !kept {
+            remove(jetstream, plan, "without some of its settings").await;
+        }
+        let (stream, what) = (plan.target.to_string(), lost.join(", "));
+        return Err(RestoreError::Shorn { stream, what, kept });
+    }
     consumers::in_place(jetstream, plan).await;
     Ok(outcome)
 }
@@ -254,16 +264,20 @@ async fn unless<T>(
 
 /// A v2 restore makes the stream before it has all of it. It was not there before: it is ours.
 async fn remove_partial(jetstream: &JetStream, plan: &Plan) {
-    if !plan.in_memory() {
-        return;
+    if plan.in_memory() {
+        remove(jetstream, plan, "in part").await;
     }
+}
+
+/// Deletes a stream that this restore has made.
+async fn remove(jetstream: &JetStream, plan: &Plan, how: &str) {
     let gone: Result<Value, _> =
         jetstream.ask(&format!("STREAM.DELETE.{}", plan.target), &Value::Null).await;
     if let Err(error) = gone
         && !error.not_found()
     {
         tracing::error!(
-            "stream `{}` is there in part and could not be deleted: {error}",
+            "stream `{}` is there {how} and could not be deleted: {error}",
             plan.target
         );
     }

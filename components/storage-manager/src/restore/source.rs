@@ -213,8 +213,8 @@ impl Source {
             }
             Some(_) => return None,
         };
-        let (tier, key) = (self.tier.tier(), key.to_owned());
-        Some(S3Error { tier, operation: "get", key, kind })
+        let (tier, bucket) = (self.tier.tier(), self.tier.name());
+        Some(S3Error { tier, bucket, operation: "get", key: key.to_owned(), kind })
     }
 
     fn footers(&self) -> MutexGuard<'_, Footers> {

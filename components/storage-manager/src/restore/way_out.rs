@@ -62,6 +62,13 @@ impl RestoreError {
             Self::TooNew { needs, .. } => {
                 format!("use a nats-server with level {needs} (`nats account info` shows it)")
             }
+            Self::Unknown { since: (major, minor), .. } => {
+                format!("use nats-server {major}.{minor} or newer")
+            }
+            Self::Shorn { kept: false, .. } => "restore it onto a newer nats-server".into(),
+            Self::Shorn { kept: true, .. } => format!(
+                "delete it (`nats stream rm {target}`) and restore it onto a newer nats-server"
+            ),
             Self::Alone(_) => ways.command(stream, target, "--replicas 1"),
             Self::Overlaps { other, .. } => overlaps(stream, target, other, ways),
             Self::TooLarge { limit, seq, .. } => too_large(stream, target, limit, Some(*seq), ways),

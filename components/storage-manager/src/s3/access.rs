@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use cim_core::names::BucketName;
 use cim_runtime::config::{self, ConfigError};
 use cim_runtime::error::chain;
 use s3::creds::Credentials;
@@ -127,7 +128,12 @@ impl Access {
 
     /// Returns the bucket's name.
     pub(super) fn bucket(&self) -> &str {
-        self.config.bucket.as_str()
+        self.name().as_str()
+    }
+
+    /// Returns the same, as it was checked.
+    pub(super) fn name(&self) -> &BucketName {
+        &self.config.bucket
     }
 
     /// Reads the files again; returns whether there is another way than the one that was tried.

@@ -2,16 +2,19 @@
 
 use std::fmt;
 
+use cim_core::names::BucketName;
 use cim_runtime::retry::Class;
 
 use super::Tier;
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{tier}: {operation} `{key}` failed: {kind}")]
+#[error("{tier}: {operation} `{key}`{} failed: {kind}", self.in_bucket())]
 pub struct S3Error {
     /// Which service.
     pub tier: Tier,
+    /// Which bucket of it.
+    pub bucket: Box<BucketName>,
     /// `get`, `put`, `list`, `delete`.
     pub operation: &'static str,
     /// The key or prefix.
@@ -61,6 +64,14 @@ const KEY: [&str; 8] = [
 ];
 
 impl S3Error {
+    /// Returns which bucket it was, where that may be what is wrong.
+    fn in_bucket(&self) -> String {
+        match self.kind {
+            Kind::NoBucket | Kind::Denied(_) => format!(" in bucket `{}`", self.bucket),
+            _ => String::new(),
+        }
+    }
+
     /// While running, all may pass (credentials are replaced, disks are emptied) but a missing object.
     pub fn class(&self) -> Class {
         if self.kind == Kind::NotFound { Class::Permanent } else { Class::Transient }

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
+use cim_core::names::BucketName;
 use cim_runtime::retry::{self, Backoff, Class};
 use s3::serde_types::ListBucketResult;
 use tokio_util::sync::CancellationToken;
@@ -201,6 +202,11 @@ impl Store {
     /// Which tier this is.
     pub fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// Returns the bucket's name, for an error.
+    pub fn name(&self) -> Box<BucketName> {
+        Box::new(self.access.name().clone())
     }
 
     /// The bucket's name.
@@ -603,6 +609,7 @@ impl Store {
     }
 
     fn error(&self, operation: &'static str, key: &str, kind: Kind) -> S3Error {
-        S3Error { tier: self.tier, operation, key: key.into(), kind }
+        let (tier, bucket, key) = (self.tier, self.name(), key.into());
+        S3Error { tier, bucket, operation, key, kind }
     }
 }

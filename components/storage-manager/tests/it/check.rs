@@ -1,11 +1,15 @@
 //! What tiering needs is looked for before it begins, and all that is missing is said at once.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use cim_fake_wasabi::{Fault, Rule};
 use serde_json::json;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Manager, Nats, Settings, fake_s3};
+use crate::support::{Manager, Nats, Settings, fake_s3, wait_until};
 
 fn server(publish: &str, subscribe: &str) -> String {
     format!(
@@ -58,7 +62,7 @@ async fn all_that_is_missing_on_both_sides_is_one_line() {
     let (status, error) = manager.error(&["check"]);
     assert_eq!(status, 3, "{error}");
     assert!(error.contains("user to publish `$JS.API.STREAM.LIST`, "), "{error}");
-    let end = "`$JS.API.CONSUMER.DELETE.*.*` and subscribe to `_INBOX.>`; allow the key";
+    let end = "`$JS.API.CONSUMER.DELETE.*.*` and subscribe to `_INBOX.>`, or set `nats.inbox_prefix` to what it may hear; allow the key";
     assert!(error.contains(end), "{error}");
 
     // One stream is all that this user may ask for, and it is enough.
@@ -76,6 +80,98 @@ async fn all_that_is_missing_on_both_sides_is_one_line() {
     nats.publish("EVENTS", 10).await;
     manager.reaches("EVENTS", "nas", 10).await;
     daemon.stop().await;
+}
+
+/// A host that boots starts both, and the one that is faster waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_just_starting_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let nas = fake_s3(path, "nas").await;
+    let nats = Nats::start(&path.join("host")).await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let settings = Settings::new(&format!("nats://{address}"), &nas.s3_url());
+    let manager = Manager::new(path, "host", &settings);
+    let log = manager.config().with_extension("log");
+    let to = nats.url.trim_start_matches("nats://").to_owned();
+    let comes = async {
+        wait_until("it has found nobody there", async || {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            if log.contains("waiting for NATS: ") { Ok(()) } else { Err(log) }
+        })
+        .await;
+        let listener = TcpListener::bind(address).await.unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                let to = to.clone();
+                tokio::spawn(async move {
+                    let mut there = TcpStream::connect(to).await.unwrap();
+                    drop(copy_bidirectional(&mut here, &mut there).await);
+                });
+            }
+        });
+    };
+    let (daemon, ()) = tokio::join!(manager.tier(), comes);
+    daemon.stop().await;
+}
+
+/// What is answered goes where the user hears nothing: one line says what to set, whatever the command, and at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_that_may_not_be_heard_is_named_with_the_one_that_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let nas = fake_s3(path, "nas").await;
+    let server = server("\">\"", "\"_INBOX_storage.>\", \"cim.service.storage.>\"");
+    let nats = Nats::start_with(&path.join("host"), &server).await;
+    let mut settings = settings(path, &nats, &nas.s3_url());
+    for prefix in ["", "inbox_prefix = \"_INBOX_storag\"\n"] {
+        let (login, said) = (settings.login.clone(), prefix.split('"').nth(1).unwrap_or("_INBOX"));
+        settings.login += prefix;
+        let manager = Manager::new(path, "wrong", &settings);
+        for command in [&["check"][..], &["tier"], &["status"], &["restore", "--all"]] {
+            let began = std::time::Instant::now();
+            let (status, error) = manager.error(command);
+            let expected = format!(
+                "error: rights are missing: allow the NATS user to subscribe to `{said}.>`, or set \
+                 `nats.inbox_prefix` to `_INBOX_storage`, which it may hear"
+            );
+            assert_eq!((status, error), (3, expected), "{command:?}");
+            assert!(began.elapsed().as_secs() < 10, "{command:?} asks nobody");
+        }
+        settings.login = login;
+    }
+    settings.login += "inbox_prefix = \"_INBOX_storage\"\n";
+    assert!(Manager::new(path, "right", &settings).run(&["check"]).status.success());
+}
+
+/// A file of secrets that every user may read is named; where only its owner may there is nothing to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_all_may_read_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let nas = fake_s3(path, "nas").await;
+    let nats = Nats::start_with(&path.join("host"), &server("\">\"", "\">\"")).await;
+    let manager = Manager::new(path, "host", &settings(path, &nats, &nas.s3_url()));
+    let files = [path.join("password"), path.join("host.env")];
+    for mode in [0o600, 0o644] {
+        for file in &files {
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let checked = manager.run(&["check"]);
+        let daemon = manager.tier().await;
+        let log = daemon.log();
+        daemon.stop().await;
+        for said in [String::from_utf8(checked.stdout).unwrap(), log] {
+            for file in &files {
+                let file = file.display();
+                let line =
+                    format!("may read secret `{file}` (its mode is 0644): `chmod 0600 {file}`");
+                assert_eq!(said.contains(&line), mode == 0o644, "{said}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

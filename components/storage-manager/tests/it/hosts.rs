@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Cluster, Daemon, Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until,
+    Cluster, Daemon, Manager, Minio, Nats, Settings, Version, fake_s3, fingerprint, wait_until,
 };
 
 /// A host whose server has a name.
@@ -239,7 +239,10 @@ async fn an_old_server_is_known_by_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let minio = Minio::start(dir.path()).await;
     let named = "server_name: old";
-    let Some(nats) = Nats::start_old_with(&dir.path().join("old"), named).await else { return };
+    let Some(nats) = Nats::start_version_with(&dir.path().join("old"), Version::Old, named).await
+    else {
+        return;
+    };
     nats.create("EVENTS", json!({})).await;
     nats.publish("EVENTS", 5).await;
     let manager = manager(dir.path(), "old", &nats, &minio, "");

@@ -55,7 +55,7 @@ async fn a_log_that_is_not_read_holds_up_nothing() {
     let offered = String::from_utf8(asked.unwrap().stdout).unwrap();
     assert!(offered.lines().any(|line| line == "S"), "{offered}");
     // `| head`: it has seen what it wanted.
-    for command in [&["streams"][..], &["status", "--json"], &["verify"]] {
+    for command in [&["streams"][..], &["status", "--json"], &["verify"], &["check"]] {
         let mut child = manager.spawn(command);
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();

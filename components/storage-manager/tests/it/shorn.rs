@@ -11,8 +11,7 @@ async fn what_an_old_server_does_not_know_comes_back_on_a_newer_one() {
     let nats = Nats::start(&dir.path().join("host")).await;
     let transform = json!({ "src": "s.raw.*", "dest": "s.made.{{wildcard(1)}}" });
     let more = json!({
-        "compression": "s2", "subject_transform": transform, "metadata": { "team": "a" },
-        "max_msg_size": 9000,
+        "subject_transform": transform, "metadata": { "team": "a" }, "max_msg_size": 9000,
     });
     nats.create("S", more).await;
     let consumer = json!({
@@ -28,18 +27,11 @@ async fn what_an_old_server_does_not_know_comes_back_on_a_newer_one() {
     let before = fingerprint(&nats, "S").await;
     drop(nats);
 
-    let Some(nats) = Nats::start_version(&dir.path().join("old"), Version::Old).await else {
+    // The host goes back to an older server, on the same disk.
+    let Some(nats) = Nats::start_version(&dir.path().join("host"), Version::Old).await else {
         return;
     };
     let manager = Manager::new(dir.path(), "old", &Settings::new(&nats.url, &minio.url));
-    let unknown =
-        json!(["compression", "metadata", "subject_transform", "filter_subjects of consumer two"]);
-    for more in [&["--dry-run"][..], &[]] {
-        let said = manager.json(&[&["restore", "S"], more].concat());
-        let mut fields = said["streams"][0]["unknown"].as_array().unwrap().clone();
-        fields[..3].sort_by_key(ToString::to_string);
-        assert_eq!(json!(fields), unknown, "{said}");
-    }
     let daemon = manager.tier().await;
     nats.publish("S", 5).await;
     // What this server knows, and was changed, is.
@@ -55,8 +47,7 @@ async fn what_an_old_server_does_not_know_comes_back_on_a_newer_one() {
 
     let nats = Nats::start(&dir.path().join("new")).await;
     let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
-    let restored = manager.json(&["restore", "S"]);
-    assert_eq!(restored["streams"][0]["unknown"], json!([]));
+    manager.json(&["restore", "S"]);
     let now = fingerprint(&nats, "S").await;
     let mut expected = before["config"].clone();
     expected["description"] = json!("on an old server");

@@ -90,8 +90,6 @@ struct Numbers {
     archived_at: Timestamp,
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
-    /// What of its configuration the server does not know.
-    unknown: Vec<String>,
     /// What the snapshot of a stream in memory does not carry.
     not_kept: Vec<String>,
     #[serde(skip)]
@@ -133,7 +131,6 @@ impl Numbers {
             deletes_known: plan.deletes_known.clone(),
             archived_at: plan.archived_at,
             left_out: plan.left_out.clone(),
-            unknown: plan.unknown.clone(),
             not_kept: not_kept(plan, clock::now()),
             leaves_no_markers: leaves_no_markers(plan),
         }
@@ -249,12 +246,6 @@ impl Restored {
         if !numbers.not_kept.is_empty() {
             notes.push(format!("{stream}: it is kept in memory, and comes back without"));
             notes.extend(numbers.not_kept.iter().map(|what| format!("    {what}")));
-        }
-        if !numbers.unknown.is_empty() {
-            notes.push(format!(
-                "{stream}: this server is too old to know `{}`, and does without; the archive keeps it for a newer one",
-                numbers.unknown.join("`, `")
-            ));
         }
         if !numbers.left_out.is_empty() {
             let why = if self.stream == self.target {
@@ -488,7 +479,6 @@ mod tests {
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
                 left_out: Vec::new(),
-                unknown: Vec::new(),
                 not_kept: Vec::new(),
                 leaves_no_markers: false,
             };

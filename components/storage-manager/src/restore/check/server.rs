@@ -4,9 +4,8 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use serde_json::Value;
 
-use crate::jetstream::{
-    Account, AllStreams, ApiError, JetStream, OF_CONSUMER, OF_STREAM, StreamInfo, Version,
-};
+use super::settings::{Unknown, unknown};
+use crate::jetstream::{Account, AllStreams, ApiError, JetStream, StreamInfo, Version};
 use crate::restore::error::RestoreError;
 use crate::restore::fence::Followers;
 use crate::restore::plan::{Plan, Takes};
@@ -83,17 +82,6 @@ impl Server {
         }
     }
 
-    /// Returns what it does not know of a stream's configuration and of its consumers', and leaves out without a word.
-    pub(super) fn unknown(&self, plan: &Plan) -> Vec<String> {
-        let mut unknown = OF_STREAM.unknown(&plan.config, self.version);
-        for consumer in &plan.consumers {
-            let fields = OF_CONSUMER.unknown(&consumer.config.value(), self.version);
-            let named = |field| format!("{field} of consumer {}", consumer.name);
-            unknown.extend(fields.into_iter().map(named));
-        }
-        unknown
-    }
-
     /// Returns why it cannot take a stream.
     pub(super) fn hindrance(&self, plan: &Plan) -> Option<RestoreError> {
         let stream = plan.target.to_string();
@@ -105,6 +93,9 @@ impl Server {
             && needs > has
         {
             return Some(RestoreError::TooNew { stream, needs, has });
+        }
+        if let Some(Unknown { what, since }) = unknown(plan, self.version) {
+            return Some(RestoreError::Unknown { stream, what, since });
         }
         if self.alone && plan.config["num_replicas"].as_u64().is_some_and(|replicas| replicas > 1) {
             return Some(RestoreError::Alone(stream));

@@ -85,7 +85,6 @@ pub(super) fn plan_of(config: Value) -> Plan {
         consumers: Vec::new(),
         deliveries: BTreeMap::new(),
         left_out: Vec::new(),
-        unknown: Vec::new(),
         staged: false,
         takes: Takes::default(),
     }

@@ -1,11 +1,12 @@
 //! The storage manager's binary.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::{Child, SECRET, USER, credentials_file, wait_until};
+use super::{Child, Nats, SECRET, USER, credentials_file, wait_until};
 
 /// What goes into the configuration file.
 pub(crate) struct Settings {
@@ -151,6 +152,28 @@ impl Manager {
                 Some(reached) if reached >= seq => Ok(()),
                 other => Err(format!("{other:?}")),
             }
+        })
+        .await;
+    }
+}
+
+impl Manager {
+    /// Waits until the NAS has all that these streams have now.
+    pub(crate) async fn has_all(&self, nats: &Nats, streams: &[&str]) {
+        let mut ends = BTreeMap::new();
+        for stream in streams {
+            ends.insert(*stream, nats.last_seq(stream).await);
+        }
+        wait_until("all is on the NAS", async || {
+            let output = self.run(&["status", "--json"]);
+            let said = || String::from_utf8_lossy(&output.stderr).into_owned();
+            let status: Value = serde_json::from_slice(&output.stdout).map_err(|_| said())?;
+            let shown = status["streams"].as_array().unwrap().iter();
+            let there = shown.filter(|shown| {
+                let end = shown["stream"].as_str().and_then(|stream| ends.get(stream));
+                end.is_some_and(|end| shown["nas"]["seq"].as_u64() >= Some(*end))
+            });
+            if there.count() == ends.len() { Ok(()) } else { Err(status.to_string()) }
         })
         .await;
     }

@@ -6,12 +6,14 @@ mod nats;
 mod routes;
 mod s3;
 mod tools;
+mod version;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use manager::{Daemon, Manager, Settings};
-pub(crate) use nats::{Nats, Version, fingerprint};
+pub(crate) use nats::{Nats, fingerprint};
 pub(crate) use s3::{Authority, Minio, SECRET, USER, credentials_file, fake_s3};
 pub(crate) use tools::{noise, tool, wait_until};
+pub(crate) use version::{Version, pinned};
 
 /// Ends with its process: nothing outlives a test, failed ones included.
 pub(crate) struct Child(pub(crate) std::process::Child);

@@ -7,16 +7,8 @@ use async_nats::HeaderMap;
 use serde_json::{Value, json};
 
 use super::Child;
-use super::tools::{optional_tool, skipped, tool, wait_until};
-
-/// Which server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
-    /// 2.15.2
-    Current,
-    /// Debian's 2.9.10
-    Old,
-}
+use super::tools::{tool, wait_until};
+use super::version::Version;
 
 pub(crate) struct Nats {
     pub(crate) url: String,
@@ -41,9 +33,13 @@ impl Nats {
         started.expect("the current server is a must")
     }
 
-    /// The old server, with further lines of configuration; `None` where it is not there and need not be.
-    pub(crate) async fn start_old_with(dir: &Path, more: &str) -> Option<Self> {
-        Self::start_as(dir, Version::Old, None, more).await
+    /// The same with further lines of configuration.
+    pub(crate) async fn start_version_with(
+        dir: &Path,
+        version: Version,
+        more: &str,
+    ) -> Option<Self> {
+        Self::start_as(dir, version, None, more).await
     }
 
     /// With `seed`, the server lets in the user of that nkey and nobody else.
@@ -53,19 +49,7 @@ impl Nats {
         seed: Option<String>,
         more: &str,
     ) -> Option<Self> {
-        let binary = match version {
-            Version::Current => tool("bin/nats-server"),
-            Version::Old => {
-                let Some(path) = optional_tool("bin/nats-server-2.9.10") else {
-                    skipped(
-                        "the old server",
-                        "nats-server 2.9.10 is not here: run `ci/setup --test`",
-                    );
-                    return None;
-                };
-                path
-            }
-        };
+        let program = version.program()?;
         std::fs::create_dir_all(dir).unwrap();
         let log = std::fs::File::create(dir.join("nats.log")).unwrap();
         let config = dir.join("nats.conf");
@@ -74,7 +58,7 @@ impl Nats {
             format!("authorization {{ users = [ {{ nkey: \"{key}\" }} ] }}\n")
         });
         std::fs::write(&config, format!("{}{more}\n", users.unwrap_or_default())).unwrap();
-        let child = Command::new(binary)
+        let child = Command::new(&program)
             .arg("-c")
             .arg(config)
             .args(["-js", "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
@@ -85,14 +69,12 @@ impl Nats {
             .stderr(log)
             .spawn()
             .unwrap();
-        let ports = dir.join(format!("nats-server_{}.ports", child.id()));
-        // The old server names its file after itself.
-        let ports_old = dir.join(format!("nats-server-2.9.10_{}.ports", child.id()));
+        // The server names the file after itself.
+        let name = program.file_name().unwrap().to_str().unwrap();
+        let ports = dir.join(format!("{name}_{}.ports", child.id()));
         let child = Child(child);
         let url = wait_until("nats-server says its port", async || {
-            let text = std::fs::read_to_string(&ports)
-                .or_else(|_| std::fs::read_to_string(&ports_old))
-                .map_err(|e| e.to_string())?;
+            let text = std::fs::read_to_string(&ports).map_err(|e| e.to_string())?;
             let ports: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
             ports["nats"][0].as_str().map(str::to_owned).ok_or(text)
         })

@@ -1,6 +1,7 @@
 //! MinIO, the NAS.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -180,5 +181,6 @@ pub(crate) fn credentials_file(dir: &Path, name: &str, user: &str, secret: &str)
     let path = dir.join(name);
     let text = format!("AWS_ACCESS_KEY_ID={user}\nAWS_SECRET_ACCESS_KEY={secret}\n");
     std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     path
 }
