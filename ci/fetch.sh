@@ -10,9 +10,12 @@ bin=$tools/bin
 is_version() {
     local program=$1 module=$2 version=$3 path
     [[ -x $program ]] || return
-    for path in "$module" "${module%/*}"; do
+    # The program's package lies in its module, or is all of it.
+    for path in "$module" "${module%/*}" "${module%/*/*}"; do
         ! grep -aqF $'mod\t'"$path"$'\t'"$version"$'\t' "$program" || return 0
     done
+    # Of what was built from a copy of its module Go knows no version, but what the linker was told.
+    ! grep -aqF "=$version" "$program" || return 0
     [[ $version != v0.0.0-* && $("$program" --version 2>/dev/null) =~ (^|[ v])"${version#v}"$ ]]
 }
 
@@ -40,21 +43,33 @@ provide() {
 
 # go_install NAME PREFIX: builds into .tools/bin.
 go_install() {
-    local name=$1 module=$2_module version=$2_version go=$2_go seconds=$2_seconds
-    module=${!module} version=${!version}
+    local name=$1 module=$2_module version=$2_version go=$2_go seconds=$2_seconds ldflags=$2_ldflags
+    module=${!module} version=${!version} ldflags=${!ldflags:-}
     local start=$SECONDS work=$tools/go/$name log=$tools/log/$name.log
     need_go "${!go}" "$name" || return
     say "$name $version: building $module from source, about ${!seconds} s on two cores …"
     rm -rf "$work"
     mkdir -p "$work"
     # Without cgo no C compiler is needed, and the program runs in an empty container too.
-    if ! GOBIN=$work CGO_ENABLED=0 go install "$module@$version" >"$log" 2>&1; then
+    if ! GOBIN=$work CGO_ENABLED=0 go install -ldflags "$ldflags" "$module@$version" >"$log" 2>&1 &&
+        ! { grep -q 'replace directives' "$log" && copy_build "$module" "$version" "$ldflags" "$work" >"$log" 2>&1; }; then
         tail -n 5 "$log" | sed 's/^/  /' >&2
         return 1
     fi
     mv -f "$work/$(basename "${module%/v[0-9]*}")" "$bin/$name"
     rm -rf "$work"
     say "$name $version: built after $((SECONDS - start)) s"
+}
+
+# copy_build MODULE VERSION LDFLAGS DIRECTORY: builds a module that replaces others, of which `go install` builds
+# none, from a copy of its own.
+copy_build() {
+    local module=$1 version=$2 ldflags=$3 work=$4 path dir
+    path=${module%/*}
+    dir=$(cd / && go mod download -json "$path@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p') || return
+    [[ -n $dir ]] || return
+    cp -r "$dir" "$work/source" && chmod -R u+w "$work/source" || return
+    (cd "$work/source" && CGO_ENABLED=0 go build -ldflags "$ldflags" -o "$work/" "./${module##*/}")
 }
 
 # need_go VERSION FOR: from 1.21 on Go fetches a newer one by itself, where it may.

@@ -5,6 +5,7 @@
 # NAME_version   the version, as the module proxy spells it
 # NAME_go        the `go` line of the module's own go.mod: the oldest Go that builds it
 # NAME_seconds   how long the build took on two cores with nothing in any cache
+# NAME_ldflags   what the linker writes into it, where it would not know its version otherwise
 
 nats_server_module=github.com/nats-io/nats-server/v2
 nats_server_version=v2.15.3
@@ -15,6 +16,20 @@ minio_module=github.com/minio/minio
 minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio_go=1.24.0
 minio_seconds=120
+
+# What else may be the NAS: see docs/nas.md. SeaweedFS has no versions that a Go proxy knows; this is 4.53.
+# Its go.mod replaces a module, with which `go install` builds nothing.
+seaweedfs_module=github.com/seaweedfs/seaweedfs/weed
+seaweedfs_version=v0.0.0-20261109003541-7506e5f91cd6
+seaweedfs_go=1.26.6
+seaweedfs_seconds=930
+seaweedfs_ldflags="-X github.com/seaweedfs/seaweedfs/weed/util/version.COMMIT=$seaweedfs_version"
+
+versitygw_module=github.com/versity/versitygw/cmd/versitygw
+versitygw_version=v1.8.0
+versitygw_go=1.25.0
+versitygw_seconds=600
+versitygw_ldflags="-X main.Version=$versitygw_version"
 
 # MinIO's client: makes the NAS's buckets and keys.
 mc_module=github.com/minio/mc

@@ -11,9 +11,10 @@ use cim_harness::lab::link::{Broken, Conditions, Link};
 use cim_harness::lab::nats::{self, Nats};
 use cim_harness::lab::process::{End, Signal, Spec};
 use cim_harness::lab::s3::{self, Kind, Service};
+use cim_harness::lab::tools::Tool;
 use cim_harness::lab::wait::wait_until;
 use cim_harness::oracle::wire::{From, Wire};
-use common::{eventually, lab, processes_with};
+use common::{Lab, eventually, lab, processes_with, skipped};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -351,17 +352,32 @@ async fn the_wire_reads_what_is_there_to_the_byte() {
     assert_eq!(error.to_string(), "`STREAM.INFO.NONE`: stream not found");
 }
 
-#[tokio::test]
-async fn minio_keeps_its_objects_over_a_kill_and_counts_requests() {
-    let lab = lab();
-    let mut options = s3::Options {
+fn nas(lab: &Lab, kind: Kind) -> s3::Options {
+    s3::Options {
         name: "nas".into(),
-        kind: Kind::Minio,
+        kind,
         dir: lab.dir.path().join("nas"),
         bucket: "lab".into(),
         credentials: None,
         seed: 0,
-    };
+    }
+}
+
+/// Kills the service and starts it again on its disk, where the object must be.
+async fn is_kept_over_a_kill(lab: &Lab, service: Service, options: s3::Options) {
+    service.process.kill().await;
+    let keys = (service.access.access_key.clone(), service.access.secret_key.clone());
+    drop(service);
+    let options = s3::Options { credentials: Some(keys), ..options };
+    let again = Service::start(&lab.launcher, &lab.tools, &options).await.unwrap();
+    let object = again.access.client().unwrap().get_object("a/b").await.unwrap();
+    assert_eq!(object.as_slice(), b"kept");
+}
+
+#[tokio::test]
+async fn minio_keeps_its_objects_over_a_kill_and_counts_requests() {
+    let lab = lab();
+    let options = nas(&lab, Kind::Minio);
     let service = Service::start(&lab.launcher, &lab.tools, &options).await.unwrap();
     let bucket = service.access.client().unwrap();
     bucket.put_object("a/b", b"kept").await.unwrap();
@@ -372,10 +388,32 @@ async fn minio_keeps_its_objects_over_a_kill_and_counts_requests() {
         }
     });
     assert!(counted.await.unwrap() >= 1);
-    service.process.kill().await;
-    options.credentials =
-        Some((service.access.access_key.clone(), service.access.secret_key.clone()));
-    let again = Service::start(&lab.launcher, &lab.tools, &options).await.unwrap();
-    let object = again.access.client().unwrap().get_object("a/b").await.unwrap();
-    assert_eq!(object.as_slice(), b"kept");
+    is_kept_over_a_kill(&lab, service, options).await;
+}
+
+/// Those that `ci/setup --nas` brings, where it did.
+#[tokio::test]
+async fn other_services_keep_their_objects_over_a_kill() {
+    for (kind, tool) in [(Kind::Versitygw, Tool::Versitygw), (Kind::Seaweedfs, Tool::Weed)] {
+        let lab = lab();
+        if let Err(error) = lab.tools.find(tool) {
+            skipped("other_services_keep_their_objects_over_a_kill", &error.to_string());
+            continue;
+        }
+        let options = nas(&lab, kind);
+        let service = Service::start(&lab.launcher, &lab.tools, &options).await.unwrap();
+        let bucket = service.access.client().unwrap();
+        bucket.put_object("a/b", b"kept").await.unwrap();
+        is_kept_over_a_kill(&lab, service, options).await;
+        // SeaweedFS has sockets in /tmp, which have its ports in their names.
+        let ports = std::fs::read_to_string(lab.dir.path().join("nas/lab-ports.json"));
+        let ports: Vec<std::net::SocketAddr> =
+            serde_json::from_str(&ports.unwrap_or_else(|_| "[]".into())).unwrap();
+        let ends: Vec<_> = ports.iter().map(|port| format!("-{}.sock", port.port())).collect();
+        let left = std::fs::read_dir("/tmp").unwrap().filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            ends.iter().any(|end| name.to_string_lossy().ends_with(&**end))
+        });
+        assert_eq!(left.count(), 0, "sockets");
+    }
 }

@@ -46,6 +46,15 @@ in
   // optionalAttrs (units ? garage-provision) {
     "/usr/local/sbin/cim-garage-provision" = script "cim-garage-provision";
   }
+  // optionalAttrs (units ? seaweedfs-provision) {
+    "/usr/local/sbin/cim-seaweedfs-provision" = script "cim-seaweedfs-provision";
+  }
+  // optionalAttrs (units ? versitygw) {
+    "/usr/local/sbin/cim-synced-directory" = script "cim-synced-directory";
+  }
+  // optionalAttrs (units ? versitygw-provision) {
+    "/usr/local/sbin/cim-versitygw-provision" = script "cim-versitygw-provision";
+  }
   // optionalAttrs (s3.settings != null) {
     "/etc/garage.toml" = "${header}\n\n${text.toml s3.settings}";
   }

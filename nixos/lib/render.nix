@@ -59,8 +59,8 @@
   };
 
   paths =
-    p.listToAttrs (map (name: p.nameValue name "/usr/local/bin/${name}") ["nats-server" "minio" "rustfs" "garage" "cim-storage-manager" "cim-fake-wasabi"]
-      ++ map (name: p.nameValue name "/usr/local/sbin/${name}") ["cim-minio-provision" "cim-garage-provision"])
+    p.listToAttrs (map (name: p.nameValue name "/usr/local/bin/${name}") ["nats-server" "minio" "rustfs" "garage" "weed" "versitygw" "cim-storage-manager" "cim-fake-wasabi"]
+      ++ map (name: p.nameValue name "/usr/local/sbin/${name}") ["cim-minio-provision" "cim-garage-provision" "cim-seaweedfs-provision" "cim-versitygw-provision" "cim-synced-directory"])
     // programs;
   places = {
     nats = "/etc/nats-server.conf";

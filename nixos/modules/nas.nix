@@ -19,6 +19,16 @@
     minio = [pkgs.curl pkgs.gnugrep pkgs.gnused pkgs.minio-client];
     rustfs = clients.minio;
     garage = [pkgs.curl pkgs.gnused pkgs.jq];
+    seaweedfs = [pkgs.gnugrep pkgs.gnused];
+    versitygw = [pkgs.curl pkgs.gnugrep pkgs.gnused];
+  };
+  # What the server's own unit calls, where it does.
+  callsFor.versitygw = [pkgs.e2fsprogs pkgs.util-linux];
+  programOf.seaweedfs = "weed";
+  # The oldest that is known to have on the disk what it answers for, as it is set up here.
+  oldest = {
+    seaweedfs = "4.53";
+    versitygw = "1.8.0";
   };
   files = lib.filter (path: rendered.files ? ${path}) ["/etc/cim/nas-policy.json" "/etc/garage.toml"];
 in {
@@ -28,14 +38,16 @@ in {
     enable = mkEnableOption "the NAS: an S3 service for the secondary tier";
 
     provider = mkOption {
-      type = types.enum ["minio" "garage" "rustfs"];
+      type = types.enum ["minio" "seaweedfs" "versitygw" "garage" "rustfs"];
       default = "minio";
-      example = "rustfs";
+      example = "seaweedfs";
       description = ''
-        The S3 server. `minio` is what the scenarios run with; its upstream is archived, so it needs
-        `cim.nas.permitInsecureMinio`. `garage` and `rustfs` need no permission. Buckets and the storage
-        manager's key are made with each of them; Garage keeps no versions of objects. NixOS 26.05 has no
-        package of RustFS: set `package`.
+        The S3 server; docs/nas.md says which to choose and why. `minio` is what the scenarios run with unless
+        they are told otherwise; its upstream is archived, so it needs `cim.nas.permitInsecureMinio`, and the
+        others need no permission. `seaweedfs` from 4.53 and `versitygw` from 1.8.0 on: set `package` where
+        nixpkgs has an older one. `garage` ignores the conditions of writes, so it can be the tertiary tier and
+        not the secondary. NixOS 26.05 has no package of RustFS: set `package`. Buckets and the storage
+        manager's key are made with each of them.
       '';
     };
 
@@ -43,12 +55,12 @@ in {
       type = types.package;
       default =
         {
-          minio = pkgs.minio;
+          inherit (pkgs) minio seaweedfs versitygw;
           garage = pkgs.garage_2;
           rustfs = pkgs.rustfs or (throw "this nixpkgs has no `rustfs`: set `cim.nas.package`, or use another `cim.nas.provider`");
         }
         .${cfg.provider};
-      defaultText = lib.literalMD "`pkgs.minio`, `pkgs.garage_2` or `pkgs.rustfs`, as `provider` says";
+      defaultText = lib.literalMD "`pkgs.minio`, `pkgs.seaweedfs`, `pkgs.versitygw`, `pkgs.garage_2` or `pkgs.rustfs`, as `provider` says";
       example = lib.literalExpression "pkgs.minio";
       description = "The provider's package.";
     };
@@ -106,23 +118,36 @@ in {
       assertions = [
         {
           assertion = cfg.permitInsecureMinio;
-          message = "`cim.nas.provider` is `minio`, which nixpkgs marks as insecure (nixos/insecure.nix says why): set `cim.nas.permitInsecureMinio = true`, or use `rustfs` or `garage`";
+          message = "`cim.nas.provider` is `minio`, which nixpkgs marks as insecure (nixos/insecure.nix says why): set `cim.nas.permitInsecureMinio = true`, or use `seaweedfs` or `versitygw`";
         }
       ];
       # Where packages come from outside of the configuration, they are permitted there: see flake.nix.
       nixpkgs.config = mkIf (cfg.permitInsecureMinio && !options.nixpkgs.pkgs.isDefined) (import ../insecure.nix);
     })
 
+    (mkIf (cfg.enable && oldest ? ${cfg.provider}) {
+      assertions = [
+        {
+          assertion = lib.versionAtLeast (lib.getVersion cfg.package) oldest.${cfg.provider};
+          message = "`cim.nas.package` is ${cfg.provider} ${lib.getVersion cfg.package}, of which nobody knows that it has on the disk what it answers for: use ${oldest.${cfg.provider}} or newer";
+        }
+      ];
+    })
+
     (mkIf cfg.enable {
-      cim.programs = {
-        ${cfg.provider} = lib.getExe cfg.package;
-        cim-minio-provision = "${../lib/scripts/cim-minio-provision}";
-        cim-garage-provision = "${../lib/scripts/cim-garage-provision}";
-      };
+      cim.programs =
+        {${programOf.${cfg.provider} or cfg.provider} = lib.getExe cfg.package;}
+        // lib.genAttrs ["cim-minio-provision" "cim-garage-provision" "cim-seaweedfs-provision" "cim-versitygw-provision" "cim-synced-directory"]
+        (script: "${../lib/scripts + "/${script}"}");
       # What a unit reads at its start and systemd does not see in the unit.
-      systemd.services =
-        lib.mapAttrs (name: unit: tools.unit (map (path: rendered.files.${path}) files) unit // lib.optionalAttrs (lib.hasSuffix "-provision" name) {path = clients.${cfg.provider};})
-        (lib.filterAttrs (name: _: lib.hasPrefix cfg.provider name) rendered.units);
+      systemd.services = lib.mapAttrs (name: unit: let
+        path =
+          if lib.hasSuffix "-provision" name
+          then clients.${cfg.provider}
+          else callsFor.${cfg.provider} or [];
+      in
+        tools.unit (map (path: rendered.files.${path}) files) unit // lib.optionalAttrs (path != []) {inherit path;})
+      (lib.filterAttrs (name: _: lib.hasPrefix cfg.provider name) rendered.units);
       environment.etc = tools.etc rendered.files files;
       # Garage is administered by its own program.
       environment.systemPackages = lib.optional (cfg.provider == "garage") cfg.package;

@@ -39,7 +39,8 @@
     meta.mainProgram = name;
   };
   pkgs =
-    lib.genAttrs ["curl" "gnugrep" "gnused" "jq" "minio" "minio-client" "nats-server" "rustfs" "garage_2"] program
+    lib.genAttrs ["seaweedfs" "versitygw"] (name: program name // {version = "99";})
+    // lib.genAttrs ["curl" "gnugrep" "gnused" "jq" "minio" "minio-client" "nats-server" "rustfs" "garage_2" "e2fsprogs" "util-linux"] program
     // {
       cim = lib.genAttrs ["cim-storage-manager" "cim-harness" "cim-fake-wasabi"] program;
       writeText = name: _: "/texts/${name}";
@@ -120,6 +121,29 @@
   accepted = config: refusals config == [];
   # A value that its option's type does not take.
   mistyped = value: !(builtins.tryEval (builtins.deepSeq value true)).success;
+
+  providers = ["minio" "seaweedfs" "versitygw" "rustfs" "garage"];
+  # The lab's NAS with this provider; with Garage it is the tertiary tier.
+  nasWith = provider:
+    of lab "nas" {
+      cim = {
+        nas = {
+          inherit provider;
+          permitInsecureMinio = true;
+        };
+        tiers = lib.mkIf (provider == "garage") (lib.mapAttrs (_: lib.mkForce) {
+          secondary = {
+            endpoint = "http://192.168.1.9:9000";
+            region = "us-east-1";
+            bucket = "cim-archive";
+          };
+          tertiary = {
+            host = "nas";
+            bucket = "cim-archive";
+          };
+        });
+      };
+    };
 
   cases = {
     "the lab's machines are accepted" =
@@ -238,14 +262,23 @@
       };
     });
     "MinIO needs permission" = refused "permitInsecureMinio" (of lab "nas" {});
-    "other providers need none" = accepted (of lab "nas" {cim.nas.provider = "rustfs";}) && accepted (of lab "nas" {cim.nas.provider = "garage";});
+    "other providers need none" = lib.all (provider: accepted (nasWith provider)) ["seaweedfs" "versitygw" "rustfs" "garage"];
+    "a provider that ignores conditions is refused under the archive" = refused "ignores the conditions" (of lab "nas" {cim.nas.provider = "garage";});
+    "a provider that is too old to be sure of is refused" = lib.all (provider:
+      refused "of which nobody knows" (of lab "nas" {
+        cim.nas = {
+          inherit provider;
+          package = program provider;
+        };
+      })) ["seaweedfs" "versitygw"];
     "every provider has its server and what makes its buckets, and no other's" = lib.all (provider: let
-      config = of lab "nas" {cim.nas = {inherit provider;};};
+      config = nasWith provider;
     in
-      lib.filter (name: lib.any (other: lib.hasPrefix other name) ["minio" "rustfs" "garage"]) (lib.attrNames config.systemd.services)
+      lib.filter (name: lib.any (other: lib.hasPrefix other name) providers) (lib.attrNames config.systemd.services)
       == [provider "${provider}-provision"]
       && lib.hasPrefix "/programs/" config.systemd.services.${provider}.serviceConfig.ExecStart
-      && lib.remove "root" (lib.attrNames config.users.users) == [provider]) ["minio" "rustfs" "garage"];
+      && lib.remove "root" (lib.attrNames config.users.users) == [provider])
+    providers;
     "a fake Wasabi outside of a lab is refused" = refused "for tests alone" (machine {
       cim = {
         networks.lan.cidr = "192.168.1.0/24";

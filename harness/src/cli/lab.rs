@@ -9,6 +9,7 @@ use crate::engine::{Options, Substrate};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lab::disk;
+use crate::lab::s3::Kind;
 use crate::lab::tools::{Tools, project_dir};
 use crate::rundir::default_root;
 use crate::scenario::{self, Capability, Rate, Scenario, Size, Span};
@@ -21,6 +22,9 @@ pub(super) struct LabArgs {
     /// What the lab is made of.
     #[arg(long, value_enum, default_value_t = Made::Process)]
     pub(super) substrate: Made,
+    /// With processes: what serves S3 on the NAS; `ci/setup --nas NAME` brings it.
+    #[arg(long, value_enum, default_value_t = Kind::Minio)]
+    nas: Kind,
     /// With `--substrate container`: the images, as `ci/images` writes them [default:
     /// .tools/images.json of the project].
     #[arg(long, value_name = "FILE", env = "CIM_IMAGES")]
@@ -119,6 +123,9 @@ impl LabArgs {
         {
             arguments.push(format!("--substrate={}", made.get_name()));
         }
+        if let Some(nas) = self.nas.to_possible_value().filter(|_| self.nas != Kind::Minio) {
+            arguments.push(format!("--nas={}", nas.get_name()));
+        }
         arguments.extend(loads.flags());
         arguments
     }
@@ -129,6 +136,10 @@ impl LabArgs {
     }
 
     fn substrate(&self) -> Result<Substrate> {
+        if self.substrate != Made::Process && self.nas != Kind::Minio {
+            let what = "`--nas` is for labs of processes: images have MinIO, and machines what their inventory says";
+            return Err(Error::Usage(what.into()));
+        }
         if self.substrate == Made::Container {
             let project = || project_dir().unwrap_or_default().join(".tools/images.json");
             return Ok(Substrate::Container {
@@ -137,7 +148,7 @@ impl LabArgs {
         }
         let (Made::Driver, Some(lab), Some(socket)) = (self.substrate, &self.lab, &self.socket)
         else {
-            return Ok(Substrate::Process);
+            return Ok(Substrate::Process { nas: self.nas });
         };
         let (lab, socket) = (LabFile::read(lab)?, socket.clone());
         Ok(Substrate::Driver { lab, socket, patience: self.driver_patience.into() })

@@ -33,6 +33,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::lab::process::{Launcher, last_lines};
+use crate::lab::s3::Kind;
 use crate::lab::test_build::TestBuild;
 use crate::lab::tools::{Tool, Tools, version};
 use crate::plan::Plan;
@@ -49,7 +50,10 @@ use crate::substrate::{CONTAINER_OFFERS, Machines, lacking, process_offers, why_
 #[derive(Debug, Clone)]
 pub(crate) enum Substrate {
     /// Processes of this machine.
-    Process,
+    Process {
+        /// What serves S3 on the NAS.
+        nas: Kind,
+    },
     /// Containers of a Docker engine.
     Container {
         /// The file that names the images.
@@ -70,7 +74,7 @@ impl Substrate {
     /// Its name.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Process => "process",
+            Self::Process { .. } => "process",
             Self::Container { .. } => "container",
             Self::Driver { .. } => "driver",
         }
@@ -79,7 +83,7 @@ impl Substrate {
     /// What it can do.
     pub(crate) fn offers(&self) -> BTreeSet<Capability> {
         match self {
-            Self::Process => process_offers(),
+            Self::Process { .. } => process_offers(),
             Self::Container { .. } => CONTAINER_OFFERS.into(),
             Self::Driver { lab, .. } => lab.offers.clone(),
         }
@@ -88,14 +92,22 @@ impl Substrate {
     /// How many times slower than iron it is.
     pub(crate) fn slowdown(&self) -> u32 {
         match self {
-            Self::Process | Self::Container { .. } => 1,
+            Self::Process { .. } | Self::Container { .. } => 1,
             Self::Driver { lab, .. } => lab.slowdown,
+        }
+    }
+
+    /// What serves S3 on the NAS, where it is for the harness to say.
+    fn nas(&self) -> Kind {
+        match self {
+            Self::Process { nas } => *nas,
+            Self::Container { .. } | Self::Driver { .. } => Kind::Minio,
         }
     }
 
     fn why_it_lacks(&self, what: Capability) -> Option<String> {
         match self {
-            Self::Process => why_processes_lack(what),
+            Self::Process { .. } => why_processes_lack(what),
             Self::Container { .. } | Self::Driver { .. } => None,
         }
     }
@@ -130,7 +142,9 @@ impl Options {
     /// What the lab can do, with the programs that are there.
     pub(crate) fn offers(&self) -> BTreeSet<Capability> {
         let mut offers = self.substrate.offers();
-        if matches!(self.substrate, Substrate::Process) && TestBuild::find(&self.tools).is_ok() {
+        if matches!(self.substrate, Substrate::Process { .. })
+            && TestBuild::find(&self.tools).is_ok()
+        {
             offers.insert(Capability::FailPoints);
         }
         offers
@@ -139,7 +153,7 @@ impl Options {
     /// Why it cannot do this, where that can be said.
     fn why_it_lacks(&self, what: Capability) -> Option<String> {
         match (&self.substrate, what) {
-            (Substrate::Process, Capability::FailPoints) => {
+            (Substrate::Process { .. }, Capability::FailPoints) => {
                 TestBuild::find(&self.tools).err().map(|error| error.chain())
             }
             _ => self.substrate.why_it_lacks(what),
@@ -281,7 +295,8 @@ async fn machines(
         return Machines::driven(scenario, lab.clone(), Arc::clone(driver)).await;
     }
     let (tools, disks) = (options.tools.clone(), dir.disks());
-    Machines::processes(scenario, launcher, tools, &disks, options.seed).await
+    let nas = options.substrate.nas();
+    Machines::processes(scenario, launcher, tools, &disks, options.seed, nas).await
 }
 
 fn conclude(
@@ -360,8 +375,8 @@ fn blank(
 }
 
 /// The programs that a lab needs.
-fn needed(scenario: &Scenario) -> Vec<Tool> {
-    let mut needed = vec![Tool::NatsServer, Tool::Minio, Tool::StorageManager];
+fn needed(scenario: &Scenario, options: &Options) -> Vec<Tool> {
+    let mut needed = vec![Tool::NatsServer, options.substrate.nas().tool(), Tool::StorageManager];
     if scenario.node_of(Role::Wasabi).is_some() {
         needed.push(Tool::FakeWasabi);
     }
@@ -371,7 +386,7 @@ fn needed(scenario: &Scenario) -> Vec<Tool> {
 /// Looks for the Docker engine of a lab of containers; `None` for others.
 async fn docker(scenario: &Scenario, options: &Options) -> Result<Option<Found>> {
     let Substrate::Container { images } = &options.substrate else { return Ok(None) };
-    Engine::find(images, &needed(scenario)).await.map(Some)
+    Engine::find(images, &needed(scenario, options)).await.map(Some)
 }
 
 /// Finds every program that the lab needs, before anything is started.
@@ -388,9 +403,9 @@ async fn versions(
         return Ok(engine.versions().chain([harness]).collect());
     }
     let mut versions = BTreeMap::from([harness]);
-    for tool in needed(scenario) {
+    for tool in needed(scenario, options) {
         let path = options.tools.find(tool)?;
-        versions.insert(tool.name().to_owned(), version(&path).await);
+        versions.insert(tool.name().to_owned(), version(tool, &path).await);
     }
     Ok(versions)
 }

@@ -71,7 +71,7 @@ pub(super) struct HostArgs {
     /// Role host: the network of its containers; the host has the first address [default: 10.71.0.0/24].
     #[arg(long, value_name = "CIDR")]
     containers: Option<Cidr>,
-    /// Role nas: which program serves S3: minio, garage or rustfs [default: minio].
+    /// Role nas: which program serves S3: minio, seaweedfs, versitygw, garage or rustfs [default: minio].
     #[arg(long, value_parser = word::<Provider>)]
     provider: Option<Provider>,
     #[command(flatten)]

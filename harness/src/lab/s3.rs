@@ -1,4 +1,4 @@
-//! The S3 services of a lab: MinIO as the NAS, fake Wasabi as Wasabi.
+//! The S3 services of a lab: the NAS, which is MinIO unless another is asked for, and fake Wasabi as Wasabi.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,28 +11,46 @@ use serde::Deserialize;
 
 use super::admin::Admin;
 use super::http;
+use super::nas::{self, Sockets};
 use super::ports;
 use super::process::{Launcher, Process, Spec};
 use super::tools::{Tool, Tools};
 use super::wait::wait_until;
 use crate::error::{Context as _, Error, Result, make_dir};
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// SeaweedFS takes six seconds on a machine that has nothing else to do.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The programs that serve S3 in a lab.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Kind {
-    /// MinIO, which honours conditional writes.
+    /// MinIO.
+    #[default]
     Minio,
+    /// SeaweedFS: master, volume server, filer and S3 in one process, told to sync what it writes.
+    Seaweedfs,
+    /// The Versity S3 Gateway on a directory.
+    Versitygw,
     /// Fake Wasabi, with an endpoint for its faults besides.
+    #[value(skip)]
     FakeWasabi,
 }
 
 impl Kind {
+    /// The program.
+    pub(crate) fn tool(self) -> Tool {
+        match self {
+            Self::Minio => Tool::Minio,
+            Self::Seaweedfs => Tool::Weed,
+            Self::Versitygw => Tool::Versitygw,
+            Self::FakeWasabi => Tool::FakeWasabi,
+        }
+    }
+
     /// The region that requests to it are signed for.
     pub(crate) fn region(self) -> &'static str {
         match self {
-            Self::Minio => "us-east-1",
+            Self::Minio | Self::Seaweedfs | Self::Versitygw => "us-east-1",
             Self::FakeWasabi => "eu-central-1",
         }
     }
@@ -48,6 +66,10 @@ impl Kind {
                 ("MINIO_BROWSER", "off"),
                 ("MINIO_UPDATE", "off"),
             ],
+            Self::Seaweedfs => {
+                vec![("AWS_ACCESS_KEY_ID", key), ("AWS_SECRET_ACCESS_KEY", secret)]
+            }
+            Self::Versitygw => vec![("ROOT_ACCESS_KEY", key), ("ROOT_SECRET_KEY", secret)],
             Self::FakeWasabi => {
                 vec![("CIM_FAKE_WASABI_ACCESS_KEY", key), ("CIM_FAKE_WASABI_SECRET_KEY", secret)]
             }
@@ -84,6 +106,8 @@ pub struct Service {
     pub access: Access,
     /// Fake Wasabi's endpoint for faults.
     pub admin: Option<Admin>,
+    /// Behind the process, which has them open.
+    _sockets: Sockets,
 }
 
 /// Which service to start.
@@ -166,6 +190,15 @@ impl Access {
             Err(error) => Err(error.to_string()),
         }
     }
+
+    /// Writes an object and deletes it.
+    async fn write_and_delete(&self) -> Result<(), String> {
+        let bucket = self.client().map_err(|error| error.chain())?;
+        let written = bucket.put_object("lab/ready", b"ready").await;
+        written.map_err(|error| error.to_string())?;
+        let deleted = bucket.delete_object("lab/ready").await;
+        deleted.map(drop).map_err(|error| error.to_string())
+    }
 }
 
 /// A client for a bucket of a service that knows buckets by their paths.
@@ -185,28 +218,29 @@ impl Service {
     pub async fn start(launcher: &Launcher, tools: &Tools, options: &Options) -> Result<Self> {
         make_dir(&options.dir)?;
         match options.kind {
-            Kind::Minio => Self::start_minio(launcher, tools, options).await,
             Kind::FakeWasabi => Self::start_fake_wasabi(launcher, tools, options).await,
+            _ => Self::start_nas(launcher, tools, options).await,
         }
     }
 
-    async fn start_minio(launcher: &Launcher, tools: &Tools, options: &Options) -> Result<Self> {
-        let program = tools.find(Tool::Minio)?;
-        let mut last = Error::setup("`minio` was not tried");
+    async fn start_nas(launcher: &Launcher, tools: &Tools, options: &Options) -> Result<Self> {
+        let kind = options.kind;
+        let program = tools.find(kind.tool())?;
+        let mut last = Error::setup(format!("`{}` was not tried", kind.tool().name()));
         for _ in 0..ports::ATTEMPTS {
-            let [addr, console] = ports::free()?;
-            let access = options.access(addr);
-            let mut spec = Spec::new(&options.name, &program)
-                .arg("server")
-                .arg("--address")
-                .arg(addr.to_string())
-                .arg("--console-address")
-                .arg(console.to_string())
-                .arg(&options.dir);
-            spec.env.extend(options.kind.env(&access));
-            let process = launcher.start(spec).await?;
-            match ready(&process, &access).await {
-                Ok(()) => return Ok(Self { process, kind: Kind::Minio, access, admin: None }),
+            let place = nas::Place::of(options)?;
+            nas::Place::make_ready(options)?;
+            let access = options.access(place.s3());
+            let sockets = place.sockets(kind);
+            let process = launcher.start(place.spec(options, &program, &access)).await?;
+            let begun = async {
+                ready(&process, &access, kind).await?;
+                place.prepare(options, &program).await
+            };
+            match begun.await {
+                Ok(()) => {
+                    return Ok(Self { process, kind, access, admin: None, _sockets: sockets });
+                }
                 // Its port may have been taken between the look and the start.
                 Err(error) if process.ended().is_some() => last = error,
                 Err(error) => return Err(error),
@@ -266,8 +300,9 @@ impl Service {
         let access = Access { addr: parse(&said.s3)?, ..placeholder };
         let (name, client_key) = (options.name.clone(), access.client_key.clone());
         let admin = Some(Admin { name, addr: parse(&said.admin)?, client_key });
-        ready(&process, &access).await?;
-        Ok(Self { process, kind: Kind::FakeWasabi, access, admin })
+        let kind = Kind::FakeWasabi;
+        ready(&process, &access, kind).await?;
+        Ok(Self { process, kind, access, admin, _sockets: Sockets::default() })
     }
 
     /// S3 requests that MinIO has served since it started; `None` for other services, and when it
@@ -308,13 +343,22 @@ fn random_key(length: usize) -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
 }
 
-async fn ready(process: &Process, access: &Access) -> Result<()> {
+async fn ready(process: &Process, access: &Access, kind: Kind) -> Result<()> {
     let name = process.name();
     let made = wait_until("the bucket's creation", READY_WITHIN, async || {
         if let Some(end) = process.ended() {
             return Ok(Err(end));
         }
-        access.make_bucket().await.map(Ok)
+        match kind {
+            Kind::Minio | Kind::FakeWasabi => access.make_bucket().await?,
+            // Its buckets are there before what keeps objects has found its way to its master.
+            Kind::Seaweedfs => {
+                access.make_bucket().await?;
+                access.write_and_delete().await?;
+            }
+            Kind::Versitygw => access.write_and_delete().await?,
+        }
+        Ok(Ok(()))
     });
     let why = match made.await {
         Ok(Ok(())) => return Ok(()),

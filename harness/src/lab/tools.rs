@@ -12,6 +12,10 @@ pub enum Tool {
     NatsServer,
     /// `minio`
     Minio,
+    /// `weed`, SeaweedFS
+    Weed,
+    /// `versitygw`
+    Versitygw,
     /// `cim-storage-manager`
     StorageManager,
     /// `cim-storage-manager-sabotaged`: the same with its test hooks
@@ -30,6 +34,8 @@ impl Tool {
         match self {
             Self::NatsServer => "nats-server",
             Self::Minio => "minio",
+            Self::Weed => "weed",
+            Self::Versitygw => "versitygw",
             Self::StorageManager => "cim-storage-manager",
             Self::SabotagedStorageManager => "cim-storage-manager-sabotaged",
             Self::FakeWasabi => "cim-fake-wasabi",
@@ -43,6 +49,8 @@ impl Tool {
         match self {
             Self::NatsServer => "CIM_NATS_SERVER",
             Self::Minio => "CIM_MINIO",
+            Self::Weed => "CIM_WEED",
+            Self::Versitygw => "CIM_VERSITYGW",
             Self::StorageManager => "CIM_STORAGE_MANAGER",
             Self::SabotagedStorageManager => "CIM_STORAGE_MANAGER_SABOTAGED",
             Self::FakeWasabi => "CIM_FAKE_WASABI",
@@ -95,7 +103,12 @@ impl Tools {
                 } else if name.starts_with("cim-") {
                     format!("run `cargo build --bin {name}`, or set `{}`", tool.variable())
                 } else {
-                    format!("run `ci/setup`, or set `{}`", tool.variable())
+                    let nas = match tool {
+                        Tool::Weed => " --nas seaweedfs",
+                        Tool::Versitygw => " --nas versitygw",
+                        _ => "",
+                    };
+                    format!("run `ci/setup{nas}`, or set `{}`", tool.variable())
                 };
                 Error::setup(format!("program `{name}` is not found: {way_out}"))
             },
@@ -129,14 +142,18 @@ pub fn project_dir() -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// The version that a program prints, without its own name.
-pub async fn version(program: &Path) -> String {
-    let output = tokio::process::Command::new(program).arg("--version").output().await;
+/// Returns the version that a program prints, without its own name.
+pub async fn version(tool: Tool, program: &Path) -> String {
+    let asked = if tool == Tool::Weed { "version" } else { "--version" };
+    let output = tokio::process::Command::new(program).arg(asked).output().await;
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
     let words: Vec<_> = line.split_whitespace().map(|w| w.trim_end_matches(',')).collect();
-    let numbered =
-        words.iter().find(|w| w.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()));
+    // With a dot: SeaweedFS says first how large its volumes may be, `30GB`.
+    let is_number = |w: &str| {
+        w.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()) && w.contains('.')
+    };
+    let numbered = words.iter().find(|w| is_number(w));
     // MinIO that was built from source says `minio version DEVELOPMENT.GOGET`.
     let named = || words.iter().skip_while(|w| **w != "version").nth(1);
     numbered.or_else(named).map_or_else(|| "unknown".to_owned(), |w| (*w).to_owned())

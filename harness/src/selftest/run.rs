@@ -9,6 +9,7 @@ use crate::engine::{self, Options, Substrate};
 use crate::error::Result;
 use crate::fleet;
 use crate::interrupt::Interrupt;
+use crate::lab::s3::Kind;
 use crate::lab::test_build::SABOTAGE;
 use crate::lab::tools::{Tool, Tools};
 use crate::progress::Progress;
@@ -84,7 +85,7 @@ impl Bench {
             runs_dir: self.runs.clone(),
             tools: self.tools.clone().with(Tool::StorageManager, planned.program.clone()),
             corpus: None,
-            substrate: Substrate::Process,
+            substrate: Substrate::Process { nas: Kind::Minio },
             env: lie.into_iter().collect(),
             quiet: true,
             interrupt: self.interrupt.clone(),

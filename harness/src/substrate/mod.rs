@@ -18,6 +18,7 @@ use crate::lab::disk;
 use crate::lab::endpoint::Endpoint;
 use crate::lab::link::{Broken, Conditions};
 use crate::lab::process::{Launcher, Signal};
+use crate::lab::s3::Kind;
 use crate::lab::storage_manager::{Armed, Ended};
 use crate::lab::tools::Tools;
 use crate::scenario::{Capability, DamageStream, Program, Role, Scenario, Shift, Tier};
@@ -80,8 +81,9 @@ impl Machines {
         tools: Tools,
         disks: &Path,
         seed: u64,
+        nas: Kind,
     ) -> Result<Self> {
-        let lab = process::Lab::new(scenario, launcher, tools, disks, seed).await?;
+        let lab = process::Lab::new(scenario, launcher, tools, disks, seed, nas).await?;
         Ok(Self::Process(Box::new(lab)))
     }
 

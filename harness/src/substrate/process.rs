@@ -36,6 +36,8 @@ pub(crate) struct Lab {
     disks: PathBuf,
     /// What the services draw from.
     seed: u64,
+    /// What serves S3 on the NAS.
+    nas: Kind,
     scenario: Scenario,
     nodes: BTreeMap<NodeName, Machine>,
     ways: Ways,
@@ -69,6 +71,7 @@ impl Lab {
         tools: Tools,
         disks: &Path,
         seed: u64,
+        nas: Kind,
     ) -> Result<Self> {
         let operator = match scenario.node_of(Role::Operator) {
             Some(name) => name.clone(),
@@ -93,6 +96,7 @@ impl Lab {
             tools,
             disks: disks.to_owned(),
             seed,
+            nas,
             scenario: scenario.clone(),
             nodes: machines.collect(),
             ways: Ways::open(scenario, &operator, Ipv4Addr::LOCALHOST.into()).await?,
@@ -230,7 +234,7 @@ impl Lab {
         let keys = machine.access.as_ref().map(|a| (a.access_key.clone(), a.secret_key.clone()));
         let options = s3::Options {
             name: format!("{node}-{}-s3", machine.generation),
-            kind: if machine.role == Role::Wasabi { Kind::FakeWasabi } else { Kind::Minio },
+            kind: if machine.role == Role::Wasabi { Kind::FakeWasabi } else { self.nas },
             dir: self.disk(node).join("s3"),
             bucket: BUCKET.into(),
             credentials: keys,

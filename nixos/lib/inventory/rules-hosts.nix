@@ -58,6 +58,12 @@ inventory: let
     optional (ipv4.overlap networks.${a}.cidr networks.${b}.cidr) "networks `${a}` (`${networks.${a}.cidr}`) and `${b}` (`${networks.${b}.cidr}`) overlap: give each its own addresses")
   (p.pairs (attrNames networks));
 
+  version = name: let
+    provider = hosts.${name}.s3.provider or null;
+  in
+    optional (inventory.version < 2 && p.elem provider ["seaweedfs" "versitygw"])
+    "`hosts.${name}.s3.provider` is `${provider}`, which version `${toString inventory.version}` of the inventory does not have: set `version` to 2";
+
   from = name:
     concatMap (network:
       optional (!(networks ? ${network})) "`hosts.${name}.s3.from` names network `${network}`, which is not there: add it to `networks`, or remove it")
@@ -69,6 +75,7 @@ in
     place name
     ++ role name
     ++ ssh name
+    ++ version name
     ++ from name
     ++ belongs "nats" ["host"] name
     ++ belongs "components" ["host"] name

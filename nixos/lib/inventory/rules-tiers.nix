@@ -23,8 +23,14 @@ inventory: let
         ++ optional (!lab && !(p.hasPrefix "https://" t.endpoint)) "${at}.endpoint` is `${t.endpoint}`, which is not encrypted: use `https://`"
       )
     );
+
+  # What is at the tertiary tier was decided at the secondary one, so that one alone has to decide.
+  conditions = host:
+    optional (host != null && (hosts.${host}.s3.provider or null) == "garage")
+    "`tiers.secondary.host` is `${host}`, whose `s3.provider` is `garage`: it ignores the conditions of writes, so two writers could overwrite each other; use another provider, or that machine as `tiers.tertiary`";
 in
   tier "secondary" ["nas"]
+  ++ conditions (tiers.secondary.host or null)
   ++ tier "tertiary" ["fake-wasabi" "nas"]
   ++ optional (tiers.secondary == null && tiers.tertiary != null) "`tiers.tertiary` is given without `tiers.secondary`: events reach it from there, so give that as well"
   ++ optional (tiers.secondary == null && writers != []) "`tiers.secondary` is missing, but a storage manager runs on ${quoted writers}: give the NAS's `host` and `bucket`"

@@ -1,4 +1,4 @@
-# The inventory, version 1: every key, its type and its default.
+# The inventory, version 2: every key, its type and its default. Version 1 has fewer words for `provider`.
 let
   t = import ../schema.nix;
   ipv4 = import ../ipv4.nix;
@@ -118,7 +118,7 @@ let
     });
     plugins = t.withDefault {} (t.mapOf nodeName plugin);
     s3 = t.optional (t.record {
-      provider = t.oneOf ["minio" "garage" "rustfs" "fake-wasabi"];
+      provider = t.oneOf ["minio" "garage" "rustfs" "seaweedfs" "versitygw" "fake-wasabi"];
       port = t.withDefault 9000 port;
       region = t.withDefault "us-east-1" region;
       # Networks that may reach it, besides the hosts that tier to it.
@@ -158,7 +158,7 @@ let
   };
 in
   t.record {
-    version = t.suchThat "the number 1: this toolkit reads no other version" (v: v == 1);
+    version = t.suchThat "the number 2, or 1: this toolkit reads no other version" (v: v == 1 || v == 2);
     name = nodeName;
     lab = t.withDefault false t.bool;
     networks = t.mapOf nodeName (t.record {inherit cidr;});

@@ -2,7 +2,7 @@
 # for the storage manager that can do no more than its work.
 #
 # Whatever the provider, an object that was answered for is on the disk: what the NAS has confirmed must
-# survive a power cut, and none of the three does that unless it is told to.
+# survive a power cut, and none of them does that unless it is told to.
 {
   host,
   buckets,
@@ -100,6 +100,49 @@
           s3_region = region;
         };
         admin.api_bind_addr = "127.0.0.1:${besides}";
+      };
+    };
+
+    # Master, volume server and filer are for this machine alone, S3 for those that the packet filter lets in.
+    seaweedfs = {
+      title = "SeaweedFS";
+      directory = "seaweedfs";
+      environmentFile = secret "seaweedfs.env";
+      serviceConfig = {
+        Type = "exec";
+        ExecStart = p.concatStringsSep " " [
+          "${programs.weed} -logtostderr=true server -dir=/var/lib/seaweedfs -ip=127.0.0.1 -ip.bind=127.0.0.1"
+          "-filer -s3 -s3.ip.bind=0.0.0.0 -s3.port=${toString port} -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false"
+          # A bucket that was mistyped is an error, not a new bucket.
+          "-s3.autoCreateBucket=false -master.telemetry=false"
+          # As many volumes as there is room for; a bucket begins with seven.
+          "-master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=1"
+        ];
+        Environment = ["HOME=/var/lib/seaweedfs"];
+      };
+      provision = {
+        program = programs.cim-seaweedfs-provision;
+        environment = ["CIM_WEED=${programs.weed}"];
+      };
+    };
+
+    versitygw = {
+      title = "Versity S3 Gateway";
+      # Below the first, which is the user's home.
+      directory = "versitygw versitygw/data versitygw/iam";
+      environmentFile = secret "versitygw.env";
+      serviceConfig = {
+        Type = "exec";
+        # It has no switch of its own: what is written below has to be on the disk when the write returns.
+        ExecStartPre = "${programs.cim-synced-directory} /var/lib/versitygw/data";
+        ExecStart = p.concatStringsSep " " [
+          "${programs.versitygw} --quiet --port 0.0.0.0:${toString port} --admin-port 127.0.0.1:${besides}"
+          "--region ${region} --iam-dir /var/lib/versitygw/iam posix /var/lib/versitygw/data"
+        ];
+      };
+      provision = {
+        program = programs.cim-versitygw-provision;
+        environment = ["CIM_VERSITYGW_ADMIN_PORT=${besides}"];
       };
     };
   };

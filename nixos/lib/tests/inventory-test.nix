@@ -38,7 +38,7 @@ in {
   "a key that is not known" = one (host {prot = 1;}) "`hosts.host.prot` is not a known key: remove it, or use one of `address`, `components`, `containers`, `nats`, `network`, `operators`, `plugins`, `role`, `s3`, `ssh`, `system`";
   "a key that is missing" = one (nas (without "address")) "`hosts.nas.address` is missing: give an IPv4 address";
   "a value of another type" = one (host {nats.port = "4222";}) "`hosts.host.nats.port` is `4222`: give a whole number from 1 to 65535";
-  "another version" = one (errors {version = 2;}) "`version` is `2`: give the number 1: this toolkit reads no other version";
+  "another version" = one (errors {version = 3;}) "`version` is `3`: give the number 2, or 1: this toolkit reads no other version";
   "a component that is none" = one (host {components.storage = {nkey = builtins.elemAt keys 8;};}) "`hosts.host.components.storage`: `storage` is not one of `component-registry`, `information-units`, `integration-hub`, `pipeline-engine`, `plugin-system`, `storage-manager`, `ui-framework`: rename it";
   "a mistyped nkey" = one (host {operators.ops.nkey = "U${builtins.substring 2 55 (builtins.head keys)}A";}) "`hosts.host.operators.ops.nkey` is `U${builtins.substring 2 55 (builtins.head keys)}A`: give the public key of a NATS user (`U…`, 56 characters, from `nk -gen user -pubout`)";
   "all errors come at once" = {
@@ -63,6 +63,8 @@ in {
   }) "`hosts.nas.nats` is given for a machine of role `nas`: remove it, or change the role to `host`";
   "a NAS without S3" = one (nas (without "s3")) "`hosts.nas.s3` is missing: a machine of role `nas` serves S3, so give its `provider`";
   "a NAS that is a fake" = one (nas {s3.provider = "fake-wasabi";}) "`hosts.nas.s3.provider` is `fake-wasabi`, which keeps nothing safe: use `minio`, or give the machine the role `fake-wasabi` in a lab";
+  "a provider that version 1 does not have" = one (nas {s3.provider = "versitygw";}) "`hosts.nas.s3.provider` is `versitygw`, which version `1` of the inventory does not have: set `version` to 2";
+  "a provider that ignores conditions under the archive" = one (nas {s3.provider = "garage";}) "`tiers.secondary.host` is `nas`, whose `s3.provider` is `garage`: it ignores the conditions of writes, so two writers could overwrite each other; use another provider, or that machine as `tiers.tertiary`";
   "fake Wasabi outside of a lab" = one (errors {
     hosts.fake = {
       role = "fake-wasabi";

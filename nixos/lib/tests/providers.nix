@@ -2,13 +2,7 @@
 # lets systemd read the units.
 let
   p = import ../prelude.nix;
-  core = import ../.;
   asText = import ./as-text.nix;
-  sample = import ./sample.nix;
-  nas = provider:
-    core.render {
-      inventory = sample // {hosts = sample.hosts // {nas = sample.hosts.nas // {s3 = {inherit provider;};};};};
-      host = "nas";
-    };
+  nasOf = import ./nas-of.nix;
 in
-  p.lines (p.concatMap (provider: asText.files provider (nas provider).files) ["garage" "rustfs"]) + "\n"
+  p.lines (p.concatMap (provider: asText.files provider (nasOf provider).files) ["garage" "rustfs" "seaweedfs" "versitygw"]) + "\n"

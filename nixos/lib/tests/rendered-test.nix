@@ -16,11 +16,7 @@ let
     inventory = sample;
     host = "nas";
   };
-  nasOf = provider:
-    core.render {
-      inventory = sample // {hosts = sample.hosts // {nas = sample.hosts.nas // {s3 = {inherit provider;};};};};
-      host = "nas";
-    };
+  nasOf = import ./nas-of.nix;
   lab = core.render {
     inventory = ../../../fixtures/inventory/lab.json;
     host = "host";
@@ -222,11 +218,13 @@ in {
       (p.elem "MINIO_FS_OSYNC=on" nas.units.minio.serviceConfig.Environment)
       (p.filter (p.hasSuffix "=strict") (nasOf "rustfs").units.rustfs.serviceConfig.Environment)
       (p.match ".*\ndata_fsync = true\n.*metadata_fsync = true\n.*" (nasOf "garage").files."/etc/garage.toml" != null)
+      (p.match ".*\nmust 'fs[.]configure -locationPrefix=/buckets/ -fsync -apply'\n.*" (nasOf "seaweedfs").files."/usr/local/sbin/cim-seaweedfs-provision" != null)
+      (nasOf "versitygw").units.versitygw.serviceConfig.ExecStartPre
     ];
-    expected = [true ["RUSTFS_DURABILITY_MODE=strict" "RUSTFS_NEW_BUCKET_DURABILITY_MODE=strict"] true];
+    expected = [true ["RUSTFS_DURABILITY_MODE=strict" "RUSTFS_NEW_BUCKET_DURABILITY_MODE=strict"] true true "/usr/local/sbin/cim-synced-directory /var/lib/versitygw/data"];
   };
   "every provider's buckets and key are made, by what has the right to and nobody else" = {
-    expr = map (provider: (nasOf provider).secrets) ["minio" "rustfs" "garage"];
+    expr = map (provider: (nasOf provider).secrets) ["minio" "rustfs" "garage" "seaweedfs" "versitygw"];
     expected = map (provider: {
       "/var/lib/cim-secrets/${
         if provider == "minio"
@@ -234,7 +232,7 @@ in {
         else provider
       }.env" = ["${provider}.service" "${provider}-provision.service"];
       "/var/lib/cim-secrets/nas.env" = ["${provider}-provision.service"];
-    }) ["minio" "rustfs" "garage"];
+    }) ["minio" "rustfs" "garage" "seaweedfs" "versitygw"];
   };
   "administration is for this machine alone" = {
     expr = let
@@ -243,8 +241,11 @@ in {
       (map (r: r.port) garage.firewall.input)
       (p.match ".*\\[admin]\napi_bind_addr = \"127.0.0.1:9001\".*" garage.files."/etc/garage.toml" != null)
       garage.units.garage-provision.serviceConfig.IPAddressAllow
+      (map (r: r.port) (nasOf "seaweedfs").firewall.input)
+      (p.match ".* -ip=127[.]0[.]0[.]1 -ip[.]bind=127[.]0[.]0[.]1 .*" (nasOf "seaweedfs").units.seaweedfs.serviceConfig.ExecStart != null)
+      (p.match ".* --admin-port 127[.]0[.]0[.]1:9001 .*" (nasOf "versitygw").units.versitygw.serviceConfig.ExecStart != null)
     ];
-    expected = [[9000] true ["localhost"]];
+    expected = [[9000] true ["localhost"] [9000] true true];
   };
   "a NAS that no tier is on makes no buckets" = {
     expr =

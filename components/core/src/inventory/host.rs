@@ -226,8 +226,12 @@ words! {
         Minio = "minio",
         /// Garage.
         Garage = "garage",
-        /// RustFS.
+        /// `RustFS`.
         Rustfs = "rustfs",
+        /// `SeaweedFS`; from version 2 on.
+        Seaweedfs = "seaweedfs",
+        /// The Versity S3 Gateway; from version 2 on.
+        Versitygw = "versitygw",
         /// This project's own, for labs.
         FakeWasabi = "fake-wasabi",
     }

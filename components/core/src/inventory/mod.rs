@@ -37,14 +37,15 @@ pub use tier::{Place, Tier, Tiers};
 
 use crate::names::{NodeName, StoreName};
 
-/// The version of the inventory that this code reads and writes.
-pub const VERSION: u32 = 1;
+/// The newest version of the inventory, which this code reads with those before it: 2 knows more programs that
+/// serve S3, and that is all.
+pub const VERSION: u32 = 2;
 
 /// One installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Inventory {
-    /// The version of this form: 1.
+    /// The version of this form: 2, or 1 where nothing is used that is new in 2.
     pub version: Version,
     /// What people call the installation.
     pub name: NodeName,
@@ -69,26 +70,26 @@ pub struct Inventory {
 }
 
 /// The number that an inventory begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
-pub struct Version;
+pub struct Version(u32);
 
 impl TryFrom<u32> for Version {
     type Error = String;
 
     fn try_from(version: u32) -> Result<Self, Self::Error> {
-        if version == VERSION {
-            return Ok(Self);
+        if (1..=VERSION).contains(&version) {
+            return Ok(Self(version));
         }
         Err(format!(
-            "inventory version `{version}` is unknown: this program knows version {VERSION}; use the release that the file was written for"
+            "inventory version `{version}` is unknown: this program knows versions 1 to {VERSION}; use the release that the file was written for"
         ))
     }
 }
 
 impl From<Version> for u32 {
-    fn from(Version: Version) -> Self {
-        VERSION
+    fn from(Version(version): Version) -> Self {
+        version
     }
 }
 
@@ -98,7 +99,7 @@ impl JsonSchema for Version {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "const": VERSION })
+        schemars::json_schema!({ "type": "integer", "minimum": 1, "maximum": VERSION })
     }
 }
 

@@ -59,6 +59,10 @@ words! {
         SameHost = "same-host",
         /// Two storage managers would write one archive.
         TwoWriters = "two-writers",
+        /// A program that serves S3 cannot keep two writers of the archive apart.
+        IgnoresConditions = "ignores-conditions",
+        /// A word is used that the version of the file does not have.
+        NeedsVersion = "needs-version",
         /// Streams ask for one subject.
         SubjectsOverlap = "subjects-overlap",
         /// A stream asks for the server's own subjects, or has the name of a bucket's stream.

@@ -43,7 +43,7 @@ fn every_case_has_the_problems_that_it_says() {
     let mut cases: Vec<_> =
         fs::read_dir(fixtures().join("cases")).unwrap().map(|e| e.unwrap().path()).collect();
     cases.sort();
-    assert!(cases.len() >= 38, "{} cases", cases.len());
+    assert!(cases.len() >= 41, "{} cases", cases.len());
     for path in cases {
         let shown = path.file_name().unwrap().display().to_string();
         let case: Case =
@@ -179,7 +179,10 @@ fn host() -> impl Strategy<Value = Value> {
         ("system", given(one_of(&["x86_64-linux", "aarch64-linux"]))),
         ("ssh", maybe(ssh)),
         ("nats", maybe(nats)),
-        ("s3", maybe(Just(json!({ "provider": "garage" })))),
+        (
+            "s3",
+            maybe(one_of(&["minio", "garage", "seaweedfs"]).prop_map(|p| json!({ "provider": p }))),
+        ),
     ])
 }
 
@@ -189,7 +192,7 @@ fn inventory() -> impl Strategy<Value = Value> {
         prop::collection::btree_map(name, value, 0..4).prop_map(|map| json!(map))
     };
     object(vec![
-        ("version", Just(Some(json!(1))).boxed()),
+        ("version", (1..=2_u64).prop_map(|version| Some(json!(version))).boxed()),
         ("name", "[a-z0-9]{1,8}".prop_map(|name| Some(name.into())).boxed()),
         ("lab", given(any::<bool>().prop_map(Value::from))),
         ("networks", networks.prop_map(Some).boxed()),

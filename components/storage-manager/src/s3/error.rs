@@ -143,7 +143,8 @@ impl Kind {
     pub(super) fn of_answer(status: u16, body: &str) -> Self {
         let code = element(body, "Code").unwrap_or_default();
         let message = element(body, "Message").unwrap_or_default();
-        let says = |texts: &[&str]| texts.contains(&message);
+        // versitygw ends it with a full stop.
+        let says = |texts: &[&str]| texts.contains(&message.trim_end_matches('.'));
         let shown = if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() };
         match (status, code) {
             (_, "NoSuchBucket") => Self::NoBucket,
@@ -270,6 +271,7 @@ mod tests {
         let kinds = [
             answer("RequestTimeTooSkewed", "The difference is too large."),
             answer("AccessDenied", "Request has expired"),
+            answer("AccessDenied", "Request has expired."),
             answer("AccessDenied", "Request is not valid yet"),
         ];
         assert!(kinds.iter().all(|kind| matches!(kind, Kind::Skewed(_))), "{kinds:?}");

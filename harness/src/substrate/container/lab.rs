@@ -254,18 +254,19 @@ impl Lab {
             seed: self.seed,
         };
         let mut access = options.access(SocketAddr::from(([127, 0, 0, 1], S3)));
-        let (tool, args, files) = match kind {
-            Kind::Minio => (Tool::Minio, minio_args(&options), Vec::new()),
+        let (args, files) = match kind {
             Kind::FakeWasabi => {
                 make_dir(&self.disks)?;
                 let keys = self.disks.join(format!("{}.keys", self.name(node)));
                 access.write_client_key(&keys)?;
-                (Tool::FakeWasabi, fake_wasabi_args(&options, &keys), vec![keys])
+                (fake_wasabi_args(&options, &keys), vec![keys])
             }
+            // There are images of no other.
+            _ => (minio_args(&options), Vec::new()),
         };
         let (unit, [addr, admin]) = self
             .start_with_ports(node, [S3, ADMIN], |lab| {
-                let mut spec = lab.spec(node, tool, "s3");
+                let mut spec = lab.spec(node, kind.tool(), "s3");
                 spec.args.clone_from(&args);
                 spec.env = kind.env(&access);
                 spec.files.clone_from(&files);

@@ -23,6 +23,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
         place(inventory, name, host, found);
         role(inventory.lab, name, host, found);
         ssh(name, host, found);
+        version(inventory, name, host, found);
         for network in host.s3.iter().flat_map(|s3| &s3.from) {
             found.add_if(!inventory.networks.contains_key(network), Kind::UnknownNetwork, || {
                 format!("`hosts.{name}.s3.from` names network `{network}`, which is not there: add it to `networks`, or remove it")
@@ -84,6 +85,18 @@ fn role(lab: bool, name: &NodeName, host: &Host, found: &mut Problems) {
             }
         }
         Role::Operator => {}
+    }
+}
+
+fn version(inventory: &Inventory, name: &NodeName, host: &Host, found: &mut Problems) {
+    let version = u32::from(inventory.version);
+    let new = host.s3.as_ref().map(|s3| s3.provider);
+    let new = new.filter(|p| matches!(p, Provider::Seaweedfs | Provider::Versitygw));
+    if let Some(provider) = new.filter(|_| version < 2) {
+        found.add(
+            Kind::NeedsVersion,
+            format!("`hosts.{name}.s3.provider` is `{provider}`, which version `{version}` of the inventory does not have: set `version` to 2"),
+        );
     }
 }
 

@@ -1,12 +1,13 @@
 //! Tiers: where the archive goes, and that one storage manager alone writes it.
 
 use super::{Problems, all_of};
-use crate::inventory::{ComponentName, Inventory, ProblemKind as Kind, Role, Tier};
+use crate::inventory::{ComponentName, Inventory, ProblemKind as Kind, Provider, Role, Tier};
 
 pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
     let (secondary, tertiary) = (&inventory.tiers.secondary, &inventory.tiers.tertiary);
     if let Some(of) = secondary {
         tier(inventory, "secondary", of, &[Role::Nas], found);
+        conditions(inventory, of, found);
     }
     if let Some(of) = tertiary {
         tier(inventory, "tertiary", of, &[Role::FakeWasabi, Role::Nas], found);
@@ -33,6 +34,15 @@ pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
             format!("`tiers.secondary` and `tiers.tertiary` are the same machine, `{a}`: losing it would lose both; use another")
         });
     }
+}
+
+/// What is at the tertiary tier was decided at the secondary one, so that one alone has to decide.
+fn conditions(inventory: &Inventory, tier: &Tier, found: &mut Problems) {
+    let Some(name) = &tier.host else { return };
+    let s3 = inventory.hosts.get(name).and_then(|host| host.s3.as_ref());
+    found.add_if(s3.is_some_and(|s3| s3.provider == Provider::Garage), Kind::IgnoresConditions, || {
+        format!("`tiers.secondary.host` is `{name}`, whose `s3.provider` is `garage`: it ignores the conditions of writes, so two writers could overwrite each other; use another provider, or that machine as `tiers.tertiary`")
+    });
 }
 
 fn tier(inventory: &Inventory, key: &str, tier: &Tier, roles: &[Role], found: &mut Problems) {
