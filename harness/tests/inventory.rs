@@ -92,6 +92,27 @@ fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
+/// What the help shows is right on the file that it says to start from.
+#[test]
+fn the_examples_of_the_help_do_what_they_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let start = std::fs::read_to_string(root.join("fixtures/inventory/example.json")).unwrap();
+    let file = File::new(&start);
+    let help = file.good(&["--help"]);
+    let adds: Vec<Vec<String>> = help
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("cim-harness inventory add "))
+        .map(|line| line.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect())
+        .collect();
+    assert_eq!(adds.len(), 3, "{help}");
+    for words in adds {
+        let words: Vec<&str> =
+            ["add"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        file.good(&words);
+    }
+    file.good(&["check", "--offline"]);
+}
+
 #[test]
 fn hosts_are_listed_and_everything_is_shown() {
     let file = File::new(FILE);

@@ -36,8 +36,8 @@ const EXAMPLES: &str = "Examples:
   cim-harness inventory check --offline
   cim-harness inventory check --nkey ops.nk                      asks every host's NATS server
   cim-harness inventory add host nas2 --role nas --address 192.168.71.21 --dry-run
-  cim-harness inventory add component host pipeline-engine --seed-file pipeline-engine.nk
-  cim-harness inventory add stream EVENTS 'cim.event.>' --max-bytes 10737418240
+  cim-harness inventory add operator host ada --from lan --seed-file ada.nk
+  cim-harness inventory add stream ORDERS 'orders.>' --max-bytes 10GiB
   cim-harness inventory plan --nkey ops.nk && cim-harness inventory apply --nkey ops.nk";
 
 /// Looks at the inventory, changes it, and compares it with what answers on NATS.

@@ -11,23 +11,23 @@ pub(super) fn losses(report: &Report) -> Markup {
     html! {
         @if !report.losses.is_empty() {
             h2 { "Losses and recoveries" }
-            div class="scroll" { table {
+            div class="scroll" { table class="cards" {
                 tr {
                     th { "lost" } th { "at" } th { "back from" } th { "stream" }
                     @for name in ["acked", "confirmed", "back", "tail", "RPO", "RTO"] { th class="n" { (name) } }
                 }
                 @for (loss, stream) in rows {
                     tr {
-                        td class="name" { (loss.node) }
-                        td class="name" { (seconds(loss.at_seconds)) }
-                        td { @if let Some(tier) = loss.recovered_from { (tier) } @else { "–" } }
-                        td class="name" { (stream.stream) }
-                        td class="n" { (stream.acked_seq) }
-                        td class="n" { (stream.confirmed_seq) }
-                        td class="n" { (stream.recovered_seq) }
-                        td class="n" { (stream.tail_events) }
-                        td class="n" { (seconds(loss.rpo_seconds)) }
-                        td class="n" { @if let Some(rto) = loss.rto_seconds { (seconds(rto)) } @else { "–" } }
+                        td class="name" data-of="lost" { (loss.node) }
+                        td class="name" data-of="at" { (seconds(loss.at_seconds)) }
+                        td data-of="back from" { @if let Some(tier) = loss.recovered_from { (tier) } @else { "–" } }
+                        td class="name" data-of="stream" { (stream.stream) }
+                        td class="n" data-of="acked" { (stream.acked_seq) }
+                        td class="n" data-of="confirmed" { (stream.confirmed_seq) }
+                        td class="n" data-of="back" { (stream.recovered_seq) }
+                        td class="n" data-of="tail" { (stream.tail_events) }
+                        td class="n" data-of="RPO" { (seconds(loss.rpo_seconds)) }
+                        td class="n" data-of="RTO" { @if let Some(rto) = loss.rto_seconds { (seconds(rto)) } @else { "–" } }
                     }
                 }
             } }

@@ -78,6 +78,30 @@ mod tests {
         }
     }
 
+    /// On a screen that is 400 pixels wide a table of ten columns shows six: there each cell names itself.
+    #[test]
+    fn rpo_and_rto_need_no_scrolling() {
+        let one = html(&[sample()], &[]);
+        let (above, below) = one.split_once("<h2>Timeline").unwrap();
+        let many = html(&[sample(), sample()], &[]);
+        let (overview, _) = many.split_once("<h2>Each run").unwrap();
+        for name in ["RPO", "RTO"] {
+            assert!(above.contains(&format!("<dt>{name}</dt>")), "{name}");
+            for page in [below, overview] {
+                let (_, table) = page.split_once("<table class=\"cards\">").unwrap();
+                assert!(table.contains(&format!("data-of=\"{name}\">")), "{name}");
+            }
+        }
+        // What is wide on a narrow screen has no heads, and all of its cells have names.
+        for table in many.split("<table class=\"cards\">").skip(1) {
+            let (rows, _) = table.split_once("</table>").unwrap();
+            for cell in rows.split("<td").skip(1) {
+                let (tag, _) = cell.split_once('>').unwrap();
+                assert!(tag.contains("data-of=") || tag.contains("whole"), "<td{tag}>");
+            }
+        }
+    }
+
     #[test]
     fn the_page_of_a_run_is_known() {
         let page = html(&[sample()], &[]).replace(STYLE, "…").replace("><", ">\n<");

@@ -64,6 +64,9 @@ fn tiles(report: &Report) -> Markup {
         ("recovered", o.recovered),
         ("tail", o.tail),
     ];
+    let (rpo, rto) = report.worst();
+    let worst = [("RPO", rpo), ("RTO", rto)];
+    let worst = worst.into_iter().filter_map(|(name, time)| Some((name, time?)));
     let wrong = [
         ("lost", o.lost),
         ("duplicated", o.duplicated),
@@ -76,6 +79,7 @@ fn tiles(report: &Report) -> Markup {
     html! {
         dl class="tiles" {
             @for (name, count) in counts { div { dt { (name) } dd { (count) } } }
+            @for (name, time) in worst { div { dt { (name) } dd { (seconds(time)) } } }
         }
         dl class="tiles" {
             @for (name, count) in wrong {
@@ -115,16 +119,18 @@ fn times(report: &Report) -> Markup {
 /// A table of percentiles.
 pub(super) fn spreads(rows: &[(String, String, Spread)]) -> Markup {
     html! {
-        div class="scroll" { table {
+        div class="scroll" { table class="cards" {
             tr {
                 th { "" } th { "tier" }
                 @for name in ["samples", "p50", "p90", "p99", "max"] { th class="n" { (name) } }
             }
             @for (what, tier, spread) in rows {
                 tr {
-                    td class="name" { (what) } td { (tier) } td class="n" { (spread.samples) }
-                    @for value in [spread.p50, spread.p90, spread.p99, spread.max] {
-                        td class="n" { (seconds(value)) }
+                    td class="name whole" { (what) }
+                    td data-of="tier" { (tier) }
+                    td class="n" data-of="samples" { (spread.samples) }
+                    @for (name, value) in [("p50", spread.p50), ("p90", spread.p90), ("p99", spread.p99), ("max", spread.max)] {
+                        td class="n" data-of=(name) { (seconds(value)) }
                     }
                 }
             }

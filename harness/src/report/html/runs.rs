@@ -49,7 +49,7 @@ pub(super) fn page(reports: &[Report], problems: &[String]) -> Markup {
 
 fn overview(reports: &[Report]) -> Markup {
     html! {
-        div class="scroll" { table {
+        div class="scroll" { table class="cards" {
             tr {
                 th { "scenario" } th { "seed" } th { "verdict" }
                 @for name in ["acked", "recovered", "tail", "lost", "other", "RPO", "RTO", "took"] { th class="n" { (name) } }
@@ -69,13 +69,18 @@ fn row(at: usize, report: &Report) -> Markup {
     let (rpo, rto) = report.worst();
     html! {
         tr class=[(report.verdict == Verdict::Failed).then_some("bad")] {
-            td class="name" { a href={ "#run" (at) } { (report.scenario) } }
-            td { (report.seed) }
-            td class={ "name " (report.verdict) } { (report.verdict) }
-            td class="n" { (o.acked) } td class="n" { (o.recovered) } td class="n" { (o.tail) }
-            td class=(class(o.lost)) { (o.lost) } td class=(class(other)) { (other) }
-            td class="n" { (time(rpo)) } td class="n" { (time(rto)) } td class="n" { (seconds(report.seconds)) }
-            td { (report.reason.as_deref().unwrap_or_default()) }
+            td class="name whole" data-of="scenario" { a href={ "#run" (at) } { (report.scenario) } }
+            td data-of="seed" { (report.seed) }
+            td class={ "name " (report.verdict) } data-of="verdict" { (report.verdict) }
+            td class="n" data-of="acked" { (o.acked) }
+            td class="n" data-of="recovered" { (o.recovered) }
+            td class="n" data-of="tail" { (o.tail) }
+            td class=(class(o.lost)) data-of="lost" { (o.lost) }
+            td class=(class(other)) data-of="other" { (other) }
+            td class="n" data-of="RPO" { (time(rpo)) }
+            td class="n" data-of="RTO" { (time(rto)) }
+            td class="n" data-of="took" { (seconds(report.seconds)) }
+            td class="whole" data-of="reason" { (report.reason.as_deref().unwrap_or_default()) }
         }
     }
 }
