@@ -13,6 +13,7 @@ mod check;
 pub mod cli;
 mod clock;
 pub mod config;
+mod crypt;
 pub mod export;
 #[cfg(test)]
 #[path = "../../core/tests/it/harm.rs"]

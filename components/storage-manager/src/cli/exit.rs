@@ -9,10 +9,11 @@ use cim_runtime::nats::NatsError;
 use crate::archive::ArchiveError;
 use crate::chain::ReadError;
 use crate::check::Unfit;
+use crate::crypt::KeyError;
 use crate::jetstream::ApiError;
 use crate::journal::{AdoptError, OpenError};
 use crate::restore::{PlanError, RestoreError};
-use crate::s3::S3Error;
+use crate::s3::{Kind, S3Error};
 use crate::segment::SegmentError;
 use crate::tier::context::FetchError;
 use crate::tier::{HistoryError, StartError};
@@ -33,6 +34,7 @@ const DAMAGED: u8 = 5;
 const REFUSED: u8 = 6;
 const EMPTY: u8 = 7;
 const BEHIND: u8 = 8;
+const LOCKED: u8 = 9;
 const INTERRUPTED: u8 = 130;
 
 impl Failure {
@@ -66,6 +68,10 @@ impl Failure {
 
     pub(super) fn is_damage(&self) -> bool {
         self.status == DAMAGED
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.status == LOCKED
     }
 
     pub(super) fn is_s3(&self) -> bool {
@@ -104,6 +110,12 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::new(USAGE, &error)
+    }
+}
+
 impl From<NatsError> for Failure {
     fn from(error: NatsError) -> Self {
         let status = if matches!(error, NatsError::Config(_)) { USAGE } else { NATS };
@@ -119,7 +131,12 @@ impl From<ApiError> for Failure {
 
 impl From<S3Error> for Failure {
     fn from(error: S3Error) -> Self {
-        Self::new(if error.kind.is_damage() { DAMAGED } else { S3 }, &error)
+        let status = match &error.kind {
+            Kind::Locked(_) => LOCKED,
+            kind if kind.is_damage() => DAMAGED,
+            _ => S3,
+        };
+        Self::new(status, &error)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::s3::{Store, Tier};
 use crate::tier;
 
 pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {
+    if let Some(why) = config.writes_in_the_clear() {
+        return Err(Failure::usage(why));
+    }
     descriptors::raise();
     for warning in config.in_the_clear() {
         tracing::warn!("{warning}");

@@ -40,7 +40,7 @@ pub use heal::Ailing;
 use heal::check_text;
 pub use lead::stand_by;
 pub use object::{Commit, Item, read_entry};
-pub use open::{OpenError, names, open, open_before_damage};
+pub use open::{OpenError, names, open, open_before_damage, read_checkpoint};
 pub use share::Share;
 pub use ship::{AdoptError, adopt};
 pub use sift::Refused;

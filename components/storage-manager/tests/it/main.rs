@@ -12,6 +12,7 @@ mod clock;
 mod cluster;
 mod debian;
 mod drawn;
+mod encrypted;
 mod exactness;
 mod export;
 mod faults;
