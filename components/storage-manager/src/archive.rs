@@ -53,6 +53,14 @@ pub fn journal_of(tier: Tier) -> JournalOf {
     }
 }
 
+/// The tier that a journal is of.
+pub fn tier_of(of: JournalOf) -> Tier {
+    match of {
+        JournalOf::Secondary => Tier::Nas,
+        JournalOf::Tertiary => Tier::Wasabi,
+    }
+}
+
 impl Archive {
     /// Reads the journals of a tier.
     ///

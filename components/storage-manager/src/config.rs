@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use url::{Host, Url};
 
 use crate::authorities;
+use crate::s3::Tier;
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -112,6 +113,42 @@ pub struct ArchiveConfig {
     pub journal: JournalName,
     /// Servers that are no more: their streams are gone on with, though those here share nothing with them.
     pub succeeds: Vec<String>,
+    /// With which keys it is encrypted and read.
+    pub encryption: Option<EncryptionConfig>,
+}
+
+/// `[archive.encryption]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncryptionConfig {
+    /// Which tiers get what is encrypted.
+    #[serde(default)]
+    pub tiers: Tiers,
+    /// The key that writes, and reads.
+    pub key_file: Option<PathBuf>,
+    /// Keys that read: those before, or the recovery key.
+    #[serde(default)]
+    pub more_key_files: Vec<PathBuf>,
+}
+
+/// Which tiers get what is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tiers {
+    /// Both.
+    #[default]
+    Both,
+    /// What leaves the house.
+    Wasabi,
+    /// None any more.
+    None,
+}
+
+impl Tiers {
+    /// Returns whether a tier is one of them.
+    pub fn have(self, tier: Tier) -> bool {
+        self == Self::Both || (self == Self::Wasabi && tier == Tier::Wasabi)
+    }
 }
 
 /// Where what is fresh goes.
@@ -127,7 +164,7 @@ pub enum Layout {
 impl Default for ArchiveConfig {
     fn default() -> Self {
         let journal = JournalName::new("main").expect("it is a valid name");
-        Self { layout: Layout::Journal, journal, succeeds: Vec::new() }
+        Self { layout: Layout::Journal, journal, succeeds: Vec::new(), encryption: None }
     }
 }
 
@@ -354,6 +391,15 @@ impl Config {
         if let Some(ca) = &config.nats.tls_ca {
             authorities::read(ca)?;
         }
+        let encrypts = |encryption: &EncryptionConfig| encryption.tiers != Tiers::None;
+        if config.archive.layout == Layout::Chains
+            && config.archive.encryption.as_ref().is_some_and(encrypts)
+        {
+            return Err(refuse(
+                "`archive.encryption` wants `archive.layout = \"journal\"`: chains are not encrypted; set `archive.encryption.tiers = \"none\"` to read only"
+                    .into(),
+            ));
+        }
         if config.tertiary.as_ref().is_some_and(|tertiary| config.secondary.is_same(tertiary)) {
             return Err(refuse(format!(
                 "`secondary` and `tertiary` are the same bucket, `{}` at `{}`: losing it would lose both; give `tertiary` another service",
@@ -368,6 +414,16 @@ impl Config {
         let tiers = std::iter::once(&self.secondary).chain(&self.tertiary);
         let files = tiers.map(|tier| tier.credentials_file.as_path());
         self.nats.secret_file().into_iter().chain(files).filter_map(config::open_to_all).collect()
+    }
+
+    /// Returns why nothing may be written with this configuration, where its keys only read.
+    pub fn writes_in_the_clear(&self) -> Option<String> {
+        let encryption = self.archive.encryption.as_ref()?;
+        let lacks = encryption.tiers != Tiers::None && encryption.key_file.is_none();
+        lacks.then(|| {
+            "`archive.encryption` has no `key_file`, so what is written would not be encrypted: name one, as `cim-storage-manager key new` makes it, or set `tiers = \"none\"`"
+                .into()
+        })
     }
 
     /// Returns what would go over a network that others may listen on and is not encrypted, in words.

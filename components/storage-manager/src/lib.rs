@@ -14,6 +14,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod copy;
+mod crypt;
 pub mod export;
 #[cfg(test)]
 #[path = "../../core/tests/it/harm.rs"]

@@ -4,6 +4,7 @@
 //! looking takes little from what is measured.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cim_core::archive::journal::{JournalEntry, JournalState};
@@ -11,6 +12,7 @@ use cim_core::archive::key::{JournalOf, STREAMS};
 use cim_core::archive::{ArchiveKey, ArchiveState, Entry, Segment};
 use cim_core::names::{JournalName, StreamName};
 use jiff::Timestamp;
+use parquet::encryption::decrypt::FileDecryptionProperties;
 use parquet::file::metadata::ParquetMetaDataReader;
 use s3::Bucket;
 use s3::serde_types::Object;
@@ -36,6 +38,8 @@ pub(super) struct Archive {
     pub(super) arrivals: Vec<Arrival>,
     /// Requests that following it took.
     pub(super) requests: u64,
+    /// What opens it, where it is encrypted.
+    key: Option<Arc<FileDecryptionProperties>>,
 }
 
 /// A segment that became durable.
@@ -68,7 +72,15 @@ impl Archive {
             journal: JournalState::empty(JournalOf::Secondary, journal),
             arrivals: Vec::new(),
             requests: 0,
+            key: None,
         })
+    }
+
+    /// The same of one that is encrypted.
+    pub(super) fn encrypted(host: &Host, key: &[u8]) -> Result<Self> {
+        let key = FileDecryptionProperties::builder(key.to_vec()).build();
+        let key = key.step(|| "cannot use the archive's key".into())?;
+        Ok(Self { key: Some(key), ..Self::new(host)? })
     }
 
     /// What is there of a stream.
@@ -143,8 +155,10 @@ impl Archive {
 
     async fn entry(&mut self, object: &Object) -> Result<bool> {
         let cannot = || format!("cannot read `{}`", object.key);
-        let footer = self.footer(object).await?;
-        let metadata = ParquetMetaDataReader::decode_metadata(&footer).step(cannot)?;
+        let end = self.end(object).await?;
+        let mut reader = ParquetMetaDataReader::new().with_decryption_properties(self.key.clone());
+        reader.try_parse_sized(&end, object.size).step(cannot)?;
+        let metadata = reader.finish().step(cannot)?;
         let pairs = metadata.file_metadata().key_value_metadata().into_iter().flatten();
         let text = pairs.into_iter().find(|pair| pair.key == ENTRY).and_then(|p| p.value.clone());
         let text = text.ok_or_else(|| Error::step(format!("{}: it has no entry", cannot())))?;
@@ -162,8 +176,8 @@ impl Archive {
         Ok(true)
     }
 
-    /// The metadata at a Parquet object's end.
-    async fn footer(&mut self, object: &Object) -> Result<Bytes> {
+    /// The end of a Parquet object, with its metadata.
+    async fn end(&mut self, object: &Object) -> Result<Bytes> {
         let cannot = || Error::step(format!("`{}` is no Parquet file", object.key));
         let mut wanted = TAIL.min(object.size);
         loop {
@@ -174,8 +188,8 @@ impl Archive {
             let end = tail.len().checked_sub(TRAILER).ok_or_else(cannot)?;
             let length = tail[end..end + 4].try_into().map(u32::from_le_bytes);
             let length = length.map_err(|_| cannot())? as usize;
-            if let Some(begin) = end.checked_sub(length) {
-                return Ok(tail.slice(begin..end));
+            if end >= length {
+                return Ok(tail);
             }
             if wanted == object.size {
                 return Err(cannot());

@@ -18,11 +18,12 @@ pub(super) enum Group {
     SmallSegments,
     RestoreAll,
     TieringTogether,
+    TieringEncrypted,
     Year,
 }
 
 impl Group {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Tiering,
         Self::RestoreKibibyte,
         Self::RestoreSlowLink,
@@ -34,6 +35,7 @@ impl Group {
         Self::SmallSegments,
         Self::RestoreAll,
         Self::TieringTogether,
+        Self::TieringEncrypted,
         Self::Year,
     ];
 
@@ -62,6 +64,7 @@ impl Group {
             Self::SmallSegments => &["restore_small_segments"],
             Self::RestoreAll => &["restore_all"],
             Self::TieringTogether => &["tiering_vs_pull_64"],
+            Self::TieringEncrypted => &["tiering_encrypted"],
             Self::Year => {
                 &["year_objects_nas", "year_objects_wasabi", "year_open", "year_open_rss_mib"]
             }
@@ -81,6 +84,7 @@ impl Group {
             Self::SmallSegments => vec![pieces::measure(bed, scale).await?],
             Self::RestoreAll => vec![all::measure(bed, scale).await?],
             Self::TieringTogether => vec![tiering::together(bed, scale).await?],
+            Self::TieringEncrypted => vec![tiering::encrypted(bed, scale).await?],
             Self::Year => year::measure(bed, scale).await?,
         })
     }

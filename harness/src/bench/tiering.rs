@@ -1,21 +1,27 @@
 //! Tiering a stream that is there already, at full speed.
 
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::archive::Archive;
-use super::bed::{Bed, Host, cpu, since};
+use super::bed::{Bed, Host, cpu, since, table};
 use super::fill::{self, Payloads};
-use super::row::Row;
+use super::row::{Row, median};
 use super::{Scale, pull, restore};
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
 
 pub(super) const STREAM: &str = "BENCH";
 /// Streams at full speed together.
 const TOGETHER: usize = 64;
+/// Rounds of what is tiered with and without encryption, at most: each takes as long as all of [`measure`].
+const ROUNDS: u64 = 3;
 
 /// What one tiering of a stream took.
 pub(super) struct Tiered {
@@ -24,7 +30,7 @@ pub(super) struct Tiered {
     peak_rss: u64,
     raw: u64,
     stored: u64,
-    cpu: std::collections::BTreeMap<String, f64>,
+    cpu: BTreeMap<String, f64>,
 }
 
 /// Throughput, requests, size and memory, all from the same tiering.
@@ -121,16 +127,64 @@ pub(super) async fn json(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     Ok(Row::rate("archive_ratio_json", stored, "bytes", "subjects, headers and payloads", raw))
 }
 
+/// What encryption costs: the same stream, tiered with and without it in turns.
+pub(super) async fn encrypted(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+    let (events, key) = (scale.tiered, [7; 32]);
+    let (mut ours, mut plain, mut used) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for _ in 0..scale.rounds.min(ROUNDS) {
+        for encrypts in [false, true] {
+            let host = bed.host("encrypted").await?;
+            let how = if encrypts { "encrypted" } else { "in the clear" };
+            bed.progress.line(&format!("tiering {events} events of 1 KiB {how}"));
+            fill::stream(&host.client().await?, STREAM, events, &Payloads::Random(1024)).await?;
+            let tiered = if encrypts {
+                let path = host.dir.join("archive.key");
+                crate::error::write_file(&path, hex::encode(key))?;
+                std::fs::set_permissions(&path, Permissions::from_mode(0o600))
+                    .setup(|| format!("cannot close `{}`", path.display()))?;
+                let path = path.display().to_string();
+                let more = table("encryption", table("key_file", path));
+                let more = [("archive".to_owned(), more)].into_iter().collect();
+                let config = host.config_with(&host.nats.url(), None, &more)?;
+                tier_into(bed, &host, events, &config, Archive::encrypted(&host, &key)?).await?
+            } else {
+                tier(bed, &host, events).await?
+            };
+            host.end().await?;
+            let rate = events as f64 / tiered.seconds;
+            if encrypts {
+                ours.push(rate);
+                used = tiered.cpu;
+            } else {
+                plain.push(rate);
+            }
+        }
+    }
+    let (ours, plain) = (median(ours), median(plain));
+    let mut row = Row::rate("tiering_encrypted", ours, "events/s", "the same in the clear", plain);
+    row.cpu_seconds = used;
+    Ok(row)
+}
+
 pub(super) async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tiered> {
     let config = host.config(&host.nats.url())?;
+    tier_into(bed, host, events, &config, Archive::new(host)?).await
+}
+
+async fn tier_into(
+    bed: &Bed<'_>,
+    host: &Host,
+    events: u64,
+    config: &Path,
+    mut archive: Archive,
+) -> Result<Tiered> {
     let requests = host.nas.requests().await;
     let before = cpu([("nats-server", &host.nats.process), ("minio", &host.nas.process)]);
     let started = Timestamp::now();
     let manager =
-        start_tiering(&bed.launcher, &bed.tools, &bed.unique("storage-manager"), &config).await?;
+        start_tiering(&bed.launcher, &bed.tools, &bed.unique("storage-manager"), config).await?;
     // What counts is when the last entry was written, which the NAS says itself; asking seldom leaves
     // the processors to those who are measured.
-    let mut archive = Archive::new(host)?;
     wait_until("everything is on the NAS", Duration::from_secs(300), async || {
         if let Some(end) = manager.ended() {
             return Ok(Err(Error::step(format!(

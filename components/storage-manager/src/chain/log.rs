@@ -135,7 +135,8 @@ impl Log {
         let put = entry.store.put_new(&entry.key, object.clone()).await?;
         fail_point!(EntryAfter if !matches!(entry.key, ArchiveKey::Tertiary { .. }));
         // Ours after all, where an answer was lost after the write had succeeded.
-        let ours = put == Put::Created || entry.store.get(&entry.key.to_string()).await? == *object;
+        let ours =
+            put == Put::Created || entry.store.get_as_is(&entry.key.to_string()).await? == *object;
         Ok(if ours {
             Ok(())
         } else {
@@ -234,7 +235,8 @@ impl Link {
     async fn find(&self) -> Result<Option<Option<Sha256>>, S3Error> {
         let object = match self.store.get(&self.key.to_string()).await {
             Ok(object) => object,
-            Err(S3Error { kind: Kind::NotFound, .. }) => return Ok(None),
+            // What another key has encrypted is another writer's.
+            Err(S3Error { kind: Kind::NotFound | Kind::Locked(_), .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         Ok(Some(match self.key {

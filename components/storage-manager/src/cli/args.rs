@@ -61,6 +61,7 @@ const EXIT: &str = "Exit status:
   6  refused: the target exists, or the server cannot take it; `restore` brings the others back
   7  the tier holds no archive
   8  `status --check`: a stream is behind; `copy`: the archive was written to meanwhile
+  9  what is there is encrypted with a key that the configuration does not have
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -104,6 +105,8 @@ pub(super) enum Command {
         after_help = "Each object is checked before it is copied; what is there already is not copied again. While the storage\nmanager runs this ends with status 8, a few seconds behind: stop it, run this again, and start it with the\nnew configuration. JetStream keeps what comes meanwhile.\n\nExamples:\n  cim-storage-manager copy --to /etc/cim/new-nas.toml --dry-run\n  cim-storage-manager copy --to /etc/cim/new-nas.toml"
     )]
     Copy(CopyArgs),
+    /// Make keys of an encrypted archive, and show which one an object takes
+    Key(KeyArgs),
     /// Print which test hooks this build has, as JSON
     #[cfg(any(feature = "fail-points", feature = "sabotage"))]
     #[command(hide = true)]
@@ -314,6 +317,9 @@ pub(super) struct VerifyArgs {
     /// Check the chain and that segments are there with their sizes, without reading them
     #[arg(long)]
     pub(super) chain_only: bool,
+    /// Check all that can be checked of an encrypted archive without its keys, and say what was not
+    #[arg(long, conflicts_with_all = ["streams", "chain_only"])]
+    pub(super) without_keys: bool,
     #[command(flatten)]
     pub(super) show: Show,
 }
@@ -331,6 +337,35 @@ pub(super) struct CopyArgs {
     pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) show: Show,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    #[command(subcommand)]
+    pub(super) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Print a new key, as its file has it; needs no configuration
+    #[command(
+        after_help = "Examples:\n  (umask 077; cim-storage-manager key new > recovery.key)\n  (umask 077; cim-storage-manager key new --recovery recovery.key > archive-2027.key)"
+    )]
+    New {
+        /// The file of a key that is to open all that the new one opens
+        #[arg(long, value_name = "FILE")]
+        recovery: Option<PathBuf>,
+    },
+    /// Show the keys of the configuration
+    List(Show),
+    /// Print the key of an encrypted object in Base64, as DuckDB takes it
+    Of {
+        /// The object's key in the bucket
+        object: String,
+        /// The tier that has it
+        #[arg(long, value_enum, default_value_t = Tier::Nas)]
+        from: Tier,
+    },
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::args::CONFIG;
 use super::connect;
 use crate::archive::Archive;
 use crate::config::Config;
+use crate::crypt;
 use crate::s3::Tier;
 
 const PROGRAM: &str = "cim-storage-manager";
@@ -40,6 +41,7 @@ fn held(words: &[String]) -> Option<Vec<StreamName>> {
     let config = option(words, &["--config", "-c"]).map(PathBuf::from);
     let config = config.or_else(|| std::env::var_os("CIM_CONFIG").map(PathBuf::from));
     let config = Config::load(&config.unwrap_or_else(|| CONFIG.into())).ok()?;
+    crypt::install(crypt::Keyring::read(config.archive.encryption.as_ref()).ok()?);
     let from = option(words, &["--from"]).and_then(|from| Tier::from_str(from, false).ok());
     let store = connect::store(&config, from.unwrap_or(Tier::Nas)).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;

@@ -10,10 +10,11 @@ use crate::archive::ArchiveError;
 use crate::chain::ReadError;
 use crate::check::Unfit;
 use crate::copy::CopyError;
+use crate::crypt::KeyError;
 use crate::jetstream::ApiError;
 use crate::journal::{AdoptError, OpenError};
 use crate::restore::{PlanError, RestoreError};
-use crate::s3::S3Error;
+use crate::s3::{Kind, S3Error};
 use crate::segment::SegmentError;
 use crate::tier::context::FetchError;
 use crate::tier::{HistoryError, StartError};
@@ -34,6 +35,7 @@ const DAMAGED: u8 = 5;
 const REFUSED: u8 = 6;
 const EMPTY: u8 = 7;
 const BEHIND: u8 = 8;
+const LOCKED: u8 = 9;
 const INTERRUPTED: u8 = 130;
 
 impl Failure {
@@ -67,6 +69,10 @@ impl Failure {
 
     pub(super) fn is_damage(&self) -> bool {
         self.status == DAMAGED
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.status == LOCKED
     }
 
     pub(super) fn is_s3(&self) -> bool {
@@ -105,6 +111,12 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::new(USAGE, &error)
+    }
+}
+
 impl From<NatsError> for Failure {
     fn from(error: NatsError) -> Self {
         let status = if matches!(error, NatsError::Config(_)) { USAGE } else { NATS };
@@ -120,7 +132,12 @@ impl From<ApiError> for Failure {
 
 impl From<S3Error> for Failure {
     fn from(error: S3Error) -> Self {
-        Self::new(if error.kind.is_damage() { DAMAGED } else { S3 }, &error)
+        let status = match &error.kind {
+            Kind::Locked(_) => LOCKED,
+            kind if kind.is_damage() => DAMAGED,
+            _ => S3,
+        };
+        Self::new(status, &error)
     }
 }
 
@@ -203,6 +220,11 @@ impl From<RestoreError> for Failure {
 impl From<CopyError> for Failure {
     fn from(error: CopyError) -> Self {
         let status = match &error {
+            CopyError::From(cause) | CopyError::To(cause)
+                if matches!(cause.kind, Kind::Locked(_)) =>
+            {
+                LOCKED
+            }
             CopyError::From(_) | CopyError::To(_) => S3,
             CopyError::Clash(_) => REFUSED,
             CopyError::Interrupted => INTERRUPTED,

@@ -8,6 +8,7 @@ mod copy;
 mod descriptors;
 mod exit;
 mod export;
+mod key;
 mod nothing;
 mod progress;
 mod query;
@@ -25,7 +26,8 @@ use cim_runtime::output::note;
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::CompleteEnv;
 
-use args::{Cli, Command};
+use crate::crypt;
+use args::{Cli, Command, KeyArgs, KeyCommand};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -33,6 +35,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Command::Completions { shell } = cli.command {
         return ended(show(complete::script(shell)));
+    }
+    if let Command::Key(KeyArgs { command: KeyCommand::New { recovery } }) = &cli.command {
+        return ended(key::new(recovery.as_deref()));
     }
     #[cfg(any(feature = "fail-points", feature = "sabotage"))]
     if let Command::Hooks = cli.command {
@@ -76,6 +81,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
         .map_err(|error| exit::Failure::other(&error))?;
     let done = runtime.block_on(async {
         let config = connect::config(&cli)?;
+        crypt::install(crypt::Keyring::read(config.archive.encryption.as_ref())?);
         match cli.command {
             Command::Tier(args) => tier::run(config, args).await,
             Command::Check => check::run(&config).await,
@@ -86,6 +92,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Restore(args) => restore::run(&config, args).await,
             Command::Verify(args) => verify::run(&config, args).await,
             Command::Copy(args) => copy::run(&config, args).await,
+            Command::Key(KeyArgs { command }) => key::run(&config, command).await,
             Command::Completions { .. } => unreachable!("it needs no configuration and is done"),
             #[cfg(feature = "fail-points")]
             Command::Aged { streams, days } => {

@@ -21,6 +21,9 @@ use crate::tier;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {
+    if let Some(why) = config.writes_in_the_clear() {
+        return Err(Failure::usage(why));
+    }
     let shortage = descriptors::shortage(descriptors::raise(), config.archive.layout);
     for warning in config.in_the_clear().into_iter().chain(config.open_secrets()).chain(shortage) {
         tracing::warn!("{warning}");

@@ -1,6 +1,7 @@
 //! `verify`
 
 mod journals;
+mod keyless;
 mod objects;
 
 use std::collections::BTreeMap;
@@ -61,6 +62,22 @@ impl Verified {
 }
 
 pub(super) async fn run(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
+    if args.without_keys {
+        return keyless::run(config, args.from, args.show.json).await;
+    }
+    with_keys(config, args).await.map_err(|failure| {
+        if !failure.is_locked() {
+            return failure;
+        }
+        let message = format!(
+            "{}; `verify --without-keys` checks what can be checked without",
+            failure.message()
+        );
+        failure.with_message(message)
+    })
+}
+
+async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     let store = connect::store(config, args.from)?;
     let mut journals = journals::check(&store, !args.chain_only).await?;
     let archive = Archive::open_before_damage(Arc::clone(&store)).await?;

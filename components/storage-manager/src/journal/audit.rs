@@ -18,7 +18,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::collect::checkpoints;
 use super::object::read_entry_at_end;
-use super::open::{CheckpointError, FETCHES, OpenError, fetch_end};
+use super::open::{CheckpointError, FETCHES, OpenError, fetch_end, unpack};
 use crate::s3::{Kind, S3Error, Store};
 
 /// What is wrong with a journal that can be read.
@@ -233,6 +233,5 @@ impl Audit {
 }
 
 fn head(object: &[u8]) -> Result<CheckpointHead, CheckpointError> {
-    let bytes = zstd::stream::decode_all(object).map_err(CheckpointError::Zstd)?;
-    Ok(JournalCheckpoint::head(&bytes)?)
+    Ok(JournalCheckpoint::head(&unpack(object)?)?)
 }

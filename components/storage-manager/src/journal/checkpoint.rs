@@ -10,6 +10,8 @@ use cim_runtime::error::chain;
 use tokio_util::sync::CancellationToken;
 
 use super::writer::{Committed, Journal};
+use crate::archive::tier_of;
+use crate::crypt::seal;
 use crate::hooks::fail_point;
 use crate::s3::{S3Error, Store};
 
@@ -65,7 +67,7 @@ pub async fn write(
 ) -> Result<Option<u64>, S3Error> {
     let Some((number, ..)) = state.last else { return Ok(Some(0)) };
     let key = ArchiveKey::Checkpoint { of: state.of, journal: state.journal.clone(), number };
-    let made = tokio::task::spawn_blocking(move || object(&state));
+    let made = tokio::task::spawn_blocking(move || seal(tier_of(state.of), object(&state)));
     let object = made.await.expect("restating does not panic");
     let size = object.len() as u64;
     fail_point!(CheckpointBefore);

@@ -11,7 +11,10 @@ use cim_core::archive::{ArchiveKey, EntryError, Segment, Sha256};
 use cim_core::names::{JournalName, StreamName};
 use parquet::errors::ParquetError;
 
+use crate::archive::tier_of;
 use crate::clock;
+use crate::crypt;
+use crate::s3::Store;
 use crate::segment::{Batch, Columns, SharedWriter, entry_text};
 
 /// zstd level of entries: they are made while messages wait, and merged soon.
@@ -75,13 +78,34 @@ pub struct Place {
     pub number: u64,
     /// The hash of the entry before it.
     pub previous: Option<Sha256>,
+    /// The hash of that entry's object, which an encrypted entry says in the clear.
+    pub before: Option<Sha256>,
 }
 
 impl Place {
     /// The place behind the last entry.
     pub fn after(state: &JournalState) -> Self {
         let journal = state.journal.clone();
-        Self { of: state.of, journal, number: state.next(), previous: state.hash() }
+        Self { of: state.of, journal, number: state.next(), previous: state.hash(), before: None }
+    }
+
+    /// The same, with the hash of the object before it where entries are encrypted: `last` is the last one that was
+    /// written, and where that is another the store is asked. An entry that does not say it is as good for all but a
+    /// reader without a key.
+    pub async fn behind(self, store: &Store, last: Option<(u64, Sha256)>) -> Self {
+        let Some(number) = self.number.checked_sub(1) else { return self };
+        if crypt::installed().writes(tier_of(self.of)).is_none() {
+            return self;
+        }
+        let known = last.filter(|(last, _)| *last == number).map(|(_, hash)| hash);
+        let before = if known.is_some() {
+            known
+        } else {
+            let key = Self { number, ..self.clone() }.key();
+            let object = store.get_as_is(&key.to_string()).await.ok();
+            object.map(|object| Sha256::of(&object))
+        };
+        Self { before, ..self }
     }
 
     /// The key of the entry's object.
@@ -98,7 +122,7 @@ pub fn make(
     writer: &str,
 ) -> Result<Made, ParquetError> {
     let own = place.key().to_string();
-    let mut rows = SharedWriter::new(LEVEL);
+    let mut rows = SharedWriter::behind(place.before, tier_of(place.of), LEVEL);
     let mut streams = BTreeMap::new();
     // A record is known when its row group is; until then its place is kept.
     let mut places: Vec<(StreamName, usize)> = Vec::new();

@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::object::{ObjectError, read_entry_at_end};
 use super::writer::Committed;
+use crate::crypt;
 use crate::hooks::sabotage;
 use crate::s3::{Kind, Listed, S3Error, Store};
 use crate::segment::entry_text;
@@ -56,6 +57,9 @@ pub enum OpenError {
 /// A checkpoint that cannot be believed.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// It cannot be decrypted.
+    #[error(transparent)]
+    Sealed(#[from] crypt::SealError),
     /// It cannot be unpacked.
     #[error("it cannot be unpacked")]
     Zstd(#[source] std::io::Error),
@@ -247,6 +251,11 @@ async fn newest_checkpoint(
 /// # Errors
 /// When it is damaged.
 pub fn read_checkpoint(of: JournalOf, object: &[u8]) -> Result<JournalState, CheckpointError> {
-    let bytes = zstd::stream::decode_all(object).map_err(CheckpointError::Zstd)?;
-    Ok(JournalState::open(of, &JournalCheckpoint::from_bytes(&bytes)?)?)
+    Ok(JournalState::open(of, &JournalCheckpoint::from_bytes(&unpack(object)?)?)?)
+}
+
+/// The JSON in a checkpoint's object.
+pub(super) fn unpack(object: &[u8]) -> Result<Vec<u8>, CheckpointError> {
+    let object = crypt::open(object)?;
+    zstd::stream::decode_all(&object[..]).map_err(CheckpointError::Zstd)
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::{JournalError, JournalState};
+use cim_core::archive::{ArchiveState, Sha256};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use parquet::errors::ParquetError;
@@ -19,6 +19,7 @@ use super::object::{Commit, Made, Place, make};
 use super::share::Share;
 use super::sift::{Refused, sift};
 use crate::chain::{CommitError, Link, Log};
+use crate::crypt::is_encrypted;
 use crate::s3::Store;
 
 /// Commits that may wait for a place in an entry.
@@ -73,6 +74,8 @@ struct Shared {
     busy: Mutex<Option<Instant>>,
     /// Checkpoints that are wanted before one is due.
     restate: AtomicU8,
+    /// The number and the hash of the last entry's object, where that is of use.
+    last: Mutex<Option<(u64, Sha256)>>,
 }
 
 /// What is to go into an entry.
@@ -130,6 +133,7 @@ impl Journal {
             committed: watch::channel(behind).0,
             busy: Mutex::new(None),
             restate: AtomicU8::new(0),
+            last: Mutex::new(None),
         });
         let (asks, asked) = mpsc::channel(1);
         let task = Writer {
@@ -276,6 +280,10 @@ impl Shared {
 
     fn busy(&self) -> MutexGuard<'_, Option<Instant>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(u64, Sha256)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self, why: &str) {
@@ -508,6 +516,9 @@ impl EntryTask {
     ) -> Result<u64, WriteError> {
         let (link, made) = self.make(commits, collected).await?;
         log.put(link, &made.object, &self.abort).await?;
+        if is_encrypted(&made.object) {
+            *self.shared.last() = Some((made.entry.number, Sha256::of(&made.object)));
+        }
         self.shared.state().apply(&made.entry, made.hash)?;
         Ok(made.object.len() as u64)
     }
@@ -517,7 +528,8 @@ impl EntryTask {
         commits: BTreeMap<StreamName, Commit>,
         collected: Vec<String>,
     ) -> Result<(Link, Made), WriteError> {
-        let place = Place::after(&self.shared.state());
+        let (place, last) = (Place::after(&self.shared.state()), *self.shared.last());
+        let place = place.behind(&self.store, last).await;
         let (writer, to_make) = (Arc::clone(&self.writer), place.clone());
         let made = tokio::task::spawn_blocking(move || make(to_make, commits, collected, &writer));
         let made = made.await.expect("encoding does not panic")?;

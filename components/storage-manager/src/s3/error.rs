@@ -6,6 +6,7 @@ use cim_core::names::BucketName;
 use cim_runtime::retry::Class;
 
 use super::Tier;
+use crate::crypt::Locked;
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,8 @@ pub enum Kind {
     Unexpected(String),
     /// It answers, and does not give this object: `MinIO` asks to slow down where a disk has damaged it.
     Withheld(String),
+    /// It is encrypted, and there is no key of it here. That says nothing of its being damaged.
+    Locked(Box<Locked>),
 }
 
 /// What services say of a key, or of a token, that they do not take.
@@ -72,9 +75,11 @@ impl S3Error {
         }
     }
 
-    /// While running, all may pass (credentials are replaced, disks are emptied) but a missing object.
+    /// While running, all may pass (credentials are replaced, disks are emptied) but a missing object, and a missing key:
+    /// keys are read once.
     pub fn class(&self) -> Class {
-        if self.kind == Kind::NotFound { Class::Permanent } else { Class::Transient }
+        let lasts = matches!(self.kind, Kind::NotFound | Kind::Locked(_));
+        if lasts { Class::Permanent } else { Class::Transient }
     }
 }
 
@@ -105,6 +110,7 @@ impl fmt::Display for Kind {
             }
             Self::Elsewhere(what) => write!(f, "{what}: correct `region`, or `endpoint`"),
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
+            Self::Locked(locked) => write!(f, "{locked}"),
             Self::Withheld(what) => {
                 write!(
                     f,

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, Way};
 use super::error::{Kind, S3Error, deepest};
 use crate::config::S3Config;
+use crate::crypt;
 use crate::hooks::sabotage;
 
 /// Which tier a bucket is.
@@ -224,14 +225,31 @@ impl Store {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// An object's bytes.
+    /// An object's bytes, if it is not encrypted with a key that is not here.
     pub async fn get(&self, key: &str) -> Result<Bytes, S3Error> {
-        self.ask("get", key, || self.get_once(key)).await
+        self.unlocked(key, self.get_as_is(key).await?)
     }
 
     /// The same, asked for once even where the store is patient.
     pub async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
+        self.unlocked(key, self.get_as_is_once(key).await?)
+    }
+
+    /// An object's bytes, whether there is a key of it or not.
+    pub async fn get_as_is(&self, key: &str) -> Result<Bytes, S3Error> {
+        self.ask("get", key, || self.get_as_is_once(key)).await
+    }
+
+    async fn get_as_is_once(&self, key: &str) -> Result<Bytes, S3Error> {
         Ok(self.read(key, Wanted::Whole(u64::MAX), self.timeout).await?.bytes)
+    }
+
+    /// Passes on what was fetched of an object, if there is a key of it.
+    fn unlocked(&self, key: &str, bytes: Bytes) -> Result<Bytes, S3Error> {
+        match crypt::check(&bytes) {
+            Ok(()) => Ok(bytes),
+            Err(locked) => Err(self.error("get", key, Kind::Locked(Box::new(locked)))),
+        }
     }
 
     /// Takes an object for damaged that could not be had, while the service lists it: a disk that rots is no service that
@@ -248,7 +266,7 @@ impl Store {
     ///
     /// The time limit is one for silence: many large objects may come at once over a slow line.
     pub async fn get_at_most(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
-        self.ask("get", key, || self.get_at_most_once(key, size)).await
+        self.unlocked(key, self.ask("get", key, || self.get_at_most_once(key, size)).await?)
     }
 
     async fn get_at_most_once(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
@@ -269,7 +287,8 @@ impl Store {
             let size = bytes.len() as u64;
             Ok((bytes.split_off(bytes.len().saturating_sub(to_usize(wanted))), size))
         };
-        self.ask("get", key, once).await
+        let (bytes, size) = self.ask("get", key, once).await?;
+        Ok((self.unlocked(key, bytes)?, size))
     }
 
     /// Some bytes of an object; fewer where it ends before them.
@@ -281,7 +300,7 @@ impl Store {
             let before = if status == 206 { 0 } else { to_usize(range.start) };
             Ok(bytes.split_off(before.min(bytes.len())))
         };
-        self.ask("get", key, once).await
+        self.unlocked(key, self.ask("get", key, once).await?)
     }
 
     /// Asks for an object, or for a part of it, and reads the answer into one buffer that is set aside for it: pieces

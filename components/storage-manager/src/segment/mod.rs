@@ -5,6 +5,7 @@
 //! holds one segment's file and one row group's rows.
 
 mod columns;
+mod file;
 mod guard;
 mod part;
 mod read;

@@ -13,21 +13,23 @@ use cim_core::archive::{Part, Segment};
 use parquet::data_type::{ByteArrayType, Int32Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, RowGroupMetaData,
 };
-use parquet::file::properties::ReaderProperties;
-use parquet::file::reader::{ChunkReader, Length, RowGroupReader};
-use parquet::file::serialized_reader::SerializedRowGroupReader;
+use parquet::file::reader::{ChunkReader, Length};
 
 use super::columns::Columns;
+use super::file::with_group;
 use super::guard::guarded;
 use super::read::{Rows, SegmentError, read_rows};
 use super::shared::{self, Content};
+use crate::crypt::{FileKey, metadata};
 
 /// Where the row groups of a shared object are.
 #[derive(Debug)]
 pub struct Footer {
     metadata: ParquetMetaData,
+    /// What opens its row groups, where it is encrypted.
+    key: Option<FileKey>,
 }
 
 /// A stretch of an object.
@@ -46,10 +48,8 @@ impl Footer {
     /// # Errors
     /// When it is no object that streams share.
     pub fn read(key: &str, tail: &Bytes, size: u64) -> Result<Result<Self, u64>, SegmentError> {
-        let mut reader = ParquetMetaDataReader::new();
-        let read = guarded(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
-        let metadata = match read {
-            Ok(metadata) => metadata,
+        let (metadata, file_key) = match guarded(|| metadata(tail, size)) {
+            Ok(read) => read,
             Err(ParquetError::NeedMoreData(needed)) if needed as u64 > tail.len() as u64 => {
                 return Ok(Err(needed as u64));
             }
@@ -69,7 +69,8 @@ impl Footer {
             file.schema_descr_ptr(),
             file.column_orders().cloned(),
         );
-        Ok(Ok(Self { metadata: ParquetMetaData::new(bare, metadata.row_groups().to_vec()) }))
+        let metadata = ParquetMetaData::new(bare, metadata.row_groups().to_vec());
+        Ok(Ok(Self { metadata, key: file_key }))
     }
 
     /// Bytes of memory that it takes.
@@ -181,24 +182,21 @@ fn read_group(
         let there = footer.metadata.num_row_groups();
         return Err(ParquetError::General(format!("it has {there} row groups")));
     }
+    let key = footer.key.as_ref();
     let (first, streams, rows) = guarded(|| {
-        let reader = SerializedRowGroupReader::new(
-            Arc::clone(window),
-            footer.metadata.row_group(group),
-            footer.metadata.page_index_for_row_group(group),
-            Arc::new(ReaderProperties::builder().build()),
-        )?;
-        let all = 0..usize::try_from(reader.metadata().num_rows()).unwrap_or_default();
-        let streams = read_rows::<ByteArrayType>(&reader, shared::STREAM, all.clone())?;
-        let timelines = read_rows::<Int32Type>(&reader, shared::TIMELINE, all)?;
-        let streams: Vec<_> = streams.into_iter().zip(timelines).collect();
-        let is_wanted = |(stream, timeline): &(parquet::data_type::ByteArray, i32)| {
-            wanted.iter().any(|index| readings[*index].is_of(stream.data(), *timeline))
-        };
-        let first = streams.iter().position(is_wanted).unwrap_or(streams.len());
-        let end = streams.iter().rposition(is_wanted).map_or(first, |last| last + 1);
-        let rows = Rows::read_some(&reader, shared::BEFORE, first..end)?;
-        Ok((first, streams, rows))
+        with_group(window, &footer.metadata, key, group, |reader| {
+            let all = 0..usize::try_from(reader.metadata().num_rows()).unwrap_or_default();
+            let streams = read_rows::<ByteArrayType>(reader, shared::STREAM, all.clone())?;
+            let timelines = read_rows::<Int32Type>(reader, shared::TIMELINE, all)?;
+            let streams: Vec<_> = streams.into_iter().zip(timelines).collect();
+            let is_wanted = |(stream, timeline): &(parquet::data_type::ByteArray, i32)| {
+                wanted.iter().any(|index| readings[*index].is_of(stream.data(), *timeline))
+            };
+            let first = streams.iter().position(is_wanted).unwrap_or(streams.len());
+            let end = streams.iter().rposition(is_wanted).map_or(first, |last| last + 1);
+            let rows = Rows::read_some(reader, shared::BEFORE, first..end)?;
+            Ok((first, streams, rows))
+        })
     })?;
     let streams = &streams[first..first + rows.len()];
     let mut run = 0..0;
@@ -264,6 +262,7 @@ mod tests {
     use super::super::columns::Message;
     use super::super::shared::{Batch, SharedWriter};
     use super::*;
+    use crate::crypt::testing;
     use crate::harm::{cases, harmed, harms};
 
     type Row = (u64, i64, Vec<u8>);
@@ -276,8 +275,9 @@ mod tests {
     }
 
     /// An object in which each of some streams has a part.
-    fn object(streams: &[Vec<Row>]) -> (Bytes, Vec<Segment>, Vec<Vec<Row>>) {
-        let (mut writer, mut written) = (SharedWriter::new(1), Vec::new());
+    fn object(streams: &[Vec<Row>], encrypted: bool) -> (Bytes, Vec<Segment>, Vec<Vec<Row>>) {
+        let encryption = testing::encryption().filter(|_| encrypted);
+        let (mut writer, mut written) = (SharedWriter::begin(1, encryption), Vec::new());
         for (n, rows) in streams.iter().enumerate() {
             let (mut columns, mut messages, mut seq) = (Columns::default(), Vec::new(), 0);
             for (gap, time, payload) in rows {
@@ -324,8 +324,9 @@ mod tests {
         fn parts_come_out_as_they_went_in(
             streams in prop::collection::vec(rows(), 1..7),
             wanted in prop::collection::vec(any::<bool>(), 7),
+            encrypted in any::<bool>(),
         ) {
-            let (object, parts, written) = object(&streams);
+            let (object, parts, written) = object(&streams, encrypted);
             // The object's bytes are shared out, but for its footer.
             let sizes: u64 = parts.iter().map(|part| part.size).sum();
             prop_assert!(sizes > 0 && sizes < object.len() as u64, "{sizes} of {}", object.len());
@@ -342,8 +343,9 @@ mod tests {
         fn a_changed_object_is_noticed(
             streams in prop::collection::vec(rows(), 1..5),
             harms in harms(),
+            encrypted in any::<bool>(),
         ) {
-            let (object, parts, written) = object(&streams);
+            let (object, parts, written) = object(&streams, encrypted);
             let harmed = Bytes::from(harmed(&object, &harms));
             for (part, written) in parts.iter().zip(written) {
                 if let Ok(read) = read(&harmed, &[part]) {

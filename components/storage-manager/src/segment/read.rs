@@ -7,14 +7,15 @@ use cim_core::archive::{Part, Segment, Sha256};
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaDataReader;
-use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
+use parquet::file::reader::RowGroupReader;
 use parquet::file::statistics::Statistics;
 
 use super::columns::Message;
+use super::file::File;
 use super::guard::guarded;
 use super::schema::{HEADERS, PAYLOAD, SCHEMA, SEQ, SUBJECT, TIME};
 use super::shared::{self, Content};
+use crate::crypt::metadata;
 
 /// A segment that is not what the manifest says it is.
 #[derive(Debug, thiserror::Error)]
@@ -76,13 +77,13 @@ impl Rows {
         }
         let unreadable = |source| SegmentError::Unreadable { key: key(), source };
         let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
-        let reader = guarded(|| SerializedFileReader::new(file.clone())).map_err(unreadable)?;
+        let reader = guarded(|| File::open(file.clone())).map_err(unreadable)?;
         if reader.metadata().file_metadata().schema() != SCHEMA.as_ref() {
             return Err(contradiction("it has other columns".into()).into());
         }
         let (mut messages, mut last_seq) = (0, None);
-        for index in 0..reader.num_row_groups() {
-            let rows = guarded(|| Self::read_group(reader.get_row_group(index)?.as_ref(), 0));
+        for index in 0..reader.metadata().num_row_groups() {
+            let rows = guarded(|| reader.with_group(index, |group| Self::read_group(group, 0)));
             let rows = rows.map_err(unreadable)?;
             for seq in rows.seq.iter().map(|seq| seq.cast_unsigned()) {
                 if last_seq.is_some_and(|last| seq <= last)
@@ -109,30 +110,30 @@ impl Rows {
         let key = || segment.key.clone();
         let unreadable = |source| SegmentError::Unreadable { key: key(), source };
         let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
-        let reader = guarded(|| SerializedFileReader::new(file.clone())).map_err(unreadable)?;
+        let reader = guarded(|| File::open(file.clone())).map_err(unreadable)?;
         if reader.metadata().file_metadata().schema() != shared::SCHEMA.as_ref() {
             return Err(contradiction("it has other columns".into()));
         }
         let groups =
             part.group as usize..(part.group as usize).saturating_add(part.groups as usize);
-        if groups.end > reader.num_row_groups() {
-            return Err(contradiction(format!("it has {} row groups", reader.num_row_groups())));
+        let there = reader.metadata().num_row_groups();
+        if groups.end > there {
+            return Err(contradiction(format!("it has {there} row groups")));
         }
         let (mut found, mut content, mut messages) = (Vec::new(), Content::default(), 0);
         for index in groups {
-            let rows = guarded(|| {
-                let group = reader.get_row_group(index)?;
+            let read = |group: &dyn RowGroupReader| {
                 let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
-                let streams = read_column::<ByteArrayType>(group.as_ref(), shared::STREAM, rows)?;
-                let timelines = read_column::<Int32Type>(group.as_ref(), shared::TIMELINE, rows)?;
-                let all = Self::read_group(group.as_ref(), shared::BEFORE)?;
+                let streams = read_column::<ByteArrayType>(group, shared::STREAM, rows)?;
+                let timelines = read_column::<Int32Type>(group, shared::TIMELINE, rows)?;
+                let all = Self::read_group(group, shared::BEFORE)?;
                 Ok(all.retain(|index, seq| {
                     streams[index].data() == part.stream.as_str().as_bytes()
                         && timelines[index].cast_unsigned() == segment.timeline
                         && (segment.first_seq..=segment.last_seq).contains(&seq)
                 }))
-            });
-            let rows = rows.map_err(unreadable)?;
+            };
+            let rows = guarded(|| reader.with_group(index, read)).map_err(unreadable)?;
             rows.messages().for_each(|message| content.push(&message.hash()));
             messages += rows.len() as u64;
             found.push(rows);
@@ -213,7 +214,7 @@ impl Rows {
 /// Reads a shared object from its beginning to its end, part by part.
 pub struct SharedReader {
     key: String,
-    reader: SerializedFileReader<Bytes>,
+    reader: File,
     next: usize,
     group: Option<SharedRows>,
 }
@@ -232,7 +233,7 @@ impl SharedReader {
     /// # Errors
     /// When it is none that streams share.
     pub fn open(key: &str, file: Bytes) -> Result<Self, SegmentError> {
-        let reader = guarded(|| SerializedFileReader::new(file))
+        let reader = guarded(|| File::open(file))
             .map_err(|source| SegmentError::Unreadable { key: key.into(), source })?;
         if reader.metadata().file_metadata().schema() != shared::SCHEMA.as_ref() {
             let what = "it has other columns".into();
@@ -280,20 +281,20 @@ impl SharedReader {
     /// Makes sure that there is a row to be read; false at the end.
     fn load(&mut self) -> Result<bool, SegmentError> {
         while self.group.as_ref().is_none_or(|group| group.at >= group.rows.len()) {
-            if self.next >= self.reader.num_row_groups() {
+            if self.next >= self.reader.metadata().num_row_groups() {
                 return Ok(false);
             }
             let (reader, index) = (&self.reader, self.next);
-            let group = guarded(|| {
-                let group = reader.get_row_group(index)?;
+            let read = |group: &dyn RowGroupReader| {
                 let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
                 Ok(SharedRows {
-                    streams: read_column::<ByteArrayType>(group.as_ref(), shared::STREAM, rows)?,
-                    timelines: read_column::<Int32Type>(group.as_ref(), shared::TIMELINE, rows)?,
-                    rows: Rows::read_group(group.as_ref(), shared::BEFORE)?,
+                    streams: read_column::<ByteArrayType>(group, shared::STREAM, rows)?,
+                    timelines: read_column::<Int32Type>(group, shared::TIMELINE, rows)?,
+                    rows: Rows::read_group(group, shared::BEFORE)?,
                     at: 0,
                 })
-            });
+            };
+            let group = guarded(|| reader.with_group(index, read));
             let key = &self.key;
             self.group = Some(
                 group.map_err(|source| SegmentError::Unreadable { key: key.clone(), source })?,
@@ -314,19 +315,15 @@ impl SharedRows {
 
 /// Returns how many messages each row group of a file has, as its end says; `None` where that cannot be read.
 pub fn group_sizes(file: &Bytes) -> Option<Vec<u64>> {
-    let mut reader = ParquetMetaDataReader::new();
-    let read = guarded(|| reader.try_parse(file).and_then(|()| reader.finish()));
-    let groups = read.ok()?;
+    let (groups, _) = guarded(|| metadata(file, file.len() as u64)).ok()?;
     groups.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok()).collect()
 }
 
 /// The times of the earliest and the latest message of a segment of `size` bytes, from its end; `None`
 /// where that does not say. The error is how many bytes of its end are needed.
 pub fn times(tail: &Bytes, size: u64) -> Result<Option<(i64, i64)>, u64> {
-    let mut reader = ParquetMetaDataReader::new();
-    let read = guarded(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
-    let metadata = match read {
-        Ok(metadata) => metadata,
+    let metadata = match guarded(|| metadata(tail, size)) {
+        Ok((metadata, _)) => metadata,
         Err(ParquetError::NeedMoreData(needed)) => return Err(needed as u64),
         Err(_) => return Ok(None),
     };
@@ -379,7 +376,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::crypt::{self, testing};
     use crate::harm::{cases, harmed, harms};
+    use crate::segment::schema::Encryption;
     use crate::segment::{Columns, Finished, SegmentWriter};
 
     type Row = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
@@ -390,8 +389,12 @@ mod tests {
     }
 
     fn write(groups: &[Vec<Row>]) -> (Vec<Row>, Finished) {
+        write_with(groups, None)
+    }
+
+    fn write_with(groups: &[Vec<Row>], encryption: Encryption) -> (Vec<Row>, Finished) {
         let (mut seq, mut rows) = (0, Vec::new());
-        let mut writer = SegmentWriter::new(1);
+        let mut writer = SegmentWriter::begin(1, encryption);
         for group in groups {
             let mut columns = Columns::default();
             for (gap, time, subject, headers, payload) in group {
@@ -447,5 +450,41 @@ mod tests {
             finished.segment.sha256 = Sha256::of(&finished.file);
             drop(read(&finished));
         }
+
+        #[test]
+        fn what_is_encrypted_comes_out_as_it_went_in(groups in prop::collection::vec(prop::collection::vec(row(), 1..50), 1..4)) {
+            let (rows, finished) = write_with(&groups, testing::encryption());
+            prop_assert!(crypt::is_encrypted(&finished.file));
+            prop_assert_eq!(read(&finished).unwrap(), rows);
+            prop_assert!(group_sizes(&finished.file).unwrap().len() == groups.len());
+            let times = times(&finished.file, finished.file.len() as u64).unwrap().unwrap();
+            prop_assert!(times.0 <= times.1);
+        }
+
+        /// Whatever is done to an encrypted file: its rows come out, or none.
+        #[test]
+        fn a_changed_encrypted_file_is_refused(rows in prop::collection::vec(row(), 1..20), harms in harms()) {
+            let (written, mut finished) = write_with(&[rows], testing::encryption());
+            finished.file = harmed(&finished.file, &harms).into();
+            finished.segment.sha256 = Sha256::of(&finished.file);
+            if let Ok(read) = read(&finished) {
+                prop_assert_eq!(read, written);
+            }
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_key_of_is_told_from_damage() {
+        let row: Row = (1, 1, b"secret.subject".to_vec(), Vec::new(), b"secret payload".to_vec());
+        let (_, finished) = write_with(&[vec![row]], testing::locked());
+        let text = String::from_utf8_lossy(&finished.file).into_owned();
+        assert!(!text.contains("secret"));
+        assert!(crypt::check(&finished.file).is_err());
+        let mut damaged = finished.file.to_vec();
+        // The name of its key is no name any more.
+        let at = finished.file.windows(11).position(|at| at == b"masterKeyID").unwrap() + 14;
+        damaged[at] = if damaged[at] == b'0' { b'1' } else { b'0' };
+        assert!(crypt::check(&damaged).is_ok());
+        assert!(read(&Finished { file: damaged.into(), ..finished }).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::encryption::encrypt::FileEncryptionProperties;
 use parquet::file::properties::{
     EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
 };
@@ -29,21 +30,24 @@ pub(super) static SCHEMA: LazyLock<Arc<Type>> = LazyLock::new(|| {
 });
 
 /// zstd levels: fresh segments want speed, sealed ones are kept for ever.
-pub(super) fn properties(level: i32) -> Arc<WriterProperties> {
-    Arc::new(common(level).build())
+pub(super) fn properties(level: i32, encryption: Encryption) -> Arc<WriterProperties> {
+    Arc::new(common(level, encryption).build())
 }
 
+/// How a file is encrypted, if it is.
+pub(super) type Encryption = Option<Arc<FileEncryptionProperties>>;
+
 /// The same for objects that several streams share.
-pub(super) fn shared_properties(level: i32) -> Arc<WriterProperties> {
+pub(super) fn shared_properties(level: i32, encryption: Encryption) -> Arc<WriterProperties> {
     let column = |name: &str| ColumnPath::from(name);
-    let properties = common(level)
+    let properties = common(level, encryption)
         .set_column_dictionary_enabled(column("stream"), true)
         .set_column_encoding(column("timeline"), Encoding::DELTA_BINARY_PACKED)
         .set_column_statistics_enabled(column("stream"), EnabledStatistics::Chunk);
     Arc::new(properties.build())
 }
 
-fn common(level: i32) -> WriterPropertiesBuilder {
+fn common(level: i32, encryption: Encryption) -> WriterPropertiesBuilder {
     let level = ZstdLevel::try_new(level).expect("levels here are constants");
     let column = |name: &str| ColumnPath::from(name);
     let properties = WriterProperties::builder()
@@ -59,6 +63,16 @@ fn common(level: i32) -> WriterPropertiesBuilder {
         .set_column_dictionary_enabled(column("subject"), true)
         .set_column_encoding(column("headers"), Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .set_column_encoding(column("payload"), Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    let properties = match encryption {
+        // DuckDB 2.0.0 decrypts pages of the first version alone, and of a column of a row group the first one.
+        Some(encryption) => properties
+            .set_writer_version(WriterVersion::PARQUET_1_0)
+            .set_data_page_size_limit(usize::MAX)
+            .set_data_page_row_count_limit(usize::MAX)
+            .set_dictionary_page_size_limit(usize::MAX)
+            .with_file_encryption_properties(encryption),
+        None => properties,
+    };
     let statistics = ["seq", "time", "subject"];
     statistics.iter().fold(properties, |p, name| {
         p.set_column_statistics_enabled(column(name), EnabledStatistics::Chunk)

@@ -11,7 +11,7 @@ use cim_core::archive::{LastMessage, Part, Segment, Sha256};
 use cim_core::names::StreamName;
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
+use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
@@ -19,8 +19,10 @@ use sha2::Digest as _;
 
 use super::columns::Columns;
 use super::guard::guarded;
-use super::schema::shared_properties;
+use super::schema::{Encryption, shared_properties};
 use super::write::write_column;
+use crate::crypt::{encryption, metadata};
+use crate::s3::Tier;
 
 /// Column positions.
 pub(super) const STREAM: usize = 0;
@@ -72,7 +74,22 @@ pub struct SharedWriter {
 impl SharedWriter {
     /// Starts an object, compressed with this zstd level.
     pub fn new(level: i32) -> Self {
-        let file = SerializedFileWriter::new(Vec::new(), SCHEMA.clone(), shared_properties(level));
+        Self::begin(level, None)
+    }
+
+    /// The same for a tier, encrypted where what goes there is.
+    pub fn to(tier: Tier, level: i32) -> Self {
+        Self::begin(level, encryption(tier, None))
+    }
+
+    /// The same for an entry behind another one, whose object has this hash where that is known.
+    pub fn behind(previous: Option<Sha256>, tier: Tier, level: i32) -> Self {
+        Self::begin(level, encryption(tier, previous))
+    }
+
+    pub(super) fn begin(level: i32, encryption: Encryption) -> Self {
+        let properties = shared_properties(level, encryption);
+        let file = SerializedFileWriter::new(Vec::new(), SCHEMA.clone(), properties);
         let file = file.expect("writing to memory does not fail");
         Self { file, group: Vec::new(), group_bytes: 0, groups: 0, parts: Vec::new() }
     }
@@ -215,10 +232,8 @@ impl Content {
 /// # Errors
 /// How many bytes of its end are needed, if more; else 0: it is no Parquet file, or cut short.
 pub fn entry_text(tail: &Bytes, size: u64) -> Result<Option<String>, u64> {
-    let mut reader = ParquetMetaDataReader::new();
-    let read = guarded(|| reader.try_parse_sized(tail, size).and_then(|()| reader.finish()));
-    let metadata = match read {
-        Ok(metadata) => metadata,
+    let metadata = match guarded(|| metadata(tail, size)) {
+        Ok((metadata, _)) => metadata,
         Err(ParquetError::NeedMoreData(needed)) if (needed as u64) > tail.len() as u64 => {
             return Err(needed as u64);
         }

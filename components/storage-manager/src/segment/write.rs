@@ -11,7 +11,9 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use sha2::Digest as _;
 
 use super::columns::{Columns, Strings, timestamp};
-use super::schema::{SCHEMA, properties};
+use super::schema::{Encryption, SCHEMA, properties};
+use crate::crypt::encryption;
+use crate::s3::Tier;
 
 /// A segment being written.
 pub struct SegmentWriter {
@@ -52,8 +54,17 @@ impl Write for Hashed {
 impl SegmentWriter {
     /// Starts a segment, compressed with this zstd level.
     pub fn new(level: i32) -> Self {
+        Self::begin(level, None)
+    }
+
+    /// The same for a tier, encrypted where what goes there is.
+    pub fn to(tier: Tier, level: i32) -> Self {
+        Self::begin(level, encryption(tier, None))
+    }
+
+    pub(super) fn begin(level: i32, encryption: Encryption) -> Self {
         let sink = Hashed { bytes: Vec::new(), sha256: sha2::Sha256::new() };
-        let file = SerializedFileWriter::new(sink, SCHEMA.clone(), properties(level));
+        let file = SerializedFileWriter::new(sink, SCHEMA.clone(), properties(level, encryption));
         let file = file.expect("writing to memory does not fail");
         Self { file, messages: 0, bytes: 0, first: (0, 0), last: None }
     }

@@ -22,7 +22,7 @@ use super::sides::{Sides, Unread, or_wasabi};
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::journal::Ailing;
-use crate::s3::{S3Error, Store};
+use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
 
@@ -89,6 +89,13 @@ pub enum FetchError {
     /// It is not what it should be.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+}
+
+impl FetchError {
+    /// Returns whether there is no key of it, which says nothing of its being damaged.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::S3(S3Error { kind: Kind::Locked(_), .. }))
+    }
 }
 
 impl Context {

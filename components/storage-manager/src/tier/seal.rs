@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::context::{Context, FetchError};
 use super::segmenter::{Patience, ROW_GROUP, put};
 use crate::config::SealConfig;
+use crate::crypt::installed;
 use crate::hooks::fail_point;
-use crate::s3::S3Error;
+use crate::s3::{S3Error, Tier};
 use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SegmentWriter};
 
 /// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly, and each try
@@ -125,6 +126,12 @@ impl Ages {
     }
 }
 
+/// Returns whether a segment of the NAS may be one that nothing takes the place of any more. What is encrypted is not the
+/// same bytes twice, so where it is damaged another does.
+pub(crate) fn may_be_sealed() -> bool {
+    installed().writes(Tier::Nas).is_none()
+}
+
 /// Makes one sealed segment of a run, or of its beginning where that takes long.
 pub async fn seal(
     context: &Arc<Context>,
@@ -137,7 +144,7 @@ pub async fn seal(
     }
     let _one_at_a_time = context.merging.acquire().await.expect("it is never closed");
     let (begun, timeline, mut replaces) = (Instant::now(), run[0].timeline, Vec::new());
-    let mut merge = Merge::default();
+    let mut merge = Merge::to(Tier::Nas);
     for segment in run {
         if begun.elapsed() > TURN && !replaces.is_empty() {
             break;
@@ -169,7 +176,7 @@ pub async fn cut(
     let file = context.fetch_briefly(segment).await?;
     let (segment, name) = (segment.clone(), stream.clone());
     let cut = tokio::task::spawn_blocking(move || {
-        let mut merge = Merge::default();
+        let mut merge = Merge::to(Tier::Nas);
         merge.append(&segment, &file, seq)?;
         merge.finish(&name, segment.timeline, true)
     });
@@ -184,13 +191,12 @@ pub(crate) struct Merge {
     columns: Columns,
 }
 
-impl Default for Merge {
-    fn default() -> Self {
-        Self { writer: SegmentWriter::new(LEVEL), columns: Columns::default() }
-    }
-}
-
 impl Merge {
+    /// Begins a segment that goes to a tier.
+    pub(crate) fn to(tier: Tier) -> Self {
+        Self { writer: SegmentWriter::to(tier, LEVEL), columns: Columns::default() }
+    }
+
     /// Takes a message.
     pub(crate) fn push(&mut self, message: Message<'_>) -> Result<(), ParquetError> {
         self.columns.push(message);

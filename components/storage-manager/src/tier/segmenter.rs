@@ -16,11 +16,12 @@ use super::budget::{Reserved, cost};
 use super::context::Context;
 use super::holes::Holes;
 use super::reader::ReaderError;
+use super::seal::may_be_sealed;
 use super::skipped::Between;
 use crate::config::Layout;
 use crate::hooks::{fail_point, sabotage};
 use crate::journal::Item;
-use crate::s3::S3Error;
+use crate::s3::{S3Error, Tier};
 use crate::segment::{Columns, Finished, Message, SegmentWriter};
 
 /// Bytes of messages in one row group: what a reader of the archive decodes at once.
@@ -207,7 +208,7 @@ impl Segmenter {
         let columns = sabotage!(columns, std::mem::take(&mut self.columns));
         let mut writer = match self.encoder.take() {
             Some(encoder) => encoder.await.expect("encoding does not panic")?,
-            None => SegmentWriter::new(LEVEL),
+            None => SegmentWriter::to(Tier::Nas, LEVEL),
         };
         self.encoder = Some(tokio::task::spawn_blocking(move || {
             writer.append(columns)?;
@@ -243,7 +244,7 @@ impl Segmenter {
             self.encode().await?;
         }
         let Some(encoder) = self.encoder.take() else { return Ok(()) };
-        let sealed = self.bytes >= self.context.config.seal.size.bytes();
+        let sealed = may_be_sealed() && self.bytes >= self.context.config.seal.size.bytes();
         let (reserved, skipped) = (self.reserved.take(), self.between.take());
         self.bytes = 0;
         let (context, stream, timeline) =

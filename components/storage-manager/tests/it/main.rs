@@ -15,6 +15,7 @@ mod copy;
 mod debian;
 mod deliveries;
 mod drawn;
+mod encrypted;
 mod exactness;
 mod export;
 mod faults;

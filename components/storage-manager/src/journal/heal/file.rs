@@ -2,23 +2,29 @@
 //!
 //! The hash is over the file's bytes. Wasabi may have the same file. Else it is made once more: from the same messages,
 //! JetStream's or Wasabi's, in the same row groups, come the same bytes, and the hash says whether they are. The damaged
-//! file's end says which row groups it had.
+//! file's end says which row groups it had. Only what is encrypted is never the same bytes twice: another file takes its
+//! place.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cim_core::archive::journal::{Change, Replacement, SegmentRecord};
 use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use parquet::errors::ParquetError;
+use tokio::time::Instant;
 
 use super::run::{HealError, Patient, Stays, is_damage, of_wasabi, stays, whose};
 use super::source::messages;
 use super::stays::Place;
-use crate::journal::Journal;
+use crate::crypt::{installed, is_encrypted};
+use crate::journal::{Commit, Journal};
+use crate::s3::Tier;
 use crate::segment::{Columns, SegmentWriter, group_sizes};
 use crate::tier::Context;
 use crate::tier::context::{FetchError, checked};
+use crate::tier::seal::{Merge, SealError};
 
 /// zstd levels with which segments are written.
 const LEVELS: [i32; 2] = [crate::tier::segmenter::LEVEL, crate::tier::seal::LEVEL];
@@ -33,7 +39,7 @@ pub(super) async fn heal_file(
     let bytes = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
     let _held = context.budget.reserve_beside(bytes, None).await;
     let key = segment.key.clone();
-    let (found, error) = match context.nas.get(&key).await {
+    let (found, error) = match context.nas.get_as_is(&key).await {
         Err(error) => (None, FetchError::from(context.nas.judged(error).await)),
         Ok(file) => match checked(segment, file.clone()).await {
             Ok(_) => return Ok(()),
@@ -55,16 +61,27 @@ pub(super) async fn heal_file(
         again = checked(segment, file).await.ok();
     }
     let (mut covered, place) = (Ok(Vec::new()), (stream.clone(), segment.clone()));
-    if again.is_none() && !context.ailing.is_given_up(stream, segment) {
+    let encrypted = match &found {
+        Some(file) => is_encrypted(file),
+        None => installed().writes(Tier::Nas).is_some(),
+    };
+    if again.is_none() && encrypted && !context.ailing.is_given_up(stream, segment) {
+        let known = there(context, &place).await?;
+        let columns = known.filter(|columns| is_all(segment, columns));
+        let (stream, segment) = place.clone();
+        let mut patient = [Patient { stream, segment, columns }];
+        covered = of_wasabi(context, journal, &mut patient).await;
+        let [Patient { columns, .. }] = patient;
+        if let Some(columns) = columns {
+            return replace(context, journal, place, columns).await;
+        }
+    } else if again.is_none() && !context.ailing.is_given_up(stream, segment) {
         from = "was written anew";
         let sizes = found.and_then(|found| group_sizes(&found));
         let whole = |sizes: &[u64]| sizes.iter().sum::<u64>() == segment.messages;
         let sizes = sizes.filter(|sizes| whole(sizes) && !sizes.contains(&0));
         if let Some(sizes) = &sizes {
-            let found = messages(context, stream, segment).await.map_err(|source| {
-                let whose = whose([(stream, segment)].into_iter());
-                HealError::Api { key: key.clone(), whose, source }
-            })?;
+            let found = there(context, &place).await?;
             again = made_of(found, &place, sizes).await?;
         }
         if again.is_none() {
@@ -87,6 +104,60 @@ pub(super) async fn heal_file(
     }
     let why = chain(&error);
     stays(context, journal, Stays { key: &key, why, damaged, covered, lost: vec![place] }).await
+}
+
+/// Reads a segment's messages from JetStream; `None` where it does not have them any more.
+async fn there(
+    context: &Arc<Context>,
+    (stream, segment): &Place,
+) -> Result<Option<Columns>, HealError> {
+    messages(context, stream, segment).await.map_err(|source| {
+        let whose = whose([(stream, segment)].into_iter());
+        HealError::Api { key: segment.key.clone(), whose, source }
+    })
+}
+
+/// Returns whether these are all messages of a segment, of which the last one is: nothing of a stream changes, so as many
+/// messages of as many bytes are the same.
+fn is_all(segment: &Segment, columns: &Columns) -> bool {
+    columns.len() as u64 == segment.messages && columns.bytes() as u64 == segment.bytes
+}
+
+/// Writes the messages of an encrypted segment into a new file, which takes its place: encrypted again they are other
+/// bytes.
+async fn replace(
+    context: &Arc<Context>,
+    journal: &Journal,
+    (stream, segment): Place,
+    columns: Columns,
+) -> Result<(), HealError> {
+    let key = segment.key.clone();
+    let failed = |source| HealError::S3 { key: key.clone(), source };
+    let (name, timeline) = (stream.clone(), segment.timeline);
+    let made = tokio::task::spawn_blocking(move || {
+        let mut merge = Merge::to(Tier::Nas);
+        columns.messages().try_for_each(|message| merge.push(message))?;
+        merge.finish(&name, timeline, false)
+    });
+    let made = made.await.expect("encoding does not panic").map_err(|error| match error {
+        SealError::Encode(source) => HealError::Encode { key: key.clone(), source },
+        SealError::S3(source) | SealError::Fetch(FetchError::S3(source)) => failed(source),
+        SealError::Fetch(FetchError::Segment(error)) => {
+            let source = ParquetError::General(chain(&error));
+            HealError::Encode { key: key.clone(), source }
+        }
+    })?;
+    let parsed = ArchiveKey::parse(&made.segment.key).expect("the writer spelled it");
+    context.nas.put(&parsed, made.file).await.map_err(failed)?;
+    let Segment { first_seq, last_seq, .. } = segment;
+    let by = vec![SegmentRecord::of(&made.segment, None)];
+    let replace = vec![Replacement { timeline, first_seq, last_seq, by }];
+    let change = Change { replace, ..Change::default() };
+    let commit = Commit { change, ..Commit::default() };
+    journal.commit(vec![(stream.clone(), commit)], Vec::new(), Instant::now()).await?;
+    let whose = whose([(&stream, &segment)].into_iter());
+    tracing::warn!("`{key}` of the nas could not be read: it was written anew, {whose}");
+    Ok(())
 }
 
 /// Makes a file once more of messages, in row groups of these sizes; `None` where it does not get to be the same.

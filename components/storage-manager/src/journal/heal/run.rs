@@ -20,7 +20,7 @@ use super::wasabi::AtWasabi;
 use crate::hooks::sabotage;
 use crate::jetstream::ApiError;
 use crate::journal::{Commit, Journal, NotCommitted, OpenError};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{Kind, S3Error, Store, Tier};
 use crate::segment::{Batch, Columns, SharedWriter};
 use crate::tier::Context;
 
@@ -58,6 +58,9 @@ pub(super) enum HealError {
     Away,
     #[error("`{key}` of the nas cannot be read, nor written anew; it is tried again")]
     S3 { key: String, source: S3Error },
+    /// Whether it is damaged cannot be told without its key.
+    #[error("what is there cannot be looked at, and stays as it is")]
+    Locked(#[source] S3Error),
     #[error("`{key}` of the nas cannot be read, nor encoded anew")]
     Encode { key: String, source: ParquetError },
     #[error(transparent)]
@@ -114,6 +117,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     let _held = context.budget.reserve_beside(bytes, None).await;
 
     let object = match context.nas.get(key).await {
+        Err(error @ S3Error { kind: Kind::Locked(_), .. }) => return Err(HealError::Locked(error)),
         Err(error) => Err(context.nas.judged(error).await),
         got => got,
     };
@@ -291,7 +295,7 @@ async fn replace(
     let places: Vec<(StreamName, Segment)> =
         healed.iter().map(|healed| (healed.stream.clone(), healed.segment.clone())).collect();
     let made = tokio::task::spawn_blocking(move || {
-        let mut writer = SharedWriter::new(LEVEL);
+        let mut writer = SharedWriter::to(Tier::Nas, LEVEL);
         for Patient { stream, segment, columns } in healed {
             let columns = columns.unwrap_or_default();
             writer.append(Batch { stream, timeline: segment.timeline, columns })?;

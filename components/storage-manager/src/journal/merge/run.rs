@@ -14,9 +14,10 @@ use super::plan::{self, Job};
 use super::shared;
 use crate::hooks::fail_point;
 use crate::journal::{Commit, Journal, NotCommitted};
+use crate::s3::Tier;
 use crate::tier::Context;
 use crate::tier::context::FetchError;
-use crate::tier::seal::{Merge, SealError};
+use crate::tier::seal::{Merge, SealError, may_be_sealed};
 use crate::tier::segmenter::{Patience, put};
 
 /// How often it is asked whether something is due.
@@ -61,7 +62,9 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
             match merged {
                 None | Some(Err(MergeError::Journal(NotCommitted::Closed(_)))) => return,
                 Some(Ok(())) => {}
-                Some(Err(MergeError::Fetch { key, .. })) => context.ailing.report(&key),
+                Some(Err(MergeError::Fetch { key, source })) if !source.is_locked() => {
+                    context.ailing.report(&key);
+                }
                 Some(Err(error)) => {
                     tracing::error!("merging failed, the rest goes on: {}", chain(&error));
                     let at = Instant::now();
@@ -116,7 +119,7 @@ async fn own(
     segments: &[Segment],
 ) -> Result<Replacements, MergeError> {
     let (timeline, first_seq) = (segments[0].timeline, segments[0].first_seq);
-    let (mut merged, mut last_seq, mut size) = (Merge::default(), first_seq, 0);
+    let (mut merged, mut last_seq, mut size) = (Merge::to(Tier::Nas), first_seq, 0);
     for segment in segments {
         let file = fetch(context, segment).await?;
         last_seq = segment.last_seq;
@@ -131,7 +134,7 @@ async fn own(
             other => other.into(),
         })?;
     }
-    let sealed = plan::is_final(size, context.config.seal.size.bytes() as u64);
+    let sealed = may_be_sealed() && plan::is_final(size, context.config.seal.size.bytes() as u64);
     let name = stream.clone();
     let finish = tokio::task::spawn_blocking(move || merged.finish(&name, timeline, sealed));
     let finished = finish.await.expect("merging does not panic")?;

@@ -13,10 +13,11 @@ use tokio::sync::mpsc;
 use super::plan;
 use super::run::{MergeError, Replacements, fetch};
 use crate::journal::{Journal, check_text};
+use crate::s3::Tier;
 use crate::segment::{Batch, Columns, Finished, SegmentError, SharedReader, SharedWriter};
 use crate::tier::Context;
 use crate::tier::context::FetchError;
-use crate::tier::seal::{Merge, SealError};
+use crate::tier::seal::{Merge, SealError, may_be_sealed};
 use crate::tier::segmenter::{Patience, put};
 
 /// zstd level: what is merged is kept.
@@ -92,7 +93,7 @@ impl Task {
             readers.insert(key, reader);
         }
         let mut replacements = Replacements::new();
-        let mut writer = SharedWriter::new(LEVEL);
+        let mut writer = SharedWriter::to(Tier::Nas, LEVEL);
         let mut places: Vec<(StreamName, usize)> = Vec::new();
         for (stream, run) in runs {
             let bytes: u64 = run.iter().map(|segment| segment.bytes).sum();
@@ -100,12 +101,13 @@ impl Task {
             let last_seq = run[run.len() - 1].last_seq;
             let of_stream = replacements.entry(stream.clone()).or_default();
             let by = if bytes >= plan::enough(self.level) {
-                let mut merged = Merge::default();
+                let mut merged = Merge::to(Tier::Nas);
                 read(&mut readers, &run, |message| {
                     Ok(merged.push(message).map_err(SealError::from)?)
                 })?;
                 let mut finished = merged.finish(&stream, timeline, false)?;
-                finished.segment.sealed = plan::is_final(finished.segment.size, self.seal);
+                finished.segment.sealed =
+                    may_be_sealed() && plan::is_final(finished.segment.size, self.seal);
                 let record = SegmentRecord::of(&finished.segment, None);
                 // The other end hangs up only when the job has failed: then nothing is committed.
                 made.blocking_send(finished).unwrap_or_default();

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cim_core::archive::ArchiveKey;
 use cim_core::archive::journal::JournalState;
 use cim_core::archive::key::JournalOf;
+use cim_core::archive::{ArchiveKey, Sha256};
 use cim_core::names::JournalName;
 use tokio_util::sync::CancellationToken;
 
 use super::mend::{Followed, follow, open_mended};
 use crate::chain::{CommitError, Link, Log};
+use crate::crypt::is_encrypted;
 use crate::journal::object::{Made, read_entry};
 use crate::journal::open::OpenError;
 use crate::journal::writer::Committed;
@@ -56,6 +57,8 @@ pub struct Decided {
     log: Log,
     behind: Committed,
     checkpoint: u64,
+    /// The number and the hash of the last entry's object, where that is of use.
+    pub last: Option<(u64, Sha256)>,
 }
 
 const OF: JournalOf = JournalOf::Tertiary;
@@ -80,7 +83,8 @@ impl Decided {
             let object = nas.get(last).await?;
             state = restarted(&wasabi, &state, last, &object).await?;
         }
-        let mut this = Self { nas, wasabi, state, log: Log::default(), behind, checkpoint: 0 };
+        let log = Log::default();
+        let mut this = Self { nas, wasabi, state, log, behind, checkpoint: 0, last: None };
         for (index, key) in decided.iter().enumerate() {
             let Ok(parsed @ ArchiveKey::Journal { number, .. }) = &ArchiveKey::parse(key) else {
                 continue;
@@ -179,6 +183,7 @@ impl Decided {
         self.log.put(link, &object, stop).await?;
         crate::hooks::fail_point!(ShipDecided);
         let size = object.len() as u64;
+        self.last = is_encrypted(&object).then(|| (number, Sha256::of(&object)));
         self.state.apply(&entry, hash)?;
         self.copy(&key.to_string(), object).await?;
         crate::hooks::fail_point!(ShipCopied);
@@ -196,7 +201,7 @@ impl Decided {
     async fn copy(&self, key: &str, object: Bytes) -> Result<(), DecideError> {
         let parsed = ArchiveKey::parse(key).expect("it is one of the archive's");
         if self.wasabi.put_new(&parsed, object.clone()).await? == Put::Exists
-            && self.wasabi.get(key).await? != object
+            && self.wasabi.get_as_is(key).await? != object
         {
             return Err(DecideError::Diverged(key.to_owned()));
         }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::journal::merge::plan;
 use crate::journal::{Commit, Journal};
-use crate::s3::{S3Error, Store};
+use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Rows, SegmentError};
 use crate::tier::Context;
 use crate::tier::context::FetchError;
@@ -81,7 +81,9 @@ impl Merged {
             }
             Err(error) => {
                 match &error {
-                    MergeError::Fetch { key, .. } => context.ailing.report(key),
+                    MergeError::Fetch { key, source, .. } if !source.is_locked() => {
+                        context.ailing.report(key);
+                    }
                     error => tracing::error!("the rest goes on: {}", chain(error)),
                 }
                 let at = Instant::now();
@@ -138,7 +140,7 @@ async fn merge(
     let Job { stream, segments, from } = job;
     let (first, last) = (&segments[0], &segments[segments.len() - 1]);
     let (timeline, first_seq, last_seq) = (first.timeline, first.first_seq, last.last_seq);
-    let mut merged = Merge::default();
+    let mut merged = Merge::to(Tier::Wasabi);
     for segment in from {
         let fetch = |source| {
             let (stream, key) = (stream.clone(), segment.key.clone());

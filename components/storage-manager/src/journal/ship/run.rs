@@ -19,15 +19,17 @@ use super::merge::Merged;
 use super::step::{self, Step};
 use crate::chain::{self, ReadError};
 use crate::clock;
+use crate::crypt::{installed, is_encrypted};
 use crate::hooks::fail_point;
 use crate::journal::object::{Commit, Item, Place, make};
 use crate::journal::seldom::Seldom;
 use crate::journal::{Journal, JournalClosed, OpenError, check_text};
-use crate::s3::{S3Error, Store};
-use crate::segment::{Columns, Message, Rows, SegmentError, SharedReader};
+use crate::s3::{S3Error, Store, Tier};
+use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SharedReader};
 use crate::tier::Context;
 use crate::tier::budget::Reserved;
 use crate::tier::context::{FetchError, checked};
+use crate::tier::seal::{Merge, SealError};
 
 /// Bytes of messages in one entry of Wasabi's, about.
 const ENTRY: u64 = 32 << 20;
@@ -260,6 +262,7 @@ async fn ship(
             return Ok(());
         }
         let place = Place::after(&decided.state);
+        let place = place.behind(&context.nas, decided.last).await;
         let writer = Arc::clone(&context.writer);
         let made = tokio::task::spawn_blocking(move || make(place, commits, collected, &writer));
         let made = made.await.expect("encoding does not panic")?;
@@ -332,7 +335,7 @@ impl Source<'_> {
                     end = None;
                 }
                 // What is before it goes, and what is behind it when it is healed.
-                Err(ShipError::Fetch { key, .. }) => {
+                Err(ShipError::Fetch { key, source }) if !source.is_locked() => {
                     self.context.ailing.report(&key);
                     break;
                 }
@@ -369,10 +372,37 @@ impl Source<'_> {
         let _room = self.room(segment).await;
         let file = self.fetch(segment).await?;
         let file = checked(segment, file).await.map_err(|error| damaged(segment, error))?;
-        let key = ArchiveKey::parse(&segment.key).expect("it was in the journal");
+        let clear = installed().writes(Tier::Wasabi).is_some() && !is_encrypted(&file);
+        let (segment, file) = if clear {
+            let Finished { segment, file } = self.encrypted(segment, file).await?;
+            (segment, file)
+        } else {
+            (segment.clone(), file)
+        };
+        let key = ArchiveKey::parse(&segment.key).expect("it is one of the archive's");
         self.wasabi.put(&key, file).await?;
         fail_point!(ShipSegment);
-        Ok(Some(Item::Segment(Box::new(segment.clone()))))
+        Ok(Some(Item::Segment(Box::new(segment))))
+    }
+
+    /// The same messages in a file that is encrypted: the NAS has them in the clear.
+    async fn encrypted(
+        &self,
+        segment: &Segment,
+        file: bytes::Bytes,
+    ) -> Result<Finished, ShipError> {
+        let (segment, name) = (segment.clone(), self.stream.clone());
+        let key = segment.key.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let mut merge = Merge::to(Tier::Wasabi);
+            merge.append(&segment, &file, 0)?;
+            merge.finish(&name, segment.timeline, segment.sealed)
+        });
+        made.await.expect("encrypting does not panic").map_err(|error| match error {
+            SealError::Encode(source) => ShipError::Encode(source),
+            SealError::Fetch(source) => ShipError::Fetch { key, source },
+            SealError::S3(error) => ShipError::S3(error),
+        })
     }
 
     /// The messages of a segment behind how far Wasabi is. Where the last message that Wasabi has is in the

@@ -1,0 +1,480 @@
+//! An encrypted archive: with the key it is as any other, without it nothing is read, changed or taken for damaged.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cim_fake_wasabi::FakeWasabi;
+use serde_json::{Value, json};
+
+use crate::bad_input::{bucket, keys};
+use crate::openness::{download, rows};
+use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
+
+const STREAMS: [&str; 2] = ["S", "T"];
+const ENTRIES: &str = "v2/journal/main/entries/";
+/// Entries come often, and what is large is a segment of its own, which goes to Wasabi as it is.
+const OFTEN: &str =
+    "[segment]\nflush_age = \"30ms\"\nflush_size = \"256KiB\"\n[seal]\nsize = \"512KiB\"\n";
+
+struct Lab {
+    dir: tempfile::TempDir,
+    wasabi: FakeWasabi,
+    minio: Minio,
+    nats: Nats,
+}
+
+/// The arguments with which a key is made that another one recovers.
+fn new_key(dir: &Path, name: &str, recovery: Option<&Path>) -> PathBuf {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cim-storage-manager"));
+    command.env_clear().args(["key", "new"]);
+    if let Some(recovery) = recovery {
+        command.arg("--recovery").arg(recovery);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let path = dir.join(name);
+    std::fs::write(&path, output.stdout).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// `[archive.encryption]`: the key that writes, and others that read.
+fn encryption(tiers: &str, key: Option<&Path>, more: &[&Path]) -> String {
+    let key = key.map(|key| format!("key_file = \"{}\"\n", key.display())).unwrap_or_default();
+    let more: Vec<_> = more.iter().map(|path| path.display().to_string()).collect();
+    format!("[archive.encryption]\ntiers = \"{tiers}\"\n{key}more_key_files = {more:?}\n")
+}
+
+impl Lab {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let wasabi = fake_s3(dir.path(), "wasabi").await;
+        let minio = Minio::start(dir.path()).await;
+        let nats = Nats::start(&dir.path().join("host")).await;
+        for stream in STREAMS {
+            nats.create(stream, json!({})).await;
+        }
+        Self { dir, wasabi, minio, nats }
+    }
+
+    fn key(&self, name: &str, recovery: Option<&Path>) -> PathBuf {
+        new_key(self.dir.path(), name, recovery)
+    }
+
+    /// A manager of this host, or of a new one, with what is said of encryption.
+    fn manager(&self, name: &str, nats: &Nats, encryption: &str) -> Manager {
+        let mut settings = Settings::new(&nats.url, &self.minio.url);
+        settings.layout = "journal".into();
+        settings.wasabi = Some(self.wasabi.s3_url());
+        settings.more = format!("{OFTEN}interval = \"200ms\"\n");
+        settings.archive = encryption.into();
+        Manager::new(self.dir.path(), name, &settings)
+    }
+
+    fn host(&self, encryption: &str) -> Manager {
+        self.manager("host", &self.nats, encryption)
+    }
+
+    /// Publishes, and waits until both tiers have it.
+    async fn publish(&self, manager: &Manager, rounds: usize) {
+        for _ in 0..rounds {
+            for stream in STREAMS {
+                self.nats.publish(stream, 12).await;
+            }
+            for stream in STREAMS {
+                let last = self.nats.last_seq(stream).await;
+                manager.reaches(stream, "nas", last).await;
+            }
+        }
+        for stream in STREAMS {
+            let last = self.nats.last_seq(stream).await;
+            manager.reaches(stream, "wasabi", last).await;
+        }
+    }
+
+    /// Publishes so much at once that a segment of its own comes of it; returns the segments' keys.
+    async fn publish_much(&self, manager: &Manager) -> Vec<String> {
+        let jetstream = async_nats::jetstream::new(self.nats.client.clone());
+        let mut acks = Vec::new();
+        for n in 0_u8..12 {
+            let payload: Vec<u8> = (0..900_u32 << 10).map(|i| (i % 251) as u8 ^ n).collect();
+            acks.push(jetstream.publish("s.large", payload.into()).await.unwrap());
+        }
+        for ack in acks {
+            ack.await.unwrap();
+        }
+        let last = self.nats.last_seq("S").await;
+        for tier in ["nas", "wasabi"] {
+            manager.reaches("S", tier, last).await;
+        }
+        let segments = keys(&bucket(&self.minio.url), "v1/streams/S/segments/").await;
+        assert!(!segments.is_empty(), "there is no segment of its own");
+        segments
+    }
+
+    /// All objects of a tier.
+    async fn objects(&self, tier: &str) -> BTreeMap<String, Vec<u8>> {
+        let url = if tier == "nas" { self.minio.url.clone() } else { self.wasabi.s3_url() };
+        let bucket = bucket(&url);
+        let mut objects = BTreeMap::new();
+        // A process that has ended may have left what it tried the service out with.
+        let keys = keys(&bucket, "v").await.into_iter();
+        for key in keys.filter(|key| !key.starts_with("v1/probe/")) {
+            let object = bucket.get_object(&key).await.unwrap();
+            objects.insert(key, object.into_bytes().to_vec());
+        }
+        objects
+    }
+
+    async fn before(&self) -> Vec<Value> {
+        let mut before = Vec::new();
+        for stream in STREAMS {
+            before.push(fingerprint(&self.nats, stream).await["all"].clone());
+        }
+        before
+    }
+
+    /// A new host has what was there from either tier alone.
+    async fn comes_back(&self, encryption: &str, before: &[Value]) {
+        for tier in ["nas", "wasabi"] {
+            let name = format!("new-{tier}-{}", uuid::Uuid::now_v7());
+            let nats = Nats::start(&self.dir.path().join(&name)).await;
+            let manager = self.manager(&name, &nats, encryption);
+            let verified = manager.json(&["verify", "--from", tier]);
+            for stream in verified["streams"].as_array().unwrap() {
+                assert_eq!(stream["problems"], json!([]), "{tier}: {verified}");
+            }
+            manager.json(&["restore", "--all", "--from", tier, "--no-fallback"]);
+            for (stream, before) in STREAMS.iter().zip(before) {
+                assert_eq!(&fingerprint(&nats, stream).await["all"], before, "{tier} {stream}");
+            }
+        }
+    }
+}
+
+/// What a person without a key may not find in an object.
+fn shows(object: &[u8]) -> Vec<&'static str> {
+    let secrets = ["größe", "Nats-Msg-Id", "alpha", "subjects", "first_seq"];
+    let has = |secret: &str| object.windows(secret.len()).any(|part| part == secret.as_bytes());
+    secrets.into_iter().filter(|secret| has(secret)).collect()
+}
+
+fn is_encrypted(object: &[u8]) -> bool {
+    object.starts_with(b"PARE") || object.starts_with(b"{\"sealed\":")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_key_all_comes_back_and_without_nothing_is_read_or_changed() {
+    let lab = Lab::start().await;
+    let key = lab.key("archive.key", None);
+    let both = encryption("both", Some(&key), &[]);
+    let manager = lab.host(&both);
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 3).await;
+    lab.publish_much(&manager).await;
+    daemon.stop().await;
+    for tier in ["nas", "wasabi"] {
+        let objects = lab.objects(tier).await;
+        assert!(objects.len() > 5, "{tier}: {:?}", objects.keys());
+        for (key, object) in objects {
+            assert!(is_encrypted(&object), "{tier}: {key}");
+            assert_eq!(shows(&object), Vec::<&str>::new(), "{tier}: {key}");
+        }
+    }
+    let before = lab.before().await;
+    lab.comes_back(&both, &before).await;
+    let found = manager.run(&["query", "S", "--limit", "3"]);
+    assert!(String::from_utf8_lossy(&found.stdout).contains("s.b.c"), "{found:?}");
+    assert!(manager.run(&["export", "T"]).status.success());
+
+    // Another key, or none: one line, with a status of its own.
+    let other = lab.key("other.key", None);
+    let there = [lab.objects("nas").await, lab.objects("wasabi").await];
+    let id = manager.json(&["key", "list"])[0]["key"].as_str().unwrap().to_owned();
+    for encryption in [encryption("both", Some(&other), &[]), String::new()] {
+        let nats = Nats::start(&lab.dir.path().join(uuid::Uuid::now_v7().to_string())).await;
+        let stranger = lab.manager("stranger", &nats, &encryption);
+        for command in [
+            &["restore", "--all"][..],
+            &["restore", "--all", "--from", "wasabi"],
+            &["restore", "S", "--before-damage"],
+            &["verify"],
+            &["verify", "--from", "wasabi"],
+            &["streams"],
+            &["status"],
+            &["query", "S"],
+            &["export", "S"],
+            &["tier"],
+        ] {
+            let (status, error) = stranger.error(command);
+            assert_eq!(status, 9, "{command:?}: {error}");
+            assert!(error.contains(&format!("encrypted with key `{id}`")), "{command:?}: {error}");
+            assert!(error.contains("`v2/") && error.contains("more_key_files"), "{error}");
+        }
+        let names = nats.api("STREAM.NAMES", Value::Null).await;
+        assert!(names["streams"].as_array().is_none_or(Vec::is_empty), "{names}");
+    }
+    assert!(there == [lab.objects("nas").await, lab.objects("wasabi").await]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clear_archive_is_encrypted_from_now_on_and_a_key_is_changed() {
+    let lab = Lab::start().await;
+    let recovery = lab.key("recovery.key", None);
+    let first = lab.key("2026.key", Some(&recovery));
+    let second = lab.key("2027.key", Some(&recovery));
+    let manager = lab.host("");
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 2).await;
+    daemon.stop().await;
+    let clear = lab.objects("nas").await;
+    assert!(clear.values().all(|object| !is_encrypted(object)));
+    for written in [
+        encryption("both", Some(&first), &[]),
+        encryption("both", Some(&second), &[&first]),
+        encryption("none", None, &[&first, &second]),
+        encryption("both", Some(&second), &[&first]),
+    ] {
+        let manager = lab.host(&written);
+        let daemon = manager.tier().await;
+        let before = keys(&bucket(&lab.minio.url), ENTRIES).await;
+        lab.publish(&manager, 2).await;
+        daemon.stop().await;
+        let encrypted = !written.contains("none");
+        for (key, object) in lab.objects("nas").await {
+            if key.starts_with(ENTRIES) && !before.contains(&key) {
+                assert_eq!(is_encrypted(&object), encrypted, "{key}");
+            }
+        }
+    }
+    let before = lab.before().await;
+    lab.comes_back(&encryption("none", None, &[&first, &second]), &before).await;
+    // The recovery key alone opens all that either has written.
+    let recovered = encryption("both", None, &[&recovery]);
+    lab.comes_back(&recovered, &before).await;
+    let manager = lab.host(&recovered);
+    let last = keys(&bucket(&lab.minio.url), ENTRIES).await.pop().unwrap();
+    let printed = manager.run(&["key", "of", &last]);
+    let text = std::fs::read_to_string(&second).unwrap();
+    assert!(text.contains(String::from_utf8_lossy(&printed.stdout).trim()), "{printed:?}");
+    // But it does not write.
+    let (status, error) = manager.error(&["tier"]);
+    assert_eq!(status, 2);
+    assert!(error.contains("has no `key_file`"), "{error}");
+    // A key that is not there any more is named.
+    let (status, error) = lab.host(&encryption("both", Some(&second), &[])).error(&["verify"]);
+    let listed = lab.host(&encryption("none", None, &[&first])).json(&["key", "list"]);
+    let (id, by) = (listed[0]["key"].as_str().unwrap(), listed[0]["recovery"].as_str().unwrap());
+    assert_eq!(status, 9, "{error}");
+    assert!(error.contains(id) && error.contains(&format!("recovery key `{by}`")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wasabi_alone_is_encrypted_and_brings_a_lost_nas_back() {
+    let lab = Lab::start().await;
+    let key = lab.key("archive.key", None);
+    let encrypted = encryption("wasabi", Some(&key), &[]);
+    let manager = lab.host(&encrypted);
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 2).await;
+    lab.publish_much(&manager).await;
+    for (key, object) in lab.objects("nas").await {
+        assert_eq!(is_encrypted(&object), key.starts_with("v2/tertiary/"), "{key}");
+    }
+    for (key, object) in lab.objects("wasabi").await {
+        assert!(is_encrypted(&object), "{key}");
+        assert_eq!(shows(&object), Vec::<&str>::new(), "{key}");
+    }
+    daemon.stop().await;
+    let before = lab.before().await;
+    lab.comes_back(&encrypted, &before).await;
+    // The NAS is lost: what comes back to it is as it was at Wasabi.
+    lab.minio.replace();
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 1).await;
+    wait_until("the objects are back", async || {
+        let output = manager.run(&["verify"]);
+        if output.status.success() { Ok(()) } else { Err(format!("{output:?}")) }
+    })
+    .await;
+    daemon.stop().await;
+    let before = lab.before().await;
+    lab.comes_back(&encrypted, &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_healed_and_what_is_locked_is_left_alone() {
+    let lab = Lab::start().await;
+    let (old, new) = (lab.key("old.key", None), lab.key("new.key", None));
+    let manager = lab.host(&encryption("both", Some(&old), &[]));
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 1).await;
+    let segments = lab.publish_much(&manager).await;
+    daemon.stop().await;
+
+    // Both tiers have rotted: only the stream has these messages, and encrypted again they are another file.
+    let bad = &segments[0];
+    let whole = lab.objects("nas").await.remove(bad).unwrap();
+    assert_eq!(lab.objects("wasabi").await.get(bad), Some(&whole), "it went there as it is");
+    let mut bytes = whole.clone();
+    bytes[whole.len() / 2] ^= 1;
+    let at_wasabi = bucket(&lab.wasabi.s3_url());
+    for bucket in [&bucket(&lab.minio.url), &at_wasabi] {
+        bucket.put_object(bad, &bytes).await.unwrap();
+    }
+    assert_eq!(manager.error(&["verify"]).0, 5);
+    let mut settings = Settings::new(&lab.nats.url, &lab.minio.url);
+    settings.layout = "journal".into();
+    settings.wasabi = Some(lab.wasabi.s3_url());
+    settings.more = format!("{OFTEN}[heal]\nevery = \"2s\"\n");
+    settings.archive = encryption("both", Some(&old), &[]);
+    let healing = Manager::new(lab.dir.path(), "host", &settings);
+    let daemon = healing.tier().await;
+    wait_until("it is healed", async || {
+        let output = healing.run(&["verify"]);
+        if output.status.success() { Ok(()) } else { Err(format!("{output:?} {}", daemon.log())) }
+    })
+    .await;
+    assert!(daemon.log().contains("was written anew"), "{}", daemon.log());
+    daemon.stop().await;
+    at_wasabi.put_object(bad, &whole).await.unwrap();
+
+    // A journal that the new key goes on with, and the old key is gone.
+    let both = encryption("both", Some(&new), &[&old]);
+    let manager = lab.host(&both);
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 1).await;
+    daemon.stop().await;
+    let before = lab.before().await;
+    let there = lab.objects("nas").await;
+    settings.archive = encryption("both", Some(&new), &[]);
+    let without = Manager::new(lab.dir.path(), "without", &settings);
+    let (status, error) = without.error(&["tier"]);
+    assert_eq!(status, 9, "{error}");
+    assert!(there == lab.objects("nas").await);
+    lab.comes_back(&both, &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_what_can_be_checked_is() {
+    let lab = Lab::start().await;
+    let key = lab.key("archive.key", None);
+    let manager = lab.host(&encryption("both", Some(&key), &[]));
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 4).await;
+    let segments = lab.publish_much(&manager).await;
+    daemon.stop().await;
+    let stranger = lab.host("");
+    let (status, error) = stranger.error(&["verify"]);
+    assert_eq!(status, 9);
+    assert!(error.contains("`verify --without-keys`"), "{error}");
+    for tier in ["nas", "wasabi"] {
+        let report = stranger.json(&["verify", "--without-keys", "--from", tier]);
+        assert_eq!(report["problems"], json!([]), "{report}");
+        // Nothing follows the last one of each journal.
+        assert!(report["unproven"].as_array().unwrap().len() <= 2, "{report}");
+        assert!(report["intact"].as_u64().unwrap() > 3, "{report}");
+        assert!(!report["not_checked"].as_array().unwrap().is_empty());
+    }
+    let said = stranger.run(&["verify", "--without-keys"]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("not checked without keys: what is in encrypted objects"), "{said}");
+
+    let nas = bucket(&lab.minio.url);
+    let entries = keys(&nas, ENTRIES).await;
+    for damaged in [&segments[0], &entries[1]] {
+        let whole = nas.get_object(damaged).await.unwrap().into_bytes();
+        let mut bytes = whole.to_vec();
+        bytes[40] ^= 1;
+        nas.put_object(damaged, &bytes).await.unwrap();
+        let output = stranger.run(&["verify", "--without-keys"]);
+        assert_eq!(output.status.code(), Some(5), "{damaged}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(&format!("`{damaged}` is not what was written")), "{said}");
+        nas.put_object(damaged, &whole).await.unwrap();
+    }
+    nas.delete_object(&entries[2]).await.unwrap();
+    let output = stranger.run(&["verify", "--without-keys"]);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains(&format!("journal entry `{}` is missing", entries[2])), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_used_is_named() {
+    let lab = Lab::start().await;
+    let short = lab.dir.path().join("short.key");
+    std::fs::write(&short, "c2hvcnQ=\n").unwrap();
+    let open = lab.key("open.key", None);
+    let cases = [(short.as_path(), 0o600, "not 32"), (&open, 0o644, "`chmod 600` it")];
+    for (path, mode, said) in cases {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (status, error) = lab.host(&encryption("both", Some(path), &[])).error(&["streams"]);
+        assert_eq!(status, 2, "{error}");
+        assert!(error.contains(said) && error.contains(&*path.to_string_lossy()), "{error}");
+    }
+    let gone = lab.dir.path().join("gone.key");
+    let (status, error) = lab.host(&encryption("both", Some(&gone), &[])).error(&["streams"]);
+    assert_eq!(status, 2);
+    assert!(error.contains("cannot read archive key"), "{error}");
+}
+
+/// Asks the query behind a pragma in a copy of a bucket.
+const DUCKDB: &str = "
+import sys, os, json, duckdb
+bucket, text, key = sys.argv[1:]
+os.chdir(bucket)
+pragma, query = text.replace('KEY', key).split(';')[:2]
+duckdb.execute(pragma)
+for row in duckdb.sql(f'select stream, seq, subject from ({query})').fetchall():
+    print(json.dumps(row))
+";
+
+/// What docs/archive.md has on reading an encrypted archive in a language.
+fn documented(language: &str) -> String {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let (_, docs) = docs.split_once("\n## Encryption\n").unwrap();
+    let (docs, _) = docs.split_once("\n## Exports\n").unwrap();
+    let (_, block) = docs.split_once(&format!("```{language}\n")).unwrap();
+    block.split_once("```").unwrap().0.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duckdb_and_pyarrow_read_it_with_the_key_and_not_without() {
+    let lab = Lab::start().await;
+    let key = lab.key("archive.key", None);
+    let manager = lab.host(&encryption("both", Some(&key), &[]));
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 2).await;
+    lab.publish_much(&manager).await;
+    daemon.stop().await;
+    let mut expected = Vec::new();
+    for (stream, all) in STREAMS.iter().zip(lab.before().await) {
+        let all = all.as_array().unwrap().clone().into_iter();
+        expected.extend(all.map(|m| json!([stream, m["seq"], m["subject"]])));
+    }
+    let copy = download(&lab.minio, lab.dir.path()).await;
+    let text = std::fs::read_to_string(&key).unwrap();
+    let key = text.lines().find(|line| !line.starts_with('#')).unwrap();
+    let other = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let (sql, python) = (documented("sql"), documented("python"));
+    let bucket = copy.to_string_lossy().into_owned();
+    assert_eq!(rows(DUCKDB, &[&bucket, &sql, key]).unwrap(), expected);
+    rows(DUCKDB, &[&bucket, &sql, other]).unwrap_err();
+
+    let entries = keys(&crate::bad_input::bucket(&lab.minio.url), ENTRIES).await;
+    let mut found = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        let path = copy.join(entry).to_string_lossy().into_owned();
+        let mut rows_of = rows(&python, &[&path, key]).unwrap();
+        assert_eq!(rows_of.pop(), Some(json!([number])), "{entry}");
+        found.extend(rows_of);
+        rows(&python, &[&path, other]).unwrap_err();
+    }
+    // Others lie in segments of their own.
+    let small = expected.iter().filter(|row| row[2] != "s.large").cloned();
+    assert!(small.into_iter().all(|row| found.contains(&row)), "{found:?}");
+}
