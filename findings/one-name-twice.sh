@@ -2,8 +2,8 @@
 # An object store has two objects of one name, and each client finds, replaces and deletes only its own.
 #
 # Run: nats-server 2.15.2 on loopback, nats-py 2.16.0 and @nats-io/obj 3.4.0 on one bucket.
-# Guess: an object's name is its key, whoever asks: what one client puts the other one finds under
-#   the same string, replaces, and deletes. The store has one object for each name.
+# Guess: an object's name is its key, for each client: what one puts the other one finds under the
+#   same string, replaces, and deletes. The store has one object for each name.
 # Instead: the name is in the subject as Base64, in Python of its UTF-8, in JavaScript of its Latin-1.
 #   "Zürich" is two subjects: each has an object, the listing shows the name twice, and a delete by
 #   one client leaves the other's object. A name beyond Latin-1 that Python has put is listed in
