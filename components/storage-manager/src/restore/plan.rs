@@ -211,13 +211,9 @@ pub fn plan(
     let (record, consumers) = state.stream_of(timeline);
     let mut config = record.config.value();
     let deletes_known = state.deletes_known.clone().filter(|_| timeline == state.timeline());
-    let tail = match (&deletes_known, &history.watermark.last) {
-        _ if options.with_dropped || !rolls_up(&config) => None,
-        (Some(known), _) => Some(Tail::Behind(known.seq)),
-        (None, last) => last
-            .as_ref()
-            .map(|last| Tail::Since(last.time.checked_sub(UNKNOWN).unwrap_or(Timestamp::MIN))),
-    };
+    let tail = (!options.with_dropped && rolls_up(&config))
+        .then(|| tail(deletes_known.as_ref(), history.watermark.last.as_ref()))
+        .flatten();
     let (mut consumers, mut left_out) = (consumers.to_vec(), Vec::new());
     if options.with_dropped {
         lift_limits(&mut config);
@@ -284,6 +280,14 @@ pub fn plan(
         staged: options.staged,
         takes: Takes::default(),
     })
+}
+
+/// Returns where the messages begin that may have taken others away without the archive's knowing of it.
+fn tail(deletes_known: Option<&DeletesKnown>, last: Option<&LastMessage>) -> Option<Tail> {
+    if let Some(known) = deletes_known {
+        return Some(Tail::Behind(known.seq));
+    }
+    Some(Tail::Since(last?.time.checked_sub(UNKNOWN).unwrap_or(Timestamp::MIN)))
 }
 
 /// Returns the last sequence that a stream is known to have given out, in a timeline or in one that shares a beginning

@@ -283,7 +283,11 @@ impl Store {
                 let unexpected = || self.error("get", key, Kind::Unexpected(what.into()));
                 return Ok((bytes, size.ok_or_else(unexpected)?));
             }
-            // It was empty, or the service does not do ranges: then this is all of it.
+            // It is empty, or the service refuses a part that is longer than the object.
+            if status == 416 {
+                bytes = self.read(key, Wanted::Whole(u64::MAX), LONGEST).await?.bytes;
+            }
+            // Now, or where the service does not do ranges, this is all of it.
             let size = bytes.len() as u64;
             Ok((bytes.split_off(bytes.len().saturating_sub(to_usize(wanted))), size))
         };
@@ -335,6 +339,8 @@ impl Store {
         }
         let size = response.headers().get("content-range").and_then(|v| v.to_str().ok());
         let size = size.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+        // Some services send a part as if it were the whole, and say where it is from (rclone 1.75.2).
+        let status = if size.is_some() { 206 } else { status };
         let most = to_usize(wanted.most(status));
         let stated = response.content_length().map_or(0, to_usize);
         let mut bytes = Vec::with_capacity(stated.min(most).min(RESERVED));
@@ -630,5 +636,71 @@ impl Store {
     fn error(&self, operation: &'static str, key: &str, kind: Kind) -> S3Error {
         let (tier, bucket, key) = (self.tier, self.name(), key.into());
         S3Error { tier, bucket, operation, key, kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const OBJECT: &[u8] = b"0123456789";
+
+    /// What a service answers that sends a part with the status of the whole, and refuses one that is longer than it.
+    fn answer(range: Option<&str>) -> String {
+        let size = OBJECT.len();
+        let part = range.map(|range| match range.split_once('-').unwrap() {
+            ("", tail) => size.checked_sub(tail.parse().unwrap()).map(|from| (from, size - 1)),
+            (from, to) => Some((from.parse().unwrap(), to.parse::<usize>().unwrap().min(size - 1))),
+        });
+        let (head, body) = match part {
+            Some(None) => ("HTTP/1.1 416 Range Not Satisfiable\r\n".into(), &[][..]),
+            Some(Some((from, to))) => {
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nContent-Range: bytes {from}-{to}/{size}\r\n");
+                (head, &OBJECT[from..=to])
+            }
+            None => ("HTTP/1.1 200 OK\r\n".into(), OBJECT),
+        };
+        let (length, body) = (body.len(), String::from_utf8_lossy(body));
+        format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    }
+
+    async fn serve(listener: TcpListener) {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let (mut lines, mut range) = (BufReader::new(&mut socket).lines(), None);
+            while let Some(line) = lines.next_line().await.unwrap().filter(|line| !line.is_empty())
+            {
+                range = line.to_lowercase().strip_prefix("range: bytes=").map(Into::into).or(range);
+            }
+            let range: Option<String> = range;
+            socket.write_all(answer(range.as_deref()).as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_is_one_whatever_its_status() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(serve(listener));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"AWS_ACCESS_KEY_ID=k\nAWS_SECRET_ACCESS_KEY=s\n").unwrap();
+        let config = format!(
+            "endpoint = \"{url}\"\nbucket = \"b\"\ncredentials_file = \"{}\"\n",
+            file.path().display()
+        );
+        let config = cim_runtime::config::parse(std::path::Path::new("c"), &config).unwrap();
+        let store = Store::open(Tier::Nas, &config).unwrap();
+        assert_eq!(store.get_range("o", 2..5).await.unwrap(), "234");
+        assert_eq!(store.get_range("o", 8..20).await.unwrap(), "89");
+        assert_eq!(store.get_tail("o", 3).await.unwrap(), (Bytes::from_static(b"789"), 10));
+        assert_eq!(store.get_tail("o", 30).await.unwrap(), (Bytes::from_static(OBJECT), 10));
+        assert_eq!(store.get("o").await.unwrap(), OBJECT);
+        serving.abort();
     }
 }
