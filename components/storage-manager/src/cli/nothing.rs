@@ -25,16 +25,27 @@ pub(super) async fn nothing(config: &Config, tier: Tier) -> Failure {
     Failure::empty(format!("{tier} holds no archive in bucket `{bucket}`{has}"))
 }
 
-/// Returns that a tier holds no archive of a stream.
-pub(super) fn unknown(stream: &StreamName, tier: Tier) -> Failure {
-    Failure::usage(format!(
-        "{tier} has no archive of stream `{stream}`: `cim-storage-manager streams --from {tier}` lists what it has"
-    ))
+/// Returns that a tier holds no archive of a stream, and whether the other one does.
+pub(super) async fn unknown(config: &Config, stream: &StreamName, tier: Tier) -> Failure {
+    let other = tier.other();
+    match streams_on(config, other).await {
+        Ok(Some(there)) if there.contains(stream) => Failure::empty(format!(
+            "{tier} has no archive of stream `{stream}`; {other} has: `--from {other}`"
+        )),
+        // What is to be typed is told where the other one is away, too.
+        Ok(_) | Err(_) => Failure::usage(format!(
+            "{tier} has no archive of stream `{stream}`: `cim-storage-manager streams --from {tier}` lists what it has"
+        )),
+    }
 }
 
 /// Returns how many streams a tier holds; `None` where there is no such tier.
 async fn on(config: &Config, tier: Tier) -> Result<Option<usize>, Failure> {
+    Ok(streams_on(config, tier).await?.map(|streams| streams.len()))
+}
+
+async fn streams_on(config: &Config, tier: Tier) -> Result<Option<Vec<StreamName>>, Failure> {
     let Some(store) = connect::optional_store(config, tier)? else { return Ok(None) };
     let archive = Archive::open_before_damage(store).await?;
-    Ok(Some(archive.streams().await?.len()))
+    Ok(Some(archive.streams().await?))
 }

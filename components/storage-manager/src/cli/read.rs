@@ -22,8 +22,9 @@ impl ReadArgs {
 pub(super) async fn opened(config: &Config, args: &ReadArgs) -> Result<(Source, Plan), Failure> {
     let (source, _) = connect::source(config, args.from, args.no_fallback)?;
     let archive = Archive::open_before_damage(Arc::clone(&source.tier)).await?;
-    let state = archive.stream(&args.stream).await?;
-    let state = state.ok_or_else(|| unknown(&args.stream, args.from))?;
+    let Some(state) = archive.stream(&args.stream).await? else {
+        return Err(unknown(config, &args.stream, args.from).await);
+    };
     if let Some(damage) = archive.damage() {
         tracing::warn!("{damage}; what is read was there before it");
     }

@@ -57,7 +57,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     };
     let mut report = Report::new(&streams, &args, ways);
     // All that can be known of each stream is known before the first one is touched.
-    let planned = plans(&archive, &streams, &options, args.from).await?;
+    let planned = plans(config, &archive, &streams, &options, args.from).await?;
     let (mut places, mut plans) = (Vec::new(), Vec::new());
     for (place, plan) in planned.into_iter().enumerate() {
         match plan {
@@ -81,8 +81,13 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
             None => followers(&archive).await?,
         },
     };
-    let found = restore::check(&jetstream, &source, &mut plans, fences, again).await?;
-    let mut found = found.into_iter();
+    let check = restore::check(&jetstream, &source, &mut plans, fences, again);
+    let Some(found) = stop.run_until_cancelled(check).await else {
+        let of =
+            if let [one] = &streams[..] { format!(" of stream `{one}`") } else { String::new() };
+        return Err(Failure::interrupted(format!("interrupted: nothing was restored{of}")));
+    };
+    let mut found = found?.into_iter();
     let mut at = places.iter();
     let free = plans.extract_if(.., |plan| {
         let place = *at.next().expect("each plan has a place");
@@ -121,6 +126,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
 
 /// Plans the restores of streams. What cannot be read of one keeps it from coming back, not the others.
 async fn plans(
+    config: &Config,
     archive: &Archive,
     streams: &[StreamName],
     options: &Options,
@@ -128,7 +134,8 @@ async fn plans(
 ) -> Result<Vec<Result<Plan, RestoreError>>, Failure> {
     let planned = stream::iter(streams).map(async |stream| {
         let state = match archive.stream(stream).await.map_err(RestoreError::from) {
-            Ok(state) => state.ok_or_else(|| unknown(stream, from))?,
+            Ok(Some(state)) => state,
+            Ok(None) => return Err(unknown(config, stream, from).await),
             Err(error) if error.is_of_one_stream() => return Ok(Err(error)),
             Err(error) => return Err(error.into()),
         };

@@ -69,7 +69,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
     let archive = Archive::open_before_damage(store).await?;
     let held = archive.streams().await?;
     if let Some(missing) = args.streams.iter().find(|stream| !held.contains(stream)) {
-        return Err(unknown(missing, args.from));
+        return Err(unknown(config, missing, args.from).await);
     }
     for stream in held {
         if !args.streams.is_empty() && !args.streams.contains(&stream) {

@@ -88,7 +88,7 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     }
     if !args.streams.is_empty() {
         if let Some(stream) = args.streams.iter().find(|stream| !streams.contains(stream)) {
-            return Err(unknown(stream, args.from));
+            return Err(unknown(config, stream, args.from).await);
         }
         streams = args.streams;
     }

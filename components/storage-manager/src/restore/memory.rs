@@ -24,6 +24,7 @@ pub fn not_kept(plan: &Plan, now: Timestamp) -> Vec<String> {
     let age = last.map(|last| now.duration_since(last));
     if let (Some(age), Ok(left)) = (age, SignedDuration::try_from(window))
         && age < left
+        && !plan.takes.duplicates
     {
         lost.push(format!(
             "its duplicate window of {left:#}: what is sent again with the same `Nats-Msg-Id` is stored once more"
@@ -61,6 +62,10 @@ mod tests {
             not_kept(&Plan { followers: memory.followers, ..plan_of(config("file")) }, at(1))
                 .is_empty()
         );
+        let mut later = plan_of(config("memory"));
+        assert_eq!(not_kept(&later, at(1)).len(), 1);
+        later.takes.duplicates = true;
+        assert!(not_kept(&later, at(1)).is_empty());
         let marks = json!({ "storage": "memory", "subject_delete_marker_ttl": 1 });
         assert!(leaves_no_markers(&plan_of(marks)) && !leaves_no_markers(&alone));
     }

@@ -133,11 +133,13 @@ pub struct Takes {
     pub chunk: usize,
     /// Whether it reads blocks that are compressed.
     pub compressed: bool,
+    /// Whether it takes note of the messages of a stream in memory, to know them when they are sent again.
+    pub duplicates: bool,
 }
 
 impl Default for Takes {
     fn default() -> Self {
-        Self { chunk: CHUNK, compressed: false }
+        Self { chunk: CHUNK, compressed: false, duplicates: false }
     }
 }
 

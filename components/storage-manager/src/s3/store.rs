@@ -691,7 +691,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"AWS_ACCESS_KEY_ID=k\nAWS_SECRET_ACCESS_KEY=s\n").unwrap();
         let config = format!(
-            "endpoint = \"{url}\"\nbucket = \"b\"\ncredentials_file = \"{}\"\n",
+            "endpoint = \"{url}\"\nbucket = \"bucket\"\ncredentials_file = \"{}\"\n",
             file.path().display()
         );
         let config = cim_runtime::config::parse(std::path::Path::new("c"), &config).unwrap();

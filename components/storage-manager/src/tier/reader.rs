@@ -56,7 +56,7 @@ impl Task {
     /// Reads until `stop`; then flushes. Uploads come out of `uploads` in order.
     pub async fn run(self, uploads: mpsc::Sender<Upload>) -> Result<(), ReaderError> {
         let (context, stream) = (Arc::clone(&self.context), self.stream.clone());
-        let segmenter = Segmenter::new(context, stream, self.timeline, self.start_seq, uploads);
+        let segmenter = Segmenter::new(context, stream, self.timeline, uploads);
         if self.work_queue {
             self.progress.update(|read| read.by_name = true);
             return scan::run(&self, segmenter).await;

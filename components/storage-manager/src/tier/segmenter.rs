@@ -81,12 +81,11 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    /// Sends its uploads to `uploads`, in the order of their segments; the first message is looked for at `start_seq`.
+    /// Sends its uploads to `uploads`, in the order of their segments.
     pub fn new(
         context: Arc<Context>,
         stream: StreamName,
         timeline: u32,
-        start_seq: u64,
         uploads: mpsc::Sender<Upload>,
     ) -> Self {
         let journal = context.config.archive.layout == Layout::Journal;
@@ -102,7 +101,7 @@ impl Segmenter {
             reserved: None,
             since: None,
             holes: None,
-            between: Between::from(start_seq),
+            between: Between::default(),
         }
     }
 

@@ -8,24 +8,20 @@ use cim_core::archive::{SeqRange, SeqRanges};
 use serde_json::Value;
 
 /// Takes note of what lies between messages.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Between {
-    next: u64,
+    /// What comes behind the last message; where there was none yet it is known what the stream begins with.
+    next: Option<u64>,
     skipped: SeqRanges,
 }
 
 impl Between {
-    /// Of a reader that begins at a sequence.
-    pub fn from(start_seq: u64) -> Self {
-        Self { next: start_seq, skipped: SeqRanges::default() }
-    }
-
     /// Takes note of a message.
     pub fn pass(&mut self, seq: u64) {
-        if seq > self.next {
-            self.skipped.insert(SeqRange(self.next, seq - 1));
+        if let Some(next) = self.next.filter(|next| seq > *next) {
+            self.skipped.insert(SeqRange(next, seq - 1));
         }
-        self.next = seq + 1;
+        self.next = Some(seq + 1);
     }
 
     /// Returns what was skipped since the last call.
@@ -141,7 +137,7 @@ mod tests {
             deleted in prop::collection::btree_set(1u64..60, 0..20),
             looks in prop::collection::vec(1u64..80, 1..6),
         ) {
-            let (mut between, mut skipped, config) = (Between::from(1), skipped(&[]), json!({}));
+            let (mut between, mut skipped, config) = (Between::default(), skipped(&[]), json!({}));
             for seq in &read {
                 between.pass(*seq);
             }
@@ -157,7 +153,7 @@ mod tests {
                     prop_assert!(missed.insert(seq), "{seq} twice");
                 }
             }
-            let expected = (1..first.min(last + 1)).filter(|seq| !read.contains(seq) && !gone.contains(*seq));
+            let expected = (*read.first().unwrap()..first.min(last + 1)).filter(|seq| !read.contains(seq) && !gone.contains(*seq));
             prop_assert_eq!(missed, expected.collect::<BTreeSet<_>>());
         }
     }

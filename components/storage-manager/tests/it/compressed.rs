@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint, wait_until};
+use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
 
 /// Messages that take three blocks, and what each is filled with.
 const MESSAGES: u64 = 30;
@@ -64,19 +64,4 @@ async fn a_compressed_stream_comes_back_compressed() {
         let nats = nats.crash_and_start().await;
         assert_eq!(fingerprint(&nats, "S").await, now, "{name}");
     }
-}
-
-/// A server that cannot read compressed blocks gets others.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_old_server_gets_plain_blocks() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let (before, _) = archived(dir.path(), &minio).await;
-    let Some(nats) = Nats::start_version(&dir.path().join("old"), Version::Old).await else {
-        return;
-    };
-    let manager = Manager::new(dir.path(), "old", &Settings::new(&nats.url, &minio.url));
-    manager.json(&["restore", "S"]);
-    let found = fingerprint(&nats, "S").await;
-    assert_eq!((&found["all"], &found["messages"]), (&before["all"], &before["messages"]));
 }

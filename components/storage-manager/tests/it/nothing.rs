@@ -39,6 +39,11 @@ async fn an_empty_bucket_is_no_success() {
         assert_eq!(status, 7, "{asked:?}: {error}");
         assert!(error.ends_with("; wasabi has 2 streams: `--from wasabi`"), "{asked:?}: {error}");
     }
+    for asked in [&["restore", "S"][..], &["query", "S"]] {
+        let (status, error) = replaced.error(asked);
+        let says = "error: nas has no archive of stream `S`; wasabi has: `--from wasabi`";
+        assert_eq!((status, error.as_str()), (7, says), "{asked:?}");
+    }
     settings.wasabi = None;
     let alone = Manager::new(path, "alone", &settings);
     let (status, error) = alone.error(&["streams"]);

@@ -15,6 +15,9 @@ const MEMORY: Version = (2, 15, 0);
 /// The first version that compresses blocks.
 const COMPRESSION: Version = (2, 10, 0);
 
+/// The first version that was seen to know what is sent again of a restored stream in memory.
+const DUPLICATES: Version = (2, 15, 3);
+
 /// What was asked of a server.
 pub(super) struct Server {
     pub(super) streams: AllStreams,
@@ -79,6 +82,7 @@ impl Server {
         Takes {
             chunk: usize::try_from(self.max_payload).unwrap_or(usize::MAX),
             compressed: self.version >= COMPRESSION,
+            duplicates: self.version >= DUPLICATES,
         }
     }
 
