@@ -74,8 +74,8 @@ fn a_driver_that_is_not_there_fails_the_scenario() {
         bounds.clone().find(|e| e["what"] == "lag at nas, p99").expect("tiering has this one");
     assert_eq!(
         (&lag["bound"], lag["measured"].is_null()),
-        (&json!(3.0), true),
-        "the file says 1 s"
+        (&json!(15.0), true),
+        "the file says 5 s"
     );
     let next = driver(dir.path(), &["next"]);
     assert_eq!(next.status.code(), Some(3), "nobody listens any more");
