@@ -166,7 +166,11 @@ pub fn judge(members: &[(Member, Vec<Delivery>)], due: &Due<'_>) -> Findings {
     for (seq, event) in due.events {
         let missed = if !given.contains(event) {
             "never given to anybody"
-        } else if *seq > floor && !acked.contains(&(due.epoch, *seq)) {
+        } else if *seq > floor
+            && !acked.contains(&(due.epoch, *seq))
+            // What a life before had acknowledged out of order need not come again: the archive may know that it was.
+            && first_acked.get(event).is_none_or(|life| *life >= due.epoch)
+        {
             "beyond the restored position and never acknowledged"
         } else {
             continue;
@@ -337,8 +341,12 @@ mod tests {
         assert!(
             after(&[2, 3, 4]).wrong[0].starts_with("1 below the restored position: sequence 2")
         );
+        assert!(after(&[4]).wrong.is_empty(), "it was acknowledged before");
+        let open =
+            (member(1, 0, Some(1000)), vec![given(1, 100, 1), given(2, 200, 1), kept(3, 300)]);
+        let last = (member(1, 1, None), vec![given(4, 5000, 1)]);
         assert_eq!(
-            after(&[4]).wrong,
+            judged(&[open, last], 4, &[(0, 0), (1, 2)]).wrong,
             ["1 beyond the restored position and never acknowledged: sequence 3 (event 2)"]
         );
         assert_eq!(after(&[3]).wrong, ["1 never given to anybody: sequence 4 (event 3)"]);
