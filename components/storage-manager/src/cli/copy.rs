@@ -3,7 +3,6 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use cim_runtime::shutdown;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,6 +12,7 @@ use super::args::CopyArgs;
 use super::check::{RACES, is_same_bucket};
 use super::exit::Failure;
 use super::nothing::nothing;
+use super::progress::watched;
 use super::table::size;
 use super::{connect, show, show_json};
 use crate::archive::Archive;
@@ -20,8 +20,6 @@ use crate::check::{Found, Tried};
 use crate::config::Config;
 use crate::copy::{Copied, Damaged, Progress, copy, work};
 use crate::s3::Store;
-
-const SHOWN_EVERY: Duration = Duration::from_millis(100);
 
 /// What was copied, or would be.
 #[derive(Debug, Serialize)]
@@ -130,17 +128,12 @@ impl Report {
 /// Does the work, and shows how far it is.
 async fn shown<T>(working: impl Future<Output = T>, progress: &Progress) -> T {
     let bar = bar();
-    tokio::pin!(working);
-    loop {
-        tokio::select! {
-            done = &mut working => return done,
-            () = tokio::time::sleep(SHOWN_EVERY) => {
-                bar.set_length(progress.bytes.load(Ordering::Relaxed));
-                bar.set_position(progress.done.load(Ordering::Relaxed));
-                bar.set_message(format!("pass {}", progress.pass.load(Ordering::Relaxed)));
-            }
-        }
-    }
+    watched(working, || {
+        bar.set_length(progress.bytes.load(Ordering::Relaxed));
+        bar.set_position(progress.done.load(Ordering::Relaxed));
+        bar.set_message(format!("pass {}", progress.pass.load(Ordering::Relaxed)));
+    })
+    .await
 }
 
 fn bar() -> ProgressBar {

@@ -18,18 +18,23 @@ pub(super) async fn shown<T>(
 ) -> T {
     let progress = Arc::new(Progress::default());
     let (bar, count) = (bar(&plans), plans.len());
-    let working = work(plans, &progress);
+    watched(work(plans, &progress), || {
+        bar.set_position(progress.messages.load(Ordering::Relaxed));
+        if count > 1 {
+            let streams = progress.streams.load(Ordering::Relaxed);
+            bar.set_message(format!("{streams} of {count} streams"));
+        }
+    })
+    .await
+}
+
+/// Does the work, and calls `show` ten times a second meanwhile.
+pub(super) async fn watched<T>(working: impl Future<Output = T>, mut show: impl FnMut()) -> T {
     tokio::pin!(working);
     loop {
         tokio::select! {
             done = &mut working => return done,
-            () = tokio::time::sleep(SHOWN_EVERY) => {
-                bar.set_position(progress.messages.load(Ordering::Relaxed));
-                if count > 1 {
-                    let streams = progress.streams.load(Ordering::Relaxed);
-                    bar.set_message(format!("{streams} of {count} streams"));
-                }
-            }
+            () = tokio::time::sleep(SHOWN_EVERY) => show(),
         }
     }
 }

@@ -14,14 +14,18 @@ use crate::support::{Minio, SECRET, USER, credentials_file};
 
 /// The bucket of the NAS, or another service's.
 pub(crate) fn store(dir: &Path, url: &str) -> Arc<Store> {
-    let credentials = credentials_file(dir, "nas.env", USER, SECRET);
+    store_of(Tier::Nas, dir, url)
+}
+
+pub(crate) fn store_of(tier: Tier, dir: &Path, url: &str) -> Arc<Store> {
+    let credentials = credentials_file(dir, &format!("{tier}.env"), USER, SECRET);
     let text = format!(
         "endpoint = \"{}\"\nbucket = \"archive\"\ncredentials_file = \"{}\"\n",
         url,
         credentials.display()
     );
-    let config = config::parse(Path::new("nas.toml"), &text).unwrap();
-    Arc::new(Store::open(Tier::Nas, &config).unwrap())
+    let config = config::parse(Path::new("tier.toml"), &text).unwrap();
+    Arc::new(Store::open(tier, &config).unwrap())
 }
 
 fn begin() -> Draft {

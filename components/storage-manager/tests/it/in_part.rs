@@ -31,7 +31,7 @@ fn settings(nats: &Nats, nas: &str) -> Settings {
 }
 
 /// Limits for the account of who does not log in.
-fn account(limits: &str) -> String {
+pub(crate) fn account(limits: &str) -> String {
     format!(
         "accounts {{ A: {{ users: [{{ user: a, password: a }}], jetstream: {{ {limits} }} }} }}\n\
          no_auth_user: a\n"

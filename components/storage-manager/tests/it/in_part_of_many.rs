@@ -8,6 +8,7 @@ use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use serde_json::{Value, json};
 
 use crate::bad_input::bucket;
+use crate::in_part::account;
 use crate::support::{Manager, Minio, Nats, Settings, fingerprint};
 
 const STREAMS: usize = 200;
@@ -39,13 +40,6 @@ fn settings(nats: &Nats, nas: &str) -> Settings {
     // No entry is merged: the damaged ones are read.
     settings.more = "[segment]\nflush_age = \"200ms\"\n".into();
     settings
-}
-
-fn account(limits: &str) -> String {
-    format!(
-        "accounts {{ A: {{ users: [{{ user: a, password: a }}], jetstream: {{ {limits} }} }} }}\n\
-         no_auth_user: a\n"
-    )
 }
 
 /// What is archived of a host, and is to come back.

@@ -1,27 +1,14 @@
 //! What was gone before it could be archived is said once, at both tiers.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Fault, Rule};
-use cim_runtime::config::parse;
 use cim_storage_manager::archive::Archive;
-use cim_storage_manager::s3::{Store, Tier};
+use cim_storage_manager::s3::Tier;
 use serde_json::json;
 
-use crate::support::{
-    Manager, Minio, Nats, SECRET, Settings, USER, credentials_file, fake_s3, wait_until,
-};
-
-fn tier(dir: &Path, tier: Tier, url: &str) -> Arc<Store> {
-    let credentials = credentials_file(dir, "reader.env", USER, SECRET);
-    let (bucket, file) = ("archive", credentials.display());
-    let text =
-        format!("endpoint = \"{url}\"\nbucket = \"{bucket}\"\ncredentials_file = \"{file}\"\n");
-    let config = parse(Path::new("tier.toml"), &text).unwrap();
-    Arc::new(Store::open(tier, &config).unwrap())
-}
+use crate::chain::store_of;
+use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
@@ -106,7 +93,7 @@ async fn limits_pass_a_sequence_while_the_storage_manager_reads() {
     daemon.stop().await;
     let (stream, keyed) = ("M".parse().unwrap(), "KV_M".parse().unwrap());
     for (of, url) in [(Tier::Nas, nas.s3_url()), (Tier::Wasabi, wasabi.s3_url())] {
-        let archive = Archive::open(tier(path, of, &url)).await.unwrap();
+        let archive = Archive::open(store_of(of, path, &url)).await.unwrap();
         let state = archive.stream(&stream).await.unwrap().unwrap();
         let (archived, missed) = (&state.segments, &state.current().missed);
         let archived: u64 = archived.values().map(|segment| segment.messages).sum();
