@@ -111,7 +111,7 @@ impl Deliveries {
         })
     }
 
-    /// Whether the message was pending.
+    /// Returns whether the message was pending.
     pub fn has_pending(&self, seq: u64) -> bool {
         let has = |PendingRun(first, count, ..): &PendingRun| seq >= *first && seq - first < *count;
         self.pending.iter().any(has)
@@ -122,7 +122,7 @@ impl Deliveries {
         self.pending.len() + self.redelivered.len()
     }
 
-    /// Whether what was known is still true of a consumer that was seen later: it was not set back since.
+    /// Returns whether what was known is still true of a consumer that was seen later: it was not set back since.
     pub fn holds_for(&self, later: &ConsumerRecord) -> bool {
         later.delivered.consumer_seq >= self.delivered.consumer_seq
             && later.ack_floor.stream_seq >= self.ack_floor.stream_seq

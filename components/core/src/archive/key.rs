@@ -208,7 +208,7 @@ pub fn stream_of_prefix(prefix: &str) -> Option<StreamName> {
 
 /// Longest folder that a key may have: file systems, and with them most services, take 255 bytes.
 const FOLDER: usize = 255;
-/// What a longer name is divided into, so that no byte of the name is: each is three characters at most.
+/// Characters of a piece of a longer name. No byte of the name is divided: each is three characters at most.
 const PIECE: usize = 240;
 
 /// The prefix of a stream's segments. A name that is too long for a folder is divided among several; all but the last end

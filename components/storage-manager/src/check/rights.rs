@@ -17,7 +17,7 @@ pub enum Need {
     Tiering,
     /// Streams with the retention `interest`.
     Interest,
-    /// What consumers know of single messages.
+    /// Consumers, by what they know of single messages.
     Deliveries,
     /// A second manager that stands by.
     Standby,

@@ -36,7 +36,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
     }
 }
 
-/// What is at the tertiary tier was decided at the secondary one, so that one alone has to decide.
+/// Refuses a secondary tier that cannot keep two writers apart; for the tertiary one it decides.
 fn conditions(inventory: &Inventory, tier: &Tier, found: &mut Problems) {
     let Some(name) = &tier.host else { return };
     let s3 = inventory.hosts.get(name).and_then(|host| host.s3.as_ref());
