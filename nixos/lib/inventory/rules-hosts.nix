@@ -45,7 +45,7 @@ inventory: let
     inherit (hosts.${name}) ssh;
   in
     optionals (ssh != null) (
-      optional (ssh.keys == []) "`hosts.${name}.ssh.keys` is empty: nobody could log in; add a public key, or remove `ssh`"
+      optional (ssh.keys == []) "`hosts.${name}.ssh.keys` is empty, so no login is possible; add a public key, or remove `ssh`"
       ++ optional (ssh.from == []) "`hosts.${name}.ssh.from` is empty: SSH could be reached from nowhere; add a network, or remove `ssh`"
     );
 

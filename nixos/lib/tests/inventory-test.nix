@@ -73,7 +73,7 @@ in {
       s3.provider = "fake-wasabi";
     };
   }) "`hosts.fake.role` is `fake-wasabi`, which is for tests alone: set `lab` to true, or remove the machine and give `tiers.tertiary.endpoint`";
-  "SSH that lets nobody in" = one (host {ssh.keys = [];}) "`hosts.host.ssh.keys` is empty: nobody could log in; add a public key, or remove `ssh`";
+  "SSH that lets nobody in" = one (host {ssh.keys = [];}) "`hosts.host.ssh.keys` is empty, so no login is possible; add a public key, or remove `ssh`";
 
   # NATS.
   "an nkey given twice" = one (host {components.component-registry.nkey = builtins.elemAt keys 4;}) "nkey `${builtins.elemAt keys 4}` belongs to `hosts.host.components.component-registry.nkey` and `hosts.host.components.information-units.nkey`: make a key for each (`nk -gen user`), so that each has its own permissions";

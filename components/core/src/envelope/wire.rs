@@ -1,6 +1,6 @@
 //! The envelope's stored form.
 //!
-//! Written by hand because serde's `flatten` cannot keep unknown fields as the text that they were.
+//! Written by hand because serde's `flatten` cannot keep the text of unknown fields.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -96,7 +96,7 @@ impl Fields {
         parse(name, &value)
     }
 
-    /// The same for a field that may be absent or null.
+    /// Takes a field that may be absent or null.
     fn take_optional<T: DeserializeOwned, E: de::Error>(
         &mut self,
         name: &'static str,

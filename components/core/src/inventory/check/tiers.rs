@@ -1,4 +1,4 @@
-//! Tiers: where the archive goes, and that one storage manager alone writes it.
+//! Tiers: the archive's places, and that only one storage manager writes it.
 
 use super::{Problems, all_of};
 use crate::inventory::{ComponentName, Inventory, ProblemKind as Kind, Provider, Role, Tier};
@@ -36,7 +36,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
     }
 }
 
-/// Refuses a secondary tier that cannot keep two writers apart; for the tertiary one it decides.
+/// Refuses a secondary tier that cannot keep two writers apart: the secondary tier decides for the tertiary.
 fn conditions(inventory: &Inventory, tier: &Tier, found: &mut Problems) {
     let Some(name) = &tier.host else { return };
     let s3 = inventory.hosts.get(name).and_then(|host| host.s3.as_ref());
