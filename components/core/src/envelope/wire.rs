@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for Envelope {
             (None, None) => None,
             (None, Some(_)) => {
                 return Err(de::Error::custom(
-                    "`content_id` is missing: `previous_content_id` is there without it",
+                    "`content_id` is missing: `previous_content_id` needs it",
                 ));
             }
         };
@@ -120,7 +120,7 @@ impl<'de> Visitor<'de> for Fields {
         while let Some((name, value)) = map.next_entry::<String, RawJson>()? {
             if self.0.contains_key(&name) {
                 return Err(de::Error::custom(format_args!(
-                    "field `{}` is there twice",
+                    "field `{}` appears twice",
                     shown(&name)
                 )));
             }

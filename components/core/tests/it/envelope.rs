@@ -287,7 +287,7 @@ fn a_refusal_names_the_field() {
     assert!(read(&bare).unwrap_err().to_string().contains("missing field `payload`"));
     let twice = document().to_string().replacen('{', r#"{"source":"iu","#, 1);
     let error = serde_json::from_str::<Envelope>(&twice).unwrap_err().to_string();
-    assert!(error.contains("field `source` is there twice"), "{error}");
+    assert!(error.contains("field `source` appears twice"), "{error}");
 }
 
 #[test]
