@@ -19,7 +19,7 @@ fn stream() -> StreamName {
     StreamName::new("S").unwrap()
 }
 
-/// Returns a part of the entry that names it.
+/// Returns a segment whose rows are in the entry that adds it.
 fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
     SegmentRecord {
         key: None,
