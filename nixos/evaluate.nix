@@ -14,7 +14,7 @@
   in
     if builtins.readFile file == import ./options-doc.nix {inherit lib;}
     then "as the modules say"
-    else throw "docs/options.md is not what the modules say: run `ci/options-doc`";
+    else throw "docs/options.md differs from the modules: run `ci/options-doc`";
 
   pkgsOf = lib.genAttrs ["x86_64-linux" "aarch64-linux"] (system:
     import nixpkgs {
