@@ -1,8 +1,9 @@
-//! docs/scenarios.md and fixtures/schemas/scenario.json match the types and the files.
+//! docs/scenarios.md, fixtures/schemas/scenario.json and a table of docs/architecture.md match the code.
 //!
-//! `CIM_UPDATE_FIXTURES=1` writes both.
+//! `CIM_UPDATE_FIXTURES=1` writes the first two.
 
 mod render;
+mod way;
 
 use std::path::{Path, PathBuf};
 
