@@ -58,7 +58,8 @@ fn each_step_of_the_way_is_in_the_code() {
 #[test]
 fn a_step_that_is_not_in_the_code_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let source = "struct A;\nimpl<T> A {\n    pub async fn there<T>(&self) {}\n}\nfn thereby() {}\n";
+    let source =
+        "struct A;\nimpl<T> A {\n    pub async fn there<T>(&self) {}\n}\nfn thereby() {}\n";
     std::fs::write(folder.path().join("a.rs"), source).unwrap();
     let page = format!(
         "# Page\n{HEADING}\n| step | file | function | after it |\n|---|---|---|---|\n\
@@ -66,7 +67,6 @@ fn a_step_that_is_not_in_the_code_is_named() {
          | two | `a.rs` | `B::there`, `A::the` | x |\n\
          | three | `b.rs` | `there` | x |\n\n## Other\n| not | this | one | row |\n"
     );
-    let expected =
-        ["`a.rs` has no `B::there`", "`a.rs` has no `A::the`", "`b.rs` does not exist"];
+    let expected = ["`a.rs` has no `B::there`", "`a.rs` has no `A::the`", "`b.rs` does not exist"];
     assert_eq!(wrong(&page, folder.path()), expected);
 }
