@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - A file's rename is the commit. Every version in the index was renamed before; a renamed version
-//! is in the index before the call returns, even if syncing the directory failed.
+//!   is in the index before the call returns, even if syncing the directory failed.
 //! - Changes to one key are serialised by its stripe, so a condition that held when it was checked
 //!   still holds when the version is committed.
 //! - Every call blocks and runs to its end: callers use it from `spawn_blocking`, so that a client
