@@ -69,7 +69,7 @@ target_dir() {
         grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4
 }
 
-# release_build: builds the programs that a lab needs. The first time it compiles every dependency.
+# release_build: the programs that a lab needs. The first time it compiles every dependency.
 release_build() {
     need_rust
     phase "release build (the first takes some minutes)" \

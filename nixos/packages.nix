@@ -1,5 +1,5 @@
 # Every program of the workspace. One derivation compiles them all, so dependencies are built once; the
-# named packages hold one program each, so that a machine has only the programs that it runs.
+# named packages hold one program each, so that a machine has what it runs and no more.
 {pkgs}: let
   inherit (pkgs) lib;
 

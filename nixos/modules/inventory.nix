@@ -61,9 +61,9 @@ in {
       default = null;
       example = lib.literalExpression "./inventory.json";
       description = ''
-        The installation's inventory: a JSON file (its schema is fixtures/schemas/inventory/v2.json), or its
-        content. Each option of `cim` that it has a key for takes its default from there; an option that is set
-        wins. Without an inventory the options alone define the machine.
+        The installation's inventory: a JSON file (its schema is fixtures/schemas/inventory/v2.json), or what is
+        in one. Each option of `cim` that it speaks of takes its default from there; an option that is set
+        wins. Without an inventory the options alone say what the machine is.
       '';
     };
 

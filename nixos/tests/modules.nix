@@ -239,7 +239,7 @@
       && container.hostBridge == "br-cim"
       && lib.attrNames container.bindMounts == map (file: "/var/lib/cim-secrets/${file}") ["nas.env" "storage-manager.nk" "wasabi.env"]
       && config.systemd.services."container@storage-manager".serviceConfig.MemoryMax == "512M";
-    "in a lab the harness starts the storage manager" = (of lab "host" {}).systemd.services.cim-storage-manager.wantedBy == [];
+    "in a lab somebody starts the storage manager" = (of lab "host" {}).systemd.services.cim-storage-manager.wantedBy == [];
     "elsewhere it starts by itself" = (of example "host" {}).systemd.services.cim-storage-manager.wantedBy == ["multi-user.target"];
     "a component without a program does not run" = lib.attrNames (of example "host" {}).containers == ["storage-manager"];
     "one with a program and an address does" = let

@@ -1,5 +1,5 @@
-# Every file of every machine of the inventories in fixtures/inventory, and the input of its NixOS modules, as
-# text.
+# Every file of every machine of the inventories in fixtures/inventory, and what NixOS modules are given
+# for it, as text.
 let
   p = import ../prelude.nix;
   core = import ../.;

@@ -35,7 +35,7 @@ pub struct ArchiveState {
     pub deletes_known: Option<DeletesKnown>,
     /// The knowledge that the current timeline's consumers have of single messages, from a journal; chains have none.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
-    /// Replaced segments whose objects still exist.
+    /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
 }
 

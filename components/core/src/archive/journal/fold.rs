@@ -138,8 +138,8 @@ fn ascends(last: &mut u64, segment: &Segment) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses replacements of one change that share a segment: the second would replace what the first has put
-/// in its place.
+/// Refuses replacements of one change that have a segment in common: the second would replace what the first
+/// has put in its place.
 fn apart(replacements: &[Replacement]) -> Result<(), String> {
     let mut ranges: Vec<(u32, u64, u64)> =
         replacements.iter().map(|r| (r.timeline, r.first_seq, r.last_seq)).collect();
@@ -155,7 +155,7 @@ fn apart(replacements: &[Replacement]) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the segments that a replacement removes.
+/// The segments that a replacement takes out.
 fn replaces(
     state: &ArchiveState,
     replacement: &Replacement,

@@ -25,7 +25,7 @@ pub(super) struct Act {
     /// Empty sequences after the last message.
     pub(super) tail: u64,
     pub(super) replaces: Vec<Replace>,
-    /// Messages that are deleted, and messages that are lost.
+    /// Messages that are deleted, and such that are lost.
     pub(super) deleted: Option<(Index, u64)>,
     pub(super) lost: Option<(Index, u64)>,
     pub(super) consumers: Option<usize>,

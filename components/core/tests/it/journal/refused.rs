@@ -19,7 +19,7 @@ fn stream() -> StreamName {
     StreamName::new("S").unwrap()
 }
 
-/// Returns a segment whose rows are in the entry that adds it.
+/// A part of the entry that says it.
 fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
     SegmentRecord {
         key: None,
@@ -38,7 +38,7 @@ fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
     }
 }
 
-/// Returns a segment with an object of its own.
+/// A segment with an object of its own.
 fn own(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
     let sha256 = Sha256::of(b"a file");
     let key = ArchiveKey::segment(&stream(), timeline, first_seq, last_seq, &sha256).to_string();
@@ -103,7 +103,7 @@ fn say(state: &mut JournalState, change: Change) -> Result<(), String> {
     said
 }
 
-/// Returns sequences 1 to 40 of timeline 1 in four segments, the first with an object of its own.
+/// Sequences 1 to 40 of timeline 1 in four segments, the first with an object of its own.
 fn filled() -> JournalState {
     let mut state = empty();
     say(&mut state, begin(vec![timeline(1, None, 0)], Vec::new())).unwrap();
