@@ -1,8 +1,8 @@
-# What one machine of an inventory gets: parts for NixOS modules, and files for a machine without NixOS.
+# The configuration of one machine of an inventory: parts for NixOS modules, and files for a machine without NixOS.
 {
   inventory,
   host,
-  # "debian": everything on the machine itself. "nixos": components in containers.
+  # "debian": all programs on the machine itself. "nixos": components in containers.
   platform ? "debian",
   programs ? {},
 }: let

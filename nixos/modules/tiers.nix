@@ -1,4 +1,4 @@
-# Where the storage manager sends what JetStream has acked.
+# The tiers that the storage manager copies acked messages to.
 {
   config,
   lib,

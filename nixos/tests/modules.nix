@@ -1,13 +1,13 @@
-# What the modules make of options and inventories, and what they refuse: with nixpkgs' `lib` alone, and
+# The modules' results from options and inventories, and their refusals: with nixpkgs' `lib` alone, and
 # stand-ins for the options of NixOS that they set. Gives `N passed`, or throws with every case that failed.
 {lib}: let
   lab = ../../fixtures/inventory/lab.json;
   example = ../../fixtures/inventory/example.json;
-  # With everything in it that an inventory can have.
+  # An inventory with every key.
   sample = import ../lib/tests/sample.nix;
   own = name: (lib.importJSON example).hosts.${name};
 
-  # NixOS's options, as far as the modules touch them: anything goes, and merges.
+  # NixOS's options, as far as the modules set them: they take any value, and merge.
   standIns = {
     options =
       lib.genAttrs ["boot" "containers" "documentation" "environment" "networking" "nixpkgs" "programs" "security" "services" "specialisation" "system" "systemd" "users" "virtualisation"] (_:
@@ -58,7 +58,7 @@
     })
     .config;
   machine = machineOf [../modules];
-  # On a machine the name is the host name's; here that would wait for what is set besides it.
+  # On a machine the name is the host name's; here that would wait for the settings beside it.
   of = inventory: node: more: machine {imports = [{cim = {inherit inventory node;};} more];};
 
   # A machine test with stand-ins for the test driver: its machines and its script, as far as they are ours.
@@ -151,7 +151,7 @@
     "the example's machines are accepted" =
       lib.all (name: accepted (of example name {cim.nas.permitInsecureMinio = true;})) ["host" "nas"];
 
-    # Every key of an inventory goes through an option and comes out again.
+    # Every key of an inventory goes through an option and returns unchanged.
     "what an inventory says is what is rendered" = let
       same = inventory: name: let
         config = of inventory name {};
@@ -265,7 +265,7 @@
     "other providers need none" = lib.all (provider: accepted (nasWith provider)) ["seaweedfs" "versitygw" "rustfs" "garage"];
     "a provider that ignores conditions is refused under the archive" = refused "ignores the conditions" (of lab "nas" {cim.nas.provider = "garage";});
     "a provider that is too old to be sure of is refused" = lib.all (provider:
-      refused "of which nobody knows" (of lab "nas" {
+      refused "not known to write objects to disk" (of lab "nas" {
         cim.nas = {
           inherit provider;
           package = program provider;

@@ -1,4 +1,4 @@
-# Tiers: where the archive goes, and that only one storage manager writes it.
+# Tiers: the archive's places, and that only one storage manager writes it.
 inventory: let
   p = import ../prelude.nix;
   inherit (p) optional optionals attrNames filter;
@@ -24,7 +24,7 @@ inventory: let
       )
     );
 
-  # What is at the tertiary tier was decided at the secondary one, so that one alone has to decide.
+  # Writes of both tiers are decided at the secondary one, so only its service must refuse a second writer.
   conditions = host:
     optional (host != null && (hosts.${host}.s3.provider or null) == "garage")
     "`tiers.secondary.host` is `${host}`, whose `s3.provider` is `garage`: it ignores the conditions of writes, so two writers could overwrite each other; use another provider, or that machine as `tiers.tertiary`";

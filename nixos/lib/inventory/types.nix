@@ -36,7 +36,7 @@ let
     certificate = path;
     # Stays with root; the server reads it as a credential.
     key = path;
-    # Who signed it: what clients trust. Left out: the system's roots.
+    # The signing authority, which clients trust. Left out: the system's roots.
     ca = t.optional path;
     # Clients must show a certificate of this authority as well.
     verify = t.withDefault false t.bool;
@@ -53,7 +53,7 @@ let
     # leaf-<name>.creds, for servers in operator mode.
     login = t.withDefault "nkey" (t.oneOf ["nkey" "credentials"]);
     urls = t.listOf (t.matching "a URL `tls://host:port` or `nats://host:port`" "(tls|nats)://[^/[:space:]]+:[0-9]+");
-    # What may cross, seen from this host; nothing else does.
+    # Subjects that may cross, seen from this host; no others do.
     export = t.withDefault [] (t.listOf subject);
     import = t.withDefault [] (t.listOf subject);
   };
@@ -81,7 +81,7 @@ let
     # Its container's address. Left out: the user exists, the container does not (yet).
     address = t.optional address;
     memory = t.withDefault "512M" size;
-    # Whose services it may ask, and whose events it may read, besides its own.
+    # Components whose services it may ask, and whose events it may read, besides its own.
     asks = t.withDefault [] (t.listOf componentName);
     reads = t.withDefault [] (t.listOf componentName);
     # The storage manager's tables: streams, segment, seal, collect, memory.

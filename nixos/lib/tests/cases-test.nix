@@ -9,7 +9,7 @@ let
   cases = documents (fixtures + "/inventory/cases");
 
   contains = text: part: p.length (p.splitOn part text) > 1;
-  # A case says whether the form is refused, or which problems there are and what each line must name.
+  # A case says whether the form is refused, or lists the problems and the names in each line.
   agrees = path: let
     case = core.parse path;
     problems = case.problems or [];

@@ -1,11 +1,11 @@
-# What is refused, and in which words. Each test changes one thing of the sample.
+# Refusals and their texts. Each test changes one value of the sample.
 let
   core = import ../.;
   sample = import ./sample.nix;
   keys = import ./keys.nix;
   labKey = builtins.head (import ../lab-keys.nix);
 
-  # Lays `over` over `base`, set by set; a function gets what was there.
+  # Lays `over` over `base`, set by set; a function gets the value of `base`.
   change = base: over:
     if builtins.isFunction over
     then over base
@@ -73,7 +73,7 @@ in {
       s3.provider = "fake-wasabi";
     };
   }) "`hosts.fake.role` is `fake-wasabi`, which is for tests alone: set `lab` to true, or remove the machine and give `tiers.tertiary.endpoint`";
-  "SSH that lets nobody in" = one (host {ssh.keys = [];}) "`hosts.host.ssh.keys` is empty: nobody could log in; add a public key, or remove `ssh`";
+  "SSH without keys" = one (host {ssh.keys = [];}) "`hosts.host.ssh.keys` is empty, so no login is possible; add a public key, or remove `ssh`";
 
   # NATS.
   "an nkey given twice" = one (host {components.component-registry.nkey = builtins.elemAt keys 4;}) "nkey `${builtins.elemAt keys 4}` belongs to `hosts.host.components.component-registry.nkey` and `hosts.host.components.information-units.nkey`: make a key for each (`nk -gen user`), so that each has its own permissions";

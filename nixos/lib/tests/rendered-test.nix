@@ -1,4 +1,4 @@
-# What follows from an inventory: permissions, reach, units, configurations.
+# Results of an inventory: permissions, reach, units, configurations.
 let
   core = import ../.;
   sample = import ./sample.nix;
@@ -65,7 +65,7 @@ in {
     ];
     expected = [true true false false false false false];
   };
-  "nobody but operators is without limits" = {
+  "only operators are without limits" = {
     expr = map (u: u.nkey) (p.filter (u: !(u ? permissions)) accounts.CIM.users);
     expected = [sample.hosts.host.operators.ops.nkey];
   };
@@ -149,7 +149,7 @@ in {
     ];
     expected = [["$LEAF_CLOUD"] ["/var/lib/cim-secrets/leaf-cloud.env"] true];
   };
-  "where nobody comes from elsewhere, NATS listens here alone" = {
+  "without clients from elsewhere, NATS listens here alone" = {
     expr =
       (core.render {
         inventory = sample // {hosts = sample.hosts // {host = removeAttrs sample.hosts.host ["operators"] // {nats = removeAttrs sample.hosts.host.nats ["leafNodes"];};};};
@@ -223,7 +223,7 @@ in {
     ];
     expected = [true ["RUSTFS_DURABILITY_MODE=strict" "RUSTFS_NEW_BUCKET_DURABILITY_MODE=strict"] true true "/usr/local/sbin/cim-synced-directory /var/lib/versitygw/data"];
   };
-  "every provider's buckets and key are made, by what has the right to and nobody else" = {
+  "every provider's buckets and key are made, only by the unit with the right to" = {
     expr = map (provider: (nasOf provider).secrets) ["minio" "rustfs" "garage" "seaweedfs" "versitygw"];
     expected = map (provider: {
       "/var/lib/cim-secrets/${

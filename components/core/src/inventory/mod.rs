@@ -1,10 +1,10 @@
 //! The inventory: the hosts of one installation, what runs on them, and the streams that they hold.
 //!
-//! One JSON file, read by Nix and by this code alike. Both refuse what they do not know, so a key
-//! that was mistyped, or that a newer version has, is never passed by in silence.
+//! One JSON file, read by Nix and by this code alike. Both refuse unknown keys, so a key that was
+//! mistyped, or that a newer version has, is never ignored in silence.
 //!
-//! Reading a file checks each value alone: shapes of names, addresses, keys. What has to be true of
-//! several values together is [`Inventory::problems`]: all of them at once, a line each.
+//! Reading a file checks each value alone: shapes of names, addresses, keys. [`Inventory::problems`]
+//! checks the rules between values and returns all problems at once, a line each.
 
 mod check;
 mod component;
@@ -104,7 +104,7 @@ impl JsonSchema for Version {
 }
 
 impl Inventory {
-    /// Hosts of one role, in the order of their names.
+    /// Returns the hosts of one role, in the order of their names.
     pub fn hosts_of(&self, role: Role) -> impl Iterator<Item = (&NodeName, &Host)> {
         self.hosts.iter().filter(move |(_, host)| host.role == role)
     }

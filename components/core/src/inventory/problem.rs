@@ -1,4 +1,4 @@
-//! What can be wrong with an inventory whose values are each right.
+//! Problems of an inventory whose values are each right.
 
 use std::fmt;
 

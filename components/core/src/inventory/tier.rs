@@ -17,7 +17,7 @@ pub struct Tiers {
     pub tertiary: Option<Tier>,
 }
 
-/// A bucket, on a host of the inventory or at an endpoint of somebody else's: one of the two.
+/// A bucket, on a host of the inventory or at an endpoint outside it: one of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tier {
@@ -34,7 +34,7 @@ pub struct Tier {
     pub bucket: BucketName,
 }
 
-/// Where a tier is.
+/// The place of a tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place<'a> {
     /// On a host of the inventory.
@@ -44,7 +44,7 @@ pub enum Place<'a> {
 }
 
 impl Tier {
-    /// Where it is; `None` when the tier says neither or both, or an endpoint without a region.
+    /// Returns the tier's place; `None` if it names neither or both, or an endpoint without a region.
     pub fn place(&self) -> Option<Place<'_>> {
         match (&self.host, &self.endpoint, &self.region) {
             (Some(host), None, _) => Some(Place::Host(host)),

@@ -105,7 +105,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether it says anything beside that the stream begins.
+    /// Reports whether it says more than that the stream begins.
     pub(super) fn says_more(&self) -> bool {
         *self != Self { begin: self.begin.clone(), ..Self::default() }
     }
@@ -181,7 +181,7 @@ fn is_zero(size: &u64) -> bool {
 }
 
 impl SegmentRecord {
-    /// The stored form of a segment; `own` is the key of the entry that it is stored in.
+    /// Converts a segment to its stored form; `own` is the key of the entry that stores it.
     pub fn of(segment: &Segment, own: Option<&str>) -> Self {
         Self {
             key: (own != Some(&segment.key)).then(|| segment.key.clone()),
@@ -200,7 +200,7 @@ impl SegmentRecord {
         }
     }
 
-    /// The segment of a stream that this describes, stored in the entry with the key `own`.
+    /// Returns the segment of a stream that this describes, stored in the entry with the key `own`.
     pub fn to_segment(&self, stream: &StreamName, own: &str) -> Segment {
         let last_time = timestamp(self.last_time);
         let part =
@@ -240,7 +240,7 @@ struct Stored {
 }
 
 impl JournalEntry {
-    /// The text to store, and the hash that the next entry will carry as `previous`.
+    /// Returns the text to store, and the hash that the next entry stores as `previous`.
     pub fn to_text(&self) -> (String, Sha256) {
         let entry = serde_json::value::to_raw_value(self).expect("an entry is always JSON");
         let sha256 = Sha256::of(entry.get().as_bytes());
@@ -248,7 +248,7 @@ impl JournalEntry {
         (text, sha256)
     }
 
-    /// Reads a stored text; nothing in it is believed before its hash agrees.
+    /// Reads a stored text, after its hash was verified.
     ///
     /// # Errors
     /// When it is cut short, damaged, or of a newer format.

@@ -1,5 +1,5 @@
-//! What an entry does to one stream's archive: first the check, then the change, so that an entry that
-//! contradicts the archive leaves it as it was.
+//! The fold of one entry into one stream's archive: first the check, then the change, so that an entry
+//! that contradicts the archive leaves it unchanged.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use crate::archive::state::Timeline;
 use crate::archive::{ArchiveKey, ArchiveState, ParentTimeline, Segment, Watermark};
 use crate::names::StreamName;
 
-/// A change whose segments are resolved and which was found to follow from a state.
+/// A change that follows from a state, with its segments resolved.
 pub(super) struct Checked {
     replaced: Vec<Replaced>,
     added: Vec<Segment>,
     watermark: Watermark,
 }
 
-/// Segments to take out, with what comes in their place.
+/// Segments to remove, and their replacements.
 struct Replaced {
     old: Vec<(u32, u64)>,
     by: Vec<Segment>,
 }
 
-/// Says which entry a change is from.
+/// The entry that a change is from.
 pub(super) struct Origin<'a> {
     pub(super) stream: &'a StreamName,
     /// The key of the entry's object.
@@ -29,7 +29,7 @@ pub(super) struct Origin<'a> {
 }
 
 impl Checked {
-    /// Every segment that the change brings.
+    /// Returns every segment that the change adds.
     pub(super) fn new_segments(&self) -> impl Iterator<Item = &Segment> {
         self.replaced.iter().flat_map(|replaced| &replaced.by).chain(&self.added)
     }
@@ -83,8 +83,8 @@ pub(super) fn check(
     Ok(Checked { replaced: replaced.collect::<Result<_, String>>()?, added, watermark })
 }
 
-/// The last sequence that a new timeline shares with its parent, which has to have it: what lies between the
-/// parent's end and the new timeline's beginning would be in neither.
+/// Returns the last sequence that a new timeline shares with its parent. The parent must have it: otherwise
+/// the messages between the parent's end and the new timeline's beginning would be in neither.
 fn shared(state: &ArchiveState, parent: &ParentTimeline) -> Result<u64, String> {
     let ParentTimeline { timeline, last_seq } = *parent;
     let Some(found) = state.timelines.get(&timeline) else {
@@ -99,7 +99,7 @@ fn shared(state: &ArchiveState, parent: &ParentTimeline) -> Result<u64, String> 
     Ok(last_seq)
 }
 
-/// Refuses a segment that no writer makes: a reader would look for it where it is not, or count wrongly.
+/// Refuses a segment that no writer makes: a reader would look for it in the wrong place, or count wrongly.
 pub(super) fn credible(segment: &Segment, stream: &StreamName) -> Result<(), String> {
     let Segment { key, first_seq, last_seq, messages, .. } = segment;
     if *first_seq == 0 {
@@ -129,10 +129,10 @@ pub(super) fn credible(segment: &Segment, stream: &StreamName) -> Result<(), Str
     Ok(())
 }
 
-/// Refuses a segment that does not begin behind `last`, and moves `last` to its end.
+/// Refuses a segment that does not begin after `last`, and moves `last` to its end.
 fn ascends(last: &mut u64, segment: &Segment) -> Result<(), String> {
     if segment.first_seq <= *last {
-        return Err(format!("segment `{}` overlaps what is there", segment.key));
+        return Err(format!("segment `{}` overlaps another one", segment.key));
     }
     *last = segment.last_seq;
     Ok(())
@@ -179,7 +179,7 @@ fn replaces(
     if let Some(sealed) = old.iter().find(|s| s.sealed) {
         return Err(format!("it replaces `{}`, which is sealed", sealed.key));
     }
-    // `first_seq` is that of a segment, and none begins before 1.
+    // `first_seq` is that of a segment, and no segment begins before 1.
     let mut last = first_seq - 1;
     for segment in by {
         if segment.timeline != timeline || segment.last_seq > last_seq {
@@ -197,7 +197,7 @@ fn replaces(
     Ok(old.iter().map(|s| (s.timeline, s.first_seq)).collect())
 }
 
-/// Changes the archive as was checked; returns what was taken out.
+/// Applies a checked change and returns the segments it removed.
 pub(super) fn take(
     state: &mut ArchiveState,
     change: &Change,

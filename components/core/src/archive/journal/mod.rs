@@ -1,12 +1,13 @@
-//! The journal: one numbered log of what is fresh in all streams.
+//! The journal: one numbered log of the newest messages of all streams.
 //!
 //! Invariants, in the order in which a reader may rely on them:
 //!
 //! 1. Entry `n` is one Parquet object, `…/entries/<n>.parquet`. Its rows are the messages of every stream that
-//!    had news; its metadata holds the decision ([`JournalEntry`]). It is written with `If-None-Match: *`, so
-//!    data and decision become durable together, and of two writers one wins a number.
+//!    had new ones; its metadata holds the decision ([`JournalEntry`]). It is written with `If-None-Match: *`,
+//!    so data and decision become durable together, and only one of two writers gets a number.
 //! 2. Entries are numbered from 0 without gaps, and each carries the hash of the one before it.
-//! 3. What an entry names besides its own rows (segments of their own, merged objects) was durable before it.
+//! 3. Everything that an entry names besides its own rows (segments of their own, merged objects) was
+//!    durable before it.
 //! 4. Folding the entries in order gives the [`JournalState`]: an [`ArchiveState`](crate::archive::ArchiveState)
 //!    for each stream. A [`JournalCheckpoint`] restates it, so a reader takes the newest one and reads the
 //!    entries behind it.

@@ -1,4 +1,4 @@
-//! Tiers: where the archive goes, and that one storage manager alone writes it.
+//! Tiers: the archive's places, and that only one storage manager writes it.
 
 use super::{Problems, all_of};
 use crate::inventory::{ComponentName, Inventory, ProblemKind as Kind, Provider, Role, Tier};

@@ -1,4 +1,4 @@
-//! What no writer says. An entry that says it is refused, and leaves the state as it was.
+//! Entries that no writer makes. They are refused, and leave the state unchanged.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ fn begin(timelines: Vec<TimelineRecord>, segments: Vec<SegmentRecord>) -> Change
     Change { begin: Some(begin), ..Change::default() }
 }
 
-/// The next entry of a state, about one stream.
+/// Returns the next entry of a state, about one stream.
 fn entry(state: &JournalState, stream: &StreamName, change: Change) -> JournalEntry {
     JournalEntry {
         format: JOURNAL_FORMAT,
@@ -320,7 +320,7 @@ fn a_stream_begins_once_alone_and_sound() {
     hold(&filled(), vec![(one(0, Vec::new()), "begins a stream that is there")]);
 }
 
-/// An object that one stream leaves and another one takes up in the same entry is in use.
+/// Checks that an object that one stream drops and another one adds in the same entry is in use.
 #[test]
 fn an_object_that_is_taken_up_again_is_in_use() {
     let mut state = filled();
@@ -335,7 +335,7 @@ fn an_object_that_is_taken_up_again_is_in_use() {
     state.apply(&both, hash(&both)).unwrap();
     assert!(state.shares(&key));
     assert!(state.superseded.iter().all(|s| s.key != key));
-    // What was replaced before, and is still there.
+    // A segment that was replaced before, and whose object still exists.
     let own_key = own(1, 1, 10).key.unwrap();
     say(&mut state, merged(vec![replaced(1, 10, vec![part(1, 1, 10)])])).unwrap();
     assert!(state.superseded.iter().any(|s| s.key == own_key));

@@ -43,7 +43,7 @@ proptest! {
     }
 }
 
-/// What a newer version writes may have fields that this one does not know.
+/// Checks the refusal: a newer version may write fields that this one does not know.
 #[test]
 fn a_newer_format_is_refused_with_its_number() {
     let value = format!("{{\"format\":{},\"more\":true}}", JOURNAL_FORMAT + 1);
