@@ -28,12 +28,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// More is better.
+    /// Makes a row of which more is better.
     pub(super) fn rate(name: &str, value: f64, unit: &str, peer: &str, peer_value: f64) -> Self {
         Self::with_ratio(name, value, unit, peer, peer_value, value / peer_value)
     }
 
-    /// Less is better.
+    /// Makes a row of seconds, of which less is better.
     pub(super) fn seconds(name: &str, value: f64, peer: &str, peer_value: f64) -> Self {
         Self::with_ratio(name, value, "s", peer, peer_value, peer_value / value)
     }
@@ -51,7 +51,7 @@ impl Row {
     }
 }
 
-/// The middle one.
+/// Returns the middle value.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
