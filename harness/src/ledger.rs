@@ -72,7 +72,7 @@ pub struct Removal {
     pub epoch: u32,
     /// The bound: messages before this sequence.
     pub below: u64,
-    /// Those on these subjects; `None` for all.
+    /// Messages on these subjects; `None` for all.
     pub subject: Option<SubjectFilter>,
     /// The time of the request to the server.
     pub asked_at: Micros,
@@ -357,7 +357,7 @@ mod tests {
         assert!(confirmed(95, "b.1"));
         assert!(confirmed(150, "a.1"));
         assert!(!confirmed(195, "b.1"));
-        // Nobody removed it.
+        // It was never removed.
         assert!(!confirmed(200, "b.1"));
     }
 

@@ -170,10 +170,10 @@ mod tests {
     fn the_file_and_the_directory_agree() {
         let outcomes = Outcomes::read(&fixtures().join("outcomes.toml")).unwrap();
         let listed = scenario::list(&fixtures().join("scenarios")).unwrap();
-        // Where a machine can give a lab disks of a size; not every one that runs this test can.
+        // Some machines that run this test cannot give a lab disks of a size.
         let mut offers = process_offers();
         offers.insert(Capability::DiskFull);
-        // Where the storage manager has been built with fail points.
+        // Present if the storage manager has been built with fail points.
         offers.insert(Capability::FailPoints);
         let mut wrong = outcomes.stale(listed.iter().map(|l| l.name.as_str()));
         for l in &listed {

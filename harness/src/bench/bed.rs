@@ -120,7 +120,7 @@ impl Host {
         struct Vars {
             in_msgs: u64,
         }
-        let cannot = || "cannot ask nats-server what it was sent".to_owned();
+        let cannot = || "cannot ask nats-server for its count of messages".to_owned();
         let limit = Duration::from_secs(5);
         let answer = http::request(self.nats.monitor, "GET", "/varz", "", limit).await;
         let vars: Vars = serde_json::from_str(&answer.step(cannot)?.body).step(cannot)?;

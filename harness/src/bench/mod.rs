@@ -73,7 +73,7 @@ pub(crate) struct Scale {
     pub(crate) restored_1k: u64,
     pub(crate) restored_128b: u64,
     pub(crate) restored_slow: u64,
-    /// How long many quiet streams, or idle ones, are observed.
+    /// The time for which many quiet streams, or idle ones, are observed.
     pub(crate) quiet: Duration,
     /// The number of events of quiet streams to merge.
     pub(crate) merged: u64,

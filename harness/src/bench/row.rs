@@ -8,19 +8,19 @@ use serde::Serialize;
 /// A figure and what it is compared with.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Row {
-    /// Never changes its meaning.
+    /// The row's name, which never changes its meaning.
     pub name: String,
-    /// Ours.
+    /// Our figure.
     pub value: f64,
-    /// Of both values.
+    /// The unit of both values.
     pub unit: String,
-    /// What it is compared with.
+    /// The peer that it is compared with.
     pub peer: String,
     /// The peer's, measured in the same run on the same data.
     pub peer_value: f64,
-    /// Where more is better `value / peer_value`, where less is better (seconds) `peer_value / value`:
-    /// so that for speeds above 1 is always better than the peer. For sizes, counts and memory it is
-    /// `value / peer_value`, the part of the peer's that ours takes.
+    /// `value / peer_value` if more is better, `peer_value / value` if less is better (seconds): so
+    /// for speeds above 1 is always better than the peer. For sizes, counts and memory it is `value
+    /// / peer_value`, the part of the peer's that ours takes.
     pub ratio: f64,
     /// Processor seconds by program, ours and the servers', while ours was measured.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -74,9 +74,9 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let name = bed.unique("storage-manager");
     let manager = start_tiering(&bed.launcher, &bed.tools, &name, &config).await?;
     let seconds = started.elapsed().as_secs_f64();
-    bed.progress.line("years: merging and collecting what is due");
+    bed.progress.line("years: merging and collecting everything due");
     let mut last = (0, Instant::now());
-    let objects = wait_until("what is due is done", PATIENCE, async || {
+    let objects = wait_until("merging and collecting everything due", PATIENCE, async || {
         alive(&manager)?;
         let count = async |access| keys(access, "").await.map_err(|error| error.chain());
         let found = (count(&host.nas.access).await?.len(), count(&wasabi.access).await?);

@@ -51,7 +51,7 @@ enum Command {
     Selftest(crate::selftest::Args),
     /// Measures the storage manager against its peers, in one run on this machine.
     #[command(
-        after_help = "Figures compare within one run only: machines differ, and are noisy.\nNeeds natscli besides what scenarios need: `ci/bench` brings it."
+        after_help = "Figures compare within one run only: machines differ, and are noisy.\nNeeds natscli besides the scenarios' programs: `ci/bench` installs it."
     )]
     Bench(crate::bench::Args),
     /// Speaks for the driver of `scenario --substrate driver`: takes requests, and answers them.

@@ -68,7 +68,7 @@ impl Run<'_> {
             (true, []) => None,
             (true, [missed]) => Some(format!("an expectation was not met: {missed}")),
             (true, missed) => Some(format!("{} expectations were not met", missed.len())),
-            (false, _) => Some("the oracle found what should not be".to_owned()),
+            (false, _) => Some("the oracle found defects".to_owned()),
         };
         self.report.verdict = if reason.is_none() { Verdict::Passed } else { Verdict::Failed };
         self.report.reason = reason;

@@ -94,8 +94,8 @@ impl Run<'_> {
                     wrong.extend(positions(record, known.as_ref(), info, acked, last));
                     self.stands_at(at, info);
                 }
-                (None, _) => wrong.push(format!("{tier} knows nothing of it")),
-                (_, Err(error)) => wrong.push(format!("it is not there: {error}")),
+                (None, _) => wrong.push(format!("{tier} has no record of it")),
+                (_, Err(error)) => wrong.push(format!("it does not exist: {error}")),
             }
             if !wrong.is_empty() {
                 self.report.oracle.consumers_wrong += 1;

@@ -159,7 +159,7 @@ impl Run<'_> {
         drop(truth);
         let what = match (copy.timeline, copy.with_dropped) {
             (Some(timeline), _) => format!("timeline {timeline} of `{}`", copy.stream),
-            (None, true) => format!("`{}` with what was dropped,", copy.stream),
+            (None, true) => format!("`{}` with dropped messages,", copy.stream),
             (None, false) => format!("a copy of `{}`", copy.stream),
         };
         self.take(stream, format!("{what} from {}", copy.from), &findings);

@@ -36,7 +36,7 @@ impl Run<'_> {
             if let Ok(info) = wire.api(&subject, &Value::Null).await {
                 let (name, state) = (&stream.name, &info["state"]);
                 return Err(Error::step(format!(
-                    "a restore was cut off, and `{name}` is there all the same: {state}"
+                    "a restore was cut off, but `{name}` exists: {state}"
                 )));
             }
         }

@@ -39,7 +39,7 @@ impl Run<'_> {
     pub(super) async fn confirmed_by_nas(&self) -> Result<Vec<u64>> {
         let mut confirmed = Vec::new();
         let bucket = self.machines.bucket(Tier::Nas)?;
-        let bucket = bucket.ok_or_else(|| Error::step("tier nas is down"))?;
+        let bucket = bucket.ok_or_else(|| Error::step("the NAS is down"))?;
         let archive = Archive::open(&bucket, Tier::Nas).await?;
         for name in self.stream_names() {
             let archived = archive.stream(&name).await?;

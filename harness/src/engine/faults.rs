@@ -143,7 +143,7 @@ impl Run<'_> {
         self.count_strikes(node).await?;
         let admin = self.machines.admin(node);
         let admin = admin.ok_or_else(|| {
-            Error::step(format!("no S3 that can be told to misbehave runs on `{node}`"))
+            Error::step(format!("no S3 service with injectable faults runs on `{node}`"))
         })?;
         admin.set_faults(rules).await
     }
@@ -236,7 +236,7 @@ async fn spoil(bucket: &Bucket, place: &Place, harm: Harm, mut draw: u64) -> Res
         // No reader depends on this bit.
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1).rotate_left(17);
     }
-    Err(Error::step(format!("{}: no bit of it counts", cannot())))
+    Err(Error::step(format!("{}: no bit of it matters to a reader", cannot())))
 }
 
 /// Flips one bit in a range, or cuts the end from there; `draw` decides the place.

@@ -117,7 +117,8 @@ impl Run<'_> {
         for (stream, spec) in plan.scenario.streams.iter().enumerate() {
             let (name, nats) = (&spec.name, self.place(stream)?);
             let info = stream_info(&nats, name.as_str()).await?;
-            let info = info.ok_or_else(|| Error::step(format!("stream `{name}` is not there")))?;
+            let info =
+                info.ok_or_else(|| Error::step(format!("stream `{name}` does not exist")))?;
             let last = last_seq(&info);
             self.check_stream_config(stream, &info["config"], "at the end");
             let seen = self.streams[stream].seen.clone();
@@ -251,7 +252,7 @@ impl Run<'_> {
         let findings = judge(&truth, &found);
         drop(truth);
         let name = &self.plan.scenario.streams[stream].name;
-        self.take(stream, format!("`{name}` at {tier}, with what was dropped"), &findings);
+        self.take(stream, format!("`{name}` at {tier}, with dropped messages"), &findings);
         Ok(())
     }
 
@@ -297,7 +298,7 @@ impl Run<'_> {
         }
         let name = self.plan.scenario.streams[stream].name.clone();
         let info = stream_info(nats, name.as_str()).await?;
-        let info = info.ok_or_else(|| Error::step(format!("stream `{name}` is not there")))?;
+        let info = info.ok_or_else(|| Error::step(format!("stream `{name}` does not exist")))?;
         let first = info["state"]["first_seq"].as_u64().unwrap_or_default();
         let now = jiff::Timestamp::now();
         let held = Held::live(&info);

@@ -107,8 +107,8 @@ impl Run<'_> {
         for (at, stream) in self.plan.scenario.tiered() {
             self.await_origins(at, deadline).await?;
             let info = stream_info(&nats, stream.name.as_str()).await?;
-            let info =
-                info.ok_or_else(|| Error::step(format!("stream `{}` is not there", stream.name)))?;
+            let info = info
+                .ok_or_else(|| Error::step(format!("stream `{}` does not exist", stream.name)))?;
             ends.insert(stream.name.clone(), last_seq(&info));
         }
         for tier in &drain.tiers {
@@ -147,7 +147,7 @@ impl Run<'_> {
             let archive = Archive::open(&bucket, tier).await.map_err(|error| error.to_string())?;
             let lacking =
                 archive.lacking(streams.keys()).await.map_err(|error| error.to_string())?;
-            lacking.map_or(Ok(()), |key| Err(format!("`{key}` is not there")))
+            lacking.map_or(Ok(()), |key| Err(format!("`{key}` is missing")))
         })
         .await
     }

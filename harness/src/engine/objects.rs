@@ -96,7 +96,7 @@ async fn compare(
     object: &Object<'_>,
     patience: Duration,
 ) -> Result<(), String> {
-    let stalled = |_| format!("nothing comes for {patience:?}");
+    let stalled = |_| format!("no data came for {patience:?}");
     let reader = timeout(patience, store.get(object.name())).await.map_err(stalled)?;
     let mut reader = reader.map_err(|e| e.to_string())?;
     let (mut hasher, mut chunk) = (Sha256::new(), vec![0; 64 << 10]);
@@ -110,5 +110,5 @@ async fn compare(
         }
     }
     let same = <[u8; 32]>::from(hasher.finalize()) == object.digest();
-    if same { Ok(()) } else { Err("its bytes are others".to_owned()) }
+    if same { Ok(()) } else { Err("its bytes differ".to_owned()) }
 }

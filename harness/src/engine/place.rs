@@ -181,7 +181,7 @@ impl Run<'_> {
         let what = format!("every replica of `{stream}` catching up");
         wait_until(&what, within, async || {
             let info = stream_info(&nats, stream.as_str()).await.map_err(|e| e.to_string())?;
-            let info = info.ok_or_else(|| "the stream is not there".to_owned())?;
+            let info = info.ok_or_else(|| "the stream does not exist".to_owned())?;
             behind(&info).map_or(Ok(()), Err)
         })
         .await

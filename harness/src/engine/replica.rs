@@ -140,7 +140,7 @@ impl Run<'_> {
         let what = format!("`{server}` having `{name}` up to sequence {last}");
         wait_until(&what, CAUGHT_UP_WITHIN, async || {
             let info = stream_info(&nats, name).await.map_err(|e| e.to_string())?;
-            let info = info.ok_or_else(|| "the stream is not there".to_owned())?;
+            let info = info.ok_or_else(|| "the stream does not exist".to_owned())?;
             // The last ones may have been deleted: then the wait ends at the stream's own end.
             let bound = last_seq(&info);
             let found = read_replica(&nats, seed, name, Some(server), From::Start, bound).await;

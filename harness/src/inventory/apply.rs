@@ -64,6 +64,6 @@ pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
             )));
         }
     }
-    say("the servers have what the inventory declares");
+    say("the servers match the inventory");
     Ok(ExitCode::SUCCESS)
 }

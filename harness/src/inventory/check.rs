@@ -115,7 +115,7 @@ fn show(path: &Path, offline: bool, report: &Report) {
     let wrong: Vec<_> = wrong.into_iter().flatten().collect();
     print(&match (wrong.is_empty(), offline) {
         (true, true) => format!("`{path}` has no problems; no server was asked"),
-        (true, false) => format!("`{path}` has no problems, and NATS has what it declares"),
+        (true, false) => format!("`{path}` has no problems, and the servers match it"),
         _ => wrong.join(", "),
     });
 }

@@ -166,7 +166,7 @@ fn refused(difference: &Difference) -> Option<String> {
     };
     cannot.then(|| {
         let (declared, found) = (word(declared), word(found));
-        format!("JetStream cannot change `{setting}` from {found} to {declared}: declare {found}, or declare it under another name and move what it holds")
+        format!("JetStream cannot change `{setting}` from {found} to {declared}: declare {found}, or declare it under another name and move its messages")
     })
 }
 
@@ -282,7 +282,7 @@ mod tests {
             let row = row_of(&found(&json!({}), 10), &change);
             assert_eq!((row.action, row.refused.as_deref()), (Action::Update, None), "{change}");
             assert_eq!(row.loses.is_some(), loses, "{change}: {:?}", row.loses);
-            // What holds nothing loses nothing.
+            // An empty stream loses nothing.
             assert_eq!(row_of(&found(&json!({}), 0), &change).loses, None);
         }
         let raised = row_of(&found(&json!({ "max_bytes": 500 }), 10), &json!({ "max_bytes": 600 }));

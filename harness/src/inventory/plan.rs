@@ -55,7 +55,7 @@ pub(super) fn against(rows: &[Row], allow_data_loss: bool) -> Vec<String> {
         refused.or_else(|| {
             let what = loses?;
             Some(format!(
-                "{kind} `{name}` would lose data, {what}: raise the limit, or say `--allow-data-loss`"
+                "{kind} `{name}` would lose data, {what}: raise the limit, or give `--allow-data-loss`"
             ))
         })
     });

@@ -73,10 +73,10 @@ impl Server {
             let key = if login.nkey.is_some() {
                 "check the address and the key"
             } else {
-                "check the address; a server that wants a key takes `--nkey`"
+                "check the address; if the server asks for a key, give `--nkey`"
             };
             let ca = match (&login.ca, url.starts_with("tls:")) {
-                (None, true) => ", one whose certificate the system does not know takes `--ca`",
+                (None, true) => ", and if the system does not trust its certificate, give `--ca`",
                 _ => "",
             };
             format!("cannot reach NATS at `{url}`: {key}{ca}")

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::error::{Context as _, Result};
 
-/// How often a program is started anew after another process took its port.
+/// The attempts to start a program anew after another process took its port.
 pub(crate) const ATTEMPTS: usize = 5;
 
 /// Returns `N` different addresses on loopback that are free at this moment, for programs that

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::tools::{Tool, Tools};
 use crate::error::{Context as _, Error, Result};
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// By itself, with this status.

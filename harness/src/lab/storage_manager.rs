@@ -19,7 +19,7 @@ const LAYOUT: &str = "CIM_LAYOUT";
 /// A command that ended with status 0.
 #[derive(Debug, Clone)]
 pub struct Ran {
-    /// What it printed.
+    /// Its output.
     pub stdout: String,
     /// The highest resident memory that was sampled, in bytes.
     pub peak_rss: u64,
@@ -157,7 +157,7 @@ pub(crate) async fn start_ahead(
 pub struct Ended {
     /// Its exit status.
     pub status: i32,
-    /// What it printed.
+    /// Its output.
     pub stdout: String,
     /// The last lines of its stderr, on one line.
     pub said: String,

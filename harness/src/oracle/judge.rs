@@ -127,7 +127,7 @@ pub fn judge(truth: &Truth<'_>, found: &[Print]) -> Findings {
             Some((_, last)) if *seq < last => out.lost_where.middle += 1,
             _ => out.lost_where.postfix += 1,
         }
-        let what = "it was acked and is not there";
+        let what = "it was acked and is missing";
         let finding = Finding { defect: Defect::Lost, seq: *seq, event: Some(*event), what };
         out.findings.push(finding);
     }
@@ -154,7 +154,7 @@ fn one(
         (Some(event), None) => {
             let known = places.contains_key(&event) || truth.unacked.contains(&event);
             let (defect, what) = if known {
-                (Defect::Changed, "its content is not what was published")
+                (Defect::Changed, "its content differs from the published one")
             } else {
                 (Defect::Phantom, "it was never published")
             };
@@ -164,7 +164,7 @@ fn one(
         (None, None) => return Err((Defect::Phantom, None, "it is no event of this run")),
     };
     if !seen.insert(event) {
-        return Err((Defect::Duplicated, Some(event), "it is there more than once"));
+        return Err((Defect::Duplicated, Some(event), "it exists more than once"));
     }
     match places.get(&event) {
         Some(place) if *place != print.seq => {
@@ -180,21 +180,17 @@ fn one(
         }
     }
     if print.source > 0 && !truth.taken {
-        return Err((
-            Defect::Changed,
-            Some(event),
-            "it says that it was taken from another stream",
-        ));
+        return Err((Defect::Changed, Some(event), "it names another stream as its origin"));
     }
     match truth.witnessed.get(&print.seq) {
         Some(before) if before.event != print.event => {
             Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
         }
         Some(before) if before.time != print.time => {
-            Err((Defect::Changed, Some(event), "its time is another one"))
+            Err((Defect::Changed, Some(event), "its time differs"))
         }
         Some(before) if before.raw_headers != print.raw_headers => {
-            Err((Defect::Changed, Some(event), "its header block is another one, to the byte"))
+            Err((Defect::Changed, Some(event), "its raw header block differs"))
         }
         _ => Ok(()),
     }
@@ -203,9 +199,9 @@ fn one(
 fn changed(truth: &Truth<'_>, event: EventId, said: Option<EventId>, print: &Print) -> Wrong {
     let what = match (truth.content)(event) {
         _ if said.is_none() => "its payload is unreadable",
-        Some(content) if content.subject != print.content.subject => "its subject is another one",
-        Some(content) if content.headers != print.content.headers => "its headers are others",
-        _ => "its payload is another one",
+        Some(content) if content.subject != print.content.subject => "its subject differs",
+        Some(content) if content.headers != print.content.headers => "its headers differ",
+        _ => "its payload differs",
     };
     (Defect::Changed, Some(event), what)
 }
@@ -280,7 +276,7 @@ mod tests {
             found.remove(lost);
             let findings = with(&PLAIN, &found);
             let seq = lost as u64 + 1;
-            assert_eq!(defects(&findings), [(Defect::Lost, seq, "it was acked and is not there")]);
+            assert_eq!(defects(&findings), [(Defect::Lost, seq, "it was acked and is missing")]);
             assert_eq!(findings.lost_where, place);
         }
         assert_eq!(with(&PLAIN, &[]).lost_where.postfix, 10);
@@ -299,7 +295,7 @@ mod tests {
         found.push(print(11, 3));
         assert_eq!(
             defects(&with(&PLAIN, &found)),
-            [(Defect::Duplicated, 11, "it is there more than once")]
+            [(Defect::Duplicated, 11, "it exists more than once")]
         );
     }
 
@@ -329,12 +325,12 @@ mod tests {
     fn every_kind_of_change_is_found() {
         type Change = fn(&mut Print);
         let changes: [(Change, &str); 8] = [
-            (|p| p.content.payload = 77, "its payload is another one"),
-            (|p| p.content.subject = 77, "its subject is another one"),
-            (|p| p.content.headers = 77, "its headers are others"),
-            (|p| p.time += 1, "its time is another one"),
-            (|p| p.source = 3, "it says that it was taken from another stream"),
-            (|p| p.raw_headers = 77, "its header block is another one, to the byte"),
+            (|p| p.content.payload = 77, "its payload differs"),
+            (|p| p.content.subject = 77, "its subject differs"),
+            (|p| p.content.headers = 77, "its headers differ"),
+            (|p| p.time += 1, "its time differs"),
+            (|p| p.source = 3, "it names another stream as its origin"),
+            (|p| p.raw_headers = 77, "its raw header block differs"),
             (
                 |p| {
                     p.event = None;
@@ -348,7 +344,7 @@ mod tests {
                     p.event = Some(7);
                     p.content.payload = 77;
                 },
-                "its payload is another one",
+                "its payload differs",
             ),
         ];
         for (change, what) in changes {

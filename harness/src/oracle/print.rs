@@ -10,7 +10,7 @@ use crate::workload::{Content, event};
 pub struct Print {
     /// Its sequence.
     pub seq: u64,
-    /// When it was stored, in nanoseconds since 1970.
+    /// The time at which it was stored, in nanoseconds since 1970.
     pub time: i64,
     /// The event whose number is in its payload.
     pub event: Option<EventId>,

@@ -83,13 +83,13 @@ fn one(
     };
     let first = seen.insert(event);
     if (truth.content)(event).is_none_or(|content| content != print.content) {
-        return Err((Defect::Changed, Some(event), "its content is not what was published"));
+        return Err((Defect::Changed, Some(event), "its content differs from the published one"));
     }
     if !first {
-        return Err((Defect::Duplicated, Some(event), "it is there more than once"));
+        return Err((Defect::Duplicated, Some(event), "it exists more than once"));
     }
     if acked.is_some_and(|seq| seq != print.source) {
-        let what = "it says that it comes from another place than the one that it was acked with";
+        let what = "its origin is another sequence than the one it was acked with";
         return Err((Defect::Changed, Some(event), what));
     }
     if print.source <= reached[from] {
@@ -105,10 +105,10 @@ fn one(
             Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
         }
         Some(before) if before.time != print.time => {
-            Err((Defect::Changed, Some(event), "its time is another one"))
+            Err((Defect::Changed, Some(event), "its time differs"))
         }
         Some(before) if before.raw_headers != print.raw_headers => {
-            Err((Defect::Changed, Some(event), "its header block is another one, to the byte"))
+            Err((Defect::Changed, Some(event), "its raw header block differs"))
         }
         _ => Ok(()),
     }
@@ -125,7 +125,7 @@ fn missing(acked: &BTreeMap<u64, EventId>, seen: &HashSet<EventId>, out: &mut Fi
             Some((_, last)) if *seq < last => out.lost_where.middle += 1,
             _ => out.lost_where.postfix += 1,
         }
-        let what = "it was acked at this sequence of the leaf node's stream and is not there";
+        let what = "it was acked at this sequence of the leaf node's stream and is missing";
         let finding = Finding { defect: Defect::Lost, seq: *seq, event: Some(*event), what };
         out.findings.push(finding);
     }

@@ -25,11 +25,10 @@ const LOGIN: Duration = Duration::from_secs(10);
 /// With a pull open the server sends something every second; a silent one has forgotten the pull,
 /// as a cluster's server does that goes down with the consumer.
 const SILENCE: Duration = Duration::from_secs(12);
-/// How often a pull without a listener is sent again, and after how long.
+/// The limit for repeating a pull without a listener, and the pause before each.
 const UNHEARD_AT_MOST: u32 = 100;
 const UNHEARD_PAUSE: Duration = Duration::from_millis(50);
-/// How many consumers are made until one is on the wanted server of a cluster, which chance
-/// decides.
+/// The attempts to get a consumer on the wanted server of a cluster, which chance decides.
 const TRIES: usize = 64;
 
 /// A message as the server delivered it.
@@ -52,7 +51,7 @@ pub struct Delivery {
 pub struct StreamMessage {
     /// Its sequence.
     pub seq: u64,
-    /// When the server stored it, in nanoseconds since 1970.
+    /// The time at which the server stored it, in nanoseconds since 1970.
     pub time: i64,
     /// The number of messages after it in the stream, if a reader received it; 0 if it was
     /// requested.

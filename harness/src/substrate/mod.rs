@@ -335,7 +335,7 @@ pub(crate) fn lacking(scenario: &Scenario, offers: &BTreeSet<Capability>) -> Vec
 /// Returns the error of a step that needs fail points; such a scenario is skipped before anything
 /// starts.
 fn no_fail_points() -> Error {
-    Error::step("what is installed on machines and in containers has no fail points")
+    Error::step("the storage manager on machines and in containers has no fail points")
 }
 
 /// Returns the error of a step that needs leaf nodes, likewise.

@@ -326,7 +326,8 @@ mod tests {
                 .ends_with("does not count it as given again")
         );
         assert!(
-            wrong(given(1, 100, 1), given(1, 100 + WAIT, 3), None).ends_with("who never got it")
+            wrong(given(1, 100, 1), given(1, 100 + WAIT, 3), None)
+                .ends_with("that no member received")
         );
     }
 

@@ -75,7 +75,7 @@ impl Archived {
         if let Some(fork) = &change.fork {
             let parent = fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
             if let Some((of, _)) = parent.filter(|(of, _)| !self.ends.contains_key(of)) {
-                return Err(format!("forks from timeline {of}, which is not there"));
+                return Err(format!("forks from timeline {of}, which does not exist"));
             }
             self.timeline = self.timeline.checked_add(1).ok_or("has no next timeline")?;
             self.parents.insert(self.timeline, parent);

@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Archived {
     /// The last entry's number.
     pub number: u64,
-    /// When it was committed, by its writer's clock.
+    /// The time of its commit, by its writer's clock.
     pub committed_at: jiff::Timestamp,
     /// The last sequence that the tier holds.
     pub watermark: u64,

@@ -54,7 +54,7 @@ impl Shared {
     /// Opens an object of which the end is given, from `from` on.
     pub(super) fn open(size: u64, from: u64, end: Bytes) -> Result<Self, String> {
         let length = usize::try_from(footer(&end, size)?).unwrap_or(usize::MAX);
-        let start = end.len().checked_sub(length).ok_or("is longer than what was read of it")?;
+        let start = end.len().checked_sub(length).ok_or("is longer than the part that was read")?;
         let text = &end[start..end.len() - LAST];
         let decode = AssertUnwindSafe(|| ParquetMetaDataReader::decode_metadata(text));
         let metadata = panic::catch_unwind(decode).map_err(|_| contradicting())?;

@@ -36,7 +36,7 @@ enum Command {
         /// The harness's socket.
         #[arg(long, value_name = "PATH", env = "CIM_DRIVER_SOCKET")]
         socket: PathBuf,
-        /// What an `exec` did: {"status":0,"stdout":"…","stderr":"…"}.
+        /// The result of an `exec`: {"status":0,"stdout":"…","stderr":"…"}.
         #[arg(long, value_name = "JSON")]
         result: Option<String>,
         /// The request could not be done, and why.

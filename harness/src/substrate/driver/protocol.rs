@@ -15,7 +15,7 @@ use crate::scenario::{Capability, Role};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Disk {
-    /// As it was.
+    /// The old content.
     Kept,
     /// Empty but for what is installed on every machine of its kind.
     New,
@@ -118,7 +118,7 @@ pub(crate) struct LabFile {
     /// True if the host's storage manager has the scenario's settings already.
     #[serde(default)]
     pub(crate) storage_manager_configured: bool,
-    /// How many times slower than hardware the machines are. Time bounds of an expectation are
+    /// The factor by which the machines are slower than hardware. Time bounds of an expectation are
     /// multiplied by it, and the report says so.
     #[serde(default = "one")]
     pub(crate) slowdown: u32,

@@ -160,7 +160,7 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
     let longest = LINE as u64 + 1;
     let Ok(1..) = (&mut read).take(longest).read_until(b'\n', &mut line).await else { return };
     if line.len() > LINE && line.last() != Some(&b'\n') {
-        let why = format!("a line has at most {LINE} bytes: say the end of long texts");
+        let why = format!("a line has at most {LINE} bytes: send the end of long texts");
         say(&mut write, &Hear::Refused(why)).await;
         // A client that is still writing would not read the answer.
         drop(tokio::time::timeout(GRACE, discard(&mut read)).await);
@@ -192,7 +192,7 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
                     () = notified => {}
                     // A client that hangs up no longer waits.
                     more = read.fill_buf() => match more {
-                        Ok([_, ..]) => break "a connection says one thing".to_owned(),
+                        Ok([_, ..]) => break "a connection sends one message".to_owned(),
                         _ => return,
                     },
                 }

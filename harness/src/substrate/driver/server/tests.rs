@@ -128,7 +128,7 @@ async fn a_line_has_an_end() {
     // Many times what a socket holds: the client reads the answer only after writing.
     for length in [LINE + 1, 8 * LINE] {
         let why = refused(talk(dir.path(), &"x".repeat(length)).await);
-        assert_eq!(why, "a line has at most 1048576 bytes: say the end of long texts");
+        assert_eq!(why, "a line has at most 1048576 bytes: send the end of long texts");
     }
     // A line without an end is answered too.
     let mut stream = UnixStream::connect(dir.path().join("s")).await.unwrap();
@@ -148,5 +148,5 @@ async fn a_client_that_waits_for_a_request_says_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     let _driver = listen(dir.path(), LONG);
     let why = refused(talk(dir.path(), "\"next\"\n\"next\"").await);
-    assert_eq!(why, "a connection says one thing");
+    assert_eq!(why, "a connection sends one message");
 }
