@@ -203,7 +203,7 @@ impl Run<'_> {
         self.groups[at].floors.insert(self.ledger.epoch(), floor);
     }
 
-    /// Judges every group at the end: it has caught up, missed no message, and every second
+    /// Judges every group at the end: it has caught up, missed no message, and every repeated
     /// delivery has a reason.
     pub(super) async fn judge_groups(&mut self) -> Result<()> {
         for at in 0..self.groups.len() {

@@ -55,8 +55,8 @@ pub(super) struct Spec {
 #[derive(Debug)]
 pub(super) struct Unit {
     name: String,
-    /// Dropped never: testcontainers would remove them one after the other, and the reaper is
-    /// faster.
+    /// Never dropped: testcontainers would remove the containers one after the other, and the
+    /// reaper is faster.
     container: ManuallyDrop<ContainerAsync<GenericImage>>,
     docker: Docker,
     log: PathBuf,
