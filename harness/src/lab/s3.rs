@@ -107,7 +107,7 @@ pub struct Service {
     pub access: Access,
     /// Fake Wasabi's endpoint for faults.
     pub admin: Option<Admin>,
-    /// After `process`, so that it is dropped only when the process has released them.
+    /// Dropped after `process`, which has them open.
     _sockets: Sockets,
 }
 
