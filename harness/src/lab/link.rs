@@ -38,7 +38,7 @@ const IN_FLIGHT: usize = 32 * 1024 * 1024;
 pub struct Conditions {
     /// Extra time that every byte takes in each direction; a round trip takes twice as long.
     pub delay: Span,
-    /// Instead of `delay`, for what goes back.
+    /// Extra time for bytes from the target, instead of `delay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_back: Option<Span>,
     /// Bytes per second in each direction; absent for no limit.
@@ -46,13 +46,13 @@ pub struct Conditions {
     pub bandwidth: Option<Size>,
     /// Connections are reset, and new ones refused.
     pub cut: bool,
-    /// Nothing arrives any more, and nobody is told: what a dead switch looks like.
+    /// Nothing arrives any more, and connections stay open: as with a dead switch.
     pub black_hole: bool,
-    /// Every how manieth answer is lost: its request arrives and is done, and when the answer comes the
+    /// Loses each n-th answer: its request arrives and is done, and when the answer comes the
     /// connection is reset instead. Counted over all connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lose_answer_every: Option<NonZeroU32>,
-    /// A connection is reset when this many bytes have gone to the target since this was set: in the
+    /// Resets a connection when this many bytes have gone to the target since this was set: in the
     /// middle of a request, whose beginning arrives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tear_after: Option<Size>,
