@@ -63,7 +63,7 @@ impl Error {
     }
 }
 
-/// Adds to an error what was being done.
+/// An extension of results that adds to an error what was being done.
 pub trait Context<T> {
     /// Turns the error into an [`Error::Setup`] with this description.
     fn setup(self, what: impl FnOnce() -> String) -> Result<T>;
