@@ -58,6 +58,9 @@ duckdb_version=2.0.0
 mypy_version=2.4.1
 pyflakes_version=4.1.0
 
+# Finds misspelt words (.typos.toml); its program comes in a wheel.
+typos_version=1.52.0
+
 # Finds dead code in Nix files; from crates.io. (alejandra, which formats them, is in ci/nix.d/format.)
 deadnix_version=1.3.1
 

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parents_delete_beyond_the_fork_is_none_of_the_childs() {
+    fn a_parents_delete_beyond_the_fork_does_not_reach_the_child() {
         let mut archived = chain(|second| second["deleted"] = json!([[5, 6], [12, 18]])).unwrap();
         assert_eq!(archived.gone(&[(1, u64::MAX)]), [(5, 6), (12, 18)]);
         archived.deleted.insert(2, vec![(15, 15)]);
