@@ -200,6 +200,11 @@ impl Store {
         Self { key: Some(end), ..self }
     }
 
+    /// Returns whether the service refuses the key that its file has.
+    pub fn refuses_key(&self) -> bool {
+        self.access.refuses()
+    }
+
     /// Which tier this is.
     pub fn tier(&self) -> Tier {
         self.tier

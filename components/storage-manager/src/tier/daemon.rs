@@ -42,6 +42,8 @@ const RACES: usize = 2;
 const ELECTION: Duration = Duration::from_secs(20);
 /// How long ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
+/// The same where the NAS refuses the key: a copy of systemd's stays what it is until this process has ended.
+const REFUSED: Duration = Duration::from_millis(500);
 /// How long it may take after that.
 const LAST: Duration = Duration::from_secs(4);
 
@@ -362,7 +364,7 @@ impl Tasks {
 
     /// Waits until all is committed, for a while; then ends what is left.
     pub(super) async fn finish(self, opened: Option<Opened>) {
-        let abort = self.context.abort.clone();
+        let (abort, nas) = (self.context.abort.clone(), Arc::clone(&self.context.nas));
         drop(self.journal);
         let end = async {
             for (_, task) in self.running {
@@ -375,16 +377,28 @@ impl Tasks {
             }
         };
         tokio::pin!(end);
-        if tokio::time::timeout(FINISH, &mut end).await.is_err() {
-            tracing::error!(
-                "not everything could be flushed in {} s; what is not on the nas stays in JetStream",
-                FINISH.as_secs()
-            );
-            abort.cancel();
-            if tokio::time::timeout(LAST, &mut end).await.is_err() {
-                tracing::error!("some streams did not even notice that, ending without them");
-            }
+        let why = tokio::select! {
+            () = &mut end => return,
+            () = tokio::time::sleep(FINISH) => format!("in {} s", FINISH.as_secs()),
+            () = refuses(&nas) => "for the nas refuses the key".into(),
+        };
+        tracing::error!(
+            "not everything could be flushed {why}; what is not on the nas stays in JetStream"
+        );
+        abort.cancel();
+        if tokio::time::timeout(LAST, &mut end).await.is_err() {
+            tracing::error!("some streams did not even notice that, ending without them");
         }
+    }
+}
+
+/// Waits until a service has refused the key for a while.
+async fn refuses(store: &Store) {
+    let mut refused = Duration::ZERO;
+    while refused < REFUSED {
+        let pause = REFUSED / 5;
+        tokio::time::sleep(pause).await;
+        refused = if store.refuses_key() { refused + pause } else { Duration::ZERO };
     }
 }
 
