@@ -132,11 +132,12 @@ pub async fn run(
     let abort = CancellationToken::new();
     let lasting = |store: Store| store.patient(abort.clone()).waiting_for_a_key(abort.clone());
     let wasabi = wasabi.map(|wasabi| Arc::new(lasting(wasabi)));
+    let nas = Arc::new(lasting(nas));
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
     if let Some(wasabi) = wasabi.clone() {
-        tokio::spawn(async move { try_out(&wasabi).await });
+        let nas = Arc::clone(&nas);
+        tokio::spawn(async move { try_out(&nas, &wasabi).await });
     }
-    let nas = lasting(nas);
     let context = Arc::new(Context {
         budget: Budget::new(config.memory.budget.bytes()),
         writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),
@@ -147,7 +148,7 @@ pub async fn run(
         looking: Semaphore::new(1),
         asking: Asking::default(),
         link: Link::new(config.nats.clone()),
-        nas: Arc::new(nas),
+        nas,
         wasabi,
         merging: Semaphore::new(1),
         carrying: Semaphore::new(1),
@@ -262,7 +263,7 @@ async fn patiently_try(store: &Store, stop: &CancellationToken) -> Result<Tried,
 }
 
 /// Finds out what Wasabi does, which nothing depends on.
-async fn try_out(wasabi: &Store) {
+async fn try_out(nas: &Store, wasabi: &Store) {
     let found = match Tried::by(wasabi, 1).await {
         Ok(tried) => Found { nats: Vec::new(), tiers: vec![tried] },
         Err(error) if error.kind.may_pass_soon() => {
@@ -282,6 +283,10 @@ async fn try_out(wasabi: &Store) {
     }
     for note in found.notes() {
         tracing::info!("{note}");
+    }
+    // Where that cannot be told now, both were told apart or not by others.
+    if check::is_same_bucket(nas, wasabi).await.is_ok_and(|same| same) {
+        tracing::error!("{}", check::one_bucket(nas));
     }
 }
 

@@ -397,3 +397,41 @@ async fn a_merged_object_that_rotted_or_is_gone() {
         assert_eq!(&fingerprint(&lab.nats, stream).await, before, "{stream}");
     }
 }
+
+/// Consoles make folders, file managers leave their files: none of it is the archive's, and nothing is damaged by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_put_into_the_bucket_is_left_alone() {
+    let lab = Lab::start().await;
+    let entries = lab.keys(ENTRIES).await;
+    lab.checkpoint(&entries[..entries.len() - 1]).await;
+    for key in [
+        "notes.txt",
+        "v2/",
+        "v2/journal/",
+        "v2/journal/main/entries/",
+        "v2/journal/main/entries/DS_Store",
+        "v2/journal/main/entries/README.md",
+        "v2/journal/main/entries/copy of 000000000001.parquet",
+        "v2/journal/main/checkpoints/Thumbs.db",
+        "v2/journal/lost+found/x",
+        "v1/streams/A/segments/",
+    ] {
+        lab.put(key, b"").await;
+    }
+    let output = lab.manager.run(&["verify"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    for foreign in ["entries/README.md", "checkpoints/Thumbs.db"] {
+        assert!(
+            said.contains(&format!("{foreign}` is nothing that this program writes")),
+            "{said}"
+        );
+    }
+    lab.manager.json(&["streams"]);
+    lab.manager.json(&["restore", "--all"]);
+    lab.has(WHOLE).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("D", 5).await;
+    lab.manager.reaches("D", "nas", 25).await;
+    daemon.stop().await;
+}
