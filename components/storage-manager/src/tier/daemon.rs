@@ -94,8 +94,8 @@ pub enum StartError {
 }
 
 /// What to do where an archive is damaged that tiering would go on with.
-const DAMAGED: &str = "give the nas a new, empty bucket, which wasabi and JetStream fill, and keep this one: \
-     `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
+const DAMAGED: &str = "put it back from a copy of the nas and start again, or give the nas a new, empty bucket, \
+     which wasabi and JetStream fill, and keep this one: `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
      docs/recovery.md#an-object-on-the-nas-is-damaged";
 
 impl StartError {
