@@ -154,6 +154,7 @@ impl Run<'_> {
             // Limits may be faster than a busy host's storage manager; then the tier says what it missed.
             truth.maybe_deleted.extend(held.archived.missed());
         }
+        truth.maybe_deleted.extend(held.archived.erased());
         let findings = judge(&truth, found);
         drop(truth);
         let what = match (copy.timeline, copy.with_dropped) {

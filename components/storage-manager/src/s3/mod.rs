@@ -11,6 +11,7 @@ mod access;
 mod error;
 mod probe;
 mod store;
+mod versions;
 
 pub use error::{Kind, S3Error};
 pub use probe::{Probe, probe};
