@@ -456,6 +456,38 @@ async fn a_replacement_that_is_not_the_same_is_found() {
     nas.refuses(&merged(&lacking, |_, _| ()), "the hash of its messages is").await;
 }
 
+/// A journal in which message 7 of stream A was erased, by what `spoil` leaves of the entry.
+fn erased(spoil: impl Fn(&mut Value)) -> Objects {
+    let mut log = journal(|_, _| ());
+    let left: Vec<Row> = rows("A", 1, 10).into_iter().filter(|row| row.seq != 7).collect();
+    let note = json!({
+        "id": "1", "stream": "A", "journal": "main", "tier": "nas", "at": TIME, "by": "test",
+        "reason": "asked", "messages": 1, "timelines": [{ "timeline": 1, "sequences": [[7, 7]] }],
+        "segments": [],
+    });
+    let cut = json!({ "timeline": 1, "first_seq": 1, "last_seq": 10, "by": [part(0, &left)] });
+    let erased = json!([{ "note": note, "key": "U", "signature": "" }]);
+    let said = json!({ "A": { "erased": erased, "cut": [cut] } });
+    log.commit(&[left], &said, spoil);
+    log.objects
+}
+
+#[tokio::test]
+async fn what_was_erased_is_what_a_note_says() {
+    let nas = Nas::start().await;
+    let left: Vec<u64> = (1..=20).filter(|seq| ![5, 6, 7].contains(seq)).collect();
+    assert_eq!(nas.read(&erased(|_| ()), "A").await.unwrap(), left);
+    assert_eq!(nas.read(&erased(|_| ()), "B").await.unwrap(), [1, 2, 3, 4, 5]);
+    let unnoted = erased(|entry| entry["streams"]["A"]["erased"] = json!([]));
+    nas.refuses(&unnoted, "10 messages, by 9, with 0 erased").await;
+    let same = |entry: &mut Value| {
+        let a = &mut entry["streams"]["A"];
+        a["replace"] = a["cut"].take();
+        a["cut"] = json!([]);
+    };
+    nas.refuses(&erased(same), "10 messages, by 9").await;
+}
+
 #[tokio::test]
 async fn a_checkpoint_that_disagrees_with_the_entries_is_found() {
     let nas = Nas::start().await;

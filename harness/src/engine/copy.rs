@@ -155,6 +155,7 @@ impl Run<'_> {
             // then lists what it missed.
             truth.maybe_deleted.extend(held.archived.missed());
         }
+        truth.maybe_deleted.extend(held.archived.erased());
         let findings = judge(&truth, found);
         drop(truth);
         let what = match (copy.timeline, copy.with_dropped) {

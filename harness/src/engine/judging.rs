@@ -249,6 +249,7 @@ impl Run<'_> {
         let mut truth = self.truth(stream, expected, &content, &seen);
         truth.unacked.extend(self.ledger.acked_later(epoch));
         truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).collect();
+        truth.maybe_deleted.extend(archived.erased());
         let findings = judge(&truth, &found);
         drop(truth);
         let name = &self.plan.scenario.streams[stream].name;

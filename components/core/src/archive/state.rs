@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::archive::journal::{DeletesKnown, Served};
+use crate::archive::journal::{DeletesKnown, Erasure, Served};
 use crate::archive::key::GROUP;
 use crate::archive::{
     ArchiveKey, Checkpoint, ConsumerRecord, Deliveries, Entry, Fork, Left, ParentTimeline, Segment,
@@ -35,6 +35,8 @@ pub struct ArchiveState {
     pub deletes_known: Option<DeletesKnown>,
     /// The knowledge that the current timeline's consumers have of single messages, from a journal; chains have none.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// Notes of what was erased of it for good, as a journal says; chains do not.
+    pub erased: Vec<Erasure>,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
 }
@@ -127,6 +129,7 @@ impl ArchiveState {
             served: None,
             deletes_known: None,
             deliveries: BTreeMap::new(),
+            erased: Vec::new(),
             superseded: checkpoint.superseded.clone(),
         })
     }
@@ -398,7 +401,8 @@ impl ArchiveState {
         let pieces = self.pieces(self.timeline(), seen.first_seq, seen.last_seq);
         let archived: u64 =
             pieces.iter().fold(0, |sum, piece| u64::saturating_add(sum, piece.segment.messages));
-        seen.messages.saturating_sub(archived)
+        let erased = self.erased_between(self.timeline(), seen.first_seq, seen.last_seq).count();
+        seen.messages.saturating_sub(archived.saturating_add(erased))
     }
 
     /// Returns the sequences of `timeline` that were deleted after they were archived, or dropped before.

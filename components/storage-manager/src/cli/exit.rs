@@ -67,6 +67,10 @@ impl Failure {
         Self::new(REFUSED, error)
     }
 
+    pub(super) fn refusal(message: impl Into<String>) -> Self {
+        Self { status: REFUSED, message: message.into() }
+    }
+
     pub(super) fn is_damage(&self) -> bool {
         self.status == DAMAGED
     }

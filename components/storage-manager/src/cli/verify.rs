@@ -1,5 +1,6 @@
 //! `verify`
 
+mod erased;
 mod journals;
 mod keyless;
 mod objects;
@@ -14,6 +15,7 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain as error_chain;
 use serde::Serialize;
 
+use self::erased::{Erased, erased};
 use self::journals::Audited;
 use self::objects::{Checked, Of, Problem};
 use super::args::VerifyArgs;
@@ -41,6 +43,8 @@ struct Verified {
     bytes: u64,
     /// Fewer messages than the stream had; no damage yet.
     lacking: u64,
+    /// What was erased for good.
+    erased: Vec<Erased>,
     problems: Vec<String>,
     /// The timelines that a restore of the newest one is made of, each with the sequences that count.
     #[serde(skip)]
@@ -102,7 +106,12 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
         };
         // A journal was checked when it was opened: each entry by its hash, and that it follows from the one before.
         if let Some(state) = archive.in_journal(&stream) {
-            report.streams.push(summary(stream, state));
+            let (notes, wrong) = erased(state, &args.erased_by);
+            let mut verified = Verified { erased: notes, ..summary(stream, state) };
+            // A restore goes by what the note says.
+            verified.newest = !wrong.is_empty();
+            verified.problems.extend(wrong);
+            report.streams.push(verified);
             journaled.extend(all(state.clone()));
             continue;
         }
@@ -246,6 +255,7 @@ fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
         messages: segments.clone().fold(0, |sum: u64, s| sum.saturating_add(s.messages)),
         bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
         lacking: state.lacking(),
+        erased: Vec::new(),
         problems: Vec::new(),
         lineage: lineage.chain(state.stand_ins(newest)).collect(),
         newest: false,
@@ -265,8 +275,19 @@ async fn chain(
     };
     let (entries, segments, messages, bytes, lacking) = (0, 0, 0, 0, 0);
     let (problems, lineage, newest) = (vec![problem], Vec::new(), true);
-    let verified =
-        Verified { stream, entries, segments, messages, bytes, lacking, problems, lineage, newest };
+    let erased = Vec::new();
+    let verified = Verified {
+        stream,
+        entries,
+        segments,
+        messages,
+        bytes,
+        lacking,
+        erased,
+        problems,
+        lineage,
+        newest,
+    };
     Ok((verified, None))
 }
 
@@ -293,6 +314,9 @@ fn print(report: &Report, json: bool) -> Result<(), Failure> {
         }
     }
     for stream in &report.streams {
+        for erased in &stream.erased {
+            write!(text, "\n{}: {erased}", stream.stream).expect("memory takes it");
+        }
         for problem in &stream.problems {
             write!(text, "\n{}: {problem}", stream.stream).expect("memory takes it");
         }

@@ -201,7 +201,7 @@ pub(super) fn is_free(
 }
 
 /// The numbers of the checkpoints that are there, ascending.
-pub(super) async fn checkpoints(
+pub(crate) async fn checkpoints(
     store: &Store,
     of: JournalOf,
     name: &JournalName,

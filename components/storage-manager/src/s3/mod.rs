@@ -12,6 +12,7 @@ mod error;
 mod page;
 mod probe;
 mod store;
+mod versions;
 
 pub use error::{Kind, S3Error};
 pub use probe::{Probe, probe};

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, Way};
 use super::error::{Kind, S3Error, deepest};
 use super::page;
+use super::versions::{Versions, versions_query};
 use crate::config::S3Config;
 use crate::crypt;
 use crate::hooks::sabotage;
@@ -557,6 +558,74 @@ impl Store {
             }),
             (status, text) => Err(self.error("list", prefix, Kind::of_answer(status, &text))),
         }
+    }
+
+    /// Every version below `prefix` that is not its object's newest, by key and id: none where the bucket keeps no versions, or
+    /// the service knows of none.
+    pub async fn old_versions(&self, prefix: &str) -> Result<Vec<(String, String)>, S3Error> {
+        let (mut found, mut next) = (Vec::new(), None);
+        loop {
+            let page = self.ask("list", prefix, || {
+                let query = versions_query(prefix, next.as_ref());
+                self.keyed(move |way| self.versions_by(way, prefix, query.clone()))
+            });
+            let Some(page) = page.await? else { return Ok(found) };
+            found.extend(page.old());
+            next = page.next();
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn versions_by(
+        &self,
+        way: Arc<Way>,
+        prefix: &str,
+        query: HashMap<String, String>,
+    ) -> Result<Option<Versions>, S3Error> {
+        self.count();
+        let url = way.bucket.presign_get("/", URL_LIFETIME_SECONDS, Some(query)).await;
+        let url = url.map_err(|e| self.client_error("list", prefix, &e))?;
+        let request = way.client.get(url).timeout(self.timeout);
+        match self.answer("list", prefix, request).await? {
+            (200..=299, text) => Ok(Versions::read(&text)),
+            // A service that keeps no versions need not know the question.
+            (400 | 404 | 405 | 501, _) => Ok(None),
+            (status, text) => Err(self.error("list", prefix, Kind::of_answer(status, &text))),
+        }
+    }
+
+    /// The bytes of a version of an object, whether there is a key of them or not, and until when it is locked, where the
+    /// service says so.
+    pub async fn get_version(
+        &self,
+        key: &str,
+        version: &str,
+    ) -> Result<(Bytes, Option<String>), S3Error> {
+        self.ask("get", key, || self.keyed(|way| self.get_version_by(way, key, version))).await
+    }
+
+    async fn get_version_by(
+        &self,
+        way: Arc<Way>,
+        key: &str,
+        version: &str,
+    ) -> Result<(Bytes, Option<String>), S3Error> {
+        self.count();
+        let query = HashMap::from([("versionId".to_owned(), version.to_owned())]);
+        let url = way.bucket.presign_get(key, URL_LIFETIME_SECONDS, Some(query)).await;
+        let url = url.map_err(|e| self.client_error("get", key, &e))?;
+        let response = self.in_time(key, way.client.get(url).timeout(LONGEST).send()).await?;
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            let text = self.in_time(key, response.text()).await?;
+            return Err(self.error("get", key, Kind::of_answer(status, &text)));
+        }
+        let until = response.headers().get("x-amz-object-lock-retain-until-date");
+        let until = until.and_then(|until| until.to_str().ok()).map(ToOwned::to_owned);
+        let bytes = response.bytes().await;
+        Ok((bytes.map_err(|error| self.client_error("get", key, &error.into()))?, until))
     }
 
     /// Makes a request with the key that its file has, and again where that was refused and the file has another;

@@ -306,6 +306,7 @@ impl Opening<'_> {
             served: self.served.cloned(),
             deletes_known: None,
             deliveries: BTreeMap::new(),
+            erased: Vec::new(),
             number: 0,
             committed_at: clock::now(),
         })

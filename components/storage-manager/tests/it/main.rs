@@ -16,6 +16,7 @@ mod debian;
 mod deliveries;
 mod drawn;
 mod encrypted;
+mod erase;
 mod exactness;
 mod examples;
 mod export;

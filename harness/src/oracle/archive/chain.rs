@@ -75,6 +75,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         ends: BTreeMap::new(),
         deleted: BTreeMap::new(),
         missed: BTreeMap::new(),
+        erased: BTreeMap::new(),
         stream: first.stream.clone().ok_or_else(|| missing("stream"))?,
         consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
         served: None,

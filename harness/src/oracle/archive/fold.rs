@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cim_core::archive::journal::{Change, Replacement, SegmentRecord, StreamCheckpoint};
+use cim_core::archive::journal::{Change, Erasure, Replacement, SegmentRecord, StreamCheckpoint};
 use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
 
@@ -53,6 +53,7 @@ impl Archived {
             ends: BTreeMap::new(),
             deleted: BTreeMap::new(),
             missed: BTreeMap::new(),
+            erased: BTreeMap::new(),
             stream: restated.stream.clone(),
             consumers: restated.consumers.clone(),
             served: restated.served.clone(),
@@ -60,6 +61,7 @@ impl Archived {
             deliveries: restated.deliveries.clone(),
         };
         archived.adopt(&restated.timelines);
+        archived.take_note(&restated.erased, said)?;
         for record in &restated.segments {
             archived.put(said.segment(record)?)?;
         }
@@ -68,8 +70,12 @@ impl Archived {
 
     /// Applies an entry's change. After an error the state cannot be used further.
     pub(super) fn change(&mut self, change: &Change, said: &Said<'_>) -> Result<(), String> {
+        self.take_note(&change.erased, said)?;
         for replacement in &change.replace {
-            self.exchange(replacement, said)?;
+            self.exchange(replacement, said, false)?;
+        }
+        for replacement in &change.cut {
+            self.exchange(replacement, said, true)?;
         }
         let mut base = self.watermark;
         if let Some(fork) = &change.fork {
@@ -150,8 +156,37 @@ impl Archived {
         Ok(())
     }
 
-    /// Replaces whole segments, none of them sealed, by others with as many messages.
-    fn exchange(&mut self, replacement: &Replacement, said: &Said<'_>) -> Result<(), String> {
+    /// Applies the notes of erasures: which sequences were erased for good.
+    fn take_note(&mut self, notes: &[Erasure], said: &Said<'_>) -> Result<(), String> {
+        for erasure in notes {
+            let note =
+                erasure.read().map_err(|error| format!("has no note of an erasure: {error}"))?;
+            if note.stream != *said.stream {
+                return Err(format!("has a note about stream `{}`", note.stream));
+            }
+            for erased in note.timelines {
+                let known = self.erased.entry(erased.timeline).or_default();
+                known.extend(erased.sequences.iter().map(|range| (range.0, range.1)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of sequences between two that were erased of a timeline.
+    fn erased_of(&self, timeline: u32, first_seq: u64, last_seq: u64) -> u64 {
+        let known = runs(self.erased.get(&timeline).map_or(&[], Vec::as_slice)).into_iter();
+        let within = known.map(|(from, to)| (from.max(first_seq), to.min(last_seq)));
+        within.filter(|(from, to)| from <= to).map(|(from, to)| to - from + 1).sum()
+    }
+
+    /// Replaces whole segments, none of them sealed, by others with as many messages; or, if some were
+    /// erased, with so many fewer.
+    fn exchange(
+        &mut self,
+        replacement: &Replacement,
+        said: &Said<'_>,
+        cut: bool,
+    ) -> Result<(), String> {
         let Replacement { timeline, first_seq, last_seq, by } = replacement;
         let what = format!("replaces {first_seq} to {last_seq} of timeline {timeline}");
         let old: Vec<Segment> = self
@@ -165,7 +200,7 @@ impl Archived {
         if bounds != Some((*first_seq, *last_seq)) {
             return Err(format!("{what}, which are no whole segments"));
         }
-        if let Some(sealed) = old.iter().find(|s| s.sealed) {
+        if let Some(sealed) = old.iter().find(|s| s.sealed && !cut) {
             return Err(format!("{what}, of which `{}` is sealed", sealed.key));
         }
         for segment in &old {
@@ -184,7 +219,15 @@ impl Archived {
             self.put(segment)?;
         }
         let before = old.iter().fold(0_u64, |sum, s| sum.saturating_add(s.messages));
-        if before != messages {
+        if cut {
+            // What was erased before is not in the segments any more.
+            let most = self.erased_of(*timeline, *first_seq, *last_seq);
+            if messages >= before || before - messages > most {
+                return Err(format!(
+                    "{what}, {before} messages, by {messages}, with {most} erased"
+                ));
+            }
+        } else if before != messages {
             return Err(format!("{what}, {before} messages, by {messages}"));
         }
         Ok(())
@@ -207,6 +250,8 @@ impl Archived {
             "the deleted sequences"
         } else if all(&self.missed) != all(&other.missed) {
             "the missed sequences"
+        } else if all(&self.erased) != all(&other.erased) {
+            "the erased sequences"
         } else if self.stream != other.stream {
             "the configuration"
         } else if self.consumers != other.consumers {

@@ -60,6 +60,8 @@ pub struct Archived {
     deleted: BTreeMap<u32, Vec<(u64, u64)>>,
     /// Sequences that were gone before they could be archived, by timeline.
     missed: BTreeMap<u32, Vec<(u64, u64)>>,
+    /// Sequences by the timeline that had archived them, which were erased for good since.
+    erased: BTreeMap<u32, Vec<(u64, u64)>>,
     /// The stream.
     pub stream: StreamRecord,
     /// Its consumers.
@@ -278,6 +280,13 @@ impl Archived {
             .into_iter()
             .flat_map(|(first, last)| first..=last)
             .filter(move |seq| *seq < first_seq)
+    }
+
+    /// Returns the sequences of the current timeline that were erased for good, as signed notes say: no copy
+    /// has them, and nothing was lost.
+    pub fn erased(&self) -> impl Iterator<Item = u64> {
+        let erased = up_to_forks(&self.erased, &self.lineage());
+        erased.into_iter().flat_map(|(first, last)| first..=last)
     }
 
     /// Reads and checks every segment of the current timeline, and returns the prints of the

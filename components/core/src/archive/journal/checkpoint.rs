@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::deletes::DeletesKnown;
 use super::entry::{JOURNAL_FORMAT, SegmentRecord};
+use super::erased::{Erasure, notes};
 use super::fold::credible;
 use super::served::Served;
 use crate::archive::entry::believed;
@@ -64,6 +65,9 @@ pub struct StreamCheckpoint {
     /// What its consumers know of single messages, by consumer. Since format 7.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// Notes of what was erased of it for good. Since format 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<Erasure>,
     /// The number of the last entry that said something about it; 0 where it begins.
     pub number: u64,
     /// When that was committed, by its writer's clock.
@@ -82,6 +86,7 @@ impl StreamCheckpoint {
             served: state.served.clone(),
             deletes_known: state.deletes_known.clone(),
             deliveries: state.deliveries.clone(),
+            erased: state.erased.clone(),
             number: state.number,
             committed_at: state.committed_at,
         }
@@ -96,6 +101,7 @@ impl StreamCheckpoint {
             return Err("it has no timeline".into());
         }
         sound(&restated)?;
+        notes(&self.erased, stream)?;
         for segment in &restated.segments {
             credible(segment, stream)?;
             within(segment, &restated.timelines)?;
@@ -116,6 +122,7 @@ impl StreamCheckpoint {
             served: self.served.clone(),
             deletes_known: self.deletes_known.clone(),
             deliveries: self.deliveries.clone(),
+            erased: self.erased.clone(),
             superseded: Vec::new(),
         })
     }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::checkpoint::StreamCheckpoint;
 use super::deletes::DeletesKnown;
+use super::erased::Erasure;
 use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::{
@@ -25,7 +26,7 @@ use crate::names::{ConsumerName, JournalName, StreamName};
 
 /// The format that this version writes, and the newest that it reads. Formats up to 3 are those of chains,
 /// [`crate::archive::FORMAT`].
-pub const JOURNAL_FORMAT: u32 = 7;
+pub const JOURNAL_FORMAT: u32 = 8;
 
 /// One commit to a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -102,6 +103,13 @@ pub struct Change {
     /// known. Since format 7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
+    /// Notes of messages that were erased for good, to be added to those that there are. Since format 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<Erasure>,
+    /// Segments, sealed ones too, that take the place of others without the messages that `erased` names. Since
+    /// format 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<Replacement>,
 }
 
 impl Change {
@@ -121,7 +129,7 @@ pub struct Replacement {
     pub first_seq: u64,
     /// Last sequence of the last one.
     pub last_seq: u64,
-    /// What has the same messages, ascending.
+    /// What has the same messages, or in `cut` those that were not erased, ascending.
     pub by: Vec<SegmentRecord>,
 }
 

@@ -11,12 +11,15 @@
 //! 4. Folding the entries in order gives the [`JournalState`]: an [`ArchiveState`](crate::archive::ArchiveState)
 //!    for each stream. A [`JournalCheckpoint`] restates it, so a reader takes the newest one and reads the
 //!    entries behind it.
-//! 5. A segment that shares its object with others ([`Part`]) is checked by the hash of its messages; one that
+//! 5. What was erased for good is named by signed notes ([`Erasure`]); segments without it have taken the place of
+//!    those that had it.
+//! 6. A segment that shares its object with others ([`Part`]) is checked by the hash of its messages; one that
 //!    has an object of its own by the hash of its file.
 
 mod checkpoint;
 mod deletes;
 mod entry;
+mod erased;
 mod fold;
 mod served;
 mod state;
@@ -24,5 +27,6 @@ mod state;
 pub use checkpoint::{CheckpointHead, JournalCheckpoint, StreamCheckpoint};
 pub use deletes::DeletesKnown;
 pub use entry::{Change, JOURNAL_FORMAT, JournalEntry, Part, Replacement, SegmentRecord};
+pub use erased::{ErasedFrom, ErasedIn, Erasure, ErasureNote};
 pub use served::Served;
 pub use state::{JournalError, JournalState};

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod draw;
+mod erased;
 mod forged;
 mod model;
 mod order;

@@ -181,6 +181,7 @@ impl Model {
             served: stream.served.clone(),
             deletes_known: stream.deletes_known.clone(),
             deliveries: stream.deliveries.map(deliveries).unwrap_or_default(),
+            erased: Vec::new(),
             number: 0,
             committed_at: time(0),
         };

@@ -88,12 +88,21 @@ struct Numbers {
     deletes_known: Option<DeletesKnown>,
     #[serde(skip)]
     archived_at: Timestamp,
+    /// Messages between the first and the last one that were erased for good, and why.
+    erased: Vec<ErasedHere>,
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
     /// What the snapshot of a stream in memory does not carry.
     not_kept: Vec<String>,
     #[serde(skip)]
     leaves_no_markers: bool,
+}
+
+/// Messages that a person has asked to be erased.
+#[derive(Debug, Serialize)]
+struct ErasedHere {
+    messages: u64,
+    reason: String,
 }
 
 /// A batch of which the end is not in the archive.
@@ -130,6 +139,14 @@ impl Numbers {
             }),
             deletes_known: plan.deletes_known.clone(),
             archived_at: plan.archived_at,
+            erased: plan
+                .erased
+                .iter()
+                .map(|(messages, reason)| ErasedHere {
+                    messages: *messages,
+                    reason: reason.clone(),
+                })
+                .collect(),
             left_out: plan.left_out.clone(),
             not_kept: not_kept(plan, clock::now()),
             leaves_no_markers: leaves_no_markers(plan),
@@ -217,6 +234,11 @@ impl Restored {
         if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.half_batch {
             notes.push(format!(
                 "{stream}: sequences {first_seq} to {last_seq} are left out: they are half of batch `{id}`, and the rest of it is not there"
+            ));
+        }
+        for ErasedHere { messages, reason } in &numbers.erased {
+            notes.push(format!(
+                "{stream}: {messages} messages were erased from the archive for good, and their sequences stay empty: {reason}"
             ));
         }
         if numbers.fence > 0 {
@@ -478,6 +500,7 @@ mod tests {
                 half_batch: None,
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
+                erased: Vec::new(),
                 left_out: Vec::new(),
                 not_kept: Vec::new(),
                 leaves_no_markers: false,
