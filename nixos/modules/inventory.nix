@@ -30,7 +30,7 @@
   whole =
     given cfg.whole
     // {
-      version = 2;
+      version = 3;
       inherit (cfg) name lab networks;
       hosts =
         (file.hosts or {})
@@ -61,7 +61,7 @@ in {
       default = null;
       example = lib.literalExpression "./inventory.json";
       description = ''
-        The installation's inventory: a JSON file (its schema is fixtures/schemas/inventory/v2.json), or what is
+        The installation's inventory: a JSON file (its schema is fixtures/schemas/inventory/v3.json), or what is
         in one. Each option of `cim` that it speaks of takes its default from there; an option that is set
         wins. Without an inventory the options alone say what the machine is.
       '';

@@ -109,6 +109,13 @@ fn whole(inventory: &Inventory) -> String {
         tiers.add_row([(**key).to_owned(), place(tier), tier.bucket.to_string()]);
     }
     add(tiers, of_tiers.len());
+    let mut encryption = table(&["encrypted", "key", "more keys"]);
+    if let Some(of) = &inventory.tiers.encryption {
+        let more: Vec<_> = of.more_keys.iter().map(ToString::to_string).collect();
+        let key = of.key.as_ref().map_or_else(|| "-".into(), ToString::to_string);
+        encryption.add_row([of.tiers.to_string(), key, more.join("\n")]);
+    }
+    add(encryption, usize::from(inventory.tiers.encryption.is_some()));
     let mut streams =
         table(&["stream", "subjects", "storage", "retention", "most bytes", "oldest"]);
     for (name, stream) in &inventory.streams {

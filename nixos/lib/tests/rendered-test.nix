@@ -21,6 +21,25 @@ let
     inventory = ../../../fixtures/inventory/lab.json;
     host = "host";
   };
+  # A key that is named twice is one.
+  encrypted = platform:
+    core.render {
+      inherit platform;
+      host = "host";
+      inventory =
+        sample
+        // {
+          version = 3;
+          tiers =
+            sample.tiers
+            // {
+              encryption = {
+                key = "2027";
+                moreKeys = ["2026" "2027" "2026"];
+              };
+            };
+        };
+    };
   accounts = debian.nats.settings.accounts;
   user = nkey: builtins.head (p.filter (u: u.nkey == nkey) (accounts.CIM.users ++ accounts.SYS.users));
   may = component: (user sample.hosts.host.components.${component}.nkey).permissions;
@@ -187,6 +206,30 @@ in {
   "settings of the inventory are in the configuration" = {
     expr = debian.storageManager.settings.seal;
     expected = {interval = "5s";};
+  };
+  "an archive is encrypted with keys that are files of root's" = {
+    expr = let
+      inherit (encrypted "debian") storageManager files units;
+    in [
+      storageManager.settings.archive.encryption
+      (p.filter (p.hasPrefix "archive-") (p.attrNames storageManager.credentials))
+      (p.filter (p.hasPrefix "archive-") units.cim-storage-manager.serviceConfig.LoadCredential)
+      (p.match ".*\n\\[archive[.]encryption]\nkey_file = .*" files."/etc/cim/storage-manager.toml" != null)
+      (p.filter (p.hasPrefix "/var/lib/cim-secrets/archive-") (encrypted "nixos").containers.storage-manager.binds)
+      (debian.storageManager.settings ? archive)
+    ];
+    expected = [
+      {
+        tiers = "both";
+        key_file = "/run/credentials/cim-storage-manager.service/archive-2027.key";
+        more_key_files = ["/run/credentials/cim-storage-manager.service/archive-2026.key"];
+      }
+      ["archive-2026.key" "archive-2027.key"]
+      ["archive-2026.key:/var/lib/cim-secrets/archive-2026.key" "archive-2027.key:/var/lib/cim-secrets/archive-2027.key"]
+      true
+      ["/var/lib/cim-secrets/archive-2026.key" "/var/lib/cim-secrets/archive-2027.key"]
+      false
+    ];
   };
   "a container gets the secrets of its own unit" = {
     expr = builtins.mapAttrs (_: c: c.binds) nixos.containers;

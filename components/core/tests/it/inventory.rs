@@ -43,7 +43,7 @@ fn every_case_has_the_problems_that_it_says() {
     let mut cases: Vec<_> =
         fs::read_dir(fixtures().join("cases")).unwrap().map(|e| e.unwrap().path()).collect();
     cases.sort();
-    assert!(cases.len() >= 41, "{} cases", cases.len());
+    assert!(cases.len() >= 45, "{} cases", cases.len());
     for path in cases {
         let shown = path.file_name().unwrap().display().to_string();
         let case: Case =
@@ -186,18 +186,34 @@ fn host() -> impl Strategy<Value = Value> {
     ])
 }
 
+fn tiers() -> impl Strategy<Value = Value> {
+    let tier = Just(json!({ "host": "nas", "bucket": "cim-archive" }));
+    let name = || "[a-z0-9]{1,8}".prop_map(Value::from);
+    let encryption = object(vec![
+        ("tiers", given(one_of(&["both", "wasabi", "none"]))),
+        ("key", maybe(name())),
+        ("moreKeys", given(prop::collection::vec(name(), 0..3).prop_map(Value::from))),
+    ]);
+    object(vec![
+        ("secondary", maybe(tier.clone())),
+        ("tertiary", maybe(tier)),
+        ("encryption", maybe(encryption)),
+    ])
+}
+
 fn inventory() -> impl Strategy<Value = Value> {
     let networks = Just(json!({ "lan": { "cidr": "10.0.0.0/8" } }));
     let map = |name, value: BoxedStrategy<Value>| {
         prop::collection::btree_map(name, value, 0..4).prop_map(|map| json!(map))
     };
     object(vec![
-        ("version", (1..=2_u64).prop_map(|version| Some(json!(version))).boxed()),
+        ("version", (1..=3_u64).prop_map(|version| Some(json!(version))).boxed()),
         ("name", "[a-z0-9]{1,8}".prop_map(|name| Some(name.into())).boxed()),
         ("lab", given(any::<bool>().prop_map(Value::from))),
         ("networks", networks.prop_map(Some).boxed()),
         ("hosts", map("[a-z]{1,3}", host().boxed()).prop_map(Some).boxed()),
         ("streams", given(map("[A-Za-z_-]{1,4}", stream().boxed()))),
+        ("tiers", given(tiers())),
     ])
 }
 

@@ -51,6 +51,10 @@ impl Failure {
         Self { status: DAMAGED, message: message.into() }
     }
 
+    pub(super) fn locked(message: impl Into<String>) -> Self {
+        Self { status: LOCKED, message: message.into() }
+    }
+
     pub(super) fn empty(message: impl Into<String>) -> Self {
         Self { status: EMPTY, message: message.into() }
     }
@@ -198,6 +202,9 @@ impl From<PlanError> for Failure {
 impl From<RestoreError> for Failure {
     fn from(error: RestoreError) -> Self {
         match error {
+            RestoreError::Locked { ref locked, .. } => {
+                Self::locked(format!("{}: {}", chain(&error), locked.way_out()))
+            }
             RestoreError::S3(error) => error.into(),
             RestoreError::Api(error)
             | RestoreError::Send(crate::restore::SendError::Api(error)) => error.into(),

@@ -22,7 +22,7 @@ use super::nothing::{nothing, unknown};
 use super::progress::shown;
 use crate::archive::Archive;
 use crate::config::Config;
-use crate::restore::{self, Fences, Followers, Found, Options, Plan, RestoreError, Source};
+use crate::restore::{self, Fences, Followers, Found, Looks, Options, Plan, RestoreError, Source};
 use crate::s3::Tier;
 
 /// Chains that are read at once.
@@ -81,7 +81,8 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
             None => followers(&archive).await?,
         },
     };
-    let check = restore::check(&jetstream, &source, &mut plans, fences, again);
+    let looks = Looks { again, locked: args.dry_run };
+    let check = restore::check(&jetstream, &source, &mut plans, fences, looks);
     let Some(found) = stop.run_until_cancelled(check).await else {
         let of =
             if let [one] = &streams[..] { format!(" of stream `{one}`") } else { String::new() };

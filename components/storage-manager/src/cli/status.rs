@@ -1,6 +1,7 @@
 //! `status`
 
 mod check;
+mod locked;
 mod reach;
 
 use std::sync::Arc;
@@ -106,11 +107,19 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
     };
     let status = Status { streams, left_out, damage };
     let checked = args.check.then(|| check(&status.streams, limits(&config, &args)));
+    // Each minute is too often to look at each object.
+    if config.archive.encryption.is_some() && !args.check {
+        nas.look(&sides.nas).await;
+        if let (Some(readable), Some(store)) = (&mut wasabi, &sides.wasabi) {
+            readable.look(store).await;
+        }
+    }
     let tiers: Vec<Readable> = std::iter::once(nas).chain(wasabi).collect();
-    let (mut away, mut wrong) = (None, Vec::new());
+    let (mut away, mut wrong, mut locked) = (None, Vec::new(), Vec::new());
     // All is shown that can be read: it is monitoring that is to be told.
     wrong.extend(status.damage.iter().filter(|_| args.check).cloned());
     for tier in tiers {
+        locked.extend(tier.locked);
         wrong.extend(tier.damage);
         wrong.extend(tier.away.as_ref().map(|failure| failure.message().to_owned()));
         away = away.or(tier.away);
@@ -125,11 +134,17 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
     shown?;
     match (away, checked) {
         (None, Some(Err(line))) if wrong.is_empty() => Err(Failure::behind(line)),
-        (None, _) if wrong.is_empty() => Ok(()),
+        (None, _) if wrong.is_empty() && locked.is_empty() => Ok(()),
+        (None, _) if wrong.is_empty() => Err(Failure::locked(format!(
+            "{}; what is shown is what can be read",
+            locked.join("; ")
+        ))),
         (None, Some(Ok(line) | Err(line))) => {
+            wrong.extend(locked);
             Err(Failure::damaged(format!("{}; of what can be read: {line}", wrong.join("; "))))
         }
         (None, None) => {
+            wrong.extend(locked);
             let damage = wrong.join("; ");
             Err(Failure::damaged(format!("{damage}; what is shown is what can be read")))
         }
@@ -156,13 +171,15 @@ struct Readable {
     archive: Option<Archive>,
     /// The parts of it that cannot.
     damage: Vec<String>,
+    /// Those that there is no key of.
+    locked: Vec<String>,
     /// Why it cannot be reached.
     away: Option<Failure>,
 }
 
 impl Readable {
     async fn open(store: Arc<Store>) -> Result<Self, Failure> {
-        let (tier, mut damage) = (store.tier(), Vec::new());
+        let (tier, mut damage, locked) = (store.tier(), Vec::new(), Vec::new());
         let archive = match Archive::open_before_damage(store).await {
             Ok(archive) => {
                 damage.extend(archive.damage().map(|error| format!("{tier}: {}", chain(error))));
@@ -170,7 +187,8 @@ impl Readable {
             }
             Err(error) => match Failure::from(error) {
                 failure if failure.is_s3() => {
-                    return Ok(Self { tier, archive: None, damage, away: Some(failure) });
+                    let away = Some(failure);
+                    return Ok(Self { tier, archive: None, damage, locked, away });
                 }
                 failure => {
                     damage.push(damaged(tier, failure)?);
@@ -178,7 +196,7 @@ impl Readable {
                 }
             },
         };
-        Ok(Self { tier, archive, damage, away: None })
+        Ok(Self { tier, archive, damage, locked, away: None })
     }
 
     /// Its journals.
@@ -223,12 +241,26 @@ impl Readable {
             }
             reached => reached?,
         };
-        if let Some(why) = incomparable {
+        if let Some(error) = incomparable {
             let tier = self.tier;
             let what = format!("stream `{stream}` cannot be compared with what {tier} has of it");
-            self.damage.push(format!("{what}: {why}"));
+            let what = format!("{what}: {}", chain(&error));
+            if error.is_locked() {
+                self.locked.push(what);
+            } else {
+                self.damage.push(what);
+            }
         }
         Ok(status)
+    }
+
+    /// Looks whether there is a key of all that it has.
+    async fn look(&mut self, store: &Store) {
+        let Some(archive) = self.archive.as_ref().filter(|_| self.away.is_none()) else { return };
+        match locked::look(store, archive.journals()).await {
+            Ok(locked) => self.locked.extend(locked),
+            Err(error) => self.away = Some(error.into()),
+        }
     }
 }
 

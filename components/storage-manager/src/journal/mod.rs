@@ -32,6 +32,7 @@ mod ship;
 mod sift;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unopened;
 mod writer;
 
 pub use audit::{Audit, Problem, audit};
@@ -46,4 +47,5 @@ pub use open::{OpenError, names, open, open_before_damage, read_checkpoint};
 pub use share::Share;
 pub use ship::{AdoptError, DecideError, Decided, adopt};
 pub use sift::Refused;
+pub use unopened::Unopened;
 pub use writer::{Committed, Journal, JournalClosed, NotCommitted};

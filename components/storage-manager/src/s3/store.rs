@@ -104,6 +104,9 @@ const RESERVED: usize = 64 << 20;
 const LOOK: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 8;
 
+/// Bytes of an object's end that say with which key it opens, of most.
+const END: u64 = 8 << 10;
+
 /// When an answer is given up of which something still comes.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -300,6 +303,18 @@ impl Store {
         };
         let (bytes, size) = self.ask("get", key, once).await?;
         Ok((self.unlocked(key, bytes)?, size))
+    }
+
+    /// Looks whether there is a key of an object, which its end says. What is not Parquet passes.
+    ///
+    /// # Errors
+    /// When there is none, or the object cannot be had.
+    pub async fn look(&self, key: &str) -> Result<(), S3Error> {
+        let (end, size) = self.get_tail(key, END).await?;
+        let Some(range) = crypt::label_range(&end, size) else { return Ok(()) };
+        let bytes = self.get_range(key, range).await?;
+        let looked = crypt::check_range(&bytes);
+        looked.map_err(|locked| self.error("get", key, Kind::Locked(Box::new(locked))))
     }
 
     /// Some bytes of an object; fewer where it ends before them.

@@ -26,7 +26,7 @@ use crate::archive::ArchiveError;
 use crate::check::{self, Found, Tried, Unfit};
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
-use crate::journal::{AdoptError, Ailing, Journal, OpenError};
+use crate::journal::{AdoptError, Ailing, Journal, OpenError, Unopened};
 use crate::s3::{S3Error, Store, Tier};
 use crate::wire::{Link, WireError};
 
@@ -157,6 +157,7 @@ pub async fn run(
         foreign: Mutex::default(),
         former: Former::default(),
         ailing: Ailing::default(),
+        unopened: Unopened::default(),
         anew: Anew::default(),
         begun: Notify::new(),
         stop: stop.clone(),

@@ -38,6 +38,7 @@ mod journal_refused;
 mod large;
 mod left_chain;
 mod levels;
+mod locked;
 mod login;
 mod many;
 mod memory;

@@ -82,6 +82,10 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
         match healed {
             Ok(()) => ailing.end(&key),
             Err(HealError::Journal(NotCommitted::Closed(_))) => return,
+            Err(HealError::Locked(error)) => {
+                context.unopened.note(&error);
+                ailing.end(&key);
+            }
             // It was merged or left meanwhile.
             Err(error @ (HealError::Journal(_) | HealError::Away | HealError::Settled)) => {
                 ailing.put_off(&key, None);
