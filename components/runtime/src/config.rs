@@ -152,10 +152,11 @@ pub fn open_to_all(path: &Path) -> Option<String> {
     })
 }
 
-/// Reads a whole file of secrets.
+/// Reads a whole file of secrets, without the byte order mark with which editors of other systems begin it.
 pub fn read_secret(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Secret { path: path.into(), source })
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Secret { path: path.into(), source })?;
+    Ok(text.strip_prefix('\u{feff}').map(Into::into).unwrap_or(text))
 }
 
 /// A size in bytes above zero, written `32MiB`.

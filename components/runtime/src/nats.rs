@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::config::{ConfigError, if_copied};
 use crate::error::chain;
@@ -22,6 +23,7 @@ pub use login::{Login, Nkey};
 #[serde(deny_unknown_fields)]
 pub struct NatsConfig {
     /// Servers, comma-separated, tried in this order: `nats://host:4222`, `tls://host:4222`.
+    #[serde(deserialize_with = "servers")]
     pub url: String,
     /// User name, with `password_file`.
     pub user: Option<String>,
@@ -40,6 +42,24 @@ pub struct NatsConfig {
     pub inbox_prefix: InboxPrefix,
 }
 
+/// What is no server would be asked for, and be said not to answer.
+fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    let named = || url.split(',').map(str::trim).filter(|server| !server.is_empty());
+    let is_one = |server: &str| {
+        let scheme = server.split_once("://").map_or("nats", |(scheme, _)| scheme);
+        matches!(scheme, "nats" | "tls") && !server.contains(char::is_whitespace)
+    };
+    let wrong = named().find(|server| !is_one(server));
+    if named().next().is_some() && wrong.is_none() {
+        return Ok(url);
+    }
+    let shown = without_login(wrong.unwrap_or_default());
+    Err(D::Error::custom(format!(
+        "`{shown}` is no server of NATS: write it like `nats://127.0.0.1:4222` or `tls://nats.example.com:4222`"
+    )))
+}
+
 /// NATS could not be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
@@ -56,6 +76,11 @@ pub enum NatsError {
         /// The reason.
         source: async_nats::ConnectError,
     },
+    /// It was to be encrypted, and the server has no certificate.
+    #[error(
+        "NATS at `{0}` answers in clear text: write `nats://`, and leave `tls_ca` out, or give the server a certificate"
+    )]
+    Clear(String),
 }
 
 impl NatsError {
@@ -101,10 +126,10 @@ impl NatsConfig {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
         }
         let servers: Vec<&str> = self.url.split(',').map(str::trim).collect();
-        options
-            .connect(servers)
-            .await
-            .map_err(|source| NatsError::Connect { url: self.servers(), source })
+        options.connect(servers).await.map_err(|source| match chain(&source) {
+            why if why.contains(CLEAR) => NatsError::Clear(self.servers()),
+            _ => NatsError::Connect { url: self.servers(), source },
+        })
     }
 }
 
@@ -176,6 +201,8 @@ impl Refused {
     }
 }
 
+/// The error of TLS for a first answer that is not TLS.
+const CLEAR: &str = "InvalidContentType";
 /// The client's text for a refused login.
 const REFUSED: &str = "authorization violation";
 

@@ -16,9 +16,17 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
         show(format_args!("note: {warning}"))?;
     }
     let (mut found, mut failures) = (Found::default(), Vec::new());
+    let mut names = Vec::new();
     match rights(config).await {
-        Ok(rights) => found.nats = rights,
+        Ok((there, rights)) => (names, found.nats) = (there, rights),
         Err(failure) => failures.push(failure),
+    }
+    for glob in config.streams.unmatched(&names) {
+        show(format_args!("note: `[streams]` has the glob `{glob}`, which no stream matches"))?;
+    }
+    let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
+    if !names.is_empty() && !names.iter().any(|name| matcher.matches(name)) {
+        show("note: no stream on the server matches `[streams]`: nothing would be archived")?;
     }
     for tier in [Tier::Nas, Tier::Wasabi] {
         match tried(config, tier).await {
@@ -37,12 +45,13 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     Err(failures.swap_remove(0).with_message(all.join("; ")))
 }
 
-async fn rights(config: &Config) -> Result<Vec<Right>, Failure> {
+/// Returns the names of the streams, and the rights that are missing.
+async fn rights(config: &Config) -> Result<(Vec<String>, Vec<Right>), Failure> {
     // One that hears nothing lacks a right, as others.
     let jetstream = JetStream::new(config.nats.connect("cim-storage-manager").await?);
     let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
     let names = async || Ok::<_, Failure>(jetstream.stream_names().await?);
-    Ok(lacking(config, &matcher, names).await?.1)
+    lacking(config, &matcher, names).await
 }
 
 async fn tried(config: &Config, tier: Tier) -> Result<Option<Tried>, Failure> {

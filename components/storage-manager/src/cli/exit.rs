@@ -273,9 +273,10 @@ impl From<StartError> for Failure {
             StartError::Api(error) => error.into(),
             StartError::Wire(error) => error.into(),
             StartError::Unfit(error) => error.into(),
-            StartError::Glob(_) | StartError::TakenOver { .. } => Self::new(USAGE, &error),
+            StartError::Glob(_) | StartError::TakenOver { .. } | StartError::Ready { .. } => {
+                Self::new(USAGE, &error)
+            }
             StartError::Adopt(AdoptError::Refused(error)) => Self::new(DAMAGED, &error),
-            StartError::Ready(_) => Self::new(OTHER, &error),
         };
         let Some(out) = out else { return failure };
         let message = format!("{}; {out}", failure.message);

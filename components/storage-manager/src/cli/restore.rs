@@ -4,6 +4,7 @@ mod earlier;
 mod followers;
 mod report;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,9 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         return Err(Failure::usage("`--as` takes one stream: it is one name"));
     }
     let archive = open(&source, &args).await?;
-    let streams = if args.all { archive.streams().await? } else { args.streams.clone() };
+    let mut streams = if args.all { archive.streams().await? } else { args.streams.clone() };
+    let mut named = BTreeSet::new();
+    streams.retain(|stream| named.insert(stream.clone()));
     if streams.is_empty() && archive.damage().is_none() {
         return Err(nothing(config, args.from).await);
     }

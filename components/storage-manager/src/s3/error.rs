@@ -105,6 +105,9 @@ impl fmt::Display for Kind {
             Self::Unreachable(why) if why.contains("UnknownIssuer") => {
                 write!(f, "cannot reach the service: {why}: name the authority's file as `tls_ca`")
             }
+            Self::Unreachable(why) if why.contains("InvalidContentType") => f.write_str(
+                "the service answers in clear text: write `http://` in `endpoint`, or give it a certificate",
+            ),
             Self::Unreachable(why) => {
                 write!(f, "cannot reach the service: {why}; check `endpoint`")
             }

@@ -1,7 +1,7 @@
 //! The daemon: finds streams and gives each its task.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -89,8 +89,13 @@ pub enum StartError {
     #[error(transparent)]
     Adopt(#[from] AdoptError),
     /// The ready file could not be written.
-    #[error("cannot write ready file")]
-    Ready(#[source] std::io::Error),
+    #[error("cannot write `{}`, which `--ready-file` names", path.display())]
+    Ready {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// What to do where an archive is damaged that tiering would go on with.
@@ -169,7 +174,8 @@ pub async fn run(
     let tasks = Tasks { context, journal: None, matcher, running: BTreeMap::new() };
     let ready = || -> Result<(), StartError> {
         if let Some(path) = ready_file {
-            std::fs::write(path, "").map_err(StartError::Ready)?;
+            std::fs::write(path, "")
+                .map_err(|source| StartError::Ready { path: path.into(), source })?;
         }
         notify(&[sd_notify::NotifyState::Ready]);
         Ok(())
@@ -285,7 +291,6 @@ async fn try_out(nas: &Store, wasabi: &Store) {
     for note in found.notes() {
         tracing::info!("{note}");
     }
-    // Where that cannot be told now, both were told apart or not by others.
     if check::is_same_bucket(nas, wasabi).await.is_ok_and(|same| same) {
         tracing::error!("{}", check::one_bucket(nas));
     }
