@@ -146,15 +146,16 @@ provide_rclone() {
     fi
 }
 
-# provide_python: .tools/python/bin/python3 with pyarrow, DuckDB, mypy and pyflakes.
+# provide_python: .tools/python/bin/python3 with the readers of Parquet, mypy, pyflakes and typos.
 provide_python() {
     # shellcheck disable=SC2154 # From ci/versions.sh.
     local packages=("pyarrow==$pyarrow_version" "duckdb==$duckdb_version"
-        "mypy==$mypy_version" "pyflakes==$pyflakes_version")
+        "polars==$polars_version" "chdb-core==$chdb_version"
+        "mypy==$mypy_version" "pyflakes==$pyflakes_version" "typos==$typos_version")
     local place=$tools/python start=$SECONDS log=$tools/log/python.log make=python_of_machine
     [[ ! -x $place/bin/python3 || $(cat "$place/installed" 2>/dev/null) != "${packages[*]}" ]] || return 0
     command -v python3 >/dev/null || make=python_of_debian
-    say "Python with ${packages[*]}: fetching about 80 MB …"
+    say "Python with ${packages[*]}: fetching about 350 MB …"
     rm -rf "$place"
     if ! "$make" "$place" "${packages[@]}" >"$log"; then
         tail -n 3 "$log" | sed 's/^/  /' >&2

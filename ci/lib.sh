@@ -47,6 +47,23 @@ at_least() {
     done
 }
 
+# choose_toolchain: rustup takes the compiler of rust-toolchain.toml, and fetches it where it may. Where it is not
+# installed and the machine's own is not older, that one is taken: a machine without a network builds too.
+choose_toolchain() {
+    local pinned own
+    { [[ -z ${RUSTUP_TOOLCHAIN:-} ]] && command -v rustup >/dev/null; } || return 0
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$root/rust-toolchain.toml")
+    ! rustup toolchain list 2>/dev/null | grep -q "^$pinned-" || return 0
+    own=$(cd / && rustc --version 2>/dev/null) || return 0
+    own=${own#rustc }
+    own=${own%% *}
+    at_least "$own" "$pinned" || return 0
+    RUSTUP_TOOLCHAIN=$(cd / && rustup show active-toolchain | cut -d ' ' -f 1)
+    export RUSTUP_TOOLCHAIN
+    [[ $own == "$pinned" ]] || say "Rust $own is taken: $pinned is not installed (\`rustup toolchain install\` brings it)"
+}
+choose_toolchain
+
 need_rust() {
     local wanted have
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
@@ -57,7 +74,7 @@ need_rust() {
     have=${have#rustc }
     at_least "${have%% *}" "$wanted" ||
         fail "rustc ${have%% *} is too old: Rust $wanted or newer is needed" \
-            "\`rustup update stable\`, or install it from https://rustup.rs"
+            "\`rustup toolchain install\`, or install it from https://rustup.rs"
     command -v cc >/dev/null ||
         fail "\`cc\` is not on PATH: zstd and ring are compiled with a C compiler" \
             "\`apt-get install build-essential\`"

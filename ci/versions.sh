@@ -53,10 +53,16 @@ old_nats_server_seconds=30
 # Independent readers of Parquet, for the test that the archive is open.
 pyarrow_version=26.0.1
 duckdb_version=2.0.0
+polars_version=2.1.0
+# ClickHouse, as a library for Python.
+chdb_version=26.9.0
 
 # Checkers of the machine tests' Python: the driver's loop and the Debian machines.
 mypy_version=2.4.1
 pyflakes_version=4.1.0
+
+# Finds misspelt words (.typos.toml); its program comes in a wheel.
+typos_version=1.52.0
 
 # Finds dead code in Nix files; from crates.io. (alejandra, which formats them, is in ci/nix.d/format.)
 deadnix_version=1.3.1

@@ -43,7 +43,7 @@ in
     clippy = cargo "clippy" [pkgs.clippy] "cargo clippy --workspace --all-targets --offline --keep-going -- -D warnings";
     fmt = cargo "fmt" [pkgs.rustfmt] "cargo fmt --all -- --check";
 
-    # Tests that compare with an old nats-server, pyarrow or DuckDB name them as skipped; ci/test has them.
+    # Tests that compare with an old nats-server or with readers of Parquet name them as skipped; ci/test has them.
     tests = cargo "tests" [pkgs.minio pkgs.nats-server pkgs.rclone] ''
       export CIM_NATS_SERVER=${lib.getExe pkgs.nats-server} CIM_MINIO=${lib.getExe pkgs.minio}
       cargo build --workspace --bins --offline

@@ -414,10 +414,15 @@ async fn each_damage_of_a_journal_is_found() {
     nas.refuses(&changed(2, "timeline", 2.into()), "adds to timeline 2").await;
     nas.refuses(&spoilt(2, |e| e["streams"]["A"]["watermark"] = json!({ "seq": 19 })), "back")
         .await;
-    nas.refuses(&spoilt(2, |e| e["streams"]["Z"] = json!({})), "what is not there").await;
-    nas.refuses(&spoilt(2, |e| e["streams"]["A"] = begin()), "begins what is there").await;
+    nas.refuses(
+        &spoilt(2, |e| e["streams"]["Z"] = json!({})),
+        "continues a stream that does not exist",
+    )
+    .await;
+    nas.refuses(&spoilt(2, |e| e["streams"]["A"] = begin()), "begins a stream that exists already")
+        .await;
     let more = spoilt(0, |e| e["streams"]["A"]["deleted"] = json!([[1, 1]]));
-    nas.refuses(&more, "begins it and says more").await;
+    nas.refuses(&more, "begins a stream and changes it at once").await;
 }
 
 #[tokio::test]
@@ -462,7 +467,7 @@ async fn a_checkpoint_that_disagrees_with_the_entries_is_found() {
         objects
     };
     assert_eq!(nas.read(&with(|_| ()), "A").await.unwrap().len(), 18);
-    let of_a = "about how far it goes (stream `A`)";
+    let of_a = "about the ends of its timelines (stream `A`)";
     nas.refuses(&with(|c| c["streams"]["A"]["timelines"][0]["watermark"]["seq"] = 19.into()), of_a)
         .await;
     nas.refuses(
@@ -472,7 +477,7 @@ async fn a_checkpoint_that_disagrees_with_the_entries_is_found() {
     .await;
     nas.refuses(
         &with(|c| c["streams"]["A"]["timelines"][0]["deleted"] = json!([])),
-        "about what was deleted (stream `A`)",
+        "about the deleted sequences (stream `A`)",
     )
     .await;
     nas.refuses(&with(|c| c["hash"] = "0".repeat(64).into()), "about its last entry").await;

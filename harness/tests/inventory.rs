@@ -576,7 +576,7 @@ async fn what_jetstream_refuses_or_what_loses_data_is_not_begun() {
     write(FILE.replace("1048576", "8192"));
     let error = file.bad(1, &apply);
     assert!(error.contains("stream `EVENTS` would lose data, it holds "), "{error}");
-    assert!(error.ends_with("raise the limit, or say `--allow-data-loss`"), "{error}");
+    assert!(error.ends_with("raise the limit, or give `--allow-data-loss`"), "{error}");
     let messages = async || {
         let info = ask(&client, "STREAM.INFO.EVENTS", Value::Null).await;
         info["state"]["messages"].as_u64().unwrap()
@@ -603,7 +603,7 @@ async fn the_key_decides_who_may_look() {
     let error = file.bad(3, &["plan", "--nats", &url, "--nkey", "wrong.nk"]);
     assert!(error.contains("check the address and the key: authorization violation"), "{error}");
     let error = file.bad(3, &["apply", "--nats", &url]);
-    assert!(error.contains("a server that wants a key takes `--nkey`"), "{error}");
+    assert!(error.contains("if the server asks for a key, give `--nkey`"), "{error}");
     let error = file.bad(2, &["check", "--nats", &url, "--nkey", "none.nk"]);
     assert!(error.contains("nkey `none.nk`: its first line must be the seed"), "{error}");
     // A check reports its results, and that a server did not answer.
@@ -645,7 +645,7 @@ async fn a_server_with_tls_is_asked_when_its_authority_is_named() {
 
     let output = file.run(&["check", "--nats", &url]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(stdout(&output).contains("takes `--ca`"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("`--ca`"), "{}", stdout(&output));
     let output = file.run(&["check", "--nats", &url, "--ca", "nowhere.pem"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("cannot read authorities `nowhere.pem`"), "{output:?}");

@@ -73,7 +73,7 @@ fn a_program_without_hooks_is_refused() {
     assert!(stderr(&output).contains("has no test hooks: build it with `ci/selftest --build`"));
     let (output, _) = selftest(&common::storage_manager(), "tell-the-truth");
     assert_eq!(output.status.code(), Some(2));
-    let error = "error: `tell-the-truth` is no sabotage: there are drop-event, ";
+    let error = "error: `tell-the-truth` is not a sabotage: there are drop-event, ";
     assert!(stderr(&output).starts_with(error), "{}", stderr(&output));
 }
 

@@ -104,6 +104,7 @@
   # `nixos-container run` enters a container without a login there.
   enter = name: "/run/current-system/sw/bin/nixos-container run ${name} --";
   manager = rendered.units.cim-storage-manager;
+  watch = rendered.watches.cim-storage-manager-secrets;
 in {
   imports = [./inventory.nix];
 
@@ -149,7 +150,13 @@ in {
     # On the host the storage manager has a unit by its own name, as on a machine without containers: it starts,
     # stops and kills the unit inside, so killing one kills the other.
     (mkIf (enabled ? storage-manager) {
-      cim.programs.cim-storage-manager = lib.getExe cfg.components.storage-manager.package;
+      cim.programs = {
+        cim-storage-manager = lib.getExe cfg.components.storage-manager.package;
+        systemctl = "/run/current-system/sw/bin/systemctl";
+      };
+
+      systemd.paths.cim-storage-manager-secrets = {inherit (watch) description wantedBy pathConfig;};
+      systemd.services.cim-storage-manager-secrets = tools.unit [] watch.unit;
 
       systemd.services.cim-storage-manager = {
         description = "${manager.description}, in its container";

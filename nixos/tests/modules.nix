@@ -239,6 +239,11 @@
       && container.hostBridge == "br-cim"
       && lib.attrNames container.bindMounts == map (file: "/var/lib/cim-secrets/${file}") ["nas.env" "storage-manager.nk" "wasabi.env"]
       && config.systemd.services."container@storage-manager".serviceConfig.MemoryMax == "512M";
+    "a secret that is replaced starts the storage manager's container again" = let
+      inherit ((of example "host" {}).systemd) paths services;
+    in
+      lib.elem "/var/lib/cim-secrets/nas.env" paths.cim-storage-manager-secrets.pathConfig.PathChanged
+      && lib.hasSuffix " try-restart container@storage-manager.service" services.cim-storage-manager-secrets.serviceConfig.ExecStart;
     "in a lab somebody starts the storage manager" = (of lab "host" {}).systemd.services.cim-storage-manager.wantedBy == [];
     "elsewhere it starts by itself" = (of example "host" {}).systemd.services.cim-storage-manager.wantedBy == ["multi-user.target"];
     "a component without a program does not run" = lib.attrNames (of example "host" {}).containers == ["storage-manager"];

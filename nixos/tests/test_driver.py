@@ -231,7 +231,7 @@ class Harness(Case):
         self.assertEqual(self.loop(START, END).run(), 1)
         self.assertEqual(self.answers(), [])
 
-    def test_a_refusal_ends_the_loop_with_the_harnesss_words(self) -> None:
+    def test_a_refusal_ends_the_loop_with_words_of_the_harness(self) -> None:
         with self.assertRaisesRegex(driver.DriverError, "status 2: a request is open already"):
             self.loop("refuse").run()
         (self.directory / "refuse-done").touch()

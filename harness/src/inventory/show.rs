@@ -19,7 +19,7 @@ pub(super) struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// One host alone.
+    /// Show this host only.
     host: Option<NodeName>,
     /// Print JSON, with every default filled in.
     #[arg(long)]
@@ -61,7 +61,7 @@ pub(super) fn show(path: &Path, args: &ShowArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a host runs, in words.
+/// Returns what a host runs, in words.
 fn runs(host: &Host) -> Vec<String> {
     let mut runs = Vec::new();
     runs.extend(host.nats.iter().map(|nats| format!("nats :{}", nats.port)));

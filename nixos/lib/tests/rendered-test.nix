@@ -206,6 +206,20 @@ in {
     expr = map (u: u.serviceConfig.User or u.serviceConfig.DynamicUser) (builtins.attrValues (debian.units // nas.units));
     expected = ["cim-storage-manager" "minio" true "nats"];
   };
+  "what replaces a secret starts the storage manager again, or its container" = {
+    expr = map (r: [r.watches.cim-storage-manager-secrets.pathConfig.PathChanged r.watches.cim-storage-manager-secrets.unit.serviceConfig.ExecStart]) [debian nixos];
+    expected = let
+      files = ["/var/lib/cim-secrets/nas.env" "/etc/ssl/ca.pem" "/var/lib/cim-secrets/storage-manager.nk" "/var/lib/cim-secrets/wasabi.env"];
+      restart = unit: "/usr/bin/systemctl --no-block try-restart ${unit}.service";
+    in [
+      [files (restart "cim-storage-manager")]
+      [files (restart "container@storage-manager")]
+    ];
+  };
+  "only the storage manager is watched, and not in a lab" = {
+    expr = [nas.watches lab.watches.cim-storage-manager-secrets.wantedBy];
+    expected = [{} []];
+  };
   "a machine's secrets are those that its units read" = {
     expr = nas.secrets;
     expected = {

@@ -1,5 +1,6 @@
 //! The tests of `cim-core` that need no more than its public functions; one binary, to link once.
 
+mod architecture;
 mod archive;
 mod envelope;
 mod harm;

@@ -1,14 +1,11 @@
 //! `check`
 
-use bytes::Bytes;
-use cim_core::archive::ArchiveKey;
-
 use super::exit::Failure;
 use super::{connect, show};
-use crate::check::{Found, Right, Tried, lacking};
+use crate::check::{Found, Right, Tried, is_same_bucket, lacking, one_bucket};
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::s3::{Kind, Store, Tier};
+use crate::s3::Tier;
 
 /// Races for one key.
 pub(super) const RACES: usize = 6;
@@ -54,26 +51,8 @@ async fn tried(config: &Config, tier: Tier) -> Result<Option<Tried>, Failure> {
     if tier == Tier::Wasabi {
         let nas = connect::store(config, Tier::Nas)?;
         if is_same_bucket(&nas, &store).await? {
-            return Err(Failure::usage(format!(
-                "`secondary` and `tertiary` are the same bucket, `{}`: losing it would lose both; give `tertiary` another service",
-                nas.bucket()
-            )));
+            return Err(Failure::usage(one_bucket(&nas)));
         }
     }
     Ok(Some(tried))
-}
-
-/// Looks whether what is written to one is read from the other: a service may have several names. Of one that cannot be
-/// written to, which is told elsewhere, this says no.
-pub(super) async fn is_same_bucket(written: &Store, read: &Store) -> Result<bool, Failure> {
-    let key = ArchiveKey::Probe { id: uuid::Uuid::now_v7().to_string() };
-    if written.put_once(&key, Bytes::from_static(b"same")).await.is_err() {
-        return Ok(false);
-    }
-    let found = read.get_once(&key.to_string()).await;
-    drop(written.delete(&key.to_string()).await);
-    match found {
-        Err(error) if error.kind != Kind::NotFound => Err(error.into()),
-        found => Ok(found.is_ok()),
-    }
 }

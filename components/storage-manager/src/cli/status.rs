@@ -19,8 +19,9 @@ use super::args::StatusArgs;
 use super::exit::Failure;
 use super::{connect, show, show_json, table};
 use crate::archive::Archive;
-use crate::config::{ArchiveConfig, Config};
+use crate::config::{ArchiveConfig, Config, Layout};
 use crate::jetstream::StreamInfo;
+use crate::journal;
 use crate::s3::{Store, Tier};
 use crate::tier::foreign::{Foreign, Here};
 use crate::tier::others;
@@ -31,6 +32,8 @@ struct Status {
     streams: Vec<StreamStatus>,
     /// Streams of the server that the configuration leaves out.
     left_out: Vec<String>,
+    /// What the storage manager that runs cannot read on the NAS, nor heal.
+    damage: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,10 +100,16 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
             stream,
         });
     }
-    let status = Status { streams, left_out };
+    let damage = match config.archive.layout {
+        Layout::Journal => journal::damage(jetstream.client(), &config.archive.journal).await,
+        Layout::Chains => Vec::new(),
+    };
+    let status = Status { streams, left_out, damage };
     let checked = args.check.then(|| check(&status.streams, limits(&config, &args)));
     let tiers: Vec<Readable> = std::iter::once(nas).chain(wasabi).collect();
     let (mut away, mut wrong) = (None, Vec::new());
+    // All is shown that can be read: it is monitoring that is to be told.
+    wrong.extend(status.damage.iter().filter(|_| args.check).cloned());
     for tier in tiers {
         wrong.extend(tier.damage);
         wrong.extend(tier.away.as_ref().map(|failure| failure.message().to_owned()));
@@ -117,7 +126,10 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
     match (away, checked) {
         (None, Some(Err(line))) if wrong.is_empty() => Err(Failure::behind(line)),
         (None, _) if wrong.is_empty() => Ok(()),
-        (None, _) => {
+        (None, Some(Ok(line) | Err(line))) => {
+            Err(Failure::damaged(format!("{}; of what can be read: {line}", wrong.join("; "))))
+        }
+        (None, None) => {
             let damage = wrong.join("; ");
             Err(Failure::damaged(format!("{damage}; what is shown is what can be read")))
         }
@@ -295,6 +307,9 @@ fn print(status: &Status, json: bool) -> Result<(), Failure> {
     show(shown)?;
     if !status.left_out.is_empty() {
         note(format_args!("`[streams]` leaves out: {}", status.left_out.join(", ")));
+    }
+    for damage in &status.damage {
+        note(damage);
     }
     for stream in &status.streams {
         for (name, tier) in stream.tiers() {

@@ -2,6 +2,7 @@
 //! stands by. That is for peace alone: what keeps two apart that both believe that they lead is the journal
 //! itself, whose numbers are given out once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
@@ -11,6 +12,7 @@ use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Journal;
+use crate::tier::Context;
 
 /// How long the one that leads may take to answer, and how often it may not. Together with the pauses it is lost
 /// after four and a half seconds; one that is cut off from the NAS so long after it fell silent.
@@ -21,6 +23,9 @@ const PACE: Duration = Duration::from_millis(500);
 /// Time that an entry may be on its way, or the NAS asked for the last one, before the one that leads does not
 /// answer any more: it is cut off.
 const STUCK: Duration = Duration::from_secs(4);
+
+/// The question for what cannot be healed. One without words is for who writes.
+const DAMAGE: &[u8] = b"damage";
 
 fn subject(journal: &JournalName) -> String {
     format!("cim.service.storage.journal.{journal}")
@@ -58,10 +63,21 @@ pub async fn stand_by(client: &Client, journal: &JournalName, stop: &Cancellatio
     }
 }
 
+/// Returns what the manager that writes a journal cannot heal, each as its log has it; nothing where none answers.
+pub async fn damage(client: &Client, journal: &JournalName) -> Vec<String> {
+    let ask = client.request(subject(journal), DAMAGE.into());
+    match tokio::time::timeout(ANSWER, ask).await {
+        // One that is older says who it is.
+        Ok(Ok(answer)) => serde_json::from_slice(&answer.payload).unwrap_or_default(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
 /// Answers for a journal while it is open and gets its entries committed.
-pub async fn serve(client: Client, journal: Journal, writer: std::sync::Arc<str>) {
+pub async fn serve(context: Arc<Context>, journal: Journal) {
     let closing = journal.closing().clone();
     let name = journal.with(|state| state.journal.clone());
+    let client = context.jetstream.client();
     let serving = async {
         let mut questions = match client.subscribe(subject(&name)).await {
             Ok(questions) => questions,
@@ -72,9 +88,16 @@ pub async fn serve(client: Client, journal: Journal, writer: std::sync::Arc<str>
             }
         };
         while let Some(question) = questions.next().await {
-            let Some(reply) = question.reply.filter(|_| !journal.is_stuck(STUCK)) else { continue };
-            if let Err(error) = client.publish(reply, writer.as_bytes().to_vec().into()).await {
-                tracing::debug!("a manager that stands by was not answered: {error}");
+            let Some(reply) = question.reply else { continue };
+            let answer = if question.payload == DAMAGE {
+                serde_json::to_vec(&context.ailing.stay()).expect("text is JSON")
+            } else if journal.is_stuck(STUCK) {
+                continue;
+            } else {
+                context.writer.as_bytes().to_vec()
+            };
+            if let Err(error) = client.publish(reply, answer.into()).await {
+                tracing::debug!("who asked for journal `{name}` was not answered: {error}");
             }
         }
     };

@@ -38,7 +38,7 @@ pub use audit::{Audit, Problem, audit};
 pub use background::Background;
 pub use heal::Ailing;
 use heal::check_text;
-pub use lead::stand_by;
+pub use lead::{damage, stand_by};
 pub use object::{Commit, Item, read_entry};
 pub use open::{OpenError, names, open, open_before_damage, read_checkpoint};
 pub use share::Share;

@@ -9,6 +9,7 @@
 
 mod access;
 mod error;
+mod page;
 mod probe;
 mod store;
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Way};
 use super::error::{Kind, S3Error, deepest};
+use super::page;
 use crate::config::S3Config;
 use crate::crypt;
 use crate::hooks::sabotage;
@@ -200,6 +201,11 @@ impl Store {
         Self { key: Some(end), ..self }
     }
 
+    /// Returns whether the service refuses the key that its file has.
+    pub fn refuses_key(&self) -> bool {
+        self.access.refuses()
+    }
+
     /// Which tier this is.
     pub fn tier(&self) -> Tier {
         self.tier
@@ -337,6 +343,9 @@ impl Store {
             let text = self.in_time(key, response.text()).await?;
             return Err(self.error("get", key, Kind::of_answer(status, &text)));
         }
+        if let Some(what) = page::not_the_object(response.headers()) {
+            return Err(self.error("get", key, Kind::Unexpected(what)));
+        }
         let size = response.headers().get("content-range").and_then(|v| v.to_str().ok());
         let size = size.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
         // Some services send a part as if it were the whole, and say where it is from (rclone 1.75.2).
@@ -424,7 +433,10 @@ impl Store {
         let request = way.client.put(url).headers(headers).timeout(self.timeout);
         let (status, text) = self.answer("put", key, request.body(body)).await?;
         match status {
-            200..=299 => Ok(Put::Created),
+            200..=299 => match page::not_done(&text) {
+                None => Ok(Put::Created),
+                Some(kind) => Err(self.error("put", key, kind)),
+            },
             412 => Ok(Put::Exists),
             // Two conditional writes at once: whoever lost asks again and finds the winner's object.
             409 if only_new => Err(self.error("put", key, Kind::Unavailable("conflict".into()))),
@@ -512,14 +524,16 @@ impl Store {
                 self.keyed(move |way| self.list_by(way, prefix, query.clone()))
             });
             let page = page.await?;
+            let next = page::next(prefix, &page, token.as_deref());
+            token = next.map_err(|what| self.error("list", prefix, Kind::Unexpected(what)))?;
             if folders {
                 let prefixes = page.common_prefixes.unwrap_or_default();
                 found.extend(prefixes.into_iter().map(|p| Listed { key: p.prefix, size: 0 }));
             } else {
-                let objects = page.contents.into_iter();
+                // Consoles and file managers make objects of folders.
+                let objects = page.contents.into_iter().filter(|object| !object.key.ends_with('/'));
                 found.extend(objects.map(|o| Listed { key: o.key, size: o.size }));
             }
-            token = page.next_continuation_token;
             if token.is_none() || !more(&found) {
                 return Ok(found);
             }

@@ -17,6 +17,7 @@ mod deliveries;
 mod drawn;
 mod encrypted;
 mod exactness;
+mod examples;
 mod export;
 mod faults;
 mod fence;

@@ -1,4 +1,4 @@
-//! What a journal's entry does to what is archived of one stream.
+//! Applies a journal's entries to the archived state of one stream.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use cim_core::names::StreamName;
 
 use super::Archived;
 
-/// Where something is said about a stream.
+/// The origin of a statement about a stream.
 pub(super) struct Said<'a> {
     pub(super) stream: &'a StreamName,
-    /// The key of the object that says it: where a segment without a key lies.
+    /// The key of the object with the statement; a segment without a key lies there too.
     pub(super) key: &'a str,
     pub(super) number: u64,
     pub(super) at: jiff::Timestamp,
@@ -39,7 +39,7 @@ impl Said<'_> {
 }
 
 impl Archived {
-    /// What is restated of a stream, all of it.
+    /// Makes the state of a stream from a checkpoint.
     pub(super) fn restated(restated: &StreamCheckpoint, said: &Said<'_>) -> Result<Self, String> {
         let last = restated.timelines.last().ok_or("has no timeline")?;
         let mut archived = Self {
@@ -66,7 +66,7 @@ impl Archived {
         Ok(archived)
     }
 
-    /// Takes in what an entry decides. After an error there is no going on.
+    /// Applies an entry's change. After an error the state cannot be used further.
     pub(super) fn change(&mut self, change: &Change, said: &Said<'_>) -> Result<(), String> {
         for replacement in &change.replace {
             self.exchange(replacement, said)?;
@@ -75,7 +75,7 @@ impl Archived {
         if let Some(fork) = &change.fork {
             let parent = fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
             if let Some((of, _)) = parent.filter(|(of, _)| !self.ends.contains_key(of)) {
-                return Err(format!("forks from timeline {of}, which is not there"));
+                return Err(format!("forks from timeline {of}, which does not exist"));
             }
             self.timeline = self.timeline.checked_add(1).ok_or("has no next timeline")?;
             self.parents.insert(self.timeline, parent);
@@ -132,7 +132,7 @@ impl Archived {
         Ok(())
     }
 
-    /// Puts a segment where none is.
+    /// Inserts a segment that must not overlap others.
     fn put(&mut self, segment: Segment) -> Result<(), String> {
         let place = (segment.timeline, segment.first_seq);
         let own = |other: &&Segment| other.timeline == segment.timeline;
@@ -150,7 +150,7 @@ impl Archived {
         Ok(())
     }
 
-    /// Takes out whole segments, none of them sealed, and puts in others with as many messages.
+    /// Replaces whole segments, none of them sealed, by others with as many messages.
     fn exchange(&mut self, replacement: &Replacement, said: &Said<'_>) -> Result<(), String> {
         let Replacement { timeline, first_seq, last_seq, by } = replacement;
         let what = format!("replaces {first_seq} to {last_seq} of timeline {timeline}");
@@ -190,7 +190,7 @@ impl Archived {
         Ok(())
     }
 
-    /// In what it differs from what a checkpoint restates, if it does.
+    /// Returns a description of the first difference from a checkpoint's state, or `None`.
     pub(super) fn differs(&self, other: &Self) -> Option<String> {
         if let Some((_, segment)) =
             self.segments.iter().find(|(place, segment)| other.segments.get(place) != Some(segment))
@@ -198,25 +198,25 @@ impl Archived {
             return Some(format!("the segment from {}", segment.first_seq));
         }
         let what = if self.segments.len() != other.segments.len() {
-            "a segment that is none"
+            "a segment that no entry has added"
         } else if (self.timeline, &self.parents) != (other.timeline, &other.parents) {
             "the timelines"
         } else if self.ends != other.ends {
-            "how far it goes"
+            "the ends of its timelines"
         } else if all(&self.deleted) != all(&other.deleted) {
-            "what was deleted"
+            "the deleted sequences"
         } else if all(&self.missed) != all(&other.missed) {
-            "what was missed"
+            "the missed sequences"
         } else if self.stream != other.stream {
             "the configuration"
         } else if self.consumers != other.consumers {
             "the consumers"
         } else if self.served != other.served {
-            "by whom it is served"
+            "the server"
         } else if self.deletes_known != other.deletes_known {
-            "up to where its deletes are known"
+            "the point up to which deletes are known"
         } else if self.deliveries != other.deliveries {
-            "what its consumers know of single messages"
+            "the consumers' deliveries"
         } else if (self.number, self.committed_at) != (other.number, other.committed_at) {
             "its last entry"
         } else {
@@ -226,7 +226,7 @@ impl Archived {
     }
 }
 
-/// Ranges by timeline, each run once.
+/// Returns ranges by timeline, with adjacent ones merged.
 fn all(ranges: &BTreeMap<u32, Vec<(u64, u64)>>) -> BTreeMap<u32, Vec<(u64, u64)>> {
     let runs = ranges.iter().map(|(timeline, ranges)| (*timeline, runs(ranges)));
     runs.filter(|(_, runs)| !runs.is_empty()).collect()
