@@ -244,7 +244,7 @@
     in
       lib.elem "/var/lib/cim-secrets/nas.env" paths.cim-storage-manager-secrets.pathConfig.PathChanged
       && lib.hasSuffix " try-restart container@storage-manager.service" services.cim-storage-manager-secrets.serviceConfig.ExecStart;
-    "in a lab somebody starts the storage manager" = (of lab "host" {}).systemd.services.cim-storage-manager.wantedBy == [];
+    "in a lab the harness starts the storage manager" = (of lab "host" {}).systemd.services.cim-storage-manager.wantedBy == [];
     "elsewhere it starts by itself" = (of example "host" {}).systemd.services.cim-storage-manager.wantedBy == ["multi-user.target"];
     "a component without a program does not run" = lib.attrNames (of example "host" {}).containers == ["storage-manager"];
     "one with a program and an address does" = let

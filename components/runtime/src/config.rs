@@ -134,7 +134,7 @@ pub fn if_copied(path: &Path) -> &'static str {
     if is_copied(path, copies.as_deref()) { COPIED } else { "" }
 }
 
-const COPIED: &str = ". It is the copy that systemd made when this unit started: where the file that it is of was replaced, restart the unit (`cim-storage-manager-secrets.path` does)";
+const COPIED: &str = ". This is the copy that systemd made when the unit started: if the original file was replaced, restart the unit (`cim-storage-manager-secrets.path` does)";
 
 fn is_copied(path: &Path, copies: Option<&OsStr>) -> bool {
     copies.is_some_and(|copies| !copies.is_empty() && path.starts_with(copies))

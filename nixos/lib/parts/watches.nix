@@ -1,11 +1,11 @@
-# What starts a unit again when a file of its credentials is replaced. systemd hands a unit copies, which it makes
-# when the unit starts, so that a running one never sees the new file.
+# Units that restart a unit when a file of its credentials is replaced. systemd gives a unit copies, made when the
+# unit starts, so a running one never sees the new file.
 #
-# A watch has description, wantedBy, pathConfig, and the unit that is started, as `units` has it.
+# A watch has description, wantedBy, pathConfig, and the unit to start, in the form of `units`.
 {
   units,
   storageManager,
-  # The storage manager is in a container, which sees the files that were there when it started.
+  # The storage manager is in a container, which sees the files as they were when it started.
   containers,
   systemctl,
 }: let
@@ -28,15 +28,15 @@ in
         wants = [];
         requires = [];
         wantedBy = [];
-        # A file that is written in pieces is several changes, and too many would end the watch for good.
+        # A file that is written in pieces causes several changes, and too many would end the watch for good.
         unitConfig.StartLimitIntervalSec = 0;
         serviceConfig =
-          # systemd listens to root.
+          # Only root may give systemd orders.
           hardening.service
           // {
             Type = "oneshot";
-            # Who replaces two files replaces both within a second. It does not wait for the start, for what
-            # is replaced meanwhile is to be seen.
+            # Two files are usually replaced within a second. The watch does not wait for the start, because files
+            # replaced meanwhile must be seen.
             ExecStart = "${systemctl} --no-block try-restart ${restarted}";
             ExecStartPre = "/bin/sh -c 'sleep 1'";
             IPAddressDeny = "any";
