@@ -137,7 +137,7 @@ impl LabArgs {
 
     fn substrate(&self) -> Result<Substrate> {
         if self.substrate != Made::Process && self.nas != Kind::Minio {
-            let what = "`--nas` is for labs of processes: images have MinIO, and machines what their inventory says";
+            let what = "`--nas` is for labs of processes: images have MinIO, and of machines `ci/vm/run --nas NAME` makes the NAS";
             return Err(Error::Usage(what.into()));
         }
         if self.substrate == Made::Container {
