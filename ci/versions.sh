@@ -71,3 +71,13 @@ deadnix_version=1.3.1
 s3_tests_repository=https://github.com/ceph/s3-tests
 s3_tests_commit=8f0ae7b404a3a2fcf7038bf1e6bf29544fe9b6a3
 s3_tests_packages=(boto3==1.44.8 isodate==0.7.2 munch==4.0.0 pytest==9.2.0 pytz==2026.6 requests==2.34.2)
+
+# Services that no archive may lie on, which `check` has to refuse; see ci/unfit-services.
+gofakes3_module=github.com/johannesboyne/gofakes3/cmd/gofakes3
+gofakes3_version=v1.2.0
+gofakes3_go=1.24.0
+gofakes3_seconds=20
+moto_packages=("moto[server]==5.2.5")
+s3rver_version=3.7.1
+s3mock_artifact=com.adobe.testing:s3mock:5.2.0:jar:exec
+maven_copy=org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy

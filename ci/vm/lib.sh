@@ -35,3 +35,19 @@ prepare() {
     image=$("$here/image") || exit "$failure"
     export PATH=$PATH:/usr/sbin:/sbin
 }
+
+# take_nas ARGUMENT…: sets `nas` to what `--nas` names, and `rest` to the other arguments.
+# shellcheck disable=SC2034 # For who called.
+take_nas() {
+    nas=minio rest=()
+    while (($# > 0)); do
+        case $1 in
+        --nas=*) nas=${1#*=} ;;
+        --nas) nas=${2:-} && shift ;;
+        *) rest+=("$1") ;;
+        esac
+        (($# == 0)) || shift
+    done
+    [[ $nas == @(minio|seaweedfs|versitygw) ]] ||
+        fail "\`--nas\` takes minio, seaweedfs or versitygw, and not \`$nas\`"
+}

@@ -138,7 +138,7 @@ impl LabArgs {
 
     fn substrate(&self) -> Result<Substrate> {
         if self.substrate != Made::Process && self.nas != Kind::Minio {
-            let what = "`--nas` is for labs of processes: leave it out; images have MinIO, and machines the NAS of their inventory";
+            let what = "`--nas` is for labs of processes: leave it out; images have MinIO, and `ci/vm/run --nas NAME` makes the NAS of machines";
             return Err(Error::Usage(what.into()));
         }
         if self.substrate == Made::Container {

@@ -52,12 +52,13 @@ struct Machine {
     used: bool,
 }
 
-fn unit(role: Role, program: Program) -> &'static str {
-    match (role, program) {
-        (_, Program::Nats) => "nats.service",
-        (_, Program::StorageManager) => "cim-storage-manager.service",
-        (Role::Wasabi, Program::S3) => "cim-fake-wasabi.service",
-        (_, Program::S3) => "minio.service",
+fn unit(role: Role, program: Program, there: Option<&LabNode>) -> &str {
+    match (role, program, there) {
+        (_, Program::Nats, _) => "nats.service",
+        (_, Program::StorageManager, _) => "cim-storage-manager.service",
+        (_, Program::S3, Some(LabNode::Nas(S3 { unit: Some(own), .. }))) => own,
+        (Role::Wasabi, Program::S3, _) => "cim-fake-wasabi.service",
+        (_, Program::S3, _) => "minio.service",
     }
 }
 
@@ -227,10 +228,10 @@ impl Lab {
     }
 
     /// Returns the units of a node's programs, or of one of them, in the order in which they start.
-    fn units(&self, node: &NodeName, program: Option<Program>) -> Vec<&'static str> {
-        let role = self.role(node);
+    fn units(&self, node: &NodeName, program: Option<Program>) -> Vec<&str> {
+        let (role, there) = (self.role(node), self.file.nodes.get(node));
         let wanted = programs(role).iter().filter(|p| program.is_none_or(|only| only == **p));
-        wanted.map(|p| unit(role, *p)).collect()
+        wanted.map(|p| unit(role, *p, there)).collect()
     }
 
     pub(crate) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
@@ -366,4 +367,22 @@ fn address(url: &str) -> Result<SocketAddr> {
     let host = url.trim_start_matches("nats://");
     let found = host.to_socket_addrs().setup(|| format!("`{host}` is no address"))?.next();
     found.ok_or_else(|| Error::setup(format!("`{host}` has no address")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nas_is_started_by_the_unit_that_it_has() {
+        let node = |rest: &str| -> LabNode {
+            let text = format!(
+                r#"{{"role": "nas", "endpoint": "http://h", "bucket": "b", "region": "r", "credentials_file": "f"{rest}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let of = |there: LabNode| unit(Role::Nas, Program::S3, Some(&there)).to_owned();
+        assert_eq!(of(node("")), "minio.service");
+        assert_eq!(of(node(r#", "unit": "seaweedfs.service""#)), "seaweedfs.service");
+    }
 }

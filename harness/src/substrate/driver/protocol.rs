@@ -150,6 +150,9 @@ pub(crate) struct S3 {
     pub(crate) bucket: String,
     pub(crate) region: String,
     pub(crate) credentials_file: PathBuf,
+    /// Its unit, of a NAS with another service than MinIO.
+    #[serde(default)]
+    pub(crate) unit: Option<String>,
 }
 
 impl LabNode {
