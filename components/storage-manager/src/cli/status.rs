@@ -132,29 +132,32 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
         None => print(&status, args.show.json),
     };
     shown?;
+    verdict(away, checked, wrong, locked)
+}
+
+/// Returns the command's end: `away` is the first tier that was not reached, `wrong` and `locked` are all
+/// lines about what could not be read, `checked` is the line of `--check`.
+fn verdict(
+    away: Option<Failure>,
+    checked: Option<Result<String, String>>,
+    mut wrong: Vec<String>,
+    locked: Vec<String>,
+) -> Result<(), Failure> {
+    let shown = match &checked {
+        Some(Ok(line) | Err(line)) => format!("of what can be read: {line}"),
+        None => "what is shown is what can be read".to_owned(),
+    };
     match (away, checked) {
         (None, Some(Err(line))) if wrong.is_empty() => Err(Failure::behind(line)),
         (None, _) if wrong.is_empty() && locked.is_empty() => Ok(()),
-        (None, _) if wrong.is_empty() => Err(Failure::locked(format!(
-            "{}; what is shown is what can be read",
-            locked.join("; ")
-        ))),
-        (None, Some(Ok(line) | Err(line))) => {
+        (None, _) if wrong.is_empty() => {
+            Err(Failure::locked(format!("{}; {shown}", locked.join("; "))))
+        }
+        (None, _) => {
             wrong.extend(locked);
-            Err(Failure::damaged(format!("{}; of what can be read: {line}", wrong.join("; "))))
+            Err(Failure::damaged(format!("{}; {shown}", wrong.join("; "))))
         }
-        (None, None) => {
-            wrong.extend(locked);
-            let damage = wrong.join("; ");
-            Err(Failure::damaged(format!("{damage}; what is shown is what can be read")))
-        }
-        (Some(failure), Some(Ok(line) | Err(line))) => {
-            Err(failure.with_message(format!("{}; of what can be read: {line}", wrong.join("; "))))
-        }
-        (Some(failure), None) => {
-            let wrong = wrong.join("; ");
-            Err(failure.with_message(format!("{wrong}; what is shown is what can be read")))
-        }
+        (Some(failure), _) => Err(failure.with_message(format!("{}; {shown}", wrong.join("; ")))),
     }
 }
 
