@@ -456,7 +456,7 @@ async fn a_replacement_that_is_not_the_same_is_found() {
     nas.refuses(&merged(&lacking, |_, _| ()), "the hash of its messages is").await;
 }
 
-/// A journal in which message 7 of stream A was erased, by what `spoil` leaves of the entry.
+/// Returns a journal in which message 7 of stream A was erased; `spoil` changes the entry.
 fn erased(spoil: impl Fn(&mut Value)) -> Objects {
     let mut log = journal(|_, _| ());
     let left: Vec<Row> = rows("A", 1, 10).into_iter().filter(|row| row.seq != 7).collect();

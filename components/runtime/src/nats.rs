@@ -42,7 +42,7 @@ pub struct NatsConfig {
     pub inbox_prefix: InboxPrefix,
 }
 
-/// What is no server would be asked for, and be said not to answer.
+/// Reads the servers, and refuses a text that is none: it would otherwise be reported as a server without an answer.
 fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let url = String::deserialize(deserializer)?;
     let named = || url.split(',').map(str::trim).filter(|server| !server.is_empty());

@@ -1,6 +1,6 @@
-//! Messages that a person has asked to be erased for good: they lie in no object any more, and a signed note says so.
+//! Messages erased for good on request: no object holds them any more, and a signed note records it.
 //!
-//! Nothing of what was erased is in the note, and neither is the subject that it was asked for by: that may be a name.
+//! The note holds nothing of the erased messages, nor the subject filter of the request, which may be a name.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -21,7 +21,7 @@ pub struct Erasure {
     pub signature: String,
 }
 
-/// What was erased, when and why.
+/// The content of a note: the erased messages, the time and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErasureNote {
@@ -33,12 +33,12 @@ pub struct ErasureNote {
     pub journal: JournalName,
     /// `nas` or `wasabi`: the tier whose objects are meant.
     pub tier: String,
-    /// When, by the clock of who erased.
+    /// The time of the erasure, by the eraser's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// Node and process that did it, for people.
     pub by: String,
-    /// Why, in the words of who asked for it.
+    /// The reason, in the requester's words.
     pub reason: String,
     /// How many messages were erased.
     pub messages: u64,
@@ -58,7 +58,7 @@ pub struct ErasedIn {
     pub sequences: Vec<SeqRange>,
 }
 
-/// A segment that was taken out, as the archive had recorded it: whoever has a copy knows it by this.
+/// A removed segment, as the archive had recorded it: a copy elsewhere can be identified by this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErasedFrom {
@@ -72,7 +72,7 @@ impl Erasure {
     /// Reads the note.
     ///
     /// # Errors
-    /// When it is none that this version reads.
+    /// When this version cannot read it.
     pub fn read(&self) -> Result<ErasureNote, serde_json::Error> {
         serde_json::from_str(self.note.get())
     }

@@ -142,8 +142,8 @@ fn ascends(last: &mut u64, segment: &Segment) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses replacements of one change that have a segment in common: the second would replace what the first
-/// has put in its place.
+/// Refuses replacements of one change that share a segment: the second would replace what the first has put
+/// in its place.
 fn apart<'a>(replacements: impl Iterator<Item = &'a Replacement>) -> Result<(), String> {
     let mut ranges: Vec<(u32, u64, u64)> =
         replacements.map(|r| (r.timeline, r.first_seq, r.last_seq)).collect();
@@ -159,8 +159,8 @@ fn apart<'a>(replacements: impl Iterator<Item = &'a Replacement>) -> Result<(), 
     Ok(())
 }
 
-/// The segments that a replacement takes out. Where messages are erased, `erased` says which: no others may be missing
-/// afterwards, and what is sealed is no obstacle.
+/// Returns the segments that a replacement removes. If messages are erased, `erased` names them: no others may be
+/// missing afterwards, and sealed segments may be replaced.
 fn replaces(
     state: &ArchiveState,
     replacement: &Replacement,

@@ -57,7 +57,7 @@ fn encryption(inventory: &Inventory, found: &mut Problems) {
     });
 }
 
-/// Refuses a secondary tier that cannot keep two writers apart; for the tertiary one it decides.
+/// Refuses a secondary tier that cannot keep two writers apart: the secondary tier decides for the tertiary.
 fn conditions(inventory: &Inventory, tier: &Tier, found: &mut Problems) {
     let Some(name) = &tier.host else { return };
     let s3 = inventory.hosts.get(name).and_then(|host| host.s3.as_ref());

@@ -7,7 +7,7 @@ use cim_core::archive::{RawJson, SeqRange, SeqRanges, Sha256, StreamState};
 
 use super::refused::{filled, hold, own, part, say, stream};
 
-/// A note about sequences of timeline 1.
+/// Returns a note about sequences of timeline 1.
 fn note(of: &str, sequences: &[(u64, u64)]) -> Erasure {
     let sequences: SeqRanges = sequences.iter().map(|(from, to)| SeqRange(*from, *to)).collect();
     let note = ErasureNote {
@@ -30,17 +30,17 @@ fn cut(first_seq: u64, last_seq: u64, by: Vec<SegmentRecord>) -> Replacement {
     Replacement { timeline: 1, first_seq, last_seq, by }
 }
 
-/// An entry that erases these sequences.
+/// Returns a change that erases these sequences.
 fn erases(sequences: &[(u64, u64)], cut: Vec<Replacement>) -> Change {
     Change { erased: vec![note("S", sequences)], cut, ..Change::default() }
 }
 
-/// The same messages as `part` has but for the last ones.
+/// Returns the record of a segment that has only `messages` messages.
 fn fewer(segment: SegmentRecord, messages: u64) -> SegmentRecord {
     SegmentRecord { messages, ..segment }
 }
 
-/// The state with 10 more messages in a sealed segment.
+/// Returns the state with 10 more messages in a sealed segment.
 fn sealed() -> JournalState {
     let mut state = filled();
     let add = vec![SegmentRecord { sealed: true, ..own(1, 41, 50) }];
