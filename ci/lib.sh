@@ -114,10 +114,21 @@ target_dir() {
         grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4
 }
 
+# commit: what is built, as `--version` says it: hash and day, and whether files were changed since. Nothing without git.
+commit() {
+    local commit
+    commit=$(git -C "$root" log -1 --abbrev=12 --format='%h %cs' 2>/dev/null) || return 0
+    git -C "$root" diff --quiet HEAD 2>/dev/null || commit+=", changed"
+    echo "$commit"
+}
+
 # release_build PROFILE: the programs that a lab needs, in target/PROFILE. The first time it compiles every dependency.
 release_build() {
     local profile=$1
     need_rust
+    # Both programs say which commit they are. Only their main.rs reads it, so that a new one costs a link.
+    CIM_COMMIT=$(commit)
+    [[ -z $CIM_COMMIT ]] || export CIM_COMMIT
     phase "$profile build (the first takes some minutes)" \
         cargo build --manifest-path "$root/Cargo.toml" --profile "$profile" --locked --bins \
         -p cim-harness -p cim-storage-manager -p cim-fake-wasabi ||
