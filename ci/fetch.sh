@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# How ci/setup gets hold of things: a link to what is there, `go install`, a Debian package unpacked,
-# a Python environment.
+# The ways in which ci/setup provides programs: a link to an installed one, `go install`, a Debian package
+# unpacked, a Python environment.
 
 # shellcheck disable=SC2154 # `tools` comes from ci/lib.sh.
 bin=$tools/bin
 
-# is_version PROGRAM MODULE VERSION: Go writes both into what it builds, as text. A distribution's
-# build lacks them and prints the version.
+# is_version PROGRAM MODULE VERSION: succeeds if the program is of this version. Go writes both into its
+# programs, as text. A distribution's build lacks them and prints the version.
 is_version() {
     local program=$1 module=$2 version=$3 path
     [[ -x $program ]] || return
@@ -14,13 +14,13 @@ is_version() {
     for path in "$module" "${module%/*}" "${module%/*/*}"; do
         ! grep -aqF $'mod\t'"$path"$'\t'"$version"$'\t' "$program" || return 0
     done
-    # Of what was built from a copy of its module Go knows no version, but what the linker was told.
+    # Go knows no version of a program built from a copy of its module, except the one that the linker was given.
     ! grep -aqF "=$version" "$program" || return 0
     [[ $version != v0.0.0-* && $("$program" --version 2>/dev/null) =~ (^|[ v])"${version#v}"$ ]]
 }
 
 # provide NAME PREFIX PROGRAM: puts NAME into .tools/bin. PREFIX is that of its variables in
-# ci/versions.sh; a PROGRAM that is named is taken whatever its version.
+# ci/versions.sh; a PROGRAM that is named is used, whatever its version.
 provide() {
     local name=$1 module=$2_module version=$2_version found
     module=${!module} version=${!version}
@@ -50,7 +50,7 @@ go_install() {
     say "$name $version: building $module from source, about ${!seconds} s on two cores …"
     rm -rf "$work"
     mkdir -p "$work"
-    # Without cgo no C compiler is needed, and the program runs in an empty container too.
+    # Without cgo no C compiler is needed, and the program also runs in an empty container.
     if ! GOBIN=$work CGO_ENABLED=0 go install -ldflags "$ldflags" "$module@$version" >"$log" 2>&1 &&
         ! { grep -q 'replace directives' "$log" && copy_build "$module" "$version" "$ldflags" "$work" >"$log" 2>&1; }; then
         tail -n 5 "$log" | sed 's/^/  /' >&2
@@ -61,8 +61,8 @@ go_install() {
     say "$name $version: built after $((SECONDS - start)) s"
 }
 
-# copy_build MODULE VERSION LDFLAGS DIRECTORY: builds a module that replaces others, of which `go install` builds
-# none, from a copy of its own.
+# copy_build MODULE VERSION LDFLAGS DIRECTORY: builds a module that replaces others from a copy of its own,
+# because `go install` does not build such modules.
 copy_build() {
     local module=$1 version=$2 ldflags=$3 work=$4 path dir
     path=${module%/*}
@@ -72,7 +72,7 @@ copy_build() {
     (cd "$work/source" && CGO_ENABLED=0 go build -ldflags "$ldflags" -o "$work/" "./${module##*/}")
 }
 
-# need_go VERSION FOR: from 1.21 on Go fetches a newer one by itself, where it may.
+# need_go VERSION FOR: fails without this Go or a newer one. From 1.21 on Go fetches a newer one by itself, if allowed.
 need_go() {
     local have
     command -v go >/dev/null || fail "\`go\` is not on PATH: Go $1 or newer is needed to build $2" \
@@ -85,9 +85,9 @@ need_go() {
         "with Go 1.21 or newer, \`GOTOOLCHAIN=auto\` fetches it" "or install it from https://go.dev/dl"
 }
 
-# apt_find PACKAGE VERSION: sets `found` to the package's version that begins so, and `apt` to the
-# options that apt needs to fetch it without root and without installing anything. Where the machine
-# has no package lists, they are fetched into .tools.
+# apt_find PACKAGE VERSION: sets `found` to the package's version that begins with VERSION, and `apt` to the
+# options with which apt fetches it without root and without installing it. If the machine has no package
+# lists, they are fetched into .tools.
 apt_find() {
     local work=$tools/debian
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return
@@ -109,7 +109,7 @@ apt_version() {
         awk -v version="$2" '{ if (found == "" && index($3, version) == 1) found = $3 } END { print found }'
 }
 
-# debian_file PACKAGE VERSION FILE TARGET: takes one file out of a Debian package.
+# debian_file PACKAGE VERSION FILE TARGET: takes one file from a Debian package.
 debian_file() {
     local work=$tools/debian/$1 found apt
     apt_find "$1" "$2" || return
@@ -121,7 +121,7 @@ debian_file() {
     say "$(basename "$4"): from Debian's $1 $found"
 }
 
-# provide_old_nats_servers: .tools/bin/nats-server-VERSION, one for each.
+# provide_old_nats_servers: installs .tools/bin/nats-server-VERSION for each version.
 provide_old_nats_servers() {
     local old_nats_server_version name
     # shellcheck disable=SC2154 # From ci/versions.sh.
@@ -146,15 +146,16 @@ provide_rclone() {
     fi
 }
 
-# provide_python: .tools/python/bin/python3 with pyarrow, DuckDB, mypy, pyflakes and typos.
+# provide_python: .tools/python/bin/python3 with the readers of Parquet, mypy, pyflakes and typos.
 provide_python() {
     # shellcheck disable=SC2154 # From ci/versions.sh.
     local packages=("pyarrow==$pyarrow_version" "duckdb==$duckdb_version"
+        "polars==$polars_version" "chdb-core==$chdb_version"
         "mypy==$mypy_version" "pyflakes==$pyflakes_version" "typos==$typos_version")
     local place=$tools/python start=$SECONDS log=$tools/log/python.log make=python_of_machine
     [[ ! -x $place/bin/python3 || $(cat "$place/installed" 2>/dev/null) != "${packages[*]}" ]] || return 0
     command -v python3 >/dev/null || make=python_of_debian
-    say "Python with ${packages[*]}: fetching about 80 MB …"
+    say "Python with ${packages[*]}: fetching about 350 MB …"
     rm -rf "$place"
     if ! "$make" "$place" "${packages[@]}" >"$log"; then
         tail -n 3 "$log" | sed 's/^/  /' >&2
@@ -166,7 +167,7 @@ provide_python() {
 
 pip_options=(install --disable-pip-version-check --no-input --only-binary :all:)
 
-# python_of_machine: Debian keeps pip's wheel in a package of its own, which need not be there.
+# python_of_machine: uses the machine's Python. Debian keeps pip's wheel in a package of its own, which may be missing.
 python_of_machine() {
     local place=$1 pip
     shift
@@ -181,8 +182,8 @@ python_of_machine() {
     "${pip[@]}" "${pip_options[@]}" "$@" 2>&1
 }
 
-# python_of_debian: for a machine without Python, Debian's packages are unpacked, with those that they
-# depend on and that are not installed.
+# python_of_debian: unpacks Debian's packages on a machine without Python, with those of their dependencies
+# that are not installed.
 python_of_debian() {
     local place=$1 found apt deb
     shift
@@ -205,7 +206,7 @@ WRAPPER
         --target "$place/site" "$@" 2>&1
 }
 
-# lacks WHAT TESTS WAY_OUT: not having it costs some tests; in CI that is not taken.
+# lacks WHAT TESTS WAY_OUT: notes that some tests will be skipped without it; with CI=true that is an error.
 lacks() {
     [[ ${CI:-} != true ]] || fail "$1 cannot be had here, and with CI=true no test may be skipped" "needs $3"
     say "$1: not available here, $2 will be skipped (needs $3)"

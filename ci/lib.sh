@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# What the scripts of ci/ share. Sourced after `set -euo pipefail`.
+# The common parts of the scripts of ci/. Sourced after `set -euo pipefail`.
 #
-# stdout belongs to the program that a script runs; all that the scripts say goes to stderr.
+# stdout belongs to the program that a script runs; the scripts' own messages go to stderr.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# shellcheck disable=SC2034 # For who sources this.
+# shellcheck disable=SC2034 # For the scripts that source this.
 tools=$root/.tools
 me=ci/$(basename "$0")
 
 say() { printf '%s: %s\n' "$me" "$*" >&2; }
 
-# fail MESSAGE [HINT…]: one line that names the thing and what happened, then the way out. Exits with
-# `failure`, which scripts set that run a program with statuses of its own.
+# fail MESSAGE [HINT…]: prints one line that names the thing and what happened, then the way out. Exits with
+# `failure`, which is set by scripts that run a program with statuses of its own.
 failure=1
 fail() {
     printf '%s: error: %s\n' "$me" "$1" >&2
@@ -23,7 +23,7 @@ fail() {
 # usage: prints the comment at the top of the script.
 usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
 
-# phase NAME COMMAND…: runs it, with its output on stderr, and says how long it took.
+# phase NAME COMMAND…: runs it, with its output on stderr, and prints how long it took.
 phase() {
     local name=$1 start=$SECONDS status=0
     shift
@@ -108,7 +108,7 @@ need_rust() {
             "\`apt-get install build-essential\`"
 }
 
-# target_dir: where cargo builds to, with CARGO_TARGET_DIR and cargo's own configuration honoured.
+# target_dir: prints the directory that cargo builds to, from CARGO_TARGET_DIR and cargo's own configuration.
 target_dir() {
     cargo metadata --manifest-path "$root/Cargo.toml" --no-deps --format-version 1 |
         grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4
@@ -139,7 +139,7 @@ release_build() {
 
 test_hooks=cim-storage-manager/fail-points,cim-storage-manager/sabotage
 
-# sabotaged_build [FLAG…]: the storage manager with its test hooks, beside the ordinary debug build, whose
+# sabotaged_build [FLAG…]: builds the storage manager with its test hooks, beside the ordinary debug build, whose
 # dependencies it shares: `--workspace` gives them the same features.
 sabotaged_build() {
     cargo build --manifest-path "$root/Cargo.toml" --locked --workspace --bin cim-storage-manager-sabotaged \

@@ -1,4 +1,4 @@
-# `nix run`: the harness, with what a lab of processes needs on its PATH and the scenarios beside it.
+# `nix run`: the harness, with the programs that a lab of processes needs on its PATH and the scenarios beside it.
 {
   pkgs,
   self,
@@ -8,7 +8,7 @@
   harness = pkgs.writeShellApplication {
     name = "cim-harness";
     runtimeInputs = [cim.cim-harness cim.cim-storage-manager cim.cim-fake-wasabi pkgs.nats-server pkgs.minio];
-    # The harness looks for fixtures/scenarios upwards from where it stands; a copy in the store has none.
+    # The harness looks for fixtures/scenarios upwards from its directory; a copy in the store has none.
     text = ''
       if [[ ! -d fixtures/scenarios ]]; then
         export CIM_SCENARIOS="''${CIM_SCENARIOS:-${../fixtures/scenarios}}" CIM_RUNS_DIR="''${CIM_RUNS_DIR:-$PWD/runs}"

@@ -1,5 +1,5 @@
-# `nix flake check`: what ci/test checks on any machine, with nixpkgs' programs, and the scenarios in
-# machines of their own besides. A check is a derivation; that it builds is that it passed.
+# `nix flake check`: the checks of ci/test that run on any machine, with nixpkgs' programs, and the scenarios in
+# machines of their own. A check is a derivation: it passes if it builds.
 {
   deploy-rs,
   pkgs,
@@ -9,7 +9,7 @@
   inherit (pkgs.stdenv.hostPlatform) system;
   workspace = self.packages.${system}.cim-workspace;
 
-  # The workspace's derivation with another command in the place of the build.
+  # The workspace's derivation with another command instead of the build.
   cargo = name: inputs: command:
     workspace.overrideAttrs (old: {
       pname = "cim-${name}";
@@ -24,7 +24,7 @@
       doInstallCheck = false;
     });
 
-  # Every .nix file, and nothing else.
+  # Every .nix file and no others.
   nixFiles = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.fileFilter (file: file.hasExt "nix") ../.;
@@ -35,7 +35,7 @@
     fileset = lib.fileset.fileFilter (file: file.hasExt "py") ./tests;
   };
 
-  # deploy-rs builds what its checks are about, so each system checks the nodes that it can build.
+  # deploy-rs builds the systems that its checks are about, so each system checks the nodes that it can build.
   nodes = lib.filterAttrs (name: _: self.nixosConfigurations.${name}.pkgs.stdenv.hostPlatform.system == system) self.deploy.nodes;
 in
   {
@@ -43,7 +43,7 @@ in
     clippy = cargo "clippy" [pkgs.clippy] "cargo clippy --workspace --all-targets --offline --keep-going -- -D warnings";
     fmt = cargo "fmt" [pkgs.rustfmt] "cargo fmt --all -- --check";
 
-    # Tests that compare with an old nats-server, pyarrow or DuckDB name them as skipped; ci/test has them.
+    # Tests that compare with an old nats-server or with readers of Parquet name them as skipped; ci/test has them.
     tests = cargo "tests" [pkgs.minio pkgs.nats-server pkgs.rclone] ''
       export CIM_NATS_SERVER=${lib.getExe pkgs.nats-server} CIM_MINIO=${lib.getExe pkgs.minio}
       cargo build --workspace --bins --offline
@@ -70,7 +70,7 @@ in
         touch $out
       '';
 
-    # The functional core: its tests, and what it renders for the inventories against fixtures/rendered.
+    # The functional core: its tests, and its rendering of the inventories compared with fixtures/rendered.
     core =
       pkgs.runCommand "cim-core" {
         report = import ./lib/tests/run.nix;

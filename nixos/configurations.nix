@@ -1,5 +1,5 @@
-# The machines of an inventory as NixOS configurations. What the inventory cannot know, disks and boot
-# loader, comes from nixos/machines/<name>.nix if there is one, otherwise from nixos/machines/default.nix.
+# The machines of an inventory as NixOS configurations. Disks and boot loader, which an inventory does not have,
+# come from nixos/machines/<name>.nix if it exists, otherwise from nixos/machines/default.nix.
 {
   lib,
   inventory,
@@ -8,7 +8,7 @@
 }: let
   inherit (lib.importJSON inventory) hosts;
 
-  # An operator's machine is not ours to configure, and a fake Wasabi belongs into tests.
+  # An operator's machine is not configured by this project, and a fake Wasabi belongs into tests.
   deployed = lib.filterAttrs (_: host: host.role == "host" || host.role == "nas") hosts;
 
   hardware = name: let
@@ -28,7 +28,7 @@ in
           networking.hostName = name;
           cim = {
             inherit inventory;
-            # insecure.nix says what that means. Another provider needs no permission.
+            # insecure.nix explains the risk. Another provider needs no permission.
             nas.permitInsecureMinio = true;
             # To make a machine's system impossible to build before every scenario has passed:
             # proof = lib.attrValues (import ./tests {pkgs = pkgsOf.${host.system}; inherit self;}).checks;

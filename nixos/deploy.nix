@@ -1,5 +1,5 @@
-# One deploy-rs node a machine: `nix run nixpkgs#deploy-rs -- .#host`. A machine that does not answer
-# after an activation goes back to what it had.
+# One deploy-rs node for each machine: `nix run nixpkgs#deploy-rs -- .#host`. A machine that does not answer
+# after an activation returns to its previous configuration.
 {
   deploy-rs,
   lib,

@@ -1,9 +1,9 @@
-# Everything that needs nixpkgs, evaluated and not built: for ci/nix, on a machine without flakes.
+# All parts that need nixpkgs, evaluated and not built: for ci/nix, on a machine without flakes.
 #
 #   nix-instantiate --eval --strict --expr 'import ./nixos/evaluate.nix {nixpkgs = <nixpkgs>;}'
 #
-# Where only nixpkgs' `lib` is at hand (a directory that has `lib` and nothing else), what needs packages is
-# left out, and the text says so.
+# With nixpkgs' `lib` alone (a directory that has `lib` and nothing else), the parts that need packages are left
+# out, and the text lists them.
 {nixpkgs}: let
   lib = import (nixpkgs + "/lib");
   whole = builtins.pathExists (nixpkgs + "/nixos");
@@ -14,7 +14,7 @@
   in
     if builtins.readFile file == import ./options-doc.nix {inherit lib;}
     then "as the modules say"
-    else throw "docs/options.md is not what the modules say: run `ci/options-doc`";
+    else throw "docs/options.md differs from the modules: run `ci/options-doc`";
 
   pkgsOf = lib.genAttrs ["x86_64-linux" "aarch64-linux"] (system:
     import nixpkgs {

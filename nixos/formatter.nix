@@ -1,4 +1,4 @@
-# `nix fmt`: without arguments everything below the current directory.
+# `nix fmt`: without arguments, all files below the current directory.
 {pkgs}:
 pkgs.writeShellApplication {
   name = "format";

@@ -1,14 +1,14 @@
-# Whether every option is described, and docs/options.md knows it: with the language's builtins alone, so that
-# this is looked at where there is no nixpkgs too. What the page says of each, options-doc.nix compares.
+# Checks that every option is described and listed in docs/options.md: with the language's builtins alone, so that
+# it runs without nixpkgs too. options-doc.nix compares the text of each.
 #
-# Gives `N options`, or throws with every option that is not in order and what is wrong with it.
+# Gives `N options`, or throws with every faulty option and its problem.
 let
   inherit (builtins) attrNames concatMap concatStringsSep elem filter isFunction isString length mapAttrs match split;
 
   modules = import ./modules/list.nix;
 
-  # As much of nixpkgs' `lib` as the declarations of options read. A type is what lies within it: a module
-  # with more options, and the part of their names that whoever sets them chooses.
+  # As much of nixpkgs' `lib` as the declarations of options read. A type is its contents: a module with more
+  # options, and the part of their names that the user chooses.
   leaf = {module = {};};
   below = part: type: type // {path = [part] ++ type.path or [];};
   types = {

@@ -1,7 +1,7 @@
 # docs/options.md from the modules, with nixpkgs' `lib` alone: options are read, nothing is configured.
 # ci/options-doc writes it.
 #
-# Throws when an option of `cim` has no description, no example or no type, and names every one of them.
+# Throws if an option of `cim` has no description, no example or no type, and names each of them.
 {
   lib,
   modules ? [./modules],
@@ -10,10 +10,10 @@
     modules =
       modules
       ++ [
-        # What the modules set is NixOS's, and not declared here.
+        # The modules set options of NixOS, which are not declared here.
         {_module.check = false;}
       ];
-    # Defaults that need packages carry a text of their own.
+    # Defaults that need packages have a text of their own.
     specialArgs.pkgs = throw "an option's default reads `pkgs` and has no defaultText";
   };
 

@@ -7,7 +7,7 @@
 }: let
   inherit (pkgs) lib;
 
-  # What a build and its tests read, and nothing besides: another page or module rebuilds nothing.
+  # Sources that a build and its tests read, and no others: another page or module rebuilds nothing.
   source = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
@@ -32,7 +32,7 @@
     cargoLock.lockFile = ../Cargo.lock;
     env = lib.optionalAttrs (commit != null) {CIM_COMMIT = commit;};
     cargoBuildFlags = ["--workspace" "--bins"];
-    # Fail points and sabotage are for tests: a release refuses to be built with them, and this looks.
+    # Fail points and sabotage are for tests: a release refuses to be built with them, and this checks it.
     postInstall = ''
       if grep -aqE 'fail-point/[a-z]|sabotage/[a-z]|CIM_FAIL_POINT|CIM_SABOTAGE' $out/bin/cim-storage-manager; then
         echo "cim-storage-manager has test hooks in it: it must not be shipped" >&2
@@ -62,7 +62,7 @@
         };
     } ''
       install -D -t $out/bin ${workspace}/bin/${name}
-      # Not every program has completions, and none can be asked when it was built for another machine.
+      # Some programs have no completions, and a program built for another machine cannot be asked.
       if $out/bin/${name} completions bash >${name}.bash 2>/dev/null; then
         $out/bin/${name} completions fish >${name}.fish
         $out/bin/${name} completions zsh >_${name}

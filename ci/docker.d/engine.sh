@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# How ci/docker finds an engine, starts one, and sees it end.
+# Functions with which ci/docker finds an engine, starts one, and waits for its end.
 #
-# Whoever holds the write end of the FIFO `hold`, as file descriptor 8, keeps the engine alive: ci/docker,
-# the command that it runs, and all that this leaves behind. When the last of them is gone, killed with
-# SIGKILL included, docker.d/init reads the FIFO's end and goes, and the kernel with it ends everything
-# in its namespaces.
+# The engine lives as long as a process holds the write end of the FIFO `hold`, as file descriptor 8:
+# ci/docker, the command that it runs, and all processes that the command leaves behind. When the last of them
+# has ended, even by SIGKILL, docker.d/init reads the FIFO's end and exits, and the kernel then ends all
+# processes in its namespaces.
 
 # shellcheck disable=SC2034,SC2154 # ci/docker reads some of them; `tools` and `root` come from ci/lib.sh.
 place=$tools/docker engine="" mine=no holder=""
 
-# answers HOST: whether an engine does; what was said instead goes to `said`.
+# answers HOST: succeeds if an engine answers; otherwise the error is in `said`.
 answers() {
     said=$(DOCKER_HOST=$1 timeout 10 docker version --format '{{.Server.Version}}' 2>&1)
 }
 
-# provide_docker PROGRAM: has it on PATH, from this machine or from Debian's packages.
+# provide_docker PROGRAM: puts it on PATH, from this machine or from Debian's packages.
 provide_docker() {
     PATH=$PATH:/usr/sbin:/sbin
     if [[ -d $place/debian ]]; then unpacked_path; fi
@@ -30,7 +30,7 @@ unpacked_path() {
     libraries=$(echo "$place"/debian/usr/lib/*-linux-gnu)
 }
 
-# unpack_docker: with what they depend on and this machine lacks.
+# unpack_docker: unpacks the packages, and those of their dependencies that this machine lacks.
 unpack_docker() {
     # shellcheck disable=SC2034 # apt_find sets it.
     local apt found deb
@@ -43,7 +43,7 @@ unpack_docker() {
     mv "$place/debian.new" "$place/debian"
 }
 
-# find_engine: sets DOCKER_HOST to an engine that answers. `engine` is set when it is one of ours.
+# find_engine: sets DOCKER_HOST to an engine that answers. `engine` is set if this script started it.
 find_engine() {
     local host hosts=()
     if started_engine; then return; fi
@@ -64,7 +64,7 @@ find_engine() {
     return 1
 }
 
-# started_engine: the one that `ci/docker start` left, if it still runs.
+# started_engine: finds the engine of `ci/docker start`, if it still runs.
 started_engine() {
     local lines
     [[ -f $place/engine ]] || return
@@ -109,26 +109,26 @@ start_engine() {
         sleep 0.1
     done
     export DOCKER_HOST=unix://$state/docker.sock
-    # Of an engine that was killed.
+    # The remains of an engine that was killed.
     sweep
     say "dockerd $said: started after $((SECONDS - start)) s, in namespaces of its own"
 }
 
-# sweep: removes everything but images. Only for an engine of ours.
+# sweep: removes everything but images. Only for an engine that this script started.
 sweep() {
     docker ps --all --quiet | xargs --no-run-if-empty docker rm --force --volumes
     docker volume ls --quiet | xargs --no-run-if-empty docker volume rm --force
     docker network ls --quiet --filter type=custom | xargs --no-run-if-empty docker network rm
 } >/dev/null 2>&1
 
-# end_engine: for who started it. What the command left behind may go on a little while.
+# end_engine: ends an engine that this call started. The command's remaining processes may run a little longer.
 end_engine() {
     sweep || true
     exec 8>&-
     wait_for_end
 }
 
-# wait_for_end: the lock is free when the last process of the engine is gone.
+# wait_for_end: waits until the lock is free, when the last process of the engine has ended.
 wait_for_end() {
     exec 9>"$place/lock"
     if ! flock -w 60 9; then

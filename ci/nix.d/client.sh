@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Real nats-servers with rendered configurations, and a client of few words: what it sends is the
-# protocol's text, what it hears is in `heard`. Sourced by the tests of ci/nix.d.
+# Real nats-servers with rendered configurations, and a small client: it sends the protocol's text, and the
+# server's lines are in `heard`. Sourced by the tests of ci/nix.d.
 #
 # The tests set `server` (the program) and `keys` (the directory of NAME.nk files).
 set -euo pipefail
@@ -19,8 +19,8 @@ fail() {
 
 # --- servers
 declare -A port
-# start NAME CONFIGURATION [SED…]: with free ports and a directory of its own; `port[NAME]` is where
-# clients connect.
+# start NAME CONFIGURATION [SED…]: starts a server with free ports and a directory of its own; `port[NAME]` is
+# the port for clients.
 start() {
     local name=$1 configuration=$2 place=$work/$1 ports pid i
     shift 2
@@ -38,7 +38,7 @@ start() {
         sleep 0.05
     done
     port[$name]=$(tr -d '\n ' <"$ports" | sed -n 's#.*"nats":\["nats://127\.0\.0\.1:\([0-9]*\).*#\1#p')
-    # The file does not say where leaf nodes connect; the log does, before the file is there.
+    # The ready file lacks the port for leaf nodes; the log has it, before the file exists.
     port[$name-leaf]=$(sed -n 's#.*Listening for leafnode connections on 127\.0\.0\.1:\([0-9]*\).*#\1#p' "$place/log")
     [[ -n ${port[$name]} ]] || fail "nats-server \`$name\` did not say where it listens within 10 s"
 }
@@ -46,7 +46,7 @@ start() {
 # --- the client
 declare -A fd
 
-# sign NAME NONCE: with the key in NAME.nk. The seed is base32 of two bytes, the key and a checksum.
+# sign NAME NONCE: signs with the key in NAME.nk. The seed is base32 of two bytes, the key and a checksum.
 sign() {
     local seed
     # shellcheck disable=SC2154 # From the test.
@@ -59,7 +59,7 @@ sign() {
     openssl pkeyutl -sign -rawin -keyform DER -inkey "$work/key" -in "$work/nonce" | base64 -w 0 | tr '+/' '-_' | tr -d =
 }
 
-# login CONNECTION NKEY KEY [SERVER]: CONNECTION is how the following calls name it.
+# login CONNECTION NKEY KEY [SERVER]: logs in; CONNECTION names the connection in the following calls.
 login() {
     local info nonce n
     exec {n}<>"/dev/tcp/127.0.0.1/${port[${4:-host}]}"
@@ -69,7 +69,7 @@ login() {
     tell "$1" "CONNECT {\"nkey\":\"$2\",\"sig\":\"$(sign "$3" "$nonce")\",\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1,\"lang\":\"bash\",\"version\":\"1\"}"
 }
 
-# tell CONNECTION LINE…: sends, and hears everything up to the answer to a PING.
+# tell CONNECTION LINE…: sends lines, and reads everything up to the answer to a PING.
 tell() {
     local n=${fd[$1]} line
     shift
@@ -86,7 +86,7 @@ tell() {
     heard+="connection lost"
 }
 
-# hear CONNECTION PATTERN: waits up to 5 s until what the connection hears matches; `collected` has it.
+# hear CONNECTION PATTERN: waits up to 5 s until the connection's lines match; `collected` has them.
 hear() {
     local i
     for ((i = 0; i < 100; i++)); do
@@ -98,7 +98,7 @@ hear() {
     return 1
 }
 
-# ask CONNECTION INBOX SUBJECT BODY: the answer is in `collected`.
+# ask CONNECTION INBOX SUBJECT BODY: sends a request; the answer is in `collected`.
 ask() {
     tell "$1" "SUB $2 9" "PUB $3 $2 ${#4}" "$4"
     collected=$heard

@@ -1,4 +1,4 @@
-"""What is expected of the suite: the tests that pass, and those that nobody claims, with the reason."""
+"""The expected results of the suite: the tests that pass, and those that are not claimed, with the reason."""
 
 import dataclasses
 import fnmatch
@@ -37,20 +37,20 @@ class Expected:
         return Expected(passing, tuple(rule(line) for line in lines(folder / UNCLAIMED)))
 
     def unclaimed(self, name: str, markers: Iterable[str]) -> Rule | None:
-        """Why a test is not claimed. One that is in the list of those that pass always is."""
+        """Returns the rule by which a test is not claimed. A test that is listed as passing is always claimed."""
         if name in self.passing:
             return None
         markers = tuple(markers)
         return next((rule for rule in self.rules if rule.matches(name, markers)), None)
 
     def idle(self, tests: Mapping[str, Iterable[str]]) -> list[Rule]:
-        """Rules that are the reason for no test: the suite has moved on, or they were never right."""
+        """Returns rules that match no test: the suite has changed, or they were never right."""
         used = {self.unclaimed(name, markers) for name, markers in tests.items()}
         return [rule for rule in self.rules if rule not in used]
 
 
 def lines(path: pathlib.Path) -> list[str]:
-    """The lines of a list, without comments."""
+    """Returns the lines of a list, without comments."""
     if not path.exists():
         return []
     stripped = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
@@ -66,7 +66,7 @@ def rule(line: str) -> Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a whole run says against the list."""
+    """The differences between a whole run and the list."""
 
     regressed: list[str]
     missing: list[str]
@@ -79,7 +79,10 @@ class Verdict:
 
 
 def judge(expected: Expected, outcomes: Mapping[str, str], selected: bool) -> Verdict:
-    """`outcomes` has `passed`, `failed` or `skipped` by test; `selected` is whether only some ran."""
+    """Compares outcomes with the list.
+
+    `outcomes` has `passed`, `failed` or `skipped` by test; `selected` is whether only some ran.
+    """
     by = {
         outcome: {name for name, got in outcomes.items() if got == outcome} for outcome in ("passed", "failed", "skipped")
     }

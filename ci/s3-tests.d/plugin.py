@@ -1,8 +1,8 @@
-"""A plugin of pytest: runs what is claimed of a suite, and compares what came of it with the lists.
+"""A plugin of pytest: runs the claimed tests of a suite, and compares their outcomes with the lists.
 
-The environment says where these are (CIM_S3_LISTS), where to write what came of each test
-(CIM_S3_OUTCOMES), whether to run also what nobody claims (CIM_S3_ALL=1), and whether only some tests
-were asked for (CIM_S3_SELECTED=1).
+The environment names the folder of the lists (CIM_S3_LISTS) and the file for the outcomes
+(CIM_S3_OUTCOMES), and says whether to run unclaimed tests too (CIM_S3_ALL=1), and whether only some
+tests were asked for (CIM_S3_SELECTED=1).
 """
 
 import json

@@ -1,4 +1,4 @@
-//! What can stop the harness, by what the caller should do about it.
+//! The errors that end the harness, by the caller's way out.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,21 +22,21 @@ pub enum Error {
     Interrupted,
 }
 
-/// What the harness's functions return.
+/// The result of the harness's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A [`Error::Setup`] without a cause.
+    /// Makes an [`Error::Setup`] without a cause.
     pub fn setup(what: impl Into<String>) -> Self {
         Self::Setup(what.into(), None)
     }
 
-    /// A [`Error::Step`] without a cause.
+    /// Makes an [`Error::Step`] without a cause.
     pub fn step(what: impl Into<String>) -> Self {
         Self::Step(what.into(), None)
     }
 
-    /// The status that the process ends with.
+    /// Returns the exit status of the process.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.status())
     }
@@ -50,7 +50,7 @@ impl Error {
         }
     }
 
-    /// The error and what caused it, on one line.
+    /// Returns the error and its causes, on one line.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
@@ -63,11 +63,11 @@ impl Error {
     }
 }
 
-/// Says what was being done when something else failed.
+/// An extension of results that adds to an error what was being done.
 pub trait Context<T> {
-    /// As an [`Error::Setup`].
+    /// Turns the error into an [`Error::Setup`] with this description.
     fn setup(self, what: impl FnOnce() -> String) -> Result<T>;
-    /// As an [`Error::Step`].
+    /// Turns the error into an [`Error::Step`] with this description.
     fn step(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 
@@ -81,12 +81,12 @@ impl<T, E: Into<Source>> Context<T> for std::result::Result<T, E> {
     }
 }
 
-/// Writes a file and names it when that fails.
+/// Writes a file; the error names it.
 pub(crate) fn write_file(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     std::fs::write(path, bytes).setup(|| format!("cannot write `{}`", path.display()))
 }
 
-/// Makes a directory with its parents and names it when that fails.
+/// Makes a directory with its parents; the error names it.
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).setup(|| format!("cannot make `{}`", path.display()))
 }

@@ -1,7 +1,7 @@
 //! Many runs: one after another, or several at a time, each in a thread and a runtime of its own.
 //!
-//! Labs share nothing but the machine: ports, credentials and directories are each one's own. So runs
-//! may go side by side; one that measures time goes alone.
+//! Labs share only the machine: ports, credentials and directories are each one's own. So runs may
+//! go side by side; a run that measures time goes alone.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use crate::error::{Context as _, Error, Result};
 use crate::report::Report;
 use crate::scenario::Scenario;
 
-/// A run that is to be done.
+/// A run to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     /// The scenario's name.
     pub(crate) name: String,
     /// The scenario.
     pub(crate) scenario: Scenario,
-    /// What its choices are drawn from.
+    /// The seed of its choices.
     pub(crate) seed: u64,
-    /// What `cim-harness scenario` is given to do it again, but for the seed.
+    /// The arguments with which `cim-harness scenario` repeats it, but for the seed.
     pub(crate) arguments: Vec<String>,
 }
 
 impl Job {
-    /// A bound on how far a tier is behind says something of the storage manager only as long as
-    /// nobody else needs the processor.
+    /// Reports whether it must run alone: a bound on a tier's lag tells about the storage manager
+    /// only if no other run needs the processor.
     pub(crate) fn alone(&self) -> bool {
         !self.scenario.expect.lag.is_empty() || !self.scenario.expect.age.is_empty()
     }
@@ -40,16 +40,16 @@ impl Job {
 pub(crate) struct Ended {
     /// The scenario's name.
     pub(crate) name: String,
-    /// What its choices were drawn from.
+    /// The seed of its choices.
     pub(crate) seed: u64,
-    /// How long it took.
+    /// Its duration.
     pub(crate) took: Duration,
-    /// The report; an error when there is no verdict.
+    /// The report; an error if there is no verdict.
     pub(crate) outcome: Result<Report>,
 }
 
 impl Ended {
-    /// How it ended, and where to look when it did not pass; on one line.
+    /// Returns its outcome on one line, with the kept directory if it did not pass.
     pub(crate) fn line(&self) -> String {
         let (name, seed, took) = (&self.name, self.seed, self.took.as_secs_f64());
         match &self.outcome {
@@ -64,7 +64,7 @@ impl Ended {
     }
 }
 
-/// What [`run`] tells of.
+/// An event of [`run`].
 #[derive(Debug)]
 pub(crate) enum News<'a> {
     /// These runs are under way now, by name and seed.
@@ -73,8 +73,9 @@ pub(crate) enum News<'a> {
     Ended(Box<Ended>),
 }
 
-/// Does all jobs, at most `at_once` at a time, and those that measure time alone. Begins no further one
-/// once `tell` breaks or the harness is interrupted; what is under way then ends in its own way.
+/// Does all jobs, at most `at_once` at a time, and those that measure time alone. Starts no further
+/// one after `tell` breaks or the harness is interrupted; the running ones then end in their own
+/// way.
 pub(crate) async fn run(
     jobs: impl Iterator<Item = Job>,
     at_once: usize,
@@ -108,14 +109,15 @@ pub(crate) async fn run(
     }
 }
 
-/// Does a run to its end in a runtime of its own, on this thread. A bug in one must not hide what the others find.
+/// Does a run to its end in a runtime of its own, on this thread. A panic becomes an error, so that
+/// other runs go on.
 pub(crate) fn by_itself<T>(run: impl Future<Output = Result<T>>) -> Result<T> {
     let work = || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.setup(|| "cannot start a runtime".into())?.block_on(run)
     };
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(Error::setup("the harness panicked, which is a bug of its own; stderr has more"))
+        Err(Error::setup("the harness panicked, which is a bug in it: report it with the panic message on stderr"))
     })
 }
 

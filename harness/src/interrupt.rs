@@ -1,6 +1,6 @@
-//! SIGINT and SIGTERM: heard once, and told to everybody who runs something.
+//! SIGINT and SIGTERM: received once, and told to every part that runs something.
 //!
-//! Whoever hears of it ends what it runs and tidies up. A second signal ends the harness at once; the
+//! Each part then ends what it runs and cleans up. A second signal ends the harness at once; the
 //! supervisors of the labs' programs then end those.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,10 +8,10 @@ use tokio::sync::watch;
 
 use crate::error::{Context as _, Result};
 
-/// What a shell calls a process that SIGINT ended.
+/// The exit status that a shell shows for a process that SIGINT ended.
 const STATUS: i32 = 130;
 
-/// Whether the harness was asked to end. Clones hear the same.
+/// The request to end the harness. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     heard: watch::Receiver<bool>,
@@ -19,7 +19,7 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// Listens from now on, in the runtime that this is called in. Before that a signal ends the
-    /// process, so this comes before anything is made.
+    /// process, so call this before anything is made.
     pub fn listen() -> Result<Self> {
         let cannot = || "cannot listen for SIGINT and SIGTERM".to_owned();
         let mut interrupt = signal(SignalKind::interrupt()).setup(cannot)?;
@@ -34,15 +34,15 @@ impl Interrupt {
         Ok(Self { heard })
     }
 
-    /// Waits until it is.
+    /// Waits until the harness is asked to end.
     pub async fn wait(&mut self) {
         if self.heard.wait_for(|heard| *heard).await.is_err() {
-            // The runtime that listens is going down, and all that it runs with it.
+            // The runtime that listens is ending, and everything in it.
             std::future::pending::<()>().await;
         }
     }
 
-    /// Whether it was.
+    /// Reports whether the harness was asked to end.
     pub fn heard(&self) -> bool {
         *self.heard.borrow()
     }

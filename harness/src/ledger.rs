@@ -1,7 +1,7 @@
 //! The ledger: the oracle's own record of every publish, its ack, and every delete.
 //!
-//! An *epoch* is the life of one host. When a host is lost its epoch ends, and what was acked in it
-//! beyond the point that came back is the recovery point's tail: the sequences are given out again.
+//! An *epoch* is the life of one host. When a host is lost its epoch ends. Events acked in it
+//! beyond the recovered point are the recovery point's tail: their sequences are given out again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -21,23 +21,23 @@ pub type EventId = u64;
 /// Microseconds since the run began.
 pub type Micros = u64;
 
-/// What is known of one event.
+/// The record of one event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Record {
-    /// When it was handed to the client; `None` before.
+    /// The time it was handed to the client; `None` before.
     pub published_at: Option<Micros>,
     /// Its last ack.
     pub ack: Option<Ack>,
 }
 
-/// A server's word that it has stored an event.
+/// A server's confirmation that it has stored an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ack {
     /// The host's life in which it was given.
     pub epoch: u32,
     /// The sequence that it names.
     pub seq: u64,
-    /// When it arrived.
+    /// The time of its arrival.
     pub at: Micros,
 }
 
@@ -52,9 +52,9 @@ pub struct Delete {
     pub epoch: u32,
     /// Its sequence.
     pub seq: u64,
-    /// When the server was asked.
+    /// The time of the request to the server.
     pub asked_at: Micros,
-    /// When the server said that it is gone; `None` when nobody knows.
+    /// The time of the server's confirmation; `None` without one.
     pub done_at: Option<Micros>,
 }
 
@@ -62,7 +62,7 @@ pub struct Delete {
 #[derive(Debug)]
 pub struct Asked(usize);
 
-/// Messages that an administrator had removed at once. A rule and no list, for acks of some of them
+/// Messages that an administrator removed at once. A rule and not a list, for acks of some of them
 /// may still be under way.
 #[derive(Debug, Clone)]
 pub struct Removal {
@@ -70,20 +70,20 @@ pub struct Removal {
     pub stream: usize,
     /// The host's life in which it was.
     pub epoch: u32,
-    /// Messages before this sequence.
+    /// The bound: messages before this sequence.
     pub below: u64,
-    /// Those on these subjects; `None` for all.
+    /// Messages on these subjects; `None` for all.
     pub subject: Option<SubjectFilter>,
-    /// When the server was asked.
+    /// The time of the request to the server.
     pub asked_at: Micros,
-    /// When it said that they are gone.
+    /// The time of its confirmation.
     pub done_at: Option<Micros>,
-    /// By tier, how far it had confirmed the stream before the server was asked.
+    /// By tier, the last sequence that it had confirmed of the stream before the request.
     pub confirmed: BTreeMap<Tier, u64>,
 }
 
 impl Removal {
-    /// Whether it took a message of this sequence and subject, if that was still there.
+    /// Reports whether it removed a message of this sequence and subject, if that still existed.
     pub fn concerns(&self, seq: u64, subject: Option<&str>) -> bool {
         let matches = |filter: &SubjectFilter| {
             subject.is_some_and(|subject| filter.matches_bytes(subject.as_bytes()))
@@ -92,8 +92,8 @@ impl Removal {
     }
 }
 
-/// Whether a tier had confirmed a message before it was removed. The first removal that concerns it decides:
-/// a later one, before which the tier had come further, found it gone.
+/// Reports whether a tier had confirmed a message before it was removed. The first removal that
+/// concerns it decides: a later one, before which the tier had come further, found it gone.
 pub fn confirmed_before(removals: &[Removal], tier: Tier, seq: u64, subject: Option<&str>) -> bool {
     let first = removals.iter().find(|removal| removal.concerns(seq, subject));
     let until = first.and_then(|removal| removal.confirmed.get(&tier));
@@ -116,12 +116,12 @@ struct Inner {
     deletes: Vec<Delete>,
     removals: Vec<Removal>,
     counts: Counts,
-    /// When the first publish of each epoch was acked.
+    /// By epoch, the time of the first ack.
     first_acks: Vec<Option<Micros>>,
     file: BufWriter<File>,
 }
 
-/// How many there are.
+/// The numbers of events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Events that were handed to the client.
@@ -131,7 +131,7 @@ pub struct Counts {
 }
 
 impl Ledger {
-    /// A ledger for `events` events on `streams` streams that also writes to `file`.
+    /// Makes a ledger for `events` events on `streams` streams that also writes to `file`.
     pub fn new(events: u64, streams: usize, file: &Path) -> Result<Self> {
         let cannot = || format!("cannot write `{}`", file.display());
         let mut out = BufWriter::new(File::create(file).setup(cannot)?);
@@ -150,7 +150,7 @@ impl Ledger {
         Ok(Self { started: Instant::now(), inner: Mutex::new(inner) })
     }
 
-    /// With a clock that began at another moment.
+    /// Returns it with a clock that began at another moment.
     #[must_use]
     pub fn since(self, started: Instant) -> Self {
         Self { started, ..self }
@@ -161,23 +161,23 @@ impl Ledger {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Now, on the ledger's clock.
+    /// Returns the time on the ledger's clock.
     pub fn now(&self) -> Micros {
         self.at(Instant::now())
     }
 
-    /// An instant on the ledger's clock.
+    /// Returns an instant on the ledger's clock.
     pub fn at(&self, instant: Instant) -> Micros {
         let since = instant.saturating_duration_since(self.started);
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// The current host's life.
+    /// Returns the current host's life.
     pub fn epoch(&self) -> u32 {
         self.lock().epoch
     }
 
-    /// The host is lost; what is acked from now on was acked by another one.
+    /// Begins the next host's life: acks from now on are another host's.
     pub fn next_epoch(&self) {
         let mut inner = self.lock();
         inner.epoch += 1;
@@ -187,7 +187,7 @@ impl Ledger {
         }
     }
 
-    /// An event is about to be handed to the client.
+    /// Records that an event is about to be handed to the client.
     pub fn published(&self, event: EventId) {
         let now = self.now();
         let mut inner = self.lock();
@@ -198,7 +198,7 @@ impl Ledger {
         }
     }
 
-    /// An ack of an event arrived.
+    /// Records an ack of an event.
     pub fn acked(&self, event: EventId, stream: usize, epoch: u32, seq: u64) {
         let at = self.now();
         let mut inner = self.lock();
@@ -213,18 +213,19 @@ impl Ledger {
             place.resize(slot + 1, 0);
         }
         place[slot] = event + 1;
-        // The file is for people; a full disk shows where it matters.
+        // The file is for people; a full disk shows elsewhere.
         drop(writeln!(inner.file, "{event},{stream},{epoch},{seq},{published},{at}"));
     }
 
-    /// A server is about to be asked for a delete, which may be done long before its answer is here.
+    /// Records that a server is about to be asked for a delete, which may be done long before the
+    /// answer arrives.
     pub fn deleting(&self, delete: Delete) -> Asked {
         let mut inner = self.lock();
         inner.deletes.push(delete);
         Asked(inner.deletes.len() - 1)
     }
 
-    /// The server has said that a message is gone.
+    /// Records a server's confirmation of a delete.
     pub fn deleted(&self, asked: &Asked) {
         let at = self.now();
         if let Some(delete) = self.lock().deletes.get_mut(asked.0) {
@@ -232,37 +233,37 @@ impl Ledger {
         }
     }
 
-    /// A removal of many messages.
+    /// Records a removal of many messages.
     pub fn removed(&self, removal: Removal) {
         self.lock().removals.push(removal);
     }
 
-    /// All removals of a stream's messages.
+    /// Returns all removals of a stream's messages.
     pub fn removals(&self, stream: usize) -> Vec<Removal> {
         self.lock().removals.iter().filter(|r| r.stream == stream).cloned().collect()
     }
 
-    /// How many were published and acked so far.
+    /// Returns the numbers of published and acked events so far.
     pub fn counts(&self) -> Counts {
         self.lock().counts
     }
 
-    /// What is known of an event.
+    /// Returns the record of an event.
     pub fn record(&self, event: EventId) -> Option<Record> {
         self.lock().records.get(index(event)).copied()
     }
 
-    /// All deletes of a stream.
+    /// Returns all deletes of a stream.
     pub fn deletes(&self, stream: usize) -> Vec<Delete> {
         self.lock().deletes.iter().filter(|d| d.stream == stream).copied().collect()
     }
 
-    /// When a publish was first acked in a host's life.
+    /// Returns the time of the first ack in a host's life.
     pub fn first_ack(&self, epoch: u32) -> Option<Micros> {
         self.lock().first_acks.get(epoch as usize).copied().flatten()
     }
 
-    /// The acked events of a stream in a host's life, by sequence.
+    /// Returns the acked events of a stream in a host's life, by sequence.
     pub fn acks(&self, stream: usize, epoch: u32) -> Vec<(u64, EventId)> {
         let inner = self.lock();
         let Some(place) = inner.by_seq[stream].get(epoch as usize) else { return Vec::new() };
@@ -270,7 +271,7 @@ impl Ledger {
         slots.map(|(seq, event)| (seq as u64, event - 1)).collect()
     }
 
-    /// When the first event beyond `seq` was acked, in the current host's life.
+    /// Returns the time of the first ack beyond `seq`, in the current host's life.
     pub fn first_acked_after(&self, stream: usize, seq: u64) -> Option<Micros> {
         let inner = self.lock();
         let place = inner.by_seq[stream].last()?;
@@ -278,14 +279,15 @@ impl Ledger {
         inner.records.get(index(event - 1))?.ack.map(|ack| ack.at)
     }
 
-    /// The current host's life, and the last sequence of a stream that was acked in it; 0 for none.
+    /// Returns the current host's life, and the last sequence of a stream acked in it; 0 for none.
     pub fn newest(&self, stream: usize) -> Option<(u32, u64)> {
         let inner = self.lock();
         let last = inner.by_seq[stream].last()?.len().saturating_sub(1);
         Some((inner.epoch, last as u64))
     }
 
-    /// When the events after one sequence and up to another were acked, in the current host's life.
+    /// Returns the ack times of the events after one sequence and up to another, in the current
+    /// host's life.
     pub fn acked_within(&self, stream: usize, after: u64, last: u64) -> Vec<Micros> {
         let inner = self.lock();
         let Some(place) = inner.by_seq[stream].last() else { return Vec::new() };
@@ -295,7 +297,7 @@ impl Ledger {
         records.filter_map(|at| Some(inner.records.get(at)?.ack?.at)).collect()
     }
 
-    /// The events that were published and never acked.
+    /// Returns the events that were published and never acked.
     pub fn unacked(&self) -> HashSet<EventId> {
         let inner = self.lock();
         let records = (0u64..).zip(&inner.records);
@@ -303,8 +305,8 @@ impl Ledger {
         unacked.map(|(event, _)| event).collect()
     }
 
-    /// The events that no host had acked when a life ended and that a later one acked: publishers gave
-    /// them out once more. The first time may have been stored all the same.
+    /// Returns the events first acked in a life after `epoch`: publishers sent them again. The
+    /// first time may have been stored nevertheless.
     pub fn acked_later(&self, epoch: u32) -> HashSet<EventId> {
         let inner = self.lock();
         let records = (0u64..).zip(&inner.records);
@@ -312,7 +314,7 @@ impl Ledger {
         later.map(|(event, _)| event).collect()
     }
 
-    /// Writes what was never acked and closes the file.
+    /// Writes the events without an ack and closes the file.
     pub fn close(&self) {
         let mut inner = self.lock();
         let unacked: Vec<_> = (0u64..)
@@ -355,7 +357,7 @@ mod tests {
         assert!(confirmed(95, "b.1"));
         assert!(confirmed(150, "a.1"));
         assert!(!confirmed(195, "b.1"));
-        // Nobody removed it.
+        // It was never removed.
         assert!(!confirmed(200, "b.1"));
     }
 

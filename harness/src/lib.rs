@@ -1,7 +1,7 @@
 //! Breaks CIM labs and proves that everything comes back.
 //!
-//! A [`scenario`] says what a lab is made of and what happens to it; the [`engine`] does it, with real
-//! programs from [`lab`]; the [`oracle`] judges what came of it against its own [`ledger`].
+//! A [`scenario`] describes a lab and the events in it; the [`engine`] performs it, with real
+//! programs from [`lab`]; the [`oracle`] judges the result against its own [`ledger`].
 
 mod authoring;
 pub mod bench;

@@ -1,8 +1,7 @@
-//! What is expected of every scenario on every substrate: `fixtures/outcomes.toml`.
+//! The expected outcome of every scenario on every substrate: `fixtures/outcomes.toml`.
 //!
-//! A scenario that is skipped is not a scenario that passed. So that none is skipped without anybody
-//! noticing, the outcome that each must have is written down, and anything else is an error that says
-//! what to write.
+//! A skipped scenario has not passed. To let none be skipped unnoticed, every expected outcome is
+//! written down; any other is an error that says what to write.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +18,7 @@ use crate::report::{Report, Verdict};
 pub(crate) enum Expected {
     /// It passes.
     Passed,
-    /// It is skipped, because the substrate lacks just these capabilities; ascending.
+    /// It is skipped, because the substrate lacks exactly these capabilities; ascending.
     Skipped(Vec<String>),
 }
 
@@ -37,7 +36,7 @@ struct Entry {
 pub(crate) struct Outcomes {
     path: PathBuf,
     entries: BTreeMap<String, Entry>,
-    /// Whether a scenario that passes needs an entry.
+    /// True if a scenario that passes needs an entry.
     complete: bool,
 }
 
@@ -54,7 +53,7 @@ impl TryFrom<String> for Expected {
         match text.as_str() {
             "passed" => Ok(Self::Passed),
             _ => skipped().ok_or_else(|| {
-                format!("`{text}` is no outcome: write `passed`, or `skipped: power-loss` with what is lacking")
+                format!("`{text}` is not an outcome: write `passed`, or `skipped: power-loss` with the lacking capabilities")
             }),
         }
     }
@@ -90,24 +89,25 @@ impl Outcomes {
         Ok(Self { path: path.to_owned(), entries, complete: true })
     }
 
-    /// Where there is no such file yet: everything is expected to pass.
+    /// Makes outcomes without a file: every scenario is expected to pass.
     pub(crate) fn all_pass(path: PathBuf) -> Self {
         Self { path, entries: BTreeMap::new(), complete: false }
     }
 
-    /// Beside the directory of scenarios.
+    /// Returns the path beside the directory of scenarios.
     pub(crate) fn beside(scenarios: &Path) -> PathBuf {
         scenarios.parent().unwrap_or(Path::new(".")).join("outcomes.toml")
     }
 
-    /// What is wrong with a run's outcome, and what to write where.
+    /// Returns the problem of a run's outcome with the line to write, or `None` if it is as
+    /// expected.
     pub(crate) fn problem(&self, report: &Report) -> Option<String> {
         let (name, substrate) = (&report.scenario, &report.substrate);
         let reason = report.reason.as_deref().unwrap_or("no reason given");
         let was = match report.verdict {
             Verdict::Failed => return Some(format!("`{name}` failed: {reason}")),
             Verdict::Passed => Expected::Passed,
-            // Skipped for something else than a capability: no outcome that could be expected.
+            // A scenario skipped for another reason than a capability has no expected outcome.
             Verdict::Skipped if report.lacking.is_empty() => {
                 return Some(format!("`{name}` was skipped: {reason}"));
             }
@@ -135,12 +135,12 @@ impl Outcomes {
         }
     }
 
-    /// Entries without a scenario.
+    /// Returns a problem for each entry without a scenario.
     pub(crate) fn stale<'a>(&self, there: impl IntoIterator<Item = &'a str>) -> Vec<String> {
         let there: std::collections::BTreeSet<&str> = there.into_iter().collect();
         let stale = self.entries.keys().filter(|name| !there.contains(name.as_str()));
         let file = self.path.display();
-        stale.map(|name| format!("`{name}` in `{file}` is no scenario: remove it")).collect()
+        stale.map(|name| format!("`{name}` in `{file}` is not a scenario: remove it")).collect()
     }
 }
 
@@ -170,10 +170,10 @@ mod tests {
     fn the_file_and_the_directory_agree() {
         let outcomes = Outcomes::read(&fixtures().join("outcomes.toml")).unwrap();
         let listed = scenario::list(&fixtures().join("scenarios")).unwrap();
-        // Where a machine can give a lab disks of a size; not every one that runs this test can.
+        // Some machines that run this test cannot give a lab disks of a size.
         let mut offers = process_offers();
         offers.insert(Capability::DiskFull);
-        // Where the storage manager has been built with fail points.
+        // Present if the storage manager has been built with fail points.
         offers.insert(Capability::FailPoints);
         let mut wrong = outcomes.stale(listed.iter().map(|l| l.name.as_str()));
         for l in &listed {
@@ -189,7 +189,8 @@ mod tests {
         assert_eq!(wrong, Vec::<String>::new());
     }
 
-    /// What other labs than this machine's can do is known without one; what nobody has run is left out.
+    /// Compares the outcomes of other substrates with their capabilities; outcomes that were never
+    /// run are left out.
     #[test]
     fn the_other_substrates_outcomes_follow_from_what_they_offer() {
         let outcomes = Outcomes::read(&fixtures().join("outcomes.toml")).unwrap();
@@ -239,7 +240,7 @@ mod tests {
         insta::assert_snapshot!(outcomes.problem(&new).unwrap(), @r#"`new` is not in `outcomes.toml`: add `new = { process = "passed" }`"#);
         let elsewhere = Report { substrate: "driver".into(), ..passed };
         insta::assert_snapshot!(outcomes.problem(&elsewhere).unwrap(), @r#"`s` has no outcome for `driver` in `outcomes.toml`: add `driver = "passed"` to it"#);
-        insta::assert_snapshot!(outcomes.stale(["s"]).join("\n"), @"`t` in `outcomes.toml` is no scenario: remove it");
+        insta::assert_snapshot!(outcomes.stale(["s"]).join("\n"), @"`t` in `outcomes.toml` is not a scenario: remove it");
     }
 
     #[test]

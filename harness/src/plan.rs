@@ -1,4 +1,4 @@
-//! Everything that chance decides, decided up front: one seed, one plan.
+//! A plan: every random choice of a run, drawn up front from one seed.
 
 use bytes::Bytes;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -11,23 +11,23 @@ use crate::scenario::{
     ReplayFrom, Restore, RestoreCopy, Scenario, Span, Step, Target,
 };
 
-/// A scenario with nothing left to chance but the machine it runs on.
+/// A scenario with all choices made; only the machine's timing is left to chance.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
-    /// Where every choice comes from.
+    /// The seed of every choice.
     pub seed: u64,
-    /// The scenario, with what the command line changed.
+    /// The scenario, with the command line's changes.
     pub scenario: Scenario,
     /// Its steps: repeats written out, ranges reduced to the value that was drawn.
     pub steps: Vec<Step>,
-    /// By workload, which of its events are deleted again; ascending.
+    /// By workload, the events that are deleted again; ascending.
     pub deletes: Vec<Vec<u64>>,
     /// SHA-256 of the corpus, if there is one.
     pub corpus: Option<String>,
 }
 
 impl Plan {
-    /// Draws everything.
+    /// Draws every choice.
     pub fn draw(scenario: Scenario, seed: u64, corpus: Option<&Vec<Bytes>>) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut steps = Vec::new();
@@ -44,7 +44,7 @@ impl Plan {
         Self { seed, scenario, steps, deletes, corpus }
     }
 
-    /// The SHA-256 of the plan: two runs with the same one do the same.
+    /// Returns the SHA-256 of the plan: two runs with the same one do the same.
     #[expect(clippy::missing_panics_doc, reason = "it has no maps with keys that are not text")]
     pub fn digest(&self) -> String {
         let text = serde_json::to_vec(self).expect("a plan is always JSON");
@@ -66,8 +66,8 @@ fn write_out(steps: &[Step], rng: &mut Xoshiro256PlusPlus, out: &mut Vec<Step>) 
                 time: wait.time.map(|range| span(range, rng)),
             }),
             Step::CrashAt(crash) => {
-                // A step of its own each, so that the report says how long each took; the storage manager
-                // is started again only after the last.
+                // Each point is a step of its own, so that the report shows its duration; the
+                // storage manager is started again only after the last.
                 out.extend(crash.points.iter().map(|point| {
                     let (points, reached) = (vec![point.clone()], times(crash.reached, rng));
                     Step::CrashAt(CrashAt { points, reached, ..crash.clone() })
@@ -126,7 +126,7 @@ fn span(Between(low, high): Between<Span>, rng: &mut Xoshiro256PlusPlus) -> Betw
     Between(drawn, drawn)
 }
 
-/// `count` different numbers below `of`, ascending.
+/// Draws `count` different numbers below `of`, ascending.
 fn pick(count: u64, of: u64, rng: &mut Xoshiro256PlusPlus) -> Vec<u64> {
     let mut picked = std::collections::BTreeSet::new();
     while (picked.len() as u64) < count.min(of) {

@@ -1,4 +1,4 @@
-//! What a person sees meanwhile, on stderr.
+//! The progress of a run for people, on stderr.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Progress that begins now; a live line only where somebody looks.
+    /// Starts the progress now; it has a live line only on a terminal.
     pub fn new(quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let live = !quiet && !plain && std::io::stderr().is_terminal();
         Self { started: Instant::now(), live, quiet }
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub fn line(&self, text: &str) {
         if !self.quiet {
             let clear = if self.live { "\r\x1b[K" } else { "" };
@@ -27,24 +27,24 @@ impl Progress {
         }
     }
 
-    /// A line that the next one overwrites.
+    /// Prints a line that the next one overwrites.
     pub fn live(&self, text: &str) {
         if self.live {
             Self::write(&format!("\r\x1b[K{:>7.2}s  {text}", self.elapsed().as_secs_f64()));
         }
     }
 
-    /// When the run began.
+    /// Returns the start of the run.
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// Time since the run began.
+    /// Returns the time since the run began.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// A closed stderr is no reason to stop a run.
+    /// Writes to stderr; a closed one is no reason to stop a run.
     fn write(text: &str) {
         let mut stderr = std::io::stderr().lock();
         drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));

@@ -1,4 +1,4 @@
-//! A run's directory: everything that a run leaves on disk is in it.
+//! A run's directory, which holds everything that a run leaves on disk.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ pub struct RunDir {
     path: PathBuf,
 }
 
-/// Where runs go when nothing is said: what `CIM_RUNS_DIR` names, else `runs` of the project, else
-/// `cim-runs` of the temporary directory.
+/// Returns the default parent of run directories: the value of `CIM_RUNS_DIR`, else `runs` of the
+/// project, else `cim-runs` of the temporary directory.
 pub fn default_root() -> PathBuf {
     let named = std::env::var_os("CIM_RUNS_DIR").map(PathBuf::from);
     let ours = || project_dir().map(|dir| dir.join("runs"));
@@ -39,22 +39,22 @@ impl RunDir {
         Err(crate::Error::setup(cannot()))
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where every process's log goes.
+    /// Returns the directory of the processes' logs.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
     }
 
-    /// Where machines have their disks.
+    /// Returns the directory of the machines' disks.
     pub fn disks(&self) -> PathBuf {
         self.path.join("disks")
     }
 
-    /// Deletes it with all that is in it.
+    /// Deletes it with everything in it.
     pub fn remove(&self) -> Result<()> {
         std::fs::remove_dir_all(&self.path)
             .setup(|| format!("cannot delete `{}`", self.path.display()))

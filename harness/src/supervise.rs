@@ -21,10 +21,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 /// The hidden `supervise` command.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where the program's stderr goes, and its stdout unless `--out` is given.
+    /// The file for the program's stderr, and for its stdout without `--out`.
     #[arg(long)]
     log: PathBuf,
-    /// Where the program's stdout goes.
+    /// The file for the program's stdout.
     #[arg(long)]
     out: Option<PathBuf>,
     /// The program and its arguments.
@@ -65,7 +65,7 @@ fn attend(mut child: std::process::Child) -> ExitCode {
     say(&format!("pid {}", child.id()));
     std::thread::spawn(move || obey(group));
     let end = child.wait();
-    // Whatever the program left running goes with it; there may be nothing left to signal.
+    // The program's leftover children go with it; there may be none.
     let _ = kill_process_group(group, Signal::KILL);
     match end {
         Ok(status) => match (status.code(), status.signal()) {
@@ -92,7 +92,7 @@ fn obey(group: Pid) {
     let _ = kill_process_group(group, Signal::KILL);
 }
 
-/// The harness may be gone already; then nobody listens, and that is no reason to stop.
+/// Writes a line to the harness, which may be gone already; that is no reason to stop.
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());

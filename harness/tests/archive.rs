@@ -1,4 +1,4 @@
-//! What a tier holds, as the oracle reads it: archives of both layouts, written by hand, on a real MinIO.
+//! The oracle's reading of a tier: archives of both layouts, written by hand, on a real MinIO.
 
 mod common;
 
@@ -27,7 +27,7 @@ struct Row {
     payload: String,
 }
 
-/// Messages of a stream, consecutive ones.
+/// Returns consecutive messages of a stream.
 fn rows(stream: &'static str, first: u64, last: u64) -> Vec<Row> {
     let payload = |seq| format!("payload {seq} of {stream}");
     (first..=last).map(|seq| Row { stream, seq, payload: payload(seq) }).collect()
@@ -37,7 +37,7 @@ fn time(seq: u64) -> i64 {
     i64::try_from(seq).unwrap() * 1_000_000_000
 }
 
-/// A file of messages, in row groups: with their stream and timeline where it is shared.
+/// Returns a file of messages, in row groups: with their stream and timeline if it is shared.
 fn parquet(shared: bool, groups: &[Vec<Row>], entry: Option<String>) -> Vec<u8> {
     let own = "required int64 seq (INTEGER(64,false)); required int64 time (TIMESTAMP(NANOS,true));
         required binary subject (STRING); required binary headers; required binary payload;";
@@ -89,7 +89,7 @@ fn hash_of(row: &Row) -> Sha256 {
     message_hash(row.seq, time(row.seq), b"a.b", b"", row.payload.as_bytes())
 }
 
-/// What an entry says of a part: rows of one stream in one row group.
+/// Returns an entry's record of a part: rows of one stream in one row group.
 fn part(group: u32, rows: &[Row]) -> Value {
     let (first, last) = (&rows[0], &rows[rows.len() - 1]);
     let hashes: Vec<u8> = rows.iter().flat_map(|row| *hash_of(row).as_bytes()).collect();
@@ -134,7 +134,7 @@ struct Log {
 }
 
 impl Log {
-    /// Commits an entry as `spoil` leaves it.
+    /// Commits an entry after `spoil` has changed it.
     fn commit(&mut self, groups: &[Vec<Row>], streams: &Value, spoil: impl Fn(&mut Value)) {
         let mut entry = json!({
             "format": 4, "journal": "main", "number": self.next, "committed_at": TIME,
@@ -150,8 +150,8 @@ impl Log {
     }
 }
 
-/// A journal of four entries: two streams begin, both grow, one grows and loses messages by deletes, and
-/// its two parts are merged into one. `spoil` changes what the entry with a number says.
+/// Returns a journal of four entries: two streams begin, both grow, one grows and loses messages by deletes, and
+/// its two parts are merged into one. `spoil` changes the entry with a number.
 fn journal(spoil: impl Fn(u64, &mut Value)) -> Log {
     let mut log = Log::default();
     log.commit(&[], &json!({ "A": begin(), "B": begin() }), |entry| spoil(0, entry));
@@ -164,7 +164,7 @@ fn journal(spoil: impl Fn(u64, &mut Value)) -> Log {
     log
 }
 
-/// The journal after a merge of A's parts into `merged`.
+/// Returns the journal after a merge of A's parts into `merged`.
 fn merged(merged: &[Row], spoil: impl Fn(u64, &mut Value)) -> Objects {
     let mut log = journal(&spoil);
     let object = parquet(true, &[merged.to_vec()], None);
@@ -178,7 +178,7 @@ fn merged(merged: &[Row], spoil: impl Fn(u64, &mut Value)) -> Objects {
     log.objects
 }
 
-/// A chain of one entry that holds the messages up to `last`.
+/// Returns a chain of one entry that holds the messages up to `last`.
 fn chain(stream: &'static str, last: u64) -> Objects {
     let rows = rows(stream, 1, last);
     let file = parquet(false, std::slice::from_ref(&rows), None);
@@ -207,7 +207,7 @@ fn chain(stream: &'static str, last: u64) -> Objects {
     [(key, file), (manifest, stored("entry", &entry).0.into_bytes())].into()
 }
 
-/// What a checkpoint after the last entry of [`merged`] restates.
+/// Returns a checkpoint after the last entry of [`merged`].
 fn checkpoint(objects: &Objects, change: impl Fn(&mut Value)) -> Vec<u8> {
     let last = objects.keys().filter(|key| key.contains("/entries/")).count() as u64 - 1;
     let shared = objects.keys().find(|key| key.contains("/shared/")).unwrap();
@@ -275,12 +275,12 @@ impl Nas {
         bucket
     }
 
-    /// The sequences that the NAS with these objects holds of a stream, or what is wrong.
+    /// Returns the sequences of a stream that the oracle reads from these objects on the NAS, or its error.
     async fn read(&self, objects: &Objects, stream: &str) -> Result<Vec<u64>, String> {
         self.read_as(Tier::Nas, objects, stream).await
     }
 
-    /// The same as if it were this tier.
+    /// Does the same as if the objects were this tier's.
     async fn read_as(
         &self,
         tier: Tier,
@@ -317,7 +317,7 @@ async fn a_tier_is_read_whatever_its_layout() {
     assert_eq!(nas.read(&objects, "A").await.unwrap(), left);
     let mut objects = merged(&rows("A", 1, 20), good);
     assert_eq!(nas.read(&objects, "A").await.unwrap(), left);
-    // With a checkpoint, and without the entries that nobody needs any more.
+    // With a checkpoint, and without the entries that are needed no more.
     let at = "v2/journal/main/checkpoints/000000000003.json.zst".to_owned();
     let checkpoint = checkpoint(&objects, |_| ());
     objects.insert(at, checkpoint);
@@ -335,7 +335,7 @@ async fn each_tier_goes_by_its_own_journal() {
     let of_wasabi =
         |(key, object): (String, Vec<u8>)| (key.replace("v2/journal/", "v2/tertiary/"), object);
     let mut objects: Objects = journal(|_, _| ()).objects.into_iter().map(of_wasabi).collect();
-    // They lie on the NAS too, where they are decided, and say nothing of it.
+    // They lie on the NAS too, where they are decided, and change nothing there.
     assert_eq!(nas.read(&objects, "B").await.unwrap(), [0; 0]);
     assert_eq!(nas.read_as(Tier::Wasabi, &objects, "B").await.unwrap(), [1, 2, 3, 4, 5]);
     objects.extend(chain("B", 2));
@@ -374,7 +374,7 @@ async fn each_damage_of_a_journal_is_found() {
     let rotten = flipped(good(), 1, "payload 4 of A");
     nas.refuses(&rotten, "000000000001.parquet` is damaged: `A` from 1 to 10: ").await;
     nas.refuses(&rotten, "the hash of its messages is").await;
-    // Another stream's rows in the same object are none of that.
+    // The rows of another stream in the same object are intact.
     assert_eq!(nas.read(&rotten, "B").await.unwrap(), [1, 2, 3, 4, 5]);
     nas.refuses(&flipped(good(), 2, "\"writer\":\"test"), "000000000002.parquet` has the hash")
         .await;
@@ -414,10 +414,15 @@ async fn each_damage_of_a_journal_is_found() {
     nas.refuses(&changed(2, "timeline", 2.into()), "adds to timeline 2").await;
     nas.refuses(&spoilt(2, |e| e["streams"]["A"]["watermark"] = json!({ "seq": 19 })), "back")
         .await;
-    nas.refuses(&spoilt(2, |e| e["streams"]["Z"] = json!({})), "what is not there").await;
-    nas.refuses(&spoilt(2, |e| e["streams"]["A"] = begin()), "begins what is there").await;
+    nas.refuses(
+        &spoilt(2, |e| e["streams"]["Z"] = json!({})),
+        "continues a stream that does not exist",
+    )
+    .await;
+    nas.refuses(&spoilt(2, |e| e["streams"]["A"] = begin()), "begins a stream that exists already")
+        .await;
     let more = spoilt(0, |e| e["streams"]["A"]["deleted"] = json!([[1, 1]]));
-    nas.refuses(&more, "begins it and says more").await;
+    nas.refuses(&more, "begins a stream and changes it at once").await;
 }
 
 #[tokio::test]
@@ -446,9 +451,41 @@ async fn a_replacement_that_is_not_the_same_is_found() {
         }
     });
     nas.refuses(&sealed, "is sealed").await;
-    // It says what is right, and its object lacks a message.
+    // The entry is right, but its object lacks a message.
     let lacking: Vec<Row> = whole.iter().filter(|row| row.seq != 7).cloned().collect();
     nas.refuses(&merged(&lacking, |_, _| ()), "the hash of its messages is").await;
+}
+
+/// A journal in which message 7 of stream A was erased, by what `spoil` leaves of the entry.
+fn erased(spoil: impl Fn(&mut Value)) -> Objects {
+    let mut log = journal(|_, _| ());
+    let left: Vec<Row> = rows("A", 1, 10).into_iter().filter(|row| row.seq != 7).collect();
+    let note = json!({
+        "id": "1", "stream": "A", "journal": "main", "tier": "nas", "at": TIME, "by": "test",
+        "reason": "asked", "messages": 1, "timelines": [{ "timeline": 1, "sequences": [[7, 7]] }],
+        "segments": [],
+    });
+    let cut = json!({ "timeline": 1, "first_seq": 1, "last_seq": 10, "by": [part(0, &left)] });
+    let erased = json!([{ "note": note, "key": "U", "signature": "" }]);
+    let said = json!({ "A": { "erased": erased, "cut": [cut] } });
+    log.commit(&[left], &said, spoil);
+    log.objects
+}
+
+#[tokio::test]
+async fn what_was_erased_is_what_a_note_says() {
+    let nas = Nas::start().await;
+    let left: Vec<u64> = (1..=20).filter(|seq| ![5, 6, 7].contains(seq)).collect();
+    assert_eq!(nas.read(&erased(|_| ()), "A").await.unwrap(), left);
+    assert_eq!(nas.read(&erased(|_| ()), "B").await.unwrap(), [1, 2, 3, 4, 5]);
+    let unnoted = erased(|entry| entry["streams"]["A"]["erased"] = json!([]));
+    nas.refuses(&unnoted, "10 messages, by 9, with 0 erased").await;
+    let same = |entry: &mut Value| {
+        let a = &mut entry["streams"]["A"];
+        a["replace"] = a["cut"].take();
+        a["cut"] = json!([]);
+    };
+    nas.refuses(&erased(same), "10 messages, by 9").await;
 }
 
 #[tokio::test]
@@ -462,7 +499,7 @@ async fn a_checkpoint_that_disagrees_with_the_entries_is_found() {
         objects
     };
     assert_eq!(nas.read(&with(|_| ()), "A").await.unwrap().len(), 18);
-    let of_a = "about how far it goes (stream `A`)";
+    let of_a = "about the ends of its timelines (stream `A`)";
     nas.refuses(&with(|c| c["streams"]["A"]["timelines"][0]["watermark"]["seq"] = 19.into()), of_a)
         .await;
     nas.refuses(
@@ -472,7 +509,7 @@ async fn a_checkpoint_that_disagrees_with_the_entries_is_found() {
     .await;
     nas.refuses(
         &with(|c| c["streams"]["A"]["timelines"][0]["deleted"] = json!([])),
-        "about what was deleted (stream `A`)",
+        "about the deleted sequences (stream `A`)",
     )
     .await;
     nas.refuses(&with(|c| c["hash"] = "0".repeat(64).into()), "about its last entry").await;
@@ -506,6 +543,6 @@ async fn reading_on_asks_once_for_all_streams() {
     archive.advance().await.unwrap();
     assert_eq!(watermark(&archive, "A").await, Some(22));
     assert_eq!(watermark(&archive, "B").await, Some(6));
-    // What is not there twice, the new entry's length and its end, and perhaps a look for checkpoints.
+    // Two look-ups that find nothing, the new entry's length and its end, and perhaps a look for checkpoints.
     assert!(archive.asked() - asked <= 4 + 2 * 2, "{}", archive.asked() - asked);
 }

@@ -36,7 +36,7 @@ fn a_new_scenario_is_well_and_found_and_never_overwritten() {
 
     let again = scenario(&["new", "my-fear"], &mine);
     assert_eq!(again.status.code(), Some(2));
-    assert!(stderr(&again).contains("is there already: take another name"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("exists already: take another name"), "{}", stderr(&again));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     for name in ["check", "My-Fear", "../out"] {
         let refused = scenario(&["new", name], &mine);

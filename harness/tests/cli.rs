@@ -1,4 +1,4 @@
-//! The command line: what is wrong is said on one line, with the way out and the right status.
+//! The command line: an error is one line, with the way out and the right status.
 
 mod common;
 
@@ -52,14 +52,14 @@ fn a_missing_program_is_named_with_the_way_out() {
     command.arg(runs.path()).env("CIM_NATS_SERVER", "/no/such/nats-server");
     let error = failed(&command.output().unwrap(), 3);
     assert_eq!(error, "error: `CIM_NATS_SERVER` names `/no/such/nats-server`, which is not a file");
-    // Nowhere at all: a copy of the harness, away from the project and without a PATH.
+    // A copy of the harness, away from the project and without a PATH.
     let lonely = tempfile::tempdir().unwrap();
     let copy = lonely.path().join("cim-harness");
     std::fs::copy(common::HARNESS, &copy).unwrap();
     let mut command = std::process::Command::new(&copy);
     command.args(["scenario", "disaster-recovery", "--dir"]).arg(scenarios());
     command.current_dir(lonely.path()).env_clear().arg("--runs-dir").arg(runs.path());
-    // A program that another test starts has for a moment whatever is open here, this copy too.
+    // A program that another test starts briefly holds every file open here, this copy too.
     let began = std::time::Instant::now();
     let output = loop {
         match command.output() {
@@ -144,7 +144,7 @@ fn a_dry_run_draws_the_same_plan_twice_and_starts_nothing() {
 }
 
 #[test]
-fn a_skip_that_nobody_expects_fails_and_says_what_to_write() {
+fn an_unexpected_skip_fails_and_says_what_to_write() {
     let dir = tempfile::tempdir().unwrap();
     let mine = dir.path().join("mine");
     std::fs::create_dir(&mine).unwrap();
@@ -203,7 +203,7 @@ fn a_scenario_too_many_and_none_at_all_have_a_way_out() {
     }
 }
 
-/// What bash offers for the last word.
+/// Returns bash's completions of the last word.
 fn completed(words: &[&str]) -> Vec<String> {
     let script = "source <(cim-harness completions bash)
 COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMP_TYPE=9

@@ -2,7 +2,7 @@
 //! harness is killed in the middle.
 //!
 //! They need an engine and the images: `ci/docker run cargo test -p cim-harness --test container` after
-//! `ci/docker run ci/images`. Without them they are skipped, and say so.
+//! `ci/docker run ci/images`. Without them they are skipped, and report that.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{eventually, harness, processes_with, scenarios, skipped, small, stderr, stdout};
 use serde_json::Value;
 
-/// The last line of what a `docker` command prints.
+/// Returns the last line that a `docker` command prints.
 fn docker(args: &[&str]) -> Result<Vec<String>, String> {
     let output = Command::new("docker").args(args).output().map_err(|e| e.to_string())?;
     if !output.status.success() {
@@ -21,7 +21,7 @@ fn docker(args: &[&str]) -> Result<Vec<String>, String> {
     Ok(stdout(&output).lines().map(ToOwned::to_owned).collect())
 }
 
-/// Whether there is an engine. Without one the test is skipped, which it says.
+/// Reports whether there is an engine. Without one the test is skipped, and reports that.
 fn available(test: &str) -> bool {
     let missing = match std::env::var("CIM_NO_DOCKER") {
         Ok(why) if !why.is_empty() => Err(why),
@@ -32,7 +32,7 @@ fn available(test: &str) -> bool {
     false
 }
 
-/// Everything of labs that the engine has.
+/// Returns all objects of labs in the engine.
 fn of_labs() -> Vec<String> {
     let lists: [&[&str]; 3] = [
         &["ps", "--all", "--quiet", "--filter", "label=cim.lab"],
@@ -42,14 +42,14 @@ fn of_labs() -> Vec<String> {
     lists.into_iter().flat_map(|list| docker(list).unwrap()).collect()
 }
 
-/// `cim-harness scenario --substrate container`, with these arguments.
+/// Runs `cim-harness scenario --substrate container` with these arguments.
 fn contained(args: &[&str]) -> Command {
     let mut command = harness(&["scenario", "--substrate", "container"]);
     command.args(args);
     command
 }
 
-/// One after the other: each looks at everything that the engine has.
+/// Runs the tests one after the other: each looks at all objects in the engine.
 #[test]
 fn labs_of_containers() {
     if !available("labs_of_containers") {
@@ -89,7 +89,7 @@ fn a_host_that_is_lost_comes_back() {
     }
 }
 
-/// Every step that containers do in another way than processes.
+/// Checks every step that containers do in another way than processes.
 fn programs_are_killed_paused_and_started_one_by_one() {
     let (dir, _) = small("tiering");
     let text = std::fs::read_to_string(dir.path().join("tiering.toml")).unwrap();
@@ -128,7 +128,7 @@ fn programs_are_killed_paused_and_started_one_by_one() {
     assert_eq!((exact(1), exact(2)), (exact(0), exact(0)), "{report}");
 }
 
-/// A run that is well under way: every program of the lab is in its container.
+/// Starts a run and waits until every program of the lab is in its container.
 fn under_way(runs: &std::path::Path) -> std::process::Child {
     let mut command = contained(&["tiering", "--events", "1000000", "--runs-dir"]);
     let child = command.arg(runs).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -159,7 +159,7 @@ fn a_harness_that_is_killed_leaves_nothing_but_the_run_directory() {
     eventually("the end of the lab", 60, || of_labs().is_empty());
     let reaper = || processes_with(&format!("reap --lab {}", labs[0])).is_empty();
     eventually("the end of the reaper", 10, reaper);
-    // Nothing is made after the reaper has gone.
+    // No object is made after the reaper has gone.
     std::thread::park_timeout(Duration::from_millis(500));
     assert_eq!(of_labs(), Vec::<String>::new());
     let left: Vec<_> = std::fs::read_dir(runs.path()).unwrap().collect();

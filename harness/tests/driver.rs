@@ -9,7 +9,7 @@ use cim_harness::scenario::{self, Capability};
 use common::{eventually, harness, stderr, stdout};
 use serde_json::{Value, json};
 
-/// A lab whose machines do not exist.
+/// Makes a lab whose machines do not exist.
 fn lab(dir: &Path, offers: &[&str]) -> std::path::PathBuf {
     let keys = dir.join("nas.env");
     std::fs::write(&keys, "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n").unwrap();
@@ -78,7 +78,7 @@ fn a_driver_that_is_not_there_fails_the_scenario() {
         "the file says 5 s"
     );
     let next = driver(dir.path(), &["next"]);
-    assert_eq!(next.status.code(), Some(3), "nobody listens any more");
+    assert_eq!(next.status.code(), Some(3), "the harness has ended");
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn what_the_driver_cannot_do_ends_the_scenario_with_its_words() {
     assert!(report["reason"].as_str().unwrap().ends_with("no such machine"), "{report}");
 }
 
-/// nixos/tests/default.nix decides by the file alone which scenarios machines can do: it reads `requires` and
-/// sees links. What a scenario needs of that without saying so would be a machine test that cannot pass.
+/// Checks the rule by which nixos/tests/default.nix selects scenarios for machines: `requires` and links in the
+/// file alone. A scenario that needs more without declaring it would be a machine test that cannot pass.
 #[test]
 fn what_machines_may_lack_is_said_in_the_file() {
     let evident = [Capability::Processes, Capability::PowerLoss, Capability::Links];

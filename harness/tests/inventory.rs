@@ -1,4 +1,4 @@
-//! The inventory's command line: what it shows, what it refuses, and what it finds on a real server.
+//! The inventory's command line: its tables, its refusals, and its findings on a real server.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::{Lab, harness, lab, stderr, stdout};
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
-/// Small enough to be read in a test, and with everything that a table shows.
+/// An inventory small enough to be read in a test, with everything that a table shows.
 const FILE: &str = r#"{
   "version": 1,
   "name": "small",
@@ -64,7 +64,7 @@ impl File {
         command.current_dir(self.dir.path()).output().unwrap()
     }
 
-    /// Runs what must succeed; its stdout.
+    /// Runs a command that must succeed and returns its stdout.
     fn good(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert_eq!(
@@ -77,7 +77,7 @@ impl File {
         stdout(&output)
     }
 
-    /// Runs what must fail with this status; its one line.
+    /// Runs a command that must fail with this status and returns its one line.
     fn bad(&self, status: i32, args: &[&str]) -> String {
         let output = self.run(args);
         let text = stderr(&output);
@@ -92,7 +92,7 @@ fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// What the help shows is right on the file that it says to start from.
+/// Checks the examples in the help on the file that it says to start from.
 #[test]
 fn the_examples_of_the_help_do_what_they_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -167,7 +167,7 @@ fn hosts_are_listed_and_everything_is_shown() {
             "address": "192.168.71.20", "runs": ["minio :9000"],
         })
     );
-    // Defaults are filled in, and what is printed is an inventory again.
+    // Defaults are filled in, and the output is an inventory again.
     let shown = file.good(&["show", "--json"]);
     assert_eq!(serde_json::from_str::<Inventory>(&shown).unwrap(), file.inventory());
     assert_eq!(json_of(&shown)["hosts"]["host"]["nats"]["port"], 4222);
@@ -177,10 +177,10 @@ fn hosts_are_listed_and_everything_is_shown() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named_with_the_way_out() {
-    let file = File::new("{\n  \"version\": 3,\n  \"name\": \"a\"\n}");
+    let file = File::new("{\n  \"version\": 4,\n  \"name\": \"a\"\n}");
     let error = file.bad(2, &["list"]);
     assert!(
-        error.contains("inventory `inventory.json`:2:14: inventory version `3` is unknown"),
+        error.contains("inventory `inventory.json`:2:14: inventory version `4` is unknown"),
         "{error}"
     );
     let error = file.bad(2, &["list", "--inventory", "other.json"]);
@@ -204,7 +204,7 @@ fn all_problems_are_told_at_once() {
     let report = json_of(&stdout(&output));
     let kinds: Vec<_> = report["problems"].as_array().unwrap().iter().map(|p| &p["kind"]).collect();
     assert_eq!(kinds, ["address-outside", "subjects-overlap"]);
-    // Nothing is planned from a file with problems.
+    // A file with problems is not planned.
     let error = file.bad(1, &["plan", "--nats", "nats://127.0.0.1:1"]);
     assert!(error.contains("has problems, the first is: `hosts.nas.address`"), "{error}");
 
@@ -391,7 +391,7 @@ async fn ask(client: &async_nats::Client, what: &str, body: Value) -> Value {
     answer
 }
 
-/// Tables without addresses, which differ from run to run.
+/// Removes addresses from tables, because they differ from run to run.
 fn plain(text: &str, url: &str) -> String {
     let text = text.replace(url, &format!("{:<width$}", "URL", width = url.len()));
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
@@ -417,7 +417,7 @@ async fn what_is_declared_is_made_and_what_differs_is_found() {
     let file = File::new(FILE);
     let client = async_nats::connect(&url).await.unwrap();
 
-    // Nothing is there: everything is missing, and planned.
+    // The server is empty: everything is missing, and planned.
     let output = file.run(&at("check"));
     assert_eq!(output.status.code(), Some(1));
     let text = stdout(&output);
@@ -444,14 +444,14 @@ async fn what_is_declared_is_made_and_what_differs_is_found() {
     file.good(&at("check"));
     let names = ask(&client, "STREAM.NAMES", Value::Null).await;
     assert_eq!(names["streams"], json!(["EVENTS", "JOBS", "KV_settings", "OBJ_media"]));
-    // A value of the bucket is kept and read the way that clients of NATS do.
+    // A value of the bucket is stored and read as clients of NATS do it.
     let jetstream = async_nats::jetstream::new(client.clone());
     jetstream.publish("$KV.settings.a", "1".into()).await.unwrap().await.unwrap();
     let direct = "$JS.API.DIRECT.GET.KV_settings.$KV.settings.a";
     assert_eq!(client.request(direct, "".into()).await.unwrap().payload, "1");
     file.good(&at("check"));
 
-    // Somebody changes things by hand.
+    // The streams are changed by hand.
     ask(&client, "STREAM.DELETE.JOBS", Value::Null).await;
     let mut config = ask(&client, "STREAM.INFO.EVENTS", Value::Null).await["config"].clone();
     config["max_bytes"] = json!(4096);
@@ -488,7 +488,7 @@ async fn what_is_declared_is_made_and_what_differs_is_found() {
     );
     assert!(server["version"].as_str().unwrap().starts_with("2."), "{server}");
 
-    // It is put right, and what nobody declared is left alone.
+    // The changes are undone, and streams that are not declared stay.
     file.good(&at("apply"));
     let names = ask(&client, "STREAM.NAMES", Value::Null).await;
     assert_eq!(names["streams"], json!(["EVENTS", "JOBS", "KV_settings", "OBJ_media", "SCRATCH"]));
@@ -552,7 +552,7 @@ async fn what_jetstream_refuses_or_what_loses_data_is_not_begun() {
     let write = |text: String| std::fs::write(file.path("inventory.json"), text).unwrap();
     let apply = ["apply", "--nats", &url];
 
-    // Cannot be changed; and the new stream beside it is not made either.
+    // The storage cannot be changed; and the new stream beside it is not made either.
     let new = r#""NEW": { "subjects": ["new"] }, "JOBS": { "storage": "memory","#;
     write(FILE.replace(r#""JOBS": {"#, new));
     let error = file.bad(1, &apply);
@@ -570,13 +570,13 @@ async fn what_jetstream_refuses_or_what_loses_data_is_not_begun() {
         "{answer}"
     );
 
-    // A limit below what is there loses data; one above it does not.
+    // A limit below the current size loses data; one above it does not.
     write(FILE.replace("1048576", "1000000"));
     file.good(&apply);
     write(FILE.replace("1048576", "8192"));
     let error = file.bad(1, &apply);
     assert!(error.contains("stream `EVENTS` would lose data, it holds "), "{error}");
-    assert!(error.ends_with("raise the limit, or say `--allow-data-loss`"), "{error}");
+    assert!(error.ends_with("raise the limit, or give `--allow-data-loss`"), "{error}");
     let messages = async || {
         let info = ask(&client, "STREAM.INFO.EVENTS", Value::Null).await;
         info["state"]["messages"].as_u64().unwrap()
@@ -603,10 +603,10 @@ async fn the_key_decides_who_may_look() {
     let error = file.bad(3, &["plan", "--nats", &url, "--nkey", "wrong.nk"]);
     assert!(error.contains("check the address and the key: authorization violation"), "{error}");
     let error = file.bad(3, &["apply", "--nats", &url]);
-    assert!(error.contains("a server that wants a key takes `--nkey`"), "{error}");
+    assert!(error.contains("if the server asks for a key, give `--nkey`"), "{error}");
     let error = file.bad(2, &["check", "--nats", &url, "--nkey", "none.nk"]);
     assert!(error.contains("nkey `none.nk`: its first line must be the seed"), "{error}");
-    // A check tells what it could, and that a server did not answer.
+    // A check reports its results, and that a server did not answer.
     let output = file.run(&["check", "--nats", "nats://127.0.0.1:1", "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     let report = json_of(&stdout(&output));
@@ -616,7 +616,7 @@ async fn the_key_decides_who_may_look() {
     );
 }
 
-/// The inventories of this project, as users first meet them.
+/// Checks the inventories that users meet first.
 #[test]
 fn the_example_and_the_lab_are_fine() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/inventory");
@@ -628,7 +628,7 @@ fn the_example_and_the_lab_are_fine() {
     }
 }
 
-/// With a certificate of its own that no system knows.
+/// Checks a server whose certificate no system knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_tls_is_asked_when_its_authority_is_named() {
     let lab = lab();
@@ -645,7 +645,7 @@ async fn a_server_with_tls_is_asked_when_its_authority_is_named() {
 
     let output = file.run(&["check", "--nats", &url]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(stdout(&output).contains("takes `--ca`"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("`--ca`"), "{}", stdout(&output));
     let output = file.run(&["check", "--nats", &url, "--ca", "nowhere.pem"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("cannot read authorities `nowhere.pem`"), "{output:?}");

@@ -1,5 +1,5 @@
-//! The harness may be interrupted or killed at any moment: nothing is left running, and nothing on
-//! disk but a run directory.
+//! The harness may be interrupted or killed at any moment: no program is left running, and at most a run
+//! directory is left on disk.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::{eventually, harness, processes_with, scenarios};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A small disaster: some seconds of load, a loss, a restore, more load.
+/// Starts a small disaster: some seconds of load, a loss, a restore, more load.
 fn disaster(runs: &Path, tmp: &Path) -> Child {
     let mut command = harness(&["scenario", "disaster-recovery", "--events", "6000"]);
     command.args(["--rate", "2000/s", "--dir"]).arg(scenarios());
@@ -20,7 +20,7 @@ fn disaster(runs: &Path, tmp: &Path) -> Child {
 }
 
 fn ends_with(mut child: Child, signal: Signal) -> ExitStatus {
-    // It may have ended by itself by now.
+    // It may have ended already.
     let _ = kill_process(Pid::from_child(&child), signal);
     child.wait().unwrap()
 }
@@ -30,7 +30,7 @@ fn files(dir: &Path) -> Vec<String> {
     names.map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
-/// Whatever had been started is gone, and what is left on disk is a run directory at most.
+/// Checks that all programs have ended, and that at most a run directory is left on disk.
 fn nothing_is_left(runs: &Path, tmp: &Path, dirs_at_most: usize, when: &str) {
     let here = runs.to_str().unwrap();
     eventually(&format!("the end of every process, {when}"), 30, || {
@@ -49,7 +49,7 @@ fn at_any_moment_nothing_is_left() {
     let mut rounds = 0;
     while rounds < 4 || (rounds < 16 && Instant::now() < until) {
         let runs = tempfile::tempdir().unwrap();
-        // Early moments are the crowded ones: every program of the lab starts then.
+        // Many early moments, because every program of the lab starts then.
         let longest = if rounds % 4 < 2 { 800 } else { 8000 };
         let after = Duration::from_millis(u64::from(rand::random::<u16>()) % longest);
         let child = disaster(runs.path(), tmp.path());
@@ -59,7 +59,7 @@ fn at_any_moment_nothing_is_left() {
         let when = format!("{signal:?} after {after:?}");
         let status = ends_with(child, signal);
         if interrupt {
-            // Before it listens, SIGINT ends it like any other program; then nothing had begun.
+            // Before it listens, SIGINT ends it like any other program; no run had begun then.
             let ended = matches!(status.code(), Some(130 | 0 | 1)) || status.signal() == Some(2);
             assert!(ended, "{when}: {status}");
             let kept = usize::from(status.code() == Some(1));

@@ -36,7 +36,7 @@ async fn a_program_tells_how_it_ended() {
     assert_eq!(process.kill().await, End::Signal(9));
     let stubborn = shell("trap '' TERM; echo deaf; while :; do sleep 1; done");
     let stubborn = lab.launcher.start(Spec { name: "stubborn".into(), ..stubborn }).await.unwrap();
-    // Before the shell has set its trap it would die of the signal like anybody.
+    // Before the shell has set its trap, it would end by the signal.
     while stubborn.last_log() != "deaf" {
         assert_eq!(stubborn.ended(), None);
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -84,7 +84,7 @@ async fn a_paused_program_does_nothing_until_it_goes_on() {
     assert!(process.usage().unwrap().peak_rss > 0);
 }
 
-/// A server that answers every byte with itself.
+/// Starts a server that answers every byte with itself.
 async fn echo() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -171,7 +171,7 @@ async fn a_black_hole_answers_nothing_and_gives_back_what_it_swallowed() {
     timeout(Duration::from_secs(10), trip).await.unwrap().unwrap();
 }
 
-/// A server that takes requests of `size` bytes, counts what arrived, and answers each with one byte.
+/// Starts a server that takes requests of `size` bytes, counts arrived bytes, and answers each with one byte.
 async fn counting(size: usize) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -231,7 +231,7 @@ async fn a_link_tears_a_request_after_so_many_bytes() {
     let (addr, arrived) = counting(1000).await;
     let link = Link::open(Some(addr), Conditions::default()).await.unwrap();
     let mut stream = TcpStream::connect(link.addr()).await.unwrap();
-    // What went before does not count.
+    // Earlier requests do not count.
     assert_eq!(request(&mut stream, 1000).await.unwrap(), b'+');
     let tear = Conditions { tear_after: Some("1500".parse().unwrap()), ..Conditions::default() };
     link.set(tear);
@@ -239,7 +239,7 @@ async fn a_link_tears_a_request_after_so_many_bytes() {
     request(&mut stream, 1000).await.unwrap_err();
     assert_eq!(link.broken(), Broken { answers: 0, requests: 1 });
     assert!((2000..=2500).contains(&arrived.load(Ordering::SeqCst)), "{arrived:?}");
-    // Every connection has as many bytes.
+    // Every connection may pass as many bytes.
     let mut stream = TcpStream::connect(link.addr()).await.unwrap();
     assert_eq!(request(&mut stream, 1000).await.unwrap(), b'+');
     link.set(Conditions::default());
@@ -391,7 +391,7 @@ async fn minio_keeps_its_objects_over_a_kill_and_counts_requests() {
     is_kept_over_a_kill(&lab, service, options).await;
 }
 
-/// Those that `ci/setup --nas` brings, where it did.
+/// Checks the services that `ci/setup --nas` installs, where it was run.
 #[tokio::test]
 async fn other_services_keep_their_objects_over_a_kill() {
     for (kind, tool) in [(Kind::Versitygw, Tool::Versitygw), (Kind::Seaweedfs, Tool::Weed)] {
@@ -405,7 +405,7 @@ async fn other_services_keep_their_objects_over_a_kill() {
         let bucket = service.access.client().unwrap();
         bucket.put_object("a/b", b"kept").await.unwrap();
         is_kept_over_a_kill(&lab, service, options).await;
-        // SeaweedFS has sockets in /tmp, which have its ports in their names.
+        // SeaweedFS has sockets in /tmp, named after its ports.
         let ports = std::fs::read_to_string(lab.dir.path().join("nas/lab-ports.json"));
         let ports: Vec<std::net::SocketAddr> =
             serde_json::from_str(&ports.unwrap_or_else(|_| "[]".into())).unwrap();

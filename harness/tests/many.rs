@@ -1,4 +1,4 @@
-//! Many runs: side by side, unattended, and shown again when they are over.
+//! Many runs: side by side, unattended, and shown again afterwards.
 
 mod common;
 

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use common::{executable, harness, scenarios, stderr, stdout, storage_manager};
 use serde_json::Value;
 
-/// `after` runs when a restore is done, with `nats` to send lines to the restored host and wait until they
-/// were taken.
+/// Writes the saboteur. `after` runs when a restore is done; `nats` in it sends lines to the restored host and
+/// waits until they were accepted.
 fn saboteur(dir: &Path, after: &str) -> PathBuf {
     let script = format!(
         r#"#!/bin/bash
@@ -36,8 +36,8 @@ api() {{ nats "PUB \$JS.API.$1 ${{#2}}\r\n$2\r\n"; }}
     executable(&dir.join("saboteur"), &script)
 }
 
-/// Disaster recovery, small and calm: the host is lost when the NAS holds everything, and without
-/// deletes every sequence is there, so that one can be named beforehand.
+/// Writes a small and calm disaster recovery: the host is lost when the NAS holds everything, and without
+/// deletes every sequence exists, so that one can be named beforehand.
 fn calm(dir: &Path) -> PathBuf {
     let text = std::fs::read_to_string(scenarios().join("disaster-recovery.toml")).unwrap();
     let (text, _) = text.split_once("[expect]").unwrap();
@@ -50,7 +50,7 @@ fn calm(dir: &Path) -> PathBuf {
     file
 }
 
-/// Runs a small recovery with the saboteur; answers the report of the run that must have failed.
+/// Runs a small recovery with the saboteur and returns the report of the run, which must have failed.
 fn sabotaged(after: &str) -> Value {
     let dir = tempfile::tempdir().unwrap();
     let file = calm(dir.path());
@@ -85,7 +85,7 @@ fn the_saboteur_alone_is_not_what_fails() {
 }
 
 #[test]
-fn a_message_that_nobody_published_is_a_phantom() {
+fn a_message_that_was_never_published_is_a_phantom() {
     let report = sabotaged(r"nats 'PUB lab.events.1 5\r\nghost\r\n'");
     assert_eq!(counts(&report), [0, 0, 0, 0, 1]);
 }

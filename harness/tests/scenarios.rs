@@ -49,7 +49,7 @@ fn a_journal_brings_back_what_was_confirmed() {
     let flags = ["--events", "8000", "--rate", "4000/s", "--seed", "11"];
     let report = run_with(&[("CIM_LAYOUT", "journal")], &path, &flags);
     assert!(report["oracle"]["recovered"].as_u64().unwrap() > 1000, "{report}");
-    // What is read of a journal is enough for the lag to be sampled, and for the deletes to be judged.
+    // Enough of a journal is read to sample the lag, and to judge the deletes.
     assert!(report["rpo_seconds"]["nas"]["p50"].as_f64().is_some(), "{report}");
     assert!(report["oracle"]["deleted"].as_u64().unwrap() > 0);
 }
@@ -116,7 +116,7 @@ fn a_crashing_storage_manager_loses_and_duplicates_nothing() {
     assert_eq!(kills.count(), 20);
 }
 
-/// That the NAS, a real MinIO, did what it was asked and the answer to a commit was lost.
+/// Checks that a real MinIO did the request while the answer to the commit was lost.
 #[test]
 fn a_commit_whose_answer_was_lost_is_found_to_be_the_storage_managers_own() {
     let (dir, path) = small("nas-lost-answers");
@@ -127,12 +127,12 @@ fn a_commit_whose_answer_was_lost_is_found_to_be_the_storage_managers_own() {
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let logs = Path::new(report["run_dir"].as_str().unwrap()).join("logs");
     let text = std::fs::read_to_string(logs.join("host-1-storage-manager.log")).unwrap();
-    // It was not known whether the entry is there; it was, and the chain went on without a conflict.
+    // It was unknown whether the entry exists; it did, and the chain continued without a conflict.
     assert!(text.contains("commit of manifest entry") && text.contains("not answered"), "{text}");
     assert!(!text.contains("another writer committed"), "{text}");
 }
 
-/// Disks of a size need a mount namespace; where none can be had the scenario is skipped, with the reason.
+/// Checks disks of a size, which need a mount namespace; without one the scenario is skipped, with the reason.
 #[test]
 fn a_full_disk_is_gone_with_the_harness_even_when_it_is_killed() {
     let runs = tempfile::tempdir().unwrap();
@@ -156,16 +156,16 @@ fn a_full_disk_is_gone_with_the_harness_even_when_it_is_killed() {
         return;
     }
     let ours = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    assert!(!ours.contains(here), "nobody else sees the disk: {ours}");
+    assert!(!ours.contains(here), "no other process sees the disk: {ours}");
     child.kill().unwrap();
     child.wait().unwrap();
     eventually("the end of every process", 20, || processes_with(here).is_empty());
     assert!(!std::fs::read_to_string("/proc/self/mounts").unwrap().contains(here));
-    // No mount is in the way of clearing up.
+    // No mount prevents the removal.
     runs.close().unwrap();
 }
 
-/// The storage manager dies at each of its commit points; the scenarios are small as they are.
+/// Kills the storage manager at each of its commit points; the scenarios are small as they are.
 #[test]
 fn at_every_commit_point_the_storage_manager_may_die() {
     if sabotaged("the storage manager dies at its commit points").is_none() {
@@ -204,7 +204,7 @@ fn objects_that_nats_cannot_read_any_more_are_read_again_after_the_restore() {
     assert!(count(1, "exact") == count(1, "read") && count(1, "read") > 100, "{report}");
 }
 
-/// Each has its own ledger, and all of them come back.
+/// Checks streams with ledgers of their own: all of them come back.
 #[test]
 fn streams_of_many_kinds_come_back_each_by_itself() {
     let (_dir, path) = small("many-streams");
@@ -264,7 +264,7 @@ fn a_cluster_survives_a_node_and_every_replica_is_whole() {
 
 #[test]
 fn what_one_server_of_a_cluster_lost_by_damage_is_counted_and_in_the_archive() {
-    // Damage that NATS cannot mend from the others wants more than one block of 8 MiB.
+    // Damage that NATS cannot mend from the other replicas needs more than one block of 8 MiB.
     let report = run("cluster-node-corrupted", &["--seed", "17"]);
     let primary = &report["primary"][0];
     assert_eq!(primary["server"], "host-3");
@@ -284,7 +284,7 @@ fn a_cluster_that_lost_its_majority_is_restored_with_its_replicas() {
     assert!(refused.is_some(), "{report}");
 }
 
-/// Two of three servers are a majority: that they take a write must be found.
+/// Checks that a write is noticed that two of three servers, a majority, accept.
 #[test]
 fn a_write_that_is_taken_where_none_may_be_fails_the_run() {
     let (dir, path) = small("cluster-majority-lost");
@@ -332,7 +332,7 @@ fn a_leaf_node_gives_the_restored_host_what_it_lacks() {
     assert_eq!(end["exact"], 4000, "{report}");
 }
 
-/// A run that is well under way: every program of the lab has started.
+/// Starts a run and waits until every program of the lab has started.
 fn under_way(runs: &Path) -> Child {
     let mut command = harness(&["scenario", "tiering", "--events", "1000000", "--runs-dir"]);
     command.arg(runs).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,5 +1,5 @@
-//! The self-test, and that it can fail itself. ci/selftest runs all of it; here it is enough to see what it
-//! makes of a lie that was told, one that nobody noticed and one that was never told.
+//! The self-test, and that it can fail itself. ci/selftest runs all of it; these tests see its verdict on
+//! a lie that was told, one that went unnoticed and one that was never told.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn selftest(program: &Path, only: &str) -> (Output, Value) {
     (output, report)
 }
 
-/// A program that says that it can lie, and never does.
+/// Writes a program that claims that it can lie, and never does.
 fn honest(dir: &Path, says: &str) -> PathBuf {
     let (liar, ordinary) = (sabotaged("").unwrap(), common::storage_manager());
     let text = format!(
@@ -43,8 +43,8 @@ fn a_lie_is_caught_as_what_it_is_and_nothing_is_left() {
 }
 
 #[test]
-fn a_lie_that_nobody_noticed_fails() {
-    if sabotaged("a lie that nobody noticed").is_none() {
+fn a_lie_that_went_unnoticed_fails() {
+    if sabotaged("a lie that went unnoticed").is_none() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ fn a_program_without_hooks_is_refused() {
     assert!(stderr(&output).contains("has no test hooks: build it with `ci/selftest --build`"));
     let (output, _) = selftest(&common::storage_manager(), "tell-the-truth");
     assert_eq!(output.status.code(), Some(2));
-    let error = "error: `tell-the-truth` is no sabotage: there are drop-event, ";
+    let error = "error: `tell-the-truth` is not a sabotage: there are drop-event, ";
     assert!(stderr(&output).starts_with(error), "{}", stderr(&output));
 }
 
@@ -93,7 +93,7 @@ fn without_a_program_that_can_die_scenarios_with_fail_points_are_skipped() {
     assert!(reason.ends_with("has no test hooks: build it with `ci/selftest --build`"), "{reason}");
 }
 
-/// What the scenarios name is what there is: a new commit point cannot be forgotten.
+/// Checks that the scenarios name every commit point, so that a new one cannot be forgotten.
 #[test]
 fn the_scenarios_go_through_every_fail_point() {
     let Some(program) = sabotaged("every fail point is in a scenario") else { return };

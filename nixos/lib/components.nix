@@ -1,4 +1,4 @@
-# The seven components: the token that stands for each in CIM's subjects, and what it is for.
+# The seven components: the token of each in CIM's subjects, and its purpose.
 {
   information-units = {
     token = "iu";

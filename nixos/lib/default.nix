@@ -1,4 +1,4 @@
-# The functional core: from an inventory to what its machines are given. README.md says how to use it.
+# The functional core: from an inventory to its machines' configurations. README.md says how to use it.
 {
   inherit (import ./inventory) parse check read;
   render = import ./render.nix;

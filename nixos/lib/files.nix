@@ -3,6 +3,7 @@
   inventory,
   name,
   units,
+  watches,
   users,
   streams,
   tmpfiles,
@@ -17,17 +18,21 @@
   inherit (p) optionalAttrs mapAttrsToList lines attrNames;
   header = "# Rendered from inventory `${inventory.name}` for machine `${name}`: change that, not this file.";
   unitText = import ./text/unit.nix;
+  pathText = import ./text/path.nix;
   script = file: builtins.readFile (./scripts + "/${file}");
-  enabled = p.filter (unit: units.${unit}.wantedBy != []) (attrNames units);
+  enabled = suffix: of: map (unit: "enable ${unit}.${suffix}") (p.filter (unit: of.${unit}.wantedBy != []) (attrNames of));
   # A line of /etc/passwd has its fields between colons.
   gecos = p.replaceStrings [":"] [","];
   file = body: lines ([header] ++ body) + "\n";
 in
-  p.listToAttrs (mapAttrsToList (unit: u: p.nameValue "/etc/systemd/system/${unit}.service" (unitText header u)) units)
+  p.listToAttrs (
+    mapAttrsToList (unit: u: p.nameValue "/etc/systemd/system/${unit}.service" (unitText header u)) (units // builtins.mapAttrs (_: w: w.unit) watches)
+    ++ mapAttrsToList (unit: w: p.nameValue "/etc/systemd/system/${unit}.path" (pathText header w)) watches
+  )
   // {
     "/etc/nftables.conf" = "#!/usr/sbin/nft -f\n${header}\nflush ruleset\n${firewall.nftables}";
     "/etc/tmpfiles.d/cim.conf" = file tmpfiles;
-    "/etc/systemd/system-preset/10-cim.preset" = file (map (unit: "enable ${unit}.service") (["nftables"] ++ enabled));
+    "/etc/systemd/system-preset/10-cim.preset" = file (["enable nftables.service"] ++ enabled "service" units ++ enabled "path" watches);
   }
   // optionalAttrs (users != {}) {
     "/etc/sysusers.d/cim.conf" = file (mapAttrsToList (user: u: "u ${user} - \"${gecos u.description}\" ${u.home}") users);

@@ -1,3 +1,3 @@
-# What a component's inbox begins with: it has one of its own, which nobody else may hear. Clients have to
-# set that prefix.
+# The prefix of a component's inbox: each has its own, and no other component may subscribe to it. Clients have
+# to set that prefix.
 name: "_INBOX_${(import ./components.nix).${name}.token}"

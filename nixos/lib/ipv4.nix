@@ -1,4 +1,4 @@
-# IPv4 addresses and networks, as numbers. Null stands for what is none.
+# IPv4 addresses and networks, as numbers. Null stands for an invalid one.
 let
   p = import ./prelude.nix;
   inherit (p) match map foldl' elem;
@@ -40,14 +40,14 @@ in rec {
       last = first + size - 1;
     };
 
-  # Whether an address lies in a network; both as text, both valid.
+  # True if an address lies in a network; both as text, both valid.
   within = cidr: address: let
     net = parseCidr cidr;
     n = parse address;
   in
     n >= net.first && n <= net.last;
 
-  # Whether an address can be given to a machine: neither the network's own nor its broadcast address.
+  # True if a machine can have the address: neither the network's own nor its broadcast address.
   usable = cidr: address: let
     net = parseCidr cidr;
     n = parse address;

@@ -1,5 +1,5 @@
-# The public keys of fixtures/inventory/lab-keys: their seeds are published, so no inventory but a lab may
-# name them.
+# The public keys of fixtures/inventory/lab-keys: their seeds are published, so only a lab's inventory may name
+# them.
 [
   "UC4SS6LYMVKCOVGLY5TFKP65P6XBPX2XVAOE5CQZ2TGDRXRRD6XSMYRB"
   "UB75BUDPEB75ATHBQVZEZEVLHBFYJJLR7XH6ULZ5NCR3BZBBF6QIHEEH"

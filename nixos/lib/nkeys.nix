@@ -1,6 +1,6 @@
 # Public nkeys of NATS users: base32 of a prefix byte, 32 bytes of key and their CRC-16, low byte first.
 #
-# The check is worth its lines: with one mistyped key nats-server does not start, and says so only then.
+# The check is needed: with one mistyped key nats-server does not start, and reports it only then.
 let
   p = import ./prelude.nix;
   inherit (builtins) bitAnd bitXor concatMap div elemAt foldl' genList substring;

@@ -1,4 +1,4 @@
-# The few list and attribute-set functions that the language does not have built in.
+# The few list and attribute-set functions that the language lacks.
 rec {
   inherit
     (builtins)
@@ -91,7 +91,7 @@ rec {
     then []
     else map (other: [(head items) other]) (tail items) ++ pairs (tail items);
 
-  # A name as environment variables are spelled.
+  # A name in the spelling of environment variables.
   upper = let
     letters = text: genList (i: substring i 1 text) (stringLength text);
   in
@@ -111,6 +111,6 @@ rec {
     then seen
     else seen ++ [item]) [];
 
-  # The attribute at `name`, or null; sets here say "not given" with null.
+  # The attribute at `name`, or null; in these sets null means "not given".
   get = name: set: set.${name} or null;
 }

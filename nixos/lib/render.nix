@@ -1,8 +1,8 @@
-# What one machine of an inventory gets: parts for NixOS modules, and files for a machine without NixOS.
+# The configuration of one machine of an inventory: parts for NixOS modules, and files for a machine without NixOS.
 {
   inventory,
   host,
-  # "debian": everything on the machine itself. "nixos": components in containers.
+  # "debian": all programs on the machine itself. "nixos": components in containers.
   platform ? "debian",
   programs ? {},
 }: let
@@ -61,6 +61,7 @@
   paths =
     p.listToAttrs (map (name: p.nameValue name "/usr/local/bin/${name}") ["nats-server" "minio" "rustfs" "garage" "weed" "versitygw" "cim-storage-manager" "cim-fake-wasabi"]
       ++ map (name: p.nameValue name "/usr/local/sbin/${name}") ["cim-minio-provision" "cim-garage-provision" "cim-seaweedfs-provision" "cim-versitygw-provision" "cim-synced-directory"])
+    // {systemctl = "/usr/bin/systemctl";}
     // programs;
   places = {
     nats = "/etc/nats-server.conf";
@@ -76,6 +77,12 @@
     containers = contained;
     programs = paths;
     configurations = places;
+  };
+
+  watches = import ./parts/watches.nix {
+    inherit units storageManager;
+    containers = contained;
+    inherit (paths) systemctl;
   };
 
   users = import ./parts/users.nix units;
@@ -106,12 +113,12 @@
   };
 
   files = import ./files.nix {
-    inherit name units users streams tmpfiles firewall nats storageManager buckets s3;
+    inherit name units watches users streams tmpfiles firewall nats storageManager buckets s3;
     inventory = read;
     text = {inherit json toml;};
   };
 in {
-  inherit name users streams tmpfiles firewall network containers units files;
+  inherit name users streams tmpfiles firewall network containers units watches files;
   inherit (machine) role system ssh;
   inherit (read) lab;
   nats = optionalAttrs runs.nats nats;

@@ -1,4 +1,4 @@
-# Types for JSON: what is wrong with a value, all of it at once, and the value with defaults filled in.
+# Types for JSON: all problems of a value at once, and the value with defaults filled in.
 #
 # A type is a set with `what` (for people), `is` (the value itself), and `inner` (errors further down).
 let
@@ -25,7 +25,7 @@ in rec {
   # A whole number within bounds, both included.
   int = low: high: simple "a whole number from ${toString low} to ${toString high}" (value: builtins.isInt value && value >= low && value <= high);
 
-  # A string of a form; `what` says which.
+  # A string of a form; `what` names the form.
   matching = what: regex: simple what (value: builtins.isString value && p.match regex value != null);
 
   suchThat = what: is: simple what is;
@@ -39,7 +39,7 @@ in rec {
     fill = map type.fill;
   };
 
-  # Names of a form, all with values of one type.
+  # A map of names of a form to values of one type.
   mapOf = name: type: {
     what = "an object";
     is = builtins.isAttrs;

@@ -1,4 +1,4 @@
-# Streams and buckets: what overlaps, and the configuration that JetStream takes.
+# Streams and buckets: overlaps, and the configuration for JetStream.
 let
   p = import ./prelude.nix;
   subjects = import ./subjects.nix;
@@ -15,7 +15,7 @@ let
   in
     builtins.fromJSON (builtins.elemAt parts 0) * units.${builtins.elemAt parts 1};
 
-  # Keys are left out where the inventory gives nothing: JetStream's own defaults hold.
+  # Keys that the inventory does not give are left out: JetStream's own defaults hold.
   given = key: value: optionalAttrs (value != null) {${key} = value;};
 
   ofStream = name: s:
@@ -60,7 +60,7 @@ let
 in rec {
   inherit bucketStream;
 
-  # Every stream's configuration as JetStream's API takes it, buckets included, by stream name.
+  # Every stream's configuration for JetStream's API, buckets included, by stream name.
   configs = inventory:
     p.listToAttrs (map (config: p.nameValue config.name config) (
       mapAttrsToList ofStream inventory.streams ++ mapAttrsToList ofBucket inventory.buckets

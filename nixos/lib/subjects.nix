@@ -1,4 +1,4 @@
-# NATS subjects: what is one, and whether two filters can match the same subject.
+# NATS subjects: their form, and whether two filters can match the same subject.
 let
   p = import ./prelude.nix;
   inherit (p) head tail;

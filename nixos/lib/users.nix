@@ -1,4 +1,4 @@
-# The NATS users of a host: who they are, and where the inventory says so.
+# The NATS users of a host, and their places in the inventory.
 host: let
   p = import ./prelude.nix;
   of = key:

@@ -1,5 +1,5 @@
-# Disks and boot loader of a machine that has no file of its own here: one disk with the labels that
-# docs/nixos.md makes, started by UEFI. `nixos-generate-config --show-hardware-config` prints what fits yours.
+# Disks and boot loader of a machine that has no file of its own here: one disk with the labels from
+# docs/nixos.md, started by UEFI. `nixos-generate-config --show-hardware-config` prints yours.
 {
   boot.loader.systemd-boot.enable = true;
   boot.loader.efi.canTouchEfiVariables = true;

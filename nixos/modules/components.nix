@@ -39,9 +39,9 @@
         default = null;
         example = ["/run/current-system/sw/bin/cim-ui-framework" "--verbose"];
         description = ''
-          What is started instead of the package's main program, with `CIM_NATS_URL`, `CIM_NATS_NKEY_FILE`
-          and `CIM_NATS_INBOX_PREFIX` in its environment: its client must use that prefix, for it may hear no
-          other inbox. Not for the storage manager, which has a configuration.
+          The command instead of the package's main program, with `CIM_NATS_URL`, `CIM_NATS_NKEY_FILE`
+          and `CIM_NATS_INBOX_PREFIX` in its environment: its client must use that prefix, because it may
+          subscribe to no other inbox. Not for the storage manager, which has a configuration.
         '';
       };
       nkey = mkOption {
@@ -49,7 +49,7 @@
         default = null;
         example = "UBNBOW4HJMQ5R43LKIDHNRXK2RG3THBDYKM5EAA574VGDNIWTA43CC7O";
         description = ''
-          Its public nkey. NATS lets it publish and read what it is for, and nothing else. The seed lies in
+          Its public nkey. NATS lets it publish and read its own subjects, and no others. The seed lies in
           `/var/lib/cim-secrets/<component>.nk`. Null: the component is no user of NATS.
         '';
       };
@@ -63,19 +63,19 @@
         type = cim.memory;
         default = "512M";
         example = "1G";
-        description = "How much memory its container may have. What is more ends the container.";
+        description = "The memory limit of its container. The container ends if it needs more.";
       };
       tasks = mkOption {
         type = types.ints.positive;
         default = 512;
         example = 1024;
-        description = "How many processes and threads its container may have.";
+        description = "The largest number of processes and threads in its container.";
       };
       cpuWeight = mkOption {
         type = types.ints.between 1 10000;
         default = 100;
         example = 50;
-        description = "Its share of the processors when they are all busy. NATS has 200.";
+        description = "Its share of the processors if all are busy. NATS has 200.";
       };
       asks = mkOption {
         type = types.listOf (types.enum (lib.attrNames known));

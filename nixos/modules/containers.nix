@@ -1,5 +1,5 @@
-# A container for each component and plugin that runs here: a network card on the bridge, the one secret that
-# is its own, limits, and one unit inside. What it may reach is the packet filter's to say.
+# A container for each component and plugin that runs here: a network card on the bridge, its own secret,
+# limits, and one unit inside. The packet filter decides what it may reach.
 {
   config,
   lib,
@@ -15,7 +15,7 @@
   files = rendered.files;
 
   enabled = cfg.contained;
-  # The core's view of each: address, bridge, gateway, binds, and the unit where it knows one.
+  # The core's view of each: address, bridge, gateway, binds, and the unit if it knows one.
   network = name: rendered.containers.${name};
 
   natsUrl = c: "${
@@ -90,10 +90,10 @@
         useHostResolvConf = lib.mkForce false;
         inherit (config.networking) nameservers;
         hosts = config.networking.hosts;
-        # Nothing inside is for others to reach.
+        # No port inside is open to others.
         firewall.enable = true;
       };
-      # What the machine trusts is trusted inside: a tier's certificate may be of the house's own authority.
+      # The machine's authorities are trusted inside: a tier's certificate may come from a private authority.
       security.pki = {inherit (config.security.pki) certificateFiles certificates;};
       documentation.enable = false;
       environment.defaultPackages = [];
@@ -104,6 +104,7 @@
   # `nixos-container run` enters a container without a login there.
   enter = name: "/run/current-system/sw/bin/nixos-container run ${name} --";
   manager = rendered.units.cim-storage-manager;
+  watch = rendered.watches.cim-storage-manager-secrets;
 in {
   imports = [./inventory.nix];
 
@@ -132,8 +133,8 @@ in {
 
       systemd.services = lib.mapAttrs' (name: given:
         lib.nameValuePair "container@${name}" {
-          # After NATS, but not bound to it: who is connected comes back by itself, and a stopped NATS must
-          # not leave stopped containers behind when it starts again.
+          # After NATS, but not bound to it: clients reconnect by themselves, and a stopped NATS must not leave
+          # stopped containers behind when it starts again.
           after = ["nats.service"];
           wants = ["nats.service"];
           serviceConfig =
@@ -146,10 +147,16 @@ in {
       enabled;
     }
 
-    # On the host the storage manager has a unit by its own name, as on a machine without containers: it
-    # starts, stops and kills the one inside, and what kills it kills that one too.
+    # On the host the storage manager has a unit by its own name, as on a machine without containers: it starts,
+    # stops and kills the unit inside, so killing one kills the other.
     (mkIf (enabled ? storage-manager) {
-      cim.programs.cim-storage-manager = lib.getExe cfg.components.storage-manager.package;
+      cim.programs = {
+        cim-storage-manager = lib.getExe cfg.components.storage-manager.package;
+        systemctl = "/run/current-system/sw/bin/systemctl";
+      };
+
+      systemd.paths.cim-storage-manager-secrets = {inherit (watch) description wantedBy pathConfig;};
+      systemd.services.cim-storage-manager-secrets = tools.unit [] watch.unit;
 
       systemd.services.cim-storage-manager = {
         description = "${manager.description}, in its container";
@@ -159,7 +166,7 @@ in {
         serviceConfig = {
           Type = "exec";
           ExecStart = "${enter "storage-manager"} systemctl start --wait cim-storage-manager.service";
-          # Joins the start that is under way and ends with it: then it is ready, or this has failed.
+          # Joins the start that is under way and ends with it: then the unit inside is ready, or this one has failed.
           ExecStartPost = "${enter "storage-manager"} systemctl start cim-storage-manager.service";
           ExecStop = "${enter "storage-manager"} systemctl stop cim-storage-manager.service";
           ExecStopPost = [

@@ -1,4 +1,4 @@
-# A fake Wasabi in a machine of its own, for labs. It keeps nothing safe, so it refuses to be anywhere else.
+# A fake Wasabi in a machine of its own, for labs. It keeps no data safe, so it is refused anywhere else.
 {
   config,
   lib,
@@ -55,7 +55,7 @@ in {
         // lib.optionalAttrs (own.role or "" == "fake-wasabi") (lib.mapAttrs (_: mkDefault) (removeAttrs (own.s3 or {}) ["provider"]));
     }
 
-    # Outside of a lab the core refuses the role, and with it the system.
+    # Outside a lab the core refuses the role, and with it the system.
     (mkIf cfg.enable {
       cim = {
         roles = ["fake-wasabi"];

@@ -29,7 +29,7 @@
         type = types.nullOr types.str;
         default = null;
         example = "/etc/ssl/cim-ca.pem";
-        description = "Path of the authority that signed the certificate: what clients trust. Null: the system's roots.";
+        description = "Path of the authority that signed the certificate, which clients trust. Null: the system's roots.";
       };
       verify = mkOption {
         type = types.bool;
@@ -50,26 +50,26 @@ in {
         type = types.port;
         default = 4222;
         example = 4222;
-        description = "Where clients connect: operators from their network, components over the containers' bridge.";
+        description = "The port for clients: operators from their network, components over the containers' bridge.";
       };
       maxFileStore = mkOption {
         type = types.ints.positive;
         example = 107374182400;
-        description = "How many bytes JetStream may have on disk. As a number: `10G` means two things in NATS.";
+        description = "Largest size of JetStream's store on disk, in bytes. As a number, because `10G` has two meanings in NATS.";
       };
       maxMemoryStore = mkOption {
         type = types.ints.positive;
         example = 1073741824;
-        description = "How many bytes JetStream may have in memory.";
+        description = "Largest size of JetStream's store in memory, in bytes.";
       };
       syncInterval = mkOption {
         type = types.either (types.enum ["always"]) cim.duration;
         default = "always";
         example = "2m";
         description = ''
-          When JetStream's writes reach the disk. With `always` an event is acked when it is there; with a
-          duration, NATS's own way, up to that much of what was acked is gone after a power cut. The
-          scenario `power-loss` shows both.
+          The time at which JetStream's writes reach the disk. With `always` an event is acked when it is on disk;
+          with a duration, NATS's default, a power cut loses the events acked in the last such time. The scenario
+          `power-loss` shows both.
         '';
       };
       maxPayload = mkOption {
@@ -112,7 +112,7 @@ in {
       });
       default = {};
       example = lib.literalExpression ''{ops = {nkey = "UBNB…"; from = "lan";};}'';
-      description = "Who may do everything in the installation's account: publish, make streams, restore.";
+      description = "Users with all rights in the installation's account: publish, make streams, restore.";
     };
 
     containers = {
@@ -132,7 +132,7 @@ in {
         type = cim.ipv4;
         default = "10.71.0.1";
         example = "10.71.0.1";
-        description = "The host's address on it: where NATS is, seen from a container.";
+        description = "The host's address on it, where containers reach NATS.";
       };
     };
   };
@@ -158,11 +158,11 @@ in {
         jetstream = true;
         serverName = settings.server_name;
         inherit (settings) port;
-        # What `services.nats` says itself is left to it.
+        # Settings that `services.nats` makes itself are left to it.
         settings =
           removeAttrs settings ["port" "server_name"]
           // {jetstream = removeAttrs settings.jetstream ["store_dir"];};
-        # nats-server would look for the files of credentials, which are not there when a system is built.
+        # nats-server would look for the files of credentials, which do not exist when a system is built.
         validateConfig = nats.credentials == {};
       };
 

@@ -1,9 +1,9 @@
-# What this machine is, and where that comes from: an inventory file, options, or both.
+# This machine's part of an installation, from an inventory file, options, or both.
 #
 # The options of `cim` and the keys of an inventory are the same words. The file, if there is one, sets
-# options by `mkDefault`; what the options then say is one inventory again, which goes through the
-# functional core of ../lib. The core checks it as a whole and renders it; the other modules hand on what
-# it returned. So options, file and rendered configuration cannot disagree.
+# options by `mkDefault`; the options together are one inventory again, which goes through the functional
+# core of ../lib. The core checks it as a whole and renders it; the other modules pass on its result.
+# So options, file and rendered configuration cannot disagree.
 {
   config,
   lib,
@@ -30,7 +30,7 @@
   whole =
     given cfg.whole
     // {
-      version = 2;
+      version = 3;
       inherit (cfg) name lab networks;
       hosts =
         (file.hosts or {})
@@ -61,7 +61,7 @@ in {
       default = null;
       example = lib.literalExpression "./inventory.json";
       description = ''
-        The installation's inventory: a JSON file (its schema is fixtures/schemas/inventory/v2.json), or what is
+        The installation's inventory: a JSON file (its schema is fixtures/schemas/inventory/v3.json), or what is
         in one. Each option of `cim` that it speaks of takes its default from there; an option that is set
         wins. Without an inventory the options alone say what the machine is.
       '';
@@ -88,7 +88,7 @@ in {
       example = true;
       description = ''
         Whether this is a lab: keys whose seeds are public are accepted, a fake Wasabi may run, and the
-        storage manager waits for somebody to start it. Never true for a machine that holds real events.
+        storage manager waits for the harness to start it. Never true for a machine that holds real events.
       '';
     };
 
@@ -110,8 +110,8 @@ in {
       default = null;
       example = "enp1s0";
       description = ''
-        The network card that gets `cim.address`. Null: the address is configured elsewhere, for example in
-        what `nixos-generate-config` wrote.
+        The network card that gets `cim.address`. Null: the address is configured elsewhere, for example by
+        `nixos-generate-config`.
       '';
     };
 
@@ -139,7 +139,7 @@ in {
       '';
     };
 
-    # Between the modules. Each role's module adds its part; this one makes the whole of them.
+    # Shared between the modules. Each role's module adds its part; this one makes the whole.
     roles = mkOption {
       type = types.listOf types.str;
       internal = true;
@@ -191,7 +191,7 @@ in {
             else "`${cfg.node}` has the roles ${roles}: one machine has one, so that losing it loses one tier; give each role a machine of its own";
         }
       ]
-      # The core says what is wrong and the way out, a line each.
+      # The core's errors, with the way out, a line each.
       ++ lib.optionals (lib.length cfg.roles == 1) (map (message: {
         assertion = false;
         message = "cim: ${message}";
@@ -206,7 +206,7 @@ in {
       ];
     };
 
-    # Machines of one installation know one another by name, whatever a name server says.
+    # Machines of one installation know one another by name, independent of a name server.
     networking.hosts = lib.mapAttrs' (name: address: lib.nameValuePair address [name]) (
       removeAttrs cfg.rendered.network.hosts [cfg.node]
     );

@@ -1,4 +1,4 @@
-# Leaf nodes: NATS servers elsewhere, such as in a cloud, that share some subjects with the host and no more.
+# Leaf nodes: NATS servers elsewhere, such as in a cloud, that share some subjects with the host and no others.
 {
   config,
   lib,
@@ -22,8 +22,8 @@
         example = "UBNBOW4HJMQ5R43LKIDHNRXK2RG3THBDYKM5EAA574VGDNIWTA43CC7O";
         description = "The leaf node's public nkey.";
       };
-      publish = subjects "What it may send to this host." ["edge.>"];
-      subscribe = subjects "What it gets from this host." ["cim.iu.created"];
+      publish = subjects "Subjects that it may send to this host." ["edge.>"];
+      subscribe = subjects "Subjects that it gets from this host." ["cim.iu.created"];
     };
   };
 
@@ -32,20 +32,20 @@
       urls = mkOption {
         type = types.listOf cim.leafUrl;
         example = ["tls://nats.example.com:7422"];
-        description = "Where the other server listens for leaf nodes. Several are tried in order.";
+        description = "URLs on which the other server listens for leaf nodes, tried in order.";
       };
       login = mkOption {
         type = types.enum ["credentials" "nkey"];
         default = "nkey";
         example = "credentials";
         description = ''
-          How this host logs in there. `nkey`: with a seed, in `/var/lib/cim-secrets/leaf-<name>.env` as
+          This host's login there. `nkey`: with a seed, in `/var/lib/cim-secrets/leaf-<name>.env` as
           `LEAF_<NAME>=SU…`. `credentials`, for servers in operator mode: with the file
           `/var/lib/cim-secrets/leaf-<name>.creds`.
         '';
       };
-      export = subjects "What the other server gets from this host." ["cim.iu.created"];
-      import = subjects "What this host takes from the other server." ["cloud.>"];
+      export = subjects "Subjects that the other server gets from this host." ["cim.iu.created"];
+      import = subjects "Subjects that this host takes from the other server." ["cloud.>"];
     };
   };
 
@@ -66,7 +66,7 @@
         type = types.attrsOf user;
         default = {};
         example = lib.literalExpression ''{edge = {nkey = "UBNB…"; publish = ["edge.>"];};}'';
-        description = "Who may connect, and what may cross.";
+        description = "Leaf nodes that may connect, and subjects that may cross.";
       };
     };
   };
@@ -77,7 +77,7 @@ in {
       type = types.nullOr listen;
       default = null;
       example = lib.literalExpression ''{from = "wan"; users.edge = {nkey = "UBNB…"; publish = ["edge.>"];};}'';
-      description = "Lets leaf nodes connect to this host. Null: none can.";
+      description = "Connections of leaf nodes to this host. Null: none.";
     };
     remotes = mkOption {
       type = types.attrsOf remote;

@@ -1,4 +1,4 @@
-# One module a role, and `default` with all of them. Each imports what it needs, so one is enough.
+# One module for each role, and `default` with all of them. Each imports its dependencies, so one is enough.
 {
   default = ./default.nix;
   host = ./host.nix;

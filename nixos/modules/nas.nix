@@ -14,7 +14,7 @@
   inherit (config.cim) rendered;
   inherit (config.cim.read) own;
 
-  # What the scripts call that make buckets and keys.
+  # Programs of the scripts that make buckets and keys.
   clients = {
     minio = [pkgs.curl pkgs.gnugrep pkgs.gnused pkgs.minio-client];
     rustfs = clients.minio;
@@ -22,10 +22,10 @@
     seaweedfs = [pkgs.gnugrep pkgs.gnused];
     versitygw = [pkgs.curl pkgs.gnugrep pkgs.gnused];
   };
-  # What the server's own unit calls, where it does.
+  # Programs of the server's own unit, if it needs any.
   callsFor.versitygw = [pkgs.e2fsprogs pkgs.util-linux];
   programOf.seaweedfs = "weed";
-  # The oldest that is known to have on the disk what it answers for, as it is set up here.
+  # The oldest versions known to write an object to disk before they answer, as configured here.
   oldest = {
     seaweedfs = "4.53";
     versitygw = "1.8.0";
@@ -42,8 +42,8 @@ in {
       default = "minio";
       example = "seaweedfs";
       description = ''
-        The S3 server; docs/nas.md says which to choose and why. `minio` is what the scenarios run with unless
-        they are told otherwise; its upstream is archived, so it needs `cim.nas.permitInsecureMinio`, and the
+        The S3 server; docs/nas.md says which to choose and why. `minio` is the one that the scenarios use by
+        default; its upstream is archived, so it needs `cim.nas.permitInsecureMinio`, and the
         others need no permission. `seaweedfs` from 4.53 and `versitygw` from 1.8.0 on: set `package` where
         nixpkgs has an older one. `garage` ignores the conditions of writes, so it can be the tertiary tier and
         not the secondary. NixOS 26.05 has no package of RustFS: set `package`. Buckets and the storage
@@ -71,9 +71,9 @@ in {
       example = true;
       description = ''
         Permits the one version of MinIO that nixos/insecure.nix names, which nixpkgs marks as insecure: its
-        upstream is archived, and whoever reaches its port can write objects without a valid signature
-        (CVE-2026-40344, CVE-2026-41145). This module keeps that port from everybody but the hosts that
-        tier to it; say true when you have read that and it is enough for you.
+        upstream is archived, and any client that reaches its port can write objects without a valid signature
+        (CVE-2026-40344, CVE-2026-41145). This module opens that port only to the hosts that tier to it; set
+        this to true if that protection is enough for you.
       '';
     };
 
@@ -121,7 +121,7 @@ in {
           message = "`cim.nas.provider` is `minio`, which nixpkgs marks as insecure (nixos/insecure.nix says why): set `cim.nas.permitInsecureMinio = true`, or use `seaweedfs` or `versitygw`";
         }
       ];
-      # Where packages come from outside of the configuration, they are permitted there: see flake.nix.
+      # Packages that come from outside the configuration are permitted there: see flake.nix.
       nixpkgs.config = mkIf (cfg.permitInsecureMinio && !options.nixpkgs.pkgs.isDefined) (import ../insecure.nix);
     })
 
@@ -129,7 +129,7 @@ in {
       assertions = [
         {
           assertion = lib.versionAtLeast (lib.getVersion cfg.package) oldest.${cfg.provider};
-          message = "`cim.nas.package` is ${cfg.provider} ${lib.getVersion cfg.package}, of which nobody knows that it has on the disk what it answers for: use ${oldest.${cfg.provider}} or newer";
+          message = "`cim.nas.package` is ${cfg.provider} ${lib.getVersion cfg.package}, which is not known to write objects to disk before it answers, so a power cut could lose confirmed messages: use ${oldest.${cfg.provider}} or newer";
         }
       ];
     })
@@ -139,7 +139,7 @@ in {
         {${programOf.${cfg.provider} or cfg.provider} = lib.getExe cfg.package;}
         // lib.genAttrs ["cim-minio-provision" "cim-garage-provision" "cim-seaweedfs-provision" "cim-versitygw-provision" "cim-synced-directory"]
         (script: "${../lib/scripts + "/${script}"}");
-      # What a unit reads at its start and systemd does not see in the unit.
+      # Files that a unit reads at its start and that systemd does not see in the unit.
       systemd.services = lib.mapAttrs (name: unit: let
         path =
           if lib.hasSuffix "-provision" name

@@ -1,5 +1,5 @@
-# Plugins: programs of other people, each in a container like a component's, with the subjects that it is
-# given and no others.
+# Plugins: programs of third parties, each in a container like a component's, with its given subjects and no
+# others.
 {
   config,
   lib,
@@ -29,9 +29,9 @@
         default = null;
         example = ["/run/current-system/sw/bin/thumbnails" "--small"];
         description = ''
-          What is started instead of the package's main program, with `CIM_NATS_URL`, `CIM_NATS_NKEY_FILE`
-          and `CIM_NATS_INBOX_PREFIX` in its environment: its client must use that prefix, for it may hear no
-          other inbox.
+          The command instead of the package's main program, with `CIM_NATS_URL`, `CIM_NATS_NKEY_FILE`
+          and `CIM_NATS_INBOX_PREFIX` in its environment: its client must use that prefix, because it may
+          subscribe to no other inbox.
         '';
       };
       nkey = mkOption {
@@ -49,19 +49,19 @@
         type = cim.memory;
         default = "256M";
         example = "1G";
-        description = "How much memory its container may have.";
+        description = "The memory limit of its container.";
       };
       tasks = mkOption {
         type = types.ints.positive;
         default = 128;
         example = 512;
-        description = "How many processes and threads its container may have.";
+        description = "The largest number of processes and threads in its container.";
       };
       cpuWeight = mkOption {
         type = types.ints.between 1 10000;
         default = 50;
         example = 100;
-        description = "Its share of the processors when they are all busy.";
+        description = "Its share of the processors if all are busy.";
       };
       publish = mkOption {
         type = types.listOf cim.subject;

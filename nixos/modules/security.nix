@@ -1,5 +1,5 @@
-# What every machine of an installation has: SSH by key from named networks, an audit log, the core's
-# packet filter, and no more programs and services than its role needs.
+# Common to every machine of an installation: SSH by key from named networks, an audit log, the core's packet
+# filter, and no more programs and services than its role needs.
 {
   config,
   lib,
@@ -20,8 +20,8 @@ in {
       default = [];
       example = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ops@example"];
       description = ''
-        Public keys that may log in as root. There is no other way in over the network; without keys there
-        is no SSH at all.
+        Public keys that may log in as root. There is no other login over the network; without keys there is no
+        SSH at all.
       '';
     };
     from = mkOption {
@@ -55,8 +55,8 @@ in {
     };
     users.users.root.openssh.authorizedKeys = {inherit (cfg.ssh) keys;};
 
-    # The core's whole ruleset in place of NixOS's, so that what is filtered here is what was tested
-    # elsewhere. Its bridge table is unknown to the kernel that `checkRuleset` would load it into.
+    # The core's whole ruleset instead of NixOS's, so that the filter here is the one that was tested elsewhere.
+    # Its bridge table is unknown to the kernel that `checkRuleset` would load it into.
     networking.firewall.enable = false;
     networking.nftables = {
       enable = true;
@@ -71,7 +71,7 @@ in {
 
     systemd.tmpfiles.rules = cfg.rendered.tmpfiles;
 
-    # Who became whom, and who changed what a machine is made of.
+    # Changes of user, and changes of the machine's configuration.
     security.auditd.enable = mkDefault true;
     security.audit = {
       enable = mkDefault true;
@@ -83,7 +83,7 @@ in {
     };
     security.sudo.enable = mkDefault false;
 
-    # Nothing that no role needs.
+    # No programs that no role needs.
     environment.defaultPackages = mkDefault [];
     documentation.enable = mkDefault false;
     programs.command-not-found.enable = mkDefault false;

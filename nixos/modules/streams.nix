@@ -1,4 +1,4 @@
-# Streams and buckets: declared here, compared with what the server has, and made so.
+# Streams and buckets: declared here, compared with the server's, and reconciled.
 {
   config,
   lib,
@@ -14,7 +14,7 @@
     type = types.enum ["file" "memory"];
     default = "file";
     example = "memory";
-    description = "Where the server keeps it. What is in memory is gone when the server ends.";
+    description = "The server's storage: on disk or in memory. A stream in memory is lost when the server ends.";
   };
   maybe = type: example: description:
     mkOption {
@@ -29,31 +29,31 @@
       subjects = mkOption {
         type = types.listOf cim.subject;
         example = ["cim.>"];
-        description = "What it keeps. Two streams that could keep the same message are refused.";
+        description = "Subjects that it stores. Two streams that could store the same message are refused.";
       };
       retention = mkOption {
         type = types.enum ["limits" "interest" "workqueue"];
         default = "limits";
         example = "limits";
-        description = "When a message goes: at the limits, or when its consumers have acked it.";
+        description = "The rule that removes messages: limits, or acks of the consumers.";
       };
       discard = mkOption {
         type = types.enum ["old" "new"];
         default = "old";
         example = "new";
-        description = "What goes when the stream is full: its oldest message, or the one that comes.";
+        description = "The message that a full stream drops: its oldest one, or the new one.";
       };
-      maxBytes = maybe types.ints.positive 107374182400 "How many bytes it may have. Null: no limit of its own.";
-      maxMessages = maybe types.ints.positive 1000000 "How many messages it may have.";
-      maxAge = maybe cim.duration "8760h" "How old a message may get.";
-      maxMessageSize = maybe (types.ints.between 1 67108864) 65536 "How many bytes a message may have.";
+      maxBytes = maybe types.ints.positive 107374182400 "Largest size in bytes. Null: no limit of its own.";
+      maxMessages = maybe types.ints.positive 1000000 "Largest number of messages.";
+      maxAge = maybe cim.duration "8760h" "Highest age of a message.";
+      maxMessageSize = maybe (types.ints.between 1 67108864) 65536 "Largest size of a message in bytes.";
       duplicateWindow = mkOption {
         type = cim.duration;
         default = "2m";
         example = "10m";
-        description = "How long a message with the same `Nats-Msg-Id` is recognised as the same.";
+        description = "Time in which a message with the same `Nats-Msg-Id` counts as the same.";
       };
-      description = maybe types.singleLineStr "Everything that happened." "What it is for, for people.";
+      description = maybe types.singleLineStr "Everything that happened." "Its purpose, for people.";
     };
   };
 
@@ -70,17 +70,17 @@
         type = types.ints.between 1 64;
         default = 1;
         example = 8;
-        description = "How many values of a key are kept.";
+        description = "Number of values that are kept for each key.";
       };
-      maxBytes = maybe types.ints.positive 1073741824 "How many bytes it may have.";
-      ttl = maybe cim.duration "24h" "How long a value lives.";
+      maxBytes = maybe types.ints.positive 1073741824 "Largest size in bytes.";
+      ttl = maybe cim.duration "24h" "Lifetime of a value.";
       users = mkOption {
         type = types.listOf (types.enum (lib.attrNames (import ../lib/components.nix)));
         default = [];
         example = ["component-registry"];
         description = "The components that read and write it.";
       };
-      description = maybe types.singleLineStr "Who is running." "What it is for, for people.";
+      description = maybe types.singleLineStr "Who is running." "Its purpose, for people.";
     };
   };
 
@@ -150,7 +150,7 @@ in {
               "${packages.cim-harness}/bin/cim-harness inventory apply --inventory ${inventory}"
               "--nats ${scheme}://127.0.0.1:${toString cfg.host.nats.port} --nkey %d/operator.nk"
             ];
-            # NATS may still be reading what it has.
+            # NATS may still be reading its store.
             Restart = "on-failure";
             RestartSec = "5s";
           };

@@ -1,4 +1,4 @@
-# Where the storage manager sends what JetStream has acked.
+# The tiers that the storage manager copies acked messages to.
 {
   config,
   lib,
@@ -59,6 +59,43 @@ in {
         region = "eu-central-1";
         bucket = "example-cim-archive";
       };
+    encryption = mkOption {
+      type = types.nullOr (types.submodule {
+        options = {
+          tiers = mkOption {
+            type = types.enum ["both" "wasabi" "none"];
+            default = "both";
+            example = "wasabi";
+            description = "The tiers whose objects are encrypted from now on. With `none` keys read what was encrypted before.";
+          };
+          key = mkOption {
+            type = types.nullOr cim.node;
+            default = null;
+            example = "2027";
+            description = ''
+              The name of the key that writes, and reads: `2027` is the file
+              `/var/lib/cim-secrets/archive-2027.key`, as `cim-storage-manager key new` makes it.
+            '';
+          };
+          moreKeys = mkOption {
+            type = types.listOf cim.node;
+            default = [];
+            example = ["2026"];
+            description = "Names of keys that read as well: those that have written before, or a recovery key.";
+          };
+        };
+      });
+      default = null;
+      example = {
+        key = "2027";
+        moreKeys = ["2026"];
+      };
+      description = ''
+        Encryption of the archive, with keys that stay on this machine (docs/storage-manager.md). The recovery key
+        does not belong here: with it a new host reads the archive when this one is lost. Null: the archive is in
+        the clear.
+      '';
+    };
   };
 
   config.cim = {

@@ -1,5 +1,5 @@
-# Types that several modules use. What is an address, a key or a subject is decided in one place, ../lib;
-# here it gets the name that an error message shows.
+# Types that several modules use. ../lib alone decides what an address, a key or a subject is; here the type gets
+# the name that an error message shows.
 {lib}: let
   inherit (lib) types;
   ip = import ../lib/ipv4.nix;
@@ -9,7 +9,7 @@
   named = description: is: types.addCheck types.str is // {inherit description;};
   matching = description: regex: named description (text: builtins.match regex text != null);
 in {
-  # Secrets are named by path and never by value: what a module reads lands in the store, which every
+  # Secrets are named by path and never by value: every value that a module reads goes to the store, which every
   # user of a machine can read. A path literal would be copied there, so strings only.
   secretFile =
     named "absolute path of a file outside the Nix store, written as a string"

@@ -1,4 +1,4 @@
-# Units and users of the core, as NixOS has them.
+# Units and users of the core, in NixOS's form.
 {lib}: {
   # `restartOn`: texts that the unit reads at start and that systemd does not see in the unit itself.
   unit = restartOn: unit: {

@@ -1,4 +1,4 @@
-# Components in containers reach NATS and nothing else; the storage manager reaches its tiers besides.
+# Components in containers reach NATS and nothing else; the storage manager reaches its tiers too.
 {
   pkgs,
   self,
@@ -6,7 +6,7 @@
   inherit (pkgs) lib;
   lab = import ./lab.nix {inherit pkgs self;};
 
-  # Stands for the programs that other components do not have yet: it is there, and that is all.
+  # Stands for the programs that other components do not have yet: it runs and does nothing.
   idle = pkgs.writeShellApplication {
     name = "idle";
     runtimeInputs = [pkgs.coreutils];
@@ -31,7 +31,7 @@ in {
           tasks = 64;
         })
         addresses;
-      # What the test listens with, in each container.
+      # The program that the test listens with, in each container.
       containers = lib.genAttrs (["storage-manager"] ++ lib.attrNames addresses) (_: {
         config.environment.systemPackages = [pkgs.netcat];
       });

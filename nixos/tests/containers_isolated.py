@@ -1,4 +1,4 @@
-"""What a component's container reaches, what it holds, and what it may use."""
+"""A component's container: the peers that it reaches, its secrets, and its limits."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ MIB = 1024 * 1024
 
 
 def inside(container: str, command: str) -> str:
-    """A command in a container of the host."""
+    """Returns a command that runs in a container of the host."""
     return f"nixos-container run {container} -- {command}"
 
 
 def connect(address: str, port: int) -> str:
-    """A command that ends well when something answers there."""
+    """Returns a command that succeeds if a program answers there."""
     return f"timeout 5 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"
 
 
@@ -37,7 +37,7 @@ def run(
         host.wait_for_unit(f"container@{container}.service")
         host.wait_until_succeeds(inside(container, "true"), timeout=120)
 
-    # Something listens in each, so that what is refused is refused by the packet filter.
+    # A program listens in each, so that a refused connection is refused by the packet filter.
     for container in containers:
         host.succeed(inside(container, "systemd-run --unit=listener --property=Restart=always nc -lk 0.0.0.0 7000"))
 
@@ -53,18 +53,18 @@ def run(
     host.succeed(inside("storage-manager", connect(nas["address"], nas["port"])))
     machines["operator"].fail(connect(storage_manager, 7000))
 
-    # Each has the secret that is its own, and cannot read the host's.
+    # Each has its own secret, and cannot read the host's.
     for container in addresses:
         secrets = host.succeed(inside(container, "ls /var/lib/cim-secrets")).split()
         assert secrets == [f"{container}.nk"], f"`{container}` sees {secrets}"
 
-    # Limits are the kernel's, not a promise.
+    # The kernel enforces the limits.
     for container in addresses:
         properties = host.succeed(f"systemctl show container@{container} --property=MemoryMax,TasksMax,After")
         assert f"MemoryMax={256 * MIB}" in properties, properties
         assert "TasksMax=64" in properties, properties
         assert "nats.service" in properties, properties
-    # By the container's own systemd: who comes in from the host is not in the container's control group.
+    # Started by the container's own systemd: a shell from the host is not in the container's control group.
     hungry = f"head -c {512 * MIB} /dev/zero | tail"
     host.fail(inside("information-units", f"systemd-run --quiet --wait bash -c '{hungry}'"))
     host.wait_for_unit("nats.service")

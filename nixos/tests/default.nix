@@ -1,7 +1,7 @@
-# The tests in machines: one a file of fixtures/scenarios, and those that are about the modules themselves.
+# The tests in machines: one for each file of fixtures/scenarios, and those of the modules themselves.
 #
-#   checks    what `nix flake check` builds
-#   reports   what each scenario's run left behind, whether it passed or not
+#   checks    the builds of `nix flake check`
+#   reports   the results of each scenario's run, passed or not
 {
   pkgs,
   self,
@@ -16,8 +16,8 @@
     lib.nameValuePair (lib.removeSuffix ".toml" file) (lib.importTOML (directory + "/${file}")))
   files;
 
-  # What a scenario says that it requires, and what its steps and nodes need besides and machines lack. The
-  # harness has the last word; a scenario that it skips nevertheless is a verdict that fails.
+  # The capabilities that a scenario requires, and those that its steps and nodes need and machines lack. The
+  # harness decides in the end; a scenario that it still skips is a verdict that fails.
   does = kind: step: step.do == kind || lib.any (does kind) (step.steps or []);
   any = kind: scenario: lib.any (does kind) scenario.steps;
   hasDisk = scenario: lib.any (node: node ? disk) (lib.attrValues scenario.nodes);

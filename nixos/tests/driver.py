@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 HARNESS = "cim-harness"
-# The harness bounds every wait of a scenario by itself; this is for a harness that is stuck.
+# The harness bounds every wait of a scenario by itself; this limit is for a harness that is stuck.
 NEXT_SECONDS = 3600
 # `driver done` and its result are one argument of a shell's command line, which the kernel limits to
 # 128 KiB, as base64.
 RESULT_BYTES = 64_000
 OUTPUT_BYTES = 65_536
-# A harness that answered `next` with "nobody is here" is about to exit, if it did not already.
+# A harness that answered `next` with status 3 is about to exit, or has exited.
 GONE_SECONDS = 10
 
 
@@ -32,7 +32,7 @@ class DriverError(Exception):
 
 
 class Machine(Protocol):
-    """What of the test driver's machines is used here."""
+    """The part of the test driver's machines that is used here."""
 
     @property
     def name(self) -> str: ...
@@ -65,7 +65,7 @@ class Operator(Protocol):
 
 
 def delete_disk(machine: Machine) -> None:
-    """A new disk for a machine of the NixOS test driver that is off: its start makes what is missing."""
+    """Gives a machine of the NixOS test driver that is off a new disk: its start makes the missing file."""
     state: Path = getattr(machine, "state_dir")
     for image in state.glob("*.qcow2"):
         image.unlink()
@@ -118,7 +118,7 @@ class Loop:
                 return self.gone()
 
     def await_harness(self, seconds: float = 60) -> None:
-        """A harness that has just been started takes a moment until it listens, or ends at once."""
+        """Waits until a harness that was just started listens, or has ended."""
         until = time.monotonic() + seconds
         while self.operator.execute(f"test -S {shlex.quote(self.socket)}")[0] != 0:
             if self.ended() is not None:
@@ -128,7 +128,7 @@ class Loop:
             time.sleep(0.1)
 
     def next(self) -> dict[str, Any] | None:
-        """The next request; None when there is no harness."""
+        """Returns the next request, or None if the harness has ended."""
         status, output = self.call("next", timeout=NEXT_SECONDS)
         if status == 3:
             return None
@@ -140,7 +140,7 @@ class Loop:
         return request
 
     def done(self, number: int, answer: tuple[str, str] | None) -> bool:
-        """Answers a request, with an option and its value; False when there is no harness any more."""
+        """Answers a request, with an option and its value; returns False if the harness has ended."""
         words = f"done {number:d}"
         if answer is not None:
             option, value = answer
@@ -160,7 +160,7 @@ class Loop:
         )
 
     def gone(self) -> int:
-        """The status of a harness that ended without a word to the driver, as one does that skips."""
+        """Returns the status of a harness that ended without a request, as it does when it skips."""
         until = time.monotonic() + GONE_SECONDS
         while (status := self.ended()) is None:
             if time.monotonic() > until:
@@ -170,7 +170,7 @@ class Loop:
         return status
 
     def perform(self, request: Mapping[str, Any]) -> tuple[str, str] | None:
-        """Does what a request asks; the answer, where there is more to say than that it is done."""
+        """Carries out a request; returns the answer if it is more than that it is done."""
         do, node = request.get("do"), request.get("node")
         machine = self.machines.get(str(node))
         if machine is None:
@@ -203,13 +203,13 @@ class Loop:
         return None
 
     def start(self, machine: Machine, disk: str) -> None:
-        """Gives a machine power; what is done next in its shell waits until that answers."""
+        """Starts a machine; the next command in its shell waits until the shell answers."""
         if disk == "new":
             self.new_disk(machine)
         elif disk != "kept":
             raise DriverError(f"`{machine.name}` cannot start with disk `{disk}`: it is `new` or `kept`")
         machine.start()
-        # From here on it runs, whatever becomes of its shell: it can be crashed and stopped.
+        # From here on it runs, even without its shell: it can be crashed and stopped.
         self.running.add(machine.name)
 
 
@@ -238,7 +238,7 @@ def execute(machine: Machine, command: str, timeout: int) -> dict[str, Any]:
 
 
 def encode(outcome: Mapping[str, Any]) -> str:
-    """A command's outcome as JSON, with the beginnings of its outputs left out until it is short enough."""
+    """Returns a command's outcome as JSON, with the beginnings of its outputs left out until it is short enough."""
     encoded = json.dumps(outcome)
     while len(encoded) > RESULT_BYTES:
         longest = max(("stdout", "stderr"), key=lambda name: len(outcome[name]))
@@ -248,14 +248,14 @@ def encode(outcome: Mapping[str, Any]) -> str:
 
 
 def describe(request: Mapping[str, Any]) -> str:
-    """A request in a few words, for the log."""
+    """Returns a request in a few words, for the log."""
     words = [str(request.get("do")), str(request.get("node"))]
     words += [str(request[key]) for key in ("disk", "command") if key in request]
     return one_line(" ".join(words), 160)
 
 
 def one_line(text: object, limit: int = 500) -> str:
-    """Anything as one line of at most `limit` characters."""
+    """Returns any text as one line of at most `limit` characters."""
     line = " ".join(str(text).split()) or type(text).__name__
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -272,7 +272,7 @@ def run_scenario(
     new_disk: Callable[[Any], None] = delete_disk,
     log: Callable[[str], None] = print,
 ) -> int:
-    """Starts the harness on the operator and drives the scenario; what a NixOS test calls.
+    """Starts the harness on the operator and drives the scenario, for a NixOS test.
 
     `directory`, on the operator, then holds `lab.json`, the `report` (stdout), the `progress` (stderr) and
     the `status`, from a run that failed too.

@@ -1,7 +1,7 @@
-"""A harness for tests of the driver's loop: asks what a file says, and records what it is told.
+"""A harness for tests of the driver's loop: sends the requests of a file, and records the answers.
 
 The directory of the socket holds everything: `requests` (a JSON list), `answers` (a line for each `done`).
-A request may be one of the words `gone` (nobody listens any more) and `refuse` (status 2).
+A request may be one of the words `gone` (the harness has ended) and `refuse` (status 2).
 """
 
 import json

@@ -80,9 +80,9 @@ in {
     system.stateVersion = "26.05";
   };
 
-  # What the harness is told about the lab, as the operator's machine sees it.
+  # The description of the lab for the harness, as the operator's machine sees it.
   description = {
-    # What the NixOS test driver can do to machines. Links, clocks and full disks it cannot.
+    # The NixOS test driver's abilities. It cannot change links, clocks or fill disks.
     offers = ["power-loss" "processes"];
     # scenario.nix builds the host with them.
     storage_manager_configured = true;

@@ -1,4 +1,4 @@
-# What one component's key may do on NATS ends where another's subjects begin.
+# One component's key on NATS has no rights on another's subjects.
 {
   pkgs,
   self,

@@ -1,4 +1,4 @@
-"""A component's key publishes and hears what is its own; the server refuses the rest and says so."""
+"""A component's key publishes and reads its own subjects; the server refuses the others with an error."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ OWN = {
 
 
 def attempts(component: str) -> list[tuple[str, str, str]]:
-    """What a component must not be able to do: natscli's words, what the server calls it, the subject."""
+    """Lists actions that a component must not be able to do: natscli's words, the server's word, the subject."""
     found = [
         ("pub '{}' hello", "Publish Violation", f"$JS.API.STREAM.DELETE.{STREAM}"),
         ("sub --count 1 '{}'", "Subscription Violation", ">"),
@@ -40,18 +40,18 @@ def run(machines: dict[str, Any], url: str, keys: str) -> None:
         operator.succeed(nats(component, f"pub {event} hello"))
         for words, violation, subject in attempts(component):
             host.succeed("journalctl --rotate && journalctl --vacuum-time=1s")
-            # The client's status is not asked for: it does not always fail when the server refuses.
+            # The client's status is not checked: it does not always fail when the server refuses.
             operator.execute(nats(component, words.format(subject)))
-            # The server's own word: not that nothing came, but that it was refused.
+            # The server's own message shows that the request was refused, and not only unanswered.
             host.wait_until_succeeds(
                 f"journalctl --unit=nats --no-pager | grep -F '{violation}' | grep -F '\"{subject}\"'", timeout=30
             )
 
-    # None of it has happened: the stream is there, and holds what its owners published.
+    # None of it has happened: the stream exists, and holds the messages of its owners.
     stream = operator.succeed(nats("operator", f"stream info {STREAM} --json | jq .state.messages"))
     assert int(stream) == len(OWN), f"the stream holds {stream.strip()} messages, not {len(OWN)}"
 
-    # A key that the inventory does not name is nobody's, and so is no key.
+    # A key that the inventory does not name is refused, and so is no key.
     operator.succeed("nk -gen user >/tmp/stranger.nk")
     operator.fail(f"timeout 10 nats --server {url} --nkey /tmp/stranger.nk pub cim.event.iu.created hello")
     operator.fail(f"timeout 10 nats --server {url} pub cim.event.iu.created hello")

@@ -14,7 +14,7 @@ in {
   testScript = {nodes, ...}:
     import ./script.nix {inherit pkgs;} "minimal_host" {
       tcp = map (rule: rule.port) (lib.filter (rule: rule.from == lab.inventory.networks.lan.cidr) nodes.host.cim.rendered.firewall.input);
-      # Security, container tooling, NATS, and what a NixOS cannot be without.
+      # Security, container tooling, NATS, and the services that no NixOS can run without.
       services =
         ["auditd.service" "container@storage-manager.service" "nats.service"]
         ++ ["dbus.service" "dbus-broker.service" "nscd.service" "nsncd.service"]

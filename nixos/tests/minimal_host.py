@@ -1,15 +1,15 @@
-"""A host listens where the inventory says and nowhere else, and runs nothing that its role does not need."""
+"""A host listens only where the inventory says, and runs only the services that its role needs."""
 
 from typing import Any
 
-# What the test driver itself brings: its shell, and the address of the machine's first card.
+# Units of the test driver itself: its shell, and the address of the machine's first card.
 OF_THE_DRIVER = {"backdoor.service", "dhcpcd.service"}
 DHCP = {"udp/68", "udp/546"}
 NOT_OPEN = 9999
 
 
 def listeners(output: str) -> set[str]:
-    """Protocol and port of everything that waits for somebody from elsewhere, from what `ss` prints."""
+    """Returns protocol and port of all sockets that listen beyond loopback, from the output of `ss`."""
     found = set()
     for line in output.splitlines():
         protocol, _, _, _, local = line.split()[:5]
@@ -20,7 +20,7 @@ def listeners(output: str) -> set[str]:
 
 
 def reach(port: int) -> str:
-    """A command that ends well when the host answers on a port."""
+    """Returns a command that succeeds if the host answers on a port."""
     return f"timeout 5 bash -c 'exec 3<>/dev/tcp/host/{port}'"
 
 
@@ -45,7 +45,7 @@ def run(machines: dict[str, Any], tcp: list[int], services: list[str], unwanted:
     for program in unwanted:
         host.fail(f"command -v {program}")
 
-    # From elsewhere the packet filter decides, whatever listens.
+    # From elsewhere the packet filter decides, independent of listening programs.
     for port in tcp:
         operator.succeed(reach(port))
     host.succeed(f"systemd-run --unit=stranger nc -l 0.0.0.0 {NOT_OPEN}")

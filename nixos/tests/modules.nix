@@ -1,13 +1,13 @@
-# What the modules make of options and inventories, and what they refuse: with nixpkgs' `lib` alone, and
+# The modules' results from options and inventories, and their refusals: with nixpkgs' `lib` alone, and
 # stand-ins for the options of NixOS that they set. Gives `N passed`, or throws with every case that failed.
 {lib}: let
   lab = ../../fixtures/inventory/lab.json;
   example = ../../fixtures/inventory/example.json;
-  # With everything in it that an inventory can have.
+  # An inventory with every key.
   sample = import ../lib/tests/sample.nix;
   own = name: (lib.importJSON example).hosts.${name};
 
-  # NixOS's options, as far as the modules touch them: anything goes, and merges.
+  # NixOS's options, as far as the modules set them: they take any value, and merge.
   standIns = {
     options =
       lib.genAttrs ["boot" "containers" "documentation" "environment" "networking" "nixpkgs" "programs" "security" "services" "specialisation" "system" "systemd" "users" "virtualisation"] (_:
@@ -58,7 +58,7 @@
     })
     .config;
   machine = machineOf [../modules];
-  # On a machine the name is the host name's; here that would wait for what is set besides it.
+  # On a machine the name is the host name's; here that would wait for the settings beside it.
   of = inventory: node: more: machine {imports = [{cim = {inherit inventory node;};} more];};
 
   # A machine test with stand-ins for the test driver: its machines and its script, as far as they are ours.
@@ -151,7 +151,7 @@
     "the example's machines are accepted" =
       lib.all (name: accepted (of example name {cim.nas.permitInsecureMinio = true;})) ["host" "nas"];
 
-    # Every key of an inventory goes through an option and comes out again.
+    # Every key of an inventory goes through an option and returns unchanged.
     "what an inventory says is what is rendered" = let
       same = inventory: name: let
         config = of inventory name {};
@@ -239,7 +239,12 @@
       && container.hostBridge == "br-cim"
       && lib.attrNames container.bindMounts == map (file: "/var/lib/cim-secrets/${file}") ["nas.env" "storage-manager.nk" "wasabi.env"]
       && config.systemd.services."container@storage-manager".serviceConfig.MemoryMax == "512M";
-    "in a lab somebody starts the storage manager" = (of lab "host" {}).systemd.services.cim-storage-manager.wantedBy == [];
+    "a secret that is replaced starts the storage manager's container again" = let
+      inherit ((of example "host" {}).systemd) paths services;
+    in
+      lib.elem "/var/lib/cim-secrets/nas.env" paths.cim-storage-manager-secrets.pathConfig.PathChanged
+      && lib.hasSuffix " try-restart container@storage-manager.service" services.cim-storage-manager-secrets.serviceConfig.ExecStart;
+    "in a lab the harness starts the storage manager" = (of lab "host" {}).systemd.services.cim-storage-manager.wantedBy == [];
     "elsewhere it starts by itself" = (of example "host" {}).systemd.services.cim-storage-manager.wantedBy == ["multi-user.target"];
     "a component without a program does not run" = lib.attrNames (of example "host" {}).containers == ["storage-manager"];
     "one with a program and an address does" = let
@@ -265,7 +270,7 @@
     "other providers need none" = lib.all (provider: accepted (nasWith provider)) ["seaweedfs" "versitygw" "rustfs" "garage"];
     "a provider that ignores conditions is refused under the archive" = refused "ignores the conditions" (of lab "nas" {cim.nas.provider = "garage";});
     "a provider that is too old to be sure of is refused" = lib.all (provider:
-      refused "of which nobody knows" (of lab "nas" {
+      refused "not known to write objects to disk" (of lab "nas" {
         cim.nas = {
           inherit provider;
           package = program provider;

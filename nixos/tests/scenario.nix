@@ -1,9 +1,9 @@
 # One file of fixtures/scenarios in NixOS machines: the operator's, on which the harness runs, and the three
 # that it breaks.
 #
-# A failed build leaves nothing behind, and a failed scenario must leave its report. So there are two
-# derivations. `run` boots the machines, drives the scenario to its end and keeps what came of it with the
-# harness's exit status; it fails only when the operator's machine does not boot or the time is up.
+# A failed build leaves nothing behind, but a failed scenario must leave its report. So there are two
+# derivations. `run` boots the machines, drives the scenario to its end and keeps the results with the
+# harness's exit status; it fails only if the operator's machine does not boot or the time is up.
 # `verdict` reads the status and fails unless the scenario passed. `nix flake check` builds verdicts; the
 # report of a verdict that failed is in the run, which was built:
 #
@@ -28,15 +28,14 @@
       inherit (lab) operator;
       host = {
         imports = [(lab.node "host")];
-        # What the harness would write into the configuration where the programs are its own.
+        # The configuration that the harness would write for its own programs.
         cim.components.storage-manager.settings = scenario.storage-manager or {};
       };
       nas = lab.node "nas";
       wasabi = lab.node "wasabi";
     };
     # Emulated, four machines take longer than the scenario's own limits allow. Older test drivers have no
-    # such option. Only inside of `config` may that be asked: what a module consists of decides which
-    # options there are.
+    # such option. It may be read only inside `config`: a module's structure decides which options exist.
     imports = [({options, ...}: {config = lib.optionalAttrs (options ? qemu.forceAccel) {qemu.forceAccel = true;};})];
     globalTimeout = 3600;
     testScript = import ./script.nix {inherit pkgs;} "scenario" {

@@ -1,4 +1,4 @@
-"""Drives one scenario and keeps what it leaves, whether it passed or not."""
+"""Drives one scenario and keeps its results, whether it passed or not."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import driver
 
 OPERATOR = "operator"
 DIRECTORY = "/var/lib/cim-scenario"
-# What is kept, by the names under which `run_scenario` and the harness leave it there.
+# Files to keep, by the names under which `run_scenario` and the harness leave them there.
 KEPT = {"report": "report.json", "junit.xml": "junit.xml", "progress": "progress"}
-# The harness's own word for a lab that could not be set up, for a scenario that came to no end.
+# The harness's status for a lab that could not be set up, and for a scenario that did not end.
 NO_END = 3
 
 
@@ -29,7 +29,7 @@ def run(machines: dict[str, Any], name: str, lab: dict[str, Any], flags: list[st
 
 
 def keep(operator: Any, others: list[Any], status: int, ended: str) -> None:
-    """Writes what there is next to the test's other results, and the journals of the machines that are up."""
+    """Writes the results beside the test's other ones, and the journals of the running machines."""
     kept = operator.out_dir
     for file, name in KEPT.items():
         (kept / name).write_text(operator.succeed(f"cat {DIRECTORY}/{file} 2>/dev/null || true"))
@@ -38,5 +38,5 @@ def keep(operator: Any, others: list[Any], status: int, ended: str) -> None:
     for machine in others:
         if machine.is_up():
             (kept / f"{machine.name}.journal").write_text(machine.succeed("journalctl --no-pager --boot"))
-    # Last: with a status everything else is there.
+    # Last: once the status exists, all other files do.
     (kept / "status").write_text(f"{status}\n")

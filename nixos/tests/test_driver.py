@@ -1,4 +1,4 @@
-"""The driver's loop against machines with the test driver's API and a harness that asks what a test says.
+"""The driver's loop against machines with the test driver's API and a harness that sends the requests of a test.
 
 Both are processes and shells of this machine: what is quoted, cut or split on the way is found here.
 """
@@ -20,7 +20,7 @@ END: dict[str, Any] = {"id": 99, "do": "end", "verdict": "passed", "exit": 0}
 
 
 class FakeMachine:
-    """Records what it is asked for; its shell is this machine's."""
+    """Records its commands; its shell is this machine's."""
 
     def __init__(self, name: str, state_dir: Path) -> None:
         self.name = name
@@ -97,7 +97,7 @@ class Case(unittest.TestCase):
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def run_exec(self, command: str, seconds: int = 20) -> dict[str, Any]:
-        """The result of one command on a machine that runs."""
+        """Returns the result of one command on a running machine."""
         request = {"id": 2, "do": "exec", "node": "host", "command": command, "timeout_seconds": seconds}
         self.assertEqual(self.loop(START, request, END).run(), 0)
         answer = self.answers()[-1]

@@ -1,4 +1,4 @@
-"""What a scenario's run keeps, and how the module tests read what machines print."""
+"""The results that a scenario's run keeps, and the module tests' parsing of machines' output."""
 
 import tempfile
 import unittest
@@ -13,7 +13,7 @@ import scenario
 
 
 class Machine:
-    """A machine that answers what it was given, by a word of the command."""
+    """A machine with fixed answers, chosen by a word of the command."""
 
     def __init__(self, name: str, out_dir: Path, answers: dict[str, str], up: bool = True) -> None:
         self.name = name
@@ -62,7 +62,7 @@ class Kept(unittest.TestCase):
 
 
 class Read(unittest.TestCase):
-    def test_what_listens_on_loopback_is_nobody_elses_business(self) -> None:
+    def test_sockets_on_loopback_are_left_out(self) -> None:
         output = (
             "tcp LISTEN 0 4096 0.0.0.0:4222 0.0.0.0:*\n"
             "tcp LISTEN 0 128 127.0.0.1:9001 0.0.0.0:*\n"
@@ -73,7 +73,7 @@ class Read(unittest.TestCase):
         )
         self.assertEqual(minimal_host.listeners(output), {"tcp/4222", "tcp/22", "udp/68"})
 
-    def test_nobody_is_kept_from_what_is_their_own(self) -> None:
+    def test_own_subjects_are_never_refused(self) -> None:
         for component, own in least_privilege.OWN.items():
             subjects = {subject for _, _, subject in least_privilege.attempts(component)}
             self.assertFalse(subjects & set(own))

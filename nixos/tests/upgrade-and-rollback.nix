@@ -1,5 +1,5 @@
-# A host takes a new configuration and goes back to the old one, and every event that was acked before, between
-# and after is still there.
+# A host takes a new configuration and returns to the old one; every event that was acked before, between and
+# after is still there.
 {
   pkgs,
   self,

@@ -20,7 +20,7 @@ def run(machines: dict[str, Any], url: str, keys: str, before: int, after: int) 
     nats = f"nats --server {url} --nkey {keys}/operator.nk"
 
     def holds(events: int) -> None:
-        """Waits until the stream holds so many, and fails when it holds more."""
+        """Waits until the stream holds so many messages, and fails if it holds more."""
         operator.wait_until_succeeds(
             f"test $({nats} stream info {STREAM} --json | jq .state.messages) = {events}", timeout=60
         )
@@ -35,7 +35,7 @@ def run(machines: dict[str, Any], url: str, keys: str, before: int, after: int) 
         host.wait_for_open_port(4222)
         seconds = time.monotonic() - began
         assert seconds < SWITCH_SECONDS, f"the switch took {seconds:.0f} s"
-        # What a server tells everybody who connects, before anything is asked.
+        # A server's greeting to every client, before any request.
         greeting = host.succeed("timeout 10 bash -c 'exec 3<>/dev/tcp/127.0.0.1/4222; head -n 1 <&3'")
         found = json.loads(greeting.removeprefix("INFO "))["max_payload"]
         assert found == limit, f"NATS takes messages of {found} bytes, not {limit}"

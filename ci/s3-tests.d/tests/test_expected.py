@@ -1,4 +1,4 @@
-"""The lists against outcomes that are made up."""
+"""The lists compared with invented outcomes."""
 
 import pathlib
 import tempfile

@@ -49,7 +49,7 @@ class Checks:
 
 def preset_units(lab: Lab, machine: Machine) -> list[str]:
     """The units that start at boot."""
-    preset = lab.rendered / machine.name / "etc/systemd/system-preset/10-cim.preset"
+    preset = lab.rendered(machine.name) / "etc/systemd/system-preset/10-cim.preset"
     return re.findall(r"^enable (\S+)", preset.read_text(), re.MULTILINE)
 
 
@@ -70,7 +70,7 @@ def nothing_failed(machine: Machine) -> None:
 
 def hardening(lab: Lab, machine: Machine) -> None:
     """systemd's own score, of the unit as this systemd understood it."""
-    rendered = sorted(path.name for path in (lab.rendered / machine.name / "etc/systemd/system").glob("*.service"))
+    rendered = sorted(path.name for path in (lab.rendered(machine.name) / "etc/systemd/system").glob("*.service"))
     expect(bool(rendered), "no unit is rendered")
     for unit in rendered:
         said = machine.succeed(f"systemd-analyze security --no-pager {unit} | tail -n 1")
@@ -82,7 +82,7 @@ def hardening(lab: Lab, machine: Machine) -> None:
 
 def verified(lab: Lab, machine: Machine) -> None:
     """A directive that this systemd does not know is ignored by it, and only said here."""
-    units = " ".join(str(p.name) for p in (lab.rendered / machine.name / "etc/systemd/system").glob("*.service"))
+    units = " ".join(str(p.name) for p in (lab.rendered(machine.name) / "etc/systemd/system").glob("*.service"))
     status, said = machine.execute(f"systemd-analyze verify --man=no {units} 2>&1", timeout=120)
     expect(status == 0 and not said.strip(), said.strip())
 
@@ -99,7 +99,7 @@ def storage_manager_runs(host: Machine) -> None:
 
 def allowed(lab: Lab, target: str, source_address: str) -> set[int]:
     """The ports of a machine that its rendered firewall opens to an address."""
-    rules = RULE.finditer((lab.rendered / target / "etc/nftables.conf").read_text())
+    rules = RULE.finditer((lab.rendered(target) / "etc/nftables.conf").read_text())
     source = ipaddress.ip_address(source_address)
     return {int(rule["port"]) for rule in rules if source in ipaddress.ip_network(rule["cidr"])}
 
@@ -150,9 +150,9 @@ def stranger(lab: Lab, source: Machine, target: Machine) -> None:
         source.execute(f"ip address del {STRANGER}/32 dev lo")
 
 
-def run(image: Path, logs: Path) -> Checks:
+def run(image: Path, logs: Path, service: str) -> Checks:
     checks = Checks()
-    with Lab(image, logs) as lab:
+    with Lab(image, logs, service) as lab:
         machines = list(lab.machines.values())
         host, nas = lab.machines["host"], lab.machines["nas"]
         for machine in machines:
@@ -186,7 +186,8 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     logs = ROOT / "runs" / f"vm-{time.strftime('%Y%m%d-%H%M%S')}-check-units"
     try:
-        checks = run(Path(arguments[0]), logs)
+        image, service = arguments
+        checks = run(Path(image), logs, service)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (LabError, MachineError, ConsoleError, OSError, RuntimeError, subprocess.SubprocessError) as error:

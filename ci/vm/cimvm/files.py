@@ -54,14 +54,22 @@ class Keys:
         return Keys(nas_root=Key.draw(), nas=Key.draw(), wasabi=Key.draw())
 
 
-def secret_files(role: str, keys: Keys, nkeys: Path) -> dict[str, str]:
-    """What the units of a role are given, under /var/lib/cim-secrets."""
+# The file with a NAS's own key, and the names of its two halves there.
+ROOT_KEYS = {
+    "minio": ("minio-root.env", "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"),
+    "seaweedfs": ("seaweedfs.env", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "versitygw": ("versitygw.env", "ROOT_ACCESS_KEY", "ROOT_SECRET_KEY"),
+}
+
+
+def secret_files(role: str, nas: str, keys: Keys, nkeys: Path) -> dict[str, str]:
+    """What the units of a role are given, under /var/lib/cim-secrets; `nas` is the service of the NAS."""
     if role == "host":
         seed = (nkeys / "storage-manager.nk").read_text()
         return {"storage-manager.nk": seed, "nas.env": keys.nas.aws(), "wasabi.env": keys.wasabi.aws()}
     if role == "nas":
-        root = keys.nas_root.environment("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")
-        return {"minio-root.env": root, "nas.env": keys.nas.aws()}
+        file, access, secret = ROOT_KEYS[nas]
+        return {file: keys.nas_root.environment(access, secret), "nas.env": keys.nas.aws()}
     if role == "fake-wasabi":
         fake = keys.wasabi.environment("CIM_FAKE_WASABI_ACCESS_KEY", "CIM_FAKE_WASABI_SECRET_KEY")
         return {"fake-wasabi.env": fake}
@@ -69,24 +77,35 @@ def secret_files(role: str, keys: Keys, nkeys: Path) -> dict[str, str]:
 
 
 def pack(
-    target: Path, name: str, inventory: Mapping[str, Any], rendered: Path, install: Path, keys: Keys, nkeys: Path
+    target: Path, name: str, inventory: Mapping[str, Any], rendered: Path, install: Path, secret: Mapping[str, str]
 ) -> None:
     """Writes the tar of a machine of the inventory."""
     host = inventory["hosts"][name]
-    prefix = inventory["networks"][host["network"]]["cidr"].split("/")[1]
-    hosts = "".join(f"{other['address']} {other_name}\n" for other_name, other in inventory["hosts"].items())
+    addresses = {other: there["address"] for other, there in inventory["hosts"].items()}
     with tarfile.open(target, "w") as tar:
-        for path in sorted(rendered.rglob("*")):
-            if path.is_file():
-                text = path.read_bytes()
-                add(tar, str(path.relative_to(rendered)), text, 0o755 if text.startswith(b"#!") else 0o644)
-        add(tar, "usr/local/lib/cim-install", install.read_bytes(), 0o755)
-        add(tar, "etc/hostname", f"{name}\n".encode(), 0o644)
-        add(tar, "etc/hosts", f"127.0.0.1 localhost\n{hosts}".encode(), 0o644)
-        lan = f"[Match]\nName=eth0\n\n[Link]\nMTUBytes={MTU}\n\n[Network]\nAddress={host['address']}/{prefix}\nIPv6AcceptRA=no\n"
-        add(tar, "etc/systemd/network/10-lan.network", lan.encode(), 0o644)
-        for secret, text_ in secret_files(host["role"], keys, nkeys).items():
-            add(tar, f"var/lib/cim-secrets/{secret}", text_.encode(), 0o400)
+        add_tree(tar, rendered, "")
+        add_base(tar, name, addresses, inventory["networks"][host["network"]]["cidr"], install)
+        for file, content in secret.items():
+            add(tar, f"var/lib/cim-secrets/{file}", content.encode(), 0o400)
+
+
+def add_tree(tar: tarfile.TarFile, directory: Path, target: str) -> None:
+    """All files of a directory; a text that begins with `#!` is a program."""
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            add(tar, target + str(path.relative_to(directory)), content, 0o755 if content.startswith(b"#!") else 0o644)
+
+
+def add_base(tar: tarfile.TarFile, name: str, addresses: Mapping[str, str], cidr: str, install: Path) -> None:
+    """What every machine has: its name, its address and the others', and what installs it."""
+    hosts = "".join(f"{address} {other}\n" for other, address in addresses.items())
+    prefix = cidr.split("/")[1]
+    lan = f"[Match]\nName=eth0\n\n[Link]\nMTUBytes={MTU}\n\n[Network]\nAddress={addresses[name]}/{prefix}\nIPv6AcceptRA=no\n"
+    add(tar, "usr/local/lib/cim-install", install.read_bytes(), 0o755)
+    add(tar, "etc/hostname", f"{name}\n".encode(), 0o644)
+    add(tar, "etc/hosts", f"127.0.0.1 localhost\n{hosts}".encode(), 0o644)
+    add(tar, "etc/systemd/network/10-lan.network", lan.encode(), 0o644)
 
 
 def add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,8 +29,26 @@ OFFERS = ["processes", "power-loss", "clock"]
 EMULATION_SLOWDOWN = 10
 
 
+
+
 class LabError(Exception):
     """The lab cannot be set up; the text says the way out."""
+
+
+@dataclass(frozen=True)
+class Nas:
+    """A service that the lab's NAS can have: its program, the variable that names another, what prints its version."""
+
+    program: str
+    variable: str
+    version: str = "--version"
+
+
+SERVICES = {
+    "minio": Nas("minio", "CIM_MINIO"),
+    "seaweedfs": Nas("weed", "CIM_WEED", "version"),
+    "versitygw": Nas("versitygw", "CIM_VERSITYGW"),
+}
 
 
 BEGAN = time.monotonic()
@@ -43,12 +62,15 @@ def log(line: str) -> None:
 class Lab:
     """Machines that are off, until somebody starts them. Leaving the context deletes everything but logs."""
 
-    def __init__(self, image: Path, logs: Path, say: Callable[[str], None] = log) -> None:
+    def __init__(self, image: Path, logs: Path, nas: str = "minio", say: Callable[[str], None] = log) -> None:
+        """`nas` is what serves S3 on the NAS."""
+        if nas not in SERVICES:
+            raise LabError(f"`--nas` takes {', '.join(SERVICES)}, and not `{nas}`")
+        self.nas = nas
         self.image = image.resolve()
         self.logs = logs
         self.log = say
         self.inventory: dict[str, Any] = json.loads((ROOT / "fixtures/inventory/lab.json").read_text())
-        self.rendered = ROOT / "fixtures/rendered/lab"
         self.nkeys = ROOT / "fixtures/inventory/lab-keys"
         self.slowdown = 1
         self.machines: dict[str, Machine] = {}
@@ -70,8 +92,10 @@ class Lab:
         began = time.monotonic()
         self.state = state_directory(stack)
         self.logs.mkdir(parents=True, exist_ok=True)
-        programs = find_programs()
-        self.versions = {name: version(programs[name]) for name in ("nats-server", "minio")}
+        service = SERVICES[self.nas]
+        programs = find_programs(self.nas)
+        self.versions = {"nats-server": version(programs["nats-server"])}
+        self.versions[service.program] = version(programs[service.program], service.version)
         self.versions["linux"] = linux(self.image)
         accelerator = qemu.choose(self.image, self.image.parent)
         self.slowdown = EMULATION_SLOWDOWN if accelerator.emulated else 1
@@ -90,11 +114,12 @@ class Lab:
         stack.callback(network.close)
 
         for number, name in enumerate(names, start=1):
-            rendered = self.rendered / name
+            rendered = self.rendered(name)
             if not rendered.is_dir():
                 raise LabError(f"`{rendered}` is not there: `ci/nix` renders it")
             tar = self.state / f"{name}.tar"
-            files.pack(tar, name, self.inventory, rendered, ROOT / "ci/vm/install", self.keys, self.nkeys)
+            secrets = files.secret_files(hosts[name]["role"], self.nas, self.keys, self.nkeys)
+            files.pack(tar, name, self.inventory, rendered, ROOT / "ci/vm/install", secrets)
             port, place = network.sockets[name], self.state / name
             machine = Machine(name, number, hardware, tar, port, place, self.logs, self.log)
             stack.callback(machine.crash)
@@ -102,6 +127,11 @@ class Lab:
         network.check()
         seconds = time.monotonic() - began
         self.log(f"{', '.join(names)}: {memory} MiB each, {accelerator}; set up in {seconds:.1f} s")
+
+    def rendered(self, name: str) -> Path:
+        """The directory of what nixos/lib renders for a machine."""
+        other = self.nas != "minio" and self.inventory["hosts"][name]["role"] == "nas"
+        return ROOT / "fixtures/rendered" / (f"lab-{self.nas}" if other else "lab") / name
 
     def local(self, name: str, port: int) -> int:
         """The port on 127.0.0.1 that leads to a machine's port, over the LAN."""
@@ -129,6 +159,8 @@ class Lab:
                 "region": host["s3"].get("region", "us-east-1"),
                 "credentials_file": str(self.secret(f"{role}.env", key.aws())),
             }
+            if role == "nas":
+                nodes[name]["unit"] = f"{self.nas}.service"
         return {"offers": OFFERS, "nodes": nodes, "slowdown": self.slowdown, "versions": self.versions}
 
     def secret(self, name: str, text: str) -> Path:
@@ -172,28 +204,30 @@ def state_directory(stack: ExitStack) -> Path:
     return state
 
 
-def find_programs() -> dict[str, Path]:
+def find_programs(nas: str) -> dict[str, Path]:
     """The programs that the machines run, from where the harness takes them too."""
+    service = SERVICES[nas]
     built = Path(os.environ.get("CIM_BIN_DIR", ROOT / "target/release"))
     tools = ROOT / ".tools/bin"
     found = {
         "nats-server": Path(os.environ.get("CIM_NATS_SERVER", tools / "nats-server")),
-        "minio": Path(os.environ.get("CIM_MINIO", tools / "minio")),
-        "mc": tools / "mc",
+        service.program: Path(os.environ.get(service.variable, tools / service.program)),
         "cim-storage-manager": Path(os.environ.get("CIM_STORAGE_MANAGER", built / "cim-storage-manager")),
         "cim-fake-wasabi": Path(os.environ.get("CIM_FAKE_WASABI", built / "cim-fake-wasabi")),
     }
+    if nas == "minio":
+        found["mc"] = tools / "mc"
     for name, path in found.items():
         if not path.is_file():
-            way = "`cargo build --release --bins`" if name.startswith("cim-") else "`ci/setup --vm`"
+            way = "`cargo build --release --bins`" if name.startswith("cim-") else f"`ci/setup --vm --nas {nas}`"
             raise LabError(f"`{path}` is not there: {way} makes it")
     return found
 
 
-def version(program: Path) -> str:
+def version(program: Path, word: str = "--version") -> str:
     """What a program says of its version, without its name."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    match = re.search(r"v?\d+\.\d+\.\d+\S*|RELEASE\.\S+|DEVELOPMENT\.\S+", said)
+    said = subprocess.run([program, word], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"v?\d+\.\d+(?:\.\d+)?\S*|RELEASE\.\S+|DEVELOPMENT\.\S+", said)
     return match.group() if match else said.split("\n")[0].strip()
 
 

@@ -82,11 +82,11 @@ def new_disk(machine: Machine) -> None:
     machine.new_disk()
 
 
-def run(image: Path, program: str, scenario: str, flags: list[str]) -> int:
+def run(image: Path, nas: str, program: str, scenario: str, flags: list[str]) -> int:
     driver = driver_module()
     began = time.monotonic()
     logs = ROOT / "runs" / f"vm-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    with Lab(image, logs) as lab:
+    with Lab(image, logs, nas) as lab:
         lab_json = lab.state / "lab.json"
         lab_json.write_text(json.dumps(lab.describe(), indent=2))
         socket = str(lab.state / "driver")
@@ -105,7 +105,7 @@ def run(image: Path, program: str, scenario: str, flags: list[str]) -> int:
             status: int = loop.run()
             if status == FAILED:
                 keep_journals(lab)
-    log(f"{scenario}: ended with status {status} after {time.monotonic() - began:.0f} s")
+    log(f"{scenario} on {nas}: ended with status {status} after {time.monotonic() - began:.0f} s")
     if status == FAILED or "--keep" in flags:
         log(f"the machines' consoles and journals: {logs}")
     else:
@@ -119,9 +119,9 @@ def interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupt)
-    image, program, scenario, *flags = arguments
+    image, nas, program, scenario, *flags = arguments
     try:
-        return run(Path(image), program, scenario, flags)
+        return run(Path(image), nas, program, scenario, flags)
     except KeyboardInterrupt:
         log("interrupted; nothing is left running")
         return INTERRUPTED

@@ -14,9 +14,9 @@ from .run import LAB_FAILED, interrupt
 
 def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupt)
-    image, node = arguments
+    image, nas, node = arguments
     try:
-        with tempfile.TemporaryDirectory() as logs, Lab(Path(image), Path(logs)) as lab:
+        with tempfile.TemporaryDirectory() as logs, Lab(Path(image), Path(logs), nas) as lab:
             if node not in lab.machines:
                 raise LabError(f"there is no machine `{node}`; there are {', '.join(lab.machines)}")
             machine = lab.machines[node]

@@ -65,7 +65,7 @@ class SwitchTest(unittest.TestCase):
         self.expect(self.b, private, after)
         self.expect(self.c, after)
 
-    def test_what_is_for_somebody_unknown_goes_to_all(self) -> None:
+    def test_a_frame_for_an_unknown_address_goes_to_all(self) -> None:
         unknown = frame(C, A, b"where are you")
         self.a.sendall(unknown)
         self.expect(self.b, unknown)
@@ -89,7 +89,7 @@ class SwitchTest(unittest.TestCase):
         self.a.sendall(answer)
         self.expect(again, answer)
 
-    def test_one_that_does_not_listen_stops_nobody(self) -> None:
+    def test_one_that_does_not_read_holds_up_no_other(self) -> None:
         self.introduce()
         big = frame(B, A, bytes(60_000))
         # More than any buffer holds: what is for B is dropped in the end.

@@ -1,4 +1,4 @@
-//! The event envelope: what every event of CIM carries around its payload.
+//! The event envelope: the fields that every event of CIM has around its payload.
 //!
 //! Invariants:
 //!
@@ -19,8 +19,8 @@
 //! - A new reader takes an event without the fields that are newer than its writer: a field that is
 //!   added is optional, always.
 //! - An old writer leaves newer fields out, which is why they are optional.
-//! - A component more is the exception: a reader that is too old for it refuses its events by name
-//!   rather than pass them by.
+//! - A new component is the exception: a reader that is too old for it refuses its events by name
+//!   and does not skip them.
 //!
 //! A change that does not fit, such as a field that must be understood, is not made to this object: it
 //! goes out on subjects of its own, where no old reader listens. The payload's form has a version
@@ -79,8 +79,8 @@ pub struct Envelope {
     ///
     /// Kept as its text rather than as a parsed value. A parsed value would write its keys in another
     /// order, and numbers such as `1.0`, `1e3` or integers beyond 64 bits in another form, and a
-    /// content id or signature over the payload would no longer fit. Whoever wants the value parses
-    /// it into a type of their own.
+    /// content id or signature over the payload would no longer fit. A reader that needs the value parses
+    /// it into its own type.
     #[schemars(with = "serde_json::Value")]
     pub payload: RawJson,
     #[schemars(skip)]
@@ -120,12 +120,12 @@ pub struct NewEvent {
 }
 
 impl Envelope {
-    /// An event that no other event caused.
+    /// Returns an event that no other event caused.
     pub fn root(id: EventId, time: Timestamp, event: NewEvent) -> Self {
         Self::new(id, id, id, time, event)
     }
 
-    /// An event that this one caused.
+    /// Returns an event that this one caused.
     #[must_use]
     pub fn child(&self, id: EventId, time: Timestamp, event: NewEvent) -> Self {
         Self::new(id, self.correlation_id, self.id, time, event)
@@ -154,22 +154,22 @@ impl Envelope {
         }
     }
 
-    /// Whether no other event caused this one.
+    /// Reports whether no other event caused this one.
     pub fn is_root(&self) -> bool {
         self.causation_id == self.id
     }
 
-    /// The subject that the event is published on.
+    /// Returns the subject that the event is published on.
     pub fn subject(&self) -> CimSubject {
         CimSubject::event(self.source, self.event_type.clone())
     }
 
-    /// Name and value of the header that makes publishing the event again harmless.
+    /// Returns name and value of the header that makes publishing the event again harmless.
     pub fn msg_id(&self) -> (&'static str, String) {
         (MSG_ID_HEADER, self.id.to_string())
     }
 
-    /// Fields that the event was read with and that this version does not know.
+    /// Returns the fields that this version does not know, as they were read.
     pub fn unknown_fields(&self) -> &BTreeMap<String, RawJson> {
         &self.unknown
     }

@@ -1,4 +1,5 @@
-//! The words every CIM component shares: names, envelope, subjects, schemas, the layout of the archive, the inventory. No I/O.
+//! Types that every CIM component shares: names, envelope, subjects, schemas, the archive's layout and
+//! the inventory. No I/O.
 
 pub mod archive;
 pub mod envelope;

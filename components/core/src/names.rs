@@ -1,8 +1,8 @@
 //! Names as validated types: a value that exists is valid, on construction and on deserialisation alike.
 //!
-//! A name that a service gives out is accepted here just as that service accepts it, so a stream, a
+//! A name from a service is accepted here exactly as that service accepts it, so a stream, a
 //! consumer or an object that exists can always be named. Where a type is stricter its docs say so
-//! and why. Equality, order and hash are those of the string, so maps of names can be asked with a `&str`.
+//! and why. Equality, order and hash are those of the string, so maps of names accept a `&str`.
 //!
 //! The JSON Schema of a name carries its pattern and lengths. `maxLength` counts characters where the
 //! rules count bytes, and a few rules (an address as a bucket name, say) do not fit a portable pattern,

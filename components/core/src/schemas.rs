@@ -37,7 +37,7 @@ impl WireType for Entry {
     const VERSION: u32 = FORMAT;
 }
 
-/// The formats before it are those of [`Entry`].
+/// The earlier formats are those of [`Entry`].
 impl WireType for JournalEntry {
     const TYPE_NAME: &'static str = "journal-entry";
     const FIRST: u32 = 4;
@@ -64,13 +64,13 @@ pub struct SchemaDoc {
     pub first: u32,
     /// [`WireType::VERSION`].
     pub version: u32,
-    /// What a document must be, in draft 2020-12. A reader may know rules that a schema cannot tell,
+    /// The schema of a document, in draft 2020-12. A reader may have rules that a schema cannot express,
     /// and may be more lenient with the spelling of times.
     pub schema: serde_json::Value,
     read: fn(&str) -> serde_json::Result<()>,
 }
 
-/// The current schema of every type that is stored or sent.
+/// Returns the current schema of every type that is stored or sent.
 pub fn schemas() -> Vec<SchemaDoc> {
     vec![
         SchemaDoc::of::<Envelope>(),
@@ -82,7 +82,7 @@ pub fn schemas() -> Vec<SchemaDoc> {
 }
 
 impl SchemaDoc {
-    /// The current schema of `T`.
+    /// Returns the current schema of `T`.
     pub fn of<T: WireType>() -> Self {
         let (type_name, version) = (T::TYPE_NAME, T::VERSION);
         let mut schema =

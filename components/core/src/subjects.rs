@@ -1,4 +1,4 @@
-//! CIM's subjects: who says what on which subject.
+//! CIM's subjects: events, services and commands of each component.
 //!
 //! | Kind | Subject |
 //! |---|---|
@@ -6,9 +6,9 @@
 //! | service, request and reply | `cim.service.<component>.<resource>.<operation>` |
 //! | command, for administration | `cim.cmd.<component>.<operation>` |
 //!
-//! What each component emits and answers is data, in [`vocabulary`]. Parsing does not ask it: a
-//! subject of the right form that the vocabulary does not have is an answer for the caller to judge,
-//! with [`Component::emits`] for events.
+//! The events and services of each component are data, in [`vocabulary`]. Parsing does not consult it: the
+//! caller decides about a subject of the right form that the vocabulary does not have, with
+//! [`Component::emits`] for events.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,25 +25,25 @@ pub use component::{Component, UnknownComponent};
 pub enum CimSubject {
     /// Something happened: `cim.event.<component>.<resource>.<action>`.
     Event {
-        /// Where it happened.
+        /// The component that it happened to.
         component: Component,
-        /// To what, and what it was.
+        /// The event's type.
         event: EventType,
     },
     /// Something is asked of a component: `cim.service.<component>.<resource>.<operation>`.
     Service {
-        /// Who is asked.
+        /// The component that is asked.
         component: Component,
-        /// What it is about.
+        /// The resource.
         resource: Token,
-        /// What to do with it.
+        /// The operation.
         operation: Token,
     },
-    /// Somebody administers a component: `cim.cmd.<component>.<operation>`.
+    /// An operator administers a component: `cim.cmd.<component>.<operation>`.
     Command {
-        /// Who is told.
+        /// The component that the command is for.
         component: Component,
-        /// What to do.
+        /// The operation.
         operation: Token,
     },
 }
@@ -81,7 +81,7 @@ pub enum SubjectError {
     Component {
         /// The subject, cut for printing.
         subject: String,
-        /// Which token is not a component.
+        /// The token that is no component.
         source: UnknownComponent,
     },
     /// One of the last tokens is not spelled as CIM spells them.
@@ -89,7 +89,7 @@ pub enum SubjectError {
     Token {
         /// The subject, cut for printing.
         subject: String,
-        /// Which token, and the rule.
+        /// The token, and the rule.
         source: NameError,
     },
 }
@@ -98,7 +98,7 @@ impl SubjectKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Event, Self::Service, Self::Command];
 
-    /// The two tokens that subjects of this kind begin with.
+    /// Returns the two tokens that subjects of this kind begin with.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Event => "cim.event",
@@ -107,7 +107,7 @@ impl SubjectKind {
         }
     }
 
-    /// The form of this kind's subjects, for people.
+    /// Returns the form of this kind's subjects, for people.
     pub const fn form(self) -> &'static str {
         match self {
             Self::Event => "cim.event.<component>.<resource>.<action>",
@@ -116,34 +116,34 @@ impl SubjectKind {
         }
     }
 
-    /// All subjects of this kind: `cim.event.>`.
+    /// Returns the filter for all subjects of this kind: `cim.event.>`.
     pub fn filter(self) -> SubjectFilter {
         filter(&format!("{}.>", self.prefix()))
     }
 
-    /// All subjects of this kind of one component: `cim.event.storage.>`.
+    /// Returns the filter for this kind's subjects of one component: `cim.event.storage.>`.
     pub fn filter_of(self, component: Component) -> SubjectFilter {
         filter(&format!("{}.{component}.>", self.prefix()))
     }
 }
 
 impl CimSubject {
-    /// The subject of a component's event.
+    /// Returns the subject of a component's event.
     pub fn event(component: Component, event: EventType) -> Self {
         Self::Event { component, event }
     }
 
-    /// The subject of a component's service.
+    /// Returns the subject of a component's service.
     pub fn service(component: Component, resource: Token, operation: Token) -> Self {
         Self::Service { component, resource, operation }
     }
 
-    /// The subject of a component's command.
+    /// Returns the subject of a component's command.
     pub fn command(component: Component, operation: Token) -> Self {
         Self::Command { component, operation }
     }
 
-    /// Which of the three kinds it is.
+    /// Returns the subject's kind.
     pub fn kind(&self) -> SubjectKind {
         match self {
             Self::Event { .. } => SubjectKind::Event,
@@ -152,7 +152,7 @@ impl CimSubject {
         }
     }
 
-    /// Whose subject it is.
+    /// Returns the subject's component.
     pub fn component(&self) -> Component {
         match self {
             Self::Event { component, .. }
@@ -161,7 +161,7 @@ impl CimSubject {
         }
     }
 
-    /// The subject to publish on.
+    /// Returns the subject to publish on.
     #[expect(clippy::missing_panics_doc, reason = "tokens make a valid subject, whatever they are")]
     pub fn to_subject(&self) -> Subject {
         Subject::new(self.to_string()).expect("tokens make a valid subject")

@@ -16,20 +16,20 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// The file does not say what is needed.
+    /// The file's content cannot be used.
     #[error("configuration `{}`{place}: {message}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
         /// ` line 3, column 7`, where known.
         place: String,
-        /// What is wrong there.
+        /// The problem.
         message: String,
     },
-    /// Keys that do not go together.
+    /// Keys that contradict each other.
     #[error("configuration: {0}")]
     Conflict(String),
     /// A secret's file cannot be read.
@@ -37,7 +37,7 @@ pub enum ConfigError {
     Secret {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A secret's file does not hold the secret.
@@ -45,7 +45,7 @@ pub enum ConfigError {
     SecretContent {
         /// The file.
         path: PathBuf,
-        /// What is missing.
+        /// The missing part.
         message: String,
     },
     /// A file of authorities cannot be read.
@@ -53,10 +53,10 @@ pub enum ConfigError {
     Authorities {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// A file of authorities holds none.
+    /// A file of authorities that holds none.
     #[error(
         "`{}` holds no certificate that can be trusted: {message}; `tls_ca` is a PEM file of authorities",
         path.display()
@@ -64,7 +64,7 @@ pub enum ConfigError {
     NoAuthorities {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         message: String,
     },
 }
@@ -84,7 +84,7 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigEr
         if message == "duplicate key"
             && let Some(key) = error.span().and_then(|span| text.get(span))
         {
-            message = format!("`{key}` is there twice: keep one of them");
+            message = format!("`{key}` is set twice: keep one of them");
         }
         ConfigError::Parse { path: path.into(), place, message }
     })
@@ -97,7 +97,7 @@ fn place(text: &str, offset: usize) -> String {
     format!(" line {line}, column {column}")
 }
 
-/// The first line of a file that holds one secret.
+/// Returns the first line of a file that holds one secret.
 pub fn secret(path: &Path) -> Result<String, ConfigError> {
     let text = read_secret(path)?;
     let line = text.lines().next().unwrap_or_default().trim();
@@ -108,7 +108,7 @@ pub fn secret(path: &Path) -> Result<String, ConfigError> {
     Ok(line.into())
 }
 
-/// The value of `KEY=value` in an environment file (comments with `#`, optional quotes).
+/// Returns the value of `KEY=value` in an environment file (comments with `#`, optional quotes).
 pub fn env_file_value(path: &Path, key: &str) -> Result<String, ConfigError> {
     env_file_optional(path, key)?.ok_or_else(|| ConfigError::SecretContent {
         path: path.into(),
@@ -116,7 +116,7 @@ pub fn env_file_value(path: &Path, key: &str) -> Result<String, ConfigError> {
     })
 }
 
-/// The same of a line that need not be there.
+/// Returns the value of a line that may be missing.
 pub fn env_file_optional(path: &Path, key: &str) -> Result<Option<String>, ConfigError> {
     let text = read_secret(path)?;
     let value = text.lines().find_map(|line| {
@@ -128,34 +128,35 @@ pub fn env_file_optional(path: &Path, key: &str) -> Result<Option<String>, Confi
     Ok(value.filter(|v| !v.is_empty()))
 }
 
-/// Returns what is to be done besides where a secret that is refused is a copy of systemd's; nothing where it is none.
+/// Returns the advice to restart the unit if `path` is systemd's copy of a secret, otherwise an empty text.
 pub fn if_copied(path: &Path) -> &'static str {
     let copies = std::env::var_os("CREDENTIALS_DIRECTORY");
     if is_copied(path, copies.as_deref()) { COPIED } else { "" }
 }
 
-const COPIED: &str = ". It is the copy that systemd made when this unit started: where the file that it is of was replaced, restart the unit";
+const COPIED: &str = ". This is the copy that systemd made when the unit started: if the original file was replaced, restart the unit (`cim-storage-manager-secrets.path` does)";
 
 fn is_copied(path: &Path, copies: Option<&OsStr>) -> bool {
     copies.is_some_and(|copies| !copies.is_empty() && path.starts_with(copies))
 }
 
-/// Returns in words that every user of this machine may read a file of secrets, and what to type; `None` where they may
-/// not.
+/// Returns a warning with the command to type if every user of this machine may read a file of secrets, otherwise
+/// `None`.
 pub fn open_to_all(path: &Path) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     let path = path.display();
     (mode & 0o004 != 0).then(|| {
         format!(
-            "every user of this machine may read secret `{path}` (its mode is {mode:04o}): `chmod 0600 {path}`"
+            "every user of this machine can read secret `{path}` (its mode is {mode:04o}): `chmod 0600 {path}`"
         )
     })
 }
 
-/// All of a file that holds secrets.
+/// Reads a whole file of secrets, without the byte order mark with which editors of other systems begin it.
 pub fn read_secret(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Secret { path: path.into(), source })
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Secret { path: path.into(), source })?;
+    Ok(text.strip_prefix('\u{feff}').map(Into::into).unwrap_or(text))
 }
 
 /// A size in bytes above zero, written `32MiB`.
@@ -180,19 +181,19 @@ pub mod duration {
 
     use super::Quantity;
 
-    /// Reads one.
+    /// Reads a duration.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let read = |text: &str| humantime::parse_duration(text).ok();
         deserializer.deserialize_str(Quantity("a duration like `500ms`, `30s` or `1h`", read))
     }
 
-    /// Reads one that is not zero.
+    /// Reads a duration above zero.
     ///
     /// # Errors
-    /// When it is none, or zero.
+    /// When it is not a duration, or zero.
     pub fn above_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let read = |text: &str| humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
         let what = "a duration above zero like `500ms`, `30s` or `1h`";
@@ -200,7 +201,7 @@ pub mod duration {
     }
 }
 
-/// A text that stands for a quantity: what it is to be, and how it is read.
+/// A text that stands for a quantity: a description for errors, and the function that reads it.
 struct Quantity<F>(&'static str, F);
 
 impl<T, F: Fn(&str) -> Option<T>> Visitor<'_> for Quantity<F> {
@@ -216,12 +217,12 @@ impl<T, F: Fn(&str) -> Option<T>> Visitor<'_> for Quantity<F> {
 }
 
 impl Size {
-    /// So many mebibytes.
+    /// Returns `n` mebibytes.
     pub const fn mib(n: u64) -> Self {
         Self(bytesize::ByteSize::mib(n))
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn bytes(self) -> usize {
         usize::try_from(self.0.as_u64()).unwrap_or(usize::MAX)
     }
@@ -266,7 +267,7 @@ mod tests {
         assert_eq!(
             with(0o644).as_deref(),
             Some(
-                "every user of this machine may read secret `FILE` (its mode is 0644): `chmod 0600 FILE`"
+                "every user of this machine can read secret `FILE` (its mode is 0644): `chmod 0600 FILE`"
             )
         );
         assert_eq!(open_to_all(Path::new("/no/file")), None);
@@ -296,7 +297,7 @@ mod tests {
         configuration `cim.toml` line 2, column 7: invalid type: integer `5`, expected a duration like `500ms`, `30s` or `1h`
         configuration `cim.toml` line 2, column 7: invalid value: string "-5s", expected a duration like `500ms`, `30s` or `1h`
         configuration `cim.toml` line 2, column 8: invalid value: string "0s", expected a duration above zero like `500ms`, `30s` or `1h`
-        configuration `cim.toml` line 2, column 1: `size` is there twice: keep one of them
+        configuration `cim.toml` line 2, column 1: `size` is set twice: keep one of them
         "#);
     }
 

@@ -1,9 +1,9 @@
-//! How an error is shown at the edge of a program.
+//! The form of errors at the edge of a program.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
-/// The error and its sources in one line: `failed to open segment `x`: connection refused`.
+/// Returns the error and its sources in one line: `failed to open segment `x`: connection refused`.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut source = error.source();

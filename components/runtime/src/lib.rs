@@ -1,4 +1,4 @@
-//! What every CIM service needs around its work: configuration, connections, logs, shutdown, retry.
+//! The parts that every CIM service needs around its work: configuration, connections, logs, shutdown, retry.
 
 pub mod config;
 pub mod error;

@@ -5,22 +5,22 @@ use std::io::IsTerminal as _;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
-/// Lines that wait for a reader of stderr that is slow. Those that come then are dropped: work goes on.
+/// Lines that wait for a slow reader of stderr. Further lines are dropped, so that work goes on.
 const WAITING: usize = 10_000;
 
-/// The log; when this is dropped, what was logged is written.
+/// The log. Dropping it writes all lines that were logged.
 #[derive(Debug)]
 pub struct Log {
     _writer: WorkerGuard,
 }
 
-/// Starts logging with this filter (`info`, `cim_storage_manager=debug`, …). A thread of its own writes: neither a
-/// reader of stderr that has gone nor one that has stopped reading holds up work.
+/// Starts logging with this filter (`info`, `cim_storage_manager=debug`, …). A thread of its own writes: a reader
+/// of stderr that has gone, or has stopped reading, does not hold up work.
 ///
 /// # Errors
-/// When the filter is broken.
+/// When the filter is invalid.
 pub fn init(filter: &str) -> Result<Log, String> {
-    // The NATS client tells of each try to connect; its user tells once.
+    // The NATS client reports each try to connect; the service reports once.
     let quiet = if filter.contains("async_nats") { "" } else { ",async_nats::connector=off" };
     let filter = EnvFilter::try_new(format!("{filter}{quiet}")).map_err(|error| {
         format!("`{filter}` is not a log filter: {error}; try `info` or `debug`")
@@ -33,7 +33,7 @@ pub fn init(filter: &str) -> Result<Log, String> {
         .with_writer(stderr)
         .with_ansi(colour)
         .with_target(false)
-        // Else it prints its own errors, and panics when that fails too.
+        // Otherwise it prints its own errors, and panics when that fails too.
         .log_internal_errors(false)
         .try_init()
         .map_err(|error| format!("cannot start logging: {error}"))?;

@@ -1,11 +1,12 @@
-//! How a service reaches NATS.
+//! Connections to NATS.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::config::{ConfigError, if_copied};
 use crate::error::chain;
@@ -22,6 +23,7 @@ pub use login::{Login, Nkey};
 #[serde(deny_unknown_fields)]
 pub struct NatsConfig {
     /// Servers, comma-separated, tried in this order: `nats://host:4222`, `tls://host:4222`.
+    #[serde(deserialize_with = "servers")]
     pub url: String,
     /// User name, with `password_file`.
     pub user: Option<String>,
@@ -35,9 +37,27 @@ pub struct NatsConfig {
     pub nkey_file: Option<PathBuf>,
     /// PEM file of the authorities to trust instead of the system's.
     pub tls_ca: Option<PathBuf>,
-    /// What subjects for answers begin with: a user may be allowed to hear its own inbox alone.
+    /// The prefix of subjects for answers: a user may be allowed to subscribe to its own inbox alone.
     #[serde(default)]
     pub inbox_prefix: InboxPrefix,
+}
+
+/// What is no server would be asked for, and be said not to answer.
+fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    let named = || url.split(',').map(str::trim).filter(|server| !server.is_empty());
+    let is_one = |server: &str| {
+        let scheme = server.split_once("://").map_or("nats", |(scheme, _)| scheme);
+        matches!(scheme, "nats" | "tls") && !server.contains(char::is_whitespace)
+    };
+    let wrong = named().find(|server| !is_one(server));
+    if named().next().is_some() && wrong.is_none() {
+        return Ok(url);
+    }
+    let shown = without_login(wrong.unwrap_or_default());
+    Err(D::Error::custom(format!(
+        "`{shown}` is no server of NATS: write it like `nats://127.0.0.1:4222` or `tls://nats.example.com:4222`"
+    )))
 }
 
 /// NATS could not be reached.
@@ -51,15 +71,20 @@ pub enum NatsError {
         "cannot connect to NATS at `{url}`: check `nats.url`, that the server runs, and the credentials"
     )]
     Connect {
-        /// What was tried.
+        /// The URL.
         url: String,
-        /// Why.
+        /// The reason.
         source: async_nats::ConnectError,
     },
+    /// It was to be encrypted, and the server has no certificate.
+    #[error(
+        "NATS at `{0}` answers in clear text: write `nats://`, and leave `tls_ca` out, or give the server a certificate"
+    )]
+    Clear(String),
 }
 
 impl NatsError {
-    /// Returns whether waiting a little may be all that it takes: a server that is starting.
+    /// Reports whether waiting may help: the server may be starting.
     pub fn may_pass_soon(&self) -> bool {
         use async_nats::ConnectErrorKind::{Dns, Io, TimedOut};
         matches!(self, Self::Connect { source, .. } if matches!(source.kind(), Io | Dns | TimedOut))
@@ -69,12 +94,12 @@ impl NatsError {
 impl NatsConfig {
     /// Connects; reconnects by itself from then on. `name` is what the server's monitoring shows.
     pub async fn connect(&self, name: &str) -> Result<async_nats::Client, NatsError> {
-        // A broken secret is the configuration's fault now, and the server's to refuse later.
+        // A broken secret is reported now as the configuration's error, not later as the server's refusal.
         let login = self.login()?;
         let refused = Arc::new(Refused::new(self));
         let mut options = async_nats::ConnectOptions::new();
         if !matches!(login, Login::None) {
-            // Asked for each connection: secrets are replaced while this process runs.
+            // Read for each connection: secrets are replaced while this process runs.
             let (config, unread) = (self.clone(), Arc::clone(&refused));
             options = async_nats::ConnectOptions::with_auth_callback(move |nonce| {
                 let answer = config.login().map(|login| login.answer(&nonce)).map_err(|error| {
@@ -101,15 +126,15 @@ impl NatsConfig {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
         }
         let servers: Vec<&str> = self.url.split(',').map(str::trim).collect();
-        options
-            .connect(servers)
-            .await
-            .map_err(|source| NatsError::Connect { url: self.servers(), source })
+        options.connect(servers).await.map_err(|source| match chain(&source) {
+            why if why.contains(CLEAR) => NatsError::Clear(self.servers()),
+            _ => NatsError::Connect { url: self.servers(), source },
+        })
     }
 }
 
 impl NatsConfig {
-    /// The servers of `url`, without passwords.
+    /// Returns the servers of `url`, without passwords.
     pub fn servers(&self) -> String {
         let servers: Vec<_> =
             self.url.split(',').map(|server| without_login(server.trim())).collect();
@@ -125,8 +150,8 @@ pub fn without_login(server: &str) -> String {
     if scheme.is_empty() { host.into() } else { format!("{scheme}://{host}") }
 }
 
-/// Returns the wait before a try to connect again, of which there were so many: seconds at most, for messages wait
-/// for it to be archived.
+/// Returns the wait before reconnecting after `tries` tries: two seconds at most, because messages wait to be
+/// archived.
 fn reconnect_delay(tries: usize) -> Duration {
     let backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(2) };
     if tries <= 1 {
@@ -136,7 +161,7 @@ fn reconnect_delay(tries: usize) -> Duration {
     }
 }
 
-/// A login that is refused: the log has it once.
+/// A refused login, logged once.
 struct Refused {
     with: String,
     besides: &'static str,
@@ -150,16 +175,16 @@ impl Refused {
         Self { with: file.unwrap_or_default(), besides, said: AtomicBool::new(false) }
     }
 
-    /// Logs what a connection tells of itself.
+    /// Logs the events of a connection.
     fn hear(&self, event: &async_nats::Event) {
         use async_nats::{ClientError, Event};
         match event {
             Event::Connected if self.said.swap(false, Ordering::Relaxed) => {
-                tracing::info!("NATS takes the login{}", self.with);
+                tracing::info!("NATS accepts the login{}", self.with);
             }
             Event::Connected => tracing::debug!("connected to NATS"),
-            Event::Disconnected => tracing::warn!("NATS connection lost"),
-            // Not what a server says when it ends a connection: the next login may be another one already.
+            Event::Disconnected => tracing::warn!("connection to NATS lost, reconnecting"),
+            // Only the refusal of a login, not the end of a connection: the next login may already be a new one.
             Event::ClientError(ClientError::Other(why)) if why == REFUSED => self.say(why),
             other => tracing::debug!("NATS: {other}"),
         }
@@ -168,7 +193,7 @@ impl Refused {
     fn say(&self, why: &str) {
         if !self.said.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "NATS does not take the login{}: {why}. It is read again, and tried again, until it is taken{}",
+                "NATS refuses the login{}: {why}. The login is read again and retried until it is accepted{}",
                 self.with,
                 self.besides
             );
@@ -176,7 +201,9 @@ impl Refused {
     }
 }
 
-/// The client's words for it.
+/// The error of TLS for a first answer that is not TLS.
+const CLEAR: &str = "InvalidContentType";
+/// The client's text for a refused login.
 const REFUSED: &str = "authorization violation";
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! Results to stdout, words beside them to stderr.
+//! Results to stdout, remarks to stderr.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints a result and a line's end to stdout. A reader that has gone (`| head`) has what it wanted: that is no
+/// Prints a result and a line end to stdout. A reader that has gone (`| head`) has read enough: that is no
 /// error.
 ///
 /// # Errors
-/// When stdout takes nothing for another reason: a full disk.
+/// When stdout cannot be written for another reason: a full disk.
 pub fn print(text: impl Display) -> io::Result<()> {
     to(&mut io::stdout().lock(), text)
 }
 
-/// Prints a remark and a line's end to stderr, if it still has a reader: no work ends for want of one.
+/// Prints a remark and a line end to stderr. A closed stderr is no error.
 pub fn note(text: impl Display) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
@@ -29,7 +29,7 @@ fn to(out: &mut impl Write, text: impl Display) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Refuses all.
+    /// A writer that fails every write.
     struct Refuses(ErrorKind);
 
     impl Write for Refuses {

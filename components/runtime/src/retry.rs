@@ -5,12 +5,12 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
-/// How long to wait between tries.
+/// The wait between tries.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
-    /// Before the second try.
+    /// The wait before the second try.
     pub first: Duration,
-    /// At most.
+    /// The longest wait.
     pub most: Duration,
 }
 
@@ -21,14 +21,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait before try `n + 1`, for `n` from 1: doubling, between half of itself and itself, so
-    /// that those who failed together do not come back together.
+    /// Returns the wait before try `n + 1`, for `n` from 1: doubling, drawn between half of itself and itself, so
+    /// that clients that failed together do not return together.
     pub fn after(&self, tries: u32) -> Duration {
         let doubled = self.first.saturating_mul(1 << (tries.max(1) - 1).min(16)).min(self.most);
         doubled.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
-    /// Waits as [`Backoff::after`] says; `false` when `cancel` came first.
+    /// Waits as [`Backoff::after`] says; returns `false` if `cancel` came first.
     pub async fn wait(&self, tries: u32, cancel: &CancellationToken) -> bool {
         tokio::select! {
             () = cancel.cancelled() => false,
@@ -37,17 +37,17 @@ impl Backoff {
     }
 }
 
-/// What to do with an error.
+/// The class of an error: whether a retry may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It may go through later.
+    /// A later try may succeed.
     Transient,
-    /// It will not.
+    /// No later try will succeed.
     Permanent,
 }
 
-/// Runs `attempt` until it succeeds, fails for good, or `cancel` comes; then its last error is
-/// returned. Each failure that is retried is logged once as a warning, with `what` as its subject.
+/// Runs `attempt` until it succeeds, fails for good, or `cancel` comes; then returns the last error.
+/// Logs each retried failure once, as a warning with `what` as its subject.
 pub async fn retry<T, E, F>(
     what: &str,
     backoff: Backoff,

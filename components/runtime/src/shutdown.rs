@@ -1,9 +1,9 @@
-//! Signals to a token: the first asks for an orderly end, the second ends at once.
+//! Signals as a cancellation token: the first asks for an orderly end, the second ends the process.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that SIGTERM or SIGINT cancels. A second signal ends the process with status 130.
+/// Returns a token that SIGTERM or SIGINT cancels. A second signal ends the process with status 130.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -287,7 +287,7 @@ pub struct S3Config {
     #[serde(default = "yes")]
     pub path_style: bool,
     /// Limit of one request.
-    #[serde(with = "duration", default = "default_timeout")]
+    #[serde(deserialize_with = "duration::above_zero", default = "default_timeout")]
     pub timeout: Duration,
     /// Use the service although it ignores `If-None-Match`; then no second writer may run.
     #[serde(default)]
@@ -351,8 +351,11 @@ fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
     if url.is_some() && text.starts_with("http") {
         return Ok(text.trim_end_matches('/').to_owned());
     }
+    // It may have a password in it.
+    let shown = nats::without_login(&text);
+    let login = if shown == text { "" } else { "; name and secret go into `credentials_file`" };
     Err(D::Error::custom(format!(
-        "`{text}` is no endpoint: write scheme, host and, if need be, port, as in `http://192.168.1.20:9000` or `https://s3.example.com`"
+        "`{shown}` is no endpoint: write scheme, host and, if need be, port, as in `http://192.168.1.20:9000` or `https://s3.example.com`{login}"
     )))
 }
 
@@ -534,11 +537,31 @@ mod tests {
             let endpoint = load(NATS, good, "").unwrap().secondary.endpoint;
             assert_eq!(endpoint, good.trim_end_matches('/'));
         }
-        let bad = ["127.0.0.1:9000", " http://nas", "s3://nas", "http://nas/s3", "http://u:p@nas"];
+        let error = load(NATS, "http://labuser:hunter2@nas", "").unwrap_err();
+        assert!(error.contains("`http://nas` is no endpoint"), "{error}");
+        assert!(error.contains("`credentials_file`") && !error.contains("hunter2"), "{error}");
+        let bad = ["127.0.0.1:9000", " http://nas", "s3://nas", "http://nas/s3"];
         for bad in bad.into_iter().chain(["nas", "", "http://", "https://nas?x=1"]) {
             let error = load(NATS, bad, "").unwrap_err();
             assert!(error.contains(&format!("`{bad}` is no endpoint: write scheme")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_server_is_one_of_nats() {
+        for good in ["nats://h", "h:4222", "tls://h, nats://u:p@h", "nats://[::1]:4222,"] {
+            load(&format!("url = \"{good}\""), "http://nas", "").unwrap();
+        }
+        for bad in ["", " , ", "http://h:8222", "nats://a,ws://b:80", "nats:// h"] {
+            let error = load(&format!("url = \"{bad}\""), "http://nas", "").unwrap_err();
+            assert!(error.contains("write it like `nats://127.0.0.1:4222`"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_time_at_all_is_no_time_limit() {
+        let error = load(NATS, "http://nas\"\ntimeout = \"0s", "").unwrap_err();
+        assert!(error.contains("expected a duration above zero"), "{error}");
     }
 
     #[test]

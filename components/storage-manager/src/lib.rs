@@ -15,6 +15,7 @@ mod clock;
 pub mod config;
 pub mod copy;
 mod crypt;
+mod erase;
 pub mod export;
 #[cfg(test)]
 #[path = "../../core/tests/it/harm.rs"]

@@ -1,28 +1,28 @@
-//! How Wasabi behaves, as far as it is documented, and what this server makes of it.
+//! Wasabi's behaviour as far as it is documented, and what this server does about each point.
 //!
-//! Each row says where it comes from. `assumed` means that no public document of Wasabi's was
-//! found that says so; such a row is this project's guess and worth an experiment.
+//! Each row names its source. `assumed` means that no public document of Wasabi's says so: the row is
+//! this project's guess and worth an experiment.
 
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use serde::{Serialize, Serializer};
 
-/// Days that an object is billed for at least, pay-as-you-go.
+/// Minimum storage time in days that an object is billed for, pay-as-you-go.
 pub(crate) const MINIMUM_STORAGE_DAYS: i64 = 90;
-/// Bytes that an object is billed for at least.
+/// Minimum size in bytes that an object is billed for.
 pub(crate) const MINIMUM_BILLABLE_BYTES: u64 = 4096;
-/// Buckets in an account.
+/// Maximum number of buckets in an account.
 pub(crate) const MAXIMUM_BUCKETS: usize = 1000;
-/// Bytes of a part that is not the last.
+/// Minimum size in bytes of a part that is not the last.
 pub(crate) const MINIMUM_PART_BYTES: u64 = 5 * 1024 * 1024;
-/// Bytes of one PUT, part or copy.
+/// Maximum size in bytes of one PUT, part or copy.
 pub(crate) const MAXIMUM_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
-/// Parts of one upload.
+/// Maximum number of parts of one upload.
 pub(crate) const MAXIMUM_PARTS: u16 = 10_000;
-/// Bytes of user metadata, names and values.
+/// Maximum size in bytes of an object's user metadata, names and values together.
 pub(crate) const MAXIMUM_METADATA_BYTES: usize = 2048;
 
-/// Where a row comes from.
+/// The source of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A public page of Wasabi's.
@@ -32,7 +32,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The page's address, or `assumed`.
+    /// Returns the page's address, or `assumed`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Documented(url) => url,
@@ -381,7 +381,7 @@ pub const TABLE: &[Behaviour] = &[
     row("endpoint.ap-southeast-2", "s3.ap-southeast-2.wasabisys.com", "--region", ENDPOINTS),
 ];
 
-/// The table for people, wrapped to the terminal's width; not wrapped where there is no terminal.
+/// Renders the table for people, wrapped to the terminal's width, or unwrapped without a terminal.
 pub fn render() -> String {
     table().to_string()
 }

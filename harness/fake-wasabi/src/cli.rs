@@ -62,13 +62,13 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Serve {
-    /// Where everything is stored; created when it does not exist
+    /// Directory that everything is stored in; created when it does not exist
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
-    /// Where S3 is served; port 0 takes a free one
+    /// Address that S3 is served on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where the admin endpoint is served (faults, stats, clock); port 0 takes a free one
+    /// Address of the admin endpoint (faults, stats, clock); port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     admin_listen: SocketAddr,
     /// Access key that may sign requests
@@ -104,7 +104,7 @@ struct Serve {
     /// Do not sync to disk: faster, still safe against kill -9, not against a power cut
     #[arg(long)]
     no_fsync: bool,
-    /// What random faults are drawn from
+    /// Seed that random faults are drawn from
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Host name under which BUCKET.NAME means a bucket; may be given more than once
@@ -125,14 +125,14 @@ struct Ready {
     admin: String,
 }
 
-/// Runs the command line and turns what came of it into an exit status.
+/// Runs the command line and turns the outcome into an exit status.
 pub(crate) fn main() -> ExitCode {
     CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing can be done when stderr is gone as well.
+            // Nothing can be done if stderr is closed as well.
             let _ = writeln!(io::stderr(), "error: {}", chain(&error));
             ExitCode::from(exit_status(&error))
         }
@@ -205,7 +205,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whoever polls for the file never finds half of it.
+/// Writes the ready file under another name and renames it, so that a reader never finds half of it.
 fn write_ready(path: &Path, ready: &str) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -231,12 +231,12 @@ fn log_to_stderr() {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(colour)
-        // Else it prints its own errors, and panics when that fails too.
+        // Otherwise it prints its own errors, and panics when that fails too.
         .log_internal_errors(false)
         .init();
 }
 
-/// The error and its causes, on one line.
+/// Returns the error and its causes on one line.
 fn chain(error: &anyhow::Error) -> String {
     let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
     causes.join(": ")

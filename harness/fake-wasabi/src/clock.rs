@@ -1,4 +1,4 @@
-//! The clock of storage: what objects are dated with and retention is judged by.
+//! The clock of storage: it dates objects and decides when a retention ends.
 //!
 //! It is the machine's clock plus an offset, so that a test can move ninety days on and see a
 //! retention end or a minimum storage charge lapse. Signatures are checked against the machine's
@@ -34,12 +34,12 @@ impl Clock {
         Timestamp::from(self.now())
     }
 
-    /// How far the clock was moved on, in seconds.
+    /// Returns how far the clock was moved forward, in seconds.
     pub(crate) fn offset_seconds(&self) -> i64 {
         self.offset_ms.load(Ordering::Relaxed) / 1000
     }
 
-    /// Moves the clock on; it never goes back, so that later objects stay later.
+    /// Moves the clock forward; it never goes back, so that later objects stay later.
     pub(crate) fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         let _ = self.offset_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |offset| {
@@ -48,7 +48,7 @@ impl Clock {
     }
 }
 
-/// The timestamp of a moment given in milliseconds since the Unix epoch.
+/// Returns the timestamp of `ms` milliseconds since the Unix epoch.
 pub(crate) fn timestamp_of(ms: i64) -> Timestamp {
     let ms = u64::try_from(ms).unwrap_or(0);
     Timestamp::from(UNIX_EPOCH + Duration::from_millis(ms))

@@ -1,4 +1,4 @@
-//! What a server is started with.
+//! The configuration of a server.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A key pair.
+    /// Returns a key pair.
     pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
         Self { access_key: access_key.into(), secret_key: secret_key.into() }
     }
@@ -34,21 +34,21 @@ impl Credentials {
     }
 }
 
-/// Secrets stay out of logs.
+/// The implementation keeps secrets out of logs.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
     }
 }
 
-/// What a server is started with.
+/// The configuration of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where everything is stored; created when it does not exist.
+    /// The directory that everything is stored in; created when it does not exist.
     pub dir: PathBuf,
-    /// Where S3 is served; port 0 takes a free one.
+    /// The address that S3 is served on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where the admin endpoint is served; port 0 takes a free one.
+    /// The address of the admin endpoint; port 0 takes a free one.
     pub admin_listen: SocketAddr,
     /// Serve on addresses that are not loopback.
     pub allow_any_address: bool,
@@ -63,7 +63,7 @@ pub struct Config {
     /// Whether commits are synced to the disk. Without it, `kill -9` is still safe and a power
     /// cut is not.
     pub fsync: bool,
-    /// What random faults are drawn from.
+    /// The seed that random faults are drawn from.
     pub seed: u64,
     /// Host names under which `BUCKET.NAME` means a bucket, besides `localhost` and Wasabi's own.
     pub domains: Vec<String>,
@@ -75,7 +75,7 @@ impl Config {
     /// Secret key of [`Config::new`].
     pub const TEST_SECRET_KEY: &str = "cim-fake-wasabi-test-secret";
 
-    /// A server on free loopback ports, in `us-east-1`, with the test key pair.
+    /// Returns a server on free loopback ports, in `us-east-1`, with the test key pair.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
@@ -139,7 +139,7 @@ fn parse(text: &str) -> Result<Vec<Credentials>, String> {
         match name.trim() {
             "aws_access_key_id" => access = Some(value.trim().to_owned()),
             "aws_secret_access_key" => secret = Some(value.trim().to_owned()),
-            // Regions and the like belong to the clients that share the file.
+            // Regions and other settings belong to the clients that share the file.
             _ => {}
         }
     }

@@ -1,10 +1,10 @@
-//! Why the server did not start.
+//! The reasons for which the server does not start.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why the server did not start. Nothing was served, and nothing stored was changed.
+/// The reason for which the server did not start. Nothing was served, and nothing stored was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -19,7 +19,7 @@ pub enum StartError {
     Listen {
         /// The address asked for.
         addr: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// No key pair may sign requests.
@@ -30,7 +30,7 @@ pub enum StartError {
     Credentials {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         source: io::Error,
     },
     /// A path under the directory cannot be used.
@@ -38,10 +38,10 @@ pub enum StartError {
     Dir {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another server has the directory.
+    /// Another server uses the directory.
     #[error("`{path}` is in use by another cim-fake-wasabi; stop it or choose another directory")]
     InUse {
         /// The directory.
@@ -60,7 +60,7 @@ pub enum StartError {
     Layout {
         /// The FORMAT file.
         path: PathBuf,
-        /// What it says.
+        /// The layout that it names.
         found: String,
     },
     /// A committed file is not as it was written.
@@ -68,7 +68,7 @@ pub enum StartError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage.
         source: io::Error,
     },
     /// A bucket that was to be created at start has no valid name.
@@ -82,7 +82,7 @@ pub enum StartError {
     CreateBucket {
         /// The bucket.
         name: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

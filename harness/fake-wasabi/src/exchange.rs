@@ -1,4 +1,4 @@
-//! One request on its way through the server, and the two bodies that faults tamper with.
+//! One request on its way through the server, and the two bodies that faults change.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,10 +14,10 @@ use tokio::time::Sleep;
 use crate::faults::Strike;
 use crate::stats::Counters;
 
-/// How long bytes before a cut have for leaving hyper's buffer, which an error throws away.
+/// Time that bytes before a cut get to leave hyper's buffer, which an error discards.
 const FLUSH_TIME: Duration = Duration::from_millis(100);
 
-/// What the operation is, known once the request was authenticated and routed.
+/// The operation of a request, known once the request was authenticated and routed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Target {
     pub(crate) operation: String,
@@ -25,7 +25,7 @@ pub(crate) struct Target {
     pub(crate) key: String,
 }
 
-/// One request. The front makes it, the gate fills it in, the front reads what came of it.
+/// One request. The front makes it, the gate fills it in, the front reads the outcome.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     body: Mutex<Incoming>,
@@ -66,7 +66,7 @@ impl Exchange {
         self.strike.get()
     }
 
-    /// Has the body fail after this many bytes, or at its end when it is shorter.
+    /// Makes the body fail after this many bytes, or at its end if it is shorter.
     pub(crate) fn tear_after(&self, bytes: u64) {
         let _ = self.tear_after.set(bytes);
     }
@@ -84,7 +84,7 @@ impl Exchange {
     }
 }
 
-/// The request's body, as the S3 service reads it and as the front drains what was left.
+/// The request's body, read by the S3 service; the front drains the rest.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestBody(pub(crate) Arc<Exchange>);
 
@@ -121,7 +121,7 @@ impl Body for RequestBody {
     }
 }
 
-/// What happens to a response's body on its way out.
+/// A change to a response's body on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Tamper {
     #[default]
@@ -132,7 +132,7 @@ pub(crate) enum Tamper {
     Flip { at: u64, mask: u8 },
 }
 
-/// The response's body: counted, and tampered with when a fault says so.
+/// The response's body: counted, and changed when a fault says so.
 pub(crate) struct ReplyBody {
     inner: s3s::Body,
     tamper: Tamper,
@@ -187,7 +187,7 @@ impl Body for ReplyBody {
     }
 }
 
-/// A chunk that starts at `from` in the body, as it is to be sent.
+/// Returns the chunk that starts at `from` in the body, changed as `tamper` says.
 fn tampered(data: Bytes, from: u64, tamper: Tamper) -> Bytes {
     match tamper {
         Tamper::Nothing => data,

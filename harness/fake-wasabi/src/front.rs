@@ -1,5 +1,5 @@
-//! The front of the S3 port: it hands each request to the S3 service, then carries out the faults
-//! that concern the connection, counts, and logs what was not implemented.
+//! The front of the S3 port: it hands each request to the S3 service, carries out the faults that
+//! concern the connection, counts requests, and logs those that asked for something not implemented.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -18,11 +18,11 @@ use crate::exchange::{Exchange, ReplyBody, RequestBody, Tamper};
 use crate::faults::{Fault, Strike};
 use crate::stats::{Counters, Outcome};
 
-/// What is read of a body that nobody wanted, so that the client gets to read its answer.
+/// Most bytes to read of a body that no operation needs, so that the client gets to read its answer.
 const DRAIN_BYTES: u64 = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// Operation name under which requests are counted that never had one.
+/// Operation name that requests are counted under when they never had one.
 const REFUSED: &str = "Refused";
 
 /// The connection is to be cut without an answer.
@@ -74,7 +74,7 @@ impl Front {
     ) -> Result<Response<ReplyBody>, Cut> {
         let (mut parts, body) = request.into_parts();
         let exchange = Arc::new(Exchange::new(body));
-        // A client that goes away drops this future, so a cut is what is counted until the end.
+        // A client that goes away drops this future, so the request counts as cut until its end.
         let mut count =
             Count { counters: &self.counters, exchange: exchange.clone(), outcome: Outcome::Cut };
         let request_id = HeaderValue::from(self.requests.fetch_add(1, Ordering::Relaxed));
@@ -90,7 +90,7 @@ impl Front {
             Cut
         })?;
         if response.headers().contains_key(CONTENT_RANGE) && response.status() == StatusCode::OK {
-            // s3s has 200 for a HEAD with a range.
+            // s3s answers 200 to a HEAD with a range.
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
 
@@ -107,12 +107,12 @@ impl Front {
         };
         let status = response.status().as_u16();
         if status == 501 {
-            // Loud, because a fake that quietly lacks something makes tests pass for no reason.
+            // Logged as an error, because tests pass for no reason if a fake lacks something in silence.
             let operation = operation(&exchange);
             tracing::error!(operation, %method, %uri, request_id = ?request_id, "not implemented");
         }
-        // The client of `Expect: 100-continue` waits for a word before it sends; then the answer
-        // is that word. Any other has to be let finish first.
+        // A client that sent `Expect: 100-continue` waits for an answer before its body, and this is the
+        // answer. Every other client has to be allowed to finish first.
         if !(expects_continue && exchange.bytes_in() == 0) {
             drain(body).await;
         }
@@ -128,7 +128,7 @@ impl Front {
     }
 }
 
-/// What a fault does to the body of a response.
+/// Returns the change that a fault makes to the body of a response.
 fn tamper(strike: &Strike, response: &HttpResponse) -> Tamper {
     if !response.status().is_success() {
         return Tamper::Nothing;
@@ -147,13 +147,13 @@ fn tamper(strike: &Strike, response: &HttpResponse) -> Tamper {
     }
 }
 
-/// Takes in what a client sends, and answers nothing.
+/// Reads the request's body and answers nothing, for `time`.
 async fn hold(mut body: RequestBody, time: Duration) {
     let silence = async {
         while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
         std::future::pending::<()>().await;
     };
-    // Running out of time is the point.
+    // The timeout is the purpose.
     let _ = tokio::time::timeout(time, silence).await;
 }
 
@@ -165,6 +165,6 @@ async fn drain(mut body: RequestBody) {
             let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
         }
     };
-    // A client that is slower than this will see its connection closed.
+    // A client that is slower than this sees its connection closed.
     let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
 }

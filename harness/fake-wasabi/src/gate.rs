@@ -1,5 +1,5 @@
-//! What stands between a routed request and its operation: authentication, a check for features
-//! that are not implemented, and the fault plan.
+//! The checks between a routed request and its operation: authentication, features that are not
+//! implemented, and the fault plan.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::faults::{Fault, Plan};
 use crate::s3::storage_full;
 use crate::stats::Counters;
 
-/// Knows the key pairs that may sign requests.
+/// The key pairs that may sign requests.
 pub(crate) struct KeyPairs(pub(crate) Vec<Credentials>);
 
 #[async_trait]
@@ -30,7 +30,7 @@ impl S3Auth for KeyPairs {
     }
 }
 
-/// Finds the bucket in `BUCKET.DOMAIN`; every other host name means path style.
+/// A parser of `BUCKET.DOMAIN`; every other host name means path style.
 pub(crate) struct Hosts {
     domains: Vec<String>,
 }
@@ -64,7 +64,7 @@ impl S3Host for Hosts {
     }
 }
 
-/// Runs before every operation, once the signature was checked.
+/// The checks that run before every operation, once the signature was verified.
 pub(crate) struct Gate {
     pub(crate) plan: Arc<Plan>,
     pub(crate) counters: Arc<Counters>,
@@ -101,7 +101,7 @@ impl S3Access for Gate {
 }
 
 impl Gate {
-    /// Lets the fault plan have its way with a request.
+    /// Carries out the faults that the plan decides for a request.
     async fn strike(
         &self,
         exchange: &Exchange,
@@ -164,8 +164,8 @@ fn content_length(headers: &HeaderMap) -> u64 {
     length.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
-/// Query parameters of the operations that are implemented. S3 ignores others; here a client that
-/// relies on one must hear of it.
+/// Query parameters of the operations that are implemented. S3 ignores others; this server refuses
+/// them, so that a client that relies on one is told.
 const QUERIES: &[&str] = &[
     "bucket-region",
     "continuation-token",
@@ -208,7 +208,7 @@ const QUERIES: &[&str] = &[
     "Signature",
 ];
 
-/// Headers that begin with `x-amz-` and are either implemented or carry no wish.
+/// Headers that begin with `x-amz-` and are either implemented or change nothing.
 const HEADERS: &[&str] = &[
     "x-amz-bucket-object-lock-enabled",
     "x-amz-bypass-governance-retention",
@@ -238,7 +238,7 @@ const HEADERS: &[&str] = &[
     "x-amz-user-agent",
 ];
 
-/// What a request asks for that this server would otherwise ignore.
+/// Returns the first feature that a request asks for and this server would otherwise ignore.
 fn unsupported(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let query = uri
         .query()

@@ -1,8 +1,8 @@
-//! An S3 server that behaves like Wasabi, bad days included. For tests only.
+//! An S3 server that behaves like Wasabi and fails on request. For tests only.
 //!
 //! It speaks the real protocol (Signature Version 4, multipart, versions, object lock) over a
-//! directory, accounts as Wasabi bills, and fails on request: see [`Rule`] for the fault plan and
-//! [`behaviour`] for what is known of Wasabi and what is assumed.
+//! directory and accounts as Wasabi bills. See [`Rule`] for the fault plan and [`behaviour`] for the
+//! facts known about Wasabi and the assumptions.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), cim_fake_wasabi::StartError> {

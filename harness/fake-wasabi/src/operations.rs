@@ -1,15 +1,15 @@
 //! The S3 operations that this server implements. All others answer NotImplemented.
 
-/// What an operation does, as far as faults care.
+/// The kind of an operation, as far as faults care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Read,
     /// Sends the bytes of an object.
     Download,
     Write,
-    /// Adds bytes to what is stored.
+    /// Adds bytes to the store.
     Store,
-    /// Adds bytes to what is stored, and brings them in its body.
+    /// Adds bytes to the store, from its own body.
     Upload,
 }
 
@@ -23,7 +23,7 @@ impl Kind {
     }
 }
 
-/// Every operation, by the name that S3 gives it.
+/// Every operation, by its name in S3.
 pub(crate) const OPERATIONS: &[(&str, Kind)] = &[
     ("AbortMultipartUpload", Kind::Write),
     ("CompleteMultipartUpload", Kind::Store),

@@ -25,11 +25,11 @@ use crate::s3::Api;
 use crate::stats::{Counters, Stats};
 use crate::store::{Store, StoreError};
 
-/// How long a clean stop waits for requests that are under way.
+/// Time that a clean stop waits for requests under way.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// A running server. Dropping it stops it at once, cutting every connection; the directory can be
-/// opened again a moment later, when what was being written then is done. To know when, use
+/// A running server. Dropping it stops it at once and cuts every connection; the directory can be
+/// opened again a moment later, when the writes under way are done. To wait for that, use
 /// [`shutdown`](Self::shutdown).
 #[derive(Debug)]
 pub struct FakeWasabi {
@@ -37,14 +37,14 @@ pub struct FakeWasabi {
     admin: SocketAddr,
     state: Arc<State>,
     tracker: TaskTracker,
-    /// Asks connections to end after their present request.
+    /// Asks connections to end after their current request.
     graceful: CancellationToken,
     /// Ends everything at once, at the latest when this is dropped.
     abort: CancellationToken,
     _guard: DropGuard,
 }
 
-/// What the admin endpoint and the handle share.
+/// The state that the admin endpoint and the handle share.
 pub(crate) struct State {
     pub(crate) store: Arc<Store>,
     pub(crate) plan: Arc<Plan>,
@@ -99,12 +99,12 @@ impl FakeWasabi {
         Ok(Self { s3, admin, state, tracker, graceful, abort, _guard: guard })
     }
 
-    /// Where S3 is served, for example `http://127.0.0.1:40111`.
+    /// Returns the URL of S3, for example `http://127.0.0.1:40111`.
     pub fn s3_url(&self) -> String {
         format!("http://{}", self.s3)
     }
 
-    /// Where the admin endpoint is served.
+    /// Returns the URL of the admin endpoint.
     pub fn admin_url(&self) -> String {
         format!("http://{}", self.admin)
     }
@@ -117,23 +117,23 @@ impl FakeWasabi {
         self.state.plan.set(rules)
     }
 
-    /// The plan in force and what its rules have done.
+    /// Returns the plan in force and how often each rule struck.
     pub fn faults(&self) -> Vec<RuleState> {
         self.state.plan.state()
     }
 
-    /// What was asked of the server and what it stores.
+    /// Returns the requests counted and the storage in use.
     pub fn stats(&self) -> Stats {
         self.state.counters.snapshot(&self.state.store)
     }
 
-    /// Moves the clock of storage on: what objects are dated with, and retention and the minimum
-    /// storage duration judged by. Signatures keep to the machine's clock.
+    /// Moves the clock of storage forward: it dates objects, and decides about retention and the minimum
+    /// storage duration. Signatures keep to the machine's clock.
     pub fn advance_clock(&self, by: Duration) {
         self.state.store.clock().advance(by);
     }
 
-    /// Stops: no new connections, requests under way end within five seconds or are cut.
+    /// Stops the server: no new connections, requests under way end within five seconds or are cut.
     pub async fn shutdown(self) {
         self.graceful.cancel();
         if tokio::time::timeout(STOP_TIME, self.tracker.wait()).await.is_err() {
@@ -201,7 +201,7 @@ where
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of descriptors, most likely; the next connection may do better.
+                    // Out of descriptors, most likely; the next connection may succeed.
                     tracing::warn!(%error, "failed to accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -237,7 +237,7 @@ where
         }
     };
     if let Err(error) = ended {
-        // Faults end here, and clients that go away.
+        // Faults end here, and connections whose client went away.
         tracing::debug!(%error, "connection ended");
     }
 }

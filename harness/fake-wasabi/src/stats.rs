@@ -1,4 +1,4 @@
-//! What was asked of the server and what it stores, for `GET /stats`.
+//! Counted requests and current storage, for `GET /stats`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::store::Store;
 
 /// The answer of `GET /stats`. Requests, faults and early deletions are counted since the start;
-/// storage is what is stored now. Here and below, reading refuses unknown fields: who reads it has
-/// the same version.
+/// storage is the current state. Unknown fields are refused here and below: a reader has the same
+/// version as the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stats {
-    /// Requests by S3 operation; `Refused` holds those turned away before an operation was known,
-    /// by their signature for one.
+    /// Requests by S3 operation; `Refused` holds those refused before an operation was known,
+    /// for example by their signature.
     pub requests: BTreeMap<String, Requests>,
     /// The sum over all operations.
     pub total: Requests,
@@ -23,11 +23,11 @@ pub struct Stats {
     pub not_implemented: u64,
     /// Faults that struck, by kind.
     pub faults: BTreeMap<String, u64>,
-    /// What is stored now.
+    /// The current storage.
     pub storage: Storage,
-    /// What was deleted or overwritten before the minimum storage duration.
+    /// Objects deleted or overwritten before the minimum storage duration.
     pub deleted_early: EarlyDeletions,
-    /// How far the clock was moved on, in seconds.
+    /// The time that the clock was moved forward by, in seconds.
     pub clock_offset_seconds: i64,
 }
 
@@ -35,7 +35,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requests {
-    /// All of them.
+    /// All requests.
     pub count: u64,
     /// Answered with a status below 400.
     pub ok: u64,
@@ -51,7 +51,7 @@ pub struct Requests {
     pub bytes_out: u64,
 }
 
-/// What is stored now.
+/// The current storage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Storage {
@@ -73,7 +73,7 @@ pub struct Storage {
     pub upload_bytes: u64,
 }
 
-/// What was deleted or overwritten before it was stored for 90 days.
+/// Objects deleted or overwritten before they were stored for 90 days.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyDeletions {
@@ -87,14 +87,14 @@ pub struct EarlyDeletions {
     pub billable_byte_days: u64,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Status(u16),
     Cut,
 }
 
-/// Counts requests.
+/// The counters of requests.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     inner: Mutex<Counted>,
@@ -108,7 +108,7 @@ struct Counted {
 }
 
 impl Counters {
-    /// Counts a request that ended, with the bytes that were received for it.
+    /// Counts a request that ended, and the bytes received for it.
     pub(crate) fn ended(&self, operation: &str, outcome: Outcome, bytes_in: u64) {
         self.change(|counted| {
             let requests = counted.requests.entry(operation.to_owned()).or_default();
@@ -140,7 +140,7 @@ impl Counters {
         f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Everything, with what the store holds.
+    /// Returns all counters and the store's current usage.
     pub(crate) fn snapshot(&self, store: &Store) -> Stats {
         let usage = store.usage();
         let early = store.deleted_early();

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// The directory of scenarios [default: fixtures/scenarios of the project].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Print what was found as JSON.
+    /// Print the problems as JSON.
     #[arg(long)]
     json: bool,
 }

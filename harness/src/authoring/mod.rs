@@ -1,4 +1,4 @@
-//! Scenarios of one's own: a file to begin with, and whether files are well.
+//! Scenarios of one's own: writes a file to begin with, and checks files.
 
 mod check;
 mod new;
@@ -10,12 +10,12 @@ use clap::Subcommand;
 use crate::error::Result;
 use crate::scenario;
 
-/// What there is besides running a scenario.
+/// The subcommands of `scenario`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Writes a scenario to begin with: commented, and green as it is.
+    /// Writes a scenario to begin with: commented, and green without changes.
     New(new::Args),
-    /// Says all that is wrong with scenario files, by file, line and key; starts nothing.
+    /// Reports all problems of scenario files, by file, line and key; starts nothing.
     Check(check::Args),
     /// Prints the JSON Schema of scenario files, for editors.
     #[command(
@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Schema,
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(crate) fn main(command: &Command) -> Result<ExitCode> {
     match command {
         Command::New(args) => new::main(args),

@@ -14,9 +14,9 @@ use crate::scenario;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Prints the file's path. Refuses to overwrite.")]
 pub(crate) struct Args {
-    /// What it is called: small letters, digits and dashes.
+    /// Its name: small letters, digits and dashes.
     name: String,
-    /// The directory that the file goes into [default: fixtures/scenarios of the project].
+    /// The directory for the file [default: fixtures/scenarios of the project].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Begin with a copy of this scenario, by name or by path, instead of an explained one.
@@ -35,7 +35,7 @@ pub(super) fn main(args: &Args) -> Result<ExitCode> {
         None => TEMPLATE.replace("{steps}\n", &kinds_of_step()).replace("{name}", &args.name),
     };
     let text = schema_line(&dir) + &text;
-    // What would be refused is not written.
+    // A text that would be refused is not written.
     scenario::parse(&path, &text)?;
     make_dir(&dir)?;
     write_new(&path, &text)?;
@@ -54,11 +54,12 @@ fn named(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "`{name}` is no name for a scenario: at most 60 small letters, digits and dashes, a letter first"
+        "`{name}` is not a name for a scenario: use at most 60 small letters, digits and dashes, a letter first"
     )))
 }
 
-/// Another scenario's text, without the line that points an editor to the schema from there.
+/// Returns another scenario's text, without the line that points an editor to the schema from
+/// there.
 fn copy(args: &Args, existing: &str) -> Result<String> {
     let from = scenario::path_of(args.dir.as_deref(), existing)
         .or_else(|error| scenario::path_of(None, existing).map_err(|_| error))?;
@@ -82,7 +83,7 @@ fn kinds_of_step() -> String {
     })
 }
 
-/// The first line, from which editors know how to complete and check the rest.
+/// Returns the first line, by which editors complete and check the rest.
 fn schema_line(dir: &Path) -> String {
     let schema = project_dir().map(|project| project.join("fixtures/schemas/scenario.json"));
     match schema.filter(|schema| schema.is_file()) {
@@ -93,7 +94,7 @@ fn schema_line(dir: &Path) -> String {
     }
 }
 
-/// `to` as seen from a directory, where both have more than the root in common.
+/// Returns `to` as seen from a directory, if both share more than the root.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (from, to) = (plain(&absolute(from)), plain(&absolute(to)));
@@ -105,7 +106,7 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
     up.chain(to.components().skip(same)).collect()
 }
 
-/// Without `..`, by name alone.
+/// Removes `..`, by names alone.
 fn plain(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut plain, part| {
         if part == Component::ParentDir {
@@ -120,7 +121,7 @@ fn plain(path: &Path) -> PathBuf {
 fn write_new(path: &Path, text: &str) -> Result<()> {
     let cannot = |e: std::io::Error| match e.kind() {
         ErrorKind::AlreadyExists => Error::Usage(format!(
-            "`{}` is there already: take another name, or delete it first",
+            "`{}` exists already: take another name, or delete it first",
             path.display()
         )),
         _ => Error::Usage(format!("cannot write `{}`: {e}", path.display())),

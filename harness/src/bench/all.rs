@@ -1,4 +1,5 @@
-//! Restoring everything, ours from the NAS against natscli, which restores one stream after the other from disk.
+//! Restores everything, ours from the NAS against natscli, which restores one stream after the
+//! other from disk.
 
 use std::time::{Duration, Instant};
 

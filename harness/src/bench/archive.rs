@@ -1,7 +1,7 @@
-//! How far the NAS is with every stream, and since when, whichever layout it has.
+//! Follows the watermarks of every stream on the NAS, and the times of its commits, in any layout.
 //!
-//! Nothing is judged here: that is the oracle's work. Of a large object only its end is read, so that
-//! looking takes little from what is measured.
+//! Nothing is judged here: that is the oracle's work. Of a large object only its end is read, so
+//! that the look takes little from the measured programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use super::bed::Host;
 use crate::error::{Context as _, Error, Result};
 use crate::oracle::tier::get;
 
-/// What a Parquet file ends with: four bytes of length, and four that mark it.
+/// The end of a Parquet file: four bytes of length, and four that mark it.
 const TRAILER: usize = 8;
-/// Bytes at an object's end that are read first.
+/// The bytes at an object's end that are read first.
 const TAIL: u64 = 64 << 10;
-/// Under which name an entry stands in its object's metadata.
+/// The key of an entry in its object's metadata.
 const ENTRY: &str = "cim.entry";
 
 /// The archive on the NAS, as far as it has been followed.
@@ -34,11 +34,11 @@ pub(super) struct Archive {
     read: BTreeSet<String>,
     chains: BTreeMap<StreamName, ArchiveState>,
     journal: JournalState,
-    /// What came, in the order in which it was read.
+    /// The segments, in the order in which they were read.
     pub(super) arrivals: Vec<Arrival>,
-    /// Requests that following it took.
+    /// The requests that it took to follow the archive.
     pub(super) requests: u64,
-    /// What opens it, where it is encrypted.
+    /// The decryption of an encrypted archive.
     key: Option<Arc<FileDecryptionProperties>>,
 }
 
@@ -47,22 +47,22 @@ pub(super) struct Arrival {
     /// Its first message's time.
     pub(super) first_time: Timestamp,
     pub(super) last_seq: u64,
-    /// When the object that decides it was written, by the NAS's clock.
+    /// The time of the object that decides it, by the NAS's clock.
     pub(super) at: Timestamp,
 }
 
-/// What stays when all is merged.
+/// The size of an archive after all merges.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Settled {
     pub(super) messages: u64,
-    /// Of merged objects.
+    /// The bytes of merged objects.
     pub(super) data: u64,
-    /// Of what says which messages lie where.
+    /// The bytes of the index, which says where each message is.
     pub(super) index: u64,
 }
 
 impl Archive {
-    /// Follows a host's NAS, from the beginning.
+    /// Makes a follower of a host's NAS, from the beginning.
     pub(super) fn new(host: &Host) -> Result<Self> {
         let journal = JournalName::new("main").expect("a valid name");
         Ok(Self {
@@ -76,20 +76,20 @@ impl Archive {
         })
     }
 
-    /// The same of one that is encrypted.
+    /// Makes a follower of an encrypted archive.
     pub(super) fn encrypted(host: &Host, key: &[u8]) -> Result<Self> {
         let key = FileDecryptionProperties::builder(key.to_vec()).build();
         let key = key.step(|| "cannot use the archive's key".into())?;
         Ok(Self { key: Some(key), ..Self::new(host)? })
     }
 
-    /// What is there of a stream.
+    /// Returns the archived state of a stream.
     pub(super) fn stream(&self, name: &str) -> Option<&ArchiveState> {
         let name = StreamName::new(name).ok()?;
         self.journal.streams.get(&name).or_else(|| self.chains.get(&name))
     }
 
-    /// Sums up how far all streams are.
+    /// Returns the sum of all streams' watermarks.
     pub(super) fn watermarks(&self) -> u64 {
         self.states().map(|state| state.watermark().seq).sum()
     }
@@ -102,7 +102,7 @@ impl Archive {
         self.states().flat_map(|state| state.segments.values())
     }
 
-    /// Reads what is new.
+    /// Reads the new entries.
     pub(super) async fn advance(&mut self) -> Result<()> {
         let entries = JournalOf::Secondary.entries(&self.journal.journal);
         for prefix in [STREAMS, &entries] {
@@ -116,7 +116,7 @@ impl Archive {
                         number == next && self.chain(&stream, &object).await?
                     }
                     Ok(ArchiveKey::Journal { number, .. }) => {
-                        // A list may lack what was written while it was made.
+                        // A list may lack objects that were written while it was made.
                         number == self.journal.next() && self.entry(&object).await?
                     }
                     _ => true,
@@ -140,7 +140,7 @@ impl Archive {
             let state = ArchiveState::open(&entry, hash).step(cannot)?;
             self.chains.insert(stream.clone(), state);
         }
-        // A merged segment brings nothing new.
+        // A merged segment brings no new messages.
         if entry.remove.is_empty() {
             let at = written(object)?;
             let arrival = |segment: &Segment| Arrival {
@@ -176,7 +176,7 @@ impl Archive {
         Ok(true)
     }
 
-    /// The end of a Parquet object, with its metadata.
+    /// Returns the end of a Parquet object, with its metadata.
     async fn end(&mut self, object: &Object) -> Result<Bytes> {
         let cannot = || Error::step(format!("`{}` is no Parquet file", object.key));
         let mut wanted = TAIL.min(object.size);
@@ -205,8 +205,8 @@ impl Archive {
         Ok(pages.into_iter().flat_map(|page| page.contents).collect())
     }
 
-    /// How many streams there are, and the sum of how far they are, of an archive with very many entries: of
-    /// chains the segments are believed without them.
+    /// Returns the number of streams and the sum of their watermarks, for an archive with very many
+    /// entries: for chains, segments count without their entries.
     pub(super) async fn reached(&mut self) -> Result<(usize, u64)> {
         let mut last: BTreeMap<StreamName, u64> = BTreeMap::new();
         for object in self.list(STREAMS).await? {
@@ -223,14 +223,14 @@ impl Archive {
         Ok((last.len(), last.values().sum()))
     }
 
-    /// Bytes of the objects that hold messages now.
+    /// Returns the bytes of the objects that hold messages now.
     pub(super) async fn stored(&mut self) -> Result<u64> {
         let keys: BTreeSet<String> = self.segments().map(|s| s.key.clone()).collect();
         let objects = self.list("").await?;
         Ok(objects.iter().filter(|o| keys.contains(&o.key)).map(|o| o.size).sum())
     }
 
-    /// What was merged, and what stays beside it.
+    /// Returns the size of the merged objects and of the index that stays beside them.
     pub(super) async fn settled(&mut self) -> Result<Settled> {
         let fresh = |segment: &Segment| match ArchiveKey::parse(&segment.key) {
             Ok(ArchiveKey::Journal { .. }) => true,
@@ -247,13 +247,14 @@ impl Archive {
         let (mut entries, mut checkpoint) = (0, 0);
         for object in &objects {
             match ArchiveKey::parse(&object.key) {
-                // Of a chain every entry stays, of a journal what the newest checkpoint says.
+                // A chain keeps every entry, a journal only its newest checkpoint.
                 Ok(ArchiveKey::Manifest { .. }) => entries += object.size,
                 Ok(ArchiveKey::Checkpoint { .. }) => checkpoint = object.size,
                 _ => {}
             }
         }
-        // The rest of the checkpoint is of what is fresh, which is no more in an archive of any size.
+        // The rest of the checkpoint is about unmerged messages, which are no more in an archive of
+        // any size.
         let entries = entries as f64 * messages as f64 / (all.1.max(1)) as f64;
         let checkpoint = checkpoint as f64 * parts as f64 / f64::from(all.0.max(1));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -266,7 +267,7 @@ fn written(object: &Object) -> Result<Timestamp> {
     object.last_modified.parse().step(|| format!("`{}` has no time", object.key))
 }
 
-/// The value below which this share of all is.
+/// Returns the value below which this share of all lies.
 pub(super) fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

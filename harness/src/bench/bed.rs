@@ -1,4 +1,4 @@
-//! What a benchmark runs on: nats-server and MinIO on loopback, with nothing between.
+//! The programs under a benchmark: nats-server and MinIO on loopback, with nothing between.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ impl<'a> Bed<'a> {
         Ok(Self { tools, launcher, progress, dir: dir.disks(), started: AtomicU32::new(0) })
     }
 
-    /// A process's name; what programs print is appended to files of their names.
+    /// Returns a unique process name; a process's output is appended to files of its name.
     pub(super) fn unique(&self, name: &str) -> String {
         format!("{name}-{}", self.started.fetch_add(1, Ordering::Relaxed))
     }
@@ -45,7 +45,7 @@ impl<'a> Bed<'a> {
         self.host_with(name, "").await
     }
 
-    /// A host whose nats-server has more in its configuration.
+    /// Starts a host with additions to nats-server's configuration.
     pub(super) async fn host_with(&self, name: &str, extra: &str) -> Result<Host> {
         let dir = self.dir.join(name);
         let options = nats::Options {
@@ -72,12 +72,12 @@ impl<'a> Bed<'a> {
 }
 
 impl Host {
-    /// A storage manager's configuration file for this host, as it is by default.
+    /// Writes a storage manager's configuration file for this host, with defaults.
     pub(super) fn config(&self, nats_url: &str) -> Result<PathBuf> {
         self.config_with(nats_url, None, &toml::Table::new())
     }
 
-    /// One with a third tier and more keys, which win.
+    /// Writes one with a third tier and more keys, which win.
     pub(super) fn config_with(
         &self,
         nats_url: &str,
@@ -104,7 +104,7 @@ impl Host {
         options.connect(self.nats.url()).await.setup(|| "cannot connect to nats-server".into())
     }
 
-    /// Processor seconds of its servers and of a storage manager.
+    /// Returns the processor seconds of its servers and of a storage manager.
     pub(super) fn cpu(&self, manager: &Process) -> BTreeMap<String, f64> {
         cpu([
             ("nats-server", &self.nats.process),
@@ -113,20 +113,21 @@ impl Host {
         ])
     }
 
-    /// Messages that clients have sent to nats-server since it started: publishes and requests.
+    /// Returns the messages that clients have sent to nats-server since it started: publishes and
+    /// requests.
     pub(super) async fn sent(&self) -> Result<u64> {
         #[derive(serde::Deserialize)]
         struct Vars {
             in_msgs: u64,
         }
-        let cannot = || "cannot ask nats-server what it was sent".to_owned();
+        let cannot = || "cannot ask nats-server for its count of messages".to_owned();
         let limit = Duration::from_secs(5);
         let answer = http::request(self.nats.monitor, "GET", "/varz", "", limit).await;
         let vars: Vars = serde_json::from_str(&answer.step(cannot)?.body).step(cannot)?;
         Ok(vars.in_msgs)
     }
 
-    /// Ends it and gives its disk back.
+    /// Ends it and deletes its disk.
     pub(super) async fn end(self) -> Result<()> {
         self.nats.process.kill().await;
         self.nas.process.kill().await;
@@ -135,17 +136,17 @@ impl Host {
     }
 }
 
-/// The layout that is measured where a row does not say it: that of `CIM_LAYOUT`.
+/// Returns the layout of rows that do not name one: that of `CIM_LAYOUT`.
 pub(super) fn layout() -> String {
     std::env::var("CIM_LAYOUT").unwrap_or_else(|_| "journal".into())
 }
 
-/// A table of the configuration with one key.
+/// Returns a table of the configuration with one key.
 pub(super) fn table(key: &str, value: impl Into<toml::Value>) -> toml::Value {
     toml::Table::from_iter([(key.to_owned(), value.into())]).into()
 }
 
-/// What was used since `before` was taken.
+/// Returns the processor seconds used since `before` was taken.
 pub(super) fn since(
     before: &BTreeMap<String, f64>,
     mut now: BTreeMap<String, f64>,
@@ -156,7 +157,8 @@ pub(super) fn since(
     now
 }
 
-/// Processor seconds of several programs; taken twice, their difference is what was used between.
+/// Returns the processor seconds of several programs; the difference of two calls is the use
+/// between them.
 pub(super) fn cpu<'p>(
     processes: impl IntoIterator<Item = (&'p str, &'p Process)>,
 ) -> BTreeMap<String, f64> {

@@ -1,4 +1,4 @@
-//! Filling a stream, as fast as acks come.
+//! Fills a stream, as fast as acks come.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use serde_json::json;
 use crate::error::{Context as _, Error, Result};
 use crate::workload::event::read_corpus;
 
-/// Publishes that wait for their acks.
+/// The publishes that may wait for their acks.
 const WINDOW: usize = 4096;
 
 /// Payloads to publish, over and over.
 pub(super) enum Payloads {
-    /// Random bytes of this size: they compress not at all.
+    /// Random bytes of this size, which do not compress.
     Random(usize),
-    /// These.
+    /// These payloads.
     Given(Vec<Bytes>),
 }
 
 impl Payloads {
-    /// A corpus, or generated documents where there is none.
+    /// Reads a corpus, or generates documents without one.
     pub(super) fn json(corpus: Option<&Path>) -> Result<Self> {
         match corpus {
             Some(path) => Ok(Self::Given(read_corpus(path)?)),
@@ -46,7 +46,7 @@ pub(super) async fn stream(
     publish(client, &[name.to_owned()], events, payloads).await
 }
 
-/// Makes this many streams; answers their names.
+/// Makes this many streams; returns their names.
 pub(super) async fn streams(client: &async_nats::Client, number: usize) -> Result<Vec<String>> {
     const AT_ONCE: usize = 16;
     let names: Vec<String> = (0..number).map(|n| format!("BENCH{n:04}")).collect();
@@ -108,8 +108,9 @@ pub(super) async fn publish(
     }
 }
 
-/// Publishes small documents into streams in turn, evenly in time, until there are enough or it is told to
-/// stop; answers how many. Nobody waits for acks: that would take processor time from what is measured.
+/// Publishes small documents into streams in turn, evenly in time, until there are enough or it is
+/// told to stop; returns how many. It does not wait for acks, which would take processor time from
+/// the measured programs.
 pub(super) async fn evenly(
     client: async_nats::Client,
     streams: Vec<String>,
@@ -137,8 +138,8 @@ pub(super) async fn evenly(
     Ok(sent)
 }
 
-/// A document of 200 bytes, as a small webhook is. None is like another: what comes twice would compress
-/// twice as well.
+/// Returns a document of 200 bytes, like a small webhook. All differ: repeated documents would
+/// compress twice as well.
 fn small(n: u64, random: &mut StdRng) -> Bytes {
     const SIZE: usize = 200;
     let mut id = |most: u64| random.random_range(0..most);
@@ -158,7 +159,7 @@ fn small(n: u64, random: &mut StdRng) -> Bytes {
     Bytes::from(format!("{document}{note}\"}}"))
 }
 
-/// Documents as webhooks are: deep, repetitive, with ids and times that differ.
+/// Returns documents like webhooks: deep, repetitive, with ids and times that differ.
 fn generated() -> Vec<Bytes> {
     let mut random = StdRng::seed_from_u64(2);
     let document = |n: u64, random: &mut StdRng| {

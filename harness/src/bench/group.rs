@@ -1,4 +1,4 @@
-//! Rows that are measured together, in the order in which that is done.
+//! Groups of rows that are measured together, in the order of measurement.
 
 use super::bed::Bed;
 use super::{Row, Scale, all, idle, pieces, quiet, restore, tiering, year};
@@ -39,7 +39,7 @@ impl Group {
         Self::Year,
     ];
 
-    /// The names of its rows.
+    /// Returns the names of its rows.
     pub(super) fn rows(self) -> &'static [&'static str] {
         match self {
             Self::Tiering => &[

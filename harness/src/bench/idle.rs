@@ -1,4 +1,4 @@
-//! Many streams at rest: what they cost, and how soon the first message of each is safe.
+//! Many streams at rest: their cost, and the delay until the first message of each is safe.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
 
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Bytes of the messages.
+/// The size of a message, in bytes.
 const SIZE: usize = 200;
-/// From the last message on, until the streams count as resting.
+/// The pause after the last message until the streams count as resting.
 const AT_REST: Duration = Duration::from_secs(6);
 
 pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {

@@ -1,7 +1,7 @@
 //! Benchmarks: every figure a ratio, measured in one run against a peer on the same data.
 //!
-//! Machines differ and are noisy; what a peer does on the same machine in the same minute does not
-//! move with them. Where rounds are repeated, ours and the peer's take turns and medians are compared.
+//! Machines differ and are noisy; a peer's figure from the same machine in the same minute varies
+//! with them. Where rounds are repeated, ours and the peer's take turns and medians are compared.
 
 mod all;
 mod archive;
@@ -34,7 +34,7 @@ pub use row::Row;
 /// `cim-harness bench`
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Every row, small: a few seconds each, and rougher.
+    /// Measure every row at a small scale: a few seconds each, and rougher.
     #[arg(long)]
     quick: bool,
     /// Print the rows as JSON.
@@ -43,22 +43,22 @@ pub struct Args {
     /// Write the rows as JSON into this file too [default: bench.json in the runs directory].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Events of 1 KiB that are tiered.
+    /// The number of events of 1 KiB to tier.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1000..))]
     events: Option<u64>,
-    /// Rounds of each restore; the medians are compared.
+    /// The number of rounds of each restore; the medians are compared.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
     /// JSON payloads for `archive_ratio_json`: one object a line [default: generated ones].
     #[arg(long, value_name = "FILE.ndjson")]
     corpus: Option<PathBuf>,
-    /// Only these rows, comma-separated.
+    /// Measure only these rows, comma-separated.
     #[arg(long, value_name = "ROWS", value_delimiter = ',')]
     only: Vec<String>,
     /// Keep the run directory.
     #[arg(long)]
     keep: bool,
-    /// Where run directories go [default: runs of the project].
+    /// The parent directory of run directories [default: runs of the project].
     #[arg(long, value_name = "DIR")]
     runs_dir: Option<PathBuf>,
     /// Look for programs here first.
@@ -66,24 +66,24 @@ pub struct Args {
     bin_dir: Option<PathBuf>,
 }
 
-/// How much of everything is measured.
+/// The sizes of the measurements.
 #[derive(Debug, Clone)]
 pub(crate) struct Scale {
     pub(crate) tiered: u64,
     pub(crate) restored_1k: u64,
     pub(crate) restored_128b: u64,
     pub(crate) restored_slow: u64,
-    /// How long many quiet streams, or idle ones, are looked at.
+    /// The time for which many quiet streams, or idle ones, are observed.
     pub(crate) quiet: Duration,
-    /// Events of quiet streams that are to be merged.
+    /// The number of events of quiet streams to merge.
     pub(crate) merged: u64,
-    /// Streams at rest.
+    /// The number of streams at rest.
     pub(crate) idle: usize,
-    /// Events that are tiered slowly, into many small objects.
+    /// The number of events that are tiered slowly, into many small objects.
     pub(crate) pieces: u64,
-    /// Events of many streams that are restored together.
+    /// The number of events of many streams that are restored together.
     pub(crate) all: u64,
-    /// Days of an archive that gets old.
+    /// The number of days of the aged archive.
     pub(crate) days: u64,
     pub(crate) rounds: u64,
     pub(crate) corpus: Option<PathBuf>,
@@ -114,7 +114,7 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     let root = args.runs_dir.clone().unwrap_or_else(default_root);
     let dir = RunDir::create(&root, "bench", 0)?;
     let progress = Progress::new(false);
-    // What was measured before a failure is shown all the same.
+    // Rows measured before a failure are shown, too.
     let mut rows = Vec::new();
     let outcome = tokio::select! {
         measured = measure(args, &scale, &dir, &progress, &mut rows) => measured,

@@ -1,4 +1,4 @@
-//! Restoring a stream from Wasabi whose archive lies there in many small objects.
+//! Restores a stream from Wasabi whose archive is in many small objects.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ use crate::lab::storage_manager::{run as run_manager, start_tiering};
 use crate::lab::wait::wait_until;
 
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Events a second, so few that each object gets few.
+/// The rate of events per second, so low that each object gets few.
 const RATE: f64 = 4000.0;
-/// How often objects are made, on the NAS and at Wasabi.
+/// The interval at which objects are made, on the NAS and on Wasabi.
 const OFTEN: &str = "25ms";
 
 #[derive(Deserialize)]

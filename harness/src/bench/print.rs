@@ -1,4 +1,4 @@
-//! The table.
+//! Prints the rows.
 
 use std::io::Write as _;
 

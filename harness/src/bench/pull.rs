@@ -1,4 +1,4 @@
-//! The peer of tiering: a bare pull of the whole stream, every message looked at and thrown away.
+//! The peer of tiering: a bare pull of the whole stream, every message read and discarded.
 
 use std::time::Instant;
 
@@ -7,11 +7,11 @@ use futures_util::StreamExt as _;
 
 use crate::error::{Context as _, Error, Result};
 
-/// Bytes that all pulls of a connection may have on their way: a server cuts one for which it has to keep more than
-/// 64 MiB.
+/// The bytes that all pulls of a connection may have in flight: a server cuts a connection for
+/// which it has to keep more than 64 MiB.
 const ON_THE_WAY: usize = 32 << 20;
 
-/// Seconds that it takes, where so many pulls share the connection.
+/// Returns the seconds that it takes if `pulls` pulls share the connection.
 pub(super) async fn measure(
     client: &async_nats::Client,
     stream: &str,

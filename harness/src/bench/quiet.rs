@@ -17,11 +17,11 @@ use crate::lab::wait::wait_until;
 
 const FEW: usize = 100;
 const MANY: usize = 1000;
-/// Requests that put an object, as MinIO calls them.
+/// MinIO's name of the request that puts an object.
 const PUT: &str = "PutObject";
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What was used while events came evenly.
+/// The use of resources while events came evenly.
 struct Used {
     puts_a_second: f64,
     peak_rss: u64,
@@ -53,7 +53,7 @@ impl Load {
     }
 }
 
-/// Requests and processor time, with few streams in both layouts and with many.
+/// Measures requests and processor time, with few streams in both layouts and with many.
 pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let journal = used(bed, "journal", FEW, scale.quiet).await?;
     let chains = used(bed, "chains", FEW, scale.quiet).await?;
@@ -88,7 +88,7 @@ async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Re
     let manager = start_tiering(&bed.launcher, &bed.tools, &name, &config).await?;
     let load = Load::start(client, names, streams as f64);
     let mut archive = Archive::new(&host)?;
-    // What each stream begins with is not what it costs.
+    // The first objects of each stream are not part of its running cost.
     wait_until("every stream's beginning", PATIENCE, async || {
         alive(&manager)?;
         let (there, _) = archive.reached().await.map_err(|e| e.chain())?;
@@ -102,7 +102,7 @@ async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Re
     let seconds = started.elapsed().as_secs_f64();
     let puts = requests(&host, PUT).await?.saturating_sub(puts);
     let sent = load.stop().await?;
-    // Who archives nothing needs nothing.
+    // A storage manager that archived nothing would need nothing.
     wait_until("every event is on the NAS", PATIENCE, async || {
         alive(&manager)?;
         let (_, reached) = archive.reached().await.map_err(|e| e.chain())?;
@@ -115,13 +115,13 @@ async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Re
     Ok(Used { puts_a_second: puts as f64 / seconds, cpu, peak_rss })
 }
 
-/// How often the NAS was asked for something so far; of one kind, or in all.
+/// Returns the number of requests to the NAS so far; of one kind, or in all.
 pub(super) async fn requests(host: &Host, kind: &str) -> Result<u64> {
     let asked = host.nas.requests_of(kind).await;
-    asked.ok_or_else(|| Error::step("minio does not say how often it was asked"))
+    asked.ok_or_else(|| Error::step("MinIO does not report its number of requests"))
 }
 
-/// Fails when the program has ended.
+/// Fails if the program has ended.
 pub(super) fn alive(manager: &Process) -> Result<(), String> {
     match manager.ended() {
         Some(end) => Err(format!("it ended with {end}: {}", manager.last_log())),
@@ -129,13 +129,13 @@ pub(super) fn alive(manager: &Process) -> Result<(), String> {
     }
 }
 
-/// Bytes that an event takes when it has been merged.
+/// Measures the bytes of an event after it has been merged.
 pub(super) async fn bytes(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     bed.progress.line(&format!("quiet streams: {} merged events", scale.merged));
     let host = bed.host("quiet-bytes").await?;
     let client = host.client().await?;
     let names = fill::streams(&client, FEW).await?;
-    // Ten times as fast as life in everything: so many events to an object as at one a second.
+    // Ten times as fast as life in every respect: as many events to an object as at one a second.
     let (rate, flush) = if layout() == "journal" { (10, "50ms") } else { (1, "500ms") };
     let more = [
         ("segment".to_owned(), table("flush_age", flush)),

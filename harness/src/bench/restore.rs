@@ -1,4 +1,4 @@
-//! Restoring a stream, ours from the NAS against natscli's from a local file.
+//! Restores a stream, ours from the NAS against natscli's from a local file.
 
 use std::path::Path;
 use std::time::Instant;
@@ -88,7 +88,7 @@ async fn measure(
     Ok(Times { ours: median(ours), protocol: median(protocol), natscli: median(theirs) })
 }
 
-/// Bytes of memory that a restore of a stream, which the archive has whole, takes at most.
+/// Returns the peak memory, in bytes, of a restore of a stream that the archive has completely.
 pub(super) async fn memory(bed: &Bed<'_>, host: &Host, events: u64) -> Result<u64> {
     let client = host.client().await?;
     delete(&client).await?;
@@ -99,7 +99,7 @@ pub(super) async fn memory(bed: &Bed<'_>, host: &Host, events: u64) -> Result<u6
     Ok(ran.peak_rss)
 }
 
-/// Seconds of the whole program, and of those the ones in which it talked to NATS.
+/// Returns the seconds of the whole program, and of its part that talks to NATS.
 async fn restore(
     bed: &Bed<'_>,
     config: &Path,
@@ -130,7 +130,7 @@ async fn restore(
 
 pub(super) async fn natscli(bed: &Bed<'_>, url: &str, command: &[&str], dir: &Path) -> Result<()> {
     let mut spec = Spec::new("natscli", bed.tools.find(Tool::Natscli)?);
-    // Its own configuration could point it anywhere.
+    // A configuration of natscli's own could point it to another server.
     spec = spec.env("XDG_CONFIG_HOME", dir.with_extension("config").display().to_string());
     spec = spec.arg("--server").arg(url).arg("--no-context");
     spec.args.extend(command.iter().map(Into::into));
@@ -157,7 +157,7 @@ pub(super) async fn check(client: &async_nats::Client, events: u64) -> Result<()
     }
 }
 
-/// How many messages a stream has; `None` when there is no such stream.
+/// Returns how many messages a stream has; `None` if it does not exist.
 pub(super) async fn messages(client: &async_nats::Client, name: &str) -> Result<Option<u64>> {
     let subject = format!("$JS.API.STREAM.INFO.{name}");
     let answer = client.request(subject, "".into()).await.step(|| format!("no `{name}`"))?;

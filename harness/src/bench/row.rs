@@ -8,19 +8,19 @@ use serde::Serialize;
 /// A figure and what it is compared with.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Row {
-    /// Never changes its meaning.
+    /// The row's name, which never changes its meaning.
     pub name: String,
-    /// Ours.
+    /// Our figure.
     pub value: f64,
-    /// Of both values.
+    /// The unit of both values.
     pub unit: String,
-    /// What it is compared with.
+    /// The peer that it is compared with.
     pub peer: String,
     /// The peer's, measured in the same run on the same data.
     pub peer_value: f64,
-    /// Where more is better `value / peer_value`, where less is better (seconds) `peer_value / value`:
-    /// so that for speeds above 1 is always better than the peer. For sizes, counts and memory it is
-    /// `value / peer_value`, the part of the peer's that ours takes.
+    /// `value / peer_value` if more is better, `peer_value / value` if less is better (seconds): so
+    /// for speeds above 1 is always better than the peer. For sizes, counts and memory it is `value
+    /// / peer_value`, the part of the peer's that ours takes.
     pub ratio: f64,
     /// Processor seconds by program, ours and the servers', while ours was measured.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -28,12 +28,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// More is better.
+    /// Makes a row of which more is better.
     pub(super) fn rate(name: &str, value: f64, unit: &str, peer: &str, peer_value: f64) -> Self {
         Self::with_ratio(name, value, unit, peer, peer_value, value / peer_value)
     }
 
-    /// Less is better.
+    /// Makes a row of seconds, of which less is better.
     pub(super) fn seconds(name: &str, value: f64, peer: &str, peer_value: f64) -> Self {
         Self::with_ratio(name, value, "s", peer, peer_value, peer_value / value)
     }
@@ -51,7 +51,7 @@ impl Row {
     }
 }
 
-/// The middle one.
+/// Returns the middle value.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

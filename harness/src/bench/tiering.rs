@@ -1,4 +1,4 @@
-//! Tiering a stream that is there already, at full speed.
+//! Tiers a stream that exists already, at full speed.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -18,12 +18,12 @@ use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
 
 pub(super) const STREAM: &str = "BENCH";
-/// Streams at full speed together.
+/// The number of streams at full speed together.
 const TOGETHER: usize = 64;
-/// Rounds of what is tiered with and without encryption, at most: each takes as long as all of [`measure`].
+/// The most rounds with and without encryption: each takes as long as all of [`measure`].
 const ROUNDS: u64 = 3;
 
-/// What one tiering of a stream took.
+/// The cost of tiering a stream once.
 pub(super) struct Tiered {
     seconds: f64,
     requests: u64,
@@ -33,7 +33,7 @@ pub(super) struct Tiered {
     cpu: BTreeMap<String, f64>,
 }
 
-/// Throughput, requests, size and memory, all from the same tiering.
+/// Measures throughput, requests, size and memory, all in the same tiering.
 pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let events = scale.tiered;
     let host = bed.host("tiering").await?;
@@ -83,7 +83,7 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     ])
 }
 
-/// Throughput of many streams at full speed together.
+/// Measures the throughput of many streams at full speed together.
 pub(super) async fn together(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     let events = scale.tiered / TOGETHER as u64 * TOGETHER as u64;
     let host = bed.host("together").await?;
@@ -110,11 +110,11 @@ pub(super) async fn together(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     Ok(row)
 }
 
-/// How well JSON compresses.
+/// Measures how well JSON compresses.
 pub(super) async fn json(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     let payloads = Payloads::json(scale.corpus.as_deref())?;
     let events = match &payloads {
-        // Each once: what is there twice compresses twice as well, and no event is.
+        // Each document once: repeated ones would compress twice as well, and no event is repeated.
         Payloads::Given(documents) => documents.len() as u64,
         Payloads::Random(_) => unreachable!("JSON payloads are given"),
     };
@@ -127,7 +127,7 @@ pub(super) async fn json(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     Ok(Row::rate("archive_ratio_json", stored, "bytes", "subjects, headers and payloads", raw))
 }
 
-/// What encryption costs: the same stream, tiered with and without it in turns.
+/// Measures the cost of encryption: the same stream, tiered with and without it in turns.
 pub(super) async fn encrypted(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     let (events, key) = (scale.tiered, [7; 32]);
     let (mut ours, mut plain, mut used) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -183,8 +183,8 @@ async fn tier_into(
     let started = Timestamp::now();
     let manager =
         start_tiering(&bed.launcher, &bed.tools, &bed.unique("storage-manager"), config).await?;
-    // What counts is when the last entry was written, which the NAS says itself; asking seldom leaves
-    // the processors to those who are measured.
+    // The last entry's time counts, which the NAS itself records; rare requests leave the
+    // processors to the measured programs.
     wait_until("everything is on the NAS", Duration::from_secs(300), async || {
         if let Some(end) = manager.ended() {
             return Ok(Err(Error::step(format!(
@@ -205,7 +205,7 @@ async fn tier_into(
     let total = host.nas.requests().await.zip(requests).map(|(after, before)| after - before);
     let asked = archive.requests;
     manager.stop(Duration::from_secs(30)).await;
-    // It may have merged what is measured.
+    // It may have merged the measured segments.
     archive.advance().await?;
     let segments = archive.stream(STREAM).map(|held| &held.segments);
     Ok(Tiered {

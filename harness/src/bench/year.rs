@@ -1,12 +1,13 @@
-//! An archive after a year of 100 streams with an event of 200 bytes a second each: how many objects it is, and how
-//! it opens.
+//! An archive after a year of 100 streams with an event of 200 bytes a second each: the number of
+//! its objects, and the cost of opening it.
 //!
-//! Three billion events cannot be published here. The storage manager's test build makes what the archive is then,
-//! with the ordinary writer on a clock that is set back (`journal/aged.rs` there): as many segments, entries, parts
-//! and checkpoints as the levels leave, with the sequences and times of a year, but with 16 events in a segment and
-//! one in a part; and at Wasabi three days more than is kept. Then the ordinary storage manager merges and collects
-//! what is due, and objects are counted. So their number, and what opening has to read of the journals, are those of
-//! the year; the bytes of messages are not, and nothing that is measured here reads those.
+//! Three billion events cannot be published here. The storage manager's test build makes the
+//! archive of that time, with the ordinary writer on a clock that is set back (`journal/aged.rs`
+//! there): as many segments, entries, parts and checkpoints as the levels leave, with the sequences
+//! and times of a year, but with 16 events in a segment and one in a part; and on Wasabi three days
+//! more than is kept. Then the ordinary storage manager merges and collects everything due, and
+//! objects are counted. So their number, and the part of the journals that opening reads, are those
+//! of the year; the bytes of messages are not, and no measurement here reads those.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,12 +26,12 @@ use crate::lab::wait::wait_until;
 
 const STREAMS: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Days for which Wasabi keeps what was replaced there, and some more.
+/// The days for which Wasabi keeps replaced objects, and some more.
 const KEPT: u64 = 93;
-/// Time for which the number of objects does not change when all that was due is done.
+/// The time for which the number of objects must stay the same to count as done.
 const STILL: Duration = Duration::from_secs(5);
 
-/// Time and memory that a program took to open the archive.
+/// The time and memory that a program took to open the archive.
 struct Opened {
     seconds: f64,
     peak_rss: u64,
@@ -73,9 +74,9 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let name = bed.unique("storage-manager");
     let manager = start_tiering(&bed.launcher, &bed.tools, &name, &config).await?;
     let seconds = started.elapsed().as_secs_f64();
-    bed.progress.line("years: merging and collecting what is due");
+    bed.progress.line("years: merging and collecting everything due");
     let mut last = (0, Instant::now());
-    let objects = wait_until("what is due is done", PATIENCE, async || {
+    let objects = wait_until("merging and collecting everything due", PATIENCE, async || {
         alive(&manager)?;
         let count = async |access| keys(access, "").await.map_err(|error| error.chain());
         let found = (count(&host.nas.access).await?.len(), count(&wasabi.access).await?);
@@ -115,7 +116,7 @@ async fn open(bed: &Bed<'_>, args: &[&str], config: &Path) -> Result<Opened> {
     Ok(Opened { seconds, peak_rss: ran.peak_rss })
 }
 
-/// Lists what a bucket has below a prefix, ascending.
+/// Lists a bucket's keys below a prefix, ascending.
 async fn keys(access: &Access, prefix: &str) -> Result<Vec<String>> {
     let pages = access.client()?.list(prefix.to_owned(), None).await;
     let pages = pages.step(|| "cannot list a bucket".into())?;

@@ -17,7 +17,7 @@ use crate::outcomes::Outcomes;
 use crate::progress::Progress;
 use crate::report::{Broken, Matrix};
 
-/// Runs every scenario of the directory and compares with what is expected of each.
+/// Runs every scenario of the directory and compares the outcomes with the expected ones.
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.lab.substrate == Made::Driver {
         let what = "`--all` does not go with `--substrate driver`: a driver does one run, and \
@@ -65,7 +65,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(matrix.status()))
 }
 
-/// The file that is named, or the one beside the directory, which the project's own must have.
+/// Reads the named file, or the one beside the directory, which the project's own directory must
+/// have.
 fn outcomes(args: &Args, dir: &Path) -> Result<Outcomes> {
     let path = args.outcomes.clone().unwrap_or_else(|| Outcomes::beside(dir));
     if args.outcomes.is_none() && args.dir.is_some() && !path.exists() {
@@ -79,7 +80,7 @@ async fn all(mut jobs: Vec<Job>, at_once: usize, options: &Options) -> Matrix {
     let mut matrix = Matrix { substrate: options.substrate.name().into(), ..Matrix::default() };
     let total = jobs.len();
     progress.line(&format!("{total} scenarios, {at_once} at a time"));
-    // Those that measure time go alone, at the end, when nobody has to wait for them.
+    // Those that measure time go alone, at the end, when no other run has to wait for them.
     jobs.sort_by_key(Job::alone);
     fleet::run(jobs.into_iter(), at_once, options, |news| {
         match news {
@@ -92,7 +93,7 @@ async fn all(mut jobs: Vec<Job>, at_once: usize, options: &Options) -> Matrix {
                 progress.line(&ended.line());
                 match ended.outcome {
                     Ok(report) => matrix.add(report),
-                    // It was not run to its end; nothing is known of it.
+                    // It was not run to its end, so it has no outcome.
                     Err(Error::Interrupted) => return ControlFlow::Break(()),
                     Err(error) => {
                         matrix.broken.push(Broken { scenario: ended.name, error: error.chain() });

@@ -17,7 +17,7 @@ pub(super) fn script(shell: Shell) -> String {
     String::from_utf8_lossy(&script).trim().to_owned()
 }
 
-/// Returns the scenarios of the directory that is looked in when none is named, with their titles.
+/// Returns the scenarios of the default directory, with their titles.
 pub(super) fn scenarios() -> Vec<CompletionCandidate> {
     let listed = scenario::directory(None).and_then(|dir| scenario::list(&dir));
     let listed = listed.unwrap_or_default().into_iter();

@@ -1,4 +1,4 @@
-//! Flags of every command that runs scenarios: what the lab is made of, and what is published in it.
+//! Flags of every command that runs scenarios: the lab's substrate, and the loads.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::scenario::{self, Capability, Rate, Scenario, Size, Span};
 use crate::substrate::driver::LabFile;
 use crate::workload::event::read_corpus;
 
-/// What the lab is made of.
+/// The flags of the lab.
 #[derive(Debug, clap::Args)]
 pub(super) struct LabArgs {
-    /// What the lab is made of.
+    /// The substrate of the lab.
     #[arg(long, value_enum, default_value_t = Made::Process)]
     pub(super) substrate: Made,
-    /// With processes: what serves S3 on the NAS; `ci/setup --nas NAME` brings it.
+    /// With processes: the program that serves S3 on the NAS; `ci/setup --nas NAME` installs it.
     #[arg(long, value_enum, default_value_t = Kind::Minio)]
     nas: Kind,
     /// With `--substrate container`: the images, as `ci/images` writes them [default:
@@ -32,7 +32,7 @@ pub(super) struct LabArgs {
     /// With `--substrate driver`: the machines, as JSON.
     #[arg(long, value_name = "FILE", required_if_eq("substrate", "driver"))]
     lab: Option<PathBuf>,
-    /// With `--substrate driver`: the Unix socket on which the driver asks what to do.
+    /// With `--substrate driver`: the Unix socket on which the driver asks for requests.
     #[arg(
         long,
         value_name = "PATH",
@@ -40,10 +40,10 @@ pub(super) struct LabArgs {
         required_if_eq("substrate", "driver")
     )]
     socket: Option<PathBuf>,
-    /// With `--substrate driver`: how long the driver may be silent while something is asked of it.
+    /// With `--substrate driver`: the longest that the driver may be silent while a request waits.
     #[arg(long, value_name = "TIME", default_value = "60s")]
     driver_patience: Span,
-    /// Where run directories go [default: runs of the project].
+    /// The parent directory of run directories [default: runs of the project].
     #[arg(long, value_name = "DIR")]
     runs_dir: Option<PathBuf>,
     /// Look for programs here first.
@@ -51,18 +51,19 @@ pub(super) struct LabArgs {
     bin_dir: Option<PathBuf>,
 }
 
-/// What a lab is made of.
+/// A lab's substrate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Made {
     /// Processes of this machine.
     Process,
     /// Containers of a Docker engine of this machine; `ci/docker run` starts one.
     Container,
-    /// Machines that another program starts, cuts off and unplugs; `cim-harness driver` is its side.
+    /// Machines that another program starts, cuts off and unplugs; `cim-harness driver` is its
+    /// interface.
     Driver,
 }
 
-/// What is published, instead of what the scenario says.
+/// The flags that override a scenario's loads.
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
     /// Events of each load.
@@ -74,7 +75,7 @@ pub(super) struct LoadArgs {
     /// Payload of each event, such as 128 or 1KiB.
     #[arg(long, value_name = "BYTES")]
     size: Option<Size>,
-    /// Streams of all families together, each family as large a share as before.
+    /// Streams of all families together; each family keeps its share.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     streams: Option<u32>,
     /// Take payloads from this file: one JSON object a line, used over and over.
@@ -83,7 +84,7 @@ pub(super) struct LoadArgs {
 }
 
 impl LabArgs {
-    /// The options of runs, but for the seed, that keep what did not pass and show their progress.
+    /// Returns the options of runs, but for the seed: failed runs are kept, and progress is shown.
     pub(super) fn options(&self, loads: &LoadArgs, interrupt: Interrupt) -> Result<Options> {
         let corpus = loads.corpus.as_deref().map(read_corpus).transpose()?;
         Ok(Options {
@@ -100,7 +101,7 @@ impl LabArgs {
         })
     }
 
-    /// Goes where a lab can have what these scenarios need of this machine, before anything is begun.
+    /// Enters a mount namespace if these scenarios need one, before anything is started.
     pub(super) fn enter<'a>(&self, scenarios: impl IntoIterator<Item = &'a Scenario>) {
         let mut scenarios = scenarios.into_iter();
         let needed = scenarios.any(|scenario| scenario.needs().contains(&Capability::DiskFull));
@@ -109,7 +110,7 @@ impl LabArgs {
         }
     }
 
-    /// What a scenario of this name is run again with, but for the seed.
+    /// Returns the arguments that run a scenario of this name again, but for the seed.
     pub(super) fn arguments(
         &self,
         name: &str,
@@ -130,14 +131,14 @@ impl LabArgs {
         arguments
     }
 
-    /// Where run directories go.
+    /// Returns the parent directory of run directories.
     pub(super) fn runs_dir(&self) -> PathBuf {
         self.runs_dir.clone().unwrap_or_else(default_root)
     }
 
     fn substrate(&self) -> Result<Substrate> {
         if self.substrate != Made::Process && self.nas != Kind::Minio {
-            let what = "`--nas` is for labs of processes: images have MinIO, and machines what their inventory says";
+            let what = "`--nas` is for labs of processes: leave it out; images have MinIO, and `ci/vm/run --nas NAME` makes the NAS of machines";
             return Err(Error::Usage(what.into()));
         }
         if self.substrate == Made::Container {
@@ -156,7 +157,7 @@ impl LabArgs {
 }
 
 impl LoadArgs {
-    /// The flags as they were given.
+    /// Returns the flags as they were given.
     pub(super) fn flags(&self) -> Vec<String> {
         let flags = [
             ("--events", self.events.map(|n| n.to_string())),
@@ -169,12 +170,12 @@ impl LoadArgs {
         given.flatten().collect()
     }
 
-    /// What the command line says about loads holds for all of them.
+    /// Applies the command line's loads to all of the scenario's.
     pub(super) fn apply(&self, scenario: &mut Scenario) -> Result<()> {
         let (least, most) = (scenario::check::SIZE_MIN, scenario::check::SIZE_MAX);
         if let Some(size) = self.size.filter(|size| size.bytes() < least) {
             return Err(Error::Usage(format!(
-                "`--size {size}` is below {least}B, which an event needs to be told from others"
+                "`--size {size}` is below {least}B, the least in which an event's number fits"
             )));
         }
         if let Some(size) = self.size.filter(|size| size.bytes() > most) {
@@ -186,7 +187,7 @@ impl LoadArgs {
             && !scenario.resize(streams)
         {
             return Err(Error::Usage(format!(
-                "`--streams {streams}` wants a scenario with `families`, such as `many-streams`"
+                "`--streams {streams}` needs a scenario with `families`, such as `many-streams`"
             )));
         }
         for family in &mut scenario.families {

@@ -40,22 +40,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs a scenario in a lab of real programs and judges what comes of it.
+    /// Runs a scenario in a lab of real programs and judges the result.
     Scenario(scenario::Args),
-    /// Runs scenario after scenario, unattended, and keeps what did not pass.
+    /// Runs scenario after scenario, unattended, and keeps the runs that did not pass.
     Soak(soak::Args),
-    /// Shows runs that are over: as tables, JSON, JUnit XML or one HTML file.
+    /// Shows finished runs: as tables, JSON, JUnit XML or one HTML file.
     Report(report::Args),
-    /// Proves that the tests can fail: the storage manager lies, and every lie must be found.
+    /// Proves that the tests can fail: the storage manager is sabotaged, and every defect must be
+    /// found.
     Selftest(crate::selftest::Args),
-    /// Measures ours against its peers, in one run on this machine.
+    /// Measures the storage manager against its peers, in one run on this machine.
     #[command(
-        after_help = "Figures compare within one run only: machines differ, and are noisy.\nNeeds natscli besides what scenarios need: `ci/bench` brings it."
+        after_help = "Figures compare within one run only: machines differ, and are noisy.\nNeeds natscli besides the scenarios' programs: `ci/bench` installs it."
     )]
     Bench(crate::bench::Args),
-    /// The other side of `scenario --substrate driver`: asks for what is to be done, and answers.
+    /// Speaks for the driver of `scenario --substrate driver`: takes requests, and answers them.
     Driver(driver::Args),
-    /// Looks at the inventory, changes it, and compares it with what answers on NATS.
+    /// Checks the inventory, changes it, and compares it with the answers on NATS.
     Inventory(crate::inventory::Args),
     /// Prints a script that completes this command in a shell.
     Completions {
@@ -114,7 +115,8 @@ fn version(commit: Option<&str>) -> &'static str {
     commit.map_or(VERSION, |commit| format!("{VERSION} ({commit})").leak())
 }
 
-/// Returns what to type where clap's own words lead astray, which take a second scenario for a command.
+/// Returns a hint for arguments that clap's own message misreads: it takes a second scenario for a
+/// command.
 fn way_out(error: &clap::Error) -> Option<&'static str> {
     let is = |kind, text: &str| {
         let said = error.get(kind).map(ToString::to_string);
@@ -143,12 +145,12 @@ fn complain(error: &Error) {
     remark(&format!("error: {}", error.chain()));
 }
 
-/// Says something that is not data; a closed stderr leaves the exit status.
+/// Prints a remark on stderr; a closed stderr is ignored, for the exit status says it too.
 pub(crate) fn remark(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-/// Prints data; a reader that has gone away is not an error.
+/// Prints data on stdout; a reader that has gone away is not an error.
 pub(crate) fn print(text: &str) {
     drop(writeln!(std::io::stdout(), "{text}"));
 }

@@ -1,4 +1,4 @@
-//! Which scenarios of the directory.
+//! Selects scenarios of the directory.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use crate::error::{Error, Result};
 use crate::scenario::{self, Scenario};
 
-/// Names, with `*` for any text.
+/// The flags that select scenarios by name.
 #[derive(Debug, clap::Args)]
 pub(super) struct PickArgs {
     /// Only scenarios of these names; `*` stands for any text. May be given several times.
@@ -18,24 +18,25 @@ pub(super) struct PickArgs {
     except: Vec<String>,
 }
 
-/// The scenarios of a directory.
+/// The selected scenarios of a directory.
 #[derive(Debug)]
 pub(super) struct Picked {
     /// The directory.
     pub(super) dir: PathBuf,
-    /// Whether these are all that it has.
+    /// True if these are all that it has.
     pub(super) whole: bool,
     /// By name.
     pub(super) scenarios: Vec<(String, Scenario)>,
 }
 
 impl PickArgs {
-    /// Whether nothing is said.
+    /// Reports whether no flag is given.
     pub(super) fn is_empty(&self) -> bool {
         self.only.is_empty() && self.except.is_empty()
     }
 
-    /// The scenarios that are meant; at least one. A broken file is an error before anything starts.
+    /// Returns the selected scenarios; at least one. A broken file is an error before anything
+    /// starts.
     pub(super) fn pick(&self, dir: Option<&Path>) -> Result<Picked> {
         let (only, except) = (globs("--only", &self.only)?, globs("--except", &self.except)?);
         let dir = scenario::directory(dir)?;
@@ -49,7 +50,7 @@ impl PickArgs {
         if scenarios.is_empty() {
             let dir = dir.display();
             return Err(Error::Usage(format!(
-                "no scenario in `{dir}` is meant: `cim-harness scenario --list` shows their names"
+                "no scenario in `{dir}` matches: `cim-harness scenario --list` shows their names"
             )));
         }
         let whole = self.is_empty();

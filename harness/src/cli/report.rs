@@ -1,4 +1,4 @@
-//! `cim-harness report`: runs that are over.
+//! `cim-harness report`: finished runs.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,13 +18,14 @@ pub(super) struct Args {
     /// name under runs/ [default: the newest run there].
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// List the runs that are kept.
+    /// List the kept runs.
     #[arg(long, conflicts_with_all = ["runs", "all", "html", "junit"])]
     list: bool,
-    /// Show reports of all scenarios as `scenario --all` does, and compare with what is expected.
+    /// Show reports of all scenarios as `scenario --all` does, and compare them with the expected
+    /// outcomes.
     #[arg(long)]
     all: bool,
-    /// With `--all`: what is expected [default: fixtures/outcomes.toml of the project].
+    /// With `--all`: the expected outcomes [default: fixtures/outcomes.toml of the project].
     #[arg(long, value_name = "FILE", requires = "all")]
     outcomes: Option<PathBuf>,
     /// Print JSON.
@@ -36,12 +37,12 @@ pub(super) struct Args {
     /// Write the report as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Where run directories are [default: runs of the project].
+    /// The parent directory of run directories [default: runs of the project].
     #[arg(long, value_name = "DIR")]
     runs_dir: Option<PathBuf>,
 }
 
-/// Shows runs that are over, or lists them.
+/// Shows finished runs, or lists the kept ones.
 pub(super) fn main(args: &Args) -> Result<ExitCode> {
     let root = args.runs_dir.clone().unwrap_or_else(default_root);
     if args.list {

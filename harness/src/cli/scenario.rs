@@ -30,12 +30,13 @@ pub(super) struct Args {
     /// List the scenarios.
     #[arg(long, conflicts_with = "all")]
     list: bool,
-    /// Run every scenario of the directory, and compare with what is expected of each.
+    /// Run every scenario of the directory, and compare the outcomes with the expected ones.
     #[arg(long, conflicts_with_all = ["name", "repeat"])]
     all: bool,
     #[command(flatten)]
     pub(super) pick: PickArgs,
-    /// With `--all`: what is expected of each scenario [default: outcomes.toml beside the directory].
+    /// With `--all`: the expected outcome of each scenario [default: outcomes.toml beside the
+    /// directory].
     #[arg(long, value_name = "FILE")]
     pub(super) outcomes: Option<PathBuf>,
     /// The directory of scenarios [default: fixtures/scenarios of the project].
@@ -65,7 +66,8 @@ pub(super) struct Args {
     /// Run several times, with the seed and those after it.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeat: u64,
-    /// With `--all` or `--repeat`: how many labs at a time. What measures time goes alone.
+    /// With `--all` or `--repeat`: the number of labs at a time. Scenarios that measure time run
+    /// alone.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
     #[command(flatten)]
@@ -75,17 +77,17 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// The seed that is given, or a new one.
+    /// Returns the given seed, or a new one.
     pub(super) fn seed(&self) -> u64 {
         self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()))
     }
 
-    /// How many labs at a time.
+    /// Returns the number of labs at a time.
     pub(super) fn jobs(&self) -> usize {
         self.jobs.into()
     }
 
-    /// Writes the files that were asked for; `problems` is what else is wrong.
+    /// Writes the files that were asked for; `problems` are those beside the reports.
     pub(super) fn write(&self, reports: &[Report], problems: &[String]) -> Result<()> {
         if let Some(path) = &self.junit {
             write_file(path, report::junit(reports, problems))?;
@@ -102,12 +104,12 @@ impl Args {
     }
 }
 
-/// Lists the scenarios, or runs one or all; or helps to write one.
+/// Lists the scenarios, or runs one or all; or runs an authoring command.
 pub(super) fn main(args: &Args) -> Result<ExitCode> {
     if let Some(command) = &args.authoring {
         return authoring::main(command);
     }
-    // clap drops what a flag requires when that conflicts with something else that was given.
+    // clap drops a flag's requirement if that conflicts with another given flag.
     if !args.all && (args.outcomes.is_some() || !args.pick.is_empty()) {
         let what = "`--only`, `--except` and `--outcomes` go with `--all`";
         return Err(Error::Usage(what.into()));

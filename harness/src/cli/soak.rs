@@ -41,7 +41,7 @@ pub(super) struct Args {
     /// Draw scenarios and their seeds from this number [default: a new one].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many labs at a time. What measures time goes alone.
+    /// The number of labs at a time. Scenarios that measure time run alone.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
     /// End after the first run that does not pass.
@@ -90,7 +90,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         }
         if pool.is_empty() {
             let substrate = options.substrate.name();
-            return Err(Error::Usage(format!("the {substrate} substrate can run none of these")));
+            return Err(Error::Usage(format!(
+                "the {substrate} substrate can run none of these scenarios"
+            )));
         }
         let tally = soak::run(&soak, pool, &options).await?;
         Ok(soak::Tally { not_run, ..tally })

@@ -1,7 +1,7 @@
-//! What an administrator does to streams: purges, deletes, makes and changes them under load.
+//! Administrators' changes to streams under load: purges, deletes, new streams, new configurations.
 //!
-//! What is removed on purpose goes into the ledger as a rule, for acks of messages that it concerns
-//! may still be under way. Only the server knows which messages it has put before a purge.
+//! A removal goes into the ledger as a rule, for acks of messages that it concerns may still be
+//! under way. Only the server knows which messages it stored before a purge.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -21,12 +21,13 @@ use crate::scenario::{PurgeStream, Tier, UpdateStream};
 pub(super) struct Ended {
     /// The stream, as its place in the scenario.
     pub(super) stream: usize,
-    /// The last of the host's lives that it is from.
+    /// The last of the host's lives that it covers.
     pub(super) epoch: u32,
 }
 
 impl Run<'_> {
-    /// Every message of a stream that was removed on purpose and that no loss has brought back.
+    /// Returns every message of a stream that was removed on purpose and that no loss has brought
+    /// back.
     pub(super) fn deletes(&self, stream: usize) -> Vec<Delete> {
         let mut deletes = self.ledger.deletes(stream);
         for removal in self.ledger.removals(stream) {
@@ -45,7 +46,7 @@ impl Run<'_> {
             }));
         }
         let mut seen = HashSet::new();
-        // The latest of several counts: it is the one that a loss may not have undone.
+        // The latest of several counts: a loss may have undone the earlier ones only.
         deletes.sort_by_key(|delete| std::cmp::Reverse(delete.epoch));
         deletes.retain(|delete| {
             let undone = self.streams[stream].undone.get(&delete.seq);
@@ -55,7 +56,7 @@ impl Run<'_> {
         deletes
     }
 
-    /// How many messages of a stream were removed on purpose, brought back or not.
+    /// Returns how many messages of a stream were removed on purpose, brought back or not.
     pub(super) fn removed(&self, stream: usize) -> u64 {
         let single = self.ledger.deletes(stream).into_iter();
         let all = single.chain(self.deletes(stream)).map(|delete| (delete.seq, delete.event));
@@ -66,7 +67,7 @@ impl Run<'_> {
         self.generators.iter().find(|g| g.owns(event)).map(|g| g.subject(event))
     }
 
-    /// By tier, how far it has confirmed a stream.
+    /// Returns, by tier, the last sequence that it has confirmed of a stream.
     async fn confirmed(&self, name: &StreamName) -> Result<BTreeMap<Tier, u64>> {
         let mut confirmed = BTreeMap::new();
         for tier in self.plan.scenario.tiers() {
@@ -86,7 +87,7 @@ impl Run<'_> {
         let info = wire.api(&format!("STREAM.INFO.{name}"), &Value::Null).await.step(cannot)?;
         let last = info["state"]["last_seq"].as_u64().unwrap_or_default();
         let body = match (&purge.subject, purge.keep) {
-            // With a bound, so that it is known which of the messages under way it concerns.
+            // The bound decides which of the messages under way it concerns.
             (Some(subject), _) => json!({ "filter": subject, "seq": last + 1 }),
             (None, Some(keep)) => json!({ "keep": keep }),
             (None, None) => Value::Null,
@@ -129,14 +130,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Nothing of the stream lives on, everything of the others does.
+    /// Makes a deleted stream again: none of its messages live on, all of the other streams' do.
     pub(super) async fn make_stream(&mut self, name: &StreamName) -> Result<()> {
         let stream = self.stream_of(name);
         self.active.send_replace(false);
         self.host.send_replace(None);
         self.witnesses.clear();
         self.consumptions.clear();
-        // What the publishers' clients still have in their buffers was meant for the old stream.
+        // The publishers' clients may still have messages for the old stream in their buffers.
         self.machines.renew_way().await?;
         self.create(stream).await?;
         let streams = self.plan.scenario.streams.len();
@@ -167,7 +168,8 @@ impl Run<'_> {
         let stream = self.stream_of(name);
         let before = self.limits(stream);
         self.streams[stream].configs.push((at, made["config"].clone()));
-        // What the limits of before dropped, those of now need not have asked for: it is judged here.
+        // Messages dropped under the old limits need not be dropped under the new ones: they are
+        // judged here.
         let first = made["state"]["first_seq"].as_u64().unwrap_or_default();
         let (seen, held) = (self.streams[stream].seen.prints(), Held::live(&made));
         let limits = [before, self.limits(stream)];

@@ -1,4 +1,4 @@
-//! What is reported in the end: counts, percentiles, expectations, the verdict.
+//! The end of the report: counts, percentiles, expectations, the verdict.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -10,7 +10,7 @@ use crate::report::{Expectation, Judgement, Spread, Verdict};
 use crate::scenario::Tier;
 
 impl Run<'_> {
-    /// Counts, percentiles, expectations, and the verdict if every step was done.
+    /// Fills in counts, percentiles and expectations, and the verdict if every step was done.
     pub(super) fn conclude(&mut self) {
         let counts = self.ledger.counts();
         let deletes = (0..self.streams.len()).map(|s| self.removed(s)).sum();
@@ -68,7 +68,7 @@ impl Run<'_> {
             (true, []) => None,
             (true, [missed]) => Some(format!("an expectation was not met: {missed}")),
             (true, missed) => Some(format!("{} expectations were not met", missed.len())),
-            (false, _) => Some("the oracle found what should not be".to_owned()),
+            (false, _) => Some("the oracle found defects".to_owned()),
         };
         self.report.verdict = if reason.is_none() { Verdict::Passed } else { Verdict::Failed };
         self.report.reason = reason;

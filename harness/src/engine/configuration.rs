@@ -1,4 +1,4 @@
-//! Streams' configurations and consumers' positions against what they were made with.
+//! Compares streams' configurations and consumers' positions with those they were made with.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,8 @@ impl Run<'_> {
         }
     }
 
-    /// A change of the configuration that was made shortly before the loss may not have survived it.
+    /// Accepts an older configuration if the change was made shortly before the loss: it may not
+    /// have been archived.
     fn forget_late_changes(&mut self, stream: usize, found: &Value) {
         let lost_at = self.losses.last().map_or(0, |lost| lost.at);
         let bound = self.expect.deletes_within.map_or(u64::MAX, Span::as_micros);
@@ -39,7 +40,8 @@ impl Run<'_> {
         }
     }
 
-    /// How far a consumer may have got without the lab's acknowledgement of what is not there.
+    /// Returns the highest ack floor that a consumer may have: messages that are gone need no
+    /// acknowledgement.
     async fn acknowledged(&self, consumer: usize, wire: &mut Wire) -> Result<u64> {
         let spec = &self.plan.scenario.consumers[consumer];
         let stream = self.stream_of(&spec.stream);
@@ -60,7 +62,8 @@ impl Run<'_> {
         Ok(first.map_or(last, |seq| seq - 1).max(floor))
     }
 
-    /// Configurations and consumers' positions right after a restore, before anybody reads.
+    /// Judges configurations and consumers' positions right after a restore, before any client
+    /// reads.
     pub(super) async fn check_restored(&mut self, tier: Tier) -> Result<()> {
         let url = self.machines.nats()?;
         let mut wire = Wire::connect(&url).await.step(cannot_read)?;
@@ -91,8 +94,8 @@ impl Run<'_> {
                     wrong.extend(positions(record, known.as_ref(), info, acked, last));
                     self.stands_at(at, info);
                 }
-                (None, _) => wrong.push(format!("{tier} knows nothing of it")),
-                (_, Err(error)) => wrong.push(format!("it is not there: {error}")),
+                (None, _) => wrong.push(format!("{tier} has no record of it")),
+                (_, Err(error)) => wrong.push(format!("it does not exist: {error}")),
             }
             if !wrong.is_empty() {
                 self.report.oracle.consumers_wrong += 1;
@@ -104,8 +107,8 @@ impl Run<'_> {
     }
 }
 
-/// What is wrong with a restored consumer's position: the archive's record holds as far as the stream
-/// goes, and nothing may ever count as acknowledged that was not.
+/// Returns the problems of a restored consumer's position. The archive's record holds up to the
+/// stream's end, and a message that was never acknowledged must not count as acknowledged.
 fn positions(
     record: &ConsumerRecord,
     known: Option<&Deliveries>,
@@ -121,12 +124,13 @@ fn positions(
     }
     let farthest = known.map_or(0, |known| known.ack_floor.stream_seq);
     let due = record.ack_floor.stream_seq.max(farthest).min(last);
-    // Of one that was given up there the server would know nothing any more.
+    // The server knows nothing of a message that it has given up.
     let given_up = known.is_some_and(|known| known.redelivered(due).any(|of| of.stream_seq == due));
     if floor != due && !(given_up && floor + 1 == due) {
         wrong.push(format!("its ack floor is {floor}, by the archive it should be {due}"));
     }
-    // Where it is not known one by one what was pending, all of it is delivered again.
+    // If the archive does not list the pending messages one by one, all of them are delivered
+    // again.
     let newer = known.is_some_and(|k| k.delivered.consumer_seq > record.delivered.consumer_seq);
     let due = match known {
         _ if record.ack_pending == 0 && !newer => record.delivered.stream_seq.min(last),
@@ -139,7 +143,7 @@ fn positions(
     wrong
 }
 
-/// The fields in which two configurations differ.
+/// Returns the fields in which two configurations differ.
 fn differences(was: &Value, is: &Value) -> Vec<String> {
     let (Some(was), Some(is)) = (was.as_object(), is.as_object()) else {
         return vec!["it has no configuration".to_owned()];

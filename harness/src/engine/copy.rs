@@ -1,5 +1,5 @@
-//! Restores a copy of a stream beside the live one and compares it with what the ledger says: an old
-//! timeline, an earlier point, or with what was dropped.
+//! Restores a copy of a stream beside the live one and compares it with the ledger: an old
+//! timeline, an earlier point, or a copy with dropped messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +15,12 @@ use crate::oracle::tier::{Holding, holding};
 use crate::oracle::wire::{From, Wire};
 use crate::scenario::{Percent, RestoreCopy, Role};
 
-/// What the tier said of a stream before a copy was restored from it.
+/// The tier's content of a stream before a copy was restored from it.
 struct Held {
     archived: Holding,
-    /// With what was purged, deleted or has expired.
+    /// All messages, with those that were purged, deleted or have expired.
     all: Vec<Print>,
-    /// Without.
+    /// The messages that are still live.
     live: BTreeSet<u64>,
 }
 
@@ -67,7 +67,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The last of the host's lives that the history is from.
+    /// Returns the last of the host's lives that the history covers.
     fn epoch_of(&self, copy: &RestoreCopy, stream: usize) -> Result<u32> {
         let Some(timeline) = copy.timeline else { return Ok(self.ledger.epoch()) };
         let mut ended = self.ended.iter().filter(|ended| ended.stream == stream);
@@ -104,7 +104,7 @@ impl Run<'_> {
         let due = match until {
             None => held.archived.watermark,
             Some(Until::Sequence(seq)) => *seq,
-            // Where the stream was, and no sieve: a clock may have been set back.
+            // A position in the stream, not a filter: a clock may have been set back.
             Some(Until::Time(time)) => {
                 let before = held.all.iter().take_while(|p| p.time <= *time);
                 before.last().map_or(0, |p| p.seq)
@@ -133,7 +133,7 @@ impl Run<'_> {
         let gone = self.gone_by_right(stream, &expected);
         let mut truth: Truth<'_> = self.truth(stream, expected, &content, &witnessed);
         if copy.with_dropped {
-            // What the tier had confirmed before it was removed must be there.
+            // Messages that the tier had confirmed before their removal must be there.
             let single: BTreeSet<u64> =
                 self.ledger.deletes(stream).iter().map(|delete| delete.seq).collect();
             let unsure = |(seq, event): (u64, EventId)| {
@@ -151,14 +151,16 @@ impl Run<'_> {
             truth.maybe_deleted.extend(gone);
         }
         if !self.streams[stream].must_be_archived() {
-            // Limits may be faster than a busy host's storage manager; then the tier says what it missed.
+            // Limits may drop messages before a busy host's storage manager reads them; the tier
+            // then lists what it missed.
             truth.maybe_deleted.extend(held.archived.missed());
         }
+        truth.maybe_deleted.extend(held.archived.erased());
         let findings = judge(&truth, found);
         drop(truth);
         let what = match (copy.timeline, copy.with_dropped) {
             (Some(timeline), _) => format!("timeline {timeline} of `{}`", copy.stream),
-            (None, true) => format!("`{}` with what was dropped,", copy.stream),
+            (None, true) => format!("`{}` with dropped messages,", copy.stream),
             (None, false) => format!("a copy of `{}`", copy.stream),
         };
         self.take(stream, format!("{what} from {}", copy.from), &findings);
@@ -168,7 +170,7 @@ impl Run<'_> {
     }
 }
 
-/// Where a copy is to end.
+/// The end of a copy.
 enum Until {
     Sequence(u64),
     /// Nanoseconds since 1970.

@@ -14,7 +14,7 @@ use crate::scenario::{Between, CrashAt, Restore};
 const WITHIN: Duration = Duration::from_secs(120);
 
 impl Run<'_> {
-    /// The daemon dies at each point in turn.
+    /// Makes the daemon die at each point in turn.
     pub(super) async fn crash_at(&mut self, crash: &CrashAt) -> Result<()> {
         let within = self.patient(crash.within);
         for point in &crash.points {
@@ -24,7 +24,7 @@ impl Run<'_> {
         self.machines.all_alive()
     }
 
-    /// A restore dies at a point. What it had sent must not be a stream that anybody could take for whole.
+    /// Makes a restore die at a point. Its unfinished stream must not be there under the real name.
     pub(super) async fn crash_restore(&mut self, restore: &Restore, point: &str) -> Result<()> {
         let tier = restore.from.to_string();
         let args = ["restore", "--all", "--from", tier.as_str()];
@@ -36,14 +36,14 @@ impl Run<'_> {
             if let Ok(info) = wire.api(&subject, &Value::Null).await {
                 let (name, state) = (&stream.name, &info["state"]);
                 return Err(Error::step(format!(
-                    "a restore was cut off, and `{name}` is there all the same: {state}"
+                    "a restore was cut off, but `{name}` exists: {state}"
                 )));
             }
         }
         Ok(())
     }
 
-    /// What has been published is all that there will be.
+    /// Stops the load; the events published so far are all that there will be.
     pub(super) async fn stop_load(&mut self) -> Result<()> {
         self.loads.stop();
         self.finish_load(WITHIN).await

@@ -1,4 +1,5 @@
-//! Damage to a host's files, and what NATS itself then lost: counted, and not held against anybody.
+//! Damage to a host's files, and the losses of NATS itself, which are counted and blamed on no
+//! tier.
 
 use serde_json::Value;
 
@@ -13,7 +14,8 @@ use crate::report::PrimaryLoss;
 use crate::scenario::{DamageStream, Tier};
 
 impl Run<'_> {
-    /// Publishers wait from here on until the damage was looked at: sequences may be given out again.
+    /// Damages a stream's files. Publishers wait until the damage was judged, for sequences may be
+    /// given out again.
     pub(super) async fn damage_stream(&mut self, damage: &DamageStream) -> Result<()> {
         if self.plan.scenario.clustered() {
             return self.damage_replica(damage).await;
@@ -33,11 +35,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// By stream, how far the NAS has confirmed it.
+    /// Returns, by stream, the last sequence that the NAS has confirmed.
     pub(super) async fn confirmed_by_nas(&self) -> Result<Vec<u64>> {
         let mut confirmed = Vec::new();
         let bucket = self.machines.bucket(Tier::Nas)?;
-        let bucket = bucket.ok_or_else(|| Error::step("tier nas is down"))?;
+        let bucket = bucket.ok_or_else(|| Error::step("the NAS is down"))?;
         let archive = Archive::open(&bucket, Tier::Nas).await?;
         for name in self.stream_names() {
             let archived = archive.stream(&name).await?;
@@ -46,7 +48,7 @@ impl Run<'_> {
         Ok(confirmed)
     }
 
-    /// What the damaged server still has begins the host's next life.
+    /// Judges the damaged server's content, which begins the host's next life.
     pub(super) async fn judge_primary(&mut self) -> Result<()> {
         if !self.damaged_replicas.is_empty() {
             return self.judge_replicas().await;
@@ -98,7 +100,7 @@ impl Run<'_> {
             });
             self.streams[stream].holes.extend(kept);
             self.streams[stream].perished.extend(gone);
-            // Of a stream that is not there nothing else can come but what the archive has.
+            // A stream that is gone can come back only from the archive.
             bounds.push(last.unwrap_or(u64::MAX));
             if last.is_some_and(|last| last < newest.min(confirmed[stream])) {
                 self.ended.push(Ended { stream, epoch });

@@ -1,4 +1,4 @@
-//! Steps that spoil what a tier holds or says, and what must come of them.
+//! Steps that damage a tier's objects or answers, and their required consequences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -17,11 +17,11 @@ use crate::scenario::{Damage, FaultRule, Harm, Role, Step, Tier};
 
 /// The storage manager's exit status for an archive that is damaged.
 const DAMAGED: i32 = 5;
-/// Between one merge and the next commit there is nothing that waits to be merged.
+/// Between a merge and the next commit there may be no object of the kind.
 const FOUND_WITHIN: Duration = Duration::from_secs(30);
-/// How often a bit is drawn until one is found that counts.
+/// The number of bits to draw until one changes the object's meaning.
 const DRAWS: u32 = 1000;
-/// What a service with room again takes; in nobody's archive.
+/// The object that is written to see that a service has room again; outside of every archive.
 const ROOM: &str = "lab/room";
 const ROOM_WITHIN: Duration = Duration::from_secs(30);
 
@@ -52,15 +52,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Every object of a kind.
+    /// Returns every object of a kind.
     async fn places_of(&self, bucket: &Bucket, damage: &Damage) -> Result<Vec<Place>> {
         let archive = Archive::open(bucket, damage.tier).await?;
         let streams = self.plan.scenario.streams.iter().map(|stream| &stream.name);
         archive.places(streams, damage.part).await
     }
 
-    /// A restore from a damaged tier says so. What it brings back all the same is what it says that it has, and of
-    /// what is damaged it leaves nothing behind.
+    /// Restores from a damaged tier, which must be refused. The streams that are there afterwards
+    /// must be those that the report names, with nothing left of the damaged ones.
     pub(super) async fn restore_is_refused(&mut self, node: &NodeName, from: Tier) -> Result<()> {
         let tier = from.to_string();
         let args = ["restore", "--all", "--from", tier.as_str(), "--json"];
@@ -75,7 +75,7 @@ impl Run<'_> {
         self.progress.line(&ended.said);
         let mut wire = Wire::connect(&self.machines.nats()?).await.step(cannot_read)?;
         let names = wire.api("STREAM.NAMES", &Value::Null).await.step(cannot_read)?;
-        // Where the archive cannot be opened there is no report.
+        // An archive that cannot be opened gives no report.
         let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
         let restored = report["streams"].as_array().into_iter().flatten();
         let restored = restored.filter(|stream| stream["outcome"] == "restored");
@@ -91,7 +91,8 @@ impl Run<'_> {
         )))
     }
 
-    /// `verify` names what was damaged, and finds nothing wrong with what was not.
+    /// Checks that `verify` names the damaged objects, and that it finds no problem in a healthy
+    /// tier.
     pub(super) async fn verify(&mut self, node: &NodeName, tier: Tier) -> Result<()> {
         let from = tier.to_string();
         let args = ["verify", "--from", from.as_str(), "--json"];
@@ -103,7 +104,7 @@ impl Run<'_> {
         let streams = report["streams"].as_array().into_iter().flatten();
         let problems = streams.flat_map(|s| s["problems"].as_array().into_iter().flatten());
         let mut problems: Vec<&str> = problems.filter_map(Value::as_str).collect();
-        // A journal that cannot be read is no stream's problem.
+        // A journal that cannot be read is not a problem of one stream.
         problems.push(&ended.said);
         let unnamed = unnamed(self.damaged.iter().filter(|d| d.tier == tier), &problems);
         match (ended.status, unnamed) {
@@ -120,7 +121,7 @@ impl Run<'_> {
         }
     }
 
-    /// Gives a disk's room back. A service that looks for room only now and then sees it later.
+    /// Frees a disk's space, and waits until the service notices: some check only now and then.
     pub(super) async fn free_disk(&mut self, node: &NodeName) -> Result<()> {
         self.machines.free_disk(node)?;
         let tier = match self.machines.role(node) {
@@ -137,17 +138,17 @@ impl Run<'_> {
         .map(drop)
     }
 
-    /// Sets a service's faults, and counts what those before them did.
+    /// Sets a service's faults, and counts the strikes of the earlier ones.
     pub(super) async fn s3_faults(&mut self, node: &NodeName, rules: &[FaultRule]) -> Result<()> {
         self.count_strikes(node).await?;
         let admin = self.machines.admin(node);
         let admin = admin.ok_or_else(|| {
-            Error::step(format!("no S3 that can be told to misbehave runs on `{node}`"))
+            Error::step(format!("no S3 service with injectable faults runs on `{node}`"))
         })?;
         admin.set_faults(rules).await
     }
 
-    /// Counts what a service's faults did so far, before it forgets.
+    /// Counts a service's strikes so far, before it forgets them.
     pub(super) async fn count_strikes(&mut self, node: &NodeName) -> Result<()> {
         if !self.has_faults(node) {
             return Ok(());
@@ -171,7 +172,7 @@ impl Run<'_> {
         self.plan.steps.iter().any(|step| matches!(step, Step::S3Faults(s) if s.node == *node))
     }
 
-    /// How often each fault of the plan struck: one that never did proved nothing.
+    /// Returns how often each fault of the plan struck: one that never did proved nothing.
     pub(super) fn struck(&self) -> Vec<(String, u64)> {
         let mut struck = Vec::new();
         let mut planned = BTreeSet::new();
@@ -219,7 +220,7 @@ impl Run<'_> {
     }
 }
 
-/// Harms an object in what counts of it; answers what it is now.
+/// Damages an object so that its meaning changes; returns its new content.
 async fn spoil(bucket: &Bucket, place: &Place, harm: Harm, mut draw: u64) -> Result<Vec<u8>> {
     let cannot = || format!("cannot damage `{}`", place.key);
     let whole = get(bucket, &place.key).await?;
@@ -232,13 +233,13 @@ async fn spoil(bucket: &Bucket, place: &Place, harm: Harm, mut draw: u64) -> Res
             bucket.put_object(&place.key, &object).await.step(cannot)?;
             return Ok(object);
         }
-        // A bit that no reader depends on.
+        // No reader depends on this bit.
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1).rotate_left(17);
     }
-    Err(Error::step(format!("{}: no bit of it counts", cannot())))
+    Err(Error::step(format!("{}: no bit of it matters to a reader", cannot())))
 }
 
-/// One bit flipped in a range, or the end missing from there; `draw` says where.
+/// Flips one bit in a range, or cuts the end from there; `draw` decides the place.
 fn harmed(bytes: &mut Vec<u8>, harm: Harm, draw: u64, range: &Range<usize>) {
     let length = range.len().max(1) as u64;
     let at = range.start + usize::try_from((draw >> 3) % length).unwrap_or_default();
@@ -252,7 +253,8 @@ fn harmed(bytes: &mut Vec<u8>, harm: Harm, draw: u64, range: &Range<usize>) {
     }
 }
 
-/// A damaged object that no problem names. A log is read to its first damaged entry and no further.
+/// Returns a damaged object that no problem names. A log is read up to its first damaged entry
+/// only.
 fn unnamed<'a>(damaged: impl Iterator<Item = &'a Damaged>, problems: &[&str]) -> Option<&'a str> {
     let named = |damaged: &&Damaged| problems.iter().any(|problem| problem.contains(&damaged.key));
     let (entries, others): (Vec<_>, Vec<_>) = damaged.partition(|damaged| damaged.ends);

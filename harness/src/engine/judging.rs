@@ -1,4 +1,4 @@
-//! What is laid before the judge, and what becomes of the judgement.
+//! Collects the facts for the judge, and reports its judgement.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -23,7 +23,7 @@ use crate::report::Judgement;
 use crate::scenario::Tier;
 use crate::workload;
 
-/// Examples that are shown of each kind of defect.
+/// The number of examples shown of each kind of defect.
 const EXAMPLES: usize = 3;
 /// A delete is archived with the next commit, which may follow the last message's.
 const SETTLED_WITHIN: Duration = Duration::from_secs(15);
@@ -33,14 +33,14 @@ impl Run<'_> {
         self.plan.scenario.streams.iter().map(|s| s.name.clone()).collect()
     }
 
-    /// What every tier that can be reached says of every stream.
+    /// Returns what every reachable tier holds of every stream.
     pub(super) async fn read_tiers(&self) -> Result<BTreeMap<Tier, Vec<Option<Holding>>>> {
         let mut tiers = BTreeMap::new();
         for tier in self.plan.scenario.tiers() {
             let Some(bucket) = self.machines.bucket(tier)? else { continue };
             match self.read_tier(&bucket, tier).await {
                 Ok(streams) => drop(tiers.insert(tier, streams)),
-                // What the scenario broke confirms nothing any more.
+                // A tier that the scenario damaged confirms nothing any more.
                 Err(_) if self.is_damaged(tier) => {}
                 Err(error) => return Err(error),
             }
@@ -62,11 +62,13 @@ impl Run<'_> {
         Some(ContentPrint::of(&generator.content(event)))
     }
 
-    /// The acked events that live on, with `last` as the bound of the last life in question.
+    /// Returns the acked events that live on, with `last` as the bound of the last life in
+    /// question.
     pub(super) fn history(&self, stream: usize, epoch: u32, last: u64) -> BTreeMap<u64, EventId> {
         let mut history = BTreeMap::new();
         if self.takes(stream) {
-            // Nobody was told the sequences of what a stream takes from others: the witness has them.
+            // A stream that copies from others gets no acks with its sequences: the witness has
+            // them.
             let seen =
                 self.streams[stream].seen.prints().into_iter().take_while(|(seq, _)| *seq <= last);
             return seen.filter_map(|(seq, print)| Some((seq, print.event?))).collect();
@@ -74,7 +76,7 @@ impl Run<'_> {
         for life in 0..=epoch {
             let bound = if life == epoch { last } else { self.bounds[life as usize][stream] };
             history.extend(self.ledger.acks(stream, life));
-            // A life's end takes from the lives before it too.
+            // The end of a life also cuts the lives before it.
             drop(history.split_off(&bound.saturating_add(1)));
         }
         history.retain(|seq, event| !self.streams[stream].perished.contains(&(*seq, *event)));
@@ -89,13 +91,14 @@ impl Run<'_> {
         witnessed: &'a BTreeMap<u64, Print>,
     ) -> Truth<'a> {
         let (deleted, maybe_deleted) = (BTreeSet::new(), BTreeSet::new());
-        // Whether a tier had got hold of what the primary lost, only the tier knows.
+        // Only the tier knows whether it got the messages that the primary lost.
         let perished = self.streams.iter().flat_map(|one| &one.perished).map(|(_, event)| *event);
         let mut unacked: HashSet<EventId> =
             self.ledger.unacked().into_iter().chain(perished).collect();
         let taken = self.takes(stream);
         if taken {
-            // The witness may not have come by: what was acked at the leaf node may be there already.
+            // The witness may not have read them yet: events acked at the leaf node may be there
+            // already.
             let acked = self.origins(stream).into_iter().flat_map(|from| self.acked_at(from));
             unacked.extend(acked.map(|(_, event)| event));
             unacked
@@ -107,21 +110,22 @@ impl Run<'_> {
         Truth { expected, deleted, maybe_deleted, unacked, content, witnessed, taken }
     }
 
-    /// Streams and tiers against everything that lives on.
+    /// Judges streams and tiers against everything that lives on.
     pub(super) async fn judge_everything(&mut self) -> Result<()> {
         let plan = self.plan;
         let mut archives = BTreeMap::new();
         for (stream, spec) in plan.scenario.streams.iter().enumerate() {
             let (name, nats) = (&spec.name, self.place(stream)?);
             let info = stream_info(&nats, name.as_str()).await?;
-            let info = info.ok_or_else(|| Error::step(format!("stream `{name}` is not there")))?;
+            let info =
+                info.ok_or_else(|| Error::step(format!("stream `{name}` does not exist")))?;
             let last = last_seq(&info);
             self.check_stream_config(stream, &info["config"], "at the end");
             let seen = self.streams[stream].seen.clone();
             let newest = info["state"]["messages"].as_u64().unwrap_or_default();
             wait_until("the witness's end of the stream", SETTLED_WITHIN, async || {
                 let at = seen.last();
-                // The last sequences may have been deleted before the witness came by.
+                // The last sequences may have been deleted before the witness read them.
                 if at >= last || seen.prints().len() as u64 >= newest {
                     Ok(())
                 } else {
@@ -132,7 +136,7 @@ impl Run<'_> {
             let found = read_stream(&nats, plan.seed, name.as_str(), From::Start, last).await?;
             let dropped = self.dropped_by_limits(stream, &nats, &seen.prints()).await?;
             let servers = replicas(&info);
-            // A cluster is read as its leader has it.
+            // In a cluster this is the leader's copy.
             let leader = servers.first().map(String::as_str);
             let of = format!("`{name}` at the end");
             self.judge_stream(stream, leader, of, &found, dropped);
@@ -176,8 +180,8 @@ impl Run<'_> {
         self.take(stream, of, &findings);
     }
 
-    /// A tier may need a while: for a delete that comes with the next commit, or for segments that a new
-    /// NAS names already and still fetches from Wasabi.
+    /// Judges a tier's copy of a stream. It may need a while: for a delete that comes with the next
+    /// commit, or for segments that a new NAS names already and still fetches from Wasabi.
     async fn judge_tier(
         &mut self,
         stream: usize,
@@ -226,7 +230,8 @@ impl Run<'_> {
         }
     }
 
-    /// What the consumers of a stream are through with, where a tier must have that too.
+    /// Judges whether a tier still has messages that the stream's consumers are done with, if it
+    /// must.
     pub(super) async fn judge_kept(
         &mut self,
         stream: usize,
@@ -244,10 +249,11 @@ impl Run<'_> {
         let mut truth = self.truth(stream, expected, &content, &seen);
         truth.unacked.extend(self.ledger.acked_later(epoch));
         truth.maybe_deleted = self.deletes(stream).iter().map(|d| d.seq).collect();
+        truth.maybe_deleted.extend(archived.erased());
         let findings = judge(&truth, &found);
         drop(truth);
         let name = &self.plan.scenario.streams[stream].name;
-        self.take(stream, format!("`{name}` at {tier}, with what was dropped"), &findings);
+        self.take(stream, format!("`{name}` at {tier}, with dropped messages"), &findings);
         Ok(())
     }
 
@@ -261,7 +267,7 @@ impl Run<'_> {
     ) -> Findings {
         let content = |event| self.content(event);
         let mut expected = if self.takes(stream) {
-            // At a tier: what the stream itself has, which was judged before.
+            // At a tier: the stream's own content, which was judged before.
             witnessed.iter().filter_map(|(seq, print)| Some((*seq, print.event?))).collect()
         } else {
             self.history(stream, self.ledger.epoch(), u64::MAX)
@@ -279,8 +285,8 @@ impl Run<'_> {
         judge(&truth, found)
     }
 
-    /// Where a stream begins whose limits drop messages; 0 for one without limits. Says so when the
-    /// newest message that was dropped should be there.
+    /// Returns the first sequence of a stream whose limits drop messages, or 0 without limits.
+    /// Reports a defect if the newest dropped message should still be there.
     async fn dropped_by_limits(
         &mut self,
         stream: usize,
@@ -293,7 +299,7 @@ impl Run<'_> {
         }
         let name = self.plan.scenario.streams[stream].name.clone();
         let info = stream_info(nats, name.as_str()).await?;
-        let info = info.ok_or_else(|| Error::step(format!("stream `{name}` is not there")))?;
+        let info = info.ok_or_else(|| Error::step(format!("stream `{name}` does not exist")))?;
         let first = info["state"]["first_seq"].as_u64().unwrap_or_default();
         let now = jiff::Timestamp::now();
         let held = Held::live(&info);
@@ -302,13 +308,13 @@ impl Run<'_> {
         Ok(first)
     }
 
-    /// The limits that a stream has now.
+    /// Returns the limits that a stream has now.
     pub(super) fn limits(&self, stream: usize) -> Limits {
         self.streams[stream].limits()
     }
 
-    /// What a stream has dropped of these sequences, the last of which is the one before its first, a
-    /// limit must have asked for.
+    /// Checks that a limit asked for the messages dropped from this range; its end is the stream's
+    /// first sequence.
     #[expect(clippy::too_many_arguments, reason = "all of them are the question")]
     pub(super) fn check_dropped(
         &mut self,
@@ -361,7 +367,7 @@ impl Run<'_> {
         });
     }
 
-    /// Puts a judgement of something that is no message into the report.
+    /// Puts a judgement about something other than messages into the report.
     pub(super) fn note(&mut self, of: String, examples: Vec<String>) {
         self.report.judgements.push(Judgement {
             of,
@@ -377,7 +383,7 @@ impl Run<'_> {
         });
     }
 
-    /// A stream's place in the scenario.
+    /// Returns a stream's place in the scenario.
     pub(super) fn stream_of(&self, name: &StreamName) -> usize {
         workload::stream_index(&self.plan.scenario, name.as_str())
     }

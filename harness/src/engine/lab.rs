@@ -1,4 +1,4 @@
-//! A lab comes up: machines, streams, consumers, and everybody who looks at them.
+//! Starts a lab: machines, streams, consumers, witnesses and samplers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::oracle::witness::Witness;
 use crate::scenario::{Program, Role, StreamSpec, Tier};
 use crate::workload::{Consumption, HostAt};
 
-/// How long a cluster may take to find itself, and a leaf node its hub.
+/// The limit for a cluster's first election, and for a leaf node to reach its hub.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The most replicas that nats-server gives a stream.
 const REPLICAS_MAX: usize = 5;
@@ -53,7 +53,7 @@ impl Run<'_> {
                 let answer = wire.request(&format!("$JS.{leaf}.API.INFO"), b"").await;
                 match answer {
                     Ok(answer) if !answer.is_empty() => Ok(()),
-                    Ok(_) => Err("nobody answers for it".to_owned()),
+                    Ok(_) => Err("it does not answer".to_owned()),
                     Err(error) => Err(error.to_string()),
                 }
             })
@@ -65,7 +65,7 @@ impl Run<'_> {
     async fn make_streams(&mut self) -> Result<()> {
         let plan = self.plan;
         let streams = plan.scenario.streams.iter().enumerate();
-        // Those of leaf nodes first, for others take from them.
+        // Streams of leaf nodes first, for others copy from them.
         let (leaves, rest): (Vec<_>, Vec<_>) = streams.partition(|(_, s)| s.node.is_some());
         for (stream, _) in leaves.into_iter().chain(rest) {
             self.create(stream).await?;
@@ -73,14 +73,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes a stream and its consumers as the scenario has them.
+    /// Makes a stream and its consumers as the scenario defines them.
     pub(super) async fn create(&mut self, stream: usize) -> Result<()> {
         let plan = self.plan;
         let spec = &plan.scenario.streams[stream];
         let config = self.stream_config(spec)?;
         let nats = self.place(stream)?;
         let subject = format!("STREAM.CREATE.{}", spec.name);
-        // A cluster that has just found itself may not know all of its servers yet.
+        // A cluster that has just elected may not know all of its servers yet.
         let what = format!("making `{}`", spec.name);
         let made = wait_until(&what, READY_WITHIN, async || {
             let mut wire = Wire::connect(&nats).await.map_err(|e| e.to_string())?;
@@ -137,7 +137,7 @@ impl Run<'_> {
 
     pub(super) fn start_sampler(&mut self, tier: Tier) -> Result<()> {
         let Some(bucket) = self.machines.bucket(tier)? else { return Ok(()) };
-        // Of what a stream takes from others nobody has an ack that names its sequence.
+        // A stream that copies from others has no acks that name its sequences.
         let streams = self.plan.scenario.tiered().filter(|(_, stream)| stream.sources.is_empty());
         let streams: Vec<_> = streams.map(|(at, stream)| (at, stream.name.clone())).collect();
         if streams.is_empty() {
@@ -155,8 +155,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits until the storage manager is one of those who are interested in each stream that is kept by
-    /// interest: what its consumers are through with before that is gone for everybody.
+    /// Waits until the storage manager has its consumer on each stream with interest retention.
+    /// Messages that the other consumers were done with before that are gone for good.
     pub(super) async fn await_anchors(&self) -> Result<()> {
         let nats = self.machines.nats()?;
         for (at, stream) in self.plan.scenario.tiered() {
@@ -178,7 +178,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Publishers, consumers and witnesses go to the host as it is now.
+    /// Points publishers, consumers and witnesses at the current host.
     pub(super) async fn host_is_up(&mut self) -> Result<()> {
         let epoch = self.ledger.epoch();
         let host = HostAt { nats: self.machines.nats_through_link(), epoch };

@@ -1,4 +1,4 @@
-//! Loads begin, are waited for and end; tiers catch up with them.
+//! Starts loads, waits for them and ends them; waits for tiers to catch up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,8 +107,8 @@ impl Run<'_> {
         for (at, stream) in self.plan.scenario.tiered() {
             self.await_origins(at, deadline).await?;
             let info = stream_info(&nats, stream.name.as_str()).await?;
-            let info =
-                info.ok_or_else(|| Error::step(format!("stream `{}` is not there", stream.name)))?;
+            let info = info
+                .ok_or_else(|| Error::step(format!("stream `{}` does not exist", stream.name)))?;
             ends.insert(stream.name.clone(), last_seq(&info));
         }
         for tier in &drain.tiers {
@@ -132,7 +132,8 @@ impl Run<'_> {
         self.machines.all_alive()
     }
 
-    /// Waits until the NAS has the objects that it names: one that was replaced gets them back after it has named them.
+    /// Waits until the NAS has the objects that it names: a replaced one gets them back after it
+    /// has named them.
     async fn await_objects(
         &self,
         streams: &BTreeMap<StreamName, u64>,
@@ -142,16 +143,16 @@ impl Run<'_> {
         let bucket = self.machines.bucket(tier)?;
         let bucket = bucket.ok_or_else(|| Error::step(format!("tier {tier} is down")))?;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        wait_until("bringing the nas what it names", left, async || {
+        wait_until("fetching the objects that the NAS names", left, async || {
             let archive = Archive::open(&bucket, tier).await.map_err(|error| error.to_string())?;
             let lacking =
                 archive.lacking(streams.keys()).await.map_err(|error| error.to_string())?;
-            lacking.map_or(Ok(()), |key| Err(format!("`{key}` is not there")))
+            lacking.map_or(Ok(()), |key| Err(format!("`{key}` is missing")))
         })
         .await
     }
 
-    /// Waits until a stream has the last event of every stream that it takes from.
+    /// Waits until a stream has the last event of every stream that it copies from.
     async fn await_origins(&self, stream: usize, deadline: tokio::time::Instant) -> Result<()> {
         let (name, seen) = (&self.plan.scenario.streams[stream].name, &self.streams[stream].seen);
         for from in self.origins(stream) {

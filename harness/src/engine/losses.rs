@@ -1,4 +1,4 @@
-//! A host's lives: how one ends, and what begins the next.
+//! A host's lives: how one ends, and how the next begins.
 
 use cim_core::names::NodeName;
 use serde_json::Value;
@@ -20,7 +20,7 @@ impl Run<'_> {
             return self.machines.destroy(node).await;
         }
         self.gone.insert(node.clone());
-        // A cluster lives on without a minority of its hosts.
+        // A cluster survives the loss of a minority of its hosts.
         let hosts = self.plan.scenario.nodes_of(Role::Host).count();
         if self.over || self.gone.len() * 2 < hosts {
             return self.machines.destroy(node).await;
@@ -49,7 +49,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A host's life ends with its power, as with its loss; what it had synced begins the next one.
+    /// Cuts the power and ends the host's life; its synced data begins the next one.
     pub(super) async fn power_cut(&mut self, node: &NodeName) -> Result<()> {
         let host = self.machines.role(node) == Role::Host;
         if host {
@@ -71,7 +71,8 @@ impl Run<'_> {
             self.next_life(None, &Value::Null).await?;
             self.ledger.next_epoch();
         }
-        // After a loss its consumers wait for the storage manager; after a crash it has its place already.
+        // After a loss consumers wait for the storage manager's own consumer; after a crash that is
+        // there already.
         let after_loss = self.losses.last().is_some_and(|lost| lost.restored_at.is_some());
         if after_loss && program == Some(Program::StorageManager) {
             self.await_anchors().await?;
@@ -79,18 +80,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What the host has is what lives on, and all that leaf nodes have. A stream that was restored may go on behind
-    /// sequences that are not given out, as the restore's report says.
+    /// Begins the next life: the host's messages live on, and all those of leaf nodes. A restored
+    /// stream may continue after sequences that are not given out, as the restore's report says.
     async fn next_life(&mut self, from: Option<Tier>, report: &Value) -> Result<()> {
         let nats = self.machines.nats()?;
         let mut bounds = vec![u64::MAX; self.streams.len()];
         for (stream, spec) in self.plan.scenario.tiered() {
             let info = stream_info(&nats, spec.name.as_str()).await?;
-            // A stream that nobody knew does not come back; the judge will say what that means.
+            // A stream that the tier did not have does not come back; the judge decides what that
+            // means.
             let mut last = info.map_or(0, |info| last_seq(&info));
             last = last.saturating_sub(fence(report, spec.name.as_str()));
             if self.takes(stream) {
-                // What it lacked it takes again at once, and that is the next life's.
+                // The messages that it lacked it copies again at once, as part of the next life.
                 let tiers = self.losses.last().map(|lost| &lost.tiers);
                 let of_tier = from.and_then(|tier| tiers?.get(&tier)?[stream].as_ref());
                 last = of_tier.map_or(last, |archived| last.min(archived.watermark));
@@ -120,7 +122,7 @@ impl Run<'_> {
         self.machines.replace(node).await?;
         self.replica_holes.replaced(node);
         self.gone.remove(node);
-        // A new cluster begins when it is whole.
+        // A new cluster begins when all its hosts run.
         if self.over && self.gone.is_empty() {
             self.over = false;
             self.ledger.next_epoch();
@@ -136,7 +138,7 @@ impl Run<'_> {
         let report: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
         let restored_at = self.ledger.now();
         self.next_life(Some(from), &report).await?;
-        // What the archive had kept is back.
+        // The messages that the archive had kept are back.
         for stream in &mut self.streams {
             stream.holes.clear();
             stream.dropped_earlier = 0;

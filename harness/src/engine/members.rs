@@ -1,5 +1,5 @@
-//! Consumers with several members: members are lost, others take over, and what the group was given is
-//! judged.
+//! Consumers with several members: members are lost, others take over, and the deliveries to the
+//! group are judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,21 +17,22 @@ use crate::scenario::{LoseMember, Manner};
 use crate::workload::group::{Delivery, Due, Findings, Member, in_hand, judge, read};
 use crate::workload::{Consumption, HostAt, Worker};
 
-/// A member that works has something in hand most of the time.
+/// A member at work has messages in hand most of the time.
 const IN_HAND_WITHIN: Duration = Duration::from_secs(60);
-/// What a process needs to stop.
+/// The limit for a process to stop.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
-/// A group that is behind catches up.
+/// The limit for a group to catch up.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(120);
 
-/// The members of a consumer, those that ended too.
+/// The members of a consumer, ended ones included.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     members: Vec<Member>,
     lost: Vec<MemberLoss>,
-    /// What lost members had in hand and nobody is known to have taken over.
+    /// The sequences that lost members had in hand and no other member is known to have
+    /// acknowledged.
     left: BTreeSet<u64>,
-    /// Where the consumer stood when each of the host's lives began.
+    /// The consumer's ack floor at the beginning of each of the host's lives.
     floors: BTreeMap<u32, u64>,
 }
 
@@ -44,7 +45,7 @@ impl Group {
         self.members.iter().map(|member| (member.clone(), read(&member.notes))).collect()
     }
 
-    /// Those that still worked have been put down.
+    /// Marks the members that still worked as ended now.
     fn end(&mut self) {
         let now = now();
         for member in &mut self.members {
@@ -90,11 +91,12 @@ impl Run<'_> {
         let name = &self.plan.scenario.consumers[at].name;
         match self.consumptions.get(at) {
             Some(Consumption::Group(workers)) => Ok(workers),
-            _ => Err(Error::step(format!("nobody reads `{name}`: its host is not up"))),
+            _ => Err(Error::step(format!("no member reads `{name}`: its host is not up"))),
         }
     }
 
-    /// A member is lost with messages in hand: it is stopped, looked at, and let go on while it has none.
+    /// Loses a member with messages in hand: it is stopped and inspected, and continued while it
+    /// has none.
     pub(super) async fn lose_member(&mut self, lose: &LoseMember) -> Result<()> {
         let at = self.group_of(&lose.consumer)?;
         let workers = self.workers(at)?;
@@ -140,7 +142,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits until others have acknowledged what lost members had in hand.
+    /// Waits until other members have acknowledged the messages that lost members had in hand.
     pub(super) async fn await_takeover(
         &mut self,
         consumer: &ConsumerName,
@@ -158,7 +160,7 @@ impl Run<'_> {
                     left.remove(&delivery.seq);
                 }
             }
-            // What is gone from the stream is given to nobody.
+            // Messages that are gone from the stream are not delivered again.
             for delete in self.deletes(stream) {
                 left.remove(&delete.seq);
             }
@@ -169,7 +171,7 @@ impl Run<'_> {
         self.members_live(at)
     }
 
-    /// Fails when a member has ended that nobody killed.
+    /// Fails if a member has ended that was not killed.
     fn members_live(&self, at: usize) -> Result<()> {
         for worker in self.workers(at)? {
             if let Some(end) = worker.process.ended()
@@ -182,7 +184,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The sequences that members have begun to acknowledge, of what lives on.
+    /// Returns the live sequences that members have begun to acknowledge.
     pub(super) fn acknowledged_by_members(&self, at: usize) -> BTreeSet<u64> {
         let stream = self.stream_of(&self.plan.scenario.consumers[at].stream);
         let mut acked = BTreeSet::new();
@@ -195,14 +197,14 @@ impl Run<'_> {
         acked
     }
 
-    /// Notes where a restored consumer stands, before anybody reads.
+    /// Records a restored consumer's ack floor, before any client reads.
     pub(super) fn stands_at(&mut self, at: usize, info: &Value) {
         let floor = info["ack_floor"]["stream_seq"].as_u64().unwrap_or_default();
         self.groups[at].floors.insert(self.ledger.epoch(), floor);
     }
 
-    /// Every group in the end: it has caught up, nobody missed anything, and whatever was given twice
-    /// was given twice for a reason.
+    /// Judges every group at the end: it has caught up, missed no message, and every repeated
+    /// delivery has a reason.
     pub(super) async fn judge_groups(&mut self) -> Result<()> {
         for at in 0..self.groups.len() {
             let Some(members) = self.plan.scenario.consumers[at].members else { continue };
@@ -243,7 +245,7 @@ impl Run<'_> {
         judge(&group.deliveries(), &due)
     }
 
-    /// Waits until the server has nothing more to give, and waits for no acknowledgement.
+    /// Waits until the server has no message left to deliver or to get acknowledged.
     async fn await_caught_up(&self, at: usize) -> Result<()> {
         let spec = &self.plan.scenario.consumers[at];
         let nats = self.machines.nats()?;
@@ -264,7 +266,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether a process is stopped, so that what it has written down is all that it has done.
+/// Checks that a process is stopped, so that its notes are complete.
 fn stopped(pid: u32) -> Result<(), String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|e| e.to_string())?;
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());

@@ -1,4 +1,4 @@
-//! The engine: does a scenario's steps and asks the oracle what came of them.
+//! The engine: performs a scenario's steps and lets the oracle judge the results.
 
 mod administrator;
 mod conclude;
@@ -46,12 +46,12 @@ use crate::substrate::container::{Engine, Found};
 use crate::substrate::driver::{Driver, LabFile};
 use crate::substrate::{CONTAINER_OFFERS, Machines, lacking, process_offers, why_processes_lack};
 
-/// What a lab is made of.
+/// The substrate of a lab, with its options.
 #[derive(Debug, Clone)]
 pub(crate) enum Substrate {
     /// Processes of this machine.
     Process {
-        /// What serves S3 on the NAS.
+        /// The program that serves S3 on the NAS.
         nas: Kind,
     },
     /// Containers of a Docker engine.
@@ -61,17 +61,17 @@ pub(crate) enum Substrate {
     },
     /// Machines that an outside driver owns.
     Driver {
-        /// Them.
+        /// The machines and their addresses.
         lab: LabFile,
-        /// Where the driver asks what to do.
+        /// The socket on which the driver asks for requests.
         socket: PathBuf,
-        /// How long a driver may be silent while it is asked for something.
+        /// The longest that a driver may be silent while a request waits.
         patience: Duration,
     },
 }
 
 impl Substrate {
-    /// Its name.
+    /// Returns its name.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Process { .. } => "process",
@@ -80,7 +80,7 @@ impl Substrate {
         }
     }
 
-    /// What it can do.
+    /// Returns its capabilities.
     pub(crate) fn offers(&self) -> BTreeSet<Capability> {
         match self {
             Self::Process { .. } => process_offers(),
@@ -89,7 +89,7 @@ impl Substrate {
         }
     }
 
-    /// How many times slower than iron it is.
+    /// Returns how many times slower than hardware it is.
     pub(crate) fn slowdown(&self) -> u32 {
         match self {
             Self::Process { .. } | Self::Container { .. } => 1,
@@ -97,7 +97,7 @@ impl Substrate {
         }
     }
 
-    /// What serves S3 on the NAS, where it is for the harness to say.
+    /// Returns the program that serves S3 on the NAS; MinIO if the substrate leaves no choice.
     fn nas(&self) -> Kind {
         match self {
             Self::Process { nas } => *nas,
@@ -113,33 +113,33 @@ impl Substrate {
     }
 }
 
-/// How to run a scenario.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What chance draws from.
+    /// The seed of all choices.
     pub seed: u64,
-    /// Keep the run directory of a run that passed too.
+    /// True to keep the run directory of a run that passed too.
     pub keep: bool,
-    /// Run directories go here.
+    /// The parent directory of run directories.
     pub runs_dir: PathBuf,
-    /// Where programs are found.
+    /// The search for programs.
     pub tools: Tools,
     /// Payloads; without them they are random.
     pub corpus: Option<Arc<Vec<Bytes>>>,
-    /// What the lab is made of.
+    /// The substrate of the lab.
     pub(crate) substrate: Substrate,
     /// Variables for the programs of the lab, besides the inherited ones.
     pub(crate) env: Vec<(String, String)>,
-    /// No progress on stderr.
+    /// True for no progress on stderr.
     pub quiet: bool,
-    /// Whether the harness was asked to end.
+    /// Tells whether the harness was asked to end.
     pub interrupt: Interrupt,
-    /// For the report: what `cim-harness scenario` is given to do the same again.
+    /// The arguments with which `cim-harness scenario` repeats the run, for the report.
     pub arguments: Vec<String>,
 }
 
 impl Options {
-    /// What the lab can do, with the programs that are there.
+    /// Returns the lab's capabilities, with the programs that are found.
     pub(crate) fn offers(&self) -> BTreeSet<Capability> {
         let mut offers = self.substrate.offers();
         if matches!(self.substrate, Substrate::Process { .. })
@@ -150,7 +150,7 @@ impl Options {
         offers
     }
 
-    /// Why it cannot do this, where that can be said.
+    /// Returns why the lab lacks a capability, if the reason is known.
     fn why_it_lacks(&self, what: Capability) -> Option<String> {
         match (&self.substrate, what) {
             (Substrate::Process { .. }, Capability::FailPoints) => {
@@ -172,18 +172,18 @@ pub async fn run(name: &str, scenario: Scenario, options: &Options) -> Result<Re
         Ok(report) => (report.verdict.to_string(), report.verdict.status()),
         Err(error) => (error.chain(), error.status()),
     };
-    // Who is interrupted does not wait for others.
+    // An interrupted run does not wait for the driver.
     let interrupted = matches!(outcome, Err(Error::Interrupted));
     let patience = if interrupted { Duration::from_secs(1) } else { *patience };
     driver.end(&verdict, status, patience).await;
     outcome
 }
 
-/// Publishes of one publisher that may be without an ack on machines: each waits there for a sync of
-/// an emulated disk, and more of them would wait longer than an ack is waited for.
+/// The most unacked publishes of one publisher on machines: each waits there for a sync of an
+/// emulated disk, and the last of more would wait longer than its ack's time limit.
 const WINDOW_ON_MACHINES: usize = 16;
 
-/// The plan that a run with these options follows.
+/// Returns the plan that a run with these options follows.
 pub(crate) fn plan(scenario: Scenario, options: &Options) -> Plan {
     let mut scenario = scenario.expanded();
     if matches!(options.substrate, Substrate::Driver { .. }) {
@@ -259,14 +259,15 @@ async fn attempt(
         let lab = reaper.lab().to_owned();
         if !reaper.finish().await {
             let log = last_lines(&launcher.log_path("reaper"));
-            progress.line(&format!("what has the label cim.lab={lab} is not all removed: {log}"));
+            progress.line(&format!("objects with the label `cim.lab={lab}` are left in Docker ({log}): remove them by hand"));
         }
     }
     report.seconds = progress.elapsed().as_secs_f64();
     conclude(outcome, report, &dir, options, &progress)
 }
 
-/// Where a scenario needs fail points, the storage manager is the build that has them.
+/// Returns the options with the test build of the storage manager if the scenario needs fail
+/// points.
 fn with_fail_points(scenario: &Scenario, options: &Options) -> Result<Options> {
     let mut options = options.clone();
     if !scenario.needs().contains(&Capability::FailPoints) {
@@ -374,7 +375,7 @@ fn blank(
     }
 }
 
-/// The programs that a lab needs.
+/// Returns the programs that a lab needs.
 fn needed(scenario: &Scenario, options: &Options) -> Vec<Tool> {
     let mut needed = vec![Tool::NatsServer, options.substrate.nas().tool(), Tool::StorageManager];
     if scenario.node_of(Role::Wasabi).is_some() {
@@ -383,13 +384,14 @@ fn needed(scenario: &Scenario, options: &Options) -> Vec<Tool> {
     needed
 }
 
-/// Looks for the Docker engine of a lab of containers; `None` for others.
+/// Looks for the Docker engine of a lab of containers; returns `None` for other labs.
 async fn docker(scenario: &Scenario, options: &Options) -> Result<Option<Found>> {
     let Substrate::Container { images } = &options.substrate else { return Ok(None) };
     Engine::find(images, &needed(scenario, options)).await.map(Some)
 }
 
-/// Finds every program that the lab needs, before anything is started.
+/// Returns the version of every program that the lab needs. Fails if one is missing, before
+/// anything starts.
 async fn versions(
     scenario: &Scenario,
     options: &Options,

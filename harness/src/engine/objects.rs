@@ -1,7 +1,7 @@
 //! Reading an object store as its clients do.
 //!
-//! That every message of an object is exact, the judge says. Here NATS's own client puts them together
-//! again, and the bytes are compared with those that were put.
+//! The judge checks that every message of an object is exact. Here NATS's own client reassembles
+//! the objects, and their bytes are compared with the original ones.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::ledger::EventId;
 use crate::scenario::{ReadObjects, Span};
 use crate::workload::{Generator, HostAt, Object, connect};
 
-/// Objects that are read at a time.
+/// The number of objects read at a time.
 const AT_ONCE: usize = 8;
-/// The longest between two chunks: a client waits for ever where every chunk is gone.
+/// The longest pause between two chunks: a client waits forever if every chunk is gone.
 const STALLED: Span = Span::micros(5_000_000);
-/// Objects that an error names.
+/// The number of objects that an error names.
 const EXAMPLES: usize = 3;
 
 impl Run<'_> {
@@ -96,11 +96,12 @@ async fn compare(
     object: &Object<'_>,
     patience: Duration,
 ) -> Result<(), String> {
-    let stalled = |_| format!("nothing comes for {patience:?}");
+    let stalled = |_| format!("no data came for {patience:?}");
     let reader = timeout(patience, store.get(object.name())).await.map_err(stalled)?;
     let mut reader = reader.map_err(|e| e.to_string())?;
     let (mut hasher, mut chunk) = (Sha256::new(), vec![0; 64 << 10]);
-    // Not `read_to_end`: the client returns a wrong digest together with bytes, at which that panics.
+    // Not `read_to_end`: the client returns a wrong digest together with bytes, at which that
+    // panics.
     loop {
         let read = timeout(patience, reader.read(&mut chunk)).await.map_err(stalled)?;
         match read.map_err(|e| e.to_string())? {
@@ -109,5 +110,5 @@ async fn compare(
         }
     }
     let same = <[u8; 32]>::from(hasher.finalize()) == object.digest();
-    if same { Ok(()) } else { Err("its bytes are others".to_owned()) }
+    if same { Ok(()) } else { Err("its bytes differ".to_owned()) }
 }

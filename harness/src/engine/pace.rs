@@ -1,4 +1,4 @@
-//! How the load goes, for the report's timeline.
+//! Samples the load's progress for the report's timeline.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_millis(100);
 
 type Point = (Micros, u64, u64);
 
-/// Samples the ledger's counts. Dropping it ends that.
+/// A sampler of the ledger's counts. Dropping it stops the sampling.
 #[derive(Debug)]
 pub(super) struct Pace {
     points: Arc<Mutex<Vec<Point>>>,
@@ -36,10 +36,10 @@ impl Pace {
         Self { points, task }
     }
 
-    /// Published and acked events over time, in as many points as a drawing needs.
+    /// Returns published and acked events over time, in as many points as a drawing needs.
     pub(super) fn points(&self) -> Vec<(f64, u64, u64)> {
         let points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
-        // Counts only grow: the last of an interval says it all.
+        // Counts only grow: the last of an interval stands for it.
         let thinned = thin(&points, |_, later| later);
         let seconds = |micros| round(Duration::from_micros(micros).as_secs_f64());
         thinned.into_iter().map(|(at, published, acked)| (seconds(at), published, acked)).collect()

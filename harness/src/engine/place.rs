@@ -1,8 +1,8 @@
-//! Where streams are, and how the oracle reads them there.
+//! The addresses of streams, and how the oracle reads them.
 //!
-//! A stream is on the host, on a cluster of hosts, or on a leaf node. In a cluster it has replicas: what
-//! a reader is given is what the server has on its disk that the reader is on, so the oracle says
-//! which one it means. The leader's is what clients are told.
+//! A stream is on the host, on a cluster of hosts, or on a leaf node. In a cluster it has replicas:
+//! a reader is given the messages on its own server's disk, so the oracle names the server. Clients
+//! are given the leader's.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::oracle::retention::Retention;
 use crate::oracle::wire::{From, Wire};
 use crate::oracle::witness::print_of;
 
-/// While a cluster elects it answers nobody, for up to nine seconds at a time.
+/// During an election a cluster does not answer, for up to nine seconds at a time.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(40);
-/// Readings of a stream of a cluster, which elects a new leader when it likes.
+/// The number of attempts to read a cluster's stream, for an election may interrupt one.
 const READINGS: usize = 3;
-/// A reader that gets nothing for this long has come to an end that it does not see.
+/// A reader without a message for this long has missed the stream's end.
 const STALLED: Duration = Duration::from_secs(20);
 
-/// What the server says of a stream; `None` when there is none.
+/// Returns the server's description of a stream; `None` if it does not exist.
 pub(super) async fn stream_info(nats: &Endpoint, stream: &str) -> Result<Option<Value>> {
     wait_until(&format!("an answer about `{stream}`"), ANSWERED_WITHIN, async || {
         let mut wire = Wire::connect(nats).await.map_err(|e| e.to_string())?;
@@ -40,21 +40,22 @@ pub(super) async fn stream_info(nats: &Endpoint, stream: &str) -> Result<Option<
     .await
 }
 
-/// The last sequence that the server says a stream has.
+/// Returns the last sequence in a stream's description.
 pub(super) fn last_seq(info: &Value) -> u64 {
     info["state"]["last_seq"].as_u64().unwrap_or_default()
 }
 
-/// The servers that have a replica of a stream, its leader first; none where it has no others.
+/// Returns the servers with a replica of a stream, the leader first; empty for an unreplicated
+/// stream.
 pub(super) fn replicas(info: &Value) -> Vec<String> {
-    // A server that is alone names itself as leader, too.
+    // A single server names itself as leader, too.
     let Some(others) = info["cluster"]["replicas"].as_array() else { return Vec::new() };
     let names =
         std::iter::once(&info["cluster"]["leader"]).chain(others.iter().map(|r| &r["name"]));
     names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
-/// Reads a stream from a message on, up to `last`; of a cluster as the leader has it.
+/// Reads a stream from a message on, up to `last`; in a cluster from the leader.
 pub(super) async fn read_stream(
     nats: &Endpoint,
     seed: u64,
@@ -64,7 +65,7 @@ pub(super) async fn read_stream(
 ) -> Result<Vec<Print>> {
     let mut outcome = Ok(Vec::new());
     for _ in 0..READINGS {
-        // A stream that is not there has no messages; the judge finds them all lost.
+        // A stream that does not exist has no messages; the judge finds them all lost.
         let Some(info) = stream_info(nats, stream).await? else { return Ok(Vec::new()) };
         if info["state"]["messages"].as_u64() == Some(0) {
             return Ok(Vec::new());
@@ -108,7 +109,7 @@ async fn read_queue(
     Ok(prints)
 }
 
-/// Reads what one server of a cluster has of a stream.
+/// Reads one server's copy of a stream.
 pub(super) async fn read_replica(
     nats: &Endpoint,
     seed: u64,
@@ -142,7 +143,7 @@ pub(super) async fn read_replica(
 }
 
 impl Run<'_> {
-    /// Where the oracle reads a stream.
+    /// Returns the address at which the oracle reads a stream.
     pub(super) fn place(&self, stream: usize) -> Result<Endpoint> {
         match &self.plan.scenario.streams[stream].node {
             Some(leaf) => self.machines.leaf(leaf),
@@ -150,23 +151,23 @@ impl Run<'_> {
         }
     }
 
-    /// The places in the scenario of the streams that one takes its messages from.
+    /// Returns the places in the scenario of the streams that one copies from.
     pub(super) fn origins(&self, stream: usize) -> Vec<usize> {
         let sources = &self.plan.scenario.streams[stream].sources;
         sources.iter().map(|name| self.stream_of(name)).collect()
     }
 
-    /// Whether a stream takes its messages from others.
+    /// Reports whether a stream copies its messages from others.
     pub(super) fn takes(&self, stream: usize) -> bool {
         !self.plan.scenario.streams[stream].sources.is_empty()
     }
 
-    /// The events of a stream's loads that may be there without having been acked.
+    /// Returns the events of a stream's loads that may be stored without an ack.
     pub(super) fn unacked_of(&self, stream: usize, unacked: &HashSet<EventId>) -> HashSet<EventId> {
         unacked.iter().filter(|event| self.is_of(stream, **event)).copied().collect()
     }
 
-    /// Waits until every replica of every stream of the cluster has all of it.
+    /// Waits until every replica of every stream of the cluster is complete.
     pub(super) async fn await_all_replicas(&mut self, within: Duration) -> Result<()> {
         for (_, stream) in self.plan.scenario.tiered() {
             self.await_replicas(&stream.name, within).await?;
@@ -174,20 +175,20 @@ impl Run<'_> {
         self.machines.all_alive()
     }
 
-    /// Waits until every replica of one stream has all of it.
+    /// Waits until every replica of one stream is complete.
     pub(super) async fn await_replicas(&self, stream: &StreamName, within: Duration) -> Result<()> {
         let nats = self.machines.nats()?;
         let what = format!("every replica of `{stream}` catching up");
         wait_until(&what, within, async || {
             let info = stream_info(&nats, stream.as_str()).await.map_err(|e| e.to_string())?;
-            let info = info.ok_or_else(|| "the stream is not there".to_owned())?;
+            let info = info.ok_or_else(|| "the stream does not exist".to_owned())?;
             behind(&info).map_or(Ok(()), Err)
         })
         .await
     }
 }
 
-/// Which replica has not all of a stream, if one has not.
+/// Returns a description of the replicas that are not complete, or `None`.
 pub(super) fn behind(info: &Value) -> Option<String> {
     let wanted = info["config"]["num_replicas"].as_u64().unwrap_or(1);
     let there = replicas(info).len() as u64;

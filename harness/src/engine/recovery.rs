@@ -1,4 +1,4 @@
-//! Judges what came back: after a restore, and after a power cut.
+//! Judges the recovered streams: after a restore, and after a power cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::oracle::wire::{From, Wire};
 use crate::report::{Loss, StreamLoss};
 
 impl Run<'_> {
-    /// The streams that were just restored, against what the tier had confirmed at the loss.
+    /// Judges the streams that were just restored, against what the tier had confirmed at the loss.
     pub(super) async fn judge_recovery(&mut self) -> Result<()> {
         let latest = self.losses.last();
         let Some((at, epoch, tier)) = latest.and_then(|l| Some((l.at, l.epoch, l.from?))) else {
@@ -91,7 +91,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Where the tier's copy and the restored stream begin, which limits must have asked for.
+    /// Returns the first sequences of the tier's copy and of the restored stream, and checks that
+    /// limits asked for them.
     async fn first_sequences(
         &mut self,
         stream: usize,
@@ -114,13 +115,13 @@ impl Run<'_> {
         let held = Held::live(&info);
         let of = format!("`{name}` restored");
         self.check_dropped(stream, &archive, 0..restored, &limits, held, now, &of);
-        // A restored stream may hold less than its limits allow: it begins where the lost one did, and ends
-        // where the tier did.
+        // A restored stream may hold less than its limits allow: it begins where the lost one did,
+        // and ends where the tier did.
         self.streams[stream].dropped_earlier = restored;
         let Some(confirmed) = confirmed else { return Ok((0, restored)) };
         let (first, at) = (confirmed.first_seq, confirmed.committed_at);
         let seen = self.streams[stream].seen.prints();
-        // The host may have held more than anybody has read of it, and more than came back.
+        // The host may have held more messages than any client had read, and more than came back.
         let acked = self.history(stream, epoch, u64::MAX);
         let stored: BTreeSet<u64> = seen.keys().chain(acked.keys()).copied().collect();
         let held = Held::of(stored.range(first..).copied(), &seen);
@@ -129,7 +130,7 @@ impl Run<'_> {
         Ok((first, restored))
     }
 
-    /// The streams of a host that came back from a power cut: everything that it had acked is there.
+    /// Judges a host's streams after a power cut: every acked message must be there.
     pub(super) async fn judge_survival(&mut self) -> Result<()> {
         let Some(epoch) = self.ledger.epoch().checked_sub(1) else {
             return Err(Error::step("there was no power cut whose survivors could be judged"));
@@ -160,7 +161,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Judges the tier's copy and the restored stream; answers the deletes that did not survive.
+    /// Judges the tier's copy and the restored stream; returns the deletes that did not survive.
     #[expect(clippy::too_many_arguments, reason = "it is one comparison")]
     fn judge_one_recovery(
         &mut self,
@@ -197,7 +198,7 @@ impl Run<'_> {
         truth.maybe_deleted.extend(&gone);
         let of_archive = judge(&truth, archive);
 
-        // What was confirmed without ever being acked must be back as well.
+        // Messages that were confirmed without ever being acked must be back as well.
         for print in archive {
             if let Some(event) = print.event.filter(|e| truth.unacked.contains(e)) {
                 expected.insert(print.seq, event);

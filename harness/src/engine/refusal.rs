@@ -1,4 +1,5 @@
-//! A cluster without its majority must take no writes: what it acked nobody could promise.
+//! A cluster without its majority must take no writes: no server could keep the promise of its
+//! acks.
 
 use std::time::Duration;
 
@@ -12,15 +13,15 @@ use crate::lab::endpoint::Endpoint;
 use crate::oracle::wire::{Delivery, Wire};
 use crate::scenario::ExpectNoAcks;
 
-/// From one publish to the next.
+/// The pause between two publishes.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// What became of publishes that must not be acked.
+/// The results of publishes that must not be acked.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Asked {
     published: u64,
     refused: u64,
-    /// What the first ack says, if there was one.
+    /// The content of the first ack, if there was one.
     acked: Option<String>,
 }
 
@@ -61,14 +62,14 @@ async fn ask(nats: &Endpoint, subject: &str, time: Duration) -> std::io::Result<
     let mut published = 0;
     let speak = async {
         while Instant::now() < until {
-            mouth.publish(subject, &format!("{inbox}.{published}"), b"nobody may ack this").await?;
+            mouth.publish(subject, &format!("{inbox}.{published}"), b"must not be acked").await?;
             published += 1;
             sleep(EVERY).await;
         }
         Ok::<_, std::io::Error>(())
     };
     let listen = async {
-        // At its end it is in the middle of nothing that anybody wants.
+        // The timeout cuts off only an answer that is no longer needed.
         while let Ok(delivery) = timeout_at(until, ears.next()).await {
             asked.answer(&delivery?);
         }
@@ -88,9 +89,9 @@ impl Asked {
     }
 }
 
-/// An answer to a publish that is an ack, or nobody knows what.
+/// Returns the answer to a publish if it is an ack or not understood; `None` for a refusal.
 fn acked(payload: &Bytes) -> Option<String> {
-    // Nobody listens there: the answer is a header alone.
+    // Without a listener on the subject the answer is a header alone.
     if payload.is_empty() {
         return None;
     }

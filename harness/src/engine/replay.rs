@@ -1,8 +1,8 @@
 //! Rebuilding a consumer's state by reading the stream again.
 //!
 //! The state is what a projection would keep: by subject, how many events there were, the last one,
-//! and a hash over all of them in order. Whoever reads all events once, in order, gets the same digest;
-//! a reader that starts later begins with the state as it was there.
+//! and a hash over all of them in order. Every reader of all events in order gets the same digest;
+//! a reader that starts later begins with the state at that point.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,7 +16,7 @@ use crate::oracle::print::Print;
 use crate::oracle::wire::From;
 use crate::scenario::{Replay, ReplayFrom};
 
-/// What a projection keeps.
+/// The state of a projection.
 #[derive(Debug, Clone, Default)]
 struct Projection {
     subjects: BTreeMap<u64, (u64, u64, [u8; 32])>,
@@ -56,8 +56,8 @@ impl Run<'_> {
         let seen = self.streams[stream].seen.prints();
         let known = seen.values().filter(|p| !gone.contains(&(p.seq, p.event)));
         let known: Vec<Print> = known.copied().collect();
-        // Deleted before anybody read it, and back because a loss has undone the delete: the oracle
-        // judges it, here nobody knows what it was.
+        // Deleted before the witness read it, and back because a loss has undone the delete: the
+        // oracle judges it, but its content is unknown here.
         let unseen =
             |seq| self.streams[stream].undone.contains_key(&seq) && !seen.contains_key(&seq);
         let Some(last) = known.last().map(|p| p.seq) else {

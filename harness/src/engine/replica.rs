@@ -1,7 +1,8 @@
 //! Damage to the files of one host of a cluster, under load: the others have everything, and go on.
 //!
-//! NATS does not notice what such a server lacks: servers compare where a stream ends, not what is in
-//! it. So what it has lost it is excused for, it alone, until it is replaced or the stream is restored.
+//! NATS does not notice what such a server lacks: servers compare where a stream ends, not its
+//! content. So this server alone is excused for its losses, until it is replaced or the stream is
+//! restored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::oracle::wire::From;
 use crate::report::PrimaryLoss;
 use crate::scenario::DamageStream;
 
-/// How long a server that is back may take to get what it has missed.
+/// The limit for a returned server to fetch what it has missed.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(120);
 
 /// A host of a cluster whose files were damaged.
@@ -27,34 +28,36 @@ const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(120);
 pub(super) struct DamagedReplica {
     node: NodeName,
     what: String,
-    /// By stream, the last sequence that had been acked: what came later it has from the others.
+    /// By stream, the last sequence acked at the damage: later messages come from the other
+    /// servers.
     newest: Vec<u64>,
 }
 
-/// What a damaged host was found to lack, by stream and server.
+/// The messages that a damaged host was found to lack, by stream and server.
 #[derive(Debug, Default)]
 pub(super) struct ReplicaHoles(BTreeMap<(usize, String), BTreeSet<(u64, EventId)>>);
 
 impl ReplicaHoles {
-    /// Whether a server, and no other, may lack a message.
+    /// Reports whether this server may lack a message.
     pub(super) fn excuse(&self, stream: usize, server: Option<&str>, one: (u64, EventId)) -> bool {
         let holes = server.and_then(|server| self.0.get(&(stream, server.to_owned())));
         holes.is_some_and(|holes| holes.contains(&one))
     }
 
-    /// A new machine in a server's place has everything from the others.
+    /// Forgets the losses of a replaced server: the new machine gets everything from the others.
     pub(super) fn replaced(&mut self, server: &NodeName) {
         self.0.retain(|(_, of), _| of != server.as_str());
     }
 
-    /// A restore has brought everything back.
+    /// Forgets all losses: a restore has brought everything back.
     pub(super) fn restored(&mut self) {
         self.0.clear();
     }
 }
 
 impl Run<'_> {
-    /// The load goes on: nothing is published twice, for no sequence is given out again.
+    /// Damages a replica. The load goes on: no message is published twice, for no sequence is given
+    /// out again.
     pub(super) async fn damage_replica(&mut self, damage: &DamageStream) -> Result<()> {
         let epoch = self.ledger.epoch();
         let what = self.machines.damage(damage).await?;
@@ -67,7 +70,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Compares what damaged replicas have with everything that had been acked.
+    /// Compares the damaged replicas with everything that had been acked.
     pub(super) async fn judge_replicas(&mut self) -> Result<()> {
         let confirmed = self.confirmed_by_nas().await?;
         for damaged in std::mem::take(&mut self.damaged_replicas) {
@@ -130,15 +133,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What a server has up to a sequence, once it has caught up as far as that.
+    /// Returns a server's messages up to a sequence, after it has caught up that far.
     async fn replica_up_to(&self, stream: usize, server: &str, last: u64) -> Result<Vec<Print>> {
         let (nats, seed) = (self.machines.nats()?, self.plan.seed);
         let name = self.plan.scenario.streams[stream].name.as_str();
         let what = format!("`{server}` having `{name}` up to sequence {last}");
         wait_until(&what, CAUGHT_UP_WITHIN, async || {
             let info = stream_info(&nats, name).await.map_err(|e| e.to_string())?;
-            let info = info.ok_or_else(|| "the stream is not there".to_owned())?;
-            // The last ones may have been deleted: then there is no more to wait for at the end.
+            let info = info.ok_or_else(|| "the stream does not exist".to_owned())?;
+            // The last ones may have been deleted: then the wait ends at the stream's own end.
             let bound = last_seq(&info);
             let found = read_replica(&nats, seed, name, Some(server), From::Start, bound).await;
             let mut found = found.map_err(|e: Error| e.chain())?;
@@ -153,7 +156,7 @@ impl Run<'_> {
     }
 }
 
-/// Takes some out of what is missing; answers how many.
+/// Removes the sequences that are `there` from `missing`; returns how many.
 fn take(missing: &mut BTreeSet<u64>, there: impl Fn(u64) -> bool) -> u64 {
     let before = missing.len();
     missing.retain(|seq| !there(*seq));

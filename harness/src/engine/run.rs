@@ -1,4 +1,4 @@
-//! A run: its state, and what each step does to it.
+//! A run: its state, and the dispatch of its steps.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::workload::{self, ConsumerLog, Consumption, Generator, Host, Loads};
 /// A run under way.
 pub(super) struct Run<'a> {
     pub(super) plan: &'a Plan,
-    /// The scenario's bounds, as wide as a lab of this slowness needs them.
+    /// The scenario's bounds, widened for a slow lab.
     pub(super) expect: Expect,
     pub(super) progress: &'a Progress,
     pub(super) report: &'a mut Report,
@@ -43,48 +43,50 @@ pub(super) struct Run<'a> {
     pub(super) leaves: BTreeMap<NodeName, watch::Sender<Host>>,
     pub(super) loads: Loads,
     pub(super) loading: bool,
-    /// Hosts that are destroyed and not replaced yet.
+    /// The hosts that are destroyed and not replaced yet.
     pub(super) gone: BTreeSet<NodeName>,
-    /// The host, or the majority of its cluster, is lost, and the next one is not whole yet.
+    /// True while the host, or the majority of its cluster, is lost and its replacement is not
+    /// complete.
     pub(super) over: bool,
-    /// The NAS is another machine than at first: it gets back what Wasabi has.
+    /// True after the NAS was replaced: the new one gets back what Wasabi has.
     pub(super) nas_replaced: bool,
-    /// The host's power was cut, and it was not started again.
+    /// True after the host's power was cut, until it is started again.
     pub(super) without_power: bool,
     pub(super) active: watch::Sender<bool>,
-    /// Whether a step waits for tiers to catch up.
+    /// True while a step waits for tiers to catch up.
     pub(super) draining: watch::Sender<bool>,
     pub(super) measured: Measurements,
     pub(super) pace: Pace,
     pub(super) samplers: BTreeMap<Tier, Sampler>,
-    /// By their places in the scenario.
+    /// The streams, by their places in the scenario.
     pub(super) streams: Vec<StreamUnderTest>,
     pub(super) witnesses: Vec<Witness>,
     pub(super) consumer_logs: Vec<Arc<ConsumerLog>>,
     pub(super) consumptions: Vec<Consumption>,
-    /// By consumer, its members and what became of them; empty for one without.
+    /// By consumer, its members and their fates; empty for one without.
     pub(super) groups: Vec<Group>,
     pub(super) launcher: Launcher,
-    /// By consumer, its configuration as the server gave it when it was made.
+    /// By consumer, the configuration that the server returned when it was made.
     pub(super) consumer_configs: Vec<Value>,
-    /// By host life that is over and by stream, the last sequence that lives on.
+    /// By ended host life and by stream, the last sequence that lives on.
     pub(super) bounds: Vec<Vec<u64>>,
     pub(super) losses: Vec<Lost>,
-    /// Hosts of a cluster that were damaged and not looked at yet.
+    /// The hosts of a cluster that were damaged and not judged yet.
     pub(super) damaged_replicas: Vec<DamagedReplica>,
-    /// What damaged hosts of a cluster were found to lack.
+    /// The messages that damaged hosts of a cluster were found to lack.
     pub(super) replica_holes: ReplicaHoles,
-    /// What was damaged, and by stream how far the NAS had confirmed it then.
+    /// A description of the damage, and by stream the last sequence that the NAS had confirmed
+    /// before it.
     pub(super) damaged_streams: Option<(String, Vec<u64>)>,
-    /// Histories of streams that were deleted, in order.
+    /// The histories of streams that were deleted, in order.
     pub(super) ended: Vec<Ended>,
-    /// Copies that were restored so far.
+    /// The number of copies restored so far.
     pub(super) copies: u32,
-    /// What is wrong, each event once.
+    /// The defects found, each event once.
     pub(super) wrong: HashSet<(Defect, usize, u64)>,
-    /// What was damaged and is still there.
+    /// The damaged objects that are still there.
     pub(super) damaged: BTreeSet<Damaged>,
-    /// By node and fault, how often it struck in plans that are over.
+    /// By node and fault, the strikes of fault plans that are over.
     pub(super) strikes: BTreeMap<(NodeName, Fault), u64>,
 }
 
@@ -93,7 +95,7 @@ pub(super) struct Run<'a> {
 pub(super) struct Damaged {
     pub(super) tier: Tier,
     pub(super) key: String,
-    /// Whether it is an entry that cannot be read any more: what comes after it is read by nobody.
+    /// True for an entry that cannot be read: no reader gets to the entries after it.
     pub(super) ends: bool,
 }
 
@@ -101,10 +103,10 @@ pub(super) struct Damaged {
 #[derive(Debug)]
 pub(super) struct Lost {
     pub(super) node: NodeName,
-    /// Which of the host's lives it ended.
+    /// The host's life that it ended.
     pub(super) epoch: u32,
     pub(super) at: Micros,
-    /// By tier and stream, what the oracle read from it right after.
+    /// By tier and stream, what the oracle read right after.
     pub(super) tiers: BTreeMap<Tier, Vec<Option<Holding>>>,
     pub(super) recovery_began: Option<Micros>,
     pub(super) from: Option<Tier>,
@@ -113,7 +115,7 @@ pub(super) struct Lost {
     pub(super) loss: Option<Loss>,
 }
 
-/// Does everything that the plan says; what it finds goes into the report.
+/// Performs the plan and writes the findings into the report.
 pub(super) async fn drive(
     plan: &Plan,
     options: &Options,
@@ -127,7 +129,7 @@ pub(super) async fn drive(
     let total = workload::total(scenario);
     let streams = scenario.streams.len();
     let ledger = Ledger::new(total, streams, &dir.path().join("ledger.csv"))?;
-    // One clock for what is measured and for the steps.
+    // One clock for measurements and steps.
     let ledger = Arc::new(ledger.since(progress.started()));
     let plan_text = serde_json::to_vec_pretty(plan).expect("a plan is always JSON");
     crate::error::write_file(&dir.path().join("plan.json"), plan_text)?;
@@ -241,7 +243,7 @@ impl Run<'_> {
         result
     }
 
-    /// How long a step may take in this lab.
+    /// Returns how long a step may take in this lab.
     pub(super) fn patient(&self, within: Span) -> Duration {
         Duration::from(within) * self.report.slowdown.unwrap_or(1)
     }
@@ -306,7 +308,7 @@ impl Run<'_> {
             Step::Verify(v) => self.verify(&v.node, v.tier).await,
             Step::FillDisk(d) => self.machines.fill_disk(&d.node, d.leave.bytes()),
             Step::FreeDisk(n) => self.free_disk(&n.node).await,
-            // The plan has written it out.
+            // The plan has expanded it.
             Step::Repeat(_) => Ok(()),
         }
     }

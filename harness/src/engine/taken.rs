@@ -1,4 +1,4 @@
-//! What is laid before the judge of a stream that takes its messages from leaf nodes.
+//! Judges streams that copy their messages from leaf nodes.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::oracle::print::Print;
 use crate::oracle::sourced::{Sources, judge};
 
 impl Run<'_> {
-    /// Every event that a leaf node has acked must be there, whatever became of the host meanwhile.
+    /// Judges that every event acked by a leaf node is there, even if the host was lost meanwhile.
     pub(super) fn judge_taken(
         &self,
         stream: usize,
@@ -27,12 +27,12 @@ impl Run<'_> {
         judge(&truth, found)
     }
 
-    /// Everything that was ever acked of a stream of a leaf node, which loses nothing.
+    /// Returns everything that was ever acked of a stream of a leaf node, which loses nothing.
     pub(super) fn acked_at(&self, stream: usize) -> BTreeMap<u64, EventId> {
         (0..=self.ledger.epoch()).flat_map(|life| self.ledger.acks(stream, life)).collect()
     }
 
-    /// Whether an event is published to a stream.
+    /// Reports whether an event is published to a stream.
     pub(super) fn is_of(&self, stream: usize, event: EventId) -> bool {
         let loads = self.plan.scenario.workloads.iter().zip(&self.generators);
         loads.into_iter().any(|(load, generator)| {

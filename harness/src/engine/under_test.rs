@@ -1,4 +1,4 @@
-//! A stream under test: what is known of it, whatever it is made of.
+//! The facts about one stream under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,33 +14,33 @@ use crate::oracle::witness::Seen;
 /// One stream of the scenario. Its acks and deletes are in the ledger, by its place in the scenario.
 #[derive(Debug, Default)]
 pub(super) struct StreamUnderTest {
-    /// What was read of it while the host lived.
+    /// The messages that were read from it while the host lived.
     pub(super) seen: Arc<Seen>,
-    /// Its configurations as the server gave them, each with the moment when it was made.
+    /// Its configurations as the server returned them, each with the moment of the change.
     pub(super) configs: Vec<(Micros, Value)>,
-    /// Where it began when its configuration was last changed: what is below, limits that are no more
-    /// may have dropped.
+    /// Its first sequence when its configuration was last changed: earlier messages may have been
+    /// dropped by the old limits.
     pub(super) dropped_earlier: u64,
     /// Messages that damage took from the live stream and that the NAS had confirmed.
     pub(super) holes: BTreeSet<(u64, EventId)>,
     /// Acked messages that damage took before any tier had confirmed them.
     pub(super) perished: BTreeSet<(u64, EventId)>,
-    /// Sequences whose delete a loss has undone, and the host's life that it ended.
+    /// Sequences whose delete was undone by a loss, with the host's life that the loss ended.
     pub(super) undone: BTreeMap<u64, u32>,
 }
 
 impl StreamUnderTest {
-    /// The limits that it has now.
+    /// Returns the limits that it has now.
     pub(super) fn limits(&self) -> Limits {
         self.configs.last().map_or_else(Limits::default, |(_, config)| Limits::of(config))
     }
 
-    /// Every retention that it has had.
+    /// Returns every retention that it has had.
     fn retentions(&self) -> impl Iterator<Item = Retention> {
         self.configs.iter().map(|(_, config)| Retention::of(config))
     }
 
-    /// Whether a tier must have all that it has held up to the tier's watermark, dropped or not.
+    /// Reports whether a tier must have every message up to the tier's watermark, dropped or not.
     pub(super) fn must_be_archived(&self) -> bool {
         let limited = self.configs.iter().any(|(_, config)| Limits::of(config).any());
         !limited && self.retentions().any(Retention::archived_whole)
@@ -48,8 +48,8 @@ impl StreamUnderTest {
 }
 
 impl Run<'_> {
-    /// The sequences of a history that its stream need not have any more, and a restore of it neither:
-    /// its consumers are through with them, or a newer message has taken their place.
+    /// Returns the sequences of a history that neither the stream nor a restore of it need have:
+    /// its consumers are done with them, or a newer message has replaced them.
     pub(super) fn gone_by_right(
         &self,
         stream: usize,
@@ -68,7 +68,7 @@ impl Run<'_> {
             retentions.iter().flat_map(|one| one.gone(history, &work)).collect()
         };
         let mut gone = all(history);
-        // What was lost with a host may have taken the place of what came back.
+        // Messages lost with a host may have replaced some that came back.
         for life in 0..=self.ledger.epoch() {
             let lived = self.history(stream, life, u64::MAX);
             let lost = all(&lived).into_iter();
@@ -77,7 +77,7 @@ impl Run<'_> {
         gone
     }
 
-    /// By consumer of a stream, whether it may have acknowledged a message.
+    /// Returns, by consumer of a stream, a check whether it may have acknowledged a message.
     fn acknowledgements(&self, stream: usize) -> Vec<Box<dyn Fn(u64) -> bool + '_>> {
         let of_stream =
             |at: &usize| self.stream_of(&self.plan.scenario.consumers[*at].stream) == stream;

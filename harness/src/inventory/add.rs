@@ -1,4 +1,4 @@
-//! `inventory add`: what `check` has nothing against, and nothing else.
+//! `inventory add`: adds a member that `check` accepts, and changes nothing else.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(super) enum What {
     Host(HostArgs),
     /// A component on a host, with a key of its own.
     Component(ComponentArgs),
-    /// Somebody who administers a host's NATS server, with a key of their own.
+    /// An administrator of a host's NATS server, with a key of their own.
     Operator(OperatorArgs),
     /// A stream.
     Stream(StreamArgs),
@@ -35,7 +35,7 @@ pub(super) enum What {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Dry {
-    /// Show the change and make none.
+    /// Show the change, and do not write it.
     #[arg(long)]
     dry_run: bool,
 }
@@ -44,7 +44,7 @@ pub(super) struct Dry {
 pub(super) struct HostArgs {
     /// Its host name.
     name: NodeName,
-    /// What it is for: host, nas, fake-wasabi or operator.
+    /// Its role: host, nas, fake-wasabi or operator.
     #[arg(long, value_parser = word::<Role>)]
     role: Role,
     /// Its address.
@@ -71,7 +71,8 @@ pub(super) struct HostArgs {
     /// Role host: the network of its containers; the host has the first address [default: 10.71.0.0/24].
     #[arg(long, value_name = "CIDR")]
     containers: Option<Cidr>,
-    /// Role nas: which program serves S3: minio, seaweedfs, versitygw, garage or rustfs [default: minio].
+    /// Role nas: the program that serves S3: minio, seaweedfs, versitygw, garage or rustfs
+    /// [default: minio].
     #[arg(long, value_parser = word::<Provider>)]
     provider: Option<Provider>,
     #[command(flatten)]
@@ -82,12 +83,12 @@ pub(super) struct HostArgs {
 pub(super) struct ComponentArgs {
     /// The host that it runs on.
     host: NodeName,
-    /// Which component, such as pipeline-engine.
+    /// The component, such as pipeline-engine.
     name: ComponentName,
     /// Its container's address [default: the next free one].
     #[arg(long)]
     address: Option<Ipv4Addr>,
-    /// Let NATS know it, and make no container.
+    /// Add its key to NATS only, without a container.
     #[arg(long, conflicts_with = "address")]
     no_container: bool,
     /// The most memory that it gets [default: 512M].
@@ -103,7 +104,7 @@ pub(super) struct ComponentArgs {
 pub(super) struct OperatorArgs {
     /// The host whose NATS server it is.
     host: NodeName,
-    /// Who it is.
+    /// The operator's name.
     name: NodeName,
     /// The network that connections come from.
     #[arg(long, value_name = "NETWORK")]
@@ -121,19 +122,19 @@ pub(super) struct StreamArgs {
     /// Subjects that it stores.
     #[arg(required = true)]
     subjects: Vec<SubjectFilter>,
-    /// Where messages are kept: file or memory [default: file].
+    /// The place of messages: file or memory [default: file].
     #[arg(long, value_parser = word::<Storage>)]
     storage: Option<Storage>,
-    /// When messages go: limits, interest or workqueue [default: limits].
+    /// The rule by which messages go: limits, interest or workqueue [default: limits].
     #[arg(long, value_parser = word::<Retention>)]
     retention: Option<Retention>,
     /// The most bytes: a number, or with a unit as in 10GiB.
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     max_bytes: Option<Count>,
-    /// The oldest that a message gets, such as 720h.
+    /// The greatest age of a message, such as 720h.
     #[arg(long, value_name = "SPAN")]
     max_age: Option<Span>,
-    /// What it is for.
+    /// Its purpose.
     #[arg(long)]
     description: Option<String>,
     #[command(flatten)]
@@ -144,16 +145,16 @@ pub(super) struct StreamArgs {
 pub(super) struct BucketArgs {
     /// Its name.
     name: StoreName,
-    /// Which kind: kv or object.
+    /// Its kind: kv or object.
     #[arg(long, value_parser = word::<BucketKind>)]
     kind: BucketKind,
-    /// How many values of a key are kept, kv alone [default: 1].
+    /// The number of values kept for a key, kv only [default: 1].
     #[arg(long)]
     history: Option<History>,
     /// The most bytes: a number, or with a unit as in 10GiB.
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     max_bytes: Option<Count>,
-    /// The oldest that a value gets, such as 24h.
+    /// The greatest age of a value, such as 24h.
     #[arg(long, value_name = "SPAN")]
     ttl: Option<Span>,
     #[command(flatten)]
@@ -253,12 +254,12 @@ pub(super) fn run(path: &Path, what: &What) -> Result<ExitCode> {
     }
 }
 
-/// A member that is given.
+/// Returns a member with a value.
 fn some(value: &impl serde::Serialize) -> Option<Json> {
     given(Some(value))
 }
 
-/// A member that may be given.
+/// Returns a member if it has a value.
 fn given(value: Option<&impl serde::Serialize>) -> Option<Json> {
     let json =
         |value| -> Value { serde_json::to_value(value).expect("names and numbers are JSON") };
@@ -276,7 +277,7 @@ fn known(inventory: &Inventory, host: &NodeName) -> Result<()> {
     )))
 }
 
-/// The first address of a host's containers that nobody has.
+/// Returns the first free address of a host's containers.
 fn free(inventory: &Inventory, host: &NodeName) -> Option<Ipv4Addr> {
     let host = inventory.hosts.get(host)?;
     let containers = host.containers.as_ref()?;
@@ -284,7 +285,7 @@ fn free(inventory: &Inventory, host: &NodeName) -> Option<Ipv4Addr> {
     let plugins = host.plugins.values().filter_map(|p| p.address);
     let taken: Vec<_> = components.chain(plugins).chain([containers.host_address]).collect();
     let first = containers.cidr.first().to_bits();
-    // A network that is full is for the check to refuse.
+    // A full network is for the check to refuse.
     (first..first.saturating_add(1 << 16))
         .map(Ipv4Addr::from_bits)
         .find(|a| containers.cidr.usable(*a) && !taken.contains(a))
@@ -340,7 +341,7 @@ fn host(inventory: &Inventory, args: &HostArgs) -> Result<Json> {
     ]))
 }
 
-/// A member that is to be added to an object of the file.
+/// A member to add to an object of the file.
 struct Change<'a> {
     path: &'a Path,
     text: &'a str,
@@ -350,7 +351,7 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Checks the file as it would be, gives the key's seed away, and writes it.
+    /// Checks the file with the change, hands over the key's seed, and writes the file.
     fn make(&self, value: Json, key: Option<(&Key, &KeyArgs)>, dry_run: bool) -> Result<ExitCode> {
         let Self { path, text, before, at, key: name } = self;
         let place = format!("{}.{name}", at.join("."));
@@ -360,7 +361,7 @@ impl Change<'_> {
                 path.display()
             ))
         })?;
-        // What was wrong before is not this change's doing.
+        // Earlier problems do not come from this change.
         let known = before.problems();
         let after = file::parse(path, &new)?.problems();
         let mut problems = after.iter().filter(|problem| !known.contains(problem));

@@ -1,4 +1,4 @@
-//! `inventory check`: what is wrong in the file, and between it and the servers.
+//! `inventory check`: the problems of the file, and the differences between it and the servers.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,7 +38,7 @@ struct ServerReport {
     version: Option<String>,
     error: Option<String>,
     drift: Vec<Row>,
-    /// What interest streams keep for the archive.
+    /// The consumers that keep messages in interest streams for the archive.
     kept: Vec<Kept>,
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
             };
             let (reachable, version, error, (rows, kept)) = match asked.await {
                 Ok((version, rows, kept)) => (true, Some(version), None, (rows, kept)),
-                // The key's file is wrong: no server is to blame.
+                // The key's file is wrong, not a server.
                 Err(error @ Error::Usage(_)) => return Err(error),
                 Err(error) => (false, None, Some(error.chain()), Default::default()),
             };
@@ -77,7 +77,7 @@ pub(super) async fn run(path: &Path, args: &Args) -> Result<ExitCode> {
         !server.drift.is_empty() || server.kept.iter().any(|kept| kept.left_over)
     };
     let wrong = !report.problems.is_empty() || report.servers.iter().any(drifted);
-    // Who repairs what is there first needs to reach it.
+    // To repair differences, one must first reach the server.
     Ok(ExitCode::from(if unreachable { 3 } else { u8::from(wrong) }))
 }
 
@@ -100,7 +100,7 @@ fn show(path: &Path, offline: bool, report: &Report) {
         }
         print(&table.to_string());
         say(
-            "`cim-harness inventory apply` makes what is declared; what is undeclared it leaves alone",
+            "`cim-harness inventory apply` makes the declared settings; it leaves undeclared streams and buckets alone",
         );
     }
     let left_over = keep(&report.servers);
@@ -115,12 +115,13 @@ fn show(path: &Path, offline: bool, report: &Report) {
     let wrong: Vec<_> = wrong.into_iter().flatten().collect();
     print(&match (wrong.is_empty(), offline) {
         (true, true) => format!("`{path}` has no problems; no server was asked"),
-        (true, false) => format!("`{path}` has no problems, and NATS has what it declares"),
+        (true, false) => format!("`{path}` has no problems, and the servers match it"),
         _ => wrong.join(", "),
     });
 }
 
-/// Shows what interest streams keep for the archive. Returns how many consumers do so for none.
+/// Shows the consumers that keep messages for the archive. Returns how many of them belong to no
+/// storage manager.
 fn keep(servers: &[ServerReport]) -> usize {
     let kept: Vec<_> = servers.iter().flat_map(|s| s.kept.iter().map(move |k| (s, k))).collect();
     if kept.is_empty() {
@@ -147,7 +148,7 @@ fn keep(servers: &[ServerReport]) -> usize {
     left_over.len()
 }
 
-/// `2 problems in …`; nothing for none.
+/// Returns `2 problems in …`, or `None` for 0.
 fn count(n: usize, one: &str, many: &str, rest: &str) -> Option<String> {
     (n > 0).then(|| format!("{n} {} {rest}", if n == 1 { one } else { many }))
 }
@@ -162,7 +163,7 @@ fn servers(servers: &[ServerReport]) -> comfy_table::Table {
     table
 }
 
-/// A line for each setting that differs.
+/// Returns a line for each setting that differs.
 fn cells(row: &Row) -> Vec<Vec<String>> {
     let line = |drift: &str, setting: &str, declared: String, found: String| {
         vec![drift.to_owned(), setting.to_owned(), declared, found]

@@ -1,4 +1,4 @@
-//! What is declared beside what is there, and what it would take to make the two one.
+//! Compares the declared streams and buckets with a server's, and plans the changes.
 
 use std::collections::BTreeMap;
 
@@ -17,18 +17,18 @@ pub(super) struct Row {
     pub(super) kind: &'static str,
     /// Its name, a bucket's without the prefix of its stream.
     pub(super) name: String,
-    /// What `apply` would do.
+    /// The action of `apply`.
     pub(super) action: Action,
     /// Settings that differ.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) differences: Vec<Difference>,
-    /// Why `apply` cannot do it, with the way out.
+    /// The reason why `apply` cannot do it, with the way out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<String>,
-    /// What would be lost if it did.
+    /// The data that the change would delete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) loses: Option<String>,
-    /// The stream's whole configuration, as it is to be.
+    /// The stream's whole wanted configuration.
     #[serde(skip)]
     pub(super) config: Map<String, Value>,
 }
@@ -36,17 +36,17 @@ pub(super) struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Action {
-    /// Declared, and not there.
+    /// Declared, and missing.
     Create,
-    /// There, and not as it is declared.
+    /// Present, but with other settings than declared.
     Update,
-    /// There as it is declared.
+    /// Present as declared.
     Unchanged,
-    /// There, and not declared; it is left alone.
+    /// Present, and not declared; it is left alone.
     Undeclared,
 }
 
-/// A setting that is not as it is declared.
+/// A setting with another value than declared.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Difference {
     pub(super) setting: String,
@@ -54,7 +54,7 @@ pub(super) struct Difference {
     pub(super) found: Value,
 }
 
-/// A row for everything that is declared or there, in the order of the streams' names.
+/// Returns a row for every stream that is declared or present, ordered by name.
 pub(super) fn compare(
     declared: &BTreeMap<String, Map<String, Value>>,
     found: &[Found],
@@ -77,7 +77,7 @@ pub(super) fn compare(
     rows
 }
 
-/// JetStream refuses a subject that another stream has; one that nobody declared keeps its own.
+/// Refuses a subject that an undeclared stream has: JetStream would, and that stream stays.
 fn in_the_way(rows: &mut [Row]) {
     let undeclared = rows.iter().filter(|row| row.action == Action::Undeclared);
     let theirs: Vec<_> = undeclared
@@ -94,7 +94,8 @@ fn in_the_way(rows: &mut [Row]) {
     }
 }
 
-/// The subjects that can be compared; a server may have odder ones than the inventory takes.
+/// Returns the subjects that can be compared; a server may have odder ones than the inventory
+/// accepts.
 fn subjects(config: &Map<String, Value>) -> Vec<SubjectFilter> {
     let subjects = config.get("subjects").and_then(Value::as_array).into_iter().flatten();
     subjects.filter_map(|subject| SubjectFilter::new(subject.as_str()?).ok()).collect()
@@ -114,7 +115,7 @@ fn row(stream: &str, action: Action, config: Map<String, Value>) -> Row {
 }
 
 fn update(stream: &str, declared: &Map<String, Value>, found: &Found) -> Row {
-    // What the inventory has no word for stays as it is.
+    // Settings that the inventory does not know stay unchanged.
     let mut row = row(stream, Action::Unchanged, found.config.clone());
     for (setting, wanted) in declared {
         let is = found.config.get(setting).cloned().unwrap_or_default();
@@ -131,7 +132,7 @@ fn update(stream: &str, declared: &Map<String, Value>, found: &Found) -> Row {
     row
 }
 
-/// The server leaves out what is empty, and keeps subjects in the order that they came in.
+/// Compares values: the server omits empty ones, and keeps subjects in their original order.
 fn same(wanted: &Value, is: &Value) -> bool {
     let empty = |v: &Value| match v {
         Value::Null | Value::Bool(false) => true,
@@ -152,24 +153,24 @@ fn same(wanted: &Value, is: &Value) -> bool {
     }
 }
 
-/// What JetStream does not let an update change.
+/// Returns the reason if JetStream does not let an update make this change.
 fn refused(difference: &Difference) -> Option<String> {
     let Difference { setting, declared, found } = difference;
     let queue = |v: &Value| v == "workqueue";
     let cannot = match setting.as_str() {
         "storage" => true,
         "retention" => queue(declared) || queue(found),
-        // Deletes that are denied stay so.
+        // Denied deletes cannot be allowed again.
         "deny_delete" => found == true,
         _ => false,
     };
     cannot.then(|| {
         let (declared, found) = (word(declared), word(found));
-        format!("JetStream cannot change `{setting}` from {found} to {declared}: declare {found}, or declare it under another name and move what it holds")
+        format!("JetStream cannot change `{setting}` from {found} to {declared}: declare {found}, or declare it under another name and move its messages")
     })
 }
 
-/// What a lower limit, or another retention, would throw away of what is there now.
+/// Returns the messages that a lower limit, or another retention, would delete now.
 fn loses(difference: &Difference, state: &Value) -> Option<String> {
     let Difference { setting, declared, found } = difference;
     let messages = state["messages"].as_u64().unwrap_or_default();
@@ -203,7 +204,7 @@ fn loses(difference: &Difference, state: &Value) -> Option<String> {
     }
 }
 
-/// A value as a table shows it.
+/// Returns a value as a table shows it.
 pub(super) fn word(value: &Value) -> String {
     match value {
         Value::Null => "nothing".into(),
@@ -225,7 +226,7 @@ impl Action {
 }
 
 impl Row {
-    /// What differs and what stands against it, a line each.
+    /// Returns the differences and the objections, a line each.
     pub(super) fn details(&self) -> String {
         let differences = self
             .differences
@@ -256,7 +257,7 @@ mod tests {
         Found { config: config.as_object().unwrap().clone(), state }
     }
 
-    /// The row of a stream `S` that is declared with `changes` to what is there.
+    /// Returns the row of a stream `S` whose declaration differs from the server's by `changes`.
     fn row_of(found: &Found, changes: &Value) -> Row {
         let mut declared = found.config.clone();
         declared.extend(changes.as_object().unwrap().clone());
@@ -281,7 +282,7 @@ mod tests {
             let row = row_of(&found(&json!({}), 10), &change);
             assert_eq!((row.action, row.refused.as_deref()), (Action::Update, None), "{change}");
             assert_eq!(row.loses.is_some(), loses, "{change}: {:?}", row.loses);
-            // What holds nothing loses nothing.
+            // An empty stream loses nothing.
             assert_eq!(row_of(&found(&json!({}), 0), &change).loses, None);
         }
         let raised = row_of(&found(&json!({ "max_bytes": 500 }), 10), &json!({ "max_bytes": 600 }));

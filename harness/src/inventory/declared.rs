@@ -7,7 +7,7 @@ use cim_core::inventory::{Bucket, BucketKind, Inventory, Stream, Within};
 use cim_core::names::{Span, StoreName};
 use serde_json::{Map, Value, json};
 
-/// What a stream is for.
+/// The kind of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Stream,
@@ -16,7 +16,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What a stream of this name is for: buckets are streams whose names say so.
+    /// Returns the kind of a stream of this name: buckets are streams with a prefix.
     pub(super) fn of(stream: &str) -> (Self, &str) {
         let kv = stream.strip_prefix(BucketKind::Kv.prefix()).map(|name| (Self::Kv, name));
         let object =
@@ -33,7 +33,7 @@ impl Kind {
     }
 }
 
-/// What the inventory declares, by the names of the streams.
+/// Returns the declared configurations, by the names of the streams.
 pub(super) fn streams(inventory: &Inventory) -> BTreeMap<String, Map<String, Value>> {
     let streams = inventory.streams.iter().map(|(name, stream)| (name.to_string(), of(stream)));
     let buckets = inventory
@@ -90,7 +90,7 @@ fn of_bucket(name: &StoreName, bucket: &Bucket) -> Value {
     config
 }
 
-/// The server takes no window that outlives its messages.
+/// Returns the duplicate window; the server accepts none longer than its messages' age.
 fn window(declared: Duration, max_age: Duration) -> Duration {
     if max_age.is_zero() { declared } else { declared.min(max_age) }
 }

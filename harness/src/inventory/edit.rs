@@ -6,14 +6,14 @@ use std::ops::Range;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Longest line that a value is put on.
+/// The longest line for a value.
 const WIDTH: usize = 100;
 const STEP: usize = 2;
 
 /// A value whose keys keep the order that they were given in.
 #[derive(Debug, Clone)]
 pub(super) enum Json {
-    /// Anything whose order does not matter.
+    /// A value without keys, or whose order does not matter.
     Plain(Value),
     /// An object.
     Object(Vec<(String, Json)>),
@@ -25,13 +25,13 @@ impl<T: Into<Value>> From<T> for Json {
     }
 }
 
-/// An object of the keys that have a value.
+/// Makes an object of the keys that have a value.
 pub(super) fn object(keys: Vec<(&str, Option<Json>)>) -> Json {
     Json::Object(keys.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect())
 }
 
-/// The text with `key: value` as the last member of the object at `path`, which is made when it is
-/// not there. `None` when the text has no such place, or the key is there already.
+/// Returns the text with `key: value` as the last member of the object at `path`, which is made if
+/// it is missing. Returns `None` if the text has no such place, or the key exists already.
 pub(super) fn insert(text: &str, path: &[&str], key: &str, value: Json) -> Option<String> {
     let Some(at) = span(text, path) else {
         let (last, parents) = path.split_last()?;
@@ -61,19 +61,19 @@ pub(super) fn insert(text: &str, path: &[&str], key: &str, value: Json) -> Optio
     Some(format!("{}{inserted}{}", &text[..last], &text[rest..]))
 }
 
-/// Where the object at a path begins and ends.
+/// Returns the range of the object at a path.
 fn span(text: &str, path: &[&str]) -> Option<Range<usize>> {
     let mut raw: &RawValue = serde_json::from_str(text).ok()?;
     for key in path {
         let members: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
         raw = members.get(*key)?;
     }
-    // The value is borrowed from the text, so its place there is where it lies in memory.
+    // The value is borrowed from the text, so its address gives its offset.
     let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
     raw.get().starts_with('{').then(|| start..start + raw.get().len())
 }
 
-/// Spaces in front of the first member.
+/// Returns the number of spaces before the first member.
 fn inner_indent(body: &str) -> Option<usize> {
     let line = body.lines().skip(1).find(|line| !line.trim().is_empty())?;
     Some(line.len() - line.trim_start_matches(' ').len())
@@ -88,7 +88,8 @@ fn member(key: &str, value: &Json, indent: usize) -> String {
     format!("{key}: {}", write(value, indent, key.len() + 2))
 }
 
-/// On one line if it fits behind what is there already, with an object's members a line each if not.
+/// Writes a value on one line if it fits after `before` characters; otherwise an object's members
+/// get a line each.
 fn write(value: &Json, indent: usize, before: usize) -> String {
     let short = one_line(value);
     match value {
@@ -115,7 +116,7 @@ fn one_line(value: &Json) -> String {
     }
 }
 
-/// The lines that are new in `new`, with two lines around them; for texts that differ in one place.
+/// Returns the new lines of `new`, with two lines around them; for texts that differ in one place.
 pub(super) fn difference(path: &str, old: &str, new: &str) -> String {
     let (a, b): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
     let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();

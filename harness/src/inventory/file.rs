@@ -1,4 +1,4 @@
-//! The file: read, and written whole or not at all.
+//! The inventory file: reads it, and replaces it as a whole.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,11 +18,11 @@ pub(super) fn text(path: &Path) -> Result<String> {
     })
 }
 
-/// Reads an inventory; `path` is for the error alone.
+/// Reads an inventory; `path` is for the error only.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Inventory> {
     serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        // The place is said once, where people look for it.
+        // The position stands once, at the beginning.
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
         Error::Usage(format!("inventory `{}`:{line}:{column}: {message}", path.display()))
@@ -33,10 +33,10 @@ pub(super) fn load(path: &Path) -> Result<Inventory> {
     parse(path, &text(path)?)
 }
 
-/// Replaces a file: whoever reads it sees the old one or the new one, and so does a power cut.
+/// Replaces a file: every reader sees the old one or the new one, also after a power cut.
 pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
     let cannot = || format!("cannot write inventory `{}`", path.display());
-    // A link stays one.
+    // A symbolic link stays one.
     let path = fs::canonicalize(path).setup(cannot)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));

@@ -1,5 +1,6 @@
-//! What interest streams keep for the archive: each has a durable consumer of the storage manager, which acknowledges
-//! what is on the NAS. One of a bucket that is no tier any more acknowledges nothing, and the stream keeps everything.
+//! Consumers that keep messages in interest streams for the archive: the storage manager has a
+//! durable one in each, and acknowledges the messages on the NAS. A consumer for a bucket that is
+//! not a tier any more acknowledges nothing, and the stream keeps everything.
 
 use cim_core::archive::{ANCHOR, anchor};
 use cim_core::inventory::Inventory;
@@ -8,25 +9,26 @@ use serde::Serialize;
 use super::server::{Found, Server};
 use crate::error::Result;
 
-/// An interest stream and a consumer that keeps its messages for an archive, or that there is none.
+/// An interest stream with a consumer that keeps its messages for an archive, or without one.
 #[derive(Debug, Serialize)]
 pub(super) struct Kept {
     pub(super) stream: String,
-    /// `None` where the storage manager has not begun with the stream.
+    /// `None` if the storage manager has not begun with the stream.
     pub(super) consumer: Option<String>,
-    /// Messages that are not on the NAS yet.
+    /// The number of messages that are not on the NAS yet.
     pub(super) waiting: u64,
-    /// No storage manager of the inventory acknowledges for it.
+    /// True if no storage manager of the inventory acknowledges for it.
     pub(super) left_over: bool,
 }
 
-/// The consumer of the inventory's own storage manager; `None` where nothing is archived.
+/// Returns the name of the consumer of the inventory's own storage manager; `None` if nothing is
+/// archived.
 fn own(inventory: &Inventory) -> Option<String> {
     let bucket = &inventory.tiers.secondary.as_ref()?.bucket;
     Some(anchor(bucket.as_str()))
 }
 
-/// Asks a server what its interest streams keep.
+/// Asks a server which consumers keep messages of its interest streams.
 pub(super) async fn kept(
     inventory: &Inventory,
     server: &Server,

@@ -1,4 +1,4 @@
-//! Nkeys: made, kept in a file of their own, read back.
+//! Nkeys: makes them, writes each seed to a file of its own, reads it back.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,7 +9,7 @@ use nkeys::{KeyPair, KeyPairType};
 
 use crate::error::{Context as _, Error, Result};
 
-/// Where a key comes from, or its seed goes.
+/// The source of a key, or the destination of its seed.
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct KeyArgs {
@@ -19,12 +19,12 @@ pub(super) struct KeyArgs {
     /// Make a key and print its seed on stdout, for a secrets store to read.
     #[arg(long)]
     print_seed: bool,
-    /// Use this public key, whose seed somebody has.
+    /// Use this public key; its owner has the seed.
     #[arg(long, value_name = "U…")]
     nkey: Option<UserKey>,
 }
 
-/// A public key, and the seed that is still to be given away.
+/// A public key, and the seed that must still be handed over.
 pub(super) struct Key {
     pub(super) public: UserKey,
     seed: Option<String>,
@@ -41,7 +41,7 @@ impl Key {
         Ok(Self { public, seed: Some(seed) })
     }
 
-    /// Gives the seed away, before anything names its key. Never writes over a file.
+    /// Hands over the seed, before the inventory names its key. Never overwrites a file.
     pub(super) fn hand_over(&self, args: &KeyArgs) -> Result<()> {
         let Some(seed) = &self.seed else { return Ok(()) };
         let Some(path) = &args.seed_file else {
@@ -61,7 +61,7 @@ impl Key {
     }
 }
 
-/// The seed of a user in the first line of a file.
+/// Reads a user's seed from the first line of a file.
 pub(super) fn seed(path: &Path) -> Result<String> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)

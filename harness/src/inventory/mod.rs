@@ -1,8 +1,9 @@
-//! `cim-harness inventory`: the file that says what an installation is, and whether it is so.
+//! `cim-harness inventory`: the file that describes an installation, and the check of the servers
+//! against it.
 //!
-//! Invariants: a file is changed by what was asked for and nothing else, its order and its spaces
-//! stay; it is written whole or not at all; what `check` would refuse is not written. A server is
-//! only ever asked, but by `apply`, and `apply` deletes nothing.
+//! Invariants: a command changes only the named part of the file, and keeps its order and spaces;
+//! the file is replaced as a whole; a change that `check` would refuse is not written. Servers are
+//! only queried, except by `apply`, and `apply` deletes nothing.
 
 mod add;
 mod apply;
@@ -26,7 +27,7 @@ use crate::error::{Context as _, Result};
 
 const STATUSES: &str = "Exit status:
   0    done, and nothing is wrong
-  1    the inventory has problems, or what answers on NATS is not what it declares
+  1    the inventory has problems, or the servers differ from it
   2    the command line is wrong, or the file cannot be read as an inventory
   3    NATS cannot be reached, or refuses the key
   130  interrupted";
@@ -40,7 +41,7 @@ const EXAMPLES: &str = "Examples:
   cim-harness inventory add stream ORDERS 'orders.>' --max-bytes 10GiB
   cim-harness inventory plan --nkey ops.nk && cim-harness inventory apply --nkey ops.nk";
 
-/// Looks at the inventory, changes it, and compares it with what answers on NATS.
+/// Checks the inventory, changes it, and compares it with the servers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{STATUSES}"))]
 pub(crate) struct Args {
@@ -60,25 +61,25 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One row a host.
+    /// Lists the hosts, one a row.
     List(show::ListArgs),
-    /// Everything, or one host.
+    /// Shows everything, or one host.
     Show(show::ShowArgs),
-    /// Everything that is wrong: in the file, and between it and what answers on NATS.
+    /// Reports all problems of the file, and all differences between it and the servers.
     #[command(after_help = STATUSES)]
     Check(check::Args),
-    /// Adds to the file what `check` has nothing against.
+    /// Adds a member to the file, if `check` accepts it.
     #[command(subcommand)]
     Add(add::What),
-    /// What `apply` would do, a row for each stream and bucket.
+    /// Shows what `apply` would do, a row for each stream and bucket.
     #[command(after_help = STATUSES)]
     Plan(plan::Args),
-    /// Makes the streams and buckets of a server those of the file. Deletes none.
+    /// Makes a server's streams and buckets those of the file. Deletes none.
     #[command(after_help = STATUSES)]
     Apply(apply::Args),
 }
 
-/// Which server to ask, and as whom.
+/// The server to ask, and the login.
 #[derive(Debug, Clone, clap::Args)]
 struct Login {
     /// Ask this server alone [default: the server of every host of role `host`].
@@ -115,7 +116,7 @@ fn print(text: &str) {
     drop(writeln!(std::io::stdout(), "{}", text.trim_end()));
 }
 
-/// Says something to people.
+/// Prints a remark for people on stderr.
 fn say(text: &str) {
     use std::io::Write as _;
     drop(writeln!(std::io::stderr(), "{text}"));

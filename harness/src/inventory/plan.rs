@@ -1,4 +1,4 @@
-//! `inventory plan`: what `apply` would do.
+//! `inventory plan`: shows what `apply` would do.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub(super) struct Args {
     #[command(flatten)]
     login: Login,
-    /// Count changes that lose data as ones that `apply` may make.
+    /// Accept changes that lose data, as `apply` with this flag does.
     #[arg(long)]
     allow_data_loss: bool,
     /// Print JSON, an object a stream or bucket.
@@ -20,14 +20,14 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What one server has beside what it is to have.
+/// The comparison with one server.
 pub(super) struct Planned {
     pub(super) server: Server,
     pub(super) address: Address,
     pub(super) rows: Vec<Row>,
 }
 
-/// Asks every server. An inventory with problems is not planned from.
+/// Asks every server. Fails if the inventory has problems.
 pub(super) async fn plan(path: &Path, login: &Login) -> Result<Vec<Planned>> {
     let inventory = file::load(path)?;
     if let Some(problem) = inventory.problems().first() {
@@ -46,7 +46,7 @@ pub(super) async fn plan(path: &Path, login: &Login) -> Result<Vec<Planned>> {
     Ok(all)
 }
 
-/// The changes that must not be made, with the reasons.
+/// Returns the reasons against the changes that must not be made.
 pub(super) fn against(rows: &[Row], allow_data_loss: bool) -> Vec<String> {
     let reasons = rows.iter().filter_map(|row| {
         let (kind, name) = (row.kind, &row.name);
@@ -55,14 +55,14 @@ pub(super) fn against(rows: &[Row], allow_data_loss: bool) -> Vec<String> {
         refused.or_else(|| {
             let what = loses?;
             Some(format!(
-                "{kind} `{name}` would lose data, {what}: raise the limit, or say `--allow-data-loss`"
+                "{kind} `{name}` would lose data, {what}: raise the limit, or give `--allow-data-loss`"
             ))
         })
     });
     reasons.collect()
 }
 
-/// The rows of a server, for people or for programs.
+/// Shows the rows of a server, for people or for programs.
 pub(super) fn show(address: &Address, rows: &[Row], json: bool) {
     if json {
         print(&pretty(

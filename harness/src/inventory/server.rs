@@ -1,4 +1,4 @@
-//! A NATS server that is asked what it has.
+//! A NATS server that is queried.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use serde_json::{Map, Value, json};
 use super::{Login, key};
 use crate::error::{Context as _, Error, Result};
 
-/// How long a server may take to answer anything.
+/// The limit for every answer of a server.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Where a server listens.
+/// A server's address.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
-    /// The host that it is on, where the inventory says so.
+    /// The host that it runs on, if the inventory says so.
     pub(super) host: Option<String>,
     pub(super) url: String,
 }
 
-/// A server that let us in.
+/// A server with a successful login.
 pub(super) struct Server {
     client: Client,
     pub(super) version: String,
@@ -33,7 +33,7 @@ pub(super) struct Found {
     pub(super) state: Value,
 }
 
-/// The servers to ask: the one that was named, or every host's.
+/// Returns the servers to ask: the named one, or every host's.
 pub(super) fn addresses(inventory: &Inventory, login: &Login) -> Result<Vec<Address>> {
     if let Some(url) = &login.nats {
         return Ok(vec![Address { host: None, url: url.clone() }]);
@@ -63,7 +63,7 @@ impl Server {
             options = options.nkey(key::seed(path)?);
         }
         if let Some(path) = &login.ca {
-            // It is read late otherwise, and its error would blame the server.
+            // Otherwise it would be read late, and its error would blame the server.
             std::fs::File::open(path).map_err(|error| {
                 Error::Usage(format!("cannot read authorities `{}`: {error}", path.display()))
             })?;
@@ -73,10 +73,10 @@ impl Server {
             let key = if login.nkey.is_some() {
                 "check the address and the key"
             } else {
-                "check the address; a server that wants a key takes `--nkey`"
+                "check the address; if the server asks for a key, give `--nkey`"
             };
             let ca = match (&login.ca, url.starts_with("tls:")) {
-                (None, true) => ", one whose certificate the system does not know takes `--ca`",
+                (None, true) => ", and if the system does not trust its certificate, give `--ca`",
                 _ => "",
             };
             format!("cannot reach NATS at `{url}`: {key}{ca}")
@@ -85,7 +85,7 @@ impl Server {
         Ok(Self { client, version })
     }
 
-    /// Asks JetStream; what it refuses is an error with its own words.
+    /// Asks JetStream; a refusal is an error with the server's words.
     pub(super) async fn ask(&self, subject: &str, body: &Value) -> Result<Value> {
         let payload = if body.is_null() { String::new() } else { body.to_string() };
         let cannot = || format!("NATS does not answer `{subject}`");
@@ -100,7 +100,7 @@ impl Server {
         }
     }
 
-    /// Every stream, buckets' included.
+    /// Returns every stream, buckets' included.
     pub(super) async fn streams(&self) -> Result<Vec<Found>> {
         let streams = self.pages("$JS.API.STREAM.LIST", "streams").await?;
         let found = streams.into_iter().filter_map(|mut stream| {
@@ -110,12 +110,12 @@ impl Server {
         Ok(found.collect())
     }
 
-    /// Every consumer of a stream.
+    /// Returns every consumer of a stream.
     pub(super) async fn consumers(&self, stream: &str) -> Result<Vec<Value>> {
         self.pages(&format!("$JS.API.CONSUMER.LIST.{stream}"), "consumers").await
     }
 
-    /// All that is listed, which comes page by page.
+    /// Returns all items of a list, which comes page by page.
     async fn pages(&self, subject: &str, what: &str) -> Result<Vec<Value>> {
         let mut all = Vec::new();
         loop {
@@ -130,7 +130,7 @@ impl Server {
     }
 }
 
-/// What helps where the server's words do not say it, by the `error_code` of its errors.json.
+/// Returns a hint for errors of the server that lack one, by the `error_code` of its errors.json.
 fn way_out(code: Option<u64>) -> &'static str {
     match code {
         Some(10047) => {

@@ -19,7 +19,7 @@ pub(super) struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// One host alone.
+    /// Show this host only.
     host: Option<NodeName>,
     /// Print JSON, with every default filled in.
     #[arg(long)]
@@ -61,7 +61,7 @@ pub(super) fn show(path: &Path, args: &ShowArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a host runs, in words.
+/// Returns what a host runs, in words.
 fn runs(host: &Host) -> Vec<String> {
     let mut runs = Vec::new();
     runs.extend(host.nats.iter().map(|nats| format!("nats :{}", nats.port)));
@@ -109,6 +109,13 @@ fn whole(inventory: &Inventory) -> String {
         tiers.add_row([(**key).to_owned(), place(tier), tier.bucket.to_string()]);
     }
     add(tiers, of_tiers.len());
+    let mut encryption = table(&["encrypted", "key", "more keys"]);
+    if let Some(of) = &inventory.tiers.encryption {
+        let more: Vec<_> = of.more_keys.iter().map(ToString::to_string).collect();
+        let key = of.key.as_ref().map_or_else(|| "-".into(), ToString::to_string);
+        encryption.add_row([of.tiers.to_string(), key, more.join("\n")]);
+    }
+    add(encryption, usize::from(inventory.tiers.encryption.is_some()));
     let mut streams =
         table(&["stream", "subjects", "storage", "retention", "most bytes", "oldest"]);
     for (name, stream) in &inventory.streams {

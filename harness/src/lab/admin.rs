@@ -11,27 +11,27 @@ use crate::scenario::{Fault, FaultRule};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where a service is told to misbehave.
+/// The fault endpoint of a service.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// Names the service.
+    /// The service's name.
     pub name: String,
-    /// Where the endpoint listens.
+    /// The address of the endpoint.
     pub addr: SocketAddr,
-    /// The access key that faults strike; without one they strike everybody.
+    /// The access key whose requests the faults hit; without one they hit every request.
     pub client_key: Option<String>,
 }
 
 impl Admin {
-    /// Tells the service what to do wrong from now on, in place of what it was told before; only to
-    /// those who come with the client's key.
+    /// Replaces the rules of the faults that the service injects from now on, for requests with the
+    /// client's key only.
     pub async fn set_faults(&self, rules: &[FaultRule]) -> Result<()> {
         let rules: Vec<_> = rules.iter().map(|rule| self.for_clients(rule)).collect();
         let text = serde_json::to_string(&rules).expect("rules are JSON");
         self.faults("PUT", &text).await.map(drop)
     }
 
-    /// What came of each rule in force: its fault, and how often it struck.
+    /// Returns the fault of each rule in force, and how often it struck.
     pub async fn strikes(&self) -> Result<Vec<(Fault, u64)>> {
         #[derive(Deserialize)]
         struct Plan {

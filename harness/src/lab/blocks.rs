@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context as _, Error, Result};
 use crate::scenario::{DamageStream, DamagedFile, Harm, Percent};
 
-/// The bit that is flipped of the byte that was drawn.
+/// The bit to flip in the drawn byte.
 const BIT: u8 = 0x10;
 
-/// Damages a file in a stream's directory; says what it did. Fails when there is no such file.
+/// Damages a file in a stream's directory and returns a description. Fails if the file does not
+/// exist.
 pub fn damage(stream: &Path, damage: &DamageStream) -> Result<String> {
     let share = damage.at.0;
     let path = match damage.file {
@@ -43,7 +44,7 @@ fn flip(file: &File, at: u64) -> std::io::Result<()> {
     file.write_all_at(&[byte[0] ^ BIT], at)
 }
 
-/// One of the blocks, by number.
+/// Returns the block at `share` of all blocks, ordered by number.
 fn block(messages: &Path, share: Percent) -> Result<PathBuf> {
     let cannot = || format!("cannot read `{}`", messages.display());
     let mut blocks: Vec<(u64, PathBuf)> = Vec::new();

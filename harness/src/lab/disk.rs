@@ -1,8 +1,9 @@
-//! Disks that can be full: a tmpfs of a given size each, in a mount namespace that only this harness and
-//! what it starts are in.
+//! Disks that can be full: a tmpfs of a given size each, in a mount namespace that only this
+//! harness and its child processes are in.
 //!
-//! The namespace is gone with its last process, and every mount in it with the namespace. So there is
-//! nothing to unmount after a harness that was killed, and nobody else ever sees these disks.
+//! The namespace is gone with its last process, and every mount in it with the namespace. So there
+//! is nothing to unmount after a harness that was killed, and no other process ever sees these
+//! disks.
 
 use std::ffi::{CString, OsString};
 use std::fs::OpenOptions;
@@ -16,17 +17,18 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::error::{Context as _, Error, Result, make_dir};
 
-/// Names the mount namespace that the harness was started in.
+/// The variable that holds the mount namespace in which the harness was started.
 const OUTSIDE: &str = "CIM_HARNESS_OUTSIDE";
-/// What [`Disk::fill`] writes, in the disk's root.
+/// The file that [`Disk::fill`] writes, in the disk's root.
 const FILLER: &str = "filler";
 /// Bytes that are written at once while a disk is filled.
 const BLOCK: usize = 256 * 1024;
 
 static WHY_NOT: OnceLock<String> = OnceLock::new();
 
-/// Goes on in a mount namespace of its own. The program is started anew there, by the same process, so
-/// this returns only to who is there already, or where it cannot be had. Call it before anything is begun.
+/// Moves this process into a mount namespace of its own. The same process starts the program again
+/// there, so the function returns only if it is there already, or if no namespace can be had. Call
+/// it before anything else is started.
 ///
 /// Root needs nothing else; other users get a user namespace besides, where the kernel allows one.
 pub(crate) fn enter_own_namespace() {
@@ -39,15 +41,15 @@ pub(crate) fn enter_own_namespace() {
     }
 }
 
-/// Why there can be no disks of a given size; `None` where there can.
+/// Returns the reason why there can be no disks of a given size, or `None` if there can.
 pub(crate) fn why_not() -> Option<String> {
     if inside() {
         return None;
     }
-    Some(WHY_NOT.get().map_or_else(|| "nobody asked for a mount namespace".into(), Clone::clone))
+    Some(WHY_NOT.get().map_or_else(|| "no mount namespace was requested".into(), Clone::clone))
 }
 
-/// Whether this process has left the namespace that its first life was in.
+/// Reports whether this process has left the namespace that it was first started in.
 fn inside() -> bool {
     let outside = std::env::var_os(OUTSIDE);
     outside.is_some() && outside != namespace()
@@ -66,7 +68,7 @@ fn try_enter() -> Result<(), String> {
         command.arg("--mount").args(kind).arg("--");
         command
     };
-    // What is mounted here is gone before anybody can see it.
+    // The probe's mount is gone before any other process can see it.
     let mut probe = unshare();
     probe.args(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(std::env::temp_dir());
     let tried = probe.stdin(Stdio::null()).output();
@@ -80,14 +82,14 @@ fn try_enter() -> Result<(), String> {
     Err(format!("`unshare` of util-linux cannot be run: {error}"))
 }
 
-/// A disk of a given size. Dropping it takes it away, with all that is on it.
+/// A disk of a given size. Dropping it unmounts it and deletes its content.
 #[derive(Debug)]
 pub(crate) struct Disk {
     path: PathBuf,
 }
 
 impl Disk {
-    /// Makes one of `size` bytes, rounded up to pages, at `path`.
+    /// Mounts a disk of `size` bytes, rounded up to pages, at `path`.
     pub(crate) fn mount(path: &Path, size: u64) -> Result<Self> {
         let shown = path.display();
         if let Some(why) = why_not() {
@@ -102,14 +104,14 @@ impl Disk {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Bytes that are free.
+    /// Returns the free bytes.
     pub(crate) fn available(&self) -> Result<u64> {
         let cannot = || format!("cannot ask for the room on `{}`", self.path.display());
         let found = rustix::fs::statvfs(&self.path).step(cannot)?;
         Ok(found.f_bavail * found.f_frsize)
     }
 
-    /// Takes room until `leave` bytes are free, or nothing is.
+    /// Writes a file until `leave` bytes are free, or none.
     pub(crate) fn fill(&self, leave: u64) -> Result<()> {
         let path = self.path.join(FILLER);
         let cannot = || format!("cannot write `{}`", path.display());
@@ -121,14 +123,14 @@ impl Disk {
             match file.write(&zeros[..more]) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                // Somebody else took the last of it.
+                // Another process took the last of it.
                 Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
                 Err(error) => return Err(error).step(cannot),
             }
         }
     }
 
-    /// Gives the room back that was taken by filling.
+    /// Deletes the file that [`Self::fill`] wrote.
     pub(crate) fn free(&self) -> Result<()> {
         let path = self.path.join(FILLER);
         std::fs::remove_file(&path).step(|| format!("cannot delete `{}`", path.display()))
@@ -137,7 +139,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Programs of the lab may be about to end and hold files still: it goes when they are gone.
+        // Programs of the lab may be about to end and still hold files: the mount goes when they
+        // are gone.
         let _ = unmount(&self.path, UnmountFlags::DETACH);
     }
 }

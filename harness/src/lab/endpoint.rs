@@ -1,4 +1,4 @@
-//! Where NATS is, and who asks.
+//! A NATS URL and the login for it.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use nkeys::KeyPair;
 
 use crate::error::{Context as _, Error, Result};
 
-/// A NATS server's URL and, where the server wants one, the nkey to log in with.
+/// A NATS server's URL and, if the server asks for one, the nkey to log in with.
 #[derive(Clone)]
 pub struct Endpoint {
     /// `nats://host:port`; a cluster's servers separated by commas.
@@ -23,7 +23,7 @@ struct Nkey {
 }
 
 impl Endpoint {
-    /// With the seed in the first line of a file.
+    /// Reads the nkey seed from the first line of a file.
     pub fn with_nkey(url: String, seed_file: &Path) -> Result<Self> {
         let shown = seed_file.display();
         let text = std::fs::read_to_string(seed_file);
@@ -33,29 +33,29 @@ impl Endpoint {
             .map_err(|_| Error::setup(format!("`{shown}` does not begin with an nkey seed")))
     }
 
-    /// With a seed.
+    /// Makes an endpoint whose login is this seed.
     pub(crate) fn with_seed(url: String, seed: String) -> Result<Self, nkeys::error::Error> {
         let pair = KeyPair::from_seed(&seed)?;
         Ok(Self { url, nkey: Some(Arc::new(Nkey { seed, pair })) })
     }
 
-    /// The same login at another URL.
+    /// Returns the same login at another URL.
     #[must_use]
     pub fn at(&self, url: String) -> Self {
         Self { url, nkey: self.nkey.clone() }
     }
 
-    /// The servers, one by one.
+    /// Returns the URL of each server.
     pub fn servers(&self) -> Vec<&str> {
         self.url.split(',').collect()
     }
 
-    /// The seed, for the client library.
+    /// Returns the seed, for the client library.
     pub(crate) fn seed(&self) -> Option<&str> {
         self.nkey.as_ref().map(|nkey| nkey.seed.as_str())
     }
 
-    /// The public key and the signed nonce of a login by hand, if there is a key.
+    /// Returns the public key and the signed nonce of a login by hand, or `None` without a key.
     pub(crate) fn sign(&self, nonce: &str) -> Option<(String, String)> {
         let pair = &self.nkey.as_ref()?.pair;
         // A pair that was made from a seed can sign.

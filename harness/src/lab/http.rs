@@ -1,4 +1,4 @@
-//! Just enough HTTP to ask a local service whether it is ready.
+//! An HTTP client that can just ask a local service whether it is ready.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //! It carries bytes and knows no protocol. The first bytes that come back after some went forth are an
 //! answer; that is right for HTTP, where each side waits for the other.
 //!
-//! What a link cannot do: reorder or drop single packets. TCP hides both from programs, except as
-//! delay, which it can do.
+//! A link cannot reorder or drop single packets. TCP hides both from programs, except as delay,
+//! which a link can add.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::error::{Context as _, Result};
 use crate::scenario::{Size, Span};
 
-/// Bytes that are read at once.
+/// Bytes read at once.
 const CHUNK: usize = 128 * 1024;
 /// Bytes that a delayed direction may hold: 20 ms at 10 Gbit/s, with room to spare.
 const IN_FLIGHT: usize = 32 * 1024 * 1024;
@@ -38,7 +38,7 @@ const IN_FLIGHT: usize = 32 * 1024 * 1024;
 pub struct Conditions {
     /// Extra time that every byte takes in each direction; a round trip takes twice as long.
     pub delay: Span,
-    /// Instead of `delay`, for what goes back.
+    /// Extra time for bytes from the target, instead of `delay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_back: Option<Span>,
     /// Bytes per second in each direction; absent for no limit.
@@ -46,13 +46,13 @@ pub struct Conditions {
     pub bandwidth: Option<Size>,
     /// Connections are reset, and new ones refused.
     pub cut: bool,
-    /// Nothing arrives any more, and nobody is told: what a dead switch looks like.
+    /// Nothing arrives any more, and connections stay open: as with a dead switch.
     pub black_hole: bool,
-    /// Every how manieth answer is lost: its request arrives and is done, and when the answer comes the
+    /// Loses each n-th answer: its request arrives and is done, and when the answer comes the
     /// connection is reset instead. Counted over all connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lose_answer_every: Option<NonZeroU32>,
-    /// A connection is reset when this many bytes have gone to the target since this was set: in the
+    /// Resets a connection when this many bytes have gone to the target since this was set: in the
     /// middle of a request, whose beginning arrives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tear_after: Option<Size>,
@@ -63,7 +63,7 @@ impl Conditions {
         self.delay_back.unwrap_or(self.delay)
     }
 
-    /// What contradicts itself.
+    /// Returns a description of conditions that exclude each other, or `None`.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let others = Self { cut: false, black_hole: false, ..*self };
         if self.cut && self.black_hole {
@@ -113,7 +113,7 @@ struct Traffic {
     torn: AtomicU64,
 }
 
-/// What a link broke on purpose so far.
+/// Counts of what a link has broken on purpose so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Broken {
     /// Answers that were lost.
@@ -144,12 +144,12 @@ impl Link {
         Ok(Self { addr, target, conditions, traffic, task })
     }
 
-    /// The address to connect to instead of the target's.
+    /// Returns the address to connect to instead of the target's.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Where new connections go from now on; `None` refuses them.
+    /// Sets the target of new connections; `None` refuses them.
     pub fn set_target(&self, target: Option<SocketAddr>) {
         self.target.send_replace(target);
     }
@@ -159,18 +159,18 @@ impl Link {
         self.conditions.send_replace(conditions);
     }
 
-    /// The conditions.
+    /// Returns the current conditions.
     pub fn conditions(&self) -> Conditions {
         *self.conditions.borrow()
     }
 
-    /// What it broke so far.
+    /// Returns how many answers and requests the link broke so far.
     pub fn broken(&self) -> Broken {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Broken { answers: count(&self.traffic.lost), requests: count(&self.traffic.torn) }
     }
 
-    /// Bytes that went to the target and came back.
+    /// Returns the bytes that went to the target and the bytes that came back.
     pub fn traffic(&self) -> (u64, u64) {
         (self.traffic.forth.load(Ordering::Relaxed), self.traffic.back.load(Ordering::Relaxed))
     }
@@ -192,7 +192,8 @@ async fn accept(
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Out of file descriptors, say: the next attempt may do better.
+                // An accept that fails, for lack of file descriptors say, may succeed at the next
+                // attempt.
                 let Ok((near, _)) = accepted else { continue };
                 let target = *targets.borrow();
                 connections.spawn(connect(near, target, conditions.clone(), Arc::clone(&traffic)));
@@ -208,10 +209,10 @@ async fn connect(
     mut conditions: watch::Receiver<Conditions>,
     traffic: Arc<Traffic>,
 ) {
-    // Resets instead of an orderly end: that is what a cut looks like from both sides.
+    // Resets instead of an orderly end: both sides see a cut like that.
     let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
     reset(&near);
-    // In a black hole even the handshake would stall: nobody answers until it is over.
+    // In a black hole even the handshake would stall: nothing answers until it is over.
     let open = conditions.wait_for(|c| !c.black_hole).await.map(|c| !c.cut);
     let (Ok(true), Some(target)) = (open, target) else { return };
     let Ok(far) = TcpStream::connect(target).await else { return };
@@ -236,16 +237,16 @@ struct Waiting {
     bytes: Vec<u8>,
 }
 
-/// The connection is to be reset, both directions at once.
+/// A request to reset the connection, both directions at once.
 struct Reset;
 
 /// One direction of a connection.
 struct Way<'a> {
-    /// To the target, or back.
+    /// True for the direction to the target.
     forth: bool,
     conditions: watch::Receiver<Conditions>,
     traffic: &'a Traffic,
-    /// Something went to the target that was not answered yet.
+    /// True while a request to the target has no answer yet.
     asked: &'a AtomicBool,
 }
 
@@ -310,8 +311,8 @@ impl Way<'_> {
         Ok(())
     }
 
-    /// How many of the bytes that were just read may go on; fewer than all when the connection is torn
-    /// there.
+    /// Returns how many of the `length` bytes just read may go on; fewer than all if the connection
+    /// is torn there.
     fn passes(&self, now: &Conditions, since_set: u64, length: usize) -> Result<usize, Reset> {
         let count = |counter: &AtomicU64, by| counter.fetch_add(by, Ordering::Relaxed) + by;
         if length == 0 {

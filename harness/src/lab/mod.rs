@@ -1,4 +1,4 @@
-//! What labs are made of on this machine: processes, links, S3 services, NATS servers.
+//! The parts of a lab on this machine: processes, links, S3 services, NATS servers.
 //!
 //! Everything here can be used without a scenario; benchmarks do.
 

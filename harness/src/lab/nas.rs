@@ -1,6 +1,8 @@
-//! The programs that can be a lab's NAS: where each listens, how it is started, and what it is told before it is used.
+//! The programs that can be a lab's NAS: where each listens, how it is started and how it is
+//! prepared.
 //!
-//! The lab has the service's own keys, as it has `MinIO`'s: rights of the storage manager's key are for machines.
+//! The lab uses the service's own keys, as it uses `MinIO`'s: restricted keys for the storage
+//! manager exist only on machines.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,15 +16,16 @@ use super::process::Spec;
 use super::s3::{Access, Kind, Options};
 use crate::error::{Context as _, Error, Result, make_dir, write_file};
 
-/// As many as the one that listens most has: SeaweedFS, four servers with a port for gRPC each.
+/// The most ports that a service needs: SeaweedFS has four servers with a port for gRPC each.
 const PORTS: usize = 8;
 const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
-/// Where a service listens. One that knows its parts by their ports keeps them on its disk, for the next start.
+/// The ports of a service. SeaweedFS finds its parts by their ports, so they are kept on its disk
+/// for the next start.
 #[derive(Debug)]
 pub(super) struct Place {
     ports: [SocketAddr; PORTS],
-    /// Whether the service was never started on this disk before.
+    /// True if the service was never started on this disk before.
     is_new: bool,
 }
 
@@ -33,7 +36,7 @@ pub(super) struct Sockets(Vec<PathBuf>);
 impl Drop for Sockets {
     fn drop(&mut self) {
         for path in &self.0 {
-            // One that was never made needs not go.
+            // The service may not have made it.
             drop(std::fs::remove_file(path));
         }
     }
@@ -63,7 +66,7 @@ impl Place {
         Ok(Self { ports: ports::free()?, is_new: true })
     }
 
-    /// Returns where it serves S3.
+    /// Returns the address that serves S3.
     pub(super) fn s3(&self) -> SocketAddr {
         self.ports[0]
     }
@@ -77,7 +80,7 @@ impl Place {
             .map(|(part, (http, grpc))| (part, http.port(), grpc.port()))
     }
 
-    /// Returns the sockets that a service will have left in /tmp.
+    /// Returns the sockets that a killed service leaves in /tmp.
     pub(super) fn sockets(&self, kind: Kind) -> Sockets {
         if kind != Kind::Seaweedfs {
             return Sockets::default();
@@ -88,8 +91,8 @@ impl Place {
         Sockets(sockets.map(|name| Path::new("/tmp").join(name)).collect())
     }
 
-    /// Makes what must be there before the service starts: the bucket of versitygw, which is a directory. By S3 the
-    /// client makes none there, for it names the region `us-east-1` as the place, which S3 has no name for.
+    /// Makes the bucket directory that versitygw needs before it starts. The client cannot make one
+    /// by S3: it sends `us-east-1` as the location, a name that S3 does not have.
     pub(super) fn make_ready(options: &Options) -> Result<()> {
         if options.kind == Kind::Versitygw {
             make_dir(&options.dir.join(&options.bucket))?;
@@ -97,7 +100,7 @@ impl Place {
         Ok(())
     }
 
-    /// Returns how the service is started.
+    /// Returns the command that starts the service.
     pub(super) fn spec(&self, options: &Options, program: &Path, access: &Access) -> Spec {
         let mut spec = Spec::new(&options.name, program);
         let addr = self.s3().to_string();
@@ -129,12 +132,12 @@ impl Place {
             "-ip.bind=127.0.0.1",
             "-filer",
             "-s3",
-            // What is not S3, and what asks elsewhere.
+            // These serve other protocols, or contact other hosts.
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-master.telemetry=false",
             "-s3.autoCreateBucket=false",
-            // Volumes grow as they are written; the number is the most.
+            // Volumes grow as they are written; this is their highest number.
             "-volume.max=100",
             "-master.volumeSizeLimitMB=1024",
             "-volume.preStopSeconds=1",
@@ -147,7 +150,7 @@ impl Place {
         spec.arg(format!("-dir={}", dir.display()))
     }
 
-    /// Tells a service that runs for the first time what it keeps: SeaweedFS, to sync what it writes.
+    /// Prepares a service that runs for the first time: SeaweedFS is told to sync every write.
     pub(super) async fn prepare(&self, options: &Options, program: &Path) -> Result<()> {
         if options.kind != Kind::Seaweedfs || !self.is_new {
             return Ok(());
@@ -166,7 +169,8 @@ impl Place {
     async fn weed_shell(&self, program: &Path) -> std::io::Result<String> {
         let (mut master, mut filer) = (String::new(), String::new());
         for (part, http, grpc) in self.parts() {
-            // As SeaweedFS writes an address whose port for gRPC is not 10000 above the other.
+            // The form in which SeaweedFS writes an address whose gRPC port is not 10000 above the
+            // other.
             let address = format!("127.0.0.1:{http}.{grpc}");
             match part {
                 "master" => master = address,

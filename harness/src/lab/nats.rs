@@ -15,27 +15,27 @@ use crate::error::{Error, Result, make_dir, write_file};
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Which server to start.
+/// The options of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Names its process and its log.
+    /// The name of its process and its log.
     pub name: String,
-    /// Its name to other servers: a machine that takes a lost one's place has the same.
+    /// Its name to other servers: a machine that replaces a lost one has the same.
     pub server_name: String,
-    /// Its configuration and its store lie here.
+    /// The directory of its configuration and its store.
     pub dir: PathBuf,
     /// The port for clients; `None` lets the server choose.
     pub port: Option<u16>,
-    /// How often JetStream syncs to disk; `None` for the server's own setting.
+    /// The interval at which JetStream syncs to disk; `None` for the server's default.
     pub sync_interval: Option<String>,
-    /// How it is joined with other servers; by default it is alone.
+    /// Its connections to other servers; alone by default.
     pub joined: Joined,
-    /// More configuration, in the server's own language.
+    /// Extra configuration, in the server's own language.
     pub extra: String,
 }
 
 impl Options {
-    /// A server's configuration. `listen` says where it listens.
+    /// Returns a server's configuration; `listen` holds the lines about where it listens.
     pub(crate) fn config(&self, listen: &str, store: &Path) -> String {
         let (name, extra, store) = (&self.server_name, &self.extra, store.display());
         let sync = self.sync_interval.as_ref().map(|s| format!(", sync_interval: \"{s}\""));
@@ -49,24 +49,24 @@ impl Options {
     }
 }
 
-/// How a server is joined with others.
+/// A server's connections to others.
 #[derive(Debug, Clone, Default)]
 pub struct Joined {
-    /// Of one of a cluster: where the ways to all of its servers lead, itself included.
+    /// Of a cluster's server: the addresses of the routes to all its servers, itself included.
     pub routes: Vec<SocketAddr>,
-    /// Where a server goes that hears of this one from a third: it has a way of its own already, so
-    /// this leads nowhere.
+    /// The address that gossip gives other servers for this one. They have a route already, so it
+    /// leads nowhere.
     pub hearsay: Option<SocketAddr>,
-    /// The name of its JetStream, for whoever asks for it through another server.
+    /// Its JetStream domain, for clients that reach it through another server.
     pub domain: Option<String>,
-    /// Whether leaf nodes may connect to it.
+    /// True if leaf nodes may connect to it.
     pub hub: bool,
-    /// Of a leaf node: where the ways to the hub's servers lead.
+    /// Of a leaf node: the addresses of the links to the hub's servers.
     pub remotes: Vec<SocketAddr>,
 }
 
 impl Joined {
-    /// What the configuration says of it.
+    /// Returns the `cluster` and `leafnodes` blocks of the configuration.
     fn config(&self) -> String {
         let urls = |scheme: &str, addrs: &[SocketAddr]| {
             let urls: Vec<_> = addrs.iter().map(|addr| format!("\"{scheme}://{addr}\"")).collect();
@@ -100,13 +100,13 @@ impl Joined {
 pub struct Nats {
     /// The process.
     pub process: Process,
-    /// Where clients connect.
+    /// The address for clients.
     pub addr: SocketAddr,
     /// Its HTTP monitoring.
     pub monitor: SocketAddr,
-    /// Where the others of its cluster connect.
+    /// The address for routes from its cluster.
     pub routes: Option<SocketAddr>,
-    /// Where leaf nodes connect.
+    /// The address for leaf nodes.
     pub leaf_nodes: Option<SocketAddr>,
     /// JetStream's directory.
     pub store: PathBuf,
@@ -127,8 +127,8 @@ struct Addrs {
 }
 
 impl Nats {
-    /// Starts a server and waits until JetStream is ready; one of a cluster may have nobody yet to
-    /// agree with, see [`Self::in_step`].
+    /// Starts a server and waits until JetStream is ready. A cluster's server may have no peers
+    /// yet; see [`Self::in_step`].
     pub async fn start(launcher: &Launcher, tools: &Tools, options: &Options) -> Result<Self> {
         let program = tools.find(Tool::NatsServer)?;
         make_dir(&options.dir)?;
@@ -147,7 +147,7 @@ impl Nats {
                 return Ok(Err(end));
             }
             let addrs = read_ports(&ports)?;
-            // A server that could not recover a stream is not well, but it has started.
+            // A server that could not recover a stream is unhealthy, but it has started.
             healthy(addrs.monitor, "?js-server-only=true").await?;
             let leaf_nodes =
                 if options.joined.hub { Some(leaf_port(addrs.monitor).await?) } else { None };
@@ -165,13 +165,13 @@ impl Nats {
         }
     }
 
-    /// Waits until it agrees with its cluster on who leads.
+    /// Waits until it knows its cluster's leader.
     pub async fn in_step(&self, within: Duration) -> Result<()> {
         let what = format!("`{}` finding its cluster", self.process.name());
         wait_until(&what, within, async || healthy(self.monitor, "?js-meta-only=true").await).await
     }
 
-    /// The URL for clients on the same node.
+    /// Returns the URL for clients on the same node.
     pub fn url(&self) -> String {
         format!("nats://{}", self.addr)
     }
@@ -186,7 +186,7 @@ pub(crate) async fn healthy(monitor: SocketAddr, of: &str) -> Result<(), String>
     }
 }
 
-/// The port that leaf nodes connect to, which the file of ports leaves out.
+/// Returns the port for leaf nodes, which the file of ports leaves out.
 async fn leaf_port(monitor: SocketAddr) -> Result<SocketAddr, String> {
     #[derive(Deserialize)]
     struct Vars {

@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::error::{Context as _, Result};
 
-/// How often a program is started anew when somebody else took its port in the meantime.
+/// The attempts to start a program anew after another process took its port.
 pub(crate) const ATTEMPTS: usize = 5;
 
-/// `N` different addresses on loopback that are free at this moment. For programs that cannot choose
-/// a port and say which: another process may be faster, so the caller tries again with new ones.
+/// Returns `N` different addresses on loopback that are free at this moment, for programs that
+/// cannot choose a port themselves. Another process may take one first, so the caller tries again
+/// with new ones.
 pub fn free<const N: usize>() -> Result<[SocketAddr; N]> {
     let mut addrs = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     // All are held until the last is found, so that they differ.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::tools::{Tool, Tools};
 use crate::error::{Context as _, Error, Result};
 
-/// How a program ended.
+/// The end of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// By itself, with this status.
@@ -48,7 +48,7 @@ pub enum Signal {
     Continue,
 }
 
-/// What to start.
+/// A program to start, with its arguments and environment.
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// The name of its log file, without `.log`.
@@ -64,20 +64,20 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A program without arguments.
+    /// Makes a spec without arguments.
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
         let (name, program) = (name.into(), program.into());
         Self { name, program, args: Vec::new(), env: Vec::new(), out: None }
     }
 
-    /// With one more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
         self
     }
 
-    /// With one more variable.
+    /// Adds a variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
@@ -85,7 +85,7 @@ impl Spec {
     }
 }
 
-/// Starts programs and knows all that it started.
+/// A starter of programs that keeps track of all it started.
 #[derive(Debug, Clone)]
 pub struct Launcher {
     supervisor: PathBuf,
@@ -94,7 +94,7 @@ pub struct Launcher {
     started: Arc<Mutex<Vec<watch::Receiver<Option<End>>>>>,
 }
 
-/// A program that was started. Dropping it kills it.
+/// A started program. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -105,7 +105,7 @@ pub struct Process {
 }
 
 impl Launcher {
-    /// A launcher whose programs write their logs into `logs`.
+    /// Makes a launcher whose programs write their logs into `logs`.
     pub fn new(tools: &Tools, logs: &Path) -> Result<Self> {
         let supervisor = match std::env::current_exe() {
             Ok(path) if path.file_name().is_some_and(|n| n == Tool::Harness.name()) => path,
@@ -115,24 +115,24 @@ impl Launcher {
         Ok(Self { supervisor, logs: logs.to_owned(), env: Vec::new(), started: Arc::default() })
     }
 
-    /// With these variables for every program.
+    /// Sets these variables for every program.
     #[must_use]
     pub fn with_env(mut self, env: Vec<(String, String)>) -> Self {
         self.env = env;
         self
     }
 
-    /// Where a program of this name writes its log.
+    /// Returns the path of the log of a program with this name.
     pub fn log_path(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
     }
 
-    /// The harness's own program.
+    /// Returns the path of the harness's own program.
     pub(crate) fn harness(&self) -> &Path {
         &self.supervisor
     }
 
-    /// Starts a program.
+    /// Starts a program and returns once its supervisor has reported the process id.
     pub async fn start(&self, spec: Spec) -> Result<Process> {
         let log = self.log_path(&spec.name);
         let mut command = Command::new(&self.supervisor);
@@ -158,15 +158,15 @@ impl Launcher {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).push(end.clone());
         tokio::spawn(async move {
             let end = last_words(said).await;
-            // The supervisor ends right after its last words; a zombie helps nobody.
+            // The supervisor ends right after its last words; it must not stay as a zombie.
             drop(child.wait().await);
             sender.send_replace(Some(end));
         });
         Ok(Process { name: spec.name, pid, log, orders: orders.into(), end })
     }
 
-    /// Waits until every program that was started has ended, at most `timeout`. For the time after
-    /// all of them were dropped.
+    /// Waits until every started program has ended, at most `timeout`. Call it after all of them
+    /// were dropped.
     pub async fn all_ended(&self, timeout: Duration) -> bool {
         let started =
             std::mem::take(&mut *self.started.lock().unwrap_or_else(PoisonError::into_inner));
@@ -192,17 +192,17 @@ async fn last_words(mut said: tokio::io::Lines<BufReader<ChildStdout>>) -> End {
 }
 
 impl Process {
-    /// Its name in the lab.
+    /// Returns its name in the lab.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// How it ended, if it has.
+    /// Returns how it ended, or `None` while it runs.
     pub fn ended(&self) -> Option<End> {
         self.end.borrow().clone()
     }
@@ -214,7 +214,7 @@ impl Process {
         ended.ok().and_then(|end| end.clone()).unwrap_or(End::Lost)
     }
 
-    /// Sends a signal; one that has ended takes none.
+    /// Sends a signal; ignored if it has ended.
     pub async fn signal(&self, signal: Signal) {
         let order: &[u8] = match signal {
             Signal::Kill => b"kill\n",
@@ -222,7 +222,7 @@ impl Process {
             Signal::Stop => b"stop\n",
             Signal::Continue => b"cont\n",
         };
-        // The pipe is broken when the supervisor is gone, which is what a signal is after anyway.
+        // The pipe is broken if the supervisor is gone; the program is then gone too.
         drop(self.orders.lock().await.write_all(order).await);
     }
 
@@ -241,12 +241,13 @@ impl Process {
         }
     }
 
-    /// The log's last lines, on one line, for an error message.
+    /// Returns the log's last two lines, joined on one line, for an error message.
     pub fn last_log(&self) -> String {
         last_lines(&self.log)
     }
 
-    /// The processor seconds and the peak resident memory in bytes so far; `None` once it has ended.
+    /// Returns the processor seconds and the peak resident memory in bytes so far; `None` once it
+    /// has ended.
     pub fn usage(&self) -> Option<Usage> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
@@ -260,7 +261,7 @@ impl Process {
     }
 }
 
-/// A log's last lines, on one line, for an error message.
+/// Returns a log's last two lines, joined on one line, for an error message.
 pub(crate) fn last_lines(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -271,7 +272,7 @@ pub(crate) fn last_lines(log: &Path) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
 }
 
-/// What a process has used since it started.
+/// Resources that a process has used since it started.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
     /// Processor time, user and system, in seconds.

@@ -1,4 +1,5 @@
-//! The S3 services of a lab: the NAS, which is MinIO unless another is asked for, and fake Wasabi as Wasabi.
+//! The S3 services of a lab: the NAS, which is MinIO unless another is asked for, and fake Wasabi
+//! for Wasabi.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use super::tools::{Tool, Tools};
 use super::wait::wait_until;
 use crate::error::{Context as _, Error, Result, make_dir};
 
-/// SeaweedFS takes six seconds on a machine that has nothing else to do.
+/// SeaweedFS takes six seconds on an idle machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The programs that serve S3 in a lab.
@@ -37,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The program.
+    /// Returns the program that serves it.
     pub(crate) fn tool(self) -> Tool {
         match self {
             Self::Minio => Tool::Minio,
@@ -47,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// The region that requests to it are signed for.
+    /// Returns the region that its requests are signed for.
     pub(crate) fn region(self) -> &'static str {
         match self {
             Self::Minio | Self::Seaweedfs | Self::Versitygw => "us-east-1",
@@ -55,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// The program's environment.
+    /// Returns the program's environment.
     pub(crate) fn env(self, access: &Access) -> Vec<(String, String)> {
         let (key, secret) = (access.access_key.as_str(), access.secret_key.as_str());
         let pairs = match self {
@@ -78,10 +79,10 @@ impl Kind {
     }
 }
 
-/// What a client needs to know.
+/// The address, bucket and keys that a client needs.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Where the service listens; a link may lie before it.
+    /// The service's address, or that of a link before it.
     pub addr: SocketAddr,
     /// The region that requests are signed for.
     pub region: String,
@@ -91,7 +92,7 @@ pub struct Access {
     pub access_key: String,
     /// The secret key, drawn anew for every service.
     pub secret_key: String,
-    /// Another access key with the same secret, where the service has two: the one that faults strike.
+    /// A second access key with the same secret, if the service has two: faults hit this one only.
     pub client_key: Option<String>,
 }
 
@@ -100,58 +101,59 @@ pub struct Access {
 pub struct Service {
     /// The process.
     pub process: Process,
-    /// Which program it is.
+    /// The program that serves it.
     pub kind: Kind,
-    /// How to reach it directly.
+    /// Its direct address and keys.
     pub access: Access,
     /// Fake Wasabi's endpoint for faults.
     pub admin: Option<Admin>,
-    /// Behind the process, which has them open.
+    /// Dropped after `process`, which has them open.
     _sockets: Sockets,
 }
 
-/// Which service to start.
+/// The options of a service.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Names the process and its log.
+    /// The name of the process and its log.
     pub name: String,
-    /// Which program.
+    /// The program that serves it.
     pub kind: Kind,
-    /// Its objects lie here.
+    /// The directory of its objects.
     pub dir: PathBuf,
     /// The bucket to make.
     pub bucket: String,
-    /// The credentials to keep when a service comes back; `None` draws new ones.
+    /// The credentials that a restarted service keeps; `None` draws new ones.
     pub credentials: Option<(String, String)>,
-    /// What fake Wasabi's random faults are drawn from.
+    /// The seed of fake Wasabi's random faults.
     pub seed: u64,
 }
 
 impl Access {
-    /// The endpoint's URL.
+    /// Returns the endpoint's URL.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// The same service, through a link.
+    /// Returns the same access through a link at `addr`.
     #[must_use]
     pub fn via(&self, addr: SocketAddr) -> Self {
         Self { addr, ..self.clone() }
     }
 
-    /// What somebody else than the oracle gets.
+    /// Returns the access with the client's key, for every program except the oracle.
     #[must_use]
     pub fn of_client(&self) -> Self {
         let access_key = self.client_key.clone().unwrap_or_else(|| self.access_key.clone());
         Self { access_key, ..self.clone() }
     }
 
-    /// A client for the bucket.
+    /// Makes a client for the bucket.
     pub fn client(&self) -> Result<Box<Bucket>> {
         client(&self.bucket, self.region(), self.credentials()?)
     }
 
-    /// Writes the keys in the form that the storage manager reads, for this user's eyes only.
+    /// Writes the keys in the form that the storage manager reads, into a file that only this user
+    /// can read.
     pub fn write_credentials(&self, path: &Path) -> Result<()> {
         use std::os::unix::fs::PermissionsExt as _;
         let (access, secret) = (&self.access_key, &self.secret_key);
@@ -161,7 +163,7 @@ impl Access {
             .setup(|| format!("cannot restrict `{}`", path.display()))
     }
 
-    /// Gives it a second key with the same secret, in a file that the service reads.
+    /// Adds a second key with the same secret and writes it to a file that the service reads.
     pub(crate) fn write_client_key(&mut self, path: &Path) -> Result<()> {
         let client_key = format!("{}CLIENT", self.access_key);
         let secret = &self.secret_key;
@@ -179,7 +181,7 @@ impl Access {
         credentials(&self.access_key, &self.secret_key)
     }
 
-    /// Makes the bucket; one that is there already is fine.
+    /// Makes the bucket; succeeds if it exists.
     pub(crate) async fn make_bucket(&self) -> Result<(), String> {
         let credentials = self.credentials().map_err(|e| e.chain())?;
         let (name, config) = (&self.bucket, BucketConfiguration::default());
@@ -201,13 +203,13 @@ impl Access {
     }
 }
 
-/// A client for a bucket of a service that knows buckets by their paths.
+/// Makes a client that names the bucket in the path.
 pub(crate) fn client(name: &str, region: Region, keys: Credentials) -> Result<Box<Bucket>> {
     let bucket = Bucket::new(name, region, keys);
     Ok(bucket.setup(|| format!("bucket `{name}` cannot be used"))?.with_path_style())
 }
 
-/// Keys as the client takes them.
+/// Returns keys in the client's type.
 pub(crate) fn credentials(access: &str, secret: &str) -> Result<Credentials> {
     Credentials::new(Some(access), Some(secret), None, None, None)
         .setup(|| "S3 credentials cannot be used".into())
@@ -241,7 +243,7 @@ impl Service {
                 Ok(()) => {
                     return Ok(Self { process, kind, access, admin: None, _sockets: sockets });
                 }
-                // Its port may have been taken between the look and the start.
+                // Another process may have taken its port since it was found free.
                 Err(error) if process.ended().is_some() => last = error,
                 Err(error) => return Err(error),
             }
@@ -305,13 +307,13 @@ impl Service {
         Ok(Self { process, kind, access, admin, _sockets: Sockets::default() })
     }
 
-    /// S3 requests that MinIO has served since it started; `None` for other services, and when it
-    /// does not say.
+    /// Returns the S3 requests that MinIO has served since it started; `None` for other services,
+    /// or if MinIO does not say.
     pub async fn requests(&self) -> Option<u64> {
         self.requests_of("").await
     }
 
-    /// The same of one kind, as MinIO calls it: `PutObject`, say.
+    /// Returns the same for one operation by MinIO's name, such as `PutObject`.
     pub(crate) async fn requests_of(&self, kind: &str) -> Option<u64> {
         if self.kind != Kind::Minio {
             return None;
@@ -338,7 +340,7 @@ impl Options {
     }
 }
 
-/// Secrets do not come from the seed: a report shows the seed.
+/// Draws a secret from the system's randomness, not from the seed: a report shows the seed.
 fn random_key(length: usize) -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
 }
@@ -351,7 +353,7 @@ async fn ready(process: &Process, access: &Access, kind: Kind) -> Result<()> {
         }
         match kind {
             Kind::Minio | Kind::FakeWasabi => access.make_bucket().await?,
-            // Its buckets are there before what keeps objects has found its way to its master.
+            // SeaweedFS answers for buckets before its volume server has reached its master.
             Kind::Seaweedfs => {
                 access.make_bucket().await?;
                 access.write_and_delete().await?;

@@ -1,4 +1,4 @@
-//! The storage manager, as its users see it: a program, a configuration file, exit statuses.
+//! The storage manager as its users see it: a program, a configuration file, exit statuses.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,35 +13,35 @@ use crate::error::{Context as _, Error, Result, make_dir, write_file};
 const READY_WITHIN: Duration = Duration::from_secs(45);
 const SECONDS_A_DAY: u64 = 24 * 3600;
 const SAMPLED_EVERY: Duration = Duration::from_millis(50);
-/// Whether what is fresh goes into `chains`, one for each stream, or into a `journal` for all.
+/// The variable for the layout of new data: `chains`, one for each stream, or a `journal` for all.
 const LAYOUT: &str = "CIM_LAYOUT";
 
 /// A command that ended with status 0.
 #[derive(Debug, Clone)]
 pub struct Ran {
-    /// What it printed.
+    /// Its output.
     pub stdout: String,
-    /// The most resident memory that it was seen to have, in bytes.
+    /// The highest resident memory that was sampled, in bytes.
     pub peak_rss: u64,
 }
 
-/// What a storage manager's configuration says.
+/// The content of a storage manager's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Who writes.
+    /// The node that writes.
     pub node: String,
-    /// NATS.
+    /// The NATS URL.
     pub nats_url: String,
-    /// The NAS, through its link.
+    /// The NAS, at its link's address.
     pub secondary: Access,
-    /// Wasabi, through its link.
+    /// Wasabi, at its link's address.
     pub tertiary: Option<Access>,
-    /// More configuration; its keys win.
+    /// Extra configuration; its keys win.
     pub overrides: toml::Table,
 }
 
 impl Config {
-    /// Writes the file and the credentials beside it into `dir`; answers the file's path.
+    /// Writes the file and the credentials beside it into `dir`, and returns the file's path.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
         make_dir(dir)?;
         let mut table = toml::Table::new();
@@ -61,7 +61,7 @@ impl Config {
     }
 }
 
-/// What a scenario says of its storage managers, laid over how this run wants their archives laid out.
+/// Returns a scenario's storage manager settings, laid over the archive layout of this run.
 pub(crate) fn settings(scenario: &toml::Table) -> Result<toml::Table> {
     let mut settings = toml::Table::new();
     let layout = std::env::var_os(LAYOUT).unwrap_or_default();
@@ -95,7 +95,7 @@ fn service(access: &Access, dir: &Path, name: &str) -> Result<toml::Value> {
     Ok(table.into())
 }
 
-/// Lays `over` over `base`, table by table.
+/// Merges `over` into `base`, table by table; `over` wins.
 pub(crate) fn merge(base: &mut toml::Table, over: &toml::Table) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
@@ -107,7 +107,7 @@ pub(crate) fn merge(base: &mut toml::Table, over: &toml::Table) {
     }
 }
 
-/// Starts the daemon and waits until it says that it is ready.
+/// Starts the daemon and waits until it has written its ready file.
 pub async fn start_tiering(
     launcher: &Launcher,
     tools: &Tools,
@@ -117,7 +117,7 @@ pub async fn start_tiering(
     start_ahead(launcher, tools, name, config, 0).await
 }
 
-/// The same, with its clock so many days ahead, which a test build alone can have.
+/// Starts the daemon with its clock `days` ahead, which needs a test build.
 pub(crate) async fn start_ahead(
     launcher: &Launcher,
     tools: &Tools,
@@ -126,7 +126,7 @@ pub(crate) async fn start_ahead(
     days: u32,
 ) -> Result<Process> {
     let ready_file = config.with_extension("ready");
-    // From an earlier start; there may be none.
+    // The file of an earlier start; there may be none.
     drop(std::fs::remove_file(&ready_file));
     let spec = Spec::new(name, tools.find(Tool::StorageManager)?)
         .arg("tier")
@@ -152,20 +152,20 @@ pub(crate) async fn start_ahead(
     }
 }
 
-/// A command that ended by itself, well or not.
+/// A command that ended by itself, with any status.
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// Its exit status.
     pub status: i32,
-    /// What it printed.
+    /// Its output.
     pub stdout: String,
-    /// The last that it said on stderr, on one line.
+    /// The last lines of its stderr, on one line.
     pub said: String,
-    /// The most resident memory that it was seen to have, in bytes.
+    /// The highest resident memory that was sampled, in bytes.
     pub peak_rss: u64,
 }
 
-/// Runs another command to its end, which must be a good one.
+/// Runs a command to its end; fails unless it ends with status 0.
 pub async fn run(
     launcher: &Launcher,
     tools: &Tools,
@@ -178,7 +178,7 @@ pub async fn run(
     Ok(Ran { stdout: ended.stdout, peak_rss: ended.peak_rss })
 }
 
-/// Runs another command to its end, whatever that is.
+/// Runs a command to its end and returns its status, zero or not.
 pub async fn attempt(
     launcher: &Launcher,
     tools: &Tools,
@@ -223,16 +223,16 @@ impl Ended {
     }
 }
 
-/// A fail point to be armed.
+/// A fail point to arm.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Armed<'a> {
     /// Its name.
     pub(crate) point: &'a str,
-    /// At which time that it is reached.
+    /// The pass on which it kills; 1 is the first.
     pub(crate) time: u32,
 }
 
-/// What a program that killed itself ends with.
+/// The end of a program that killed itself.
 const KILLED: End = End::Signal(9);
 
 /// Starts a command with a fail point armed, and waits until it has died there.
@@ -252,7 +252,7 @@ pub(crate) async fn crash(
     let end = tokio::time::timeout(within, process.wait()).await;
     let last = process.last_log();
     match end {
-        // Whoever else kills it with this signal (a machine without memory does) does not say this before.
+        // The log line tells it from another SIGKILL, such as that of a machine out of memory.
         Ok(end) if end == KILLED && last.contains(&format!("fail-point/{point}: ")) => Ok(()),
         Ok(end) => Err(Error::step(format!(
             "the storage manager ended with {end} and not at fail point `{point}`: {last}"

@@ -1,7 +1,8 @@
-//! The storage manager built with its test hooks: it can be made to die at its commit points, and to lie.
+//! The storage manager built with its test hooks: it can be made to die at its commit points, and
+//! to sabotage itself.
 //!
-//! Which hooks a program has only the program can say: a command that a build without them does not have
-//! lists them. A version, a name or a path would prove nothing.
+//! Only the program can say which hooks it has: a build with hooks has a command that lists them. A
+//! version, a name or a path would prove nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,10 @@ use serde::Deserialize;
 use super::tools::{Tool, Tools};
 use crate::error::{Error, Result};
 
-/// The variable that arms a fail point: its name, a colon, and at which time that it is reached.
+/// The variable that arms a fail point: its name, a colon, and the pass on which it kills (1 is the
+/// first).
 pub(crate) const FAIL_POINT: &str = "CIM_FAIL_POINT";
-/// The variable that sets its clock ahead, by seconds.
+/// The variable that sets its clock ahead, in seconds.
 pub(crate) const CLOCK_AHEAD: &str = "CIM_CLOCK_AHEAD";
 /// The variable that arms a sabotage.
 pub(crate) const SABOTAGE: &str = "CIM_SABOTAGE";
@@ -22,21 +24,21 @@ pub(crate) const SABOTAGE: &str = "CIM_SABOTAGE";
 pub(crate) struct TestBuild {
     /// The program.
     pub(crate) program: PathBuf,
-    /// What it can be made to do.
+    /// The hooks it was built with.
     pub(crate) hooks: Hooks,
 }
 
 /// The names of test hooks.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Hooks {
-    /// Where it can be made to die.
+    /// The fail points, at which it can be made to die.
     pub(crate) fail_points: Vec<String>,
-    /// How it can be made to lie.
+    /// The sabotages, each a defect that can be switched on.
     pub(crate) sabotages: Vec<String>,
 }
 
 impl TestBuild {
-    /// The test build; the error says why there is none.
+    /// Finds the test build; the error says why there is none.
     pub(crate) fn find(tools: &Tools) -> Result<Self> {
         let program = tools.find(Tool::SabotagedStorageManager)?;
         let hooks = ask(&program).ok_or_else(|| {
@@ -47,7 +49,7 @@ impl TestBuild {
     }
 }
 
-/// What a program says of its hooks; `None` when it does not know what that means.
+/// Asks a program for its hooks; returns `None` if it was built without.
 fn ask(program: &Path) -> Option<Hooks> {
     let output = std::process::Command::new(program).arg("hooks").output().ok()?;
     output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?

@@ -1,4 +1,4 @@
-//! Where the programs of a lab are found.
+//! The search for the programs of a lab.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// The program's name.
+    /// Returns the program's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::NatsServer => "nats-server",
@@ -44,7 +44,7 @@ impl Tool {
         }
     }
 
-    /// The environment variable that overrides the search.
+    /// Returns the environment variable that overrides the search.
     pub fn variable(self) -> &'static str {
         match self {
             Self::NatsServer => "CIM_NATS_SERVER",
@@ -69,19 +69,19 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// A search that looks into `bin_dir` first.
+    /// Makes a search that looks into `bin_dir` first.
     pub fn new(bin_dir: Option<PathBuf>) -> Self {
         Self { bin_dir, given: BTreeMap::new() }
     }
 
-    /// The same search, but for one program, which is this one.
+    /// Returns the same search with a fixed path for one program.
     #[must_use]
     pub fn with(mut self, tool: Tool, program: PathBuf) -> Self {
         self.given.insert(tool, program);
         self
     }
 
-    /// The program's path.
+    /// Returns the program's path.
     pub fn find(&self, tool: Tool) -> Result<PathBuf> {
         if let Some(given) = self.given.get(&tool) {
             return Ok(given.clone());
@@ -130,8 +130,8 @@ impl Tools {
     }
 }
 
-/// The project that the current directory or the running program lies in: where
-/// `fixtures/scenarios` is, or where `ci/setup` puts `.tools`.
+/// Returns the project directory above the current directory or the running program: the one with
+/// `fixtures/scenarios`, or with the `.tools` of `ci/setup`.
 pub fn project_dir() -> Option<PathBuf> {
     let start = [std::env::current_dir().ok(), std::env::current_exe().ok()];
     start
@@ -149,7 +149,7 @@ pub async fn version(tool: Tool, program: &Path) -> String {
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
     let words: Vec<_> = line.split_whitespace().map(|w| w.trim_end_matches(',')).collect();
-    // With a dot: SeaweedFS says first how large its volumes may be, `30GB`.
+    // A version has a dot; SeaweedFS first says how large its volumes may be, `30GB`.
     let is_number = |w: &str| {
         w.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()) && w.contains('.')
     };

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 
-/// Calls `probe` until it answers `Ok`; after `timeout` fails with `what` and the last answer.
+/// Calls `probe` until it returns `Ok`; fails after `timeout` with `what` and the last answer.
 pub async fn wait_until<T, F>(what: &str, timeout: Duration, mut probe: F) -> Result<T>
 where
     F: AsyncFnMut() -> Result<T, String>,

@@ -1,35 +1,35 @@
-//! The judgement: what should be there against what is.
+//! The judgement: compares the expected messages with those that were read.
 //!
-//! Nothing in here reads or waits; it compares prints. So every defect that a storage manager could
-//! have can be laid before it by hand, and the tests below do.
+//! This module neither reads nor waits; it compares prints. So every defect that a storage manager
+//! could have can be given to it by hand, and the tests below do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::print::{ContentPrint, Print};
 use crate::ledger::EventId;
 
-/// What should be there, of one stream.
+/// The expected content of one stream.
 pub struct Truth<'a> {
     /// The acked events that must be there, by sequence.
     pub expected: BTreeMap<u64, EventId>,
     /// Sequences that were deleted and must be gone.
     pub deleted: BTreeSet<u64>,
-    /// Sequences whose delete may have come too late: there or not, both are right.
+    /// Sequences whose delete may have come too late: present or missing, both are right.
     pub maybe_deleted: BTreeSet<u64>,
-    /// Events that were published and never acked: there or not, both are right.
+    /// Events that were published and never acked: present or missing, both are right.
     pub unacked: HashSet<EventId>,
-    /// What an event's content comes down to.
+    /// The content print of an event.
     pub content: &'a dyn Fn(EventId) -> Option<ContentPrint>,
-    /// What was read of the same history before, by sequence: time and raw headers must agree.
+    /// The messages read of the same history before, by sequence: time and raw headers must agree.
     pub witnessed: &'a BTreeMap<u64, Print>,
-    /// Whether the stream takes its messages from others, and they say so.
+    /// True if the stream copies its messages from others and they carry a source header.
     pub taken: bool,
 }
 
-/// In which way something is not as it should be.
+/// The kind of a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Defect {
-    /// An acked event is nowhere.
+    /// An acked event is missing.
     Lost,
     /// An event is there more than once.
     Duplicated,
@@ -41,56 +41,57 @@ pub enum Defect {
     Phantom,
 }
 
-/// One thing that is not as it should be.
+/// One defect of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// In which way.
+    /// Its kind.
     pub defect: Defect,
-    /// At which sequence.
+    /// Its sequence.
     pub seq: u64,
     /// The event, if it is one.
     pub event: Option<EventId>,
-    /// More, for people.
+    /// An explanation for people.
     pub what: &'static str,
 }
 
-/// Of a deleted message that is there: the one defect that time may heal, at a tier.
+/// The explanation for a deleted message that is present: the one defect that time may heal, at a
+/// tier.
 pub(crate) const BACK: &str = "it was deleted and is back";
 
-/// Where in the stream events are missing.
+/// The places in the stream where events are missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LostWhere {
-    /// Before the first message that is there.
+    /// Before the first message that is present.
     pub prefix: u64,
-    /// Between messages that are there.
+    /// Between messages that are present.
     pub middle: u64,
-    /// After the last message that is there.
+    /// After the last message that is present.
     pub postfix: u64,
 }
 
-/// What came out.
+/// The result of a judgement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Messages that were read.
+    /// The number of messages read.
     pub read: u64,
-    /// Messages that are as they should be.
+    /// The number of messages without a defect.
     pub exact: u64,
-    /// Of these, the ones whose time was known from before.
+    /// Of these, the number whose time was known from before.
     pub witnessed: u64,
-    /// Everything that is not as it should be.
+    /// All defects.
     pub findings: Vec<Finding>,
-    /// Where the lost ones are.
+    /// The places of the lost messages.
     pub lost_where: LostWhere,
 }
 
 impl Findings {
-    /// How many of a kind.
+    /// Returns the number of defects of a kind.
     pub fn count(&self, defect: Defect) -> u64 {
         self.findings.iter().filter(|f| f.defect == defect).count() as u64
     }
 }
 
-/// Compares; `found` is in the order in which it was read.
+/// Compares `found`, in the order in which it was read, with the truth.
 pub fn judge(truth: &Truth<'_>, found: &[Print]) -> Findings {
     let places: HashMap<EventId, u64> =
         truth.expected.iter().map(|(seq, event)| (*event, *seq)).collect();
@@ -126,7 +127,7 @@ pub fn judge(truth: &Truth<'_>, found: &[Print]) -> Findings {
             Some((_, last)) if *seq < last => out.lost_where.middle += 1,
             _ => out.lost_where.postfix += 1,
         }
-        let what = "it was acked and is not there";
+        let what = "it was acked and is missing";
         let finding = Finding { defect: Defect::Lost, seq: *seq, event: Some(*event), what };
         out.findings.push(finding);
     }
@@ -143,7 +144,7 @@ fn one(
 ) -> Result<(), Wrong> {
     let genuine = |event| (truth.content)(event).is_some_and(|content| content == print.content);
     let expected = truth.expected.get(&print.seq).copied();
-    // A damaged payload may bear another event's number, or none: then the place tells.
+    // A damaged payload may carry another event's number, or none: then the sequence decides.
     let event = match (print.event, expected) {
         (Some(event), _) if genuine(event) => event,
         (said, Some(expected)) => {
@@ -153,7 +154,7 @@ fn one(
         (Some(event), None) => {
             let known = places.contains_key(&event) || truth.unacked.contains(&event);
             let (defect, what) = if known {
-                (Defect::Changed, "its content is not what was published")
+                (Defect::Changed, "its content differs from the published one")
             } else {
                 (Defect::Phantom, "it was never published")
             };
@@ -163,7 +164,7 @@ fn one(
         (None, None) => return Err((Defect::Phantom, None, "it is no event of this run")),
     };
     if !seen.insert(event) {
-        return Err((Defect::Duplicated, Some(event), "it is there more than once"));
+        return Err((Defect::Duplicated, Some(event), "it exists more than once"));
     }
     match places.get(&event) {
         Some(place) if *place != print.seq => {
@@ -179,21 +180,17 @@ fn one(
         }
     }
     if print.source > 0 && !truth.taken {
-        return Err((
-            Defect::Changed,
-            Some(event),
-            "it says that it was taken from another stream",
-        ));
+        return Err((Defect::Changed, Some(event), "it names another stream as its origin"));
     }
     match truth.witnessed.get(&print.seq) {
         Some(before) if before.event != print.event => {
             Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
         }
         Some(before) if before.time != print.time => {
-            Err((Defect::Changed, Some(event), "its time is another one"))
+            Err((Defect::Changed, Some(event), "its time differs"))
         }
         Some(before) if before.raw_headers != print.raw_headers => {
-            Err((Defect::Changed, Some(event), "its header block is another one, to the byte"))
+            Err((Defect::Changed, Some(event), "its raw header block differs"))
         }
         _ => Ok(()),
     }
@@ -202,9 +199,9 @@ fn one(
 fn changed(truth: &Truth<'_>, event: EventId, said: Option<EventId>, print: &Print) -> Wrong {
     let what = match (truth.content)(event) {
         _ if said.is_none() => "its payload is unreadable",
-        Some(content) if content.subject != print.content.subject => "its subject is another one",
-        Some(content) if content.headers != print.content.headers => "its headers are others",
-        _ => "its payload is another one",
+        Some(content) if content.subject != print.content.subject => "its subject differs",
+        Some(content) if content.headers != print.content.headers => "its headers differ",
+        _ => "its payload differs",
     };
     (Defect::Changed, Some(event), what)
 }
@@ -213,7 +210,7 @@ fn changed(truth: &Truth<'_>, event: EventId, said: Option<EventId>, print: &Pri
 mod tests {
     use super::*;
 
-    /// Event `n` is acked at sequence `n + 1`.
+    /// Returns the content of event `n`, which is acked at sequence `n + 1`.
     fn content(event: EventId) -> Option<ContentPrint> {
         (event < 100).then_some(ContentPrint { subject: event, headers: event, payload: event })
     }
@@ -279,7 +276,7 @@ mod tests {
             found.remove(lost);
             let findings = with(&PLAIN, &found);
             let seq = lost as u64 + 1;
-            assert_eq!(defects(&findings), [(Defect::Lost, seq, "it was acked and is not there")]);
+            assert_eq!(defects(&findings), [(Defect::Lost, seq, "it was acked and is missing")]);
             assert_eq!(findings.lost_where, place);
         }
         assert_eq!(with(&PLAIN, &[]).lost_where.postfix, 10);
@@ -298,7 +295,7 @@ mod tests {
         found.push(print(11, 3));
         assert_eq!(
             defects(&with(&PLAIN, &found)),
-            [(Defect::Duplicated, 11, "it is there more than once")]
+            [(Defect::Duplicated, 11, "it exists more than once")]
         );
     }
 
@@ -328,12 +325,12 @@ mod tests {
     fn every_kind_of_change_is_found() {
         type Change = fn(&mut Print);
         let changes: [(Change, &str); 8] = [
-            (|p| p.content.payload = 77, "its payload is another one"),
-            (|p| p.content.subject = 77, "its subject is another one"),
-            (|p| p.content.headers = 77, "its headers are others"),
-            (|p| p.time += 1, "its time is another one"),
-            (|p| p.source = 3, "it says that it was taken from another stream"),
-            (|p| p.raw_headers = 77, "its header block is another one, to the byte"),
+            (|p| p.content.payload = 77, "its payload differs"),
+            (|p| p.content.subject = 77, "its subject differs"),
+            (|p| p.content.headers = 77, "its headers differ"),
+            (|p| p.time += 1, "its time differs"),
+            (|p| p.source = 3, "it names another stream as its origin"),
+            (|p| p.raw_headers = 77, "its raw header block differs"),
             (
                 |p| {
                     p.event = None;
@@ -347,7 +344,7 @@ mod tests {
                     p.event = Some(7);
                     p.content.payload = 77;
                 },
-                "its payload is another one",
+                "its payload differs",
             ),
         ];
         for (change, what) in changes {

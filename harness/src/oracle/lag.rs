@@ -1,4 +1,5 @@
-//! How far a tier is behind, sampled while the load runs, and how old each message was when the tier had it.
+//! Samples how far a tier is behind while the load runs, and each message's age when the tier had
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use crate::scenario::Tier;
 
 const EVERY: Duration = Duration::from_millis(50);
 
-/// How old, at some moment, the oldest acked event was that a tier did not hold.
+/// The age, at some moment, of the oldest acked event that a tier did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     /// The moment.
@@ -27,42 +28,42 @@ pub struct Sample {
     pub age: Micros,
 }
 
-/// Samples as a line of the report's timeline.
+/// Returns samples as a line of the report's timeline.
 pub(crate) fn line(samples: &[Sample]) -> Vec<(f64, f64)> {
     let highest = |a: Sample, b: Sample| if b.age > a.age { b } else { a };
     let seconds = |micros: Micros| round(Duration::from_micros(micros).as_secs_f64());
     thin(samples, highest).iter().map(|s| (seconds(s.at), seconds(s.age))).collect()
 }
 
-/// A sampler at work. Dropping it ends it.
+/// A running sampler. Dropping it ends it.
 #[derive(Debug)]
 pub struct Sampler {
     task: JoinHandle<()>,
 }
 
-/// What a sampler finds out.
+/// The results of a sampler.
 #[derive(Debug, Default)]
 pub struct Measured {
-    /// How far the tier was behind, while the load ran.
+    /// The tier's lag while the load ran.
     pub samples: Vec<Sample>,
-    /// How old each message was when the tier was found to have it.
+    /// The age of each message when the tier was found to have it.
     pub ages: Vec<Micros>,
 }
 
-/// What the samplers of all tiers have found out.
+/// The results of the samplers of all tiers.
 pub type Measurements = Arc<Mutex<BTreeMap<Tier, Measured>>>;
 
-/// When a sampler looks.
+/// The conditions under which a sampler works.
 #[derive(Debug, Clone)]
 pub struct When {
-    /// Whether the load runs.
+    /// True while the load runs.
     pub loading: watch::Receiver<bool>,
-    /// Whether somebody waits for tiers to catch up.
+    /// True while a step waits for tiers to catch up.
     pub draining: watch::Receiver<bool>,
 }
 
 impl Sampler {
-    /// Starts to sample a tier; of streams by their places in the scenario.
+    /// Starts to sample a tier; `streams` are given with their places in the scenario.
     pub fn start(
         tier: Tier,
         bucket: Box<Bucket>,
@@ -106,7 +107,7 @@ async fn run(
             return;
         }
         ticks.tick().await;
-        // Of a tier that has everything nothing is asked.
+        // A tier that has everything is not asked.
         if followed.iter().any(|one| one.newest != ledger.newest(one.stream)) {
             heads.advance_journals().await;
         }
@@ -131,16 +132,16 @@ struct Followed {
     newest: Option<(u32, u64)>,
 }
 
-/// What one look at a stream tells.
+/// The result of one look at a stream.
 struct Look {
     /// The age of the oldest message that the tier does not have; 0 when it has all.
     age: Micros,
-    /// How old those are that it has since the last look.
+    /// The ages of the messages that arrived since the last look.
     ages: Vec<Micros>,
 }
 
 impl Followed {
-    /// Looks at the tier, if there is anything that it may lack.
+    /// Looks at the tier, unless it has everything already.
     async fn look(&mut self, head: Following<'_>, ledger: &Ledger) -> Look {
         let newest = ledger.newest(self.stream);
         if newest == self.newest {
@@ -148,7 +149,7 @@ impl Followed {
         }
         let before = head.watermark();
         let watermark = head.advance().await;
-        // After the answer: what was committed meanwhile counts as not yet there.
+        // Taken after the answer: a message committed meanwhile counts as missing.
         let at = ledger.now();
         let ages = ledger.acked_within(self.stream, before, watermark);
         let ages = ages.into_iter().map(|acked| at.saturating_sub(acked)).collect();

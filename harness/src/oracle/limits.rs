@@ -1,4 +1,4 @@
-//! Limits of a stream: what a server may drop by itself, and what it must not.
+//! Limits of a stream: which messages a server may drop by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Add, Range};
@@ -10,31 +10,31 @@ use super::print::Print;
 /// Blocks and indices make the server's count of bytes a little coarser than a sum over messages.
 const SLACK: u64 = 64 * 1024;
 
-/// Limits, as a stream's configuration says them.
+/// The limits in a stream's configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Messages that the stream holds at most.
+    /// The most messages that the stream holds.
     messages: Option<u64>,
-    /// Bytes.
+    /// The most bytes that it holds.
     bytes: Option<u64>,
-    /// Age of a message, in nanoseconds.
+    /// The greatest age of a message, in nanoseconds.
     age: Option<u64>,
 }
 
 impl Limits {
-    /// Of a configuration as a server prints it.
+    /// Reads the limits from a configuration as a server prints it.
     pub fn of(config: &Value) -> Self {
         let limit = |key: &str| config[key].as_u64().filter(|limit| *limit > 0);
         Self { messages: limit("max_msgs"), bytes: limit("max_bytes"), age: limit("max_age") }
     }
 
-    /// Whether the stream drops anything by itself.
+    /// Reports whether the stream drops anything by itself.
     pub fn any(&self) -> bool {
         *self != Self::default()
     }
 
-    /// Whether a limit asked for a message to be dropped, the newest of those that were, while `kept`
-    /// stayed. Times are in nanoseconds since 1970.
+    /// Reports whether a limit asked to drop the newest dropped message while the stream held
+    /// `kept`. Times are in nanoseconds since 1970.
     pub fn asked_for(&self, dropped_time: i64, kept: Held, now: i128) -> bool {
         self.messages.is_some_and(|limit| kept.messages >= limit)
             || self.bytes.is_some_and(|limit| kept.bytes + SLACK >= limit)
@@ -42,7 +42,7 @@ impl Limits {
     }
 }
 
-/// What a stream holds.
+/// The size of a stream's content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
     /// Messages.
@@ -52,14 +52,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// What the server says that it holds.
+    /// Returns the size in the server's description of a stream.
     pub fn live(info: &Value) -> Self {
         let count = |key: &str| info["state"][key].as_u64().unwrap_or_default();
         Self { messages: count("messages"), bytes: count("bytes") }
     }
 
-    /// What the messages of these sequences come to. One that nobody has read counts as the largest of
-    /// those that were.
+    /// Returns the size of the messages of these sequences. A message that was never read counts as
+    /// the largest of those that were.
     pub fn of(sequences: impl IntoIterator<Item = u64>, known: &BTreeMap<u64, Print>) -> Self {
         let largest = known.values().map(|print| print.stored).max().unwrap_or_default();
         sequences.into_iter().fold(Self::default(), |held, seq| {
@@ -77,30 +77,32 @@ impl Add for Held {
     }
 }
 
-/// What a stream has dropped, and what is known besides.
+/// The dropped messages of a stream, and the facts to judge them by.
 #[derive(Debug)]
 pub struct Dropped<'a> {
-    /// What was read of the stream, by sequence.
+    /// The messages read from the stream, by sequence.
     pub known: &'a BTreeMap<u64, Print>,
-    /// What was removed on purpose, or may have been.
+    /// The sequences that were removed on purpose, or may have been.
     pub removed: &'a BTreeSet<u64>,
     /// The sequences that are gone; the last is the one before the stream's first.
     pub gone: Range<u64>,
-    /// What the stream holds now.
+    /// The size of the stream's content now.
     pub held: Held,
     /// Now, in nanoseconds since 1970.
     pub now: i128,
 }
 
 impl Dropped<'_> {
-    /// Returns the newest message that the stream has dropped, if none of the limits asked for that.
+    /// Returns the newest message that the stream has dropped, if none of the limits asked for
+    /// that.
     pub fn early(&self, limits: &[Limits]) -> Option<u64> {
         if self.gone.is_empty() {
             return None;
         }
         let gone = self.known.range(self.gone.clone()).rev();
         let (seq, newest) = gone.into_iter().find(|(seq, _)| !self.removed.contains(seq))?;
-        // A limit drops a message when it counts too much. What was removed since then it had counted.
+        // A limit drops a message when the stream is too large. It also counted messages removed
+        // since then.
         let since = self.removed.range(seq + 1..).copied();
         let counted = self.held + Held::of(since, self.known);
         let asked = limits.iter().any(|limits| limits.asked_for(newest.time, counted, self.now));
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
     use crate::oracle::print::Parts;
 
-    /// Messages 1 to `count`, of 1,031 bytes each for the server, stored at 1,000.
+    /// Returns messages 1 to `count`, of 1,031 bytes each for the server, stored at 1,000.
     fn known(count: u64) -> BTreeMap<u64, Print> {
         let payload = vec![b'x'; 1000];
         let parts = Parts { subject: b"s", headers: b"", payload: &payload };
@@ -126,7 +128,7 @@ mod tests {
         Limits::of(config)
     }
 
-    /// Of 200 messages those before `first` are gone, and those that are `removed`.
+    /// Judges 200 messages of which those before `first` are gone, and those that are `removed`.
     fn early(first: u64, removed: &[u64], now: i128, config: &Value) -> Option<u64> {
         let (known, removed) = (known(200), removed.iter().copied().collect::<BTreeSet<_>>());
         let held = Held::of((first..=200).filter(|seq| !removed.contains(seq)), &known);
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_read_counts_as_the_largest() {
+    fn an_unread_message_counts_as_the_largest() {
         let known = known(2);
         assert_eq!(Held::of([1, 2, 9], &known), Held { messages: 3, bytes: 3 * 1_031 });
     }

@@ -1,8 +1,8 @@
-//! The oracle: it decides whether a scenario has passed, and believes nobody.
+//! The oracle: it decides whether a scenario has passed, and trusts no other program.
 //!
-//! It compares three things that come from different places: the ledger (what was published and
-//! acked), the streams (read over the wire with its own code) and the tiers (read from S3 with its own
-//! code). What the storage manager says of itself it never asks.
+//! It compares three independent sources: the ledger (published and acked events), the streams
+//! (read over the wire with its own code) and the tiers (read from S3 with its own code). It never
+//! asks the storage manager about itself.
 
 mod archive;
 pub mod judge;

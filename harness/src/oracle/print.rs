@@ -1,47 +1,47 @@
-//! A message's print: all that the judge needs to compare, in a few words of memory.
+//! A message's print: everything the judge compares, in a few machine words.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::ledger::EventId;
 use crate::workload::{Content, event};
 
-/// What a message is, wherever it was read.
+/// The print of a message, independent of where it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Print {
     /// Its sequence.
     pub seq: u64,
-    /// When it was stored, in nanoseconds since 1970.
+    /// The time at which it was stored, in nanoseconds since 1970.
     pub time: i64,
-    /// The event that its payload says it is.
+    /// The event whose number is in its payload.
     pub event: Option<EventId>,
     /// Its content.
     pub content: ContentPrint,
-    /// The header block to the byte, which the client library writes in an order of its own.
+    /// The hash of the raw header block, which the client library would reorder.
     pub raw_headers: u64,
     /// The bytes that a server counts for it.
     pub stored: u32,
-    /// The sequence of the message in the stream that this one took it from, as the server has written
-    /// it into the headers; 0 where it took it from none.
+    /// The message's sequence in the stream that this one copied it from, as the server wrote it
+    /// into the headers; 0 for a message that was not copied.
     pub source: u64,
 }
 
-/// Where a stream that takes its messages from another one says which message it was:
-/// `<stream> <sequence> <filter> <transform> <subject>`.
+/// The header in which a stream that copies from another names the original message: `<stream>
+/// <sequence> <filter> <transform> <subject>`.
 const SOURCE: &[u8] = b"Nats-Stream-Source";
 
-/// What an event's content comes down to: 64 bits of a SHA-256 each.
+/// The print of an event's content: 64 bits of a SHA-256 of each part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentPrint {
-    /// Of the subject.
+    /// The subject's hash.
     pub subject: u64,
-    /// Of the headers, whatever their order; the order of the values of one name counts.
+    /// The headers' hash, independent of their order; the order of the values of one name counts.
     pub headers: u64,
-    /// Of the payload.
+    /// The payload's hash.
     pub payload: u64,
 }
 
 impl Print {
-    /// The print of a message that was read.
+    /// Returns the print of a message that was read.
     pub fn of(seed: u64, seq: u64, time: i64, parts: &Parts<'_>) -> Self {
         let (from, lines): (Vec<_>, Vec<_>) =
             header_lines(parts.headers).into_iter().partition(|line| name_of(line) == SOURCE);
@@ -69,7 +69,7 @@ pub struct Parts<'a> {
 }
 
 impl ContentPrint {
-    /// What an event that was published must come down to.
+    /// Returns the print of an event that was published.
     pub fn of(content: &Content) -> Self {
         let mut lines: Vec<_> =
             content.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
@@ -82,14 +82,14 @@ impl ContentPrint {
     }
 }
 
-/// A record's length in a server's file.
+/// Returns a record's length in a server's file.
 fn stored(parts: &Parts<'_>) -> u32 {
     let headers = if parts.headers.is_empty() { 0 } else { 4 + parts.headers.len() };
     let length = 30 + parts.subject.len() + headers + parts.payload.len();
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// The lines of a header block without its first, sorted by name.
+/// Returns the lines of a header block without its first, sorted by name.
 fn header_lines(block: &[u8]) -> Vec<&[u8]> {
     let mut lines: Vec<&[u8]> = block
         .split(|b| *b == b'\n')

@@ -1,8 +1,9 @@
-//! Retention: what a stream need not have any more, because its consumers are through with it or because a
-//! newer message has taken its place.
+//! Retention: the messages that a stream need not have any more, because its consumers are done
+//! with them or a newer message has replaced them.
 //!
-//! What is worked off before a tier could have read it is by nature gone. So it may be missing and it may
-//! be there, in the stream, in a tier and in a restored stream; what nobody has worked off must be there.
+//! A message that is done before a tier could read it is gone by design. So it may be missing or
+//! present, in the stream, in a tier and in a restored stream; messages that no consumer has
+//! acknowledged must be present.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -10,10 +11,10 @@ use serde_json::Value;
 
 use crate::ledger::EventId;
 
-/// How long a stream keeps a message.
+/// The time for which a stream keeps a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Keeps {
-    /// Until a limit asks for its place.
+    /// Until a limit drops it.
     #[default]
     Limits,
     /// Until every consumer has acknowledged it.
@@ -26,22 +27,22 @@ enum Keeps {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
     keeps: Keeps,
-    /// Messages of a subject that it holds at most.
+    /// The most messages per subject.
     per_subject: Option<u64>,
 }
 
-/// What became of a stream's messages.
+/// The consumers' work on a stream's messages.
 pub struct Work<'a> {
-    /// By consumer, whether it may have acknowledged a message.
+    /// By consumer, a check whether it may have acknowledged a message.
     pub acked: &'a [&'a dyn Fn(u64) -> bool],
-    /// An event's subject.
+    /// The subject of an event.
     pub subject: &'a dyn Fn(EventId) -> Option<String>,
     /// Events that were published and never acked: they may have been stored after everything else.
     pub unacked: &'a HashSet<EventId>,
 }
 
 impl Retention {
-    /// Returns that of a configuration as a server prints it.
+    /// Reads the retention from a configuration as a server prints it.
     pub fn of(config: &Value) -> Self {
         let keeps = match config["retention"].as_str() {
             Some("interest") => Keeps::Interest,
@@ -52,18 +53,19 @@ impl Retention {
         Self { keeps, per_subject }
     }
 
-    /// Returns whether a message may go by it.
+    /// Reports whether it lets any message go.
     pub fn any(self) -> bool {
         self != Self::default()
     }
 
-    /// Returns whether it is a work queue's, which takes no consumers but its workers.
+    /// Reports whether it is a work queue's, which takes no consumers but its workers.
     pub fn is_work_queue(self) -> bool {
         self.keeps == Keeps::WorkQueue
     }
 
-    /// Returns whether a tier must have what consumers are through with. A stream that is kept by
-    /// interest can have a consumer more, who is through with a message when a tier has it.
+    /// Reports whether a tier must have the messages that consumers are done with. A stream with
+    /// interest retention can have one more consumer, which acknowledges a message when a tier has
+    /// it.
     pub fn archived_whole(self) -> bool {
         self.keeps == Keeps::Interest
     }
@@ -73,7 +75,7 @@ impl Retention {
         let acked = |seq: u64| match self.keeps {
             Keeps::Limits => false,
             Keeps::WorkQueue => work.acked.iter().any(|acked| acked(seq)),
-            // What nobody is interested in is gone at once.
+            // A message without an interested consumer is gone at once.
             Keeps::Interest => work.acked.iter().all(|acked| acked(seq)),
         };
         let mut gone: BTreeSet<u64> = history.keys().copied().filter(|seq| acked(*seq)).collect();
@@ -101,7 +103,8 @@ mod tests {
 
     use super::*;
 
-    /// Event `n` is at sequence `n + 1`, of ten; subjects are `a` and `b` in turn.
+    /// Returns the gone sequences of ten events; event `n` is at sequence `n + 1`, subjects are `a`
+    /// and `b` in turn.
     fn gone(config: &Value, acked: &[&dyn Fn(u64) -> bool], unacked: &[EventId]) -> Vec<u64> {
         let history = (0..10).map(|event| (event + 1, event)).collect();
         let subject =

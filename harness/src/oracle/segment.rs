@@ -1,4 +1,4 @@
-//! A segment: a Parquet file of five columns, checked against what the manifest says of it.
+//! A segment: a Parquet file of five columns, checked against its record in the manifest.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -13,12 +13,12 @@ use super::print::{Parts, Print};
 
 const COLUMNS: [&str; 5] = ["seq", "time", "subject", "headers", "payload"];
 
-/// 64 lowercase hex digits.
+/// Returns 64 lowercase hex digits.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// The prints of a segment's messages, in its order.
+/// Returns the prints of a segment's messages, in its order, checked against the manifest.
 pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Print>, String> {
     let hash = sha256(&bytes);
     if hash != segment.sha256.to_string() {
@@ -30,19 +30,19 @@ pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Pri
     if bytes.len() as u64 != segment.size {
         return Err(format!("it has {} bytes, the manifest says {}", bytes.len(), segment.size));
     }
-    // The parquet crate panics at some lengths that contradict each other. The judge must not end there.
+    // The parquet crate panics at some contradicting lengths. The judge must go on.
     let parsed = panic::catch_unwind(AssertUnwindSafe(|| parse(bytes, seed)));
     let (prints, volume) = parsed.unwrap_or_else(|_| Err(contradicting()))?;
     check(segment, &prints, volume)?;
     Ok(prints)
 }
 
-/// What is wrong with a file at which the parquet crate panics.
+/// Returns the error for a file at which the parquet crate panics.
 pub(super) fn contradicting() -> String {
     "its lengths contradict each other".to_owned()
 }
 
-/// The prints of a file's messages, and how many bytes they hold.
+/// Returns the prints of a file's messages, and the bytes that they hold.
 fn parse(bytes: Bytes, seed: u64) -> Result<(Vec<Print>, u64), String> {
     let file = SerializedFileReader::new(bytes).map_err(|e| e.to_string())?;
     let names: Vec<_> = file
@@ -91,7 +91,7 @@ fn text(group: &dyn RowGroupReader, index: usize) -> Result<Vec<ByteArray>, Stri
     column::<ByteArrayType>(group, index, COLUMNS[index])
 }
 
-/// All values of a column; every row must have one.
+/// Returns all values of a column; every row must have one.
 pub(super) fn column<T: DataType>(
     group: &dyn RowGroupReader,
     index: usize,
@@ -101,7 +101,7 @@ pub(super) fn column<T: DataType>(
     let reader = group.get_column_reader(index).map_err(|e| e.to_string())?;
     let nullable = group.metadata().column(index).column_descr().max_def_level() > 0;
     let mut reader = get_typed_column_reader::<T>(reader);
-    // Not as large as the file says that it must be: that may be a lie.
+    // No space is reserved by the file's own claim of its size, which may be wrong.
     let (mut values, mut levels) = (Vec::new(), Vec::new());
     let mut read = 0;
     while read < rows {
@@ -120,7 +120,7 @@ pub(super) fn column<T: DataType>(
     Ok(values)
 }
 
-/// Whether messages are what the manifest says of their segment.
+/// Checks messages against their segment's record in the manifest.
 pub(super) fn check(segment: &Segment, prints: &[Print], volume: u64) -> Result<(), String> {
     let (Some(first), Some(last)) = (prints.first(), prints.last()) else {
         return Err("it has no messages".into());
@@ -268,7 +268,7 @@ mod tests {
             prop_assert_eq!(read(&describe(&bytes, &seqs), changed.into(), 0).is_ok(), same);
         }
 
-        /// Not even one whose hash somebody has made right ends the judge.
+        /// Forges segments with correct hashes: they are refused or read, and the judge goes on.
         #[test]
         fn a_forged_segment_is_refused_or_read(harms in harms()) {
             let seqs = [3, 4, 9];

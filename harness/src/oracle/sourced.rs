@@ -1,8 +1,8 @@
-//! The judgement of a stream that takes its messages from others, across leaf-node connections.
+//! The judgement of a stream that copies its messages from others, across leaf-node connections.
 //!
-//! Its sequences are its own and nobody has acked them, so events are compared and not places: every
-//! event that was acked where it was published must be there once, unchanged, in the order that it has
-//! there, and must say that it comes from there.
+//! Its sequences are its own and were never acked, so events are compared and not sequences: every
+//! event that was acked at its origin must be present once, unchanged, in its origin's order, and
+//! must name its origin.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,23 +10,23 @@ use super::judge::{Defect, Finding, Findings};
 use super::print::{ContentPrint, Print};
 use crate::ledger::EventId;
 
-/// What should be there.
+/// The expected content of the stream.
 pub struct Sources<'a> {
-    /// By stream that it takes from: the acked events, by their sequence there.
+    /// By origin: the acked events, by their sequence there.
     pub acked: Vec<BTreeMap<u64, EventId>>,
-    /// By stream that it takes from: the events that were published and never acked. There or not,
-    /// both are right.
+    /// By origin: the events that were published and never acked. Present or missing, both are
+    /// right.
     pub unacked: Vec<HashSet<EventId>>,
-    /// What an event's content comes down to.
+    /// The content print of an event.
     pub content: &'a dyn Fn(EventId) -> Option<ContentPrint>,
-    /// What was read of the same history before, by sequence: time and raw headers must agree.
+    /// The messages read of the same history before, by sequence: time and raw headers must agree.
     pub witnessed: &'a BTreeMap<u64, Print>,
 }
 
-/// Where an event belongs: the stream that it was taken from, and its sequence there if it was acked.
+/// The origin of an event: the stream it was copied from, and its sequence there if it was acked.
 type Origin = (usize, Option<u64>);
 
-/// Compares; `found` is in the order in which it was read.
+/// Compares `found`, in the order in which it was read, with the origins.
 pub fn judge(truth: &Sources<'_>, found: &[Print]) -> Findings {
     let mut origins: HashMap<EventId, Origin> = HashMap::new();
     for (from, events) in truth.unacked.iter().enumerate() {
@@ -78,25 +78,25 @@ fn one(
         return Err((
             Defect::Phantom,
             Some(event),
-            "it was not published where this stream takes from",
+            "it was not published to an origin of this stream",
         ));
     };
     let first = seen.insert(event);
     if (truth.content)(event).is_none_or(|content| content != print.content) {
-        return Err((Defect::Changed, Some(event), "its content is not what was published"));
+        return Err((Defect::Changed, Some(event), "its content differs from the published one"));
     }
     if !first {
-        return Err((Defect::Duplicated, Some(event), "it is there more than once"));
+        return Err((Defect::Duplicated, Some(event), "it exists more than once"));
     }
     if acked.is_some_and(|seq| seq != print.source) {
-        let what = "it says that it comes from another place than the one that it was acked with";
+        let what = "its origin is another sequence than the one it was acked with";
         return Err((Defect::Changed, Some(event), what));
     }
     if print.source <= reached[from] {
         return Err((
             Defect::Reordered,
             Some(event),
-            "what came after it there comes before it here",
+            "a message that follows it at its origin comes before it here",
         ));
     }
     reached[from] = print.source;
@@ -105,16 +105,16 @@ fn one(
             Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
         }
         Some(before) if before.time != print.time => {
-            Err((Defect::Changed, Some(event), "its time is another one"))
+            Err((Defect::Changed, Some(event), "its time differs"))
         }
         Some(before) if before.raw_headers != print.raw_headers => {
-            Err((Defect::Changed, Some(event), "its header block is another one, to the byte"))
+            Err((Defect::Changed, Some(event), "its raw header block differs"))
         }
         _ => Ok(()),
     }
 }
 
-/// The events of one of the streams that are nowhere, placed among those that are there.
+/// Records the missing events of one origin, with their places among those that are present.
 fn missing(acked: &BTreeMap<u64, EventId>, seen: &HashSet<EventId>, out: &mut Findings) {
     let there = |(_, event): &(&u64, &EventId)| seen.contains(*event);
     let first = acked.iter().find(there).map(|(seq, _)| *seq);
@@ -125,7 +125,7 @@ fn missing(acked: &BTreeMap<u64, EventId>, seen: &HashSet<EventId>, out: &mut Fi
             Some((_, last)) if *seq < last => out.lost_where.middle += 1,
             _ => out.lost_where.postfix += 1,
         }
-        let what = "it was acked at this sequence of the leaf node's stream and is not there";
+        let what = "it was acked at this sequence of the leaf node's stream and is missing";
         let finding = Finding { defect: Defect::Lost, seq: *seq, event: Some(*event), what };
         out.findings.push(finding);
     }
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// The two streams, in turn as long as both have some.
+    /// Returns the two streams' messages in turn, as long as both have some.
     fn good() -> Vec<Print> {
         let turns = (0..5).flat_map(|n| [(n, n + 1), (20 + n, n + 1)]);
         let places = turns.chain((5..10).map(|n| (n, n + 1)));
@@ -184,7 +184,7 @@ mod tests {
         let findings = with(&good());
         assert_eq!(defects(&findings), []);
         assert_eq!((findings.read, findings.exact, findings.witnessed), (15, 15, 15));
-        // The same events in another mixture: nobody has promised one.
+        // The same events in another order between the origins, which is not promised.
         let mut mixed = good();
         mixed.sort_by_key(|p| p.event);
         for (seq, print) in (101..).zip(&mut mixed) {

@@ -1,5 +1,5 @@
-//! What a tier holds. Whoever wants to know asks here, and nobody else knows how an archive is laid out:
-//! the folder archive/ and segment.rs read it.
+//! The content of a tier. All other modules ask this one; only the folder archive/ and segment.rs
+//! know the layout of an archive.
 
 use cim_core::archive::Entry;
 use cim_core::archive::key::Chain;
@@ -13,16 +13,17 @@ pub(crate) use super::archive::{Place, ends_reading, get};
 use crate::error::Result;
 use crate::scenario::{Part, Tier};
 
-/// Streams that are looked at at once.
+/// The number of streams looked at at once.
 pub(crate) const AT_ONCE: usize = 8;
 
-/// Returns what a tier holds of a stream, checked from its beginning; `None` when it holds nothing.
+/// Returns a tier's archive of a stream, checked from its beginning; `None` if it has none.
 pub async fn holding(bucket: &Bucket, tier: Tier, stream: &StreamName) -> Result<Option<Holding>> {
     Archive::open(bucket, tier).await?.stream(stream).await
 }
 
 impl Archive {
-    /// Returns the tier's objects of a kind, each once, in the order of these streams and their sequences.
+    /// Returns the tier's objects of a kind, each once, in the order of these streams and their
+    /// sequences.
     pub(crate) async fn places(
         &self,
         streams: impl IntoIterator<Item = &StreamName>,
@@ -48,8 +49,8 @@ impl Archive {
     }
 }
 
-/// Follows how far a tier goes with some streams, without reading what it holds. A journal is read once for
-/// all of them.
+/// The watermarks of a tier for some streams, followed without reading the messages. A journal is
+/// read once for all of them.
 #[derive(Debug)]
 pub(crate) struct Heads {
     bucket: Box<Bucket>,
@@ -57,7 +58,7 @@ pub(crate) struct Heads {
     streams: Vec<Head>,
 }
 
-/// How far a tier goes with one stream.
+/// The watermark of a tier for one stream.
 #[derive(Debug)]
 pub(crate) struct Head {
     stream: StreamName,
@@ -74,13 +75,14 @@ pub(crate) struct Following<'a> {
 }
 
 impl Heads {
-    /// From the beginning.
+    /// Starts at the beginning.
     pub(crate) fn new(bucket: Box<Bucket>, tier: Tier, streams: Vec<StreamName>) -> Self {
         let streams = streams.into_iter().map(|stream| Head { stream, next: 0, watermark: 0 });
         Self { archive: Archive::unread(&bucket, tier), bucket, streams: streams.collect() }
     }
 
-    /// From where the tier is now. What cannot be read now is followed from the beginning.
+    /// Starts at the tier's current state. Streams that cannot be read now are followed from the
+    /// beginning.
     pub(crate) async fn at_their_ends(
         bucket: Box<Bucket>,
         tier: Tier,
@@ -99,7 +101,7 @@ impl Heads {
         heads
     }
 
-    /// Follows the tier to its end, with all streams.
+    /// Follows the tier to its end, for all streams.
     pub(crate) async fn advance(&mut self) {
         self.advance_journals().await;
         let follow: Vec<_> = self.each().map(Following::advance).collect();
@@ -108,10 +110,10 @@ impl Heads {
 
     /// Reads the journals to their ends.
     pub(crate) async fn advance_journals(&mut self) {
-        // Before there is anything, the first entry of a journal may come at any moment.
+        // While the tier is empty, the first entry of a journal may come at any moment.
         let bare = !self.archive.has_journal() && self.streams.iter().all(|head| head.next == 0);
         let read = if bare { self.archive.look().await } else { self.archive.advance().await };
-        // An unreachable tier, or a damaged one, has not confirmed anything: it stays where it was.
+        // An unreachable or damaged tier has not confirmed anything: its watermark stays.
         drop(read);
     }
 
@@ -122,24 +124,24 @@ impl Heads {
         streams.iter_mut().map(move |head| Following { bucket, archive, head })
     }
 
-    /// Follows no more the streams of which `still` is false, by name and how far the tier goes.
+    /// Keeps the streams for which `still` returns true, given the name and the watermark.
     pub(crate) fn retain(&mut self, mut still: impl FnMut(&StreamName, u64) -> bool) {
         self.streams.retain(|head| still(&head.stream, head.watermark));
     }
 
-    /// Returns each stream and how far the tier goes with it, as far as it has been followed.
+    /// Returns each stream and its watermark, as far as it has been followed.
     pub(crate) fn watermarks(&self) -> impl Iterator<Item = (&StreamName, u64)> {
         self.streams.iter().map(|head| (&head.stream, head.watermark))
     }
 }
 
 impl Following<'_> {
-    /// Returns how far the tier goes, as far as it has been followed.
+    /// Returns the tier's watermark, as far as it has been followed.
     pub(crate) fn watermark(&self) -> u64 {
         self.head.watermark
     }
 
-    /// Follows the tier to its end; answers how far it goes.
+    /// Follows the tier to its end; returns its watermark.
     pub(crate) async fn advance(self) -> u64 {
         match self.archive.in_journal(&self.head.stream) {
             Some(held) => self.head.watermark = held.watermark,

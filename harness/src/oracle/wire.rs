@@ -1,8 +1,8 @@
-//! The NATS protocol, as much of it as reading a stream needs.
+//! The part of the NATS protocol that is needed to read a stream.
 //!
 //! The oracle does not read with the client library that the storage manager uses: a fault in it
 //! would be on both sides of the comparison. And it needs the header block as bytes, which the
-//! library parses and puts together anew.
+//! library parses and builds anew.
 
 use std::io::{Error, ErrorKind, Result};
 use std::time::Duration;
@@ -17,18 +17,18 @@ use tokio::net::TcpStream;
 use crate::lab::endpoint::Endpoint;
 
 const READ: usize = 256 * 1024;
-/// What a single batch may carry. The server disconnects clients that it owes much more.
+/// The most bytes of a single batch. The server disconnects clients with much more outstanding.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 const BATCH: u64 = 5000;
-/// A server that takes longer to let somebody in is passed over for the next one.
+/// A server that takes longer for a login is skipped for the next one.
 const LOGIN: Duration = Duration::from_secs(10);
-/// With a pull open the server says something every second; one that does not has forgotten it, as
-/// one of a cluster does that goes down with the consumer.
+/// With a pull open the server sends something every second; a silent one has forgotten the pull,
+/// as a cluster's server does that goes down with the consumer.
 const SILENCE: Duration = Duration::from_secs(12);
-/// How often a pull that nobody listens to is sent again, and after how long.
+/// The limit for repeating a pull without a listener, and the pause before each.
 const UNHEARD_AT_MOST: u32 = 100;
 const UNHEARD_PAUSE: Duration = Duration::from_millis(50);
-/// Consumers that are made until one is on the wanted server of a cluster, which chance decides.
+/// The attempts to get a consumer on the wanted server of a cluster, which chance decides.
 const TRIES: usize = 64;
 
 /// A message as the server delivered it.
@@ -36,13 +36,13 @@ const TRIES: usize = 64;
 pub struct Delivery {
     /// The subject that it was published on.
     pub subject: Bytes,
-    /// Where an answer would go; JetStream writes sequence and time into it.
+    /// The subject for an answer; JetStream encodes sequence and time in it.
     pub reply: Bytes,
     /// The raw header block; empty when there is none.
     pub headers: Bytes,
     /// The payload.
     pub payload: Bytes,
-    /// The subscription that it is for.
+    /// The subscription that received it.
     sid: u8,
 }
 
@@ -51,9 +51,10 @@ pub struct Delivery {
 pub struct StreamMessage {
     /// Its sequence.
     pub seq: u64,
-    /// When the server stored it, in nanoseconds since 1970.
+    /// The time at which the server stored it, in nanoseconds since 1970.
     pub time: i64,
-    /// How many more the stream has after it, where a reader was given it; 0 where it was asked for.
+    /// The number of messages after it in the stream, if a reader received it; 0 if it was
+    /// requested.
     pub pending: u64,
     /// The delivery.
     pub delivery: Delivery,
@@ -68,7 +69,7 @@ pub struct Wire {
     requests: u64,
 }
 
-/// Where a reader begins.
+/// The start of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
     /// At the first message.
@@ -84,7 +85,7 @@ fn invalid(what: impl Into<String>) -> Error {
 }
 
 impl Wire {
-    /// Connects to the first server of an endpoint that answers, with an nkey where there is one.
+    /// Connects to the first server of an endpoint that answers, with its nkey if it has one.
     pub async fn connect(at: impl Into<Endpoint>) -> Result<Self> {
         let at: Endpoint = at.into();
         let mut outcome = Err(ErrorKind::NotFound.into());
@@ -160,7 +161,7 @@ impl Wire {
         Ok(bytes)
     }
 
-    /// The next message, whatever it is for.
+    /// Returns the next message, for any subscription.
     pub async fn next(&mut self) -> Result<Delivery> {
         loop {
             let line = self.line().await?;
@@ -196,7 +197,7 @@ impl Wire {
         }
     }
 
-    /// Sends a request and waits for its answer; messages for others are dropped.
+    /// Sends a request and waits for its answer; messages for other subscriptions are dropped.
     pub async fn request(&mut self, subject: &str, body: &[u8]) -> Result<Bytes> {
         self.requests += 1;
         let reply = format!("{}.r{}", self.inbox, self.requests);
@@ -213,7 +214,7 @@ impl Wire {
         tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     }
 
-    /// A request to JetStream's API; its error, if it answers one, becomes ours.
+    /// Sends a request to JetStream's API; an error in the answer is returned as an error.
     pub async fn api(&mut self, subject: &str, body: &Value) -> Result<Value> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.request(&format!("$JS.API.{subject}"), body.as_bytes()).await?;
@@ -224,8 +225,8 @@ impl Wire {
         }
     }
 
-    /// Returns the first message of a stream at or after a sequence, without a consumer: a work queue
-    /// takes none but its workers.
+    /// Returns the first message of a stream at or after a sequence, without a consumer: a work
+    /// queue takes none but its workers.
     pub async fn message_from(&mut self, stream: &str, seq: u64) -> Result<Option<StreamMessage>> {
         let wanted = json!({ "seq": seq.max(1), "next_by_subj": ">" });
         let answer = match self.api(&format!("STREAM.MSG.GET.{stream}"), &wanted).await {
@@ -253,7 +254,7 @@ impl Wire {
         }))
     }
 
-    /// The subject below which answers come to this connection.
+    /// Returns the subject below which answers come to this connection.
     pub fn inbox(&self) -> &str {
         &self.inbox
     }
@@ -272,7 +273,7 @@ impl Wire {
         self.reader(stream, &name.unwrap_or_default()).await
     }
 
-    /// Opens a reader of one server's replica of a stream: what that server has on its disk.
+    /// Opens a reader of one server's replica of a stream: the messages on that server's disk.
     pub async fn read_replica(mut self, stream: &str, server: &str, from: From) -> Result<Reader> {
         for _ in 0..TRIES {
             let made = self.consumer(stream, from).await?;
@@ -317,25 +318,25 @@ impl Wire {
     }
 }
 
-/// Reads a stream in order.
+/// A reader of a stream in order.
 #[derive(Debug)]
 pub struct Reader {
     wire: Wire,
     /// The stream and its consumer.
     of: String,
     next: String,
-    /// What is left of the two pulls in flight. Two, so that the server never waits for one; each
-    /// with a subscription of its own, because a delivery says nothing else of its pull.
+    /// The messages left of the two pulls in flight. Two, so that the server never waits for one;
+    /// each with a subscription of its own, because a delivery names its pull in no other way.
     left: [u64; 2],
-    /// How many pulls there were. A status may come for one that has ended already.
+    /// The number of pulls so far. A status may come for one that has ended already.
     pulls: [u64; 2],
-    /// How many pulls in a row nobody listened to.
+    /// The number of pulls in a row that found no listener.
     unheard: u32,
 }
 
 impl Reader {
-    /// Ends it at once. A reader that is dropped ends after a minute, and as long as it lives a stream that
-    /// is kept by interest keeps what comes.
+    /// Deletes the consumer at once. That of a dropped reader lives for another minute, and
+    /// meanwhile a stream with interest retention keeps new messages.
     pub async fn end(mut self) -> Result<()> {
         let subject = format!("CONSUMER.DELETE.{}", self.of);
         self.wire.api(&subject, &Value::Null).await.map(drop)
@@ -345,7 +346,8 @@ impl Reader {
         format!("{}-{}.{}", self.wire.inbox, slot + 2, self.pulls[slot])
     }
 
-    /// The next message of the stream; waits for one as long as it takes.
+    /// Returns the next message of the stream; waits until one comes. Fails if the server is
+    /// silent.
     pub async fn next(&mut self) -> Result<StreamMessage> {
         loop {
             for slot in 0..2 {
@@ -379,7 +381,7 @@ impl Reader {
                 // The pull has ended: too old, or enough bytes.
                 Some(408 | 409) => self.left[slot] = 0,
                 Some(100) | None => {}
-                // In a cluster word of a new consumer's subject may come later than the consumer.
+                // In a cluster news of a new consumer's subject may arrive after the consumer.
                 Some(503) if self.unheard < UNHEARD_AT_MOST => {
                     self.unheard += 1;
                     self.left[slot] = 0;
@@ -393,7 +395,8 @@ impl Reader {
     }
 }
 
-/// Sequence, time and what is pending, from the reply subject of a delivery in both of its forms.
+/// Parses sequence, time and pending count from the reply subject of a delivery in both of its
+/// forms.
 fn place(reply: &[u8]) -> Result<[u64; 3]> {
     let text = String::from_utf8_lossy(reply);
     let tokens: Vec<&str> = text.split('.').collect();
@@ -409,7 +412,7 @@ fn place(reply: &[u8]) -> Result<[u64; 3]> {
     Ok([number(first)?, number(first + 2)?, number(first + 3)?])
 }
 
-/// The status of a header block, if it has one.
+/// Returns the status of a header block, or `None` without one.
 fn status(headers: &[u8]) -> Option<u16> {
     let line = headers.strip_prefix(b"NATS/1.0 ")?;
     std::str::from_utf8(line.get(..3)?).ok()?.parse().ok()

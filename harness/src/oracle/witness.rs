@@ -1,7 +1,7 @@
-//! The witness: it reads a stream while the host lives, so that the judge knows what was there.
+//! The witness: it reads a stream while the host lives, so that the judge knows its content.
 //!
-//! The ledger knows an event's content and sequence. When the server stored it, and with which bytes
-//! for headers, only the server knows; after the host is lost nobody could say any more.
+//! The ledger knows an event's content and sequence. Only the server knows the time of storing and
+//! the bytes of the headers; after the loss of the host they could not be found out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,34 +15,34 @@ use super::retention::Retention;
 use super::wire::{From, StreamMessage, Wire};
 use crate::lab::endpoint::Endpoint;
 
-/// Between two looks, where the server does not say when there is more.
+/// The pause between two looks at a work queue, which does not announce new messages.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What was read of a stream.
+/// The messages read from a stream.
 #[derive(Debug, Default)]
 pub struct Seen {
     prints: Mutex<BTreeMap<u64, Print>>,
 }
 
-/// A witness at work. Dropping it ends it.
+/// A running witness. Dropping it ends it.
 #[derive(Debug)]
 pub struct Witness {
     task: JoinHandle<()>,
 }
 
 impl Seen {
-    /// All that was read, by sequence.
+    /// Returns everything that was read, by sequence.
     pub fn prints(&self) -> BTreeMap<u64, Print> {
         self.prints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The last sequence that was read.
+    /// Returns the last sequence that was read.
     pub fn last(&self) -> u64 {
         let prints = self.prints.lock().unwrap_or_else(PoisonError::into_inner);
         prints.last_key_value().map_or(0, |(seq, _)| *seq)
     }
 
-    /// The host is lost: what was beyond `seq` is no more.
+    /// Forgets the messages after `seq`: they were lost with the host.
     pub fn rewind(&self, seq: u64) {
         let mut prints = self.prints.lock().unwrap_or_else(PoisonError::into_inner);
         prints.split_off(&seq.saturating_add(1));
@@ -55,7 +55,7 @@ impl Seen {
 }
 
 impl Witness {
-    /// Begins to read after what was seen already, and goes on until it is dropped.
+    /// Begins to read after the messages seen already, and goes on until it is dropped.
     pub fn start(nats: Endpoint, stream: String, seed: u64, notes: Arc<Seen>) -> Self {
         let task = tokio::spawn(async move {
             loop {
@@ -84,7 +84,7 @@ async fn follow(nats: &Endpoint, stream: &str, seed: u64, notes: &Seen) -> std::
             notes.add(print_of(seed, &reader.next().await?));
         }
     }
-    // It sees what is still there when it comes by.
+    // It sees the messages that are left when it looks.
     loop {
         match wire.message_from(stream, notes.last() + 1).await? {
             Some(message) => notes.add(print_of(seed, &message)),
@@ -93,7 +93,7 @@ async fn follow(nats: &Endpoint, stream: &str, seed: u64, notes: &Seen) -> std::
     }
 }
 
-/// The print of a message of a stream.
+/// Returns the print of a message of a stream.
 pub(crate) fn print_of(seed: u64, message: &StreamMessage) -> Print {
     let delivery = &message.delivery;
     let parts = Parts {

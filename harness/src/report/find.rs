@@ -1,4 +1,4 @@
-//! Reports of runs that are over.
+//! Finds and reads the reports of finished runs.
 
 use std::path::{Path, PathBuf};
 
@@ -14,17 +14,17 @@ use crate::soak;
 pub(crate) struct Kept {
     /// Its name.
     pub(crate) name: String,
-    /// Where it is.
+    /// Its path.
     pub(crate) path: PathBuf,
-    /// `passed`, `failed`, `skipped`; `soak`; absent for a run that came to no verdict.
+    /// `passed`, `failed`, `skipped`; `soak`; absent for a run without a verdict.
     pub(crate) verdict: Option<String>,
-    /// When it began.
+    /// The time of its start.
     pub(crate) started_at: Option<Timestamp>,
-    /// Why it did not pass.
+    /// The reason why it did not pass.
     pub(crate) reason: Option<String>,
 }
 
-/// What a list needs of a report.
+/// The fields of a report for a list.
 #[derive(Deserialize)]
 struct Head {
     verdict: Verdict,
@@ -32,7 +32,7 @@ struct Head {
     reason: Option<String>,
 }
 
-/// Every run and soak that is kept in `root`, oldest first.
+/// Lists every run and soak that is kept in `root`, oldest first.
 pub(crate) fn list(root: &Path) -> Result<Vec<Kept>> {
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
@@ -68,7 +68,7 @@ pub(crate) fn list(root: &Path) -> Result<Vec<Kept>> {
     Ok(kept.into_iter().map(|(_, kept)| kept).collect())
 }
 
-/// The list for a terminal.
+/// Returns the list for a terminal.
 pub(crate) fn table_of(kept: &[Kept]) -> String {
     let mut table = table(&["run", "started", "verdict", "reason"]);
     for run in kept {
@@ -82,7 +82,7 @@ pub(crate) fn table_of(kept: &[Kept]) -> String {
     table.to_string()
 }
 
-/// The newest of `root`.
+/// Returns the newest run of `root`.
 pub(crate) fn newest(root: &Path) -> Result<PathBuf> {
     let newest = list(root)?.pop().map(|run| run.path);
     newest.ok_or_else(|| {
@@ -91,7 +91,7 @@ pub(crate) fn newest(root: &Path) -> Result<PathBuf> {
     })
 }
 
-/// A path, or a name under `root`, or the beginning of exactly one.
+/// Finds a run by a path, by a name under `root`, or by the beginning of exactly one name.
 pub(crate) fn find(root: &Path, name: &str) -> Result<PathBuf> {
     for path in [PathBuf::from(name), root.join(name)] {
         if path.exists() {
@@ -117,7 +117,8 @@ pub(crate) fn find(root: &Path, name: &str) -> Result<PathBuf> {
     }
 }
 
-/// The reports of a run's directory, or of a file: one report, one a line, or what `--all` prints.
+/// Reads the reports of a run's directory, or of a file: one report, one a line, or the output of
+/// `--all`.
 pub(crate) fn read(path: &Path) -> Result<Vec<Report>> {
     if path.is_dir() {
         let file = path.join("report.json");

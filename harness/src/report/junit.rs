@@ -6,8 +6,8 @@ use quick_junit::{NonSuccessKind, Report as Xml, TestCase, TestCaseStatus, TestS
 
 use super::{Report, Verdict};
 
-/// A test case for the verdict, each step, each comparison and each expectation. Several reports, of
-/// `--repeat` or `--all`, are several suites; what else is wrong is one more.
+/// Returns a test case for the verdict, each step, each comparison and each expectation. Several
+/// reports, of `--repeat` or `--all`, are several suites; `problems` are one more.
 pub(crate) fn junit(reports: &[Report], problems: &[String]) -> String {
     let mut xml = Xml::new("cim-harness");
     for report in reports {
@@ -49,7 +49,7 @@ fn suite(report: &Report) -> TestSuite {
             unless(step.outcome == "done", &step.outcome),
         );
     }
-    // A scenario whose point is a loss passes with one.
+    // A scenario that must lose messages passes with losses.
     let passed = report.verdict == Verdict::Passed;
     for judgement in &report.judgements {
         let [prefix, middle, postfix] = judgement.lost;

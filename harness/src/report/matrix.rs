@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::table::{right, table, verdict};
 use super::{Report, Verdict};
 
-/// The runs of many scenarios, and what of them is not as expected.
+/// The runs of many scenarios, and their unexpected outcomes.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Matrix {
-    /// What the labs were made of.
+    /// The substrate of the labs.
     pub(crate) substrate: String,
-    /// What every choice was drawn from.
+    /// The seed of every choice.
     pub(crate) seed: u64,
-    /// How long all of it took.
+    /// The duration of all runs.
     pub(crate) seconds: f64,
     /// Runs that passed.
     pub(crate) passed: usize,
@@ -23,9 +23,9 @@ pub(crate) struct Matrix {
     pub(crate) failed: usize,
     /// Runs that were skipped, expected or not.
     pub(crate) skipped: usize,
-    /// Runs that came to no verdict: their lab could not be set up.
+    /// The runs without a verdict: their lab could not be set up.
     pub(crate) broken: Vec<Broken>,
-    /// What is not as it is expected to be, a line each.
+    /// The unexpected outcomes, a line each.
     pub(crate) problems: Vec<String>,
     /// The reports, by scenario.
     pub(crate) runs: Vec<Report>,
@@ -36,12 +36,12 @@ pub(crate) struct Matrix {
 pub(crate) struct Broken {
     /// The scenario.
     pub(crate) scenario: String,
-    /// What happened.
+    /// The error.
     pub(crate) error: String,
 }
 
 impl Matrix {
-    /// Takes a report in.
+    /// Adds a report.
     pub(crate) fn add(&mut self, report: Report) {
         match report.verdict {
             Verdict::Passed => self.passed += 1,
@@ -52,7 +52,7 @@ impl Matrix {
         self.runs.sort_by(|a, b| a.scenario.cmp(&b.scenario));
     }
 
-    /// The exit status: 0 only when everything is as expected.
+    /// Returns the exit status: 0 only if everything is as expected.
     pub(crate) fn status(&self) -> u8 {
         match (self.problems.is_empty(), self.broken.is_empty()) {
             (false, _) => 1,
@@ -61,7 +61,7 @@ impl Matrix {
         }
     }
 
-    /// The table, what is not as expected, and a last line that counts.
+    /// Returns the table, the unexpected outcomes, and a last line with the totals.
     pub(crate) fn render(&self) -> String {
         let mut text = format!("{}\n", self.rows());
         for problem in &self.problems {

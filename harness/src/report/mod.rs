@@ -1,4 +1,4 @@
-//! What a run found out: the JSON report, and the table made from it.
+//! The report of a run: JSON, and the tables made from it.
 
 pub(crate) mod find;
 mod html;
@@ -36,73 +36,74 @@ pub struct Report {
     pub scenario: String,
     /// Its title.
     pub title: String,
-    /// What the lab was made of: `process`.
+    /// The lab's substrate: `process`, `container` or `driver`.
     pub substrate: String,
-    /// What every choice was drawn from.
+    /// The seed of every choice.
     pub seed: u64,
     /// SHA-256 of the plan: two runs with the same one did the same.
     pub plan_digest: String,
-    /// How it ended.
+    /// The outcome.
     pub verdict: Verdict,
-    /// Why it did not pass, on one line.
+    /// The reason why it did not pass, on one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The capabilities that the substrate lacks, when it was skipped for that; ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<String>,
-    /// When it began.
+    /// The time of its start.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub started_at: Timestamp,
-    /// How long it took, in seconds.
+    /// The duration, in seconds.
     pub seconds: f64,
-    /// What the oracle counted.
+    /// The oracle's counts.
     pub oracle: Oracle,
-    /// By tier, how far it was behind while the load ran, in seconds: what a loss at that moment
-    /// would have lost.
+    /// By tier, the lag while the load ran, in seconds: a loss at that moment would have lost as
+    /// much.
     pub rpo_seconds: BTreeMap<Tier, Spread>,
-    /// By tier, how old messages were when it was found to have them, in seconds, each message once.
+    /// By tier, the age of messages when it was found to have them, in seconds, each message once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub age_seconds: BTreeMap<Tier, Spread>,
-    /// By tier, how long recoveries from it took, in seconds.
+    /// By tier, the duration of recoveries from it, in seconds.
     pub rto_seconds: BTreeMap<Tier, Spread>,
     /// Every loss of a host, and its recovery.
     pub losses: Vec<Loss>,
-    /// What the primary tier lost by itself, of streams whose files were damaged; nobody's failure.
+    /// The losses of the primary tier itself, of streams whose files were damaged; they fail
+    /// nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary: Vec<PrimaryLoss>,
-    /// Consumers with several members: what they were given, and what became of them.
+    /// Consumers with several members: their deliveries and lost members.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupReport>,
     /// Every comparison that the oracle made.
     pub judgements: Vec<Judgement>,
-    /// How many times wider than the scenario's the bounds of time are, where the lab says that its
-    /// machines are that much slower than iron.
+    /// The factor by which bounds of time are wider than the scenario's, if the lab says that its
+    /// machines are that much slower than hardware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowdown: Option<u32>,
-    /// Expectations, each with what was measured.
+    /// Expectations, each with its measured value.
     pub expectations: Vec<Expectation>,
-    /// What every program in the lab says its version is.
+    /// The version of every program in the lab.
     pub versions: BTreeMap<String, String>,
-    /// What happened, in order.
+    /// The steps, in order.
     pub steps: Vec<StepReport>,
-    /// What happened when: load, lag, faults.
+    /// Load, lag and faults over time.
     #[serde(default, skip_serializing_if = "Timeline::is_empty")]
     pub timeline: Timeline,
-    /// What `cim-harness scenario`, or `ci/scenario`, is given to do the same again.
+    /// The arguments with which `cim-harness scenario`, or `ci/scenario`, repeats the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
-    /// Where logs and disks are, if they were kept.
+    /// The directory of logs and disks, if it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_dir: Option<String>,
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The oracle agrees with everything.
     Passed,
-    /// It does not, or a step did not do what it must.
+    /// The oracle does not agree, or a step failed.
     Failed,
     /// It was not run; never counted as passed.
     Skipped,
@@ -119,7 +120,7 @@ impl fmt::Display for Verdict {
 }
 
 impl Verdict {
-    /// The exit status that says it.
+    /// Returns its exit status.
     pub(crate) fn status(self) -> u8 {
         match self {
             Self::Passed => 0,
@@ -129,7 +130,7 @@ impl Verdict {
     }
 }
 
-/// What the oracle counted, over all streams, tiers and recoveries; an event that is wrong in several
+/// The oracle's counts, over all streams, tiers and recoveries; an event that is wrong in several
 /// places counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Oracle {
@@ -162,10 +163,10 @@ pub struct Oracle {
     pub streams_wrong: u64,
 }
 
-/// Something that was measured many times, in seconds.
+/// A value that was measured many times, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Spread {
-    /// How often.
+    /// The number of samples.
     pub samples: u64,
     /// The median.
     pub p50: f64,
@@ -173,23 +174,23 @@ pub struct Spread {
     pub p90: f64,
     /// The 99th percentile.
     pub p99: f64,
-    /// The most.
+    /// The highest value.
     pub max: f64,
 }
 
 /// The loss of a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Loss {
-    /// Which node.
+    /// The node.
     pub node: String,
-    /// When, in seconds since the run began.
+    /// The time, in seconds since the run began.
     pub at_seconds: f64,
     /// The tier that it was recovered from, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovered_from: Option<Tier>,
-    /// By stream, what had been confirmed and what came back.
+    /// By stream, the last confirmed and the last recovered sequence.
     pub streams: Vec<StreamLoss>,
-    /// Acked events that are gone, all streams.
+    /// The number of acked events that are gone, in all streams.
     pub tail_events: u64,
     /// The age, at the moment of the loss, of the oldest acked event that is gone; 0 without one.
     pub rpo_seconds: f64,
@@ -199,18 +200,18 @@ pub struct Loss {
     pub rto_seconds: Option<f64>,
     /// Messages that came back exactly.
     pub recovered: u64,
-    /// Deletes that the tier did not know of yet.
+    /// The number of deletes that the tier did not know of yet.
     pub deletes_undone: u64,
-    /// When the recovery began, in seconds since the run began: with the new machine.
+    /// The start of the recovery, with the new machine, in seconds since the run began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_seconds: Option<f64>,
-    /// When the restore had ended, likewise.
+    /// The end of the restore, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_seconds: Option<f64>,
-    /// When the last recovered event had been read, likewise.
+    /// The time at which the last recovered event had been read, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_seconds: Option<f64>,
-    /// When the first new publish was acked, likewise.
+    /// The time at which the first new publish was acked, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_ack_seconds: Option<f64>,
 }
@@ -226,11 +227,11 @@ pub struct StreamLoss {
     pub confirmed_seq: u64,
     /// The last sequence that came back.
     pub recovered_seq: u64,
-    /// Acked events after it.
+    /// The number of acked events after it.
     pub tail_events: u64,
 }
 
-/// What NATS itself lost of a stream.
+/// The losses of NATS itself in a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrimaryLoss {
     /// The stream.
@@ -238,29 +239,29 @@ pub struct PrimaryLoss {
     /// The server of a cluster that lost it; the others went on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// What had been done to its files.
+    /// The damage to its files.
     pub after: String,
-    /// Whether the server still knows the stream.
+    /// True if the server still knows the stream.
     pub there: bool,
-    /// Acked messages that should have been there.
+    /// Acked messages that it should have.
     pub acked: u64,
-    /// Messages that it still gives.
+    /// Messages that it still has.
     pub read: u64,
-    /// Acked messages that it does not give any more.
+    /// Acked messages that it does not have any more.
     pub lost: u64,
     /// Of these, those that the NAS had confirmed.
     pub archived: u64,
     /// Of the others, those that other servers of the cluster have.
     #[serde(default)]
     pub elsewhere: u64,
-    /// Messages that it gives and that are not as they were.
+    /// Messages that it still has, but changed.
     pub wrong: u64,
-    /// The last sequence that it says it has given out.
+    /// The last sequence that it reports.
     pub last_seq: u64,
 }
 
 impl PrimaryLoss {
-    /// Acked messages that neither the NAS nor another server has.
+    /// Returns the number of acked messages that neither the NAS nor another server has.
     pub fn gone(&self) -> u64 {
         self.lost.saturating_sub(self.archived + self.elsewhere)
     }
@@ -279,14 +280,14 @@ pub struct GroupReport {
     pub lost: Vec<MemberLoss>,
     /// Deliveries to all of them.
     pub received: u64,
-    /// Of these, those of messages that had been given to somebody before.
+    /// Of these, deliveries of messages that had been delivered before.
     pub redelivered: u64,
-    /// Of the redelivered, those that a lost member had in hand.
+    /// Of the redelivered, messages that a lost member had in hand.
     pub taken_over: u64,
-    /// Of the redelivered, those that were not acknowledged within the consumer's `ack_wait`.
+    /// Of the redelivered, messages that were not acknowledged within the consumer's `ack_wait`.
     pub late: u64,
-    /// Deliveries after a restore of what had been acknowledged before, beyond the position that the
-    /// archive knew.
+    /// Deliveries after a restore of messages that had been acknowledged before, beyond the
+    /// position that the archive knew.
     pub again: u64,
 }
 
@@ -297,7 +298,7 @@ pub struct MemberLoss {
     pub member: u32,
     /// `killed` or `paused`.
     pub how: String,
-    /// When, in seconds since the run began.
+    /// The time, in seconds since the run began.
     pub at_seconds: f64,
     /// Messages that it had received and not begun to acknowledge.
     pub in_hand: u64,
@@ -306,15 +307,15 @@ pub struct MemberLoss {
 /// A comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Judgement {
-    /// What was read: a stream, or a tier's copy of it, and when.
+    /// The messages compared: a stream, or a tier's copy of it, and when.
     pub of: String,
     /// Messages that were read.
     pub read: u64,
-    /// Messages that were as they should be.
+    /// Messages without a defect.
     pub exact: u64,
-    /// Of these, those whose time and header bytes were known from before.
+    /// Of these, messages whose time and header bytes were known from before.
     pub witnessed: u64,
-    /// Missing before, between and after what is there.
+    /// Missing before, between and after the messages that are present.
     pub lost: [u64; 3],
     /// Events that exist more than once.
     pub duplicated: u64,
@@ -324,32 +325,33 @@ pub struct Judgement {
     pub changed: u64,
     /// Messages that should not exist.
     pub phantom: u64,
-    /// What else is wrong, and the first of each kind.
+    /// Other problems, and the first defects of each kind.
     pub examples: Vec<String>,
 }
 
 /// An expectation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Expectation {
-    /// What was expected.
+    /// The expected value, in words.
     pub what: String,
     /// The bound.
     pub bound: f64,
-    /// What was measured; nothing where that never came to pass, an RTO of a host that stayed away.
+    /// The measured value; absent if it was never measured, such as the RTO of a host that did not
+    /// come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<f64>,
-    /// Whether it holds.
+    /// True if the bound holds.
     pub met: bool,
 }
 
 impl Expectation {
-    /// The bound, with its unit.
+    /// Returns the bound, with its unit.
     #[must_use]
     pub fn bound(&self) -> String {
         self.number(self.bound)
     }
 
-    /// What was measured, with its unit.
+    /// Returns the measured value, with its unit.
     #[must_use]
     pub fn measured(&self) -> String {
         self.measured.map_or_else(|| "never measured".to_owned(), |value| self.number(value))
@@ -376,21 +378,21 @@ impl fmt::Display for Expectation {
 /// A step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepReport {
-    /// What was done.
+    /// The step, in words.
     pub what: String,
-    /// When it began, in seconds since the run began.
+    /// Its start, in seconds since the run began.
     pub start: f64,
-    /// When it ended.
+    /// Its end.
     pub end: f64,
-    /// `done`, or why not.
+    /// `done`, or the error.
     pub outcome: String,
-    /// What it was for.
+    /// Its purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nature: Option<Nature>,
 }
 
 impl Report {
-    /// The longest recovery point and time of its recoveries, in seconds.
+    /// Returns the longest recovery point and time of its recoveries, in seconds.
     pub(crate) fn worst(&self) -> (Option<f64>, Option<f64>) {
         let recovered = self.losses.iter().filter(|loss| loss.recovered_from.is_some());
         let rpo = recovered.map(|loss| loss.rpo_seconds).reduce(f64::max);
@@ -400,7 +402,7 @@ impl Report {
 }
 
 impl Judgement {
-    /// Whether nothing is wrong.
+    /// Reports whether it has no defects.
     pub fn clean(&self) -> bool {
         let wrong = self.lost.iter().sum::<u64>()
             + self.duplicated
@@ -410,7 +412,7 @@ impl Judgement {
         wrong == 0 && self.examples.is_empty()
     }
 
-    /// Whether nothing is wrong but that messages are not there.
+    /// Reports whether missing messages are its only defects.
     pub(crate) fn only_lost(&self) -> bool {
         let lost = self.lost.iter().sum::<u64>();
         lost > 0 && self.duplicated + self.reordered + self.changed + self.phantom == 0
@@ -418,11 +420,11 @@ impl Judgement {
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// Returns the percentiles of at least one value; `None` without values.
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let max = *values.last()?;
-        // Nearest rank: a value that was measured, never one in between.
+        // Nearest rank: a measured value, never one in between.
         let rank = |percent: usize| values[(values.len() * percent).div_ceil(100).max(1) - 1];
         let (p50, p90, p99) = (rank(50), rank(90), rank(99));
         Some(Self { samples: values.len() as u64, p50, p90, p99, max })
@@ -469,7 +471,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A run with a little of everything.
+    /// Returns a run with a little of everything.
     pub(crate) fn sample() -> Report {
         Report {
             scenario: "s".into(),

@@ -1,4 +1,4 @@
-//! What many runs say together.
+//! The summary of many runs.
 
 use std::collections::BTreeMap;
 
@@ -10,26 +10,26 @@ use crate::scenario::Tier;
 /// Many runs of a scenario.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Repeats {
-    /// How many.
+    /// The number of runs.
     pub(crate) runs: usize,
-    /// Those that passed.
+    /// The number that passed.
     pub(crate) passed: usize,
-    /// Those that failed.
+    /// The number that failed.
     pub(crate) failed: usize,
-    /// Those that were skipped.
+    /// The number that were skipped.
     pub(crate) skipped: usize,
-    /// The seeds of those that failed.
+    /// The seeds of the failed runs.
     pub(crate) failed_seeds: Vec<u64>,
     /// By tier, the recovery points of all recoveries from it, in seconds.
     pub(crate) rpo_seconds: BTreeMap<Tier, Spread>,
-    /// By tier, how long all recoveries from it took, in seconds.
+    /// By tier, the durations of all recoveries from it, in seconds.
     pub(crate) rto_seconds: BTreeMap<Tier, Spread>,
-    /// By tier, over the runs, the 99th percentile of how far it was behind under load, in seconds.
+    /// By tier, over the runs, the 99th percentile of its lag under load, in seconds.
     pub(crate) lag_p99_seconds: BTreeMap<Tier, Spread>,
 }
 
 impl Repeats {
-    /// What was measured, tier, and percentiles, for a table.
+    /// Returns the measure, the tier and the percentiles of each row of a table.
     pub(crate) fn rows(&self) -> Vec<(String, String, Spread)> {
         let named = [
             ("RPO", &self.rpo_seconds),
@@ -43,7 +43,7 @@ impl Repeats {
     }
 }
 
-/// What these runs say together.
+/// Sums up these runs.
 pub(crate) fn repeats(reports: &[Report]) -> Repeats {
     let mut rpo: BTreeMap<Tier, Vec<f64>> = BTreeMap::new();
     let mut rto: BTreeMap<Tier, Vec<f64>> = BTreeMap::new();

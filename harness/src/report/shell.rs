@@ -1,6 +1,6 @@
-//! A command as a shell takes it.
+//! Quotes a command for a shell.
 
-/// `ci/scenario` with these arguments, quoted where it must be.
+/// Returns `ci/scenario` with these arguments, quoted as needed.
 pub(crate) fn command(arguments: &[String]) -> String {
     let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
     format!("ci/scenario {}", words.join(" "))

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::{Report, Spread, Verdict, repeats};
 
-/// The whole report.
+/// Returns the whole report.
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
     let head = format!(
@@ -23,7 +23,7 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-/// One line a run, and percentiles over all of them.
+/// Returns one line a run, and percentiles over all of them.
 pub fn summary(reports: &[Report]) -> String {
     let mut runs = table(&[
         "seed",
@@ -124,7 +124,7 @@ fn counts(report: &Report) -> Option<Table> {
 
 fn times(report: &Report) -> Option<Table> {
     let rows = report.rpo_seconds.iter().map(|(tier, spread)| ("RPO under load", tier, spread));
-    let ages = report.age_seconds.iter().map(|(tier, spread)| ("age when there", tier, spread));
+    let ages = report.age_seconds.iter().map(|(tier, spread)| ("age at arrival", tier, spread));
     let rtos = report.rto_seconds.iter().map(|(tier, spread)| ("RTO", tier, spread));
     let rows: Vec<_> = rows.chain(ages).chain(rtos).collect();
     let mut table = table(&["seconds", "tier", "samples", "p50", "p90", "p99", "max"]);
@@ -207,7 +207,7 @@ fn primary(report: &Report) -> Option<Table> {
         "the NAS has",
         "other servers have",
         "gone for good",
-        "not as they were",
+        "changed",
         "stream",
         "after",
     ]);

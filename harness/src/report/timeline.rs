@@ -1,4 +1,4 @@
-//! What happened when, in as many points as a drawing needs.
+//! A run over time, in as many points as a drawing needs.
 
 use std::collections::BTreeMap;
 
@@ -10,39 +10,39 @@ use crate::scenario::Tier;
 /// The most points that a line has.
 pub(crate) const POINTS: usize = 1000;
 
-/// What a run looked like over time. All times are in seconds since the run began.
+/// The course of a run. All times are in seconds since the run began.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {
     /// The load: `[time, published, acked]`, events so far; at most 1,000 points.
     pub load: Vec<(f64, u64, u64)>,
-    /// By tier, how far it was behind while the load ran: `[time, age in seconds of the oldest acked
-    /// event that it did not hold]`; at most 1,000 points a tier, each the highest of its interval.
+    /// By tier, its lag while the load ran: `[time, age in seconds of the oldest acked event that
+    /// it did not hold]`; at most 1,000 points a tier, each the highest of its interval.
     pub lag: BTreeMap<Tier, Vec<(f64, f64)>>,
-    /// What was broken, and from when till when.
+    /// The faults, with their times.
     pub faults: Vec<Fault>,
 }
 
-/// Something that was broken.
+/// A fault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
-    /// What: a node, a program of a node, a link.
+    /// The broken thing: a node, a program of a node, a link.
     pub thing: String,
-    /// How.
+    /// The kind of the fault.
     pub how: String,
-    /// When it broke.
+    /// The time at which it began.
     pub start: f64,
-    /// When it was whole again; absent for what never was.
+    /// The time at which it ended; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<f64>,
 }
 
 impl Timeline {
-    /// Whether there is nothing to draw.
+    /// Reports whether there is nothing to draw.
     pub(crate) fn is_empty(&self) -> bool {
         self.load.is_empty() && self.lag.is_empty() && self.faults.is_empty()
     }
 
-    /// Something broke, or is now broken in another way.
+    /// Records that a thing broke, or is now broken in another way.
     pub(crate) fn breaks(&mut self, thing: String, how: String, at: f64) {
         let start = round(at);
         let open = |fault: &&mut Fault| fault.thing == thing && fault.end.is_none();
@@ -55,12 +55,12 @@ impl Timeline {
         self.faults.push(Fault { thing, how, start, end: None });
     }
 
-    /// Something happened that is over at once.
+    /// Records a fault that is over at once.
     pub(crate) fn strikes(&mut self, thing: String, how: String, at: f64) {
         self.faults.push(Fault { thing, how, start: round(at), end: Some(round(at)) });
     }
 
-    /// Something is whole again, with everything that is part of it.
+    /// Records that a thing is whole again, with all its parts.
     pub(crate) fn mends(&mut self, thing: &str, at: f64) {
         let parts = format!("{thing}/");
         let of_it = |fault: &&mut Fault| fault.thing == thing || fault.thing.starts_with(&parts);
@@ -70,12 +70,13 @@ impl Timeline {
     }
 }
 
-/// Milliseconds are as fine as anybody can see.
+/// Rounds to milliseconds, which are finer than a drawing shows.
 pub(crate) fn round(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-/// At most [`POINTS`] of many: the one that `keep` prefers of each interval, in the order of time.
+/// Returns at most [`POINTS`] of many: the one that `keep` prefers of each interval, in the order
+/// of time.
 pub(crate) fn thin<T: Copy>(points: &[T], keep: impl Fn(T, T) -> T) -> Vec<T> {
     let size = points.len().div_ceil(POINTS).max(1);
     points.chunks(size).filter_map(|chunk| chunk.iter().copied().reduce(&keep)).collect()

@@ -1,4 +1,4 @@
-//! What the types cannot say: names that must exist, steps that must come in order.
+//! Checks that types cannot make: names that must exist, steps that must come in order.
 
 use cim_core::names::NodeName;
 
@@ -11,23 +11,23 @@ use crate::lab::link::Conditions;
 
 /// The shortest payload that can hold an event's identity.
 pub(crate) const SIZE_MIN: u64 = 40;
-/// The largest that an event may be: a server takes 1 MiB in a message, headers included.
+/// The largest payload: a server takes 1 MiB in a message, headers included.
 pub(crate) const SIZE_MAX: u64 = 1_000_000;
 
 /// The smallest disk on which every program of a node starts.
 const DISK_MIN: u64 = 8 << 20;
 
-/// Where in a scenario: `[("steps", 3), ("steps", 0)]` is the first step of a `repeat` that is the
-/// fourth step.
+/// A position in a scenario: `[("steps", 3), ("steps", 0)]` is the first step of a `repeat` that is
+/// the fourth step.
 pub(super) type Place = Vec<(&'static str, usize)>;
 
 /// A contradiction in a file that parses.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) message: String,
-    /// The table that has it; empty for the file.
+    /// The table with the contradiction; empty for the file.
     pub(super) place: Place,
-    /// Text that the offending line has.
+    /// Text of the offending line.
     pub(super) needle: String,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn wrong<T>(needle: impl Into<String>, message: impl Into<String>) ->
     Err(Found { message: message.into(), place: Place::new(), needle: needle.into() })
 }
 
-/// Everything that contradicts itself, in the order of the types.
+/// Returns every contradiction, in the order of the types.
 pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
     let mut found = Vec::new();
     let mut note = |place: Place, checked: Result<(), Found>| {
@@ -47,7 +47,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
         note(vec![("families", at)], family::family(scenario, at));
         made.families.extend(family::nameable(one));
     }
-    // Steps may name what families make. The file's own tables keep their places before that.
+    // Steps may name streams of families. The file's own tables keep their places before that.
     let (file, scenario) = (scenario, &made.expanded());
     note(Place::new(), whole(scenario));
     for (at, link) in scenario.links.iter().enumerate() {
@@ -83,7 +83,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
 
 fn whole(scenario: &Scenario) -> Result<(), Found> {
     if scenario.title.trim().is_empty() || scenario.title.contains('\n') {
-        return wrong("title", "`title` is one line that says what happens");
+        return wrong("title", "`title` must be one line that describes the scenario");
     }
     topology::machines(scenario)?;
     for (name, node) in &scenario.nodes {
@@ -102,7 +102,7 @@ fn whole(scenario: &Scenario) -> Result<(), Found> {
     Ok(())
 }
 
-/// Looks at the size of events.
+/// Checks the size of events.
 pub(super) fn event(name: &str, size: Size) -> Result<(), Found> {
     if size.bytes() < SIZE_MIN {
         return wrong("size", format!("`size` of `{name}` is {size}, the least is {SIZE_MIN}B"));
@@ -269,7 +269,7 @@ fn age(scenario: &Scenario, a: &Age) -> Result<(), Found> {
 fn step_clock(scenario: &Scenario, c: &StepClock) -> Result<(), Found> {
     let role = node(scenario, &c.node)?;
     if role == Role::Operator {
-        let what = format!("`step-clock` of `{}`: the operator's clock is what measures", c.node);
+        let what = format!("`step-clock` of `{}`: the operator's clock measures the run", c.node);
         return wrong(format!("node = \"{}\"", c.node), what);
     }
     if c.by.is_zero() {
@@ -305,7 +305,7 @@ fn no_acks(scenario: &Scenario, expect: &ExpectNoAcks, after: &[Step]) -> Result
     }
     wrong(
         "expect-no-acks",
-        "no `restore` follows `expect-no-acks`: what it published might be there in the end",
+        "no `restore` follows `expect-no-acks`: its publishes might still be in the stream at the end",
     )
 }
 
@@ -357,7 +357,7 @@ fn damage_stream(scenario: &Scenario, d: &DamageStream, after: &[Step]) -> Resul
     if !judged {
         return wrong(
             "damage-stream",
-            "a `damage-stream` that no `judge` with `what = \"primary\"` follows hides what was lost",
+            "a `damage-stream` that no `judge` with `what = \"primary\"` follows hides the losses",
         );
     }
     Ok(())
@@ -367,7 +367,7 @@ fn damage(scenario: &Scenario, damage: &Damage, after: &[Step]) -> Result<(), Fo
     let harmed = damage.tier;
     tier(scenario, harmed)?;
     if damage.part == Part::UnsealedSegment && harmed == Tier::Wasabi {
-        return wrong("unsealed-segment", "wasabi has sealed segments only");
+        return wrong("unsealed-segment", "Wasabi has sealed segments only");
     }
     let looks = |s: &Step| match s {
         Step::Verify(v) => v.tier == harmed,
@@ -383,7 +383,7 @@ fn damage(scenario: &Scenario, damage: &Damage, after: &[Step]) -> Result<(), Fo
     wrong("damage", what)
 }
 
-/// The size of a node's disk, in bytes.
+/// Returns the size of a node's disk, in bytes.
 fn disk(scenario: &Scenario, name: &NodeName) -> Result<u64, Found> {
     node(scenario, name)?;
     if let Some(size) = scenario.nodes[name].disk {
@@ -393,7 +393,7 @@ fn disk(scenario: &Scenario, name: &NodeName) -> Result<u64, Found> {
     wrong("-disk", format!("node `{name}` has no `disk`: {way_out}"))
 }
 
-/// What runs on a node of this role.
+/// Returns the programs on a node of this role.
 pub(crate) fn programs(role: Role) -> &'static [Program] {
     match role {
         Role::Host => &[Program::Nats, Program::StorageManager],

@@ -1,4 +1,5 @@
-//! What steps are, and what they break and mend: what a reader of a report looks for first.
+//! The nature of steps, and the faults that they begin and end: the first thing that readers of a
+//! report look for.
 
 use std::collections::BTreeSet;
 
@@ -8,35 +9,35 @@ use serde::{Deserialize, Serialize};
 use super::{ChangeLink, Program, Step, Target};
 use crate::lab::link::Conditions;
 
-/// What a step is for.
+/// The purpose of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Nature {
     /// Publishes, or stops doing so.
     Load,
-    /// Waits.
+    /// Waits for a condition.
     Wait,
-    /// Breaks something.
+    /// Breaks a part of the lab.
     Fault,
-    /// Mends something.
+    /// Mends a part of the lab.
     Repair,
-    /// Compares.
+    /// Compares the results.
     Judge,
 }
 
-/// What a step does to the lab. A thing is a node, `node/program`, or a link.
+/// The effect of a step on the lab. A thing is a node, `node/program`, or a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// From its start on the thing is broken.
+    /// The thing is broken from the step's start on.
     Breaks { thing: String, how: String },
-    /// It is over at once.
+    /// The fault is over at once.
     Strikes { thing: String, how: String },
-    /// At its end the thing is whole.
+    /// The thing is whole at the step's end.
     Mends { thing: String },
 }
 
 impl Step {
-    /// What it is for.
+    /// Returns its purpose.
     pub fn nature(&self) -> Nature {
         let heals = |l: &ChangeLink| l.conditions == Conditions::default();
         match self {
@@ -88,7 +89,7 @@ impl Step {
         }
     }
 
-    /// What it breaks or mends.
+    /// Returns the thing that it breaks or mends, if any.
     pub(crate) fn effect(&self) -> Option<Effect> {
         let breaks = |thing: String, how: &str| Some(Effect::Breaks { thing, how: how.into() });
         let mends = |thing: String| Some(Effect::Mends { thing });

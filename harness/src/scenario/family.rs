@@ -11,7 +11,7 @@ use super::{
 
 /// The most streams of a family: each has connections of its own.
 const COUNT_MAX: u32 = 1000;
-/// Chunks of an object.
+/// The number of chunks of an object.
 const CHUNKS: u32 = 3;
 
 /// Streams of one kind on the host. Each has a load of its own with one publisher, and the consumers
@@ -19,44 +19,45 @@ const CHUNKS: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Family {
-    /// What its streams are called, with a number after it: `ORDERS_001`, `KV_ORDERS_001`,
-    /// `OBJ_ORDERS_001`. Their loads are called the same.
+    /// The name of its streams, with a number after it: `ORDERS_001`, `KV_ORDERS_001`,
+    /// `OBJ_ORDERS_001`. Their loads have the same names.
     pub name: StreamName,
-    /// How many streams.
+    /// The number of streams.
     pub count: u32,
-    /// What they are.
+    /// The kind of its streams.
     #[serde(default)]
     pub kind: Kind,
-    /// Where the server keeps them.
+    /// The place where the server keeps them.
     #[serde(default)]
     pub storage: Storage,
-    /// Events of each stream.
+    /// The number of events of each stream.
     pub events: u64,
     /// Events per second of each stream; absent for as fast as it goes.
     pub rate: Option<Rate>,
-    /// Of a payload, or of a chunk of an object, at least 40 bytes.
+    /// The size of a payload, or of a chunk of an object, at least 40 bytes.
     #[serde(default = "defaults::size")]
     pub size: Size,
-    /// How many different subjects, or keys, each stream has.
+    /// The number of different subjects, or keys, of each stream.
     #[serde(default = "defaults::subjects")]
     pub subjects: u32,
-    /// Consumers of each stream; absent for one where the kind wants one, and for none elsewhere.
+    /// The number of consumers of each stream; absent for one if the kind needs one, and for none
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<u32>,
-    /// What they acknowledge.
+    /// The messages that they acknowledge.
     #[serde(default)]
     pub acks: Acks,
-    /// More of each stream's configuration, as `$JS.API.STREAM.CREATE` takes it.
+    /// Extra keys of each stream's configuration, as `$JS.API.STREAM.CREATE` takes them.
     #[serde(default)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub config: toml::Table,
 }
 
-/// What the streams of a family are.
+/// The kind of a family's streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Streams that keep what is published until a limit asks for its place; by itself they have none.
+    /// Streams that keep messages until a limit drops them; by default they have no limits.
     #[default]
     Events,
     /// Streams that keep a message until each of their consumers has acknowledged it.
@@ -69,14 +70,14 @@ pub enum Kind {
     Objects,
 }
 
-/// Where a server keeps a stream.
+/// The place where a server keeps a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Storage {
     /// In files.
     #[default]
     File,
-    /// In memory: it is gone when the server ends.
+    /// In memory: lost when the server ends.
     Memory,
 }
 
@@ -96,8 +97,8 @@ impl Scenario {
         self
     }
 
-    /// Makes its families so large that they have this many streams together, each as large a share as
-    /// before and at least one. Answers whether it has families.
+    /// Resizes its families so that they have this many streams together, each with the same share
+    /// as before and at least one. Returns whether it has families.
     pub fn resize(&mut self, streams: u32) -> bool {
         let all: u64 = self.families.iter().map(|family| u64::from(family.count)).sum();
         let (mut before, mut given) = (0, 0);
@@ -112,7 +113,7 @@ impl Scenario {
 }
 
 impl Family {
-    /// The name of a stream without what its kind puts before it.
+    /// Returns the name of a stream without the prefix of its kind.
     fn bare(&self, number: u32) -> String {
         format!("{}_{number:03}", self.name)
     }
@@ -207,15 +208,15 @@ impl Family {
     }
 }
 
-/// Returns as much of a family as there are names for, whatever else is wrong with it: one mistake does
-/// not hide another, and makes none.
+/// Returns the part of a family for which there are names, even if its other values are wrong: so
+/// one mistake neither hides another nor causes one.
 pub(super) fn nameable(family: &Family) -> Option<Family> {
     let count = family.count.min(COUNT_MAX);
     StreamName::new(format!("OBJ_{}_{COUNT_MAX}", family.name)).ok()?;
     Some(Family { count, ..family.clone() })
 }
 
-/// Whether a family's streams can be made, beside the others.
+/// Checks that a family's streams can be made, beside the others.
 pub(super) fn family(scenario: &Scenario, at: usize) -> Result<(), Found> {
     let family = &scenario.families[at];
     let (name, count) = (&family.name, family.count);
@@ -237,7 +238,7 @@ pub(super) fn family(scenario: &Scenario, at: usize) -> Result<(), Found> {
         return wrong("consumers", format!("work queue `{name}` takes one consumer"));
     }
     if scenario.clustered() {
-        let what = format!("family `{name}` in a cluster: its streams want one host");
+        let what = format!("family `{name}` in a cluster: its streams need a single host");
         return wrong(name.as_str(), what);
     }
     objects::workload(scenario, &family.load(1))
@@ -340,7 +341,7 @@ what = "everything"
         `x.toml`:10:1: `size` of `PLAIN` is 8B, the least is 40B
         `x.toml`:16:1: key `consumers`: work queue `JOBS` takes one consumer
         `x.toml`:30:13: key `workload`: workload `PLAIN_004` is not one of `workloads`
-        `x.toml`:9:9: key `name`: family `PLAIN` in a cluster: its streams want one host (and 3 more: `cim-harness scenario check x.toml`)
+        `x.toml`:9:9: key `name`: family `PLAIN` in a cluster: its streams need a single host (and 3 more: `cim-harness scenario check x.toml`)
         ");
     }
 }

@@ -1,11 +1,11 @@
-//! How fake Wasabi is to misbehave, in the words of its admin endpoint (docs/fake-wasabi.md).
+//! The faults of fake Wasabi, in the words of its admin endpoint (docs/fake-wasabi.md).
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What goes wrong with a request.
+/// The fault of a request.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -17,9 +17,9 @@ pub enum Fault {
     InternalError,
     /// 503 ServiceUnavailable.
     Unavailable,
-    /// Its answer comes `seconds` late.
+    /// The answer comes `seconds` late.
     Delay,
-    /// It is never answered, nor done.
+    /// The request is neither done nor answered.
     Timeout,
     /// The connection is closed at once; nothing is done.
     Cut,
@@ -27,11 +27,11 @@ pub enum Fault {
     TornUpload,
     /// A download ends early.
     TornDownload,
-    /// It is done, and the connection closed instead of an answer. Writes only.
+    /// The request is done, and the connection closed instead of an answer. Writes only.
     LostResponse,
     /// 403 AccessDenied. Writes only.
     ReadOnly,
-    /// 507: the service has no room. What adds bytes only.
+    /// 507: the service has no room. Only requests that add bytes.
     Full,
     /// One bit of a download is flipped.
     BitFlip,
@@ -44,11 +44,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Which requests go wrong, how, and how often, in the words of fake Wasabi (fake-wasabi.md).
+/// A rule for faults: the affected requests, the fault, and its frequency, in the words of fake
+/// Wasabi (fake-wasabi.md).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
     /// Globs over the names of S3 operations; none means all that the fault applies to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -56,22 +57,22 @@ pub struct FaultRule {
     /// A glob over keys, `*` crossing slashes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<String>,
-    /// Chance from 0 to 1 that a matching request is struck; 1 when absent.
+    /// The chance, from 0 to 1, that a matching request is struck; 1 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
     /// Strikes the n-th matching request and every n-th after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<u64>,
-    /// How many matching requests pass first.
+    /// The number of matching requests that pass first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<u64>,
-    /// How many strikes until the rule is spent.
+    /// The number of strikes until the rule is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// How long the rule is in force, in seconds.
+    /// The time for which the rule is in force, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<f64>,
-    /// `delay` and `timeout`: how long, in seconds.
+    /// `delay` and `timeout`: the time, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// `torn_upload`, `torn_download`: the bytes that pass.
@@ -83,7 +84,8 @@ pub struct FaultRule {
 }
 
 impl FaultRule {
-    /// What the service would refuse, found before anything starts.
+    /// Returns the contradiction for which the service would refuse the rule, before anything
+    /// starts.
     pub(super) fn contradiction(&self) -> Option<String> {
         use Fault::{Delay, SlowDown, Timeout, TornDownload, TornUpload, Unavailable};
         let useless = |set: bool, key: &str, faults: &[Fault]| {

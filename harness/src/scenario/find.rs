@@ -1,4 +1,4 @@
-//! The scenarios that there are: the directory is the list.
+//! Finds scenarios: every file of the directory is one.
 
 use std::path::{Path, PathBuf};
 
@@ -13,12 +13,12 @@ pub struct Listed {
     pub name: String,
     /// The file.
     pub path: PathBuf,
-    /// What it says, or why it cannot be read.
+    /// The scenario, or the reason why it cannot be read.
     pub scenario: Result<Scenario>,
 }
 
-/// The directory of scenarios: `given`, else what `CIM_SCENARIOS` names, else `fixtures/scenarios` of
-/// the project.
+/// Returns the directory of scenarios: `given`, else the value of `CIM_SCENARIOS`, else
+/// `fixtures/scenarios` of the project.
 pub fn directory(given: Option<&Path>) -> Result<PathBuf> {
     let named = || std::env::var_os("CIM_SCENARIOS").map(PathBuf::from);
     let ours = || project_dir().map(|dir| dir.join("fixtures/scenarios"));
@@ -31,7 +31,7 @@ pub fn directory(given: Option<&Path>) -> Result<PathBuf> {
         })
 }
 
-/// Every `.toml` file of the directory, by name.
+/// Reads every `.toml` file of the directory, ordered by name.
 pub fn list(dir: &Path) -> Result<Vec<Listed>> {
     let listed = files(dir)?.into_iter().map(|path| {
         let scenario = read(&path);
@@ -40,7 +40,7 @@ pub fn list(dir: &Path) -> Result<Vec<Listed>> {
     Ok(listed.collect())
 }
 
-/// The paths of the directory's `.toml` files, by name.
+/// Returns the paths of the directory's `.toml` files, ordered by name.
 pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let cannot = |e| Error::Usage(format!("cannot read the scenarios in `{}`: {e}", dir.display()));
     let mut files = Vec::new();
@@ -54,13 +54,13 @@ pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A scenario by name, or by path when it has a `/` or ends in `.toml`.
+/// Reads a scenario by name, or by path if it has a `/` or ends in `.toml`.
 pub fn load(dir: Option<&Path>, name: &str) -> Result<(String, Scenario)> {
     let path = path_of(dir, name)?;
     Ok((name_of(&path), read(&path)?))
 }
 
-/// The file of a scenario that is given by name or by path.
+/// Returns the file of a scenario that is given by name or by path.
 pub(crate) fn path_of(dir: Option<&Path>, name: &str) -> Result<PathBuf> {
     if name.contains('/') || Path::new(name).extension().is_some_and(|e| e == "toml") {
         return Ok(name.into());
@@ -72,13 +72,13 @@ pub(crate) fn path_of(dir: Option<&Path>, name: &str) -> Result<PathBuf> {
     }
     let names: Vec<_> = files(&dir)?.iter().map(|path| name_of(path)).collect();
     let hint = match &near(name, &names)[..] {
-        [] => "`cim-harness scenario --list` shows what there is".to_owned(),
+        [] => "`cim-harness scenario --list` shows the names".to_owned(),
         near => format!("is it {}?", near.join(" or ")),
     };
     Err(Error::Usage(format!("scenario `{name}` is not in `{}`: {hint}", dir.display())))
 }
 
-/// The names that somebody may have meant, the nearest first; at most three.
+/// Returns at most three similar names, the most similar first.
 fn near(name: &str, names: &[String]) -> Vec<String> {
     let mut near: Vec<_> = names.iter().map(|n| (strsim::jaro_winkler(name, n), n)).collect();
     near.retain(|(likeness, n)| *likeness > 0.8 || n.contains(name));
@@ -86,7 +86,7 @@ fn near(name: &str, names: &[String]) -> Vec<String> {
     near.into_iter().take(3).map(|(_, n)| format!("`{n}`")).collect()
 }
 
-/// All that a file says, or all that is wrong with it.
+/// Reads a file; the error has all its problems.
 pub(crate) fn examine_file(path: &Path) -> Result<Scenario, Vec<Problem>> {
     match std::fs::read_to_string(path) {
         Ok(text) => examine(path, &text),

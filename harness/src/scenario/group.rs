@@ -1,18 +1,18 @@
-//! Whether what a file says of consumers with several members can be done.
+//! Checks a file's consumers with several members, and the steps about them.
 
 use cim_core::names::ConsumerName;
 
 use super::check::{Found, wrong};
 use super::{Acks, ConsumerSpec, Scenario, Step};
 
-/// The fewest members of a group: of one, nobody could take over.
+/// The fewest members of a group: with one, none could take over.
 const MEMBERS_MIN: u32 = 2;
-/// The most, each of which is a process.
+/// The most members, each of which is a process.
 const MEMBERS_MAX: u32 = 16;
-/// The shortest wait that a busy machine does not overrun all the time, in microseconds.
+/// The shortest wait that a busy machine does not exceed all the time, in microseconds.
 const ACK_WAIT_MIN: u64 = 500_000;
 
-/// A consumer by itself.
+/// Checks a consumer by itself.
 pub(super) fn consumer(consumer: &ConsumerSpec) -> Result<(), Found> {
     let name = &consumer.name;
     if consumer.ack_wait.as_micros() < ACK_WAIT_MIN {
@@ -35,7 +35,7 @@ pub(super) fn consumer(consumer: &ConsumerSpec) -> Result<(), Found> {
     Ok(())
 }
 
-/// A step that is about a group.
+/// Checks a step that is about a group.
 pub(super) fn step(scenario: &Scenario, what: &str, name: &ConsumerName) -> Result<(), Found> {
     let at = || format!("consumer = \"{name}\"");
     match scenario.consumers.iter().find(|c| c.name == *name) {
@@ -48,7 +48,7 @@ pub(super) fn step(scenario: &Scenario, what: &str, name: &ConsumerName) -> Resu
     }
 }
 
-/// Somebody is left, and whoever is waited for was lost.
+/// Checks that each group keeps a member, and that only lost members are waited for.
 pub(super) fn losses(scenario: &Scenario) -> Result<(), Found> {
     for consumer in &scenario.consumers {
         let (name, Some(members)) = (&consumer.name, consumer.members) else { continue };
@@ -158,8 +158,8 @@ what = "everything"
             @"`x.toml`:28:1: key `consumer`: `lose-member` of `alone`, which has no `members`: give it three (and 1 more: `cim-harness scenario check x.toml`)"
         );
         insta::assert_snapshot!(
-            refused(|t| t.replace("consumer = \"workers\"", "consumer = \"nobody\"")),
-            @"`x.toml`:28:1: key `consumer`: consumer `nobody` is not one of `consumers` (and 1 more: `cim-harness scenario check x.toml`)"
+            refused(|t| t.replace("consumer = \"workers\"", "consumer = \"others\"")),
+            @"`x.toml`:28:1: key `consumer`: consumer `others` is not one of `consumers` (and 1 more: `cim-harness scenario check x.toml`)"
         );
         insta::assert_snapshot!(
             refused(|t| {

@@ -1,8 +1,8 @@
-//! Scenarios: files that say what a lab is made of, what happens to it, and what must come out.
+//! Scenarios: files that describe a lab, the events in it, and the required result.
 //!
 //! The types here are the format, and their doc comments its reference: docs/scenarios.md and
 //! fixtures/schemas/scenario.json are generated from them (`tests/reference`). Unknown keys are
-//! refused everywhere: a misspelt expectation would otherwise be one that nobody checks.
+//! refused everywhere: a misspelt expectation would otherwise never be checked.
 
 pub(crate) mod check;
 mod effect;
@@ -53,11 +53,11 @@ use crate::lab::link::Conditions;
 pub struct Scenario {
     /// One line for the list.
     pub title: String,
-    /// What it proves and how, for people.
+    /// The proof and its method, for people.
     #[serde(default)]
     pub description: String,
-    /// What the substrate must be able to do. What its steps need it requires without saying so.
-    /// Otherwise the scenario is skipped, with the reason.
+    /// Capabilities that the substrate must have, beside those that the steps need. If it lacks
+    /// one, the scenario is skipped, with the reason.
     #[serde(default)]
     pub requires: BTreeSet<Capability>,
     /// The machines, by name. One has the role `host`, or three and more, and one the role `nas`.
@@ -65,7 +65,7 @@ pub struct Scenario {
     /// Links between nodes that are disturbed from the start.
     #[serde(default)]
     pub links: Vec<LinkSpec>,
-    /// What the storage manager's configuration says besides the addresses, in its own words
+    /// Settings of the storage manager's configuration besides the addresses, in its own words
     /// (storage-manager.md).
     #[serde(default)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
@@ -76,20 +76,20 @@ pub struct Scenario {
     /// Many streams alike, each with a load of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub families: Vec<Family>,
-    /// Durable consumers on them.
+    /// Durable consumers of the streams.
     #[serde(default)]
     pub consumers: Vec<ConsumerSpec>,
-    /// What is published. There is at least one, here or in `families`.
+    /// The loads that publish. There is at least one, here or in `families`.
     #[serde(default)]
     pub workloads: Vec<WorkloadSpec>,
-    /// What happens, in order. The last one is `judge` with `what = "everything"`.
+    /// The steps, in order. The last one is `judge` with `what = "everything"`.
     pub steps: Vec<Step>,
-    /// What must hold besides that everything confirmed comes back exactly, which always must.
+    /// Requirements besides the one that always holds: everything confirmed comes back exactly.
     #[serde(default)]
     pub expect: Expect,
 }
 
-/// What not every substrate can do.
+/// An ability that not every substrate has.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
@@ -99,7 +99,7 @@ pub enum Capability {
     Processes,
     /// Links can be delayed, throttled and cut. Offered by `process` and `container`.
     Links,
-    /// A machine loses power: what was not synced to disk is gone. Offered by machines.
+    /// A machine can lose power: data that was not synced to disk is gone. Offered by machines.
     PowerLoss,
     /// Clocks can be set. Offered by machines.
     Clock,
@@ -107,7 +107,8 @@ pub enum Capability {
     S3Faults,
     /// Disks have a size, and can be filled. Offered by `process`, where a tmpfs can be mounted.
     DiskFull,
-    /// The storage manager can be made to die at its own commit points: a test build of it is there.
+    /// The storage manager can be made to die at its own commit points. Offered by `process` with a
+    /// test build.
     FailPoints,
     /// Several hosts whose NATS servers form a cluster. Offered by `process`.
     Cluster,
@@ -128,21 +129,23 @@ impl fmt::Display for Capability {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Node {
-    /// What runs on it.
+    /// The role, which decides the programs that run on it.
     pub role: Role,
-    /// More of nats-server's configuration, on a host or a leaf node of processes or containers.
+    /// Extra text for nats-server's configuration, on a host or a leaf node of processes or
+    /// containers.
     #[serde(default)]
     pub nats: String,
-    /// How often its JetStream syncs to disk: `always`, or a time such as `2m`. Absent for what
-    /// is installed: the modules' `always` on machines, the server's own two minutes for processes.
+    /// The interval at which its JetStream syncs to disk: `always`, or a time such as `2m`. Absent
+    /// for the installed one: the modules' `always` on machines, the server's own two minutes for
+    /// processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<String>,
-    /// The size of its disk, at least 8MiB; absent for as much as there is. Requires `disk-full`.
+    /// The size of its disk, at least 8MiB; absent for no limit. Requires `disk-full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Size>,
 }
 
-/// What runs on a machine.
+/// The role of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -170,9 +173,9 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LinkSpec {
-    /// Who connects.
+    /// The node that connects.
     pub from: NodeName,
-    /// To whom.
+    /// The node that it connects to.
     pub to: NodeName,
     /// The conditions.
     pub conditions: Conditions,
@@ -187,13 +190,13 @@ pub struct StreamSpec {
     /// The leaf node that holds it; absent for the host or its cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeName>,
-    /// What it takes; nothing for one that takes its messages from other streams.
+    /// The subjects that it stores; none for one that copies its messages from other streams.
     #[serde(default)]
     pub subjects: Vec<SubjectFilter>,
-    /// The streams of leaf nodes that it takes its messages from.
+    /// The streams of leaf nodes that it copies its messages from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<StreamName>,
-    /// More of its configuration, as `$JS.API.STREAM.CREATE` takes it.
+    /// Extra keys of its configuration, as `$JS.API.STREAM.CREATE` takes them.
     #[serde(default)]
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub config: toml::Table,
@@ -207,25 +210,27 @@ pub struct ConsumerSpec {
     pub name: ConsumerName,
     /// The stream it reads.
     pub stream: StreamName,
-    /// What it acknowledges.
+    /// The messages that it acknowledges.
     pub acks: Acks,
-    /// So many members share it, each a process of its own that acknowledges all that it gets; what
-    /// the group as a whole was given is then judged too. Absent for one reader within the harness.
+    /// The number of members that share it, each a process of its own that acknowledges all
+    /// messages that it gets; the deliveries to the group as a whole are then judged, too. Absent
+    /// for one reader within the harness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u32>,
-    /// How long the server waits for an acknowledgement before it gives a message to somebody else.
+    /// The time that the server waits for an acknowledgement before it gives a message to another
+    /// member.
     #[serde(default = "defaults::ack_wait")]
     pub ack_wait: Span,
 }
 
-/// What a consumer acknowledges.
+/// The messages that a consumer acknowledges.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Acks {
-    /// All that it gets, as it comes.
+    /// All messages, as they come.
     #[default]
     All,
-    /// Every message of the first half of what it gets, and every second one after that.
+    /// The first 500 messages, and every second one after that.
     Some,
     /// None: nothing is ever read.
     None,
@@ -241,38 +246,39 @@ pub struct WorkloadSpec {
     pub stream: StreamName,
     /// Events go to this subject and one more token.
     pub subject: Subject,
-    /// How many different tokens.
+    /// The number of different tokens.
     #[serde(default = "defaults::subjects")]
     pub subjects: u32,
-    /// Publishers, each with a connection of its own.
+    /// The number of publishers, each with a connection of its own.
     #[serde(default = "defaults::publishers")]
     pub publishers: u32,
-    /// Events, all publishers together.
+    /// The number of events, all publishers together.
     pub events: u64,
     /// Events per second, all publishers together; absent for as fast as it goes.
     pub rate: Option<Rate>,
-    /// Of a payload, at least 40 bytes.
+    /// The size of a payload, at least 40 bytes.
     #[serde(default = "defaults::size")]
     pub size: Size,
-    /// Every how manieth event has headers, `Nats-Msg-Id` among them; 0 for none.
+    /// Each n-th event has headers, `Nats-Msg-Id` among them; 0 for none.
     #[serde(default = "defaults::headers_every")]
     pub headers_every: u64,
-    /// How many events are deleted from the stream again, soon after they were acked; at most half.
+    /// The number of events that are deleted from the stream again, soon after they were acked; at
+    /// most half.
     #[serde(default)]
     pub deletes: u64,
-    /// Publishes per publisher that may be without an ack.
+    /// The most unacked publishes of a publisher.
     #[serde(default = "defaults::window")]
     pub window: usize,
-    /// Whether what was not acked is published again, with the same `Nats-Msg-Id`.
+    /// Publishes events without an ack again, with the same `Nats-Msg-Id`.
     #[serde(default)]
     pub republish: bool,
-    /// The load puts objects into an object store: so many chunks each, of `size`, and a message that
+    /// Puts objects into an object store: this many chunks each, of `size`, and a message that
     /// describes them. `stream` is `OBJ_<bucket>`, `subject` is `$O.<bucket>`; `subjects` and
     /// `headers-every` mean nothing then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object_chunks: Option<u32>,
-    /// An ack that has not come by then counts as none. The client does not say when a server that it
-    /// waited for was killed.
+    /// The longest wait for an ack; a later one counts as none. The client does not notice that a
+    /// server it waits for was killed.
     #[serde(default = "defaults::ack_within")]
     pub ack_within: Span,
 }
@@ -303,19 +309,19 @@ mod defaults {
     }
 }
 
-/// Bounds. That everything confirmed comes back exactly is none of them: it always must.
+/// Bounds. Everything confirmed must come back exactly in any case.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Expect {
-    /// How old the oldest acked event that a tier does not hold yet may be, under load.
+    /// The greatest age of the oldest acked event that a tier does not hold yet, under load.
     pub lag: BTreeMap<Tier, Bounds>,
-    /// How old an acked event may be when a tier is found to have it, under load and while a step waits for
-    /// tiers to catch up. What was under way when a host was lost is not counted.
+    /// The greatest age of an acked event when a tier is found to have it, under load and while a
+    /// step waits for tiers to catch up. Events under way at the loss of a host do not count.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub age: BTreeMap<Tier, Bounds>,
-    /// The most that a recovery from a tier may lose, as the age of the oldest lost event.
+    /// The greatest loss of a recovery from a tier, as the age of the oldest lost event.
     pub rpo: BTreeMap<Tier, Span>,
-    /// The longest that a recovery from a tier may take.
+    /// The longest time of a recovery from a tier.
     pub rto: BTreeMap<Tier, Span>,
     /// A delete that is older than this at the loss must have survived it.
     pub deletes_within: Option<Span>,
@@ -333,7 +339,7 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// The same, with bounds of time this many times wider.
+    /// Returns it with bounds of time that are this many times wider.
     #[must_use]
     pub fn widened(mut self, times: u32) -> Self {
         let bounds = self.lag.values_mut().chain(self.age.values_mut());
@@ -350,36 +356,37 @@ impl Expect {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bounds {
-    /// Of the median.
+    /// For the median.
     pub p50: Option<Span>,
-    /// Of the 99th percentile.
+    /// For the 99th percentile.
     pub p99: Option<Span>,
-    /// Of all.
+    /// For all values.
     pub max: Option<Span>,
 }
 
 impl Scenario {
-    /// The only node of a role; the first by name where there are several.
+    /// Returns the node of a role; the first by name if there are several.
     pub fn node_of(&self, role: Role) -> Option<&NodeName> {
         self.nodes_of(role).next()
     }
 
-    /// The nodes of a role, by name.
+    /// Returns the nodes of a role, ordered by name.
     pub fn nodes_of(&self, role: Role) -> impl Iterator<Item = &NodeName> {
         self.nodes.iter().filter(move |(_, node)| node.role == role).map(|(name, _)| name)
     }
 
-    /// Whether its hosts form a cluster.
+    /// Reports whether its hosts form a cluster.
     pub fn clustered(&self) -> bool {
         self.nodes_of(Role::Host).nth(1).is_some()
     }
 
-    /// The streams that the host holds and the storage manager tiers, with their places in `streams`.
+    /// Returns the streams that the host holds and the storage manager tiers, with their places in
+    /// `streams`.
     pub fn tiered(&self) -> impl Iterator<Item = (usize, &StreamSpec)> {
         self.streams.iter().enumerate().filter(|(_, stream)| stream.node.is_none())
     }
 
-    /// What it requires, and what its steps need besides.
+    /// Returns the required capabilities, including those that its steps need.
     pub fn needs(&self) -> BTreeSet<Capability> {
         let mut needs = self.requires.clone();
         let mut steps: Vec<&Step> = self.steps.iter().collect();
@@ -435,7 +442,7 @@ impl Scenario {
         needs
     }
 
-    /// The fail points that its steps name.
+    /// Returns the fail points that its steps name.
     pub(crate) fn fail_points(&self) -> BTreeSet<&str> {
         let mut points = BTreeSet::new();
         let mut steps: Vec<&Step> = self.steps.iter().collect();
@@ -450,7 +457,7 @@ impl Scenario {
         points
     }
 
-    /// The tiers that the topology has.
+    /// Returns the tiers that the topology has.
     pub fn tiers(&self) -> Vec<Tier> {
         [(Role::Nas, Tier::Nas), (Role::Wasabi, Tier::Wasabi)]
             .into_iter()

@@ -1,13 +1,13 @@
-//! Whether loads of objects make an object store that clients can read.
+//! Checks that loads of objects make an object store that clients can read.
 
 use super::check::{Found, wrong};
 use super::{Judge, Judged, ReadObjects, Scenario, Step, WorkloadSpec};
 
-/// What the name of an object store's stream begins with, and what its subjects do.
+/// The prefixes of an object store's stream and of its subjects.
 const STREAM: &str = "OBJ_";
 const SUBJECT: &str = "$O.";
 
-/// A load's stream and subject are those of a bucket, and its objects stay whole.
+/// Checks that a load's stream and subject are those of a bucket, and that its objects stay whole.
 pub(super) fn workload(scenario: &Scenario, load: &WorkloadSpec) -> Result<(), Found> {
     let Some(chunks) = load.object_chunks else { return Ok(()) };
     let (name, stream) = (&load.name, load.stream.as_str());
@@ -31,14 +31,14 @@ pub(super) fn workload(scenario: &Scenario, load: &WorkloadSpec) -> Result<(), F
     let Some(spec) = scenario.streams.iter().find(|s| s.name == load.stream) else { return Ok(()) };
     if spec.config.get("allow_rollup_hdrs").and_then(toml::Value::as_bool) != Some(true) {
         let what = format!(
-            "stream `{stream}` refuses what describes an object: say `config = {{ allow_rollup_hdrs = true }}`"
+            "stream `{stream}` refuses the description of an object: write `config = {{ allow_rollup_hdrs = true }}`"
         );
         return wrong(format!("stream = \"{stream}\""), what);
     }
     Ok(())
 }
 
-/// There is something to read.
+/// Checks that there are objects to read.
 pub(super) fn read(scenario: &Scenario, read: &ReadObjects, before: &[Step]) -> Result<(), Found> {
     let name = read.stream.as_str();
     let put = |w: &&WorkloadSpec| w.stream == read.stream && w.object_chunks.is_some();
@@ -50,7 +50,7 @@ pub(super) fn read(scenario: &Scenario, read: &ReadObjects, before: &[Step]) -> 
     if read.damaged && !before.iter().any(judged) {
         return wrong(
             "damaged",
-            "`damaged = true` without `judge` with `what = \"primary\"` before it: nobody knows what was lost",
+            "`damaged = true` without `judge` with `what = \"primary\"` before it: the losses are not known",
         );
     }
     Ok(())
@@ -113,7 +113,7 @@ what = "everything"
         );
         insta::assert_snapshot!(
             refused("config = { allow_rollup_hdrs = true }", ""),
-            @"`x.toml`:12:1: key `stream`: stream `OBJ_media` refuses what describes an object: say `config = { allow_rollup_hdrs = true }`"
+            @"`x.toml`:12:1: key `stream`: stream `OBJ_media` refuses the description of an object: write `config = { allow_rollup_hdrs = true }`"
         );
     }
 
@@ -126,7 +126,7 @@ what = "everything"
         let damaged = "do = \"read-objects\"\ndamaged = true";
         insta::assert_snapshot!(
             refused("do = \"read-objects\"", damaged),
-            @r#"`x.toml`:20:1: key `damaged`: `damaged = true` without `judge` with `what = "primary"` before it: nobody knows what was lost"#
+            @r#"`x.toml`:20:1: key `damaged`: `damaged = true` without `judge` with `what = "primary"` before it: the losses are not known"#
         );
     }
 }

@@ -1,4 +1,4 @@
-//! From text to a checked [`Scenario`], with all that is wrong, by line.
+//! Parses and checks a scenario's text; the error has all problems, by line.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,17 +15,17 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// What `cim-harness scenario` takes for a command of its own.
+/// The names of the subcommands of `cim-harness scenario`.
 const RESERVED: [&str; 4] = ["new", "check", "schema", "help"];
 
-/// Parses and checks a scenario; `path` is for messages only. The error is the first of all that
-/// [`examine`] finds.
+/// Parses and checks a scenario; `path` is for messages only. The error is the first problem of
+/// [`examine`].
 pub fn parse(path: &Path, text: &str) -> Result<Scenario> {
     examine(path, text).map_err(|problems| Error::Usage(Problem::first_of(&problems)))
 }
 
-/// Parses and checks a scenario and says all that is wrong with it, in the order of lines. `path` is
-/// for messages, and for the name that it gives to the scenario.
+/// Parses and checks a scenario; the error has all problems, in the order of lines. `path` is for
+/// messages, and for the scenario's name.
 pub fn examine(path: &Path, text: &str) -> Result<Scenario, Vec<Problem>> {
     read(path, text).map_err(|mut slips| {
         slips.sort_by_key(|slip| slip.span.as_ref().map_or(0, |span| span.start));
@@ -57,7 +57,7 @@ fn read(path: &Path, text: &str) -> Result<Scenario, Vec<Slip>> {
     if slips.is_empty() { Ok(scenario) } else { Err(slips) }
 }
 
-/// Reads every part by itself and takes out those that are wrong, so that one does not hide another.
+/// Reads every part by itself and takes out the wrong ones, so that one does not hide another.
 fn parts(table: &mut DeTable<'_>, slips: &mut Vec<Slip>) {
     each::<LinkSpec>(table, "links", slips);
     each::<StreamSpec>(table, "streams", slips);
@@ -86,8 +86,8 @@ fn reads<'i, T: Deserialize<'i>>(value: &Spanned<DeValue<'i>>, slips: &mut Vec<S
 }
 
 /// Turns `do = "x"` beside the keys of a step into a table named `x`, which serde reads without
-/// losing where everything stands; an internally tagged enum would lose it. Steps that do not say what
-/// is to be done are taken out.
+/// losing lines and columns; an internally tagged enum would lose them. Steps without `do` are
+/// taken out.
 fn tag_steps(table: &mut DeTable<'_>, slips: &mut Vec<Slip>) {
     let Some(DeValue::Array(steps)) = table.get_mut("steps").map(Spanned::get_mut) else { return };
     let all = std::mem::replace(steps, DeArray::new());
@@ -107,7 +107,7 @@ fn tag_step(step: &mut Spanned<DeValue<'_>>, slips: &mut Vec<Slip>) -> Result<()
     let span = step.span();
     let DeValue::Table(keys) = step.get_mut() else { return Ok(()) };
     let Some((_, kind)) = keys.remove_entry("do") else {
-        let message = "a step without `do`: say what is to be done".into();
+        let message = "a step without `do`: name its kind".into();
         return Err(Slip { span: Some(span), message });
     };
     let kind_span = kind.span();
@@ -122,7 +122,7 @@ fn tag_step(step: &mut Spanned<DeValue<'_>>, slips: &mut Vec<Slip>) -> Result<()
     Ok(())
 }
 
-/// Where a contradiction stands: the offending text within its table, else the table.
+/// Returns the range of a contradiction: the offending text within its table, else the table.
 fn place(text: &str, found: &Found) -> Option<Range<usize>> {
     let table = table_at(text, &found.place);
     let within = table.clone().unwrap_or(0..text.len());
@@ -138,7 +138,7 @@ fn place(text: &str, found: &Found) -> Option<Range<usize>> {
     table.map(|table| table.start..table.start)
 }
 
-/// Where a table stands; one with a header goes on to the next header.
+/// Returns the range of a table; one with a header ends at the next header.
 fn table_at(text: &str, place: &Place) -> Option<Range<usize>> {
     let root = DeTable::parse(text).ok()?;
     let (mut table, mut span) = (root.get_ref(), None);
@@ -220,7 +220,7 @@ what = "everything"
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "")),
-            @r#"`x.toml`:15:1: key `steps`: a step without `do`: say what is to be done"#
+            @r#"`x.toml`:15:1: key `steps`: a step without `do`: name its kind"#
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("title = \"t\"", "title = ")),
@@ -261,7 +261,7 @@ what = "everything"
         `x.toml`:2:1: unknown field `titel`, expected one of `title`, `description`, `requires`, `nodes`, `links`, `storage-manager`, `streams`, `families`, `consumers`, `workloads`, `steps`, `expect`
         `x.toml`:6:8: key `role`: unknown variant `nose`, expected one of `host`, `leaf`, `nas`, `wasabi`, `standby`, `operator`
         `x.toml`:14:1: unknown field `event`, expected one of `name`, `stream`, `subject`, `subjects`, `publishers`, `events`, `rate`, `size`, `headers-every`, `deletes`, `window`, `republish`, `object-chunks`, `ack-within`
-        `x.toml`:15:1: key `steps`: a step without `do`: say what is to be done
+        `x.toml`:15:1: key `steps`: a step without `do`: name its kind
         `x.toml`:19:13: key `published`: `170%` is not a percentage: write it like `30%`
         `x.toml`:22:9: key `times`: invalid type: string "two", expected u32
         "#);
@@ -270,7 +270,7 @@ what = "everything"
             t.replace("node = \"host\"", "node = \"hose\"").replace("everything", "recovery")
         });
         insta::assert_snapshot!(problems.join("\n"), @r#"
-        `x.toml`:2:1: `title` is one line that says what happens
+        `x.toml`:2:1: `title` must be one line that describes the scenario
         `x.toml`:12:1: key `stream`: stream `EVENT` is not one of `streams`
         `x.toml`:23:32: key `steps`: node `hose` is not one of `nodes`
         `x.toml`:25:1: key `do`: the last step is not `judge` with `what = "everything"`: nothing would be proven
@@ -301,7 +301,7 @@ what = "everything"
         );
     }
 
-    /// A file after edits that nobody meant.
+    /// Returns a file after random edits.
     fn mangled() -> impl Strategy<Value = String> {
         let texts = prop::sample::select(fixtures());
         let edit = (any::<prop::sample::Index>(), 0..40_usize, "\\PC{0,3}|\n|\"|\\[\\[|=|é");
@@ -323,7 +323,7 @@ what = "everything"
     }
 
     proptest! {
-        /// Whatever is in a file, it is taken or refused with places that are in it.
+        /// Parses any text: it is accepted, or refused with places within it.
         #[test]
         fn any_text_is_taken_or_refused(text in prop_oneof![4 => mangled(), 1 => ".{0,200}"]) {
             let lines: Vec<_> = text.lines().collect();

@@ -1,4 +1,4 @@
-//! What is wrong with a scenario file, and where.
+//! The problems of a scenario file, with their places.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// Something wrong in a file. Displayed as `file`:line:column: message.
+/// A problem in a file. Displayed as `file`:line:column: message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file.
@@ -17,18 +17,18 @@ pub struct Problem {
     pub column: usize,
     /// The key that the line gives a value, or the table that it opens.
     pub key: Option<String>,
-    /// What is wrong, and the way out.
+    /// The problem, and the way out.
     pub message: String,
 }
 
 impl Problem {
-    /// A file that cannot be read at all.
+    /// Makes the problem of a file that cannot be read at all.
     pub(super) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot be read: {error}");
         Self { file: file.to_owned(), line: 0, column: 0, key: None, message }
     }
 
-    /// The first one in words, and how many there are besides.
+    /// Returns the first problem in words, and the number of the others.
     pub(crate) fn first_of(problems: &[Self]) -> String {
         match problems {
             [] => String::new(),
@@ -47,7 +47,7 @@ impl fmt::Display for Problem {
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
-        // The key where the message does not name it.
+        // The key, unless the message names it.
         match &self.key {
             Some(key) if !self.message.contains(&format!("`{key}`")) => {
                 write!(f, " key `{key}`: {}", self.message)
@@ -57,7 +57,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Something wrong at bytes of a text.
+/// A problem at a range of bytes of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Slip {
     pub(super) span: Option<Range<usize>>,

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::Scenario;
 
-/// The JSON Schema of a scenario file, draft 7: the newest that editors' TOML extensions understand.
+/// Returns the JSON Schema of a scenario file, draft 7: the newest that editors' TOML extensions
+/// understand.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft07().into_generator();
     let mut schema = generator.into_root_schema_for::<Scenario>().to_value();
@@ -13,7 +14,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Every kind of step and what it does, in the order of the type.
+/// Returns every kind of step and its effect, in the order of the type.
 pub(crate) fn kinds_of_step() -> Vec<(String, String)> {
     let schema = schema();
     let text = |value: &Value| value.as_str().unwrap_or_default().replace('\n', " ");
@@ -23,7 +24,7 @@ pub(crate) fn kinds_of_step() -> Vec<(String, String)> {
         .collect()
 }
 
-/// TOML has no null: a key that may be absent is just absent.
+/// Removes null from a schema: TOML has none, and an optional key is absent instead.
 fn without_null(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(without_null),

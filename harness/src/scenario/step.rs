@@ -1,4 +1,4 @@
-//! What can happen in a scenario.
+//! The steps of a scenario.
 //!
 //! In a file a step is a table with `do = "<kind>"` and the kind's own keys.
 
@@ -14,94 +14,100 @@ use crate::lab::link::Conditions;
 /// A step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-// As files write it; `parse` turns the tag into what serde reads without losing line and column.
+// As files have it; `parse` turns the tag into a form that serde reads without losing line and
+// column.
 #[schemars(tag = "do")]
 pub enum Step {
-    /// Begins to publish; from here on events are on their way.
+    /// Starts to publish; from here on events are on their way.
     Load(Load),
-    /// Waits while the load runs, as long as one of the two keys says.
+    /// Waits while the load runs, for the time or the share that one of the two keys gives.
     AwaitLoad(AwaitLoad),
     /// Waits until a tier holds a share of all events, while the load runs.
     AwaitTier(AwaitTier),
-    /// Waits until every replica of every stream of a cluster has all of it.
+    /// Waits until every replica of every stream of a cluster is complete.
     AwaitReplicas(AwaitReplicas),
-    /// Waits until what lost members of a consumer had in hand was acknowledged by others.
+    /// Waits until other members have acknowledged the messages that lost members of a consumer had
+    /// in hand.
     AwaitTakeover(AwaitTakeover),
-    /// A cluster that has lost its majority must take no writes: the oracle publishes to the servers that
-    /// are left, ten times a second, and none of it may be acked.
+    /// Checks that a cluster without its majority takes no writes: the oracle publishes to the
+    /// remaining servers, ten times a second, and no publish may be acked.
     ExpectNoAcks(ExpectNoAcks),
-    /// Publishers and consumers go on, against the host as it is now.
+    /// Lets publishers and consumers go on, against the current host.
     ResumeLoad(Empty),
     /// Waits until every event has been published.
     FinishLoad(FinishLoad),
-    /// Publishers stop where they are: what they have published is all that there will be.
+    /// Stops the publishers at once; the events published so far are all that there will be.
     StopLoad(Empty),
     /// Kills with SIGKILL; the disk stays.
     Kill(Target),
     /// Stops with SIGTERM, and waits up to 30 s for an orderly end.
     Stop(Target),
-    /// Lets the storage manager die at its own fail points, one after the other, and starts it again. A
-    /// point that is not reached fails the scenario. selftest.md lists them. Requires `fail-points`.
+    /// Lets the storage manager die at its own fail points, one after the other, and starts it
+    /// again. A point that is not reached fails the scenario. selftest.md lists them. Requires
+    /// `fail-points`.
     CrashAt(CrashAt),
-    /// Ends the storage manager in order and starts it with its clock so many days further ahead, for good: what it
-    /// does with an archive when that is old it does then. Other programs keep their clocks. Requires `fail-points`.
+    /// Stops the storage manager in an orderly way and starts it with its clock further ahead, for
+    /// good: it then treats the archive as that much older. Other programs keep their clocks.
+    /// Requires `fail-points`.
     Age(Age),
-    /// Starts what was killed or stopped, with the same disk and the same port.
+    /// Starts killed or stopped programs, with the same disk and the same port.
     Start(Target),
-    /// SIGSTOP: hangs without ending.
+    /// Sends SIGSTOP: the programs hang without ending.
     Pause(Target),
-    /// SIGCONT: goes on after a pause.
+    /// Sends SIGCONT: the programs go on after a pause.
     Continue(Target),
-    /// Cuts a machine's power: what was not synced to its disk is gone. `start` boots it again; a
-    /// host's next life begins with what it has then. Requires `power-loss`.
+    /// Cuts a machine's power: data that was not synced to its disk is gone. `start` boots it
+    /// again; a host's next life begins with the data that is left. Requires `power-loss`.
     PowerCut(NodeOnly),
     /// Kills everything on a node and deletes its disk. A cluster lives on until half of its hosts are
     /// gone.
     Destroy(NodeOnly),
-    /// A new, empty machine in a destroyed one's place, with NATS or S3 running; where the host was
-    /// lost, or a cluster, the recovery's clock starts. A new cluster begins when it is whole.
+    /// Replaces a destroyed machine by a new, empty one, with NATS or S3 running; if the host or
+    /// its cluster was lost, the recovery's clock starts. A new cluster begins when it is complete.
     Replace(NodeOnly),
     /// Brings every stream back, with `cim-storage-manager restore --all --from …` on the host.
     Restore(Restore),
-    /// Waits until tiers hold all that the streams hold.
+    /// Waits until tiers hold everything that the streams hold.
     Drain(Drain),
-    /// The oracle reads everything and compares.
+    /// Lets the oracle read everything and compare it.
     Judge(Judge),
     /// Rebuilds a consumer's state from the stream and compares digests.
     Replay(Replay),
-    /// Reads every whole object of an object store as its clients do, and compares it with what was put.
+    /// Reads every whole object of an object store as its clients do, and compares it with the
+    /// original.
     ReadObjects(ReadObjects),
     /// Changes a link while the lab runs; without conditions it heals.
     Link(ChangeLink),
-    /// Wasabi misbehaves from now on as the rules say. Requires `s3-faults`.
+    /// Makes Wasabi's service fail by these rules from now on. Requires `s3-faults`.
     S3Faults(S3Faults),
-    /// Changes an object of a tier's archive as a disk would that rots in silence.
+    /// Damages an object of a tier's archive, as a silent error of a disk would.
     Damage(Damage),
-    /// Reads a whole tier with `cim-storage-manager verify` on the host: nothing may be wrong with it, or,
-    /// where it was damaged, the command ends with status 5 and names what was.
+    /// Reads a whole tier with `cim-storage-manager verify` on the host: it must find no problem
+    /// or, after a damage, end with status 5 and name the damaged objects.
     Verify(Verify),
-    /// Takes the room on a node's disk, which has a size.
+    /// Fills a node's disk, which has a size.
     FillDisk(FillDisk),
-    /// Gives that room back, and waits until the node's S3 service takes writes again.
+    /// Frees that space again, and waits until the node's S3 service takes writes again.
     FreeDisk(NodeOnly),
-    /// Sets a machine's clock, from what it is: `by = "-10m"` back, `by = "1h"` forward. Requires `clock`.
+    /// Sets a machine's clock relative to its time: `by = "-10m"` back, `by = "1h"` forward.
+    /// Requires `clock`.
     StepClock(StepClock),
-    /// A member of a consumer is lost for good while it has messages in hand that it has not
-    /// acknowledged; which one is drawn.
+    /// Loses a member of a consumer for good while it has messages in hand that it has not
+    /// acknowledged; the seed draws which one.
     LoseMember(LoseMember),
-    /// An administrator removes messages from a stream: all of them without further keys. They are not
-    /// lost: a later restore must not bring them back.
+    /// Removes messages from a stream, as an administrator does: all of them without further keys.
+    /// They do not count as lost: a later restore must not bring them back.
     PurgeStream(PurgeStream),
-    /// An administrator deletes a stream.
+    /// Deletes a stream, as an administrator does.
     DeleteStream(StreamOnly),
-    /// An administrator makes a deleted stream again, with its consumers.
+    /// Makes a deleted stream again, with its consumers, as an administrator does.
     MakeStream(StreamOnly),
-    /// An administrator changes a stream's configuration.
+    /// Changes a stream's configuration, as an administrator does.
     UpdateStream(UpdateStream),
     /// Restores a stream under another name beside the live one, compares, and deletes it again.
     RestoreCopy(RestoreCopy),
     /// Flips a bit in a file of a stream on a host's disk, or cuts it short. Its NATS must not run;
-    /// publishers wait until `judge` with `what = "primary"` has counted what the server lost. In a
+    /// publishers wait until `judge` with `what = "primary"` has counted the server's losses. In a
     /// cluster the load goes on.
     DamageStream(DamageStream),
     /// Does the steps several times; every choice is drawn anew.
@@ -113,7 +119,7 @@ pub enum Step {
 #[serde(deny_unknown_fields)]
 pub struct Empty {}
 
-/// Which loads to start.
+/// The loads to start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
@@ -121,7 +127,7 @@ pub struct Load {
     pub workload: Option<String>,
 }
 
-/// How long to wait: one of the two keys.
+/// The condition to wait for: one of the two keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AwaitLoad {
@@ -132,7 +138,7 @@ pub struct AwaitLoad {
     pub time: Option<Between<Span>>,
 }
 
-/// How much a tier must hold.
+/// The share that a tier must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitTier {
@@ -145,7 +151,7 @@ pub struct AwaitTier {
     pub within: Span,
 }
 
-/// How long a cluster's replicas may take.
+/// The limit for a cluster's replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitReplicas {
@@ -154,7 +160,7 @@ pub struct AwaitReplicas {
     pub within: Span,
 }
 
-/// How long taking over may take.
+/// The limit for taking over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitTakeover {
@@ -165,13 +171,13 @@ pub struct AwaitTakeover {
     pub within: Span,
 }
 
-/// Who must not ack, and for how long that is looked at.
+/// The stream that must not ack, and the time for which that is observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectNoAcks {
-    /// The stream that is published to.
+    /// The stream to publish to.
     pub stream: StreamName,
-    /// How long.
+    /// The time to publish.
     #[serde(rename = "for", default = "seconds")]
     pub time: Span,
 }
@@ -188,7 +194,7 @@ impl fmt::Display for ExpectNoAcks {
 #[schemars(inline)]
 pub struct Between<T>(pub T, pub T);
 
-/// How long the rest may take.
+/// The limit for the rest of the load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FinishLoad {
@@ -197,29 +203,29 @@ pub struct FinishLoad {
     pub within: Span,
 }
 
-/// Where the storage manager of a host is to die.
+/// The fail points for the storage manager of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CrashAt {
     /// The host.
     pub node: NodeName,
-    /// The fail points, in this order; from one to the next it gets no rest.
+    /// The fail points, in this order; between two there is no pause.
     pub points: Vec<String>,
-    /// At which time that the point is reached, drawn anew for each.
+    /// The pass on which the point kills, drawn anew for each; 1 is the first.
     #[serde(default = "once")]
     pub reached: Between<u32>,
-    /// The longest that reaching one of them may take.
+    /// The longest time until one of them is reached.
     #[serde(default = "minutes")]
     pub within: Span,
 }
 
-/// How much older an archive gets.
+/// The age to add to an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Age {
     /// The host of the storage manager.
     pub node: NodeName,
-    /// By how much its clock goes ahead.
+    /// The days by which its clock goes ahead.
     pub days: u32,
 }
 
@@ -286,7 +292,7 @@ impl fmt::Display for Tier {
     }
 }
 
-/// Where to restore from.
+/// The source and destination of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Restore {
@@ -295,19 +301,20 @@ pub struct Restore {
     /// The tier.
     #[serde(default = "nas")]
     pub from: Tier,
-    /// The tier is damaged: the command must say so, with status 5, and no stream may be there
-    /// afterwards but those that it says are restored.
+    /// The tier is damaged: the command must say so, with status 5, and only the streams that it
+    /// reports as restored may exist afterwards.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
-    /// The fail point at which the command is to die; then no stream may be there. Requires `fail-points`.
+    /// The fail point at which the command must die; then no stream may exist. Requires
+    /// `fail-points`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_at: Option<String>,
-    /// With `crash-at`: at which time that the point is reached.
+    /// With `crash-at`: the pass on which the point kills; 1 is the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<Between<u32>>,
 }
 
-/// Which tiers, and how long it may take.
+/// The tiers, and the limit for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
@@ -318,42 +325,43 @@ pub struct Drain {
     pub within: Span,
 }
 
-/// What to compare.
+/// The subject of a judgement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Judge {
-    /// What is judged.
+    /// The subject.
     pub what: Judged,
 }
 
-/// What is judged.
+/// The subject of a judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Judged {
-    /// The streams that a restore has just brought back, against what the tier had confirmed.
+    /// The streams that a restore has just brought back, against the tier's confirmed messages.
     Recovery,
-    /// The streams of a host that was started again after a power cut, against everything that it had
-    /// acked.
+    /// The streams of a host that was started again after a power cut, against everything that it
+    /// had acked.
     Survival,
-    /// The streams of a host whose files were damaged, against everything that it had acked: what the
-    /// primary tier lost by itself. It goes into the report and fails nothing. In a cluster, the
-    /// damaged server's replicas, which may lack that until it is replaced or a restore.
+    /// The streams of a host whose files were damaged, against everything that it had acked: the
+    /// losses of the primary tier itself. They go into the report and fail nothing. In a cluster,
+    /// the damaged server's replicas, which may lack those messages until the server is replaced or
+    /// the stream restored.
     Primary,
     /// The streams and every tier, against everything that was ever acked and not lost before.
     Everything,
 }
 
-/// From where a consumer is rebuilt.
+/// The stream and start of a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replay {
     /// The stream.
     pub stream: StreamName,
-    /// Where reading begins.
+    /// The start of reading.
     pub from: ReplayFrom,
 }
 
-/// Where a replay begins.
+/// The start of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplayFrom {
@@ -365,14 +373,15 @@ pub enum ReplayFrom {
     Time(Between<Percent>),
 }
 
-/// Which object store is read.
+/// The object store to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadObjects {
     /// Its stream, `OBJ_<bucket>`.
     pub stream: StreamName,
-    /// The stream was damaged, and `judge` with `what = "primary"` has found messages that it lost:
-    /// objects that had one of them cannot be read, at least one there is, and all others can.
+    /// The stream was damaged, and `judge` with `what = "primary"` has found lost messages: objects
+    /// with one of them must be unreadable, at least one such object must exist, and all others
+    /// must be readable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
 }
@@ -381,41 +390,42 @@ pub struct ReadObjects {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeLink {
-    /// Who connects.
+    /// The node that connects.
     pub from: NodeName,
-    /// To whom.
+    /// The node that it connects to.
     pub to: NodeName,
     /// The conditions; absent heals it.
     #[serde(default)]
     pub conditions: Conditions,
 }
 
-/// What a node's S3 service does wrong from now on.
+/// New faults of a node's S3 service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct S3Faults {
     /// The node; its role is `wasabi`.
     pub node: NodeName,
-    /// In place of those before; none ends all faults. The oracle is never struck.
+    /// The new rules, which replace the earlier ones; none ends all faults. The oracle is never
+    /// struck.
     #[serde(default)]
     pub rules: Vec<FaultRule>,
 }
 
-/// An object of the archive that rots.
+/// An object of the archive that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Damage {
-    /// The tier that it lies on.
+    /// The tier of the object.
     pub tier: Tier,
-    /// Which kind of object.
+    /// The kind of the object.
     pub part: Part,
-    /// What happens to it.
+    /// The damage.
     pub harm: Harm,
-    /// Which one, in the order of sequences: a share of all there are, drawn from this range. Which
-    /// of its bits is drawn too.
+    /// The place among all objects of the kind, in the order of sequences, as a share drawn from
+    /// this range. The bit is drawn too.
     #[serde(default = "anywhere")]
     pub at: Between<Percent>,
-    /// Which bit is flipped, or where it is cut: drawn with the plan, and in no file.
+    /// The random number that picks the bit or the cut: drawn with the plan, and in no file.
     #[serde(default, skip_deserializing)]
     #[schemars(skip)]
     pub draw: u64,
@@ -443,7 +453,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// What happens to an object.
+/// The damage to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Harm {
@@ -463,13 +473,13 @@ pub struct Verify {
     pub tier: Tier,
 }
 
-/// How full a disk gets.
+/// The fullness of a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FillDisk {
     /// The node; it has a `disk`.
     pub node: NodeName,
-    /// Bytes that are left free.
+    /// The bytes that are left free.
     #[serde(default)]
     pub leave: Size,
 }
@@ -480,7 +490,7 @@ pub struct FillDisk {
 pub struct StepClock {
     /// The machine.
     pub node: NodeName,
-    /// By how much.
+    /// The difference to its time.
     pub by: Shift,
 }
 
@@ -490,19 +500,20 @@ pub struct StepClock {
 pub struct LoseMember {
     /// The consumer.
     pub consumer: ConsumerName,
-    /// What becomes of the member.
+    /// The fate of the member.
     pub how: Manner,
-    /// Which of those that are left: drawn with the plan, and in no file.
+    /// The random number that picks one of the remaining members: drawn with the plan, and in no
+    /// file.
     #[serde(default, skip_deserializing)]
     #[schemars(skip)]
     pub draw: u64,
 }
 
-/// How a member is lost.
+/// The way in which a member is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Manner {
-    /// SIGKILL: it ends without a goodbye, and its connection with it.
+    /// SIGKILL: it ends at once, and its connection with it.
     Kill,
     /// SIGSTOP: it hangs, and its connection stays open.
     Pause,
@@ -525,15 +536,15 @@ pub struct StreamOnly {
     pub stream: StreamName,
 }
 
-/// Which messages to remove; all of them without further keys.
+/// The messages to remove; all of them without further keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PurgeStream {
     /// The stream.
     pub stream: StreamName,
-    /// Only those on these subjects.
+    /// Only messages on these subjects.
     pub subject: Option<SubjectFilter>,
-    /// All but this many of the newest.
+    /// All messages but this many of the newest.
     pub keep: Option<u64>,
 }
 
@@ -543,12 +554,12 @@ pub struct PurgeStream {
 pub struct UpdateStream {
     /// The stream.
     pub stream: StreamName,
-    /// What changes of it, as `$JS.API.STREAM.UPDATE` takes it.
+    /// The changed keys, as `$JS.API.STREAM.UPDATE` takes them.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub config: toml::Table,
 }
 
-/// What to restore beside the live stream.
+/// The copy to restore beside the live stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RestoreCopy {
@@ -557,18 +568,18 @@ pub struct RestoreCopy {
     /// The tier.
     #[serde(default = "nas")]
     pub from: Tier,
-    /// The n-th history that ended; absent for the one that goes on.
+    /// The n-th history that ended; absent for the current one.
     pub timeline: Option<u32>,
-    /// Also what was purged, deleted or has expired.
+    /// Includes messages that were purged, deleted or have expired.
     #[serde(default)]
     pub with_dropped: bool,
-    /// Only up to a message: its share of those that the tier holds.
+    /// The end of the copy at a message: its share of the tier's messages.
     pub until_sequence: Option<Between<Percent>>,
-    /// Only up to a point in time: the time of such a message.
+    /// The end of the copy at a point in time: the time of such a message.
     pub until_time: Option<Between<Percent>>,
 }
 
-/// What to damage on a host's disk.
+/// The damage to a stream's files on a host's disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DamageStream {
@@ -576,11 +587,11 @@ pub struct DamageStream {
     pub node: NodeName,
     /// The stream.
     pub stream: StreamName,
-    /// Which of its files.
+    /// The file.
     pub file: DamagedFile,
-    /// What becomes of it.
+    /// The damage.
     pub how: Harm,
-    /// Where: the share of the file, and of the blocks by number.
+    /// The place: the share of the file, and of the blocks by number.
     pub at: Between<Percent>,
 }
 
@@ -600,7 +611,7 @@ pub enum DamagedFile {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Repeat {
-    /// How often.
+    /// The number of times.
     pub times: u32,
     /// The steps.
     pub steps: Vec<Step>,
@@ -693,7 +704,7 @@ impl fmt::Display for Step {
             Self::AwaitTier(a) => write!(f, "wait until {} holds {}", a.tier, a.holds),
             Self::AwaitReplicas(_) => f.write_str("wait until every replica has caught up"),
             Self::AwaitTakeover(a) => {
-                write!(f, "wait until others have what lost members of {} had", a.consumer)
+                write!(f, "wait until others take over from lost members of {}", a.consumer)
             }
             Self::ExpectNoAcks(e) => e.fmt(f),
             Self::ResumeLoad(_) => f.write_str("let the load go on"),

@@ -1,4 +1,4 @@
-//! Whether the machines and streams of a file make a lab.
+//! Checks that a file's machines and streams make a lab.
 
 use super::check::{Found, node, wrong};
 use super::{ConsumerSpec, Role, Scenario, Step, StreamSpec, WorkloadSpec};
@@ -6,7 +6,7 @@ use super::{ConsumerSpec, Role, Scenario, Step, StreamSpec, WorkloadSpec};
 /// The fewest hosts of a cluster: with two, none may be lost.
 const CLUSTER_MIN: usize = 3;
 
-/// Each role as often as a lab can have it.
+/// Checks the number of nodes of each role.
 pub(super) fn machines(scenario: &Scenario) -> Result<(), Found> {
     let count = |role| scenario.nodes_of(role).count();
     match count(Role::Nas) {
@@ -33,7 +33,8 @@ pub(super) fn machines(scenario: &Scenario) -> Result<(), Found> {
     }
 }
 
-/// The storage manager and the oracle's consumers know the host alone.
+/// Checks that a consumer's stream is on the host: the storage manager and the oracle know no
+/// consumers elsewhere.
 pub(super) fn consumer(scenario: &Scenario, consumer: &ConsumerSpec) -> Result<(), Found> {
     let (name, of) = (&consumer.name, consumer.stream.as_str());
     if scenario.streams.iter().any(|s| s.name.as_str() == of && s.node.is_some()) {
@@ -44,7 +45,7 @@ pub(super) fn consumer(scenario: &Scenario, consumer: &ConsumerSpec) -> Result<(
     Ok(())
 }
 
-/// Where it is, and where its messages come from.
+/// Checks the place of a stream, and the sources of its messages.
 pub(super) fn stream(scenario: &Scenario, stream: &StreamSpec) -> Result<(), Found> {
     let name = stream.name.as_str();
     let at = || format!("name = \"{name}\"");
@@ -65,8 +66,8 @@ pub(super) fn stream(scenario: &Scenario, stream: &StreamSpec) -> Result<(), Fou
         }
         (false, false) => {
             let what = format!(
-                "stream `{name}` has `subjects` and `sources`: what is published to it and what it \
-                 takes from others belongs in two streams"
+                "stream `{name}` has `subjects` and `sources`: messages published to it and messages that it \
+                 copies from others belong in two streams"
             );
             return wrong(at(), what);
         }
@@ -93,7 +94,7 @@ pub(super) fn stream(scenario: &Scenario, stream: &StreamSpec) -> Result<(), Fou
     Ok(())
 }
 
-/// Whether it can be published to where it goes.
+/// Checks that a load's stream can be published to.
 pub(super) fn workload(scenario: &Scenario, workload: &WorkloadSpec) -> Result<(), Found> {
     let (name, to) = (&workload.name, &workload.stream);
     let Some(stream) = scenario.streams.iter().find(|s| s.name == *to) else { return Ok(()) };
@@ -110,7 +111,7 @@ pub(super) fn workload(scenario: &Scenario, workload: &WorkloadSpec) -> Result<(
     Ok(())
 }
 
-/// Refuses what a leaf node or a standby cannot have done to it: what is lost with it is not judged.
+/// Refuses steps on a leaf node or a standby whose losses are not judged.
 pub(super) fn step(scenario: &Scenario, step: &Step) -> Result<(), Found> {
     let (what, at) = match step {
         Step::Destroy(n) => ("destroy", &n.node),
@@ -120,13 +121,13 @@ pub(super) fn step(scenario: &Scenario, step: &Step) -> Result<(), Found> {
         Step::AwaitReplicas(_) if !scenario.clustered() => {
             return wrong(
                 "await-replicas",
-                "`await-replicas` wants a cluster: this lab has one host",
+                "`await-replicas` needs a cluster: this lab has one host",
             );
         }
         Step::ExpectNoAcks(_) if !scenario.clustered() => {
             return wrong(
                 "expect-no-acks",
-                "`expect-no-acks` wants a cluster: this lab has one host",
+                "`expect-no-acks` needs a cluster: this lab has one host",
             );
         }
         _ => return Ok(()),
@@ -238,12 +239,12 @@ what = "everything"
         );
         insta::assert_snapshot!(
             refused(|t| t.replace("do = \"load\"", "do = \"await-replicas\"")),
-            @"`x.toml`:20:7: key `do`: `await-replicas` wants a cluster: this lab has one host"
+            @"`x.toml`:20:7: key `do`: `await-replicas` needs a cluster: this lab has one host"
         );
         let probe =
             |t: &str| t.replace("do = \"load\"", "do = \"expect-no-acks\"\nstream = \"EVENTS\"");
-        insta::assert_snapshot!(refused(probe), @"`x.toml`:20:7: key `do`: `expect-no-acks` wants a cluster: this lab has one host");
+        insta::assert_snapshot!(refused(probe), @"`x.toml`:20:7: key `do`: `expect-no-acks` needs a cluster: this lab has one host");
         let two = "host-2 = { role = \"host\" }\nhost-3 = { role = \"host\" }\nnas = {";
-        insta::assert_snapshot!(refused(|t| probe(&t.replace("nas = {", two))), @"`x.toml`:22:7: key `do`: no `restore` follows `expect-no-acks`: what it published might be there in the end");
+        insta::assert_snapshot!(refused(|t| probe(&t.replace("nas = {", two))), @"`x.toml`:22:7: key `do`: no `restore` follows `expect-no-acks`: its publishes might still be in the stream at the end");
     }
 }

@@ -85,24 +85,24 @@ quantity! {
 }
 
 impl Shift {
-    /// In seconds.
+    /// Returns the seconds.
     pub const fn as_seconds(self) -> i64 {
         self.0
     }
 
-    /// Whether it changes nothing.
+    /// Reports whether it changes nothing.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 }
 
 impl Span {
-    /// From microseconds.
+    /// Makes it from microseconds.
     pub const fn micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// In microseconds.
+    /// Returns the microseconds.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
@@ -115,36 +115,36 @@ impl From<Span> for Duration {
 }
 
 impl Size {
-    /// In bytes.
+    /// Returns the bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }
 
-    /// From bytes.
+    /// Makes it from bytes.
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 }
 
 impl Rate {
-    /// Events per second; never 0.
+    /// Returns the events per second; never 0.
     pub const fn per_second(self) -> u32 {
         self.0
     }
 }
 
 impl Percent {
-    /// From tenths of a percent.
+    /// Makes it from tenths of a percent.
     pub const fn permille(permille: u16) -> Self {
         Self(permille)
     }
 
-    /// In tenths of a percent.
+    /// Returns the tenths of a percent.
     pub const fn as_permille(self) -> u16 {
         self.0
     }
 
-    /// This share of `whole`.
+    /// Returns this share of `whole`.
     pub fn of(self, whole: u64) -> u64 {
         whole.saturating_mul(self.0.into()) / 1000
     }

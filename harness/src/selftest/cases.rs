@@ -1,4 +1,4 @@
-//! Which lie each sabotage tells, in which scenario, and as what the oracle must find it.
+//! The cases: each sabotage with its scenario, and the defect as which the oracle must find it.
 
 use std::path::Path;
 
@@ -6,14 +6,14 @@ use crate::error::Result;
 use crate::report::{Report, Verdict};
 use crate::scenario::{Scenario, parse};
 
-/// A sabotage and what must come of it.
+/// A sabotage and its required finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Case {
-    /// The name by which the storage manager knows it.
+    /// The storage manager's name for it.
     pub(super) sabotage: &'static str,
     /// The scenario that must fail.
     pub(super) scenario: Small,
-    /// As what.
+    /// The required finding.
     pub(super) found: Found,
 }
 
@@ -25,12 +25,12 @@ pub(super) enum Small {
     Recovery,
 }
 
-/// As what a lie is found.
+/// A finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// In this of the oracle's counts.
+    /// One of the oracle's counts is above 0.
     Counted(Count),
-    /// As a segment that the manifest names and that is so, by the reason of the failure.
+    /// The reason of the failure names a segment of the manifest and this defect.
     Segment(&'static str),
 }
 
@@ -76,7 +76,7 @@ impl Small {
         }
     }
 
-    /// The scenario; it is part of this program, which so needs no project around it.
+    /// Parses the scenario; it is part of this program, which so needs no project around it.
     pub(super) fn scenario(self) -> Result<Scenario> {
         let text = match self {
             Self::Tiering => include_str!("../../../fixtures/selftest/tiering.toml"),
@@ -88,7 +88,7 @@ impl Small {
 }
 
 impl Found {
-    /// How the report says it; `None` when it does not.
+    /// Returns the report's words for the finding; `None` if it is not in the report.
     pub(super) fn in_report(self, report: &Report) -> Option<String> {
         if report.verdict != Verdict::Failed {
             return None;
@@ -100,7 +100,8 @@ impl Found {
             }
             Self::Segment(what) => {
                 let reason = report.reason.as_deref()?;
-                // Whoever else complains of a segment (the storage manager does) is not the oracle.
+                // Other programs that complain about a segment (the storage manager does) are not
+                // the oracle.
                 let said = reason.starts_with("segment `") && reason.contains(what);
                 said.then(|| format!("a segment {what}"))
             }

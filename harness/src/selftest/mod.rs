@@ -1,5 +1,5 @@
-//! The proof that the tests can fail: the storage manager, built with sabotage, tells small lies, and the
-//! oracle must find each of them, as what it is; and it must find nothing where nobody lies.
+//! The proof that the tests can fail: the storage manager is built with sabotages, and the oracle
+//! must find each of them as the right defect; and it must find nothing in runs without one.
 
 mod cases;
 mod print;
@@ -22,17 +22,17 @@ use cases::{CASES, Case, Small};
 use run::{Bench, Planned};
 
 const STATUSES: &str = "Exit status:
-  0    every sabotage was caught as what it is, and nothing was reported where there was none
-  1    not so: the table says where, and the run's directory is kept
+  0    every sabotage was found as the right defect, and runs without one were clean
+  1    a sabotage was missed or mistaken, or a run without one failed: the table says which, and its directory is kept
   2    the command line is wrong
-  3    a lab could not be set up, or there is no storage manager with sabotage: `ci/selftest` builds it
+  3    a lab could not be set up, or there is no storage manager with sabotages: `ci/selftest` builds it
   130  interrupted; nothing is left running";
 
 /// `cim-harness selftest`
 #[derive(Debug, clap::Args)]
 #[command(after_help = STATUSES)]
 pub struct Args {
-    /// Only these sabotages, comma-separated; `none` for the runs without any.
+    /// Run only these sabotages, comma-separated; `none` for the runs without any.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
     /// List the sabotages.
@@ -44,13 +44,14 @@ pub struct Args {
     /// Draw every choice from this number [default: a new one].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Runs of each scenario with the ordinary storage manager, with the seed and those after it.
+    /// The number of runs of each scenario with the ordinary storage manager, with the seed and
+    /// those after it.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeat: u64,
-    /// How many labs at a time.
+    /// The number of labs at a time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
-    /// Where run directories go [default: runs of the project].
+    /// The parent directory of run directories [default: runs of the project].
     #[arg(long, value_name = "DIR")]
     runs_dir: Option<PathBuf>,
     /// Look for programs here first.
@@ -61,39 +62,39 @@ pub struct Args {
 /// The name of the runs without a sabotage.
 const NONE: &str = "none";
 
-/// A run and what came of it.
+/// A run and its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Row {
     /// The sabotage, or `none`.
     sabotage: &'static str,
-    /// The program that ran: the ordinary one, or the one that could lie.
+    /// The program that ran: the ordinary one, or the test build.
     program: &'static str,
     scenario: &'static str,
     seed: u64,
     outcome: Outcome,
-    /// As what it was caught, or what went wrong.
+    /// The finding, or the problem.
     how: String,
     seconds: f64,
-    /// Where logs and disks are, if it is not as it should be.
+    /// The directory of logs and disks, if the outcome is bad.
     #[serde(skip_serializing_if = "Option::is_none")]
     run_dir: Option<String>,
 }
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Outcome {
-    /// The scenario failed, and the report says why.
+    /// The scenario failed, and the report names the right defect.
     Caught,
-    /// There was nothing to catch, and nothing was reported.
+    /// No sabotage was armed, and nothing was reported.
     Clean,
     /// The scenario passed.
     Unnoticed,
-    /// It failed, and the report says something else.
+    /// It failed, and the report names another defect.
     Mistaken,
-    /// The sabotage never came to act: the run proves nothing.
+    /// The sabotage never acted: the run proves nothing.
     NeverActed,
-    /// Something was reported and nobody had lied.
+    /// A defect was reported, and no sabotage was armed.
     Reported,
 }
 
@@ -103,7 +104,7 @@ impl Outcome {
     }
 }
 
-/// Does what the arguments say.
+/// Runs the self-test, or lists the sabotages.
 pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     let wanted = wanted(&args.only)?;
     if args.list {
@@ -113,20 +114,20 @@ pub(crate) fn main(args: &Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|e| Error::Setup("cannot start the runtime".into(), Some(e.into())))?;
-    // A run that is interrupted says so itself, when all of its lab is gone.
+    // An interrupted run reports that itself, when its whole lab is gone.
     let rows = runtime.block_on(rows(args, &wanted))?;
     print::rows(&rows, args.json);
     Ok(ExitCode::from(u8::from(!rows.iter().all(|row| row.outcome.good()))))
 }
 
-/// The cases that were asked for, and whether the runs without sabotage were.
+/// Returns the selected cases, and whether the runs without sabotage are selected.
 fn wanted(only: &[String]) -> Result<(Vec<Case>, bool)> {
     let known = |name: &String| name == NONE || CASES.iter().any(|case| case.sabotage == *name);
     if let Some(unknown) = only.iter().find(|name| !known(name)) {
         let names: Vec<_> = CASES.iter().map(|case| case.sabotage).collect();
         let names = names.join(", ");
         return Err(Error::Usage(format!(
-            "`{unknown}` is no sabotage: there are {names}, and `{NONE}`"
+            "`{unknown}` is not a sabotage: there are {names}, and `{NONE}`"
         )));
     }
     let asked = |name: &str| only.is_empty() || only.iter().any(|o| o == name);
@@ -173,7 +174,7 @@ async fn rows(args: &Args, (cases, clean): &(Vec<Case>, bool)) -> Result<Vec<Row
     Ok(rows)
 }
 
-/// A sabotage that one side knows and the other does not would be one that nobody proves.
+/// Checks that both programs know the same sabotages: others would stay unproven.
 fn agrees(build: &TestBuild) -> Result<()> {
     let there = &build.hooks.sabotages;
     let unproven = there.iter().find(|name| CASES.iter().all(|case| case.sabotage != **name));
@@ -187,7 +188,7 @@ fn agrees(build: &TestBuild) -> Result<()> {
     Err(Error::setup(format!("`{path}` {what}: build both from the same source, `ci/selftest`")))
 }
 
-/// The directory of all runs. It goes, with whatever is in it, unless there is something to look at.
+/// The directory of all runs. It is deleted with everything in it, unless a run is kept.
 struct Runs {
     dir: RunDir,
     keep: bool,
@@ -196,7 +197,7 @@ struct Runs {
 impl Drop for Runs {
     fn drop(&mut self) {
         if !self.keep {
-            // What cannot be deleted is in nobody's way.
+            // A directory that cannot be deleted does no harm.
             drop(self.dir.remove());
         }
     }

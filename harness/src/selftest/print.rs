@@ -8,7 +8,7 @@ use super::{NONE, Outcome, Row};
 use crate::cli::print;
 
 impl Row {
-    /// One line of it.
+    /// Returns it on one line.
     pub(super) fn line(&self) -> String {
         let Self { sabotage, program, scenario, how, seconds, .. } = self;
         let whose = if *sabotage == NONE { *program } else { *sabotage };
@@ -30,14 +30,14 @@ impl Outcome {
     }
 }
 
-/// The sabotages, one a line.
+/// Prints the sabotages, one a line.
 pub(super) fn list() {
     for case in CASES {
         print(&format!("{:<24} {}", case.sabotage, case.scenario.name()));
     }
 }
 
-/// The table, or JSON.
+/// Prints the table, or JSON.
 pub(super) fn rows(rows: &[Row], json: bool) {
     let good = rows.iter().filter(|row| row.outcome.good()).count();
     let bad = rows.len() - good;
@@ -67,6 +67,6 @@ pub(super) fn rows(rows: &[Row], json: bool) {
         }
     }
     print(&table.to_string());
-    // As ci/test counts.
+    // In the form that ci/test counts.
     print(&format!("{good} passed, {bad} failed, 0 skipped"));
 }

@@ -15,23 +15,23 @@ use crate::lab::tools::{Tool, Tools};
 use crate::progress::Progress;
 use crate::report::{Report, Verdict};
 
-/// What all runs share.
+/// The parts that all runs share.
 pub(super) struct Bench {
     pub(super) tools: Tools,
-    /// Where run directories go.
+    /// The parent directory of run directories.
     pub(super) runs: PathBuf,
     pub(super) progress: Progress,
     pub(super) interrupt: Interrupt,
 }
 
-/// A run that is to be done.
+/// A run to do.
 pub(super) struct Planned {
-    /// What the program is called in the table.
+    /// The program's name in the table.
     pub(super) build: &'static str,
     pub(super) program: PathBuf,
     pub(super) small: Small,
     pub(super) seed: u64,
-    /// What it lies about, if it does.
+    /// The armed sabotage, if there is one.
     pub(super) lie: Option<Case>,
 }
 
@@ -61,7 +61,7 @@ impl Bench {
         };
         let mut run_dir = report.run_dir;
         if outcome.good() {
-            // What cannot be deleted now goes with the directory around it.
+            // A directory that cannot be deleted now goes with its parent.
             drop(run_dir.take().map(std::fs::remove_dir_all));
         }
         let sabotage = planned.lie.map_or(NONE, |case| case.sabotage);
@@ -72,7 +72,7 @@ impl Bench {
         Ok(row)
     }
 
-    /// Runs; answers the report, and all that the programs of the lab logged.
+    /// Runs the scenario; returns the report, and all logs of the lab's programs.
     async fn run(&self, planned: &Planned) -> Result<(Report, String)> {
         let small = planned.small;
         let what = planned.lie.map_or(planned.build, |case| case.sabotage);
@@ -80,7 +80,7 @@ impl Bench {
         let lie = planned.lie.map(|case| (SABOTAGE.to_owned(), case.sabotage.to_owned()));
         let options = Options {
             seed: planned.seed,
-            // The logs say whether the sabotage acted.
+            // The logs show whether the sabotage acted.
             keep: true,
             runs_dir: self.runs.clone(),
             tools: self.tools.clone().with(Tool::StorageManager, planned.program.clone()),
@@ -97,7 +97,7 @@ impl Bench {
     }
 }
 
-/// What the report says, in short.
+/// Returns the report's findings, in short.
 fn said(report: &Report) -> String {
     let oracle = &report.oracle;
     let counts = [

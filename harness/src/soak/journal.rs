@@ -18,19 +18,19 @@ pub(crate) const FILE: &str = "soak.ndjson";
 /// A run that has ended. Fields are only ever added.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Line {
-    /// When it ended.
+    /// The time of its end.
     pub(super) at: Timestamp,
     /// The scenario.
     pub(super) scenario: String,
-    /// What its choices were drawn from.
+    /// The seed of its choices.
     pub(super) seed: u64,
-    /// How it ended; absent when it came to no verdict.
+    /// Its verdict; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) verdict: Option<Verdict>,
-    /// Why it did not pass.
+    /// The reason why it did not pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
-    /// How long it took.
+    /// Its duration.
     pub(super) seconds: f64,
     /// The plan's digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,7 +38,7 @@ pub(crate) struct Line {
     /// Its recoveries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) recoveries: Vec<Recovery>,
-    /// Where logs and disks are, if they are kept.
+    /// The directory of its logs and disks, if they are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) run_dir: Option<String>,
 }
@@ -53,7 +53,7 @@ pub(super) struct Recovery {
 }
 
 impl Line {
-    /// What is written of a run.
+    /// Returns the line about a run.
     pub(super) fn of(ended: &Ended) -> Self {
         let report = ended.outcome.as_ref().ok();
         let error = ended.outcome.as_ref().err().map(Error::chain);
@@ -90,7 +90,7 @@ impl Journal {
         Ok(Self { path, file })
     }
 
-    /// Adds a line, and returns when the disk has it.
+    /// Adds a line, and returns after it is synced to disk.
     pub(super) fn add(&mut self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_string(line).expect("a line is always JSON");
         text.push('\n');
@@ -99,7 +99,7 @@ impl Journal {
     }
 }
 
-/// Every line of a soak's directory; a last one that was not written to its end does not count.
+/// Reads every line of a soak's directory; an incomplete last one is ignored.
 pub(crate) fn read(dir: &Path) -> Result<Vec<Line>> {
     let path = dir.join(FILE);
     let wrong = |what: String| Error::Usage(format!("`{}`: {what}", path.display()));

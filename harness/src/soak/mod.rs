@@ -1,9 +1,9 @@
-//! Unattended: scenario after scenario, seed after seed, until the time is over.
+//! Unattended runs: scenario after scenario, seed after seed, until the time is over.
 //!
 //! - Scenarios come in rounds: each once, in an order that the soak's seed draws, then all of them
 //!   again. The same seed gives the same scenarios and seeds in the same order.
-//! - Every run that ends adds a line to `soak.ndjson` and syncs it, so whatever happens to this
-//!   process or machine, what was found until then is known.
+//! - Every run that ends adds a line to `soak.ndjson` and syncs it, so the findings so far survive
+//!   the end of this process or machine.
 //! - A run that does not pass keeps its directory, up to a number of them; its seed is always kept.
 
 mod journal;
@@ -28,27 +28,27 @@ pub(crate) use journal::{FILE, read};
 use journal::{Journal, Line};
 pub(crate) use tally::Tally;
 
-/// How to soak.
+/// The options of a soak.
 #[derive(Debug, Clone)]
 pub(crate) struct Soak {
-    /// What everything is drawn from.
+    /// The seed of all choices.
     pub(crate) seed: u64,
-    /// No run begins later than this after the start.
+    /// The time after the start from which no run begins.
     pub(crate) time: Option<Duration>,
-    /// No more runs than this.
+    /// The most runs.
     pub(crate) runs: Option<u64>,
-    /// Runs at a time.
+    /// The number of runs at a time.
     pub(crate) at_once: usize,
-    /// End after the first run that does not pass.
+    /// True to end after the first run that does not pass.
     pub(crate) fail_fast: bool,
-    /// Directories of runs that did not pass that are kept at most: the first ones.
+    /// The most directories of runs that did not pass to keep: the first ones.
     pub(crate) keep_at_most: usize,
 }
 
-/// Runs that jobs are drawn from: everything of a job but its seed.
+/// The runs that jobs are drawn from: everything of a job but its seed.
 pub(crate) type Pool = Vec<Job>;
 
-/// Soaks. `pool` has at least one scenario, and all of them can run.
+/// Runs the soak. `pool` has at least one scenario, and all of them can run.
 pub(crate) async fn run(soak: &Soak, pool: Pool, options: &Options) -> Result<Tally> {
     let dir = directory(&options.runs_dir, soak.seed)?;
     let mut journal = Journal::create(&dir)?;
@@ -86,7 +86,7 @@ pub(crate) async fn run(soak: &Soak, pool: Pool, options: &Options) -> Result<Ta
         if let Some(path) = &line.run_dir {
             kept += 1;
             if kept > soak.keep_at_most {
-                // Its seed makes it again.
+                // Its seed reproduces it.
                 drop(std::fs::remove_dir_all(path));
                 line.run_dir = None;
             }
@@ -112,7 +112,7 @@ fn directory(root: &Path, seed: u64) -> Result<PathBuf> {
     path.canonicalize().setup(|| format!("cannot find `{}`", path.display()))
 }
 
-/// Jobs without end.
+/// Draws jobs without end.
 fn draws(mut pool: Pool, seed: u64) -> impl Iterator<Item = Job> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut left: Vec<Job> = Vec::new();
@@ -128,7 +128,7 @@ fn draws(mut pool: Pool, seed: u64) -> impl Iterator<Item = Job> {
     })
 }
 
-/// Where a run left its directory, if it did.
+/// Returns the directory that a run left, if it did.
 fn kept_dir(soak: &Path, ended: &Ended) -> Option<String> {
     let (start, end) = (format!("{}-", ended.name), format!("-{}", ended.seed));
     let mut entries = std::fs::read_dir(soak).ok()?.filter_map(Result::ok);

@@ -1,4 +1,4 @@
-//! What a soak found, by scenario.
+//! The findings of a soak, by scenario.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,18 +13,18 @@ use crate::scenario::Tier;
 /// The summary of a soak.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Tally {
-    /// What everything was drawn from; absent when it is read from an old soak's directory.
+    /// The seed of all choices; absent if it is read from an old soak's directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<u64>,
-    /// Where `soak.ndjson` and the kept runs are.
+    /// The directory of `soak.ndjson` and the kept runs.
     pub(crate) directory: String,
-    /// How long it took.
+    /// Its duration.
     pub(crate) seconds: f64,
-    /// Whether it was interrupted.
+    /// True if it was interrupted.
     pub(crate) interrupted: bool,
     /// By scenario.
     pub(crate) scenarios: BTreeMap<String, Of>,
-    /// Scenarios that this substrate cannot run, and what it lacks.
+    /// Scenarios that this substrate cannot run, with the capabilities that it lacks.
     pub(crate) not_run: BTreeMap<String, Vec<String>>,
 }
 
@@ -35,21 +35,21 @@ pub(crate) struct Of {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
-    /// Runs that came to no verdict.
+    /// Runs without a verdict.
     pub(crate) broken: u64,
-    /// Those that did not pass.
+    /// The runs that did not pass.
     pub(crate) failures: Vec<Failure>,
-    /// How long a run took.
+    /// The durations of the runs.
     pub(crate) seconds: Option<Spread>,
     /// By tier, the recovery points of all recoveries.
     pub(crate) rpo_seconds: BTreeMap<Tier, Spread>,
-    /// By tier, how long all recoveries took.
+    /// By tier, the durations of all recoveries.
     pub(crate) rto_seconds: BTreeMap<Tier, Spread>,
     #[serde(skip)]
     all: All,
 }
 
-/// What percentiles are made of.
+/// The values behind the percentiles.
 #[derive(Debug, Clone, Default)]
 struct All {
     seconds: Vec<f64>,
@@ -67,12 +67,12 @@ pub(crate) struct Failure {
 }
 
 impl Tally {
-    /// Nothing yet.
+    /// Makes an empty summary.
     pub(crate) fn new(seed: u64, dir: &Path) -> Self {
         Self { seed: Some(seed), directory: dir.display().to_string(), ..Self::default() }
     }
 
-    /// What the lines of an old soak say.
+    /// Sums up the lines of an old soak.
     pub(crate) fn of(dir: &Path, lines: Vec<Line>) -> Self {
         let mut tally = Self { directory: dir.display().to_string(), ..Self::default() };
         if let (Some(first), Some(last)) = (lines.first(), lines.last()) {
@@ -84,7 +84,7 @@ impl Tally {
         tally
     }
 
-    /// Takes a run in.
+    /// Adds a run.
     pub(crate) fn add(&mut self, line: Line) {
         let of = self.scenarios.entry(line.scenario).or_default();
         of.runs += 1;
@@ -116,17 +116,17 @@ impl Tally {
         self.scenarios.values().map(count).sum()
     }
 
-    /// Runs that have ended.
+    /// Returns the number of runs that have ended.
     pub(crate) fn runs(&self) -> u64 {
         self.sum(|of| of.runs)
     }
 
-    /// Those of them that did not pass.
+    /// Returns the number of runs that did not pass.
     pub(crate) fn bad(&self) -> u64 {
         self.sum(|of| of.failed + of.broken)
     }
 
-    /// The exit status: 130 is for the caller.
+    /// Returns the exit status, but for 130, which the caller decides.
     pub(crate) fn status(&self) -> u8 {
         match (self.sum(|of| of.failed), self.sum(|of| of.broken)) {
             (0, 0) => 0,
@@ -135,7 +135,7 @@ impl Tally {
         }
     }
 
-    /// The table, every run that did not pass, and a last line that counts.
+    /// Returns the table, a line for every run that did not pass, and a last line with the totals.
     pub(crate) fn render(&self) -> String {
         let mut table = table(&[
             "scenario",

@@ -1,4 +1,5 @@
-//! What a lab is made of: processes of this machine, containers, or machines that an outside driver owns.
+//! The substrates of a lab: processes of this machine, containers, or machines that an outside
+//! driver owns.
 
 pub(crate) mod container;
 pub(crate) mod driver;
@@ -23,7 +24,7 @@ use crate::lab::storage_manager::{Armed, Ended};
 use crate::lab::tools::Tools;
 use crate::scenario::{Capability, DamageStream, Program, Role, Scenario, Shift, Tier};
 
-/// What the process substrate can do on this machine.
+/// Returns the capabilities of the process substrate on this machine.
 pub(crate) fn process_offers() -> BTreeSet<Capability> {
     let mut offers = BTreeSet::from([
         Capability::Processes,
@@ -39,7 +40,7 @@ pub(crate) fn process_offers() -> BTreeSet<Capability> {
     offers
 }
 
-/// Why the process substrate does not offer something, where the machine is the reason.
+/// Returns why the process substrate lacks a capability, if this machine is the reason.
 pub(crate) fn why_processes_lack(what: Capability) -> Option<String> {
     match what {
         Capability::DiskFull => disk::why_not(),
@@ -48,7 +49,7 @@ pub(crate) fn why_processes_lack(what: Capability) -> Option<String> {
     }
 }
 
-/// What the container substrate can do.
+/// The capabilities of the container substrate.
 pub(crate) const CONTAINER_OFFERS: [Capability; 3] =
     [Capability::Processes, Capability::Links, Capability::S3Faults];
 
@@ -59,11 +60,11 @@ pub(crate) enum Machines {
     Process(Box<process::Lab>),
     /// Volumes, containers and proxies.
     Container(Box<container::Lab>),
-    /// Machines that are started, cut off and unplugged by somebody else.
+    /// Machines that an outside driver starts, cuts off and unplugs.
     Driver(Box<driver::Lab>),
 }
 
-/// Calls the same method of whatever the lab is made of.
+/// Calls the same method of the lab, whatever its substrate.
 macro_rules! each {
     ($self:expr, $lab:ident => $call:expr) => {
         match $self {
@@ -87,7 +88,7 @@ impl Machines {
         Ok(Self::Process(Box::new(lab)))
     }
 
-    /// Containers of the lab `lab`, which a reaper knows by this name.
+    /// Makes containers of the lab `lab`, the name by which a reaper knows it.
     pub(crate) async fn contained(
         scenario: &Scenario,
         engine: container::Engine,
@@ -117,7 +118,7 @@ impl Machines {
         each!(self, lab => lab.set_link(from, to, now))
     }
 
-    /// Machines that take a while to boot begin to, all at once.
+    /// Starts to boot machines that take a while, all at once.
     pub(crate) async fn switch_on(&mut self) -> Result<()> {
         match self {
             Self::Process(_) | Self::Container(_) => Ok(()),
@@ -150,7 +151,7 @@ impl Machines {
         each!(self, lab => lab.stop(node, program).await)
     }
 
-    /// Cuts the power: what was not synced to the disk is gone, the rest stays.
+    /// Cuts the power: data that was not synced to the disk is lost, the rest stays.
     pub(crate) async fn power_cut(&mut self, node: &NodeName) -> Result<()> {
         match self {
             // A scenario that needs it is skipped before anything starts.
@@ -172,7 +173,7 @@ impl Machines {
         }
     }
 
-    /// Damages a file of a stream; says what it did.
+    /// Damages a file of a stream and returns a description.
     pub(crate) async fn damage(&mut self, damage: &DamageStream) -> Result<String> {
         match self {
             Self::Process(lab) => lab.damage(damage),
@@ -181,8 +182,8 @@ impl Machines {
         }
     }
 
-    /// A new way from the operator to the host: what clients of the old one still have in their
-    /// buffers never arrives.
+    /// Replaces the link from the operator to the host: what clients of the old one still have in
+    /// their buffers never arrives.
     pub(crate) async fn renew_way(&mut self) -> Result<()> {
         each!(self, lab => lab.renew_way().await)
     }
@@ -192,7 +193,7 @@ impl Machines {
         each!(self, lab => lab.destroy(node).await)
     }
 
-    /// A new machine: empty, with NATS or S3 running, but no storage manager yet.
+    /// Makes a new machine: empty, with NATS or S3 running, but no storage manager yet.
     pub(crate) async fn replace(&mut self, node: &NodeName) -> Result<()> {
         each!(self, lab => lab.replace(node).await)
     }
@@ -206,7 +207,7 @@ impl Machines {
         each!(self, lab => lab.run_storage_manager(node, args).await)
     }
 
-    /// What a link broke on purpose so far.
+    /// Returns what a link broke on purpose so far.
     pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
         match self {
             Self::Process(lab) => lab.broken(from, to),
@@ -215,7 +216,7 @@ impl Machines {
         }
     }
 
-    /// Where the S3 service of a node is told to misbehave, if it runs and can be.
+    /// Returns the fault endpoint of a node's S3 service, if it runs and has one.
     pub(crate) fn admin(&self, node: &NodeName) -> Option<&Admin> {
         match self {
             Self::Process(lab) => lab.admin(node),
@@ -225,12 +226,12 @@ impl Machines {
         }
     }
 
-    /// Takes the room on a node's disk, but for `leave` bytes.
+    /// Fills a node's disk, but for `leave` bytes.
     pub(crate) fn fill_disk(&self, node: &NodeName, leave: u64) -> Result<()> {
         self.disk(node)?.fill(leave)
     }
 
-    /// Gives it back.
+    /// Frees the space again.
     pub(crate) fn free_disk(&self, node: &NodeName) -> Result<()> {
         self.disk(node)?.free()
     }
@@ -244,7 +245,7 @@ impl Machines {
         disk.ok_or_else(|| Error::step(format!("the disk of `{node}` has no size of its own")))
     }
 
-    /// Ends the daemon of a host where it is, and starts it to die at a fail point.
+    /// Kills the daemon of a host, and starts it to die at a fail point.
     pub(crate) async fn crash_at(
         &mut self,
         node: &NodeName,
@@ -257,7 +258,7 @@ impl Machines {
         }
     }
 
-    /// Starts the storage manager of a host with its clock so many days further ahead.
+    /// Starts the storage manager of a host with its clock `days` further ahead.
     pub(crate) async fn age(&mut self, node: &NodeName, days: u32) -> Result<()> {
         match self {
             Self::Process(lab) => lab.age(node, days).await,
@@ -279,7 +280,7 @@ impl Machines {
         }
     }
 
-    /// Fails when a program has ended that nobody stopped, as far as that can be seen from here.
+    /// Fails if a program has ended by itself, as far as that can be seen from here.
     pub(crate) fn all_alive(&self) -> Result<()> {
         match self {
             Self::Process(lab) => lab.all_alive(),
@@ -288,17 +289,19 @@ impl Machines {
         }
     }
 
-    /// NATS on the host, or on all hosts of a cluster that run, directly; for the oracle.
+    /// Returns the direct address of NATS on the host, or on all running hosts of a cluster; for
+    /// the oracle.
     pub(crate) fn nats(&self) -> Result<Endpoint> {
         each!(self, lab => lab.nats())
     }
 
-    /// NATS on the host, or on all hosts of a cluster, through the operator's links.
+    /// Returns the address of NATS on the host, or on all hosts of a cluster, through the
+    /// operator's links.
     pub(crate) fn nats_through_link(&self) -> Endpoint {
         each!(self, lab => lab.nats_through_link())
     }
 
-    /// NATS on a leaf node, directly; for the oracle.
+    /// Returns the direct address of NATS on a leaf node; for the oracle.
     pub(crate) fn leaf(&self, node: &NodeName) -> Result<Endpoint> {
         match self {
             Self::Process(lab) => lab.leaf(node),
@@ -307,7 +310,7 @@ impl Machines {
         }
     }
 
-    /// NATS on a leaf node, through the operator's link.
+    /// Returns the address of NATS on a leaf node, through the operator's link.
     pub(crate) fn leaf_through_link(&self, node: &NodeName) -> Result<Endpoint> {
         match self {
             Self::Process(lab) => Ok(lab.leaf_through_link(node)),
@@ -315,13 +318,13 @@ impl Machines {
         }
     }
 
-    /// A tier's bucket, directly, if its service runs.
+    /// Returns a tier's bucket, directly, or `None` if its service does not run.
     pub(crate) fn bucket(&self, tier: Tier) -> Result<Option<Box<::s3::Bucket>>> {
         each!(self, lab => lab.bucket(tier))
     }
 }
 
-/// What a scenario needs and the substrate does not offer, by name; ascending.
+/// Returns the names of the capabilities that a scenario needs and the substrate lacks; ascending.
 pub(crate) fn lacking(scenario: &Scenario, offers: &BTreeSet<Capability>) -> Vec<String> {
     let lacking = scenario.needs().into_iter().filter(|need| !offers.contains(need));
     let mut names: Vec<_> = lacking.map(|need| need.to_string()).collect();
@@ -329,12 +332,13 @@ pub(crate) fn lacking(scenario: &Scenario, offers: &BTreeSet<Capability>) -> Vec
     names
 }
 
-/// A scenario that needs them is skipped before anything starts.
+/// Returns the error of a step that needs fail points; such a scenario is skipped before anything
+/// starts.
 fn no_fail_points() -> Error {
-    Error::step("what is installed on machines and in containers has no fail points")
+    Error::step("the storage manager on machines and in containers has no fail points")
 }
 
-/// Likewise.
+/// Returns the error of a step that needs leaf nodes, likewise.
 fn no_leaf_nodes() -> Error {
     Error::step("there are no leaf nodes among machines and containers")
 }

@@ -23,9 +23,9 @@ use crate::scenario::{DamageStream, Program, Role, Scenario, Tier, programs};
 
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const BUCKET: &str = "cim-archive";
-/// An election takes a cluster up to nine seconds, and a machine that is busy may need a second one.
+/// An election takes a cluster up to nine seconds, and a busy machine may need a second one.
 const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
-/// The domain of the host's JetStream where there are leaf nodes, which have their own names.
+/// The domain of the host's JetStream in labs with leaf nodes, which have their own names.
 const DOMAIN: &str = "hub";
 
 /// The machines and the links between them.
@@ -34,37 +34,37 @@ pub(crate) struct Lab {
     pub(crate) launcher: Launcher,
     pub(crate) tools: Tools,
     disks: PathBuf,
-    /// What the services draw from.
+    /// The seed of the services' random choices.
     seed: u64,
-    /// What serves S3 on the NAS.
+    /// The program that serves S3 on the NAS.
     nas: Kind,
     scenario: Scenario,
     nodes: BTreeMap<NodeName, Machine>,
     ways: Ways,
     operator: NodeName,
-    /// Days that the storage managers' clocks are ahead.
+    /// The number of days that the storage managers' clocks are ahead.
     days_ahead: u32,
 }
 
 #[derive(Debug)]
 struct Machine {
     role: Role,
-    /// Counts the machines that stood in this place.
+    /// The number of machines that have stood in this place, this one included.
     generation: u32,
-    /// Its disk, where that has a size; without one the disk is a directory like any other.
+    /// Its disk, if that has a size; without one the disk is a directory like any other.
     disk: Option<Disk>,
     nats: Option<Nats>,
     /// The port that clients know; kept when the server is started again on the same machine.
     nats_port: Option<u16>,
     s3: Option<Service>,
-    /// How to reach the service directly; kept while it is down.
+    /// The direct access to the service; kept while it is down.
     access: Option<Access>,
     storage_manager: Option<Process>,
     runs: u32,
 }
 
 impl Lab {
-    /// Machines that are off, and links that lead nowhere yet.
+    /// Makes machines that are off, and links without a target yet.
     pub(crate) async fn new(
         scenario: &Scenario,
         launcher: Launcher,
@@ -121,7 +121,7 @@ impl Lab {
         self.disks.join(format!("{node}-{}", self.nodes[node].generation))
     }
 
-    /// Puts a new disk into a machine that has none, if it is to have one of a size.
+    /// Mounts a new disk for a machine, if the scenario gives it a size.
     fn insert_disk(&mut self, node: &NodeName) -> Result<()> {
         if let Some(size) = self.scenario.nodes[node].disk {
             let disk = Disk::mount(&self.disk(node), size.bytes())?;
@@ -130,7 +130,7 @@ impl Lab {
         Ok(())
     }
 
-    /// The node's disk, if it has one of a size.
+    /// Returns the node's disk, if it has one of a size.
     pub(crate) fn sized_disk(&self, node: &NodeName) -> Option<&Disk> {
         self.nodes[node].disk.as_ref()
     }
@@ -144,18 +144,18 @@ impl Lab {
         self.scenario.nodes_of(Role::Host)
     }
 
-    /// Whether enough hosts run NATS to agree on anything.
+    /// Reports whether a majority of the hosts runs NATS.
     fn majority(&self) -> bool {
         let running = self.hosts().filter(|host| self.nodes[*host].nats.is_some()).count();
         running * 2 > self.hosts().count()
     }
 
-    /// What a link broke on purpose so far; nothing where there is no such link.
+    /// Returns what a link broke on purpose so far; zeros if there is no such link.
     pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
         self.ways.broken(from, to)
     }
 
-    /// Where the S3 service of a node is told to misbehave, if it runs and can be.
+    /// Returns the fault endpoint of a node's S3 service, if it runs and has one.
     pub(crate) fn admin(&self, node: &NodeName) -> Option<&Admin> {
         self.nodes[node].s3.as_ref()?.admin.as_ref()
     }
@@ -192,7 +192,7 @@ impl Lab {
         let machine = self.machine(node);
         machine.nats_port = Some(nats.addr.port());
         machine.nats = Some(nats);
-        // Servers with empty disks elect nobody before all of them are there.
+        // Servers with empty disks elect a leader only when all of them run.
         let whole = self.hosts().all(|host| self.nodes[host].nats.is_some());
         if self.scenario.clustered() && self.role(node) == Role::Host && whole {
             for host in self.hosts() {
@@ -248,7 +248,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Writes the configuration of the storage manager on a host, for where everything is now.
+    /// Writes the configuration of the storage manager on a host, with the current addresses.
     pub(crate) fn write_config(&self, node: &NodeName) -> Result<PathBuf> {
         // Its own server first, then the others of the cluster.
         let own = self.nodes[node].nats.as_ref().map(Nats::url);
@@ -298,14 +298,15 @@ impl Lab {
         storage_manager::attempt(&self.launcher, &self.tools, &name, args, &config).await
     }
 
-    /// Ends the daemon of a host in order, and starts it with its clock so many days further ahead.
+    /// Stops the daemon of a host in an orderly way, and starts it with its clock `days` further
+    /// ahead.
     pub(crate) async fn age(&mut self, node: &NodeName, days: u32) -> Result<()> {
         self.stop(node, Some(Program::StorageManager)).await?;
         self.days_ahead += days;
         self.start_storage_manager(node).await
     }
 
-    /// Ends the daemon of a host where it is, and starts it to die at a fail point.
+    /// Kills the daemon of a host, and starts it to die at a fail point.
     pub(crate) async fn crash_at(
         &mut self,
         node: &NodeName,
@@ -333,7 +334,7 @@ impl Lab {
         storage_manager::crash(&self.launcher, &self.tools, &name, command, armed, within).await
     }
 
-    /// A name of its own for a command that is run on a host.
+    /// Returns a unique name for a command that is run on a host.
     fn name_of_run(&mut self, node: &NodeName, args: &[&str]) -> String {
         let machine = self.machine(node);
         machine.runs += 1;
@@ -341,7 +342,7 @@ impl Lab {
         format!("{node}-{}-{command}-{}", machine.generation, machine.runs)
     }
 
-    /// The running programs of a node, or one of them.
+    /// Returns the running programs of a node, or one of them.
     fn running(&self, node: &NodeName, program: Option<Program>) -> Vec<&Process> {
         let machine = &self.nodes[node];
         let all = [
@@ -436,13 +437,13 @@ impl Lab {
         blocks::damage(&streams.join(damage.stream.as_str()), damage)
     }
 
-    /// Publishers and consumers get another address for the same host.
+    /// Gives publishers and consumers another address for the same host.
     pub(crate) async fn renew_way(&mut self) -> Result<()> {
         self.new_ways_to_hosts().await
     }
 
-    /// The ways from the operator to the hosts after this are new ones: a client of the old hosts that
-    /// still has publishes in its buffer would else reconnect and flush them into the stream that is
+    /// Replaces the links from the operator to the hosts. Otherwise a client of the old hosts that
+    /// still has publishes in its buffer would reconnect and flush them into the stream that is
     /// restored.
     async fn new_ways_to_hosts(&mut self) -> Result<()> {
         let hosts: Vec<_> = self.hosts().cloned().collect();
@@ -453,7 +454,7 @@ impl Lab {
         Ok(())
     }
 
-    /// A new machine: empty, with NATS or S3 running, but no storage manager yet.
+    /// Makes a new machine: empty, with NATS or S3 running, but no storage manager yet.
     pub(crate) async fn replace(&mut self, node: &NodeName) -> Result<()> {
         let machine = self.machine(node);
         machine.generation += 1;
@@ -467,7 +468,7 @@ impl Lab {
         }
     }
 
-    /// Fails when a program has ended that nobody stopped.
+    /// Fails if a program has ended by itself.
     pub(crate) fn all_alive(&self) -> Result<()> {
         for node in self.nodes.keys() {
             for process in self.running(node, None) {
@@ -482,7 +483,8 @@ impl Lab {
         Ok(())
     }
 
-    /// NATS on the host, or on all hosts of a cluster that run, directly; for the oracle.
+    /// Returns the direct address of NATS on the host, or on all running hosts of a cluster; for
+    /// the oracle.
     pub(crate) fn nats(&self) -> Result<Endpoint> {
         let running = self.hosts().filter_map(|host| self.nodes[host].nats.as_ref());
         let urls: Vec<_> = running.map(Nats::url).collect();
@@ -492,26 +494,27 @@ impl Lab {
         Ok((&urls.join(",")).into())
     }
 
-    /// NATS on the host, or on all hosts of a cluster, through the operator's links.
+    /// Returns the address of NATS on the host, or on all hosts of a cluster, through the
+    /// operator's links.
     pub(crate) fn nats_through_link(&self) -> Endpoint {
         let ways = self.hosts().map(|host| self.ways.addr(&self.operator, host, Use::Client));
         let urls: Vec<_> = ways.map(|addr| format!("nats://{addr}")).collect();
         (&urls.join(",")).into()
     }
 
-    /// NATS on a leaf node, directly; for the oracle.
+    /// Returns the direct address of NATS on a leaf node; for the oracle.
     pub(crate) fn leaf(&self, node: &NodeName) -> Result<Endpoint> {
         let nats = self.nodes[node].nats.as_ref();
         let nats = nats.ok_or_else(|| Error::step(format!("NATS does not run on `{node}`")))?;
         Ok((&nats.url()).into())
     }
 
-    /// NATS on a leaf node, through the operator's link.
+    /// Returns the address of NATS on a leaf node, through the operator's link.
     pub(crate) fn leaf_through_link(&self, node: &NodeName) -> Endpoint {
         (&format!("nats://{}", self.ways.addr(&self.operator, node, Use::Client))).into()
     }
 
-    /// A tier's bucket, directly, if its service runs.
+    /// Returns a tier's bucket, directly, or `None` if its service does not run.
     pub(crate) fn bucket(&self, tier: Tier) -> Result<Option<Box<::s3::Bucket>>> {
         let role = if tier == Tier::Nas { Role::Nas } else { Role::Wasabi };
         let service = self.scenario.node_of(role).and_then(|n| self.nodes[n].s3.as_ref());

@@ -1,8 +1,9 @@
-//! The links of a lab: who connects to whom, and for what.
+//! The links of a lab, one for each use of a connection between two nodes.
 //!
-//! Every connection between two nodes goes through a link of its own, the routes of a cluster too: each
-//! server is told of the others by the addresses of links, and what a third tells it of them leads
-//! nowhere. What a step does to the link between two nodes it does to all that they have.
+//! Every connection between two nodes goes through a link of its own, the routes of a cluster too:
+//! each server is given the links' addresses for the others, and the addresses that gossip brings
+//! it lead nowhere. A step that changes the link between two nodes changes all links that they
+//! have.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::lab::link::{Broken, Conditions, Link};
 use crate::scenario::{Role, Scenario};
 
-/// What a connection is for, which says where it leads on the node that it goes to.
+/// The use of a connection, which decides the port that it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Use {
     /// A client of NATS.
@@ -30,13 +31,13 @@ pub(super) enum Use {
 #[derive(Debug)]
 pub(super) struct Ways {
     links: BTreeMap<(NodeName, NodeName, Use), Link>,
-    /// Refuses everybody.
+    /// A link that refuses all connections.
     nowhere: Link,
 }
 
 impl Ways {
-    /// Links that lead nowhere yet, in the state that the scenario gives them. `here` is the address at
-    /// which nodes other than the operator find this machine.
+    /// Opens links without a target yet, in the state that the scenario gives them. `here` is the
+    /// address at which nodes other than the operator find this machine.
     pub(super) async fn open(
         scenario: &Scenario,
         operator: &NodeName,
@@ -81,18 +82,18 @@ impl Ways {
         Ok(ways)
     }
 
-    /// Where a node connects to reach another.
+    /// Returns the address that a node connects to in order to reach another.
     pub(super) fn addr(&self, from: &NodeName, to: &NodeName, which: Use) -> SocketAddr {
         let link = self.links.get(&(from.clone(), to.clone(), which));
         link.map_or_else(|| self.nowhere(), Link::addr)
     }
 
-    /// An address that refuses everybody.
+    /// Returns an address that refuses all connections.
     pub(super) fn nowhere(&self) -> SocketAddr {
         self.nowhere.addr()
     }
 
-    /// Says where new connections to a node go from now on; `None` refuses them.
+    /// Sets the target of new connections to a node; `None` refuses them.
     pub(super) fn lead(&self, node: &NodeName, which: Use, target: Option<SocketAddr>) {
         for ((_, to, of), link) in &self.links {
             if to == node && *of == which {
@@ -101,8 +102,8 @@ impl Ways {
         }
     }
 
-    /// Changes what is between two nodes. Between two hosts it does not matter which is named first
-    /// but for delays, for either may have opened the connection.
+    /// Changes the links between two nodes. Between two hosts the order of the names matters for
+    /// delays only, for either may have opened the connection.
     pub(super) fn set(&self, from: &NodeName, to: &NodeName, now: Conditions) -> Result<()> {
         let mut found = false;
         for ((a, b, which), link) in &self.links {
@@ -123,13 +124,13 @@ impl Ways {
         )))
     }
 
-    /// What the link to an S3 service broke on purpose so far; nothing where there is none.
+    /// Returns what the link to an S3 service broke on purpose so far; zeros if there is none.
     pub(super) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
         let link = self.links.get(&(from.clone(), to.clone(), Use::S3));
         link.map(Link::broken).unwrap_or_default()
     }
 
-    /// Puts a new link in one's place: whoever knows the old address gets nowhere.
+    /// Replaces a link: connections to the old address are refused.
     pub(super) async fn renew(
         &mut self,
         from: &NodeName,
@@ -144,7 +145,7 @@ impl Ways {
     }
 }
 
-/// The same, seen from the other end.
+/// Returns the conditions as seen from the other end.
 fn turned(conditions: Conditions) -> Conditions {
     Conditions {
         delay: conditions.delay_back.unwrap_or(conditions.delay),

@@ -1,4 +1,4 @@
-//! Durable consumers that acknowledge all, some or nothing of what they get.
+//! Durable consumers that acknowledge all, some or none of their messages.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,12 +16,12 @@ use crate::error::Result;
 use crate::lab::process::{Launcher, Process, Spec};
 use crate::scenario::{Acks, ConsumerSpec};
 
-/// How many acks a consumer with `acks = "some"` gives before it leaves out every second one.
+/// The number of acks after which a consumer with `acks = "some"` leaves out every second one.
 const ALL_UNTIL: u64 = 500;
-/// A batch that brings nothing for this long has ended.
+/// A batch without a message for this long has ended.
 const SILENT: Duration = Duration::from_secs(5);
 
-/// What a consumer of the lab has acknowledged, over all of the host's lives.
+/// The messages that a consumer of the lab has acknowledged, over all of the host's lives.
 #[derive(Debug, Default)]
 pub struct ConsumerLog {
     inner: Mutex<Acked>,
@@ -34,12 +34,12 @@ struct Acked {
     last: u64,
     /// Received and not acknowledged.
     left_out: BTreeSet<u64>,
-    /// A bit for each sequence that was acknowledged, one by one: a reader that dies takes a batch with
-    /// it, and the next one begins behind that.
+    /// A bit for each acknowledged sequence: a reader that dies loses its batch, and the next one
+    /// begins after it.
     single: Vec<u64>,
 }
 
-/// A consumer at work. Dropping it ends it.
+/// A running consumer. Dropping it ends it.
 #[derive(Debug)]
 pub enum Consumption {
     /// One reader.
@@ -48,41 +48,41 @@ pub enum Consumption {
     Group(Vec<Worker>),
 }
 
-/// A member of a group at work.
+/// A running member of a group.
 #[derive(Debug)]
 pub struct Worker {
     /// Its number in the group, from 1.
     pub number: u32,
-    /// It.
+    /// Its process.
     pub process: Process,
 }
 
 impl ConsumerLog {
-    /// The last sequence up to which every message was acknowledged by the lab. The server may know
-    /// less, never more.
+    /// Returns the last sequence up to which the lab acknowledged every message. The server may
+    /// know less, never more.
     pub fn floor(&self) -> u64 {
         let acked = self.lock();
         acked.left_out.first().map_or(acked.last, |seq| seq - 1)
     }
 
-    /// Whether the lab has acknowledged a message.
+    /// Reports whether the lab counts a message as acknowledged.
     pub fn acked(&self, seq: u64) -> bool {
         let acked = self.lock();
         seq <= acked.last && !acked.left_out.contains(&seq)
     }
 
-    /// Whether the lab has received a message and acknowledged it, and not only those after it.
+    /// Reports whether the lab has received and acknowledged this very message.
     pub fn has_acked(&self, seq: u64) -> bool {
         let (word, bit) = place(seq);
         self.lock().single.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
-    /// Messages that were received, those that came again included.
+    /// Returns the number of received messages, repeated ones included.
     pub fn received(&self) -> u64 {
         self.lock().received
     }
 
-    /// The host is lost: `seq` is where the stream goes on, so what was beyond is no more.
+    /// Forgets the messages after `seq`, where the stream continues after the loss of the host.
     pub fn rewind(&self, seq: u64) {
         let mut acked = self.lock();
         acked.last = acked.last.min(seq);
@@ -94,7 +94,7 @@ impl ConsumerLog {
         }
     }
 
-    /// Whether the message is to be acknowledged; if so it counts as acknowledged from here on.
+    /// Decides whether to acknowledge a message; if so it counts as acknowledged from here on.
     fn wants(&self, acks: Acks, seq: u64) -> bool {
         let mut acked = self.lock();
         acked.received += 1;
@@ -119,13 +119,13 @@ impl ConsumerLog {
     }
 }
 
-/// The word and the bit of a sequence.
+/// Returns the word and the bit of a sequence.
 fn place(seq: u64) -> (usize, u64) {
     (usize::try_from(seq / 64).unwrap_or(usize::MAX), 1 << (seq % 64))
 }
 
 impl Consumption {
-    /// Begins to read; the durable consumer exists already.
+    /// Starts to read; the durable consumer exists already.
     pub fn start(spec: &ConsumerSpec, host: HostAt, log: Arc<ConsumerLog>) -> Self {
         Self::Alone(tokio::spawn(consume(spec.clone(), host, log)))
     }
@@ -184,7 +184,7 @@ async fn consume(spec: ConsumerSpec, host: HostAt, log: Arc<ConsumerLog>) {
             continue;
         };
         let mut got = false;
-        // A server that was killed in the middle of a batch never says that the batch has ended.
+        // A server that was killed in the middle of a batch never ends it.
         while let Ok(Some(Ok(message))) = timeout(SILENT, messages.next()).await {
             got = true;
             let Ok(seq) = message.info().map(|info| info.stream_sequence) else { continue };

@@ -12,7 +12,7 @@ use crate::ledger::{Delete, Ledger};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Deletes the messages that the plan has chosen, soon after they were acked.
+/// A deleter of the messages that the plan has chosen, soon after they were acked.
 pub(super) struct Deleter {
     pub(super) ledger: Arc<Ledger>,
     pub(super) stream: usize,
@@ -31,7 +31,7 @@ impl Deleter {
         let mut client: Option<(u32, async_nats::Client)> = None;
         while let Some(ToDelete { event, epoch, seq }) = asked.recv().await {
             let host = self.host.borrow().clone().filter(|host| host.epoch == epoch);
-            // The host that held it is gone: nothing was asked of anybody.
+            // The host that held it is gone: no delete was sent.
             let Some(host) = host else { continue };
             if client.as_ref().is_none_or(|(at, _)| *at != epoch) {
                 client = connect(&host).await.map(|client| (epoch, client));

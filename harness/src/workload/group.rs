@@ -1,34 +1,35 @@
-//! What the members of a consumer were given and what they acknowledged, from what they wrote down.
+//! Judges the deliveries and acknowledgements of a consumer's members, from their notes.
 //!
-//! The server may give a message twice for three reasons: whoever had it was lost, or took longer than
-//! the server waits, or the host was lost and the restored consumer stands further back. Each is told
-//! from the members' notes, which lean to the strict side: a batch was asked for before the server gave
-//! anything of it, and an acknowledgement was confirmed after the server had it.
+//! The server may deliver a message twice for three reasons: the member that had it was lost, or
+//! took longer than the server waits, or the host was lost and the restored consumer is further
+//! back. The members' notes tell them apart, and lean to the strict side: a batch was requested
+//! before the server delivered any of it, and an acknowledgement was confirmed after the server had
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::ledger::EventId;
 
-/// Examples that are shown of each kind.
+/// The number of examples shown of each kind.
 const EXAMPLES: usize = 3;
 
-/// A message that a member was given.
+/// A delivery of a message to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
     /// Its sequence.
     pub seq: u64,
     /// The event, if it is one.
     pub event: Option<EventId>,
-    /// When its batch was asked for, in microseconds.
+    /// The time at which its batch was requested, in microseconds.
     pub asked: i64,
-    /// When it arrived.
+    /// The time of its arrival.
     pub at: i64,
-    /// The how manieth delivery of the message it is, as the server says.
+    /// The server's count of deliveries of the message, this one included.
     pub count: u64,
-    /// When the member was about to acknowledge it.
+    /// The time just before the member acknowledged it.
     pub acking: Option<i64>,
-    /// When the server had confirmed that.
+    /// The time at which the server had confirmed that.
     pub confirmed: Option<i64>,
 }
 
@@ -39,45 +40,45 @@ pub struct Member {
     pub number: u32,
     /// The host's life.
     pub epoch: u32,
-    /// When it was lost or put down, in microseconds; `None` while it works.
+    /// The time at which it was lost or ended, in microseconds; `None` while it works.
     pub ended: Option<i64>,
-    /// What it wrote down.
+    /// The file of its notes.
     pub notes: PathBuf,
 }
 
-/// What is wrong with a group, and what was counted.
+/// The problems of a group, and the counts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Deliveries, all of them.
     pub received: u64,
-    /// Of these, those of messages that had been given to somebody before, in the same life.
+    /// Of these, the deliveries of messages that had been delivered before, in the same life.
     pub redelivered: u64,
-    /// Of the redelivered, those that a member that was lost had in hand.
+    /// Of the redelivered, the messages that a lost member had in hand.
     pub taken_over: u64,
-    /// Of the redelivered, those that were not acknowledged in time.
+    /// Of the redelivered, the messages that were not acknowledged in time.
     pub late: u64,
     /// Deliveries after a restore of messages that had been acknowledged before.
     pub again: u64,
-    /// What should not be.
+    /// The problems.
     pub wrong: Vec<String>,
 }
 
-/// What a group should have got.
+/// The messages that a group should have received.
 #[derive(Debug)]
 pub struct Due<'a> {
     /// The events that live on, by sequence.
     pub events: &'a BTreeMap<u64, EventId>,
-    /// Where the consumer stood when each of the host's lives began.
+    /// The consumer's ack floor at the beginning of each of the host's lives.
     pub floors: &'a BTreeMap<u32, u64>,
-    /// The host's life that goes on.
+    /// The host's current life.
     pub epoch: u32,
-    /// How long the server waits for an acknowledgement, in microseconds.
+    /// The server's wait for an acknowledgement, in microseconds.
     pub ack_wait: i64,
 }
 
-/// Reads what a member wrote down. A last line that is cut off counts for nothing.
+/// Reads a member's notes. A last line that is cut off is ignored.
 pub fn read(notes: &Path) -> Vec<Delivery> {
-    // One that was killed before it wrote anything has no file.
+    // A member that was killed before its first note has no file.
     parse(&std::fs::read_to_string(notes).unwrap_or_default())
 }
 
@@ -113,17 +114,17 @@ fn parse(text: &str) -> Vec<Delivery> {
     deliveries
 }
 
-/// What a member has and has not begun to acknowledge.
+/// Returns the sequences that a member has and has not begun to acknowledge.
 pub fn in_hand(deliveries: &[Delivery]) -> BTreeSet<u64> {
     deliveries.iter().filter(|d| d.acking.is_none()).map(|d| d.seq).collect()
 }
 
-/// Judges everything that the members of a group were given.
+/// Judges everything that was delivered to the members of a group.
 pub fn judge(members: &[(Member, Vec<Delivery>)], due: &Due<'_>) -> Findings {
     let mut found = Findings::default();
     let mut all: Vec<(&Member, &Delivery)> =
         members.iter().flat_map(|(member, given)| given.iter().map(move |d| (member, d))).collect();
-    // As the server counted, which may have reached members in another order.
+    // By the server's count; members may have received them in another order.
     all.sort_by_key(|(member, d)| (member.epoch, d.seq, d.count, d.at));
     let mut before: BTreeMap<(u32, u64), Vec<(&Member, &Delivery)>> = BTreeMap::new();
     let mut acked: BTreeSet<(u32, u64)> = BTreeSet::new();
@@ -165,10 +166,11 @@ pub fn judge(members: &[(Member, Vec<Delivery>)], due: &Due<'_>) -> Findings {
     let floor = due.floors.get(&due.epoch).copied().unwrap_or_default();
     for (seq, event) in due.events {
         let missed = if !given.contains(event) {
-            "never given to anybody"
+            "never delivered"
         } else if *seq > floor
             && !acked.contains(&(due.epoch, *seq))
-            // What a life before had acknowledged out of order need not come again: the archive may know that it was.
+            // A message acknowledged out of order in an earlier life need not come again: the
+            // archive may know that.
             && first_acked.get(event).is_none_or(|life| *life >= due.epoch)
         {
             "beyond the restored position and never acknowledged"
@@ -189,7 +191,7 @@ enum Excuse {
     Late,
 }
 
-/// Why a message was given again, if there is a reason.
+/// Returns the reason for a repeated delivery; the error says why there is none.
 fn excuse(
     members: &[(Member, Vec<Delivery>)],
     prior: &[(&Member, &Delivery)],
@@ -197,13 +199,13 @@ fn excuse(
     ack_wait: i64,
 ) -> Result<Excuse, &'static str> {
     let ended = |member: &Member| member.ended.is_some_and(|ended| ended <= again.at);
-    // Whoever was lost may have been given it without getting to write that down.
+    // A lost member may have received it without writing that down.
     let unseen = again.count > prior.len() as u64 + 1;
     if unseen && members.iter().any(|(member, _)| ended(member)) {
         return Ok(Excuse::Lost);
     }
     if unseen {
-        return Err("somebody was given it who never got it");
+        return Err("the server counts a delivery that no member received");
     }
     if again.count <= prior.len() as u64 {
         return Err("the server does not count it as given again");
@@ -232,13 +234,13 @@ mod tests {
         Member { number, epoch, ended, notes: PathBuf::new() }
     }
 
-    /// A message that is acknowledged at once; event `n` is at sequence `n + 1`.
+    /// Returns a delivery that is acknowledged at once; event `n` is at sequence `n + 1`.
     fn given(seq: u64, at: i64, count: u64) -> Delivery {
         let (acking, confirmed) = (Some(at + 10), Some(at + 20));
         Delivery { seq, event: Some(seq - 1), asked: at - 10, at, count, acking, confirmed }
     }
 
-    /// One that stays in hand.
+    /// Returns a delivery that stays in hand.
     fn kept(seq: u64, at: i64) -> Delivery {
         Delivery { acking: None, confirmed: None, ..given(seq, at, 1) }
     }
@@ -324,7 +326,8 @@ mod tests {
                 .ends_with("does not count it as given again")
         );
         assert!(
-            wrong(given(1, 100, 1), given(1, 100 + WAIT, 3), None).ends_with("who never got it")
+            wrong(given(1, 100, 1), given(1, 100 + WAIT, 3), None)
+                .ends_with("that no member received")
         );
     }
 
@@ -349,6 +352,6 @@ mod tests {
             judged(&[open, last], 4, &[(0, 0), (1, 2)]).wrong,
             ["1 beyond the restored position and never acknowledged: sequence 3 (event 2)"]
         );
-        assert_eq!(after(&[3]).wrong, ["1 never given to anybody: sequence 4 (event 3)"]);
+        assert_eq!(after(&[3]).wrong, ["1 never delivered: sequence 4 (event 3)"]);
     }
 }

@@ -1,11 +1,12 @@
 //! A member of a consumer: a process of its own, so that it can be killed or hang as a service would.
 //!
-//! It writes down what it does, one line a write, before it does it. The file is whole whatever becomes of
-//! the process, and an acknowledgement is never given that is not in it:
+//! It writes each step down, one line a write, before it does it. The file is complete at any end
+//! of the process, and every acknowledgement is in it:
 //!
-//! `q <time>` asks for a batch · `r <time> <seq> <deliveries> <event>` got a message · `a <time> <seq>`
-//! is about to acknowledge it · `c <time> <seq>` the server has confirmed that. Times are microseconds of
-//! this machine's clock, which all members of a lab share; `-` stands for an event that is none.
+//! `q <time>` asks for a batch · `r <time> <seq> <deliveries> <event>` got a message · `a <time>
+//! <seq>` is about to acknowledge it · `c <time> <seq>` the server has confirmed that. Times are
+//! microseconds of this machine's clock, which all members of a lab share; `-` stands for a message
+//! that is no event.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -21,18 +22,20 @@ use super::publish::{HostAt, connect};
 use crate::error::{Context as _, Result};
 use crate::lab::endpoint::Endpoint;
 
-/// Names where NATS is.
+/// The variable with the NATS URL.
 pub(super) const URL: &str = "CIM_MEMBER_NATS_URL";
-/// Holds the seed of the nkey to log in with, if there is one; not an argument, which everybody sees.
+/// The variable with the seed of the nkey to log in with, if there is one; not an argument, which
+/// every user can see.
 pub(super) const NKEY: &str = "CIM_MEMBER_NKEY_SEED";
 
-/// Messages of a batch, all of which a member has in hand at once.
+/// The messages of a batch, all of which a member has in hand at once.
 const BATCH: usize = 64;
-/// How long a batch that does not fill up may take. Less than any `ack-wait`.
+/// The longest wait for a full batch. Less than any `ack-wait`.
 const EXPIRES: Duration = Duration::from_millis(300);
 /// The work on each message: without any, a member would hardly ever have one in hand.
 const WORK: Duration = Duration::from_millis(5);
-/// A batch that brings nothing for this long has ended, though a server that was killed cannot say so.
+/// A batch without a message for this long has ended, though a server that was killed cannot say
+/// so.
 const SILENT: Duration = Duration::from_secs(5);
 
 /// The hidden `member` command.
@@ -119,7 +122,7 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
 
-/// A member whose notes cannot be written must not go on.
+/// Writes a note. A member whose notes cannot be written ends.
 fn note(line: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
     if out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()).is_err() {

@@ -1,4 +1,4 @@
-//! Loads: publishers, deletes and consumers against the host of the moment.
+//! Loads: publishers, deletes and consumers against the current host.
 
 mod consume;
 mod delete;
@@ -35,7 +35,7 @@ pub struct Loads {
     deleters: Vec<JoinHandle<()>>,
 }
 
-/// The loads' generators, events numbered through all of them.
+/// Returns the loads' generators, with events numbered through all of them.
 pub fn generators(plan: &Plan, corpus: Option<&Arc<Vec<bytes::Bytes>>>) -> Vec<Arc<Generator>> {
     let bases = bases(&plan.scenario);
     let specs = plan.scenario.workloads.iter().zip(bases);
@@ -44,7 +44,7 @@ pub fn generators(plan: &Plan, corpus: Option<&Arc<Vec<bytes::Bytes>>>) -> Vec<A
         .collect()
 }
 
-/// The number of each load's first event.
+/// Returns the number of each load's first event.
 pub(crate) fn bases(scenario: &Scenario) -> Vec<EventId> {
     let mut next = 0;
     let mut bases = Vec::new();
@@ -55,13 +55,13 @@ pub(crate) fn bases(scenario: &Scenario) -> Vec<EventId> {
     bases
 }
 
-/// All events of a scenario.
+/// Returns the number of all events of a scenario.
 pub(crate) fn total(scenario: &Scenario) -> u64 {
     scenario.workloads.iter().map(|w| w.events).sum()
 }
 
 impl Loads {
-    /// Loads that have not started yet.
+    /// Makes loads that have not started yet.
     pub fn new(
         generators: Vec<Arc<Generator>>,
         ledger: Arc<Ledger>,
@@ -112,18 +112,18 @@ impl Loads {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until every publisher that was started has ended and every delete is done.
+    /// Waits until every started publisher has ended and every delete is done.
     pub async fn finish(&mut self) {
         while self.running.join_next().await.is_some() {}
         for deleter in self.deleters.drain(..) {
-            // A deleter ends when its publishers have; one that panicked has left its deletes undone,
-            // which the oracle then sees.
+            // A deleter ends when its publishers have; one that panicked has left its deletes
+            // undone, and the oracle finds that.
             drop(deleter.await);
         }
     }
 }
 
-/// The events of a load that are one publisher's; an object is put by one.
+/// Returns one publisher's events of a load; an object is put by one publisher.
 fn share(publisher: u32, spec: &WorkloadSpec) -> impl Iterator<Item = EventId> {
     let (publishers, together) = (u64::from(spec.publishers), event::together(spec));
     (0..spec.events).filter(move |event| event / together % publishers == u64::from(publisher))
@@ -137,7 +137,7 @@ impl Drop for Loads {
     }
 }
 
-/// A stream's place in the scenario, which the check has found to exist.
+/// Returns a stream's place in the scenario, which the check has found to exist.
 pub(crate) fn stream_index(scenario: &Scenario, name: &str) -> usize {
     scenario.streams.iter().position(|s| s.name.as_str() == name).unwrap_or_default()
 }

@@ -21,19 +21,19 @@ use crate::scenario::Rate;
 /// The host as publishers and consumers see it; `None` while there is none.
 pub type Host = Option<HostAt>;
 
-/// Where the host is.
+/// The address and life of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostAt {
     /// The server, through the link.
     pub nats: Endpoint,
-    /// Which life of the host this is.
+    /// The host's life.
     pub epoch: u32,
 }
 
-/// A publisher that fell behind by more than this (the host was away) starts its schedule anew.
+/// A publisher that is late by more than this (the host was away) starts its schedule anew.
 const BEHIND: Duration = Duration::from_millis(500);
 
-/// An event whose ack says that it is to be deleted again.
+/// An acked event that is to be deleted again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ToDelete {
     pub(super) event: EventId,
@@ -65,8 +65,8 @@ struct InFlight {
     ack: PublishAckFuture,
 }
 
-/// Attempts to reconnect, [`RECONNECT_AFTER`] apart: for longer than any outage of a scenario, but
-/// not for ever, for a client of a host that is gone cannot be told to stop.
+/// The attempts to reconnect, [`RECONNECT_AFTER`] apart: for longer than any outage of a scenario,
+/// but not forever, for the client of a lost host cannot be told to stop.
 const RECONNECTS: usize = 6_000;
 const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 
@@ -74,7 +74,7 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(50);
 pub(crate) async fn connect(host: &HostAt) -> Option<async_nats::Client> {
     let options = async_nats::ConnectOptions::new()
         .max_reconnects(RECONNECTS)
-        // Servers tell of each other by addresses that no link leads to.
+        // The servers' gossip has addresses that no link leads to.
         .ignore_discovered_servers()
         .reconnect_delay_callback(|_| RECONNECT_AFTER)
         .client_capacity(65_536)
@@ -168,7 +168,7 @@ impl Publisher {
     }
 }
 
-/// Waits for acks; answers the events that got none.
+/// Waits for acks; returns the events without one.
 async fn collect(
     ledger: Arc<Ledger>,
     stream: usize,

@@ -1,4 +1,4 @@
-//! What the tests share: a lab in a directory that goes away, and waiting for conditions.
+//! Helpers of the tests: a lab in a directory that goes away, and waiting for conditions.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -34,7 +34,7 @@ pub fn eventually(what: &str, seconds: u64, mut probe: impl FnMut() -> bool) {
     }
 }
 
-/// Process ids of everything that has `text` on its command line.
+/// Lists the process ids of all programs that have `text` on their command line.
 pub fn processes_with(text: &str) -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
@@ -45,7 +45,7 @@ pub fn processes_with(text: &str) -> Vec<u32> {
     pids.collect()
 }
 
-/// The harness, in an environment that says nothing of its own.
+/// Returns a command of the harness with an environment that holds none of its variables.
 pub fn harness(args: &[&str]) -> Command {
     let mut command = Command::new(HARNESS);
     command.args(args).env("NO_COLOR", "1");
@@ -65,14 +65,14 @@ pub fn harness(args: &[&str]) -> Command {
     command
 }
 
-/// The storage manager beside the harness.
+/// Returns the storage manager beside the harness.
 pub fn storage_manager() -> PathBuf {
     let path = Path::new(HARNESS).with_file_name("cim-storage-manager");
     assert!(path.is_file(), "`cim-storage-manager` is missing: run `cargo build --workspace`");
     path
 }
 
-/// The one with test hooks; `None`, said aloud and counted by ci/test, where it is not and need not be.
+/// Returns the one with test hooks, or `None` if it is missing and may be: that is printed, and counted by ci/test.
 pub fn sabotaged(test: &str) -> Option<PathBuf> {
     let path = Path::new(HARNESS).with_file_name("cim-storage-manager-sabotaged");
     if path.is_file() {
@@ -84,7 +84,7 @@ pub fn sabotaged(test: &str) -> Option<PathBuf> {
     None
 }
 
-/// Writes a script; answers its path.
+/// Writes a script and returns its path.
 pub fn executable(path: &Path, text: &str) -> PathBuf {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -103,7 +103,7 @@ pub fn scenarios() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/scenarios")
 }
 
-/// Says why a test could not be done, so that it is counted as skipped and not as passed.
+/// Prints the reason why a test was not done, so that it counts as skipped and not as passed.
 pub fn skipped(name: &str, reason: &str) {
     use std::io::Write as _;
     eprintln!("skipped: {name}: {reason}");
@@ -113,7 +113,7 @@ pub fn skipped(name: &str, reason: &str) {
     }
 }
 
-/// Small enough for a test, with bounds on times left out: the machine is shared.
+/// Writes a scenario small enough for a test, without bounds on times: the machine is shared.
 pub fn small(name: &str) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(scenarios().join(format!("{name}.toml"))).unwrap();

@@ -1,8 +1,9 @@
-//! docs/scenarios.md and fixtures/schemas/scenario.json are what the types and the files say.
+//! docs/scenarios.md, fixtures/schemas/scenario.json and a table of docs/architecture.md match the code.
 //!
-//! `CIM_UPDATE_FIXTURES=1` writes both.
+//! `CIM_UPDATE_FIXTURES=1` writes the first two.
 
 mod render;
+mod way;
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Compares a file with what it must be, or writes it when that was asked for.
+/// Compares a file with the text wanted, or writes it when that was asked for.
 fn is_or_becomes(path: &str, wanted: &str) {
     let file = project(path);
     let found = std::fs::read_to_string(&file).unwrap_or_default();
@@ -76,7 +77,7 @@ fn the_committed_schema_is_that_of_the_types() {
     is_or_becomes("fixtures/schemas/scenario.json", &format!("{:#}\n", scenario::schema()));
 }
 
-/// Why the schema refuses a scenario, if it does.
+/// Returns the schema's reason for refusing a scenario, if it does.
 fn refusal(text: &str) -> Option<String> {
     let mut compiler = boon::Compiler::new();
     compiler.add_resource("urn:scenario", scenario::schema()).unwrap();

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-/// The schema, asked for what a reference says.
+/// The schema, with the questions of a reference.
 pub(crate) struct Reference<'a> {
     schema: &'a Value,
-    /// Definitions in the order in which a reader comes upon them.
+    /// Definitions in the order in which a reader meets them.
     reached: Vec<&'a str>,
 }
 
@@ -20,7 +20,7 @@ impl<'a> Reference<'a> {
         reference
     }
 
-    /// Depth first, the keys of a table before what they lead to.
+    /// Visits definitions depth first, a table's keys before the definitions that they lead to.
     fn reach(&mut self, schema: &'a Value) {
         let mut later = Vec::new();
         self.names_in(schema, &mut later);
@@ -60,7 +60,7 @@ impl<'a> Reference<'a> {
         self.reached.iter().map(|name| (*name, self.definition(name)))
     }
 
-    /// How times, sizes and the like are written.
+    /// Renders the spelling of times, sizes and other quantities.
     pub(crate) fn quantities(&self) -> String {
         let mut text = "| value | how it is written |\n|---|---|\n".to_owned();
         for (name, schema) in self.defined().filter(|(_, schema)| is_quantity(schema)) {
@@ -69,12 +69,12 @@ impl<'a> Reference<'a> {
         text
     }
 
-    /// The keys of a scenario.
+    /// Renders the keys of a scenario.
     pub(crate) fn top_level(&self) -> String {
         self.keys(self.schema)
     }
 
-    /// A section for each kind of table that a scenario contains, except steps.
+    /// Renders a section for each kind of table that a scenario contains, except steps.
     pub(crate) fn tables(&self) -> String {
         let tables = self.defined().filter(|(_, schema)| schema["properties"].is_object());
         tables.fold(String::new(), |mut text, (name, schema)| {
@@ -84,7 +84,7 @@ impl<'a> Reference<'a> {
         })
     }
 
-    /// A section for each set of words that a key's value is one of.
+    /// Renders a section for each set of words that a key's value is one of.
     pub(crate) fn words(&self) -> String {
         let mut text = String::new();
         for (name, schema) in self.defined() {
@@ -99,7 +99,7 @@ impl<'a> Reference<'a> {
         text
     }
 
-    /// Every kind of step.
+    /// Renders every kind of step.
     pub(crate) fn steps(&self) -> String {
         let mut text = "| `do` | what happens | keys |\n|---|---|---|\n".to_owned();
         let kinds = self.definition("Step")["oneOf"].as_array().expect("a step is one of many");
@@ -112,7 +112,7 @@ impl<'a> Reference<'a> {
         text
     }
 
-    /// A step's key, in one line.
+    /// Renders a step's key in one line.
     fn key(&self, table: &Value, key: &str, needed: bool) -> String {
         let schema = &table["properties"][key];
         let default = default(schema).map(|d| format!(", {d}")).unwrap_or_default();
@@ -120,7 +120,7 @@ impl<'a> Reference<'a> {
         format!("`{key}` ({}{default}{optional}): {}", self.value(schema), lower(&meaning(schema)))
     }
 
-    /// A table of a table's keys.
+    /// Renders a table of a table's keys.
     fn keys(&self, table: &Value) -> String {
         let mut text = "| key | value | default | meaning |\n|---|---|---|---|\n".to_owned();
         for (key, needed) in in_order(table) {
@@ -136,7 +136,7 @@ impl<'a> Reference<'a> {
         text
     }
 
-    /// What can stand behind a key.
+    /// Renders the values that a key may have.
     fn value(&self, schema: &Value) -> String {
         if let Some(name) = reference_of(schema) {
             return self.named(name);
@@ -190,7 +190,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// What the scenarios of the directory are about.
+/// Renders the table of the scenarios and their titles.
 pub(crate) fn scenarios<'a>(titles: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let head = "| scenario | what happens |\n|---|---|\n".to_owned();
     titles.fold(head, |mut text, (name, title)| {
@@ -200,7 +200,7 @@ pub(crate) fn scenarios<'a>(titles: impl Iterator<Item = (&'a str, &'a str)>) ->
     })
 }
 
-/// The name of the definition that a schema stands for.
+/// Returns the name of the definition that a schema refers to.
 fn reference_of(schema: &Value) -> Option<&str> {
     let reference =
         schema.get("$ref").or_else(|| match schema.get("allOf")?.as_array()?.as_slice() {
@@ -210,7 +210,7 @@ fn reference_of(schema: &Value) -> Option<&str> {
     reference.as_str()?.strip_prefix("#/definitions/")
 }
 
-/// A table's keys and whether each is needed: those that are needed first, as the type has them.
+/// Returns a table's keys and whether each is needed: needed ones first, in the type's order.
 fn in_order(table: &Value) -> impl Iterator<Item = (&str, bool)> {
     let required: Vec<_> = table["required"].as_array().into_iter().flatten().collect();
     let needed: Vec<_> = required.iter().filter_map(|key| key.as_str()).collect();
@@ -219,13 +219,13 @@ fn in_order(table: &Value) -> impl Iterator<Item = (&str, bool)> {
     needed.into_iter().map(|key| (key, true)).chain(others.into_iter().map(|key| (key, false)))
 }
 
-/// Words with their meanings, where a value is one of them and nothing else.
+/// Returns words with their meanings, if a value is one of them and nothing else.
 fn words(schema: &Value) -> Option<Vec<(&str, String)>> {
     let of = schema.get("oneOf")?.as_array()?;
     of.iter().map(|word| Some((word["const"].as_str()?, meaning(word)))).collect()
 }
 
-/// A text of a form of its own, whose description says which.
+/// Reports whether a value is a text of its own form, which its description explains.
 fn is_quantity(schema: &Value) -> bool {
     schema["type"] == "string" && schema["examples"].is_array()
 }
@@ -242,7 +242,7 @@ fn default(schema: &Value) -> Option<String> {
     }
 }
 
-/// A type's name as a heading.
+/// Turns a type's name into a heading.
 fn title(name: &str) -> String {
     let name = name.strip_suffix("Spec").unwrap_or(name);
     let mut text = String::new();
@@ -265,7 +265,7 @@ fn cell(text: &str) -> String {
     text.trim_end_matches('.').replace('|', "\\|")
 }
 
-/// Goes on after a colon, unless it begins with a name.
+/// Lowercases the first letter to continue after a colon, unless the text begins with a name.
 fn lower(text: &str) -> String {
     let mut letters = text.chars();
     match (letters.next(), letters.clone().next()) {

@@ -10,8 +10,8 @@ in rec {
     then inventory
     else builtins.fromJSON (builtins.readFile inventory);
 
-  # Every error, a line each; [] when the inventory can be used. Rules are asked only about what has
-  # the right form.
+  # Every error, a line each; [] if the inventory can be used. Rules are applied only to parts of the right
+  # form.
   check = inventory: let
     value = parse inventory;
     wrong =

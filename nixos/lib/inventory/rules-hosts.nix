@@ -16,7 +16,7 @@ inventory: let
     then ["${at}.network` is `${host.network}`, which is not there: add it to `networks`, or use another (${known networks})"]
     else optional (!(ipv4.usable net host.address)) "${at}.address` is `${host.address}`, which no machine in `networks.${host.network}` (`${net}`) can have: give one from that network";
 
-  # Which keys a role needs, and which make sense with it alone.
+  # The keys that a role needs, and those that only some roles may have.
   belongs = key: roles: name: let
     host = hosts.${name};
     given = !(p.elem host.${key} [null {}]);
@@ -45,7 +45,7 @@ inventory: let
     inherit (hosts.${name}) ssh;
   in
     optionals (ssh != null) (
-      optional (ssh.keys == []) "`hosts.${name}.ssh.keys` is empty: nobody could log in; add a public key, or remove `ssh`"
+      optional (ssh.keys == []) "`hosts.${name}.ssh.keys` is empty, so no login is possible; add a public key, or remove `ssh`"
       ++ optional (ssh.from == []) "`hosts.${name}.ssh.from` is empty: SSH could be reached from nowhere; add a network, or remove `ssh`"
     );
 

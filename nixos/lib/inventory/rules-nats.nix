@@ -1,4 +1,4 @@
-# NATS: users, ports and what a power cut would cost.
+# NATS: users, ports, and the messages that a power cut would cost.
 inventory: let
   p = import ../prelude.nix;
   inherit (p) optional optionals concatMap attrNames;

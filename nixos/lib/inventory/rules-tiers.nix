@@ -1,4 +1,4 @@
-# Tiers: where the archive goes, and that only one storage manager writes it.
+# Tiers: the archive's places, and that only one storage manager writes it.
 inventory: let
   p = import ../prelude.nix;
   inherit (p) optional optionals attrNames filter;
@@ -24,14 +24,24 @@ inventory: let
       )
     );
 
-  # What is at the tertiary tier was decided at the secondary one, so that one alone has to decide.
+  # Writes of both tiers are decided at the secondary one, so only its service must refuse a second writer.
   conditions = host:
     optional (host != null && (hosts.${host}.s3.provider or null) == "garage")
     "`tiers.secondary.host` is `${host}`, whose `s3.provider` is `garage`: it ignores the conditions of writes, so two writers could overwrite each other; use another provider, or that machine as `tiers.tertiary`";
+  encryption = let
+    e = tiers.encryption;
+  in
+    optionals (e != null) (
+      optional (inventory.version < 3) "`tiers.encryption` is given, which version `${toString inventory.version}` of the inventory does not have: set `version` to 3"
+      ++ optional (tiers.secondary == null) "`tiers.encryption` is given without `tiers.secondary`: nothing is archived, so give that as well"
+      ++ optional (e.tiers != "none" && e.key == null) "`tiers.encryption.key` is missing: give the name of the key that writes, or set `tiers.encryption.tiers` to `none`"
+      ++ optional (e.tiers == "wasabi" && tiers.tertiary == null) "`tiers.encryption.tiers` is `wasabi` without `tiers.tertiary`: nothing would be encrypted; use `both`, or give that tier"
+    );
 in
   tier "secondary" ["nas"]
   ++ conditions (tiers.secondary.host or null)
   ++ tier "tertiary" ["fake-wasabi" "nas"]
+  ++ encryption
   ++ optional (tiers.secondary == null && tiers.tertiary != null) "`tiers.tertiary` is given without `tiers.secondary`: events reach it from there, so give that as well"
   ++ optional (tiers.secondary == null && writers != []) "`tiers.secondary` is missing, but a storage manager runs on ${quoted writers}: give the NAS's `host` and `bucket`"
   ++ optional (p.length writers > 1) "${quoted writers} each run a storage manager, and both would write the same archive: keep it on one of them"

@@ -1,4 +1,4 @@
-# What must hold between the parts of an inventory whose form is right. Each rule answers its errors.
+# Rules between the parts of an inventory of the right form. Each rule returns its errors.
 inventory:
 builtins.concatMap (rule: rule inventory) [
   (import ./rules-hosts.nix)

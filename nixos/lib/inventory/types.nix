@@ -1,4 +1,5 @@
-# The inventory, version 2: every key, its type and its default. Version 1 has fewer words for `provider`.
+# The inventory, version 3: every key, its type and its default. Version 2 has no `tiers.encryption`, version 1 fewer
+# words for `provider`.
 let
   t = import ../schema.nix;
   ipv4 = import ../ipv4.nix;
@@ -36,7 +37,7 @@ let
     certificate = path;
     # Stays with root; the server reads it as a credential.
     key = path;
-    # Who signed it: what clients trust. Left out: the system's roots.
+    # The signing authority, which clients trust. Left out: the system's roots.
     ca = t.optional path;
     # Clients must show a certificate of this authority as well.
     verify = t.withDefault false t.bool;
@@ -53,7 +54,7 @@ let
     # leaf-<name>.creds, for servers in operator mode.
     login = t.withDefault "nkey" (t.oneOf ["nkey" "credentials"]);
     urls = t.listOf (t.matching "a URL `tls://host:port` or `nats://host:port`" "(tls|nats)://[^/[:space:]]+:[0-9]+");
-    # What may cross, seen from this host; nothing else does.
+    # Subjects that may cross, seen from this host; no others do.
     export = t.withDefault [] (t.listOf subject);
     import = t.withDefault [] (t.listOf subject);
   };
@@ -81,7 +82,7 @@ let
     # Its container's address. Left out: the user exists, the container does not (yet).
     address = t.optional address;
     memory = t.withDefault "512M" size;
-    # Whose services it may ask, and whose events it may read, besides its own.
+    # Components whose services it may ask, and whose events it may read, besides its own.
     asks = t.withDefault [] (t.listOf componentName);
     reads = t.withDefault [] (t.listOf componentName);
     # The storage manager's tables: streams, segment, seal, collect, memory.
@@ -133,6 +134,14 @@ let
     bucket = bucketName;
   };
 
+  # Keys are files of the machine that archives: `2027` is archive-2027.key among its secrets.
+  encryption = t.record {
+    tiers = t.withDefault "both" (t.oneOf ["both" "wasabi" "none"]);
+    # The one that writes, and those that read as well.
+    key = t.optional nodeName;
+    moreKeys = t.withDefault [] (t.listOf nodeName);
+  };
+
   stream = t.record {
     subjects = t.listOf subject;
     storage = t.withDefault "file" storage;
@@ -158,7 +167,7 @@ let
   };
 in
   t.record {
-    version = t.suchThat "the number 2, or 1: this toolkit reads no other version" (v: v == 1 || v == 2);
+    version = t.suchThat "the number 3, 2 or 1: this toolkit reads no other version" (v: builtins.elem v [1 2 3]);
     name = nodeName;
     lab = t.withDefault false t.bool;
     networks = t.mapOf nodeName (t.record {inherit cidr;});
@@ -166,6 +175,7 @@ in
     tiers = t.withDefault {} (t.record {
       secondary = t.optional tier;
       tertiary = t.optional tier;
+      encryption = t.optional encryption;
     });
     streams = t.withDefault {} (t.mapOf streamName stream);
     buckets = t.withDefault {} (t.mapOf streamName bucket);

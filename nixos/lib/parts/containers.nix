@@ -1,5 +1,5 @@
-# The containers of a host: a private network each, on one bridge, with a limit of memory and with the
-# secrets of their unit and no others.
+# The containers of a host: each has a private network on the one bridge, a memory limit, and the secrets of
+# its unit alone.
 {
   host,
   units,
@@ -20,7 +20,7 @@
       if kind == "components"
       then import ../inbox.nix name
       else "_INBOX_${name}";
-    # The unit inside, where the core knows the program; null where a package has to be given.
+    # The unit inside, if the core knows the program; null if a package has to be given.
     unit =
       if name == "storage-manager"
       then units.cim-storage-manager

@@ -25,18 +25,18 @@ in {
     RemoveIPC = true;
     LockPersonality = true;
     MemoryDenyWriteExecute = true;
-    # AF_NETLINK: Go's runtime and glibc's resolver look up the machine's addresses with it.
+    # AF_NETLINK: Go's runtime and glibc's resolver look up the machine's addresses through it.
     RestrictAddressFamilies = ["AF_INET" "AF_INET6" "AF_UNIX" "AF_NETLINK"];
     SystemCallArchitectures = "native";
     SystemCallFilter = ["@system-service" "~@privileged @resources"];
-    # A call that is not allowed fails as on a kernel that refuses it; the runtimes go on without.
+    # A call that is not allowed fails as on a kernel that refuses it; the runtimes continue without it.
     SystemCallErrorNumber = "EPERM";
     UMask = "0077";
     DevicePolicy = "closed";
     KeyringMode = "private";
   };
 
-  # Only these networks may be talked to; null means that the peers are not known beforehand.
+  # The only networks that the unit may talk to; null if the peers are not known beforehand.
   peers = networks:
     p.optionalAttrs (networks != null) {
       IPAddressDeny = "any";

@@ -1,4 +1,4 @@
-# What the storage manager's key may do on the NAS: read and write the archive's buckets, nothing else.
+# The rights of the storage manager's key on the NAS: to read and write the archive's buckets, nothing else.
 buckets: {
   Version = "2012-10-17";
   Statement = [
@@ -13,8 +13,8 @@ buckets: {
       Resource = map (bucket: "arn:aws:s3:::${bucket}/*") buckets;
     }
     {
-      # To MinIO a version is an object like any other, unless one says otherwise: what is deleted or
-      # overwritten stays a version, and nobody with this key takes it away.
+      # MinIO lets a key delete versions like objects unless this denies it: a deleted or overwritten object stays
+      # a version, and this key cannot remove it.
       Effect = "Deny";
       Action = ["s3:DeleteObjectVersion"];
       Resource = map (bucket: "arn:aws:s3:::${bucket}/*") buckets;

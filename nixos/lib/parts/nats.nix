@@ -1,4 +1,4 @@
-# The configuration of nats-server, as a set. It is JSON, which the server reads.
+# The configuration of nats-server, as a set. The server reads it as JSON.
 {
   inventory,
   name,
@@ -32,7 +32,7 @@
     then {}
     else leaf.listen.users;
 
-  # Each remote is bound to an account of its own; what crosses is exported and imported by name.
+  # Each remote is bound to an account of its own; subjects that cross are exported and imported by name.
   remoteAccount = n: "LEAF-${n}";
   stream = account: subject: {stream = {inherit account subject;};};
   crossing = f: builtins.concatLists (mapAttrsToList f leaf.remotes);
@@ -87,7 +87,7 @@
   settings =
     {
       server_name = name;
-      # One address only can be given: the firewall decides who reaches it where that is more than one.
+      # The server takes one address: where more is needed it listens on all, and the firewall decides.
       host = reach.listen;
       inherit (nats) port;
       max_payload = nats.maxPayload;
@@ -95,7 +95,7 @@
         store_dir = "/var/lib/nats";
         max_file_store = nats.maxFileStore;
         max_memory_store = nats.maxMemoryStore;
-        # What is acked is on disk. Anything else loses acked messages at a power cut.
+        # Acked messages are on disk. Any other setting loses acked messages at a power cut.
         sync_interval = nats.syncInterval;
       };
       accounts =
@@ -118,8 +118,8 @@
         }
         // remoteAccounts;
       system_account = "SYS";
-      # The unit stops the server by SIGTERM, which takes no time. Whoever asks for lame duck mode gets
-      # the shortest that the server allows.
+      # The unit stops the server by SIGTERM, which takes no time. Lame duck mode on request gets the shortest time
+      # that the server allows.
       lame_duck_duration = "30s";
       lame_duck_grace_period = "1s";
       # The journal has the time.
@@ -132,7 +132,7 @@
 in {
   inherit settings;
 
-  # JSON but for the variables, which the server knows only without quotes.
+  # JSON except for the variables, which the server expands only without quotes.
   text = p.replaceStrings (map (n: "\"$" + variable n + "\"") withNkey) (map (n: "$" + variable n) withNkey) (json settings);
 
   # Files that root keeps, by the name under which the unit gets them.

@@ -1,4 +1,4 @@
-# What each NATS user may say and hear. Nothing that is not listed is allowed.
+# The subjects that each NATS user may publish to and subscribe to. All others are denied.
 {
   inventory,
   host,
@@ -10,8 +10,8 @@
   token = name: components.${name}.token;
   inbox = import ../inbox.nix;
 
-  # Reading a stream's part through one pull consumer of this name, and nothing else of the stream: the
-  # filter is part of the subject that creates the consumer.
+  # Access to a part of a stream through one pull consumer of this name, and to no other part: the filter is part
+  # of the subject that creates the consumer.
   reader = stream: consumer: filter: {
     publish = [
       "$JS.API.STREAM.INFO.${stream}"
@@ -25,7 +25,7 @@
     subscribe = [];
   };
 
-  # The events of `of`, for `name`: a consumer `<name>` for one's own, `<name>-<of>` for another's.
+  # The events of `of`, for `name`: a consumer `<name>` for its own, `<name>-<of>` for another's.
   events = name: of: let
     filter = "cim.event.${token of}.>";
     consumer =
@@ -61,7 +61,7 @@
     subscribe = p.unique (concatLists (map (part: part.subscribe) parts));
   };
 
-  # Answers are allowed to whoever asked, once, on the subject that the question named.
+  # A component may answer a request once, on the subject that the request named.
   answers = {
     max = 1;
     expires = "1m";
@@ -96,14 +96,14 @@
     join ([speaks (member (inbox name) name)] ++ events name name ++ concatMap (events name) c.reads ++ buckets name)
     // {inherit answers;};
 
-  # What the program asks today, no more: it reads and restores every stream, so its reach is wide in
-  # streams and narrow in verbs. It may neither publish events nor make, change or purge a stream.
+  # The program's requests of today, no more: it reads and restores every stream, so it may use every stream but
+  # few verbs. It may neither publish events nor make, change or purge a stream.
   # It makes one durable consumer in interest streams, named after the archive, and acknowledges for no other.
-  # It deletes its own readers, and what a restore that failed left of a stream in memory.
+  # It deletes its own readers, and the remains of a failed restore of a stream in memory.
   anchor = "cim-tier-${builtins.replaceStrings ["."] ["_"] inventory.tiers.secondary.bucket}";
-  # It asks whether another one of its kind writes the journal, and answers that it does.
+  # It asks whether another storage manager writes the journal, and answers that it does.
   lead = "cim.service.storage.journal.*";
-  # It asks in which account it is: two hosts that archive into one bucket are told apart by that too.
+  # It asks for its account, which also tells apart two hosts that archive into one bucket.
   account = "$SYS.REQ.USER.INFO";
   storageManager = {
     inherit answers;
@@ -146,7 +146,7 @@ in {
   leaf = user: allow {inherit (user) publish subscribe;};
   # People with the operator's key administer the whole account.
   operator = null;
-  # What the server tells about itself. Others of its verbs act: RELOAD, KICK, LDM.
+  # The server's information about itself. Other verbs act: RELOAD, KICK, LDM.
   monitor = allow {
     publish =
       ["$SYS.REQ.SERVER.PING"]

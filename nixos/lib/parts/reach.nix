@@ -1,4 +1,4 @@
-# Who may reach what: the one place from which firewall, listening addresses and IP filters of units come.
+# Reachability: the one source of firewall, listening addresses and IP filters of units.
 {
   inventory,
   name,
@@ -61,16 +61,16 @@
 in {
   inherit services;
 
-  # Ports that are open, and from where. What is not listed is dropped.
+  # Open ports, and the networks that they are open to. Other traffic is dropped.
   input = ssh ++ nats ++ s3;
 
-  # What containers may reach beyond the host: the storage manager its tiers, the others nothing.
+  # Destinations of containers beyond the host: the storage manager's tiers, none for the others.
   forward = optionals (containers && manager != null && manager.address != null) (
     map (s: {
       description = "storage manager: S3";
       from = manager.address;
       to = s.address;
-      # A service that is known by name may have any address, but none at home.
+      # A service that is known by name may have any address outside the installation's networks.
       except = p.optionals (s.address == null) (map (n: n.cidr) (attrValues networks));
       protocol = "tcp";
       inherit (s) port;
@@ -86,13 +86,13 @@ in {
     }
   );
 
-  # Where nats-server listens: nowhere but here when nobody comes from elsewhere.
+  # The address of nats-server: loopback if no client comes from elsewhere.
   listen =
     if natsFrom == []
     then "127.0.0.1"
     else "0.0.0.0";
 
-  # The networks that a unit may talk to; null where they are not known beforehand.
+  # The networks that a unit may talk to; null if they are not known beforehand.
   peers = {
     nats =
       if remotes != {}

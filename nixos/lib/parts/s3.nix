@@ -1,8 +1,8 @@
-# The S3 service of a NAS, and what prepares it: buckets, with versions where the service has them, and a key
+# The S3 service of a NAS, and its preparation: buckets, with versions where the service has them, and a key
 # for the storage manager that can do no more than its work.
 #
-# Whatever the provider, an object that was answered for is on the disk: what the NAS has confirmed must
-# survive a power cut, and none of them does that unless it is told to.
+# With every provider, an object is on the disk before the service answers: objects that the NAS has confirmed
+# must survive a power cut, and no provider does that by default.
 {
   host,
   buckets,
@@ -16,7 +16,7 @@
   inherit (host.s3) port region;
   secret = name: "/var/lib/cim-secrets/${name}";
 
-  # For what only this machine may talk to, beside the port of S3.
+  # Addresses that only this machine may talk to, beside the port of S3.
   besides = toString (
     if port == 9001
     then 9002
@@ -36,7 +36,7 @@
           "MINIO_REGION=${region}"
           "MINIO_BROWSER=off"
           "MINIO_UPDATE=off"
-          # It syncs files by itself, but not the directories that it moves them to.
+          # MinIO syncs files by itself, but not the directories that it moves them to.
           "MINIO_FS_OSYNC=on"
           "HOME=/var/lib/minio"
         ];
@@ -128,12 +128,12 @@
 
     versitygw = {
       title = "Versity S3 Gateway";
-      # Below the first, which is the user's home.
+      # Below the first directory, which is the user's home.
       directory = "versitygw versitygw/data versitygw/iam";
       environmentFile = secret "versitygw.env";
       serviceConfig = {
         Type = "exec";
-        # It has no switch of its own: what is written below has to be on the disk when the write returns.
+        # It has no switch for syncing: every write below has to be on the disk when it returns.
         ExecStartPre = "${programs.cim-synced-directory} /var/lib/versitygw/data";
         ExecStart = p.concatStringsSep " " [
           "${programs.versitygw} --quiet --port 0.0.0.0:${toString port} --admin-port 127.0.0.1:${besides}"
@@ -167,7 +167,7 @@
   provision = unit {
     description = "Buckets of the archive, and the key of the storage manager";
     after = ["${name}.service"];
-    # Not `requires`: a service that fails once and comes back by itself would end this for good.
+    # Not `requires`: a service that fails once and recovers by itself would end this unit for good.
     wants = ["${name}.service"];
     serviceConfig =
       {
@@ -196,9 +196,9 @@ in {
   inherit besides;
   units =
     p.optionalAttrs here {${name} = server;}
-    # Where no tier lies on this machine there is nothing to make.
+    # No buckets are made if no tier lies on this machine.
     // p.optionalAttrs (here && buckets != []) {"${name}-provision" = provision;};
-  # The service's configuration file, where it has one.
+  # The service's configuration file, if it has one.
   settings =
     if here
     then provider.settings or null

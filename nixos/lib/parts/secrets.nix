@@ -1,4 +1,4 @@
-# Which secrets a machine's units read, from what the units say.
+# The secrets that a machine's units read, from the units themselves.
 units: let
   p = import ../prelude.nix;
   directory = "/var/lib/cim-secrets/";

@@ -1,4 +1,4 @@
-# What the services of a machine have in common.
+# The common parts of a machine's services.
 #
 # A unit has description, after, wants, requires, wantedBy, unitConfig and serviceConfig. A list in the
 # last two stands for a directive that is repeated, except for the filters, which are joined by spaces.
@@ -15,7 +15,7 @@ in {
     }
     // given
     // {
-      # It is tried again for ever: what it needs may come back at any time.
+      # It is retried for ever: its dependencies may come back at any time.
       unitConfig = {StartLimitIntervalSec = 0;} // given.unitConfig or {};
       serviceConfig = hardening.service // given.serviceConfig;
     };

@@ -11,6 +11,16 @@
   credential = file: "/run/credentials/cim-storage-manager.service/${file}";
   inherit (host.nats) tls;
 
+  # Archive keys by name: the one that writes, and those that read as well.
+  encryption = p.get "encryption" tiers;
+  keyName = key: "archive-${key}.key";
+  key =
+    if encryption == null
+    then null
+    else encryption.key;
+  moreKeys = p.optionals (encryption != null) (p.filter (name: name != key) (p.unique encryption.moreKeys));
+  keys = p.optional (key != null) key ++ moreKeys;
+
   service = file: tier: let
     machine = hosts.${tier.host};
     given =
@@ -47,6 +57,12 @@ in {
       secondary = service "nas.env" tiers.secondary;
     }
     // optionalAttrs (tiers.tertiary != null) {tertiary = service "wasabi.env" tiers.tertiary;}
+    // optionalAttrs (encryption != null) {
+      archive.encryption =
+        {inherit (encryption) tiers;}
+        // optionalAttrs (key != null) {key_file = credential (keyName key);}
+        // optionalAttrs (moreKeys != []) {more_key_files = map (name: credential (keyName name)) moreKeys;};
+    }
     // host.components.storage-manager.settings;
 
   credentials =
@@ -55,5 +71,6 @@ in {
       "nas.env" = "/var/lib/cim-secrets/nas.env";
     }
     // optionalAttrs (tiers.tertiary != null) {"wasabi.env" = "/var/lib/cim-secrets/wasabi.env";}
-    // optionalAttrs (tls != null && tls.ca != null) {"nats-ca.pem" = tls.ca;};
+    // optionalAttrs (tls != null && tls.ca != null) {"nats-ca.pem" = tls.ca;}
+    // p.listToAttrs (map (name: p.nameValue (keyName name) "/var/lib/cim-secrets/${keyName name}") keys);
 }

@@ -1,2 +1,2 @@
-# Directories that must be there before a unit starts; the units' own come from StateDirectory.
+# Directories that must exist before a unit starts; the units' own come from StateDirectory.
 ["d /var/lib/cim-secrets 0700 root root -"]

@@ -28,8 +28,8 @@ in
           Type = "exec";
           ExecStart = "${programs.nats-server} --config ${configurations.nats}";
           ExecReload = "${programs.nats-server} --signal reload=$MAINPID";
-          # At SIGTERM it writes what it has and ends at once. In lame duck mode it would first wait for
-          # clients to go elsewhere, and there is no other server.
+          # At SIGTERM it writes its data and ends at once. In lame duck mode it would first wait for clients to
+          # move to another server, and there is none.
           KillSignal = "SIGTERM";
           TimeoutStopSec = "60s";
         }

@@ -1,11 +1,11 @@
-# What is refused, and in which words. Each test changes one thing of the sample.
+# Refusals and their texts. Each test changes one value of the sample.
 let
   core = import ../.;
   sample = import ./sample.nix;
   keys = import ./keys.nix;
   labKey = builtins.head (import ../lab-keys.nix);
 
-  # Lays `over` over `base`, set by set; a function gets what was there.
+  # Lays `over` over `base`, set by set; a function gets the value of `base`.
   change = base: over:
     if builtins.isFunction over
     then over base
@@ -15,6 +15,7 @@ let
   errors = over: core.check (change sample over);
   host = over: errors {hosts.host = over;};
   nas = over: errors {hosts.nas = over;};
+  encrypted = over: errors ({version = 3;} // {tiers = {encryption = {};} // over.tiers or {};});
   one = expr: text: {
     inherit expr;
     expected = [text];
@@ -38,7 +39,7 @@ in {
   "a key that is not known" = one (host {prot = 1;}) "`hosts.host.prot` is not a known key: remove it, or use one of `address`, `components`, `containers`, `nats`, `network`, `operators`, `plugins`, `role`, `s3`, `ssh`, `system`";
   "a key that is missing" = one (nas (without "address")) "`hosts.nas.address` is missing: give an IPv4 address";
   "a value of another type" = one (host {nats.port = "4222";}) "`hosts.host.nats.port` is `4222`: give a whole number from 1 to 65535";
-  "another version" = one (errors {version = 3;}) "`version` is `3`: give the number 2, or 1: this toolkit reads no other version";
+  "another version" = one (errors {version = 4;}) "`version` is `4`: give the number 3, 2 or 1: this toolkit reads no other version";
   "a component that is none" = one (host {components.storage = {nkey = builtins.elemAt keys 8;};}) "`hosts.host.components.storage`: `storage` is not one of `component-registry`, `information-units`, `integration-hub`, `pipeline-engine`, `plugin-system`, `storage-manager`, `ui-framework`: rename it";
   "a mistyped nkey" = one (host {operators.ops.nkey = "U${builtins.substring 2 55 (builtins.head keys)}A";}) "`hosts.host.operators.ops.nkey` is `U${builtins.substring 2 55 (builtins.head keys)}A`: give the public key of a NATS user (`U…`, 56 characters, from `nk -gen user -pubout`)";
   "all errors come at once" = {
@@ -73,7 +74,7 @@ in {
       s3.provider = "fake-wasabi";
     };
   }) "`hosts.fake.role` is `fake-wasabi`, which is for tests alone: set `lab` to true, or remove the machine and give `tiers.tertiary.endpoint`";
-  "SSH that lets nobody in" = one (host {ssh.keys = [];}) "`hosts.host.ssh.keys` is empty: nobody could log in; add a public key, or remove `ssh`";
+  "SSH without keys" = one (host {ssh.keys = [];}) "`hosts.host.ssh.keys` is empty, so no login is possible; add a public key, or remove `ssh`";
 
   # NATS.
   "an nkey given twice" = one (host {components.component-registry.nkey = builtins.elemAt keys 4;}) "nkey `${builtins.elemAt keys 4}` belongs to `hosts.host.components.component-registry.nkey` and `hosts.host.components.information-units.nkey`: make a key for each (`nk -gen user`), so that each has its own permissions";
@@ -137,6 +138,19 @@ in {
       bucket = "copy";
     };
   }) "`tiers.secondary` and `tiers.tertiary` are the same machine, `nas`: losing it would lose both; use another";
+  "encryption that version 2 does not have" = one (errors {
+    version = 2;
+    tiers.encryption.key = "2027";
+  }) "`tiers.encryption` is given, which version `2` of the inventory does not have: set `version` to 3";
+  "encryption without a key" = one (encrypted {}) "`tiers.encryption.key` is missing: give the name of the key that writes, or set `tiers.encryption.tiers` to `none`";
+  "encryption of no tier that is there" = one (encrypted {
+    tiers.tertiary = _: null;
+    tiers.encryption = {
+      tiers = "wasabi";
+      key = "2027";
+    };
+  }) "`tiers.encryption.tiers` is `wasabi` without `tiers.tertiary`: nothing would be encrypted; use `both`, or give that tier";
+  "a key that is a path" = one (encrypted {tiers.encryption.key = "/etc/key";}) "`tiers.encryption.key` is `/etc/key`: give a name of lowercase letters, digits and `-`, or null";
   "a storage manager without a tier" = one (errors {tiers = _: {};}) "`tiers.secondary` is missing, but a storage manager runs on `host`: give the NAS's `host` and `bucket`";
 
   # Streams.

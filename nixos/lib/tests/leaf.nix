@@ -35,7 +35,7 @@ in {
       };
     };
   };
-  # It tries to pass on more than the hub lets it say.
+  # It tries to send more than the hub allows.
   branch = text {
     remotes.cloud = {
       urls = ["nats://127.0.0.1:7422"];

@@ -8,7 +8,7 @@ in
       // {
         version = 2;
         hosts = sample.hosts // {nas = sample.hosts.nas // {s3 = {inherit provider;};};};
-        # Garage cannot be where the archive is decided.
+        # Garage cannot be the tier that decides the archive.
         tiers =
           if provider == "garage"
           then {

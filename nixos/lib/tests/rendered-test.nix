@@ -1,4 +1,4 @@
-# What follows from an inventory: permissions, reach, units, configurations.
+# Results of an inventory: permissions, reach, units, configurations.
 let
   core = import ../.;
   sample = import ./sample.nix;
@@ -21,6 +21,25 @@ let
     inventory = ../../../fixtures/inventory/lab.json;
     host = "host";
   };
+  # A key that is named twice is one.
+  encrypted = platform:
+    core.render {
+      inherit platform;
+      host = "host";
+      inventory =
+        sample
+        // {
+          version = 3;
+          tiers =
+            sample.tiers
+            // {
+              encryption = {
+                key = "2027";
+                moreKeys = ["2026" "2027" "2026"];
+              };
+            };
+        };
+    };
   accounts = debian.nats.settings.accounts;
   user = nkey: builtins.head (p.filter (u: u.nkey == nkey) (accounts.CIM.users ++ accounts.SYS.users));
   may = component: (user sample.hosts.host.components.${component}.nkey).permissions;
@@ -65,7 +84,7 @@ in {
     ];
     expected = [true true false false false false false];
   };
-  "nobody but operators is without limits" = {
+  "only operators are without limits" = {
     expr = map (u: u.nkey) (p.filter (u: !(u ? permissions)) accounts.CIM.users);
     expected = [sample.hosts.host.operators.ops.nkey];
   };
@@ -149,7 +168,7 @@ in {
     ];
     expected = [["$LEAF_CLOUD"] ["/var/lib/cim-secrets/leaf-cloud.env"] true];
   };
-  "where nobody comes from elsewhere, NATS listens here alone" = {
+  "without clients from elsewhere, NATS listens here alone" = {
     expr =
       (core.render {
         inventory = sample // {hosts = sample.hosts // {host = removeAttrs sample.hosts.host ["operators"] // {nats = removeAttrs sample.hosts.host.nats ["leafNodes"];};};};
@@ -188,6 +207,30 @@ in {
     expr = debian.storageManager.settings.seal;
     expected = {interval = "5s";};
   };
+  "an archive is encrypted with keys that are files of root's" = {
+    expr = let
+      inherit (encrypted "debian") storageManager files units;
+    in [
+      storageManager.settings.archive.encryption
+      (p.filter (p.hasPrefix "archive-") (p.attrNames storageManager.credentials))
+      (p.filter (p.hasPrefix "archive-") units.cim-storage-manager.serviceConfig.LoadCredential)
+      (p.match ".*\n\\[archive[.]encryption]\nkey_file = .*" files."/etc/cim/storage-manager.toml" != null)
+      (p.filter (p.hasPrefix "/var/lib/cim-secrets/archive-") (encrypted "nixos").containers.storage-manager.binds)
+      (debian.storageManager.settings ? archive)
+    ];
+    expected = [
+      {
+        tiers = "both";
+        key_file = "/run/credentials/cim-storage-manager.service/archive-2027.key";
+        more_key_files = ["/run/credentials/cim-storage-manager.service/archive-2026.key"];
+      }
+      ["archive-2026.key" "archive-2027.key"]
+      ["archive-2026.key:/var/lib/cim-secrets/archive-2026.key" "archive-2027.key:/var/lib/cim-secrets/archive-2027.key"]
+      true
+      ["/var/lib/cim-secrets/archive-2026.key" "/var/lib/cim-secrets/archive-2027.key"]
+      false
+    ];
+  };
   "a container gets the secrets of its own unit" = {
     expr = builtins.mapAttrs (_: c: c.binds) nixos.containers;
     expected = {
@@ -206,6 +249,20 @@ in {
     expr = map (u: u.serviceConfig.User or u.serviceConfig.DynamicUser) (builtins.attrValues (debian.units // nas.units));
     expected = ["cim-storage-manager" "minio" true "nats"];
   };
+  "what replaces a secret starts the storage manager again, or its container" = {
+    expr = map (r: [r.watches.cim-storage-manager-secrets.pathConfig.PathChanged r.watches.cim-storage-manager-secrets.unit.serviceConfig.ExecStart]) [debian nixos];
+    expected = let
+      files = ["/var/lib/cim-secrets/nas.env" "/etc/ssl/ca.pem" "/var/lib/cim-secrets/storage-manager.nk" "/var/lib/cim-secrets/wasabi.env"];
+      restart = unit: "/usr/bin/systemctl --no-block try-restart ${unit}.service";
+    in [
+      [files (restart "cim-storage-manager")]
+      [files (restart "container@storage-manager")]
+    ];
+  };
+  "only the storage manager is watched, and not in a lab" = {
+    expr = [nas.watches lab.watches.cim-storage-manager-secrets.wantedBy];
+    expected = [{} []];
+  };
   "a machine's secrets are those that its units read" = {
     expr = nas.secrets;
     expected = {
@@ -223,7 +280,7 @@ in {
     ];
     expected = [true ["RUSTFS_DURABILITY_MODE=strict" "RUSTFS_NEW_BUCKET_DURABILITY_MODE=strict"] true true "/usr/local/sbin/cim-synced-directory /var/lib/versitygw/data"];
   };
-  "every provider's buckets and key are made, by what has the right to and nobody else" = {
+  "every provider's buckets and key are made, only by the unit with the right to" = {
     expr = map (provider: (nasOf provider).secrets) ["minio" "rustfs" "garage" "seaweedfs" "versitygw"];
     expected = map (provider: {
       "/var/lib/cim-secrets/${

@@ -1,5 +1,5 @@
 # Every file of every machine of the inventories in fixtures/inventory, and what NixOS modules are given
-# for it, as text.
+# for it, as text; and the lab's NAS with each service that it can have besides, for ci/vm.
 let
   p = import ../prelude.nix;
   core = import ../.;
@@ -23,5 +23,21 @@ let
     inventory = core.read (fixtures + "/${name}");
   in
     p.concatMap (machine inventory inventory.name) (p.attrNames inventory.hosts);
+
+  lab = core.read (fixtures + "/lab.json");
+  nasWith = provider: let
+    inventory =
+      lab
+      // {
+        version = 2;
+        hosts = lab.hosts // {nas = lab.hosts.nas // {s3 = lab.hosts.nas.s3 // {inherit provider;};};};
+      };
+  in
+    asText.files "lab-${provider}/nas"
+    (core.render {
+      inherit inventory;
+      host = "nas";
+    })
+    .files;
 in
-  p.lines (p.concatMap all inventories) + "\n"
+  p.lines (p.concatMap all inventories ++ p.concatMap nasWith ["seaweedfs" "versitygw"]) + "\n"

@@ -1,5 +1,5 @@
 # An inventory with everything in it, for tests: TLS, leaf nodes both ways, a plugin, every component.
-# Its keys are valid, and nobody has their seeds.
+# Its keys are valid, and their seeds were thrown away.
 let
   key = builtins.elemAt (import ./keys.nix);
 in {

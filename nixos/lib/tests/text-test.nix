@@ -1,4 +1,4 @@
-# What is written: JSON, TOML, units, the packet filter.
+# Output formats: JSON, TOML, units, the packet filter.
 let
   json = import ../text/json.nix;
   toml = import ../text/toml.nix;

@@ -1,4 +1,4 @@
-# Addresses, subjects, keys: the forms that everything else is made of.
+# Addresses, subjects, keys: the forms of all other values.
 let
   ipv4 = import ../ipv4.nix;
   subjects = import ../subjects.nix;

@@ -1,4 +1,4 @@
-# The packet filter as an nftables ruleset: what is not allowed is dropped.
+# The packet filter as an nftables ruleset: packets that no rule allows are dropped.
 {
   reach,
   containers,

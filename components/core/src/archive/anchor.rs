@@ -1,9 +1,9 @@
 //! Consumers that keep messages in interest streams until they are archived.
 
-/// The beginning of the names of all of them.
+/// The prefix of all their names.
 pub const ANCHOR: &str = "cim-tier-";
 
-/// Returns the name of those of an archive, by its bucket on the NAS: it is the same wherever the storage manager runs.
+/// Returns the name for an archive, from its bucket on the NAS: it is the same wherever the storage manager runs.
 pub fn anchor(bucket: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     format!("{ANCHOR}{}", bucket.chars().map(plain).collect::<String>())

@@ -1,4 +1,4 @@
-//! What a consumer knows of single messages: which ones were delivered and not acknowledged, and how often.
+//! A consumer's knowledge of single messages: which were delivered and not acknowledged, and how often.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub struct Redelivered {
 }
 
 impl Deliveries {
-    /// Returns what a consumer knew, of messages in any order.
+    /// Builds the record from messages in any order.
     pub fn of(
         delivered: Position,
         ack_floor: Position,
@@ -111,25 +111,25 @@ impl Deliveries {
         })
     }
 
-    /// Returns whether the message was pending.
+    /// Reports whether the message was pending.
     pub fn has_pending(&self, seq: u64) -> bool {
         let has = |PendingRun(first, count, ..): &PendingRun| seq >= *first && seq - first < *count;
         self.pending.iter().any(has)
     }
 
-    /// Returns how much there is to store.
+    /// Returns the number of runs to store.
     pub fn runs(&self) -> usize {
         self.pending.len() + self.redelivered.len()
     }
 
-    /// Returns whether what was known is still true of a consumer that was seen later: it was not set back since.
+    /// Reports whether this is still true of a consumer that was seen later: it was not set back since.
     pub fn holds_for(&self, later: &ConsumerRecord) -> bool {
         later.delivered.consumer_seq >= self.delivered.consumer_seq
             && later.ack_floor.stream_seq >= self.ack_floor.stream_seq
     }
 }
 
-/// The sequences of a run that are above `floor` and not above `last`.
+/// Returns the sequences of a run that are above `floor` and not above `last`.
 fn within(first: u64, count: u64, floor: u64, last: u64) -> std::ops::Range<u64> {
     let end = first.saturating_add(count).min(last.saturating_add(1));
     first.max(floor.saturating_add(1))..end

@@ -1,7 +1,7 @@
 //! A manifest entry: the stored form of one commit.
 //!
 //! Stored as `{"sha256":"…","entry":{…}}`; the hash is over the bytes of `entry` as they stand in
-//! the object, so a flipped bit is found before anything is believed, in the newest entry too.
+//! the object, so a flipped bit is found before any value is used, in the newest entry too.
 //!
 //! Unknown fields are refused: a reader that ignored, say, deletes would restore another stream
 //! than the one that was archived. So a new field means a new [`FORMAT`], an old reader says that
@@ -152,8 +152,8 @@ pub struct Fork {
 }
 
 impl Fork {
-    /// The reason of a timeline that archives a stream anew from where the one before it is damaged: the live stream
-    /// was the same one all the time.
+    /// The reason of a timeline that archives a stream anew, starting where the previous one is damaged. The live
+    /// stream was the same all the time.
     pub const ANEW: &str = "a damaged part is archived anew";
 }
 
@@ -297,7 +297,7 @@ pub struct Checkpoint {
     pub superseded: Vec<Superseded>,
 }
 
-/// An object that is not a manifest entry that can be trusted.
+/// An object that is not an intact manifest entry.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
     /// Not JSON of the right shape: cut short, or written by something else.
@@ -306,9 +306,9 @@ pub enum EntryError {
     /// Its bytes are not those that were written.
     #[error("manifest entry is damaged: its SHA-256 is {actual}, it says {stated}")]
     Damaged {
-        /// What it says of itself.
+        /// The hash that it states.
         stated: Sha256,
-        /// What its bytes give.
+        /// The hash of its bytes.
         actual: Sha256,
     },
     /// Written by a newer version.
@@ -331,7 +331,7 @@ struct FormatOnly {
     format: u32,
 }
 
-/// Reads a stored text whose hash agrees and whose format is not above `newest`; and its hash.
+/// Reads a stored text with its hash, if the hash agrees and the format is not above `newest`.
 pub(super) fn believed<T: DeserializeOwned>(
     text: &RawValue,
     stated: Sha256,
@@ -352,7 +352,7 @@ pub(super) fn believed<T: DeserializeOwned>(
 }
 
 impl Entry {
-    /// The object's bytes, and the hash that the next entry will carry as `previous`.
+    /// Returns the object's bytes, and the hash that the next entry stores as `previous`.
     pub fn to_object(&self) -> (Vec<u8>, Sha256) {
         let entry = serde_json::value::to_raw_value(self).expect("an entry is always JSON");
         let sha256 = Sha256::of(entry.get().as_bytes());
@@ -360,7 +360,7 @@ impl Entry {
         (object, sha256)
     }
 
-    /// Reads an object; nothing in it is believed before its hash agrees.
+    /// Reads an object, after its hash was verified.
     pub fn from_object(bytes: &[u8]) -> Result<(Self, Sha256), EntryError> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(EntryError::Unreadable)?;
         believed(&stored.entry, stored.sha256, FORMAT, EntryError::TooNew)

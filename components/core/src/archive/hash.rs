@@ -19,24 +19,24 @@ pub struct Sha256([u8; 32]);
 pub struct HashError(String);
 
 impl Sha256 {
-    /// The hash of `bytes`.
+    /// Returns the hash of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first 16 hex digits: what a segment's key ends in.
+    /// Returns the first 16 hex digits, the end of a segment's key.
     pub fn short(&self) -> String {
         hex::encode(&self.0[..8])
     }
 }
 
-/// The hash that identifies one message in a stream's history: over sequence (u64), time (i64
-/// nanoseconds since 1970), then subject, raw headers and payload, each led by its length (u32);
+/// Returns the hash that identifies one message in a stream's history: over sequence (u64), time (i64
+/// nanoseconds since 1970), then subject, raw headers and payload, each preceded by its length (u32);
 /// all integers little-endian. Two histories that share a message share this hash.
 pub fn message_hash(seq: u64, time: i64, subject: &[u8], headers: &[u8], payload: &[u8]) -> Sha256 {
     let mut hasher = sha2::Sha256::new();

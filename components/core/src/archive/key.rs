@@ -12,17 +12,17 @@ pub const GROUP: u64 = 256;
 /// The prefix under which every stream's archive lies.
 pub const STREAMS: &str = "v1/streams/";
 
-/// Which tier's journal is meant.
+/// The tier that a journal belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JournalOf {
     /// The NAS's.
     Secondary,
-    /// Wasabi's, which lies on the NAS too, where it is decided.
+    /// Wasabi's, which lies on the NAS too, where it is decided first.
     Tertiary,
 }
 
 impl JournalOf {
-    /// The prefix under which every such journal lies.
+    /// Returns the prefix of all journals of this tier.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Secondary => "v2/journal/",
@@ -30,17 +30,17 @@ impl JournalOf {
         }
     }
 
-    /// The prefix of a journal's entries.
+    /// Returns the prefix of a journal's entries.
     pub fn entries(self, journal: &JournalName) -> String {
         format!("{}{journal}/entries/", self.prefix())
     }
 
-    /// The prefix of a journal's checkpoints.
+    /// Returns the prefix of a journal's checkpoints.
     pub fn checkpoints(self, journal: &JournalName) -> String {
         format!("{}{journal}/checkpoints/", self.prefix())
     }
 
-    /// The journal that a common prefix below [`JournalOf::prefix`] belongs to, if it is one.
+    /// Returns the journal that a common prefix below [`JournalOf::prefix`] belongs to, if it is one.
     pub fn of_prefix(self, prefix: &str) -> Option<JournalName> {
         JournalName::new(prefix.strip_prefix(self.prefix())?.trim_end_matches('/')).ok()
     }
@@ -128,7 +128,7 @@ pub enum ArchiveKey {
     },
 }
 
-/// Which of the two chains on the NAS is meant.
+/// One of the two chains on the NAS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Chain {
     /// The tier's own manifest.
@@ -145,7 +145,7 @@ impl Chain {
         }
     }
 
-    /// The key of entry `number` in this chain.
+    /// Returns the key of entry `number` in this chain.
     pub fn key(self, stream: &StreamName, number: u64) -> ArchiveKey {
         let stream = stream.clone();
         match self {
@@ -154,24 +154,24 @@ impl Chain {
         }
     }
 
-    /// The prefix of all the chain's groups; list it with delimiter `/`.
+    /// Returns the prefix of all the chain's groups; list it with delimiter `/`.
     pub fn prefix(self, stream: &StreamName) -> String {
         format!("{STREAMS}{}/{}/", escape(stream.as_str()), self.folder())
     }
 
-    /// The prefix of one group.
+    /// Returns the prefix of one group.
     pub fn group_prefix(self, stream: &StreamName, group: u64) -> String {
         format!("{}{group:08}/", self.prefix(stream))
     }
 }
 
-/// A key that is not the archive's.
+/// A key that does not belong to the archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a key of the archive (format v1)")]
 pub struct KeyError(String);
 
 impl ArchiveKey {
-    /// The key of a segment with this hash.
+    /// Returns the key of a segment with this hash.
     pub fn segment(
         stream: &StreamName,
         timeline: u32,
@@ -183,13 +183,13 @@ impl ArchiveKey {
         Self::Segment { stream, timeline, first_seq, last_seq, hash }
     }
 
-    /// Reads a key.
+    /// Parses a key.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let is_spelled = |key: &Self| key.to_string() == text || key.in_one_folder() == text;
         parse(text).filter(is_spelled).ok_or_else(|| KeyError(text.into()))
     }
 
-    /// A segment's key as it was spelled before a long name was divided; of others what they are.
+    /// Returns a segment's key as it was spelled before long names were divided; other keys unchanged.
     fn in_one_folder(&self) -> String {
         match self {
             Self::Segment { stream, .. } => {
@@ -200,19 +200,19 @@ impl ArchiveKey {
     }
 }
 
-/// The stream that a common prefix below [`STREAMS`] belongs to, if it is one.
+/// Returns the stream that a common prefix below [`STREAMS`] belongs to, if it is one.
 pub fn stream_of_prefix(prefix: &str) -> Option<StreamName> {
     let escaped = prefix.strip_prefix(STREAMS)?.trim_end_matches('/');
     StreamName::new(unescape(escaped)?).ok()
 }
 
-/// Longest folder that a key may have: file systems, and with them most services, take 255 bytes.
+/// Longest folder name of a key, in bytes: the limit of file systems, and so of most services.
 const FOLDER: usize = 255;
-/// Characters of a piece of a longer name. No byte of the name is divided: each is three characters at most.
+/// Length of one part of a longer name, in characters. An escape, three characters at most, is never divided.
 const PIECE: usize = 240;
 
-/// The prefix of a stream's segments. A name that is too long for a folder is divided among several; all but the last end
-/// with a `~`, as no whole name does.
+/// Returns the prefix of a stream's segments. A name that is too long for one folder is divided among several; all
+/// but the last end with a `~`, as no whole name does.
 fn segment_prefix(stream: &StreamName) -> String {
     let escaped = escape(stream.as_str());
     if escaped.len() <= FOLDER {
@@ -231,13 +231,13 @@ fn segment_prefix(stream: &StreamName) -> String {
     prefix + rest + "/"
 }
 
-/// Returns the prefixes that a stream's segments may have: that of a long name was another one before it was divided.
+/// Returns the prefixes that a stream's segments may have: a long name had another one before it was divided.
 pub fn segment_prefixes(stream: &StreamName) -> BTreeSet<String> {
     let both = [segment_prefix(stream), stream_prefix(stream)];
     both.into_iter().map(|prefix| prefix + "segments/").collect()
 }
 
-/// The prefix of all else that belongs to a stream, of a chain.
+/// Returns the prefix of all other objects of a stream's chain.
 fn stream_prefix(stream: &StreamName) -> String {
     format!("{STREAMS}{}/", escape(stream.as_str()))
 }
@@ -407,7 +407,7 @@ mod tests {
             prop_assert!(text.split('/').all(|folder| folder.len() <= FOLDER), "{text}");
             prop_assert!(text.len() < 1024);
             prop_assert_eq!(&ArchiveKey::parse(&text).unwrap(), &key);
-            // As it was spelled before.
+            // The spelling of earlier versions.
             let before = text.replacen(&segment_prefix(&stream), &stream_prefix(&stream), 1);
             prop_assert_eq!(ArchiveKey::parse(&before).unwrap(), key);
             let folder = format!("{}/", text.split('/').take(3).collect::<Vec<_>>().join("/"));

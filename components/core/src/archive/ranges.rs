@@ -16,12 +16,12 @@ pub struct SeqRange(pub u64, pub u64);
 pub struct SeqRanges(BTreeMap<u64, u64>);
 
 impl SeqRanges {
-    /// Adds a range; empty ones (`from > to`) are nothing.
+    /// Adds a range; an empty one (`from > to`) changes nothing.
     pub fn insert(&mut self, SeqRange(mut from, mut to): SeqRange) {
         if from > to {
             return;
         }
-        // The run that starts at or before us may reach us or touch us.
+        // The run that starts at or before the range may reach it or touch it.
         if let Some((&start, &end)) = self.0.range(..=from).next_back()
             && end.saturating_add(1) >= from
         {
@@ -35,29 +35,29 @@ impl SeqRanges {
         self.0.insert(from, to);
     }
 
-    /// Whether `seq` is in the set.
+    /// Reports whether `seq` is in the set.
     pub fn contains(&self, seq: u64) -> bool {
         self.0.range(..=seq).next_back().is_some_and(|(_, &to)| to >= seq)
     }
 
-    /// The runs, ascending.
+    /// Returns the runs, ascending.
     pub fn iter(&self) -> impl Iterator<Item = SeqRange> + '_ {
         self.0.iter().map(|(&from, &to)| SeqRange(from, to))
     }
 
-    /// Whether there is nothing in it.
+    /// Reports whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many sequences are in it; all of 2^64 count as one less.
+    /// Returns the number of sequences, at most `u64::MAX`.
     pub fn count(&self) -> u64 {
         self.0
             .iter()
             .fold(0, |sum: u64, (from, to)| sum.saturating_add(to - from).saturating_add(1))
     }
 
-    /// What is in `self` and not in `other`.
+    /// Returns the sequences that are in `self` and not in `other`.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         let mut rest = Self::default();
@@ -78,13 +78,13 @@ impl SeqRanges {
         rest
     }
 
-    /// The part of the set between `from` and `to`, both included.
+    /// Returns the part of the set between `from` and `to`, both included.
     #[must_use]
     pub fn clipped(&self, from: u64, to: u64) -> Self {
         Self(self.within(from, to).map(|SeqRange(from, to)| (from, to)).collect())
     }
 
-    /// The runs between `from` and `to`, both included, cut off there; the others are not looked at.
+    /// Returns the runs between `from` and `to`, both included, cut off there, without visiting the others.
     pub fn within(&self, from: u64, to: u64) -> impl Iterator<Item = SeqRange> + '_ {
         // No run before this one ends behind `from`.
         let begin = self.0.range(..=from).next_back().map_or(from, |(&start, _)| start);
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(all.count(), u64::MAX, "one more does not fit");
     }
 
-    /// Bits of a large set cost what is in them: a restore asks once for each of its segments.
+    /// Checks the cost: a restore asks for a part of a large set once for each of its segments.
     #[test]
     fn a_part_of_many_runs_is_found_without_going_over_all() {
         let begun = std::time::Instant::now();

@@ -1,10 +1,10 @@
-//! JSON that is kept to the letter.
+//! JSON that is kept byte for byte.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// JSON as somebody else wrote it, kept byte for byte: a stream's or a consumer's configuration.
+/// JSON of another program's, kept byte for byte: a stream's or a consumer's configuration.
 ///
 /// A typed copy would drop the fields that this version does not know, and the restored stream
 /// would silently differ.
@@ -18,12 +18,12 @@ impl RawJson {
         RawValue::from_string(text).map(Self)
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn get(&self) -> &str {
         self.0.get()
     }
 
-    /// The value, parsed.
+    /// Returns the value, parsed.
     pub fn value(&self) -> serde_json::Value {
         serde_json::from_str(self.get()).expect("it was parsed when it was made")
     }

@@ -1,10 +1,10 @@
-//! The fold of a chain of entries: what a stream's archive holds.
+//! The fold of a chain of entries: a stream's archive.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::archive::journal::{DeletesKnown, Served};
+use crate::archive::journal::{DeletesKnown, Erasure, Served};
 use crate::archive::key::GROUP;
 use crate::archive::{
     ArchiveKey, Checkpoint, ConsumerRecord, Deliveries, Entry, Fork, Left, ParentTimeline, Segment,
@@ -12,12 +12,12 @@ use crate::archive::{
 };
 use crate::names::ConsumerName;
 
-/// What a stream's archive holds after some entry.
+/// A stream's archive after some entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveState {
     /// The last entry's number.
     pub number: u64,
-    /// The last entry's hash. A journal's stream has no entries of its own, and so that of no bytes.
+    /// The last entry's hash. A journal's stream has no entries of its own; its hash is that of no bytes.
     pub hash: Sha256,
     /// When the last entry was committed.
     pub committed_at: Timestamp,
@@ -29,12 +29,14 @@ pub struct ArchiveState {
     pub stream: StreamRecord,
     /// Its durable consumers as last seen.
     pub consumers: Vec<ConsumerRecord>,
-    /// By whom it was served, as a journal says; chains do not.
+    /// The server it came from, if a journal says so; chains do not.
     pub served: Option<Served>,
-    /// How old the view of deletes of the current timeline is, as a journal says; chains do not.
+    /// The age of the current timeline's view of deletes, if a journal says so; chains do not.
     pub deletes_known: Option<DeletesKnown>,
-    /// What the consumers of the current timeline know of single messages, as a journal says; chains do not.
+    /// The knowledge that the current timeline's consumers have of single messages, from a journal; chains have none.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// Notes of what was erased of it for good, as a journal says; chains do not.
+    pub erased: Vec<Erasure>,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
 }
@@ -42,7 +44,7 @@ pub struct ArchiveState {
 /// One history of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    /// Why and where it began.
+    /// The timeline's reason and beginning.
     pub fork: Fork,
     /// Sequences deleted after they were archived.
     pub deleted: SeqRanges,
@@ -50,12 +52,12 @@ pub struct Timeline {
     pub missed: SeqRanges,
     /// Archived sequences that the live stream has lost by damage.
     pub lost: SeqRanges,
-    /// How far it goes.
+    /// The watermark: how far the timeline goes.
     pub watermark: Watermark,
     /// The stream's counts when it was last extended.
     pub state: StreamState,
-    /// What the stream was when another timeline took over. Nothing for the current one, and for
-    /// those that were left while entries had format 2.
+    /// The stream's configuration and consumers when another timeline took over. `None` for the current
+    /// timeline, and for those that ended while entries had format 2.
     pub left: Option<Left>,
 }
 
@@ -70,15 +72,15 @@ pub struct Piece<'a> {
     pub last_seq: u64,
 }
 
-/// A chain that does not hold together. Restore from another tier, or from an earlier entry.
+/// A chain that contradicts itself. Restore from another tier, or from an earlier entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// An entry is not the one after its predecessor.
     #[error("manifest chain is broken: entry {found} stands where {expected} should be")]
     Number {
-        /// What should come.
+        /// The number expected.
         expected: u64,
-        /// What came.
+        /// The number found.
         found: u64,
     },
     /// An entry does not continue its predecessor.
@@ -87,7 +89,7 @@ pub enum ChainError {
         /// The entry.
         number: u64,
     },
-    /// The chain is to be read from an entry that restates nothing.
+    /// The chain is to be read from an entry that is no checkpoint.
     #[error("manifest entry {0} should be a checkpoint and is not")]
     NoCheckpoint(u64),
     /// An entry contradicts what was committed before.
@@ -95,7 +97,7 @@ pub enum ChainError {
     Contradiction {
         /// The entry.
         number: u64,
-        /// What it says that cannot be.
+        /// The contradiction.
         what: String,
     },
 }
@@ -127,15 +129,16 @@ impl ArchiveState {
             served: None,
             deletes_known: None,
             deliveries: BTreeMap::new(),
+            erased: Vec::new(),
             superseded: checkpoint.superseded.clone(),
         })
     }
 
-    /// Folds `entry` in. After an error the state is of no use: read the chain again.
+    /// Folds `entry` in. After an error the state is unusable: read the chain again.
     pub fn apply(&mut self, entry: &Entry, hash: Sha256) -> Result<(), ChainError> {
         let number = entry.number;
         let expected = self.number.saturating_add(1);
-        // The last number of all has no successor.
+        // `u64::MAX` has no successor.
         if number != expected || number == self.number {
             return Err(ChainError::Number { expected, found: number });
         }
@@ -206,7 +209,7 @@ impl ArchiveState {
         Ok(())
     }
 
-    /// Notes what the stream is, for the current timeline is about to be left.
+    /// Notes the stream's configuration and consumers in the current timeline, which is about to end.
     pub(super) fn leave(&mut self) {
         let left = Left { stream: self.stream.clone(), consumers: self.consumers.clone() };
         if let Some(mut current) = self.timelines.last_entry() {
@@ -214,7 +217,7 @@ impl ArchiveState {
         }
     }
 
-    /// Takes the removed segments out and the added ones in.
+    /// Removes the entry's removed segments and adds its added ones.
     fn replace(&mut self, entry: &Entry) -> Result<(), String> {
         let mut removed_messages: u64 = 0;
         let mut removed: BTreeMap<u32, SeqRanges> = BTreeMap::new();
@@ -234,7 +237,7 @@ impl ArchiveState {
             removed_messages = removed_messages.saturating_add(segment.messages);
             let of_timeline = removed.entry(segment.timeline).or_default();
             of_timeline.insert(SeqRange(segment.first_seq, segment.last_seq));
-            // A segment that is sealed as it is stays where it is.
+            // A segment that is sealed unchanged keeps its object.
             if !entry.add.iter().any(|added| added.key == segment.key) {
                 self.superseded.push(Superseded { key: segment.key, since: entry.committed_at });
             }
@@ -249,7 +252,7 @@ impl ArchiveState {
                     return Err(format!("segment `{}` is of another timeline", segment.key));
                 }
                 if segment.first_seq <= last {
-                    return Err(format!("segment `{}` overlaps what is there", segment.key));
+                    return Err(format!("segment `{}` overlaps another one", segment.key));
                 }
                 if segment.last_seq > entry.watermark.seq {
                     return Err(format!("segment `{}` is beyond the watermark", segment.key));
@@ -268,7 +271,7 @@ impl ArchiveState {
         Ok(())
     }
 
-    /// Puts a segment where no other is: of two that overlap a restore would give messages out twice.
+    /// Adds a segment, and refuses one that overlaps another: a restore would return their messages twice.
     fn place(&mut self, segment: &Segment) -> Result<(), String> {
         let (timeline, first, last) = (segment.timeline, segment.first_seq, segment.last_seq);
         if first > last {
@@ -276,33 +279,33 @@ impl ArchiveState {
         }
         let before = self.segments.range((timeline, 0)..=(timeline, last)).next_back();
         if before.is_some_and(|(_, other)| other.last_seq >= first) {
-            return Err(format!("segment `{}` overlaps what is there", segment.key));
+            return Err(format!("segment `{}` overlaps another one", segment.key));
         }
         self.segments.insert((timeline, first), segment.clone());
         Ok(())
     }
 
-    /// The current timeline's number.
+    /// Returns the current timeline's number.
     pub fn timeline(&self) -> u32 {
         *self.timelines.last_key_value().expect("a checkpoint has at least one timeline").0
     }
 
-    /// The current timeline.
+    /// Returns the current timeline.
     pub fn current(&self) -> &Timeline {
         self.timelines.last_key_value().expect("a checkpoint has at least one timeline").1
     }
 
-    /// How far the current timeline goes.
+    /// Returns the current timeline's watermark.
     pub fn watermark(&self) -> &Watermark {
         &self.current().watermark
     }
 
-    /// Whether the next entry has to be a checkpoint.
+    /// Reports whether the next entry has to be a checkpoint.
     pub fn checkpoint_due(&self) -> bool {
         self.number.wrapping_add(1).is_multiple_of(GROUP)
     }
 
-    /// The state, restated.
+    /// Returns the state as a checkpoint.
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             timelines: self.timelines.iter().map(|(number, t)| t.to_record(*number)).collect(),
@@ -311,7 +314,7 @@ impl ArchiveState {
         }
     }
 
-    /// What a checkpoint of this format restates: before 3 none said what a timeline had left.
+    /// Returns the state as a checkpoint of this format: before 3 none had the stream that a timeline left.
     fn checkpoint_of(&self, format: u32) -> Checkpoint {
         let mut checkpoint = self.checkpoint();
         if format < 3 {
@@ -320,7 +323,7 @@ impl ArchiveState {
         checkpoint
     }
 
-    /// The stream as it was in `timeline`, and its durable consumers then.
+    /// Returns the stream as it was in `timeline`, and its durable consumers then.
     pub fn stream_of(&self, timeline: u32) -> (&StreamRecord, &[ConsumerRecord]) {
         match self.timelines.get(&timeline).and_then(|found| found.left.as_ref()) {
             Some(left) => (&left.stream, &left.consumers),
@@ -328,13 +331,13 @@ impl ArchiveState {
         }
     }
 
-    /// What a timeline holds after the part of it that another one continues.
+    /// Returns the sequences of a timeline after the part that another one continues.
     pub fn beyond(&self, parent: &ParentTimeline) -> Option<SeqRange> {
         let last = self.timelines.get(&parent.timeline)?.watermark.last.as_ref()?.seq;
         (last > parent.last_seq).then_some(SeqRange(parent.last_seq + 1, last))
     }
 
-    /// The timelines that make up `timeline`, oldest first, each with the last sequence that counts.
+    /// Returns the timelines that make up `timeline`, oldest first, each with the last sequence that counts.
     pub fn lineage(&self, timeline: u32) -> Vec<(u32, u64)> {
         let mut lineage = Vec::new();
         let (mut next, mut last_seq) = (Some(timeline), u64::MAX);
@@ -350,7 +353,7 @@ impl ArchiveState {
         lineage
     }
 
-    /// The pieces that hold `timeline`'s messages from `first_seq` to `last_seq`, ascending.
+    /// Returns the pieces that hold `timeline`'s messages from `first_seq` to `last_seq`, ascending.
     pub fn pieces(&self, timeline: u32, first_seq: u64, last_seq: u64) -> Vec<Piece<'_>> {
         let mut pieces = Vec::new();
         let mut from = first_seq;
@@ -367,9 +370,9 @@ impl ArchiveState {
         pieces
     }
 
-    /// The timelines that stand in for the end of `timeline`, each with the sequences for which it does, ascending. One
-    /// that archives a stream anew begins in front of what is damaged of the one before it; until it has come as far as
-    /// that one goes, the rest is there alone.
+    /// Returns the timelines that replace the end of `timeline`, each with the sequences that it provides, ascending.
+    /// A timeline that archives a stream anew begins before the damage in the previous one. Until it has reached the
+    /// previous one's end, the remaining messages are in the previous one alone.
     pub fn stand_ins(&self, timeline: u32) -> Vec<(u32, SeqRange)> {
         let (mut found, mut number) = (Vec::new(), timeline);
         let mut reach = self.timelines.get(&number).map_or(u64::MAX, |t| t.watermark.seq);
@@ -386,9 +389,9 @@ impl ArchiveState {
         found
     }
 
-    /// How many messages the current timeline has fewer than the stream had when it was last seen. None, as
-    /// a rule, and none while the tier is behind that. Where the stream is at rest, more than none is a gap in
-    /// the archive; else it may be what was deleted between the look and the archiving, until the next look.
+    /// Returns how many messages the current timeline has fewer than the stream had when last observed. Usually 0,
+    /// and 0 while the tier is behind that observation. If the stream is idle, any other number is a gap in the
+    /// archive; otherwise recent deletes can explain it until the next observation.
     pub fn lacking(&self) -> u64 {
         let current = self.current();
         let seen = &current.state;
@@ -398,16 +401,17 @@ impl ArchiveState {
         let pieces = self.pieces(self.timeline(), seen.first_seq, seen.last_seq);
         let archived: u64 =
             pieces.iter().fold(0, |sum, piece| u64::saturating_add(sum, piece.segment.messages));
-        seen.messages.saturating_sub(archived)
+        let erased = self.erased_between(self.timeline(), seen.first_seq, seen.last_seq).count();
+        seen.messages.saturating_sub(archived.saturating_add(erased))
     }
 
-    /// Sequences of `timeline` that were archived and then deleted, or dropped before.
+    /// Returns the sequences of `timeline` that were deleted after they were archived, or dropped before.
     pub fn gone(&self, timeline: u32) -> SeqRanges {
         let mut gone = SeqRanges::default();
         for (number, until) in self.lineage(timeline) {
             let found = &self.timelines[&number];
             for range in found.deleted.iter().chain(found.missed.iter()) {
-                // A delete in a child may concern what the parent archived, never the reverse.
+                // A delete in a child may concern messages that the parent archived, never the reverse.
                 if range.0 <= until {
                     gone.insert(SeqRange(range.0, range.1.min(until)));
                 }
@@ -417,8 +421,8 @@ impl ArchiveState {
     }
 }
 
-/// Whether a checkpoint can be what entries added up to: whoever believed one in which a timeline is its
-/// own ancestor would look for its beginning for ever.
+/// Checks that entries can lead to a checkpoint. A reader that accepted one in which a timeline is its own
+/// ancestor would search for its beginning without end.
 pub(super) fn sound(checkpoint: &Checkpoint) -> Result<(), String> {
     let timelines = &checkpoint.timelines;
     if !timelines.windows(2).all(|pair| pair[0].number < pair[1].number) {
@@ -447,7 +451,7 @@ pub(super) fn sound(checkpoint: &Checkpoint) -> Result<(), String> {
 }
 
 impl Timeline {
-    /// A timeline without messages.
+    /// Returns a timeline without messages.
     pub fn begin(fork: Fork) -> Self {
         let watermark = Watermark { seq: 0, last: None };
         let none = SeqRanges::default;

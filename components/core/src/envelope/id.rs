@@ -19,20 +19,20 @@ use crate::names::{NameError, Problem};
 pub struct EventId(Uuid);
 
 impl EventId {
-    /// A new id, from the clock and the system's randomness: the one function of this crate that
-    /// asks either. Ids that one process makes are in order.
+    /// Makes a new id from the clock and the system's randomness; no other function of this crate uses
+    /// either. Ids that one process makes are in order.
     pub fn now() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The id for a time in milliseconds since 1970 and random bytes, the same each time.
+    /// Returns the id for a time in milliseconds since 1970 and random bytes, the same each time.
     ///
-    /// Of the time the lowest 48 bits count, of the bytes 74 bits.
+    /// The lowest 48 bits of the time count, and 74 bits of the bytes.
     pub fn from_parts(unix_millis: u64, random: &[u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(unix_millis, random).into_uuid())
     }
 
-    /// The id as a UUID.
+    /// Returns the id as a UUID.
     pub fn as_uuid(&self) -> &Uuid {
         &self.0
     }

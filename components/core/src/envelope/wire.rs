@@ -1,6 +1,6 @@
 //! The envelope's stored form.
 //!
-//! Written by hand because serde's `flatten` cannot keep unknown fields as the text that they were.
+//! Written by hand because serde's `flatten` cannot keep the text of unknown fields.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for Envelope {
             (None, None) => None,
             (None, Some(_)) => {
                 return Err(de::Error::custom(
-                    "`content_id` is missing: `previous_content_id` is there without it",
+                    "`content_id` is missing: `previous_content_id` needs it",
                 ));
             }
         };
@@ -96,7 +96,7 @@ impl Fields {
         parse(name, &value)
     }
 
-    /// The same for a field that may be absent or null.
+    /// Takes a field that may be absent or null.
     fn take_optional<T: DeserializeOwned, E: de::Error>(
         &mut self,
         name: &'static str,
@@ -120,7 +120,7 @@ impl<'de> Visitor<'de> for Fields {
         while let Some((name, value)) = map.next_entry::<String, RawJson>()? {
             if self.0.contains_key(&name) {
                 return Err(de::Error::custom(format_args!(
-                    "field `{}` is there twice",
+                    "field `{}` appears twice",
                     shown(&name)
                 )));
             }

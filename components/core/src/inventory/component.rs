@@ -40,7 +40,7 @@ impl ComponentName {
         Self::IntegrationHub,
     ];
 
-    /// The name as it is written.
+    /// Returns the name as it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InformationUnits => "information-units",
@@ -53,7 +53,7 @@ impl ComponentName {
         }
     }
 
-    /// The component whose subjects it publishes.
+    /// Returns the component whose subjects it publishes.
     pub const fn subjects(self) -> subjects::Component {
         match self {
             Self::InformationUnits => subjects::Component::InformationUnits,
@@ -89,7 +89,7 @@ impl JsonSchema for ComponentName {
         "ComponentName".into()
     }
 
-    // As a plain list, so that a map's keys are checked by it too.
+    // A plain list, so that it also checks a map's keys.
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": "string", "enum": Self::ALL.map(Self::as_str) })
     }

@@ -27,7 +27,7 @@ pub struct Host {
     pub network: NodeName,
     /// Its address there.
     pub address: Ipv4Addr,
-    /// Who may log in; without it nobody can, over the network.
+    /// Logins over SSH; without it there are none over the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<Ssh>,
     /// Its NATS server. Role `host` has one, no other has.
@@ -86,7 +86,7 @@ pub struct Ssh {
     pub from: Vec<Cidr>,
 }
 
-/// Somebody outside who uses NATS.
+/// A person or program outside that uses NATS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Operator {
@@ -139,7 +139,7 @@ pub enum SettingsTable {
 impl SettingsTable {
     const ALL: [Self; 5] = [Self::Streams, Self::Segment, Self::Seal, Self::Collect, Self::Memory];
 
-    /// The table's name.
+    /// Returns the table's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Streams => "streams",
@@ -162,7 +162,7 @@ impl JsonSchema for SettingsTable {
         "SettingsTable".into()
     }
 
-    // As a plain list, so that a map's keys are checked by it too.
+    // A plain list, so that it also checks a map's keys.
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": "string", "enum": Self::ALL.map(Self::as_str) })
     }

@@ -1,4 +1,4 @@
-//! Keys of labs: their seeds lie in this repository, so whoever reads it can log in with them.
+//! Keys of labs. Their seeds are in this repository, so every reader of it can log in with them.
 
 /// The public nkeys of fixtures/inventory/lab-keys; nixos/lib/lab-keys.nix has the same list.
 pub const LAB_KEYS: &[&str] = &[

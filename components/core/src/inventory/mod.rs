@@ -1,10 +1,10 @@
 //! The inventory: the hosts of one installation, what runs on them, and the streams that they hold.
 //!
-//! One JSON file, read by Nix and by this code alike. Both refuse what they do not know, so a key
-//! that was mistyped, or that a newer version has, is never passed by in silence.
+//! One JSON file, read by Nix and by this code alike. Both refuse unknown keys, so a key that was
+//! mistyped, or that a newer version has, is never ignored in silence.
 //!
-//! Reading a file checks each value alone: shapes of names, addresses, keys. What has to be true of
-//! several values together is [`Inventory::problems`]: all of them at once, a line each.
+//! Reading a file checks each value alone: shapes of names, addresses, keys. [`Inventory::problems`]
+//! checks the rules between values and returns all problems at once, a line each.
 
 mod check;
 mod component;
@@ -33,19 +33,19 @@ pub use network::{Cidr, CidrError, Network};
 pub use number::{Count, History, MaxPayload, MessageSize, NumberError, Port, Within};
 pub use problem::{Problem, ProblemKind};
 pub use store::{Bucket, BucketKind, Discard, Retention, Storage, Stream};
-pub use tier::{Place, Tier, Tiers};
+pub use tier::{Encrypted, Encryption, Place, Tier, Tiers};
 
 use crate::names::{NodeName, StoreName};
 
 /// The newest version of the inventory, which this code reads with those before it: 2 knows more programs that
-/// serve S3, and that is all.
-pub const VERSION: u32 = 2;
+/// serve S3, and 3 encryption of the archive.
+pub const VERSION: u32 = 3;
 
 /// One installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Inventory {
-    /// The version of this form: 2, or 1 where nothing is used that is new in 2.
+    /// The version of this form: 3, or an earlier one where nothing is used that is new since.
     pub version: Version,
     /// What people call the installation.
     pub name: NodeName,
@@ -104,7 +104,7 @@ impl JsonSchema for Version {
 }
 
 impl Inventory {
-    /// Hosts of one role, in the order of their names.
+    /// Returns the hosts of one role, in the order of their names.
     pub fn hosts_of(&self, role: Role) -> impl Iterator<Item = (&NodeName, &Host)> {
         self.hosts.iter().filter(move |(_, host)| host.role == role)
     }

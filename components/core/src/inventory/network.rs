@@ -33,22 +33,22 @@ pub struct Cidr {
 pub struct CidrError(String);
 
 impl Cidr {
-    /// The first address of all.
+    /// Returns the network's first address.
     pub fn first(self) -> Ipv4Addr {
         self.first
     }
 
-    /// How many bits its addresses have in common.
+    /// Returns how many bits its addresses have in common.
     pub fn prefix(self) -> u8 {
         self.prefix
     }
 
-    /// Whether the address is one of the network's.
+    /// Reports whether the address is one of the network's.
     pub fn contains(self, address: Ipv4Addr) -> bool {
         self.cut(address) == self.first
     }
 
-    /// Whether a machine can have the address: one of the network's, and neither its own nor the
+    /// Reports whether a machine can have the address: it is in the network, and neither its own nor the
     /// broadcast address, which networks of two or fewer addresses do not have.
     pub fn usable(self, address: Ipv4Addr) -> bool {
         let last = self.first.to_bits() | !self.mask();
@@ -56,7 +56,7 @@ impl Cidr {
         self.contains(address) && (self.prefix >= 31 || !edges.contains(&address.to_bits()))
     }
 
-    /// Whether some address is in both.
+    /// Reports whether some address is in both.
     pub fn overlaps(self, other: Self) -> bool {
         self.contains(other.first) || other.contains(self.first)
     }

@@ -1,4 +1,4 @@
-//! Numbers with a top.
+//! Numbers with a maximum.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,7 +40,7 @@ impl<const MIN: u64, const MAX: u64> Within<MIN, MAX> {
         }
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> u64 {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with an inventory whose values are each right.
+//! Problems of an inventory whose values are each right.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ words! {
         TwoWriters = "two-writers",
         /// A program that serves S3 cannot keep two writers of the archive apart.
         IgnoresConditions = "ignores-conditions",
-        /// A word is used that the version of the file does not have.
+        /// A word or a key is used that the version of the file does not have.
         NeedsVersion = "needs-version",
         /// Streams ask for one subject.
         SubjectsOverlap = "subjects-overlap",

@@ -1,4 +1,4 @@
-//! Streams and buckets that are to be there. What is not said is JetStream's own default.
+//! Streams and buckets to create. An absent setting means JetStream's default.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// The word that stands for it in JSON.
+            /// Returns its word in JSON.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)*
@@ -157,7 +157,7 @@ words! {
 }
 
 impl BucketKind {
-    /// What the bucket's stream is called, before the bucket's own name.
+    /// Returns the prefix of the bucket's stream, before the bucket's own name.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Kv => "KV_",

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::store::words;
 use crate::names::{BucketName, Endpoint, NodeName, Region};
 
 /// Where the storage manager archives to.
@@ -15,9 +16,41 @@ pub struct Tiers {
     /// Wasabi; without it there are two tiers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tertiary: Option<Tier>,
+    /// How the archive is encrypted; without it, it is not. From version 3 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
 }
 
-/// A bucket, on a host of the inventory or at an endpoint of somebody else's: one of the two.
+/// Encryption of the archive. Keys are files of the machine that archives: `2027` is `archive-2027.key` among its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Encryption {
+    /// The tiers whose objects are encrypted from now on.
+    #[serde(default)]
+    pub tiers: Encrypted,
+    /// The name of the key that writes, and reads; needed where a tier is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<NodeName>,
+    /// Names of keys that read as well: those that have written before, or a recovery key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_keys: Vec<NodeName>,
+}
+
+words! {
+    /// The tiers that are encrypted.
+    #[derive(Default)]
+    Encrypted {
+        /// The NAS and Wasabi.
+        #[default]
+        Both = "both",
+        /// Wasabi alone.
+        Wasabi = "wasabi",
+        /// Neither any more: what was written before is read.
+        None = "none",
+    }
+}
+
+/// A bucket, on a host of the inventory or at an endpoint outside it: one of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tier {
@@ -34,7 +67,7 @@ pub struct Tier {
     pub bucket: BucketName,
 }
 
-/// Where a tier is.
+/// The place of a tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place<'a> {
     /// On a host of the inventory.
@@ -44,7 +77,7 @@ pub enum Place<'a> {
 }
 
 impl Tier {
-    /// Where it is; `None` when the tier says neither or both, or an endpoint without a region.
+    /// Returns the tier's place; `None` if it names neither or both, or an endpoint without a region.
     pub fn place(&self) -> Option<Place<'_>> {
         match (&self.host, &self.endpoint, &self.region) {
             (Some(host), None, _) => Some(Place::Host(host)),

@@ -1,4 +1,4 @@
-//! Maps in which a key comes once. JSON's readers take the last one and say nothing.
+//! Maps in which each key occurs once. JSON readers take the last of several and report nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-/// For `#[serde(deserialize_with)]`: refuses a key that was there before.
+/// Reads a map, for `#[serde(deserialize_with)]`; refuses a repeated key.
 pub(super) fn map<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
 where
     D: Deserializer<'de>,

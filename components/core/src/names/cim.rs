@@ -74,17 +74,17 @@ validated_name! {
 }
 
 impl EventType {
-    /// The type of an event in which `action` happened to `resource`.
+    /// Returns the type of an event in which `action` happened to `resource`.
     pub fn of(resource: &Token, action: &Token) -> Self {
         Self(format!("{resource}.{action}"))
     }
 
-    /// What the event happened to.
+    /// Returns the resource that the event happened to.
     pub fn resource(&self) -> Token {
         Token(self.parts().0.to_owned())
     }
 
-    /// What happened.
+    /// Returns the action.
     pub fn action(&self) -> Token {
         Token(self.parts().1.to_owned())
     }

@@ -1,4 +1,4 @@
-//! Content ids: names that content gives itself.
+//! Content ids: names that follow from content.
 
 use sha2::{Digest, Sha256};
 
@@ -41,14 +41,14 @@ validated_name! {
 pub struct UnknownHash(pub u64);
 
 impl ContentId {
-    /// The id of these bytes: codec `raw`, SHA-256.
+    /// Returns the id of these bytes: codec `raw`, SHA-256.
     pub fn of(content: &[u8]) -> Self {
         let mut cid = vec![1, RAW, SHA2_256, 32];
         cid.extend_from_slice(&Sha256::digest(content));
         Self(encode(&cid))
     }
 
-    /// Whether these are the bytes that the id was made of.
+    /// Reports whether these are the bytes that the id was made of.
     ///
     /// # Errors
     /// When the id's hash function is not SHA-256: the bytes are then neither right nor wrong.
@@ -60,7 +60,7 @@ impl ContentId {
         Ok(cid.digest == Sha256::digest(content).as_slice())
     }
 
-    /// The multicodec that says how the content is to be read; `0x55` is raw bytes.
+    /// Returns the multicodec of the content's format; `0x55` is raw bytes.
     pub fn codec(&self) -> u64 {
         self.parts().codec
     }
@@ -100,7 +100,7 @@ fn parse(value: &str) -> Result<Cid, Problem> {
     Ok(Cid { codec, hash, digest: rest.to_vec() })
 }
 
-/// An unsigned varint of multiformats: at most nine bytes, and the shortest form only.
+/// Reads an unsigned varint of multiformats: at most nine bytes, and the shortest form only.
 fn varint(bytes: &mut &[u8]) -> Result<u64, Problem> {
     let mut value = 0;
     for (i, &byte) in bytes.iter().take(9).enumerate() {

@@ -1,8 +1,8 @@
-//! What is wrong with a name.
+//! Errors of names.
 
 use std::fmt;
 
-/// Characters of a refused value that an error shows; the rest is cut and its length told.
+/// Characters of a refused value that an error shows; the rest is cut and its length shown.
 const SHOWN: usize = 64;
 
 /// A string that is not a valid name of its kind.
@@ -59,23 +59,23 @@ impl NameError {
         Self { kind, value: shown(value), problem, rule }
     }
 
-    /// The kind of name that was wanted, such as `stream name`.
+    /// Returns the kind of name expected, such as `stream name`.
     pub fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// The refused value, escaped and cut for printing.
+    /// Returns the refused value, escaped and cut for printing.
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// What is wrong with the value.
+    /// Returns the problem of the value.
     pub fn problem(&self) -> &Problem {
         &self.problem
     }
 }
 
-/// The value as an error prints it: escaped, and cut to 64 characters.
+/// Returns the value as an error prints it: escaped, and cut to 64 characters.
 pub(crate) fn shown(value: &str) -> String {
     let mut chars = value.chars();
     let mut text: String = chars.by_ref().take(SHOWN).flat_map(escaped).collect();
@@ -85,7 +85,7 @@ pub(crate) fn shown(value: &str) -> String {
     text
 }
 
-/// Escapes what would break a line or a terminal, and leaves every printable character as it is.
+/// Escapes characters that would break a line or a terminal; printable ones stay as they are.
 fn escaped(c: char) -> impl Iterator<Item = char> {
     let (plain, escape) = if matches!(c, '\'' | '"' | '\\') {
         (Some(c), None)
@@ -133,7 +133,7 @@ pub(super) fn check_chars(value: &str, allowed: impl Fn(char) -> bool) -> Result
     }
 }
 
-/// Refuses what is not one of `schemes`, a host and perhaps a port.
+/// Refuses a value that is not one of `schemes`, a host and perhaps a port.
 pub(super) fn check_address(value: &str, schemes: &[&str]) -> Result<(), Problem> {
     let rest = schemes.iter().find_map(|scheme| value.strip_prefix(scheme));
     let rest = rest.ok_or(Problem::Shape("begins with none of its schemes"))?;

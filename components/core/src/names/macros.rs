@@ -1,6 +1,6 @@
 //! The boilerplate of a validated name, written once.
 
-/// Declares a newtype over `String` that only its `check` lets values into.
+/// Declares a newtype over `String` that holds only values accepted by its `check`.
 ///
 /// `check` is a `fn(&str) -> Result<(), Problem>`; `rule` is the sentence that an error ends with;
 /// `pattern` must accept everything that `check` does.
@@ -38,7 +38,7 @@ macro_rules! validated_name {
                 }
             }
 
-            /// The name as it is written.
+            /// Returns the name as it is written.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

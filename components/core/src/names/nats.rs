@@ -93,29 +93,29 @@ validated_name! {
 }
 
 impl Subject {
-    /// The parts between the dots, in order; there is at least one.
+    /// Returns the parts between the dots, in order; there is at least one.
     pub fn tokens(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('.')
     }
 }
 
 impl SubjectFilter {
-    /// The filter that matches every subject, `>`.
+    /// Returns the filter that matches every subject, `>`.
     pub fn all() -> Self {
         Self(">".to_owned())
     }
 
-    /// The parts between the dots, in order; there is at least one.
+    /// Returns the parts between the dots, in order; there is at least one.
     pub fn tokens(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('.')
     }
 
-    /// Whether no token is a wildcard, so that the filter matches one subject only.
+    /// Reports whether no token is a wildcard, so that the filter matches one subject only.
     pub fn is_literal(&self) -> bool {
         !self.tokens().any(is_wildcard)
     }
 
-    /// Whether some subject matches both filters, as no two streams' may.
+    /// Reports whether some subject matches both filters; two streams may not overlap.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (mut ours, mut theirs) = (self.tokens(), other.tokens());
         loop {
@@ -127,12 +127,12 @@ impl SubjectFilter {
         }
     }
 
-    /// Whether a message on `subject` is one that the filter asks for.
+    /// Reports whether the filter matches `subject`.
     pub fn matches(&self, subject: &Subject) -> bool {
         self.matches_bytes(subject.0.as_bytes())
     }
 
-    /// The same for the subject of a stored message, which need not be a valid [`Subject`].
+    /// Does the same for the subject of a stored message, which need not be a valid [`Subject`].
     ///
     /// A subject with an empty token matches no filter, as in the server. A wildcard *in the subject*
     /// is an ordinary token.

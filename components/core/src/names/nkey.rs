@@ -35,7 +35,7 @@ fn check_user_key(value: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Base32 of 56 characters that were checked.
+/// Decodes base32 of 56 characters that were checked.
 fn decode(text: &[u8]) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     let (mut buffer, mut bits, mut at) = (0_u32, 0, 0);
@@ -52,7 +52,7 @@ fn decode(text: &[u8]) -> [u8; BYTES] {
     bytes
 }
 
-/// CRC-16 with polynomial 0x1021 from 0, high bit first, as nkeys have it.
+/// Returns the CRC-16 with polynomial 0x1021 from 0, high bit first, as in nkeys.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, &byte| {
         (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {

@@ -1,4 +1,4 @@
-//! Words that a machine's own configuration has.
+//! Values of a machine's own configuration.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ validated_name! {
 }
 
 impl Span {
-    /// How long it is. Exact; the longest is below 115,000 years.
+    /// Returns its length. Exact; the longest is below 115,000 years.
     pub fn duration(&self) -> Duration {
         let digits = self.0.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.0.len());
         let number: u64 = self.0[..digits].parse().expect("it was checked");

@@ -58,7 +58,7 @@ impl Component {
         Self::IntegrationHub,
     ];
 
-    /// The token that stands for the component in subjects and in JSON.
+    /// Returns the token that stands for the component in subjects and in JSON.
     pub const fn token(self) -> &'static str {
         match self {
             Self::InformationUnits => "iu",

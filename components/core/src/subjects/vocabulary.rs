@@ -1,12 +1,12 @@
-//! What each component emits and answers: the one list that write side and projectors share.
+//! The words of each component: the one list that write side and projectors share.
 
 use super::Component;
 use crate::names::EventType;
 
-/// One component's words, as they end its subjects.
+/// One component's words: the ends of its subjects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// Whose words they are.
+    /// The component.
     pub component: Component,
     /// `<resource>.<action>` of each event that it emits.
     pub events: &'static [&'static str],
@@ -116,12 +116,12 @@ pub static VOCABULARY: [Vocabulary; 7] = [
 ];
 
 impl Component {
-    /// The component's words.
+    /// Returns the component's words.
     pub fn vocabulary(self) -> &'static Vocabulary {
         &VOCABULARY[self as usize]
     }
 
-    /// Whether the component's documents list this event among those that it emits.
+    /// Reports whether the component's documents list this event among those that it emits.
     pub fn emits(self, event: &EventType) -> bool {
         self.vocabulary().events.contains(&event.as_str())
     }

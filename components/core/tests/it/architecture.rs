@@ -68,7 +68,7 @@ fn crates_depend_only_on_what_they_may() {
     assert!(found.is_empty(), "see docs/architecture.md:\n{}", found.join("\n"));
 }
 
-/// The test above can fail: each dependency that is forbidden is planted, and seen.
+/// Proves that the test above can fail: each forbidden dependency is planted, and found.
 #[test]
 fn a_planted_dependency_is_found() {
     let within = |folder: &str| json!({ "path": root().join(folder) });

@@ -10,12 +10,12 @@ fn example(name: &str) -> Entry {
     serde_json::from_slice(&std::fs::read(folder.join("examples/v2").join(name)).unwrap()).unwrap()
 }
 
-/// Entry 0 of a stream, as a writer of this format made it.
+/// Returns entry 0 of a stream, as a writer of this format made it.
 fn first(format: u32) -> Entry {
     Entry { format, ..example("first.json") }
 }
 
-/// The entry after a state, which changes nothing yet.
+/// Returns the entry after a state, which changes nothing yet.
 fn next(state: &ArchiveState, format: u32) -> Entry {
     Entry {
         number: state.number + 1,
@@ -29,7 +29,7 @@ fn next(state: &ArchiveState, format: u32) -> Entry {
     }
 }
 
-/// A stream that was deleted and made again with another description.
+/// Returns a stream that was deleted and made again with another description.
 fn recreated(format: u32) -> (ArchiveState, Entry) {
     let first = first(format);
     let mut state = ArchiveState::open(&first, Sha256::of(b"0")).unwrap();
@@ -62,7 +62,7 @@ fn a_timeline_is_left_with_the_stream_that_it_had() {
     assert_eq!(read.stream_of(1).0, &before);
 }
 
-/// Checkpoints of earlier formats do not say what a timeline had left, and are no contradiction.
+/// Checks that checkpoints of earlier formats, which lack the stream that a timeline left, are no contradiction.
 #[test]
 fn a_checkpoint_restates_what_its_format_knows() {
     let (state, _) = recreated(2);
@@ -80,7 +80,7 @@ fn a_checkpoint_restates_what_its_format_knows() {
     }
 }
 
-/// A segment of a timeline from one sequence to another.
+/// Returns a segment of a timeline from one sequence to another.
 fn segment(timeline: u32, first_seq: u64, last_seq: u64) -> Segment {
     let known = example("append.json").add.remove(0);
     let stream = StreamName::new("S").unwrap();
@@ -89,7 +89,7 @@ fn segment(timeline: u32, first_seq: u64, last_seq: u64) -> Segment {
     Segment { key, timeline, first_seq, last_seq, messages: 10, ..known }
 }
 
-/// An archive of sequences 1 to 30 in three segments.
+/// Returns an archive of sequences 1 to 30 in three segments.
 fn filled() -> ArchiveState {
     let mut state = ArchiveState::open(&first(3), Sha256::of(b"0")).unwrap();
     let mut entry = next(&state, 3);
@@ -99,8 +99,8 @@ fn filled() -> ArchiveState {
     state
 }
 
-/// No writer makes segments that overlap. Whoever forges an entry that names such can forge its hash, and
-/// a restore that believed it would give messages out twice, or count backwards.
+/// Checks that overlapping segments are refused. No writer makes them, but a forger can forge an entry and its
+/// hash, and a restore that accepted it would return messages twice, or count backwards.
 #[test]
 fn segments_that_overlap_are_no_archive() {
     let state = filled();
@@ -162,11 +162,11 @@ fn an_archive_that_lacks_messages_is_told_by_the_streams_count() {
     assert_eq!(state.lacking(), 0);
     let (key, last) = state.segments.pop_last().unwrap();
     assert_eq!(state.lacking(), last.messages);
-    // A tier that is behind the look says nothing of what it lacks.
+    // A tier that is behind the observation reports no missing messages.
     state.timelines.get_mut(&timeline).unwrap().watermark.seq -= 1;
     assert_eq!(state.lacking(), 0);
     state.timelines.get_mut(&timeline).unwrap().watermark.seq += 1;
-    // More is fine: messages go when they are acknowledged, and stay in the archive.
+    // More messages are fine: acknowledged ones leave the stream, and stay in the archive.
     state.segments.insert(key, last);
     state.timelines.get_mut(&timeline).unwrap().state.messages = 1;
     assert_eq!(state.lacking(), 0);

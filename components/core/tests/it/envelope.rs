@@ -1,4 +1,4 @@
-//! The envelope: its invariants, and that reading and writing lose nothing.
+//! The envelope: its invariants, and that nothing is lost by reading and writing.
 
 use std::num::NonZeroU32;
 
@@ -16,7 +16,7 @@ fn id() -> impl Strategy<Value = EventId> {
     any::<(u64, [u8; 10])>().prop_map(|(millis, random)| EventId::from_parts(millis, &random))
 }
 
-/// Every time that JetStream can hold.
+/// Draws any time that JetStream can hold.
 fn time() -> impl Strategy<Value = Timestamp> {
     any::<i64>().prop_map(|nanos| Timestamp::from_nanosecond(nanos.into()).unwrap())
 }
@@ -28,7 +28,7 @@ fn content() -> impl Strategy<Value = Option<Content>> {
     )
 }
 
-/// JSON texts, numbers and spaces that a parsed value would not give back included.
+/// Draws JSON texts, including numbers and spaces that a parsed value would not return unchanged.
 fn payload() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -287,7 +287,7 @@ fn a_refusal_names_the_field() {
     assert!(read(&bare).unwrap_err().to_string().contains("missing field `payload`"));
     let twice = document().to_string().replacen('{', r#"{"source":"iu","#, 1);
     let error = serde_json::from_str::<Envelope>(&twice).unwrap_err().to_string();
-    assert!(error.contains("field `source` is there twice"), "{error}");
+    assert!(error.contains("field `source` appears twice"), "{error}");
 }
 
 #[test]

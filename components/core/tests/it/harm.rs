@@ -1,9 +1,9 @@
-//! What a bad disk, a bad line or a stranger makes of bytes. Tests of other crates include this file.
+//! Damage to bytes by a bad disk, a bad line or a stranger. Tests of other crates include this file.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// As many cases as `PROPTEST_CASES` says, for long runs; otherwise as many as take no time worth speaking of.
+/// Returns as many cases as `PROPTEST_CASES` says, for long runs; otherwise `few`, which take little time.
 pub(crate) fn cases(few: u32) -> ProptestConfig {
     match std::env::var_os("PROPTEST_CASES") {
         Some(_) => ProptestConfig::default(),
@@ -23,7 +23,7 @@ pub(crate) enum Harm {
     Replace(Vec<u8>),
 }
 
-/// Some changes, one after the other.
+/// Draws some changes, one after the other.
 pub(crate) fn harms() -> impl Strategy<Value = Vec<Harm>> {
     let at = any::<Index>;
     let bytes = || prop::collection::vec(any::<u8>(), 1..16);
@@ -39,7 +39,7 @@ pub(crate) fn harms() -> impl Strategy<Value = Vec<Harm>> {
     prop::collection::vec(one, 1..4)
 }
 
-/// The bytes after the changes; they may have come back to what they were.
+/// Returns the bytes after the changes; the changes may have cancelled out.
 pub(crate) fn harmed(bytes: &[u8], harms: &[Harm]) -> Vec<u8> {
     harms.iter().fold(bytes.to_vec(), |mut bytes, harm| {
         let length = bytes.len();

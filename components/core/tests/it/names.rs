@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::support::Schema;
 
-/// Accepted in every way or refused in every way; says which.
+/// Reports whether a text is accepted, and panics unless all ways of reading agree.
 fn accepted<T>(schema: &Schema, text: &str) -> bool
 where
     T: FromStr<Err = NameError> + DeserializeOwned + Serialize + Display + AsRef<str>,
@@ -43,7 +43,7 @@ where
     }
 }
 
-/// Text that is a name about as often as not.
+/// Draws text that is a name about half of the time.
 fn nearly_a_name() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -108,7 +108,7 @@ round_trips! {
     user_keys_round_trip: UserKey;
 }
 
-/// Asks for each text whether it is accepted, by the type and by its schema.
+/// Checks that the type and its schema accept the good texts and refuse the bad ones.
 fn sort<T>(good: &[&str], bad: &[&str])
 where
     T: FromStr<Err = NameError> + DeserializeOwned + Serialize + Display + AsRef<str>,
@@ -123,7 +123,7 @@ where
     }
 }
 
-/// What nats-server 2.15.2 and 2.9.10 answered when asked to make streams of these names.
+/// Checks the answers of nats-server 2.15.2 and 2.9.10 to requests for streams of these names.
 #[test]
 fn streams_are_named_as_the_server_allows() {
     let longest = "N".repeat(255);
@@ -284,7 +284,7 @@ fn a_map_of_names_is_asked_with_a_str() {
     assert!(serde_json::from_str::<BTreeMap<StreamName, i32>>(r#"{"a.b":1}"#).is_err());
 }
 
-/// The definition of a match, with nothing clever in it.
+/// Reports whether a filter matches, by the definition and nothing clever.
 fn naive(filter: &[&str], subject: &[&str]) -> bool {
     match (filter, subject) {
         ([], []) | ([">"], [_, ..]) => true,
@@ -294,7 +294,7 @@ fn naive(filter: &[&str], subject: &[&str]) -> bool {
     }
 }
 
-/// Every subject of one to `longest` tokens, each of them `a` or `b`.
+/// Returns every subject of one to `longest` tokens, each of them `a` or `b`.
 fn every_subject(longest: usize) -> Vec<Subject> {
     let mut all = vec!["a".to_owned(), "b".to_owned()];
     let mut last = all.clone();
@@ -338,7 +338,7 @@ proptest! {
         let (Ok(x), Ok(y)) = (SubjectFilter::new(a.join(".")), SubjectFilter::new(b.join("."))) else {
             return Ok(());
         };
-        // Longer subjects, or ones of other tokens, match nothing that none of these does.
+        // Longer subjects, or ones of other tokens, match nothing that none of these matches.
         let both = every_subject(4).iter().any(|subject| x.matches(subject) && y.matches(subject));
         prop_assert_eq!(x.overlaps(&y), both);
         prop_assert_eq!(y.overlaps(&x), both);

@@ -1,4 +1,4 @@
-//! The schemas under fixtures/schemas: what the code says now, and that nothing committed changes.
+//! The schemas under fixtures/schemas: that they are the code's, and that no committed one changes.
 //!
 //! `CIM_UPDATE_FIXTURES=1` writes the file of a version that has none yet, and refreshes titles and
 //! descriptions. It never changes what a committed version accepts: that takes a new version.
@@ -18,7 +18,7 @@ use crate::support::Schema;
 const ACCEPT: &str =
     "CIM_UPDATE_FIXTURES=1 INSTA_UPDATE=always cargo test -p cim-core --test it schemas";
 
-/// The folder of the fixtures, brought up to date first when that was asked for.
+/// Returns the folder of the fixtures, brought up to date first if that was asked for.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -54,7 +54,7 @@ fn pretty(schema: &Value) -> String {
     format!("{schema:#}\n")
 }
 
-/// A schema without its words for people.
+/// Returns a schema without its texts for people.
 fn rules(schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => fields
@@ -70,7 +70,7 @@ fn rules(schema: &Value) -> Value {
     }
 }
 
-/// The names in a folder, sorted; none when it does not exist.
+/// Returns the names in a folder, sorted; none if it does not exist.
 fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<_> =
@@ -79,7 +79,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The versions that the fixtures have of a type.
+/// Returns the versions of a type in the fixtures.
 fn versions(type_name: &str) -> BTreeMap<u32, PathBuf> {
     let folder = folder().join(type_name);
     names(&folder)
@@ -127,8 +127,8 @@ fn first_difference(committed: &str, current: &str) -> String {
     }
 }
 
-/// Every committed version and the hash of its rules: a version that changes, or goes, shows here
-/// even when file and code agree.
+/// Compares every committed version with the hash of its rules: a version that changes, or goes, shows
+/// here even if file and code agree.
 #[test]
 fn committed_versions_stay_as_they_are() {
     let mut list = String::new();
@@ -154,7 +154,7 @@ fn versions_count_from_the_first_to_the_current() {
     assert_eq!(names.len(), schemas().len(), "two types have one name");
 }
 
-/// The sample documents of one version: text by file name.
+/// Returns the sample documents of one version: text by file name.
 fn samples(type_name: &str, kind: &str, version: u32) -> Vec<(String, String)> {
     let folder = folder().join(type_name).join(kind).join(format!("v{version}"));
     names(&folder)
@@ -166,7 +166,7 @@ fn samples(type_name: &str, kind: &str, version: u32) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Documents of every version fit that version's schema, and the current code reads them all.
+/// Checks that documents of every version fit that version's schema, and that the current code reads them.
 #[test]
 fn sample_documents_fit_their_schema_and_are_read() {
     for doc in schemas() {
@@ -183,7 +183,7 @@ fn sample_documents_fit_their_schema_and_are_read() {
     }
 }
 
-/// Documents that are wrong are refused by the schema of their version, and by the code.
+/// Checks that wrong documents are refused by the schema of their version, and by the code.
 #[test]
 fn wrong_documents_are_refused() {
     for doc in schemas() {

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers of several tests.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ impl Schema {
         Self::new(schemars::schema_for!(T).into())
     }
 
-    /// Why the schema refuses the document, if it does.
+    /// Returns the schema's reason for refusing the document, if it does.
     pub(crate) fn refusal(&self, document: &Value) -> Option<String> {
         self.compiled.validate(document, self.index).err().map(|e| format!("{e:#}"))
     }

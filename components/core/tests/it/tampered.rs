@@ -1,5 +1,5 @@
-//! Manifest entries, chains and inventories that somebody changed: refused, or the same in meaning.
-//! Never a panic, and never an end that does not come.
+//! Manifest entries, chains and inventories that were tampered with: refused, or the same in meaning.
+//! Never a panic, and never an endless loop.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ pub(crate) fn changes() -> impl Strategy<Value = Vec<(Index, Change)>> {
     prop::collection::vec((any::<Index>(), change), 1..6)
 }
 
-/// Every place in a document, as a pointer to it.
+/// Collects every place in a document, as a pointer to it.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -69,7 +69,7 @@ pub(crate) fn changed(document: &Value, changes: &[(Index, Change)]) -> Value {
     for (at, change) in changes {
         let mut found = Vec::new();
         places(&document, "", &mut found);
-        // Numbers are where the arithmetic is.
+        // Arithmetic happens to numbers alone.
         if matches!(change, Change::Number(_)) {
             found.retain(|at| document.pointer(at).is_some_and(Value::is_number));
         }
@@ -95,7 +95,7 @@ pub(crate) fn changed(document: &Value, changes: &[(Index, Change)]) -> Value {
     document
 }
 
-/// Asks a state everything that a restore, a scrub and the daemon ask it.
+/// Asks a state every question that a restore, a scrub and the daemon ask.
 pub(crate) fn ask(state: &ArchiveState) {
     for timeline in state.timelines.keys().copied().chain([0, u32::MAX]) {
         let lineage = state.lineage(timeline);
@@ -118,7 +118,7 @@ pub(crate) fn ask(state: &ArchiveState) {
     state.watermark();
 }
 
-/// A chain that grows by a segment with each entry, as its objects.
+/// Returns the objects of a chain that grows by a segment with each entry.
 fn chain(length: u64) -> Vec<Vec<u8>> {
     let entries = entries();
     let is_first = |entry: &&Entry| entry.number == 0 && entry.checkpoint.is_some();
@@ -170,7 +170,7 @@ proptest! {
         }
     }
 
-    /// Whoever forges an entry can forge its hash as well.
+    /// Checks forged entries: a forger can forge the hash as well.
     #[test]
     fn a_forged_entry_is_refused_or_makes_a_state_that_answers(
         at in any::<Index>(), changes in changes(), then in any::<Index>(), later in changes(),
@@ -193,8 +193,8 @@ proptest! {
         }
     }
 
-    /// A chain without its newest entries is an older archive, which only a watermark from elsewhere
-    /// tells. Every other change is found.
+    /// Checks that every change is found, except a chain that lacks its newest entries: that is an older
+    /// archive, which only a watermark from elsewhere tells.
     #[test]
     fn a_changed_chain_is_refused_or_cut_at_its_end(
         at in any::<Index>(), to in any::<Index>(), how in 0..5, harms in harms(),

@@ -1,10 +1,10 @@
-//! Where a client's answers come to.
+//! The prefix of a client's inbox.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// What the subjects begin with on which a client waits for answers; `_INBOX` unless told otherwise.
+/// The prefix of the subjects on which a client waits for answers; `_INBOX` by default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct InboxPrefix(String);

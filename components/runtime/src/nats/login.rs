@@ -1,4 +1,4 @@
-//! Who a service says that it is.
+//! Logins of a service at NATS.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use nkeys::{KeyPair, KeyPairType};
 use super::NatsConfig;
 use crate::config::{self, ConfigError};
 
-/// What a server is shown, secrets read. Has no `Debug`, so that no log can hold it.
+/// A login, with its secrets read. Has no `Debug`, so that no log can hold it.
 pub enum Login {
-    /// Nothing, or what the URL says.
+    /// No login, or the one in the URL.
     None,
     /// A name and its password.
     Password {
@@ -20,9 +20,9 @@ pub enum Login {
     },
     /// A token.
     Token(String),
-    /// The contents of a `.creds` file: an account's word that the user is one of its, and the user's key.
+    /// The contents of a `.creds` file: the account's statement that the user is one of its, and the user's key.
     Credentials {
-        /// The word, a JWT.
+        /// The statement, a JWT.
         jwt: String,
         /// The key.
         nkey: Nkey,
@@ -41,7 +41,7 @@ impl Nkey {
     /// Reads the seed in the first line of a file.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no seed of a user. The error never shows what it holds.
+    /// The file cannot be read, or holds no seed of a user. The error never shows the content.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let seed = config::secret(path)?;
         let refuse = |what: &str| ConfigError::SecretContent {
@@ -57,17 +57,17 @@ impl Nkey {
         Ok(Self { seed, pair: Box::new(pair) })
     }
 
-    /// The secret, `SU…`.
+    /// Returns the secret, `SU…`.
     pub fn seed(&self) -> &str {
         &self.seed
     }
 
-    /// What the server's configuration names the user by, `U…`.
+    /// Returns the public key, `U…`, by which the server's configuration names the user.
     pub fn public_key(&self) -> String {
         self.pair.public_key()
     }
 
-    /// The signature of a server's nonce, 64 bytes.
+    /// Returns the signature of a server's nonce, 64 bytes.
     pub fn sign(&self, nonce: &[u8]) -> Vec<u8> {
         self.pair.sign(nonce).expect("a key pair with its seed can sign")
     }
@@ -85,20 +85,20 @@ fn credentials(path: &Path) -> Result<Login, ConfigError> {
     let (jwt, seed) = (part("NATS USER JWT")?, part("USER NKEY SEED")?);
     let pair = KeyPair::from_seed(seed).map_err(|_| ConfigError::SecretContent {
         path: path.into(),
-        message: "its NKEY seed is none".into(),
+        message: "its `USER NKEY SEED` is not an nkey seed: create the file again".into(),
     })?;
     let nkey = Nkey { seed: seed.into(), pair: Box::new(pair) };
     Ok(Login::Credentials { jwt: jwt.into(), nkey })
 }
 
-/// The text between `-----BEGIN label-----` and the next dashes.
+/// Returns the text between `-----BEGIN label-----` and the next dashes.
 fn pem_body<'a>(text: &'a str, label: &str) -> Option<&'a str> {
     let after = text.split_once(&format!("BEGIN {label}-----"))?.1;
     Some(after.split_once("-----")?.0.trim().trim_end_matches('-').trim())
 }
 
 impl Login {
-    /// Returns what a server is shown that asks with this nonce.
+    /// Returns the answer to a server that asks with this nonce.
     pub fn answer(&self, nonce: &[u8]) -> async_nats::Auth {
         let mut auth = async_nats::Auth::new();
         match self {
@@ -122,17 +122,17 @@ impl Login {
 }
 
 impl NatsConfig {
-    /// The file that holds the secret of the login, where there is one.
+    /// Returns the file that holds the secret of the login, if there is one.
     pub fn secret_file(&self) -> Option<&Path> {
         let files =
             [&self.password_file, &self.token_file, &self.credentials_file, &self.nkey_file];
         files.into_iter().find_map(Option::as_deref)
     }
 
-    /// The one way to log in that the table names, with its secret read.
+    /// Returns the one login that the table names, with its secret read.
     ///
     /// # Errors
-    /// The table names two ways, or half of one; a secret cannot be read or is none.
+    /// The table names two logins, or half of one; a secret cannot be read or is invalid.
     pub fn login(&self) -> Result<Login, ConfigError> {
         let named = [
             ("user", self.user.is_some() || self.password_file.is_some()),
@@ -151,11 +151,11 @@ impl NatsConfig {
                 Login::Password { user: user.clone(), password: config::secret(file)? }
             }
             Self { user: Some(_), .. } => {
-                let message = "`nats.user` is there without `nats.password_file`: add it".into();
+                let message = "`nats.user` needs `nats.password_file`: add it".into();
                 return Err(ConfigError::Conflict(message));
             }
             Self { password_file: Some(_), .. } => {
-                let message = "`nats.password_file` is there without `nats.user`: add it".into();
+                let message = "`nats.password_file` needs `nats.user`: add it".into();
                 return Err(ConfigError::Conflict(message));
             }
             Self { token_file: Some(file), .. } => Login::Token(config::secret(file)?),
@@ -191,8 +191,8 @@ mod tests {
         configuration: `nats.credentials_file` and `nats.nkey_file` are two ways to log in: keep one of them
         configuration: `nats.user` and `nats.nkey_file` are two ways to log in: keep one of them
         configuration: `nats.token_file` and `nats.nkey_file` are two ways to log in: keep one of them
-        configuration: `nats.user` is there without `nats.password_file`: add it
-        configuration: `nats.password_file` is there without `nats.user`: add it
+        configuration: `nats.user` needs `nats.password_file`: add it
+        configuration: `nats.password_file` needs `nats.user`: add it
         ");
     }
 
@@ -217,7 +217,7 @@ mod tests {
         insta::assert_snapshot!(errors.join("\n"), @"
         secret `FILE`: it has no `-----BEGIN NATS USER JWT-----`, as a .creds file has
         secret `FILE`: it has no `-----BEGIN USER NKEY SEED-----`, as a .creds file has
-        secret `FILE`: its NKEY seed is none
+        secret `FILE`: its `USER NKEY SEED` is not an nkey seed: create the file again
         ");
         std::fs::write(&path, format!("{jwt}{}", block("USER NKEY SEED", &seed))).unwrap();
         let answer = login(&toml).unwrap().answer(b"nonce");

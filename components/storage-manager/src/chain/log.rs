@@ -158,8 +158,9 @@ impl Log {
 
     /// Looks whether the log is there, and with it all that was written to it. An empty bucket takes any
     /// number, and so does one that lost its newest entries. What was written behind something that is not
-    /// there is withdrawn, for it could not be read. `trying` is an entry that may have been written although
-    /// no answer said so.
+    /// there is withdrawn, for it could not be read; not where another writer has gone on behind it, who may have
+    /// deleted what is not there any more. `trying` is an entry that may have been written although no answer
+    /// said so.
     ///
     /// # Errors
     /// When S3 does not answer.
@@ -170,6 +171,11 @@ impl Log {
                 None => (&anchor, &self.unseen[..]),
                 Some(index) => (&self.unseen[index], &self.unseen[index + 1..]),
             };
+            let last = trying.or(self.unseen.last()).unwrap_or(&anchor);
+            if last.is_gone_on_with().await? {
+                let (log, number) = (Arc::clone(&last.log), last.number + 1);
+                return Ok(Some(CommitError::Conflict { log, number }));
+            }
             for written in trying.into_iter().chain(after.iter().rev()) {
                 written.withdraw(gone).await?;
             }
@@ -243,6 +249,11 @@ impl Link {
             ArchiveKey::Journal { .. } => journal::read_entry(&object).ok().map(|(_, hash)| hash),
             _ => Entry::from_object(&object).ok().map(|(_, hash)| hash),
         }))
+    }
+
+    /// Returns whether there are entries behind it.
+    async fn is_gone_on_with(&self) -> Result<bool, S3Error> {
+        Ok(!self.store.list_after(&self.folder, &self.key.to_string()).await?.is_empty())
     }
 
     /// Deletes it, unless the entry that it stands behind is there after all.

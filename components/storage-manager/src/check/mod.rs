@@ -2,12 +2,14 @@
 
 mod inbox;
 mod rights;
+mod same;
 
 use std::fmt::Write as _;
 
 pub use inbox::heard;
 pub use rights::{Need, Right, lacking};
 use rights::{allow, listed};
+pub use same::{is_same_bucket, one_bucket};
 
 use crate::s3::{Probe, S3Error, Store, Tier, probe};
 

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cim_core::archive::SeqRange;
 use cim_core::names::{StreamName, SubjectFilter};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 
 use super::complete::streams;
+use super::erase::seqs;
 use crate::export::Format;
 use crate::s3::Tier;
 
@@ -63,7 +65,8 @@ const EXIT: &str = "Exit status:
   3  NATS cannot be reached, or refuses the credentials
   4  S3 cannot be reached, refuses the credentials, or is full
   5  the archive is damaged, at least of one stream; `restore` brings the others back
-  6  refused: the target exists, or the server cannot take it; `restore` brings the others back
+  6  refused: the target exists, or the server cannot take it; `restore` brings the others back; `erase`: the
+     live stream has them still, or a bucket keeps some
   7  the tier holds no archive
   8  `status --check`: a stream is behind; `copy`: the archive was written to meanwhile
   9  what is there is encrypted with a key that the configuration does not have
@@ -110,6 +113,11 @@ pub(super) enum Command {
         after_help = "Each object is checked before it is copied; what is there already is not copied again. While the storage\nmanager runs this ends with status 8, a few seconds behind: stop it, run this again, and start it with the\nnew configuration. JetStream keeps what comes meanwhile.\n\nExamples:\n  cim-storage-manager copy --to /etc/cim/new-nas.toml --dry-run\n  cim-storage-manager copy --to /etc/cim/new-nas.toml"
     )]
     Copy(CopyArgs),
+    /// Erase messages of some subjects from the archive for good, on both tiers, because a person asks for it
+    #[command(
+        after_help = "Purge them from the live stream first: this ends with status 6 while that has one of them. The storage manager\nmay run: it makes way for some seconds. What was erased is named by sequence in a note that is signed and stays in\nthe archive; write no names into the reason. Run it again where it was interrupted. docs/recovery.md says where else\ncopies may be.\n\nExamples:\n  nats stream purge USERS --subject 'users.4711.>'\n  cim-storage-manager erase USERS --subject 'users.4711.>' --dry-run\n  cim-storage-manager erase USERS --subject 'users.4711.>' --reason 'request 2026-118' --key /root/erasures.nk"
+    )]
+    Erase(EraseArgs),
     /// Make keys of an encrypted archive, and show which one an object takes
     Key(KeyArgs),
     /// Print which test hooks this build has, as JSON
@@ -325,6 +333,9 @@ pub(super) struct VerifyArgs {
     /// Check all that can be checked of an encrypted archive without its keys, and say what was not
     #[arg(long, conflicts_with_all = ["streams", "chain_only"])]
     pub(super) without_keys: bool,
+    /// The public nkey of who may erase; may be given several times. A note that another one has signed is damage
+    #[arg(long, value_name = "NKEY")]
+    pub(super) erased_by: Vec<String>,
     #[command(flatten)]
     pub(super) show: Show,
 }
@@ -338,6 +349,36 @@ pub(super) struct CopyArgs {
     #[arg(long, value_enum, default_value_t = Tier::Nas)]
     pub(super) from: Tier,
     /// Say what would be copied, and copy nothing
+    #[arg(long, short = 'n')]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) show: Show,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EraseArgs {
+    /// The stream
+    #[arg(add = ArgValueCandidates::new(streams))]
+    pub(super) stream: StreamName,
+    /// Messages on these subjects; may be given several times
+    #[arg(long, value_name = "FILTER", required = true)]
+    pub(super) subject: Vec<SubjectFilter>,
+    /// Of those, only the ones with these sequences: `17`, `17..40`, `17..`
+    #[arg(long, value_name = "SEQS", value_parser = seqs)]
+    pub(super) seq: Option<SeqRange>,
+    /// Why: a case number, not a name, for it stays in the archive
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    pub(super) reason: Option<String>,
+    /// The seed of the user nkey that signs the note [default: the one that logs in to NATS]
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// NATS is gone, and no storage manager runs: ask neither
+    #[arg(long)]
+    pub(super) without_nats: bool,
+    /// Do not ask whether it is meant
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    /// Say what would be erased, and erase nothing
     #[arg(long, short = 'n')]
     pub(super) dry_run: bool,
     #[command(flatten)]

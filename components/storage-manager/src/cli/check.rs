@@ -1,14 +1,11 @@
 //! `check`
 
-use bytes::Bytes;
-use cim_core::archive::ArchiveKey;
-
 use super::exit::Failure;
 use super::{connect, show};
-use crate::check::{Found, Right, Tried, lacking};
+use crate::check::{Found, Right, Tried, is_same_bucket, lacking, one_bucket};
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::s3::{Kind, Store, Tier};
+use crate::s3::Tier;
 
 /// Races for one key.
 pub(super) const RACES: usize = 6;
@@ -19,9 +16,17 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
         show(format_args!("note: {warning}"))?;
     }
     let (mut found, mut failures) = (Found::default(), Vec::new());
+    let mut names = Vec::new();
     match rights(config).await {
-        Ok(rights) => found.nats = rights,
+        Ok((there, rights)) => (names, found.nats) = (there, rights),
         Err(failure) => failures.push(failure),
+    }
+    for glob in config.streams.unmatched(&names) {
+        show(format_args!("note: `[streams]` has the glob `{glob}`, which no stream matches"))?;
+    }
+    let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
+    if !names.is_empty() && !names.iter().any(|name| matcher.matches(name)) {
+        show("note: no stream on the server matches `[streams]`: nothing would be archived")?;
     }
     for tier in [Tier::Nas, Tier::Wasabi] {
         match tried(config, tier).await {
@@ -40,12 +45,13 @@ pub(super) async fn run(config: &Config) -> Result<(), Failure> {
     Err(failures.swap_remove(0).with_message(all.join("; ")))
 }
 
-async fn rights(config: &Config) -> Result<Vec<Right>, Failure> {
+/// Returns the names of the streams, and the rights that are missing.
+async fn rights(config: &Config) -> Result<(Vec<String>, Vec<Right>), Failure> {
     // One that hears nothing lacks a right, as others.
     let jetstream = JetStream::new(config.nats.connect("cim-storage-manager").await?);
     let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
     let names = async || Ok::<_, Failure>(jetstream.stream_names().await?);
-    Ok(lacking(config, &matcher, names).await?.1)
+    lacking(config, &matcher, names).await
 }
 
 async fn tried(config: &Config, tier: Tier) -> Result<Option<Tried>, Failure> {
@@ -54,26 +60,8 @@ async fn tried(config: &Config, tier: Tier) -> Result<Option<Tried>, Failure> {
     if tier == Tier::Wasabi {
         let nas = connect::store(config, Tier::Nas)?;
         if is_same_bucket(&nas, &store).await? {
-            return Err(Failure::usage(format!(
-                "`secondary` and `tertiary` are the same bucket, `{}`: losing it would lose both; give `tertiary` another service",
-                nas.bucket()
-            )));
+            return Err(Failure::usage(one_bucket(&nas)));
         }
     }
     Ok(Some(tried))
-}
-
-/// Looks whether what is written to one is read from the other: a service may have several names. Of one that cannot be
-/// written to, which is told elsewhere, this says no.
-pub(super) async fn is_same_bucket(written: &Store, read: &Store) -> Result<bool, Failure> {
-    let key = ArchiveKey::Probe { id: uuid::Uuid::now_v7().to_string() };
-    if written.put_once(&key, Bytes::from_static(b"same")).await.is_err() {
-        return Ok(false);
-    }
-    let found = read.get_once(&key.to_string()).await;
-    drop(written.delete(&key.to_string()).await);
-    match found {
-        Err(error) if error.kind != Kind::NotFound => Err(error.into()),
-        found => Ok(found.is_ok()),
-    }
 }

@@ -9,13 +9,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::args::CopyArgs;
-use super::check::{RACES, is_same_bucket};
+use super::check::RACES;
 use super::exit::Failure;
 use super::nothing::nothing;
 use super::progress::watched;
 use super::table::size;
 use super::{connect, show, show_json};
 use crate::archive::Archive;
+use crate::check::is_same_bucket;
 use crate::check::{Found, Tried};
 use crate::config::Config;
 use crate::copy::{Copied, Damaged, Progress, copy, work};

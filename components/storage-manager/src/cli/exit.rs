@@ -51,6 +51,10 @@ impl Failure {
         Self { status: DAMAGED, message: message.into() }
     }
 
+    pub(super) fn locked(message: impl Into<String>) -> Self {
+        Self { status: LOCKED, message: message.into() }
+    }
+
     pub(super) fn empty(message: impl Into<String>) -> Self {
         Self { status: EMPTY, message: message.into() }
     }
@@ -65,6 +69,10 @@ impl Failure {
 
     pub(super) fn refused(error: &(dyn Error + 'static)) -> Self {
         Self::new(REFUSED, error)
+    }
+
+    pub(super) fn refusal(message: impl Into<String>) -> Self {
+        Self { status: REFUSED, message: message.into() }
     }
 
     pub(super) fn is_damage(&self) -> bool {
@@ -194,6 +202,9 @@ impl From<PlanError> for Failure {
 impl From<RestoreError> for Failure {
     fn from(error: RestoreError) -> Self {
         match error {
+            RestoreError::Locked { ref locked, .. } => {
+                Self::locked(format!("{}: {}", chain(&error), locked.way_out()))
+            }
             RestoreError::S3(error) => error.into(),
             RestoreError::Api(error)
             | RestoreError::Send(crate::restore::SendError::Api(error)) => error.into(),
@@ -262,9 +273,10 @@ impl From<StartError> for Failure {
             StartError::Api(error) => error.into(),
             StartError::Wire(error) => error.into(),
             StartError::Unfit(error) => error.into(),
-            StartError::Glob(_) | StartError::TakenOver { .. } => Self::new(USAGE, &error),
+            StartError::Glob(_) | StartError::TakenOver { .. } | StartError::Ready { .. } => {
+                Self::new(USAGE, &error)
+            }
             StartError::Adopt(AdoptError::Refused(error)) => Self::new(DAMAGED, &error),
-            StartError::Ready(_) => Self::new(OTHER, &error),
         };
         let Some(out) = out else { return failure };
         let message = format!("{}; {out}", failure.message);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cim_runtime::error::chain;
 use cim_runtime::output::note;
 use cim_runtime::shutdown;
 
@@ -38,6 +39,7 @@ pub(super) async fn run(config: &Config, args: ExportArgs) -> Result<(), Failure
         Some(Err(error)) if args.output.is_none() && error.is_reader_gone() => Ok(()),
         Some(Err(ExportError::Read(error))) => Err(error.into()),
         Some(Err(error)) if error.is_there() => Err(Failure::refused(&error)),
+        Some(Err(error)) if error.has_no_place() => Err(Failure::usage(chain(&error))),
         Some(Err(error)) => Err(Failure::other(&error)),
     }
 }

@@ -6,6 +6,7 @@ mod complete;
 mod connect;
 mod copy;
 mod descriptors;
+mod erase;
 mod exit;
 mod export;
 mod key;
@@ -93,6 +94,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Restore(args) => restore::run(&config, args).await,
             Command::Verify(args) => verify::run(&config, args).await,
             Command::Copy(args) => copy::run(&config, args).await,
+            Command::Erase(args) => erase::run(&config, args).await,
             Command::Key(KeyArgs { command }) => key::run(&config, command).await,
             Command::Completions { .. } => unreachable!("it needs no configuration and is done"),
             #[cfg(feature = "fail-points")]

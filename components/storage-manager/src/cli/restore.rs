@@ -4,6 +4,7 @@ mod earlier;
 mod followers;
 mod report;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::nothing::{nothing, unknown};
 use super::progress::shown;
 use crate::archive::Archive;
 use crate::config::Config;
-use crate::restore::{self, Fences, Followers, Found, Options, Plan, RestoreError, Source};
+use crate::restore::{self, Fences, Followers, Found, Looks, Options, Plan, RestoreError, Source};
 use crate::s3::Tier;
 
 /// Chains that are read at once.
@@ -39,7 +40,9 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         return Err(Failure::usage("`--as` takes one stream: it is one name"));
     }
     let archive = open(&source, &args).await?;
-    let streams = if args.all { archive.streams().await? } else { args.streams.clone() };
+    let mut streams = if args.all { archive.streams().await? } else { args.streams.clone() };
+    let mut named = BTreeSet::new();
+    streams.retain(|stream| named.insert(stream.clone()));
     if streams.is_empty() && archive.damage().is_none() {
         return Err(nothing(config, args.from).await);
     }
@@ -81,7 +84,8 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
             None => followers(&archive).await?,
         },
     };
-    let check = restore::check(&jetstream, &source, &mut plans, fences, again);
+    let looks = Looks { again, locked: args.dry_run };
+    let check = restore::check(&jetstream, &source, &mut plans, fences, looks);
     let Some(found) = stop.run_until_cancelled(check).await else {
         let of =
             if let [one] = &streams[..] { format!(" of stream `{one}`") } else { String::new() };

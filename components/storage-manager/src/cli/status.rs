@@ -1,6 +1,7 @@
 //! `status`
 
 mod check;
+mod locked;
 mod reach;
 
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use super::args::StatusArgs;
 use super::exit::Failure;
 use super::{connect, show, show_json, table};
 use crate::archive::Archive;
-use crate::config::{ArchiveConfig, Config};
+use crate::config::{ArchiveConfig, Config, Layout};
 use crate::jetstream::StreamInfo;
+use crate::journal;
 use crate::s3::{Store, Tier};
 use crate::tier::foreign::{Foreign, Here};
 use crate::tier::others;
@@ -31,6 +33,8 @@ struct Status {
     streams: Vec<StreamStatus>,
     /// Streams of the server that the configuration leaves out.
     left_out: Vec<String>,
+    /// What the storage manager that runs cannot read on the NAS, nor heal.
+    damage: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,11 +101,25 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
             stream,
         });
     }
-    let status = Status { streams, left_out };
+    let damage = match config.archive.layout {
+        Layout::Journal => journal::damage(jetstream.client(), &config.archive.journal).await,
+        Layout::Chains => Vec::new(),
+    };
+    let status = Status { streams, left_out, damage };
     let checked = args.check.then(|| check(&status.streams, limits(&config, &args)));
+    // Each minute is too often to look at each object.
+    if config.archive.encryption.is_some() && !args.check {
+        nas.look(&sides.nas).await;
+        if let (Some(readable), Some(store)) = (&mut wasabi, &sides.wasabi) {
+            readable.look(store).await;
+        }
+    }
     let tiers: Vec<Readable> = std::iter::once(nas).chain(wasabi).collect();
-    let (mut away, mut wrong) = (None, Vec::new());
+    let (mut away, mut wrong, mut locked) = (None, Vec::new(), Vec::new());
+    // All is shown that can be read: it is monitoring that is to be told.
+    wrong.extend(status.damage.iter().filter(|_| args.check).cloned());
     for tier in tiers {
+        locked.extend(tier.locked);
         wrong.extend(tier.damage);
         wrong.extend(tier.away.as_ref().map(|failure| failure.message().to_owned()));
         away = away.or(tier.away);
@@ -114,20 +132,32 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
         None => print(&status, args.show.json),
     };
     shown?;
+    verdict(away, checked, wrong, locked)
+}
+
+/// Returns the command's end: `away` is the first tier that was not reached, `wrong` and `locked` are all
+/// lines about what could not be read, `checked` is the line of `--check`.
+fn verdict(
+    away: Option<Failure>,
+    checked: Option<Result<String, String>>,
+    mut wrong: Vec<String>,
+    locked: Vec<String>,
+) -> Result<(), Failure> {
+    let shown = match &checked {
+        Some(Ok(line) | Err(line)) => format!("of what can be read: {line}"),
+        None => "what is shown is what can be read".to_owned(),
+    };
     match (away, checked) {
         (None, Some(Err(line))) if wrong.is_empty() => Err(Failure::behind(line)),
-        (None, _) if wrong.is_empty() => Ok(()),
+        (None, _) if wrong.is_empty() && locked.is_empty() => Ok(()),
+        (None, _) if wrong.is_empty() => {
+            Err(Failure::locked(format!("{}; {shown}", locked.join("; "))))
+        }
         (None, _) => {
-            let damage = wrong.join("; ");
-            Err(Failure::damaged(format!("{damage}; what is shown is what can be read")))
+            wrong.extend(locked);
+            Err(Failure::damaged(format!("{}; {shown}", wrong.join("; "))))
         }
-        (Some(failure), Some(Ok(line) | Err(line))) => {
-            Err(failure.with_message(format!("{}; of what can be read: {line}", wrong.join("; "))))
-        }
-        (Some(failure), None) => {
-            let wrong = wrong.join("; ");
-            Err(failure.with_message(format!("{wrong}; what is shown is what can be read")))
-        }
+        (Some(failure), _) => Err(failure.with_message(format!("{}; {shown}", wrong.join("; ")))),
     }
 }
 
@@ -144,13 +174,15 @@ struct Readable {
     archive: Option<Archive>,
     /// The parts of it that cannot.
     damage: Vec<String>,
+    /// Those that there is no key of.
+    locked: Vec<String>,
     /// Why it cannot be reached.
     away: Option<Failure>,
 }
 
 impl Readable {
     async fn open(store: Arc<Store>) -> Result<Self, Failure> {
-        let (tier, mut damage) = (store.tier(), Vec::new());
+        let (tier, mut damage, locked) = (store.tier(), Vec::new(), Vec::new());
         let archive = match Archive::open_before_damage(store).await {
             Ok(archive) => {
                 damage.extend(archive.damage().map(|error| format!("{tier}: {}", chain(error))));
@@ -158,7 +190,8 @@ impl Readable {
             }
             Err(error) => match Failure::from(error) {
                 failure if failure.is_s3() => {
-                    return Ok(Self { tier, archive: None, damage, away: Some(failure) });
+                    let away = Some(failure);
+                    return Ok(Self { tier, archive: None, damage, locked, away });
                 }
                 failure => {
                     damage.push(damaged(tier, failure)?);
@@ -166,7 +199,7 @@ impl Readable {
                 }
             },
         };
-        Ok(Self { tier, archive, damage, away: None })
+        Ok(Self { tier, archive, damage, locked, away: None })
     }
 
     /// Its journals.
@@ -211,12 +244,26 @@ impl Readable {
             }
             reached => reached?,
         };
-        if let Some(why) = incomparable {
+        if let Some(error) = incomparable {
             let tier = self.tier;
             let what = format!("stream `{stream}` cannot be compared with what {tier} has of it");
-            self.damage.push(format!("{what}: {why}"));
+            let what = format!("{what}: {}", chain(&error));
+            if error.is_locked() {
+                self.locked.push(what);
+            } else {
+                self.damage.push(what);
+            }
         }
         Ok(status)
+    }
+
+    /// Looks whether there is a key of all that it has.
+    async fn look(&mut self, store: &Store) {
+        let Some(archive) = self.archive.as_ref().filter(|_| self.away.is_none()) else { return };
+        match locked::look(store, archive.journals()).await {
+            Ok(locked) => self.locked.extend(locked),
+            Err(error) => self.away = Some(error.into()),
+        }
     }
 }
 
@@ -295,6 +342,9 @@ fn print(status: &Status, json: bool) -> Result<(), Failure> {
     show(shown)?;
     if !status.left_out.is_empty() {
         note(format_args!("`[streams]` leaves out: {}", status.left_out.join(", ")));
+    }
+    for damage in &status.damage {
+        note(damage);
     }
     for stream in &status.streams {
         for (name, tier) in stream.tiers() {

@@ -31,6 +31,8 @@ struct HeldStream {
     consumers: usize,
     /// By whom it was served, where the journal says so.
     served: Option<Served>,
+    /// Messages of the newest timeline that were erased for good.
+    erased: u64,
     timelines: Vec<HeldTimeline>,
     /// The objects that the newest timeline's messages are in, ascending.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +104,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             segments: state.segments.len(),
             bytes: state.segments.values().fold(0, |sum: u64, s| sum.saturating_add(s.size)),
             consumers: state.consumers.len(),
+            erased: state.erased_between(state.timeline(), 1, last_seq).count(),
             timelines: timelines.collect(),
             served: state.served,
             stream,

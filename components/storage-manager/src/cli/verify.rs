@@ -1,5 +1,6 @@
 //! `verify`
 
+mod erased;
 mod journals;
 mod keyless;
 mod objects;
@@ -14,6 +15,7 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain as error_chain;
 use serde::Serialize;
 
+use self::erased::{Erased, erased};
 use self::journals::Audited;
 use self::objects::{Checked, Of, Problem};
 use super::args::VerifyArgs;
@@ -41,7 +43,11 @@ struct Verified {
     bytes: u64,
     /// Fewer messages than the stream had; no damage yet.
     lacking: u64,
+    /// What was erased for good.
+    erased: Vec<Erased>,
     problems: Vec<String>,
+    /// What there is no key of: whether it is damaged is not known.
+    locked: Vec<String>,
     /// The timelines that a restore of the newest one is made of, each with the sequences that count.
     #[serde(skip)]
     lineage: Vec<(u32, SeqRange)>,
@@ -102,7 +108,12 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
         };
         // A journal was checked when it was opened: each entry by its hash, and that it follows from the one before.
         if let Some(state) = archive.in_journal(&stream) {
-            report.streams.push(summary(stream, state));
+            let (notes, wrong) = erased(state, &args.erased_by);
+            let mut verified = Verified { erased: notes, ..summary(stream, state) };
+            // A restore goes by what the note says.
+            verified.newest = !wrong.is_empty();
+            verified.problems.extend(wrong);
+            report.streams.push(verified);
             journaled.extend(all(state.clone()));
             continue;
         }
@@ -159,11 +170,32 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
         };
         format!("{damaged} of {count} streams on {from} are damaged{way}")
     });
+    let locked = locked(&report);
     let wrong: Vec<String> = streams.into_iter().chain(second_way).collect();
-    if !wrong.is_empty() {
-        return Err(Failure::damaged(wrong.join("; ")));
+    match (wrong.is_empty(), locked) {
+        (true, None) => Ok(()),
+        (true, Some(locked)) => Err(Failure::locked(locked)),
+        (false, locked) => {
+            let all: Vec<String> = wrong.into_iter().chain(locked).collect();
+            Err(Failure::damaged(all.join("; ")))
+        }
     }
-    Ok(())
+}
+
+/// Returns how much there is no key of, in one line; `None` where that is nothing.
+fn locked(report: &Report) -> Option<String> {
+    let of_streams = report.streams.iter().filter(|stream| !stream.locked.is_empty());
+    let of_journals = report.journals.iter().flat_map(|journal| &journal.locked);
+    let (streams, entries) = (of_streams.count(), of_journals.count());
+    let what = match (streams, entries) {
+        (0, 0) => return None,
+        (0, entries) => format!("{entries} entries and checkpoints that no stream needs"),
+        (streams, _) => format!("{streams} of {} streams", report.streams.len()),
+    };
+    let from = &report.from;
+    Some(format!(
+        "{what} on {from} cannot be looked at, for they are encrypted with a key that the configuration does not have, as is said above; all else was"
+    ))
 }
 
 /// Checks all segments. One that is not there is missing if the archive still names it; one that was replaced while
@@ -176,7 +208,10 @@ async fn verify(
 ) -> Result<(), Failure> {
     let mut wanted = segments;
     while !wanted.is_empty() {
-        let Checked { problems, gone } = objects::check(store, wanted, chain_only).await?;
+        let Checked { problems, locked, gone } = objects::check(store, wanted, chain_only).await?;
+        for (stream, what) in locked {
+            streams[stream].locked.push(what);
+        }
         for (stream, problem) in problems {
             streams[stream].add(problem);
         }
@@ -246,7 +281,9 @@ fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
         messages: segments.clone().fold(0, |sum: u64, s| sum.saturating_add(s.messages)),
         bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
         lacking: state.lacking(),
+        erased: Vec::new(),
         problems: Vec::new(),
+        locked: Vec::new(),
         lineage: lineage.chain(state.stand_ins(newest)).collect(),
         newest: false,
     }
@@ -265,8 +302,21 @@ async fn chain(
     };
     let (entries, segments, messages, bytes, lacking) = (0, 0, 0, 0, 0);
     let (problems, lineage, newest) = (vec![problem], Vec::new(), true);
-    let verified =
-        Verified { stream, entries, segments, messages, bytes, lacking, problems, lineage, newest };
+    let erased = Vec::new();
+    let locked = Vec::new();
+    let verified = Verified {
+        stream,
+        entries,
+        segments,
+        messages,
+        bytes,
+        lacking,
+        erased,
+        problems,
+        locked,
+        lineage,
+        newest,
+    };
     Ok((verified, None))
 }
 
@@ -287,13 +337,16 @@ fn print(report: &Report, json: bool) -> Result<(), Failure> {
         ]);
     }
     let mut text = shown.to_string();
-    for Audited { journal, problems, .. } in &report.journals {
-        for problem in problems {
+    for Audited { journal, problems, locked, .. } in &report.journals {
+        for problem in problems.iter().chain(locked) {
             write!(text, "\njournal `{journal}`: {problem}").expect("memory takes it");
         }
     }
     for stream in &report.streams {
-        for problem in &stream.problems {
+        for erased in &stream.erased {
+            write!(text, "\n{}: {erased}", stream.stream).expect("memory takes it");
+        }
+        for problem in stream.problems.iter().chain(&stream.locked) {
             write!(text, "\n{}: {problem}", stream.stream).expect("memory takes it");
         }
     }

@@ -41,6 +41,14 @@ pub(super) fn end(tail: &[u8]) -> End<'_> {
     crypto(&before[begin..]).unwrap_or(End::Unknown)
 }
 
+/// Returns what a file says of its key, of which these are the bytes from where it says so.
+pub(super) fn label_at(bytes: &[u8]) -> Option<&[u8]> {
+    match crypto(bytes)? {
+        End::Encrypted { label, .. } => Some(label),
+        _ => None,
+    }
+}
+
 /// Reads Parquet's `FileCryptoMetaData`: of AES-GCM with all that authenticates in the file.
 fn crypto(bytes: &[u8]) -> Option<End<'_>> {
     let (mut prefix, mut unique, mut label) = (None, None, None);

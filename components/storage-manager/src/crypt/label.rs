@@ -1,14 +1,19 @@
 //! What an encrypted object says in the clear: with which key it opens.
 
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cim_core::archive::Sha256;
 use serde::{Deserialize, Serialize};
 
-use super::end::{End, end};
+use super::end::{End, end, label_at};
 use super::key::{Key, KeyId, Wrapped};
 use super::keyring::installed;
 use super::sealed;
+
+/// More bytes than a label has, with what stands before it.
+const LABEL: u64 = 4 << 10;
 
 /// With which key an object opens. Its JSON is what Parquet's key tools call internal key material.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,13 +49,18 @@ pub struct Locked {
 
 impl std::fmt::Display for Locked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { key, recovery } = self;
-        write!(f, "it is encrypted with key `{key}`, which the configuration does not have: ")?;
-        f.write_str("name the key's file in `archive.encryption.more_key_files`")?;
-        match recovery {
-            Some(recovery) => write!(f, ", or that of the recovery key `{recovery}`"),
-            None => Ok(()),
-        }
+        let (key, out) = (&self.key, self.way_out());
+        write!(f, "it is encrypted with key `{key}`, which the configuration does not have: {out}")
+    }
+}
+
+impl Locked {
+    /// Returns what to do about it.
+    pub fn way_out(&self) -> String {
+        let more = self.recovery.as_ref().map_or_else(String::new, |recovery| {
+            format!(", or that of the recovery key `{recovery}`")
+        });
+        format!("name the key's file in `archive.encryption.more_key_files`{more}")
     }
 }
 
@@ -119,6 +129,23 @@ pub fn label_of(object: &[u8]) -> Option<Label> {
 /// or there is no key of it.
 pub fn key_of(object: &[u8]) -> Option<Key> {
     label_of(object)?.open().ok()?
+}
+
+/// Returns where an encrypted object of some size says which key it takes, where these bytes of its end do not reach so
+/// far.
+pub fn label_range(tail: &[u8], size: u64) -> Option<Range<u64>> {
+    let End::More(needed) = end(tail) else { return None };
+    let begin = size.checked_sub(needed)?;
+    Some(begin..size.min(begin + LABEL))
+}
+
+/// Looks whether there is a key of an object that has these bytes [there](label_range).
+///
+/// # Errors
+/// When there is none.
+pub fn check_range(bytes: &[u8]) -> Result<(), Locked> {
+    let label = label_at(bytes).and_then(Label::parse);
+    label.map_or(Ok(()), |label| label.open().map(drop))
 }
 
 /// Looks whether what was fetched of an object opens with a key of this configuration, or needs none. What is damaged

@@ -18,11 +18,11 @@ mod modules;
 mod sealed;
 
 pub use end::is_encrypted;
-pub use key::{Key, KeyError};
+pub use key::{Key, KeyError, KeyId};
 #[cfg(test)]
 pub(crate) use keyring::testing;
 pub use keyring::{Keyring, encryption, install, installed};
-pub use label::{Locked, check, key_of, label_of};
+pub use label::{Locked, check, check_range, key_of, label_of, label_range};
 pub(crate) use modules::{FileKey, metadata};
 pub use sealed::SealError;
 pub(crate) use sealed::{is_intact, open, seal};

@@ -80,6 +80,13 @@ impl ExportError {
         matches!(self, Self::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// Returns whether there can be no such target here.
+    pub fn has_no_place(&self) -> bool {
+        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+        let kinds = [NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem];
+        matches!(self, Self::Write { source, .. } if kinds.contains(&source.kind()))
+    }
+
     /// Returns whether the target was there before.
     pub fn is_there(&self) -> bool {
         matches!(self, Self::Write { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)

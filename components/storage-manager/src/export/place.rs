@@ -32,7 +32,13 @@ fn beside(path: &Path) -> io::Result<&Path> {
             "it is there already: name another one, or remove it",
         ));
     }
-    Ok(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        let what = format!("there is no directory `{}`: make it first", parent.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    Ok(parent)
 }
 
 impl NewFile {

@@ -8,6 +8,7 @@ use async_nats::client::RequestErrorKind;
 use async_nats::{Client, Message, Request, RequestError, ServerInfo};
 use bytes::Bytes;
 use cim_core::archive::journal::Served;
+use cim_core::names::SubjectFilter;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -327,7 +328,17 @@ impl JetStream {
         stream: &str,
         seq: u64,
     ) -> Result<Option<StoredMessage>, ApiError> {
-        self.get_message(stream, &json!({ "seq": seq, "next_by_subj": ">" })).await
+        self.next_message_on(stream, seq, &SubjectFilter::all()).await
+    }
+
+    /// The first one at or after it whose subject matches.
+    pub async fn next_message_on(
+        &self,
+        stream: &str,
+        seq: u64,
+        filter: &SubjectFilter,
+    ) -> Result<Option<StoredMessage>, ApiError> {
+        self.get_message(stream, &json!({ "seq": seq, "next_by_subj": filter })).await
     }
 
     async fn get_message(

@@ -135,6 +135,7 @@ impl Year {
             served: None,
             deletes_known: None,
             deliveries: BTreeMap::new(),
+            erased: Vec::new(),
             number: 0,
             committed_at: self.at(0),
         };

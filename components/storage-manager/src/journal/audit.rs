@@ -28,6 +28,8 @@ pub struct Audit {
     pub problems: Vec<Problem>,
     /// What is of no use any more, and damaged.
     pub warnings: Vec<String>,
+    /// What there is no key of: whether it is damaged is not known.
+    pub locked: Vec<String>,
 }
 
 /// One thing that is wrong.
@@ -70,6 +72,12 @@ struct Log<'a> {
 /// What an entry says of its place: the hash of the one before it, and its own.
 type Link = (Option<Sha256>, Sha256);
 
+/// Why an entry does not say it, in words.
+enum Silent {
+    Damaged(String),
+    Locked(String),
+}
+
 impl Log<'_> {
     async fn audit(self, numbers: &[u64], all: bool) -> Result<Audit, S3Error> {
         let mut audit = Audit::default();
@@ -84,6 +92,7 @@ impl Log<'_> {
             }
             match self.head(number).await? {
                 Some(Ok(head)) => drop(heads.insert(number, head.hash)),
+                Some(Err(OpenError::S3(locked))) => audit.locked.push(chain(&locked)),
                 Some(Err(error)) if needed => {
                     let delete = (number == newest).then(|| self.checkpoint(number));
                     audit.problems.push(Problem { what: chain(&error), delete });
@@ -116,7 +125,7 @@ impl Log<'_> {
     /// Looks whether entries follow from each other, and whether checkpoints are of them.
     fn compare(
         self,
-        entries: &BTreeMap<u64, Result<Link, String>>,
+        entries: &BTreeMap<u64, Result<Link, Silent>>,
         heads: &BTreeMap<u64, Sha256>,
         needed: RangeInclusive<u64>,
         audit: &mut Audit,
@@ -128,7 +137,11 @@ impl Log<'_> {
         for (number, entry) in entries {
             let (key, head) = (self.entry(*number), heads.get(number));
             let what = match entry {
-                Err(what) => what.clone(),
+                Err(Silent::Locked(what)) => {
+                    audit.locked.push(what.clone());
+                    continue;
+                }
+                Err(Silent::Damaged(what)) => what.clone(),
                 Ok((_, hash)) if head.is_some_and(|head| head != hash) => {
                     format!("journal entry `{key}` is not the one that a checkpoint was made of")
                 }
@@ -172,11 +185,14 @@ impl Log<'_> {
         ArchiveKey::Journal { of: self.of, journal: self.journal.clone(), number }.to_string()
     }
 
-    /// Reads which entry a checkpoint is of; `None` where it is gone.
+    /// Reads which entry a checkpoint is of; `None` where it is gone. What S3 says within is that there is no key of it.
     async fn head(self, number: u64) -> Result<Option<Result<CheckpointHead, OpenError>>, S3Error> {
         let key = self.checkpoint(number);
         let object = match self.store.get(&key).await {
             Err(error) if error.kind == Kind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind, Kind::Locked(_)) => {
+                return Ok(Some(Err(error.into())));
+            }
             other => other?,
         };
         let read = tokio::task::spawn_blocking(move || head(&object));
@@ -192,7 +208,7 @@ impl Log<'_> {
         self,
         behind: Option<u64>,
         until: u64,
-    ) -> Result<BTreeMap<u64, Result<Link, String>>, S3Error> {
+    ) -> Result<BTreeMap<u64, Result<Link, Silent>>, S3Error> {
         let (folder, end) = (self.of.entries(self.journal), self.entry(until));
         let listed = match behind {
             Some(number) => self.store.list_after(&folder, &self.entry(number)).await?,
@@ -208,6 +224,9 @@ impl Log<'_> {
             match fetch_end(self.store, key.clone(), size).await {
                 // It was collected meanwhile.
                 Err(error) if error.kind == Kind::NotFound => Ok(None),
+                Err(error) if matches!(error.kind, Kind::Locked(_)) => {
+                    Ok(Some((number, Err(Silent::Locked(chain(&error))))))
+                }
                 Err(error) => Err(error),
                 Ok(end) => Ok(Some((number, self.link(number, key, &end.tail, end.size)))),
             }
@@ -215,13 +234,16 @@ impl Log<'_> {
         read.buffer_unordered(FETCHES).try_filter_map(async |read| Ok(read)).try_collect().await
     }
 
-    fn link(self, number: u64, key: String, tail: &Bytes, size: u64) -> Result<Link, String> {
+    fn link(self, number: u64, key: String, tail: &Bytes, size: u64) -> Result<Link, Silent> {
         match read_entry_at_end(tail, size) {
             Ok((entry, hash)) if entry.number == number && entry.journal == *self.journal => {
                 Ok((entry.previous, hash))
             }
-            Ok(_) => Err(format!("journal entry `{key}` is not of this journal and this number")),
-            Err(source) => Err(chain(&OpenError::Entry { key, source })),
+            Ok(_) => {
+                let what = format!("journal entry `{key}` is not of this journal and this number");
+                Err(Silent::Damaged(what))
+            }
+            Err(source) => Err(Silent::Damaged(chain(&OpenError::Entry { key, source }))),
         }
     }
 }

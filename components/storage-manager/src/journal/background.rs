@@ -15,8 +15,7 @@ impl Background {
     /// Starts them.
     pub fn start(context: &Arc<Context>, journal: &Journal) -> Self {
         let mut tasks = JoinSet::new();
-        let client = context.jetstream.client().clone();
-        tasks.spawn(lead::serve(client, journal.clone(), Arc::clone(&context.writer)));
+        tasks.spawn(lead::serve(Arc::clone(context), journal.clone()));
         tasks.spawn(checkpoint::run(Arc::clone(&context.nas), journal.clone(), None));
         tasks.spawn(merge::run(Arc::clone(context), journal.clone()));
         tasks.spawn(collect::run(Arc::clone(context), journal.clone()));

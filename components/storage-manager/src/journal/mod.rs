@@ -31,17 +31,21 @@ mod share;
 mod ship;
 mod sift;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+mod unopened;
 mod writer;
 
 pub use audit::{Audit, Problem, audit};
 pub use background::Background;
+pub(crate) use checkpoint::write as write_checkpoint;
+pub(crate) use collect::checkpoints;
 pub use heal::Ailing;
 use heal::check_text;
-pub use lead::stand_by;
-pub use object::{Commit, Item, read_entry};
+pub use lead::{TakeError, Taken, damage, stand_by, take};
+pub use object::{Commit, Item, Place, make, read_entry};
 pub use open::{OpenError, names, open, open_before_damage, read_checkpoint};
 pub use share::Share;
-pub use ship::{AdoptError, adopt};
+pub use ship::{AdoptError, DecideError, Decided, adopt};
 pub use sift::Refused;
+pub use unopened::Unopened;
 pub use writer::{Committed, Journal, JournalClosed, NotCommitted};

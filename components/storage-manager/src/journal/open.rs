@@ -145,8 +145,13 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
             store.list_after(&folder, &key).await?
         }
     };
+    let listed = listed.into_iter().filter(|listed| {
+        is_own(&listed.key, |key| {
+            matches!(key, ArchiveKey::Journal { of: its, journal: other, .. } if (*its, other) == (of, journal))
+        })
+    });
     // Some services list in an order of their own.
-    let sizes: BTreeMap<String, u64> = listed.into_iter().map(|o| (o.key, o.size)).collect();
+    let sizes: BTreeMap<String, u64> = listed.map(|o| (o.key, o.size)).collect();
     let keys: Vec<String> = sabotage!(listed, sizes.keys().cloned().collect());
     let mut objects = stream::iter(keys)
         .map(|key| {
@@ -184,6 +189,16 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
         tracing::error!("going on without it: {}", chain(error));
     }
     Ok(Read { state, behind, damage: damaged, without })
+}
+
+/// Returns whether a key is one that this program gives; says so where it is not, for people put things into buckets. An
+/// entry that is missing shows in the numbers of the others.
+fn is_own(key: &str, wanted: impl Fn(&ArchiveKey) -> bool) -> bool {
+    let own = ArchiveKey::parse(key).is_ok_and(|key| wanted(&key));
+    if !own {
+        tracing::warn!("`{key}` is nothing that this program writes, and is left alone");
+    }
+    own
 }
 
 /// The end of an entry's object.
@@ -230,6 +245,13 @@ async fn newest_checkpoint(
     let listed = store.list(&of.checkpoints(journal), false).await?;
     let mut damaged = None;
     for Listed { key, .. } in listed.into_iter().rev() {
+        let own = is_own(
+            &key,
+            |key| matches!(key, ArchiveKey::Checkpoint { of: its, journal: other, .. } if (*its, other) == (of, journal)),
+        );
+        if !own {
+            continue;
+        }
         let object = store.get(&key).await?;
         let read = read_checkpoint(of, &object).and_then(|state| {
             let number = state.last.map_or(0, |(number, ..)| number);

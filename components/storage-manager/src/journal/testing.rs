@@ -58,6 +58,7 @@ pub fn begin() -> StreamCheckpoint {
         served: None,
         deletes_known: None,
         deliveries: BTreeMap::new(),
+        erased: Vec::new(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

@@ -268,6 +268,11 @@ impl Journal {
         });
     }
 
+    /// Closes it: another writer wants to go on with it.
+    pub fn close(&self, why: &str) {
+        self.shared.close(why);
+    }
+
     fn why(&self) -> JournalClosed {
         JournalClosed(self.shared.why.get().cloned().unwrap_or_else(|| "it ended".into()))
     }

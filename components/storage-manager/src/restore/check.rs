@@ -1,6 +1,7 @@
 //! Checks before a restore is begun, of all streams: what stands against one does not keep the others.
 
 mod large;
+mod locked;
 mod room;
 mod segments;
 mod server;
@@ -34,8 +35,16 @@ pub enum Found {
     Hindered(RestoreError),
 }
 
+/// What is looked for besides.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    /// Streams that an earlier run has restored: they are no hindrance.
+    pub again: bool,
+    /// Objects that there is no key of. A restore finds them as it reads.
+    pub locked: bool,
+}
+
 /// Checks, before anything is begun, what stands against restores, and changes nothing on the server. Puts fences up.
-/// Where `again` says so, streams that an earlier run has restored are no hindrance.
 ///
 /// # Errors
 /// When NATS or S3 do not answer, which would hold for every stream.
@@ -44,7 +53,7 @@ pub async fn check(
     source: &Source,
     plans: &mut [Plan],
     mut fences: Fences,
-    again: bool,
+    looks: Looks,
 ) -> Result<Vec<Found>, RestoreError> {
     let server = Server::ask(jetstream).await?;
     server.followers(&mut fences.followers);
@@ -52,7 +61,8 @@ pub async fn check(
         fences.put_up(plan);
         plan.takes = server.takes();
     }
-    let looked = stream::iter(&*plans).map(|plan| target::look(jetstream, &server, plan, again));
+    let looked =
+        stream::iter(&*plans).map(|plan| target::look(jetstream, &server, plan, looks.again));
     let looked: Vec<_> = looked.buffered(AT_ONCE).collect().await;
     let mut found = Vec::with_capacity(plans.len());
     for looked in looked {
@@ -65,6 +75,11 @@ pub async fn check(
     let missing = segments::missing(source, free(&found, plans)).await?;
     for (index, error) in missing {
         found[index] = Found::Hindered(error);
+    }
+    if looks.locked {
+        for (index, error) in locked::find(source, free(&found, plans)).await? {
+            found[index] = Found::Hindered(error);
+        }
     }
     read(source, &server, &mut found, plans).await?;
     // The stream that was made last has the subjects: where both were archived, the other one was gone by then.

@@ -4,8 +4,9 @@ use std::io;
 
 use super::send::SendError;
 use crate::archive::ArchiveError;
+use crate::crypt::Locked;
 use crate::jetstream::ApiError;
-use crate::s3::{S3Error, Tier};
+use crate::s3::{Kind, S3Error, Tier};
 use crate::segment::SegmentError;
 
 /// A restore that did not happen; the server has no part of it. The way out is told apart from it
@@ -25,7 +26,20 @@ pub enum RestoreError {
     Empty(String),
     /// What the archive says of the stream cannot be read.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    Archive(ArchiveError),
+    /// There is no key of an object.
+    #[error(
+        "{tier}: `{key}` is encrypted with key `{}`, which the configuration does not have",
+        locked.key
+    )]
+    Locked {
+        /// The tier.
+        tier: Tier,
+        /// The object.
+        key: String,
+        /// Which key it takes.
+        locked: Box<Locked>,
+    },
     /// A segment is not where the manifest says.
     #[error("segment `{key}` is missing or cut short on {tier}")]
     Missing {
@@ -41,7 +55,7 @@ pub enum RestoreError {
     Segment(#[from] SegmentError),
     /// The tier does not answer.
     #[error(transparent)]
-    S3(#[from] S3Error),
+    S3(S3Error),
     /// The server does not answer.
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -142,9 +156,27 @@ pub enum RestoreError {
     Cut(#[from] io::Error),
 }
 
+impl From<S3Error> for RestoreError {
+    fn from(error: S3Error) -> Self {
+        Self::locked(&error).unwrap_or(Self::S3(error))
+    }
+}
+
+impl From<ArchiveError> for RestoreError {
+    fn from(error: ArchiveError) -> Self {
+        error.s3().and_then(Self::locked).unwrap_or(Self::Archive(error))
+    }
+}
+
 impl RestoreError {
-    /// Returns whether another stream may come through all the same: this one is damaged, or the server does not take
-    /// it, or it is not what was sent.
+    /// Returns that there is no key of an object, where that is what went wrong.
+    fn locked(error: &S3Error) -> Option<Self> {
+        let Kind::Locked(locked) = &error.kind else { return None };
+        Some(Self::Locked { tier: error.tier, key: error.key.clone(), locked: locked.clone() })
+    }
+
+    /// Returns whether another stream may come through all the same: this one is damaged, or there is no key of it, or the
+    /// server does not take it, or it is not what was sent.
     pub fn is_of_one_stream(&self) -> bool {
         match self {
             Self::Archive(error) => error.s3().is_none_or(|error| error.kind.is_damage()),
@@ -154,6 +186,7 @@ impl RestoreError {
             }
             Self::Exists { .. }
             | Self::Empty(_)
+            | Self::Locked { .. }
             | Self::Missing { .. }
             | Self::Segment(_)
             | Self::MemoryOnOldServer(_)

@@ -99,7 +99,8 @@ async fn renewed(
     // Of a tier that does not answer nothing new is to be learnt, nor of what is damaged.
     match &error {
         RestoreError::S3(S3Error { kind: Kind::NotFound, .. }) => {}
-        RestoreError::S3(S3Error { tier, .. }) if *tier != source.tier.tier() => {}
+        RestoreError::S3(S3Error { tier, .. }) | RestoreError::Locked { tier, .. }
+            if *tier != source.tier.tier() => {}
         _ => return Err(error),
     }
     let pieces = read_anew(source, plan, *first_seq).await.unwrap_or_default();

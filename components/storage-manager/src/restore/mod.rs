@@ -43,7 +43,7 @@ mod v2;
 mod way_out;
 mod write;
 
-pub use check::{Found, check};
+pub use check::{Found, Looks, check};
 pub use error::RestoreError;
 pub use fence::{Fence, Fences, Followers};
 pub use half_batch::HalfBatch;

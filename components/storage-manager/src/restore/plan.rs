@@ -118,6 +118,8 @@ pub struct Plan {
     pub consumers: Vec<ConsumerRecord>,
     /// What they know of single messages, as far as that is archived.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// How many messages between its first and its last were erased for good, and why, each run once.
+    pub erased: Vec<(u64, String)>,
     /// What the stream had and does not get back, in words.
     pub left_out: Vec<String>,
     /// Make the whole snapshot in memory before the server hears of it.
@@ -278,10 +280,34 @@ pub fn plan(
         } else {
             BTreeMap::new()
         },
+        erased: erased(state, timeline, first_seq, last_seq),
         left_out,
         staged: options.staged,
         takes: Takes::default(),
     })
+}
+
+/// Returns how many messages were erased of a timeline between two sequences, and why. What two tiers, or two runs, say of
+/// the same message counts once.
+fn erased(
+    state: &ArchiveState,
+    timeline: u32,
+    first_seq: u64,
+    last_seq: u64,
+) -> Vec<(u64, String)> {
+    let all = state.erased_between(timeline, first_seq, last_seq);
+    let (mut said, mut counted) = (BTreeMap::new(), SeqRanges::default());
+    for (_, note) in state.erasures() {
+        for (number, _) in state.lineage(timeline) {
+            let its = note.of(number);
+            let new = all.difference(&counted);
+            let new: SeqRanges =
+                new.iter().flat_map(|SeqRange(from, to)| its.within(from, to)).collect();
+            *said.entry(note.reason.clone()).or_insert(0) += new.count();
+            new.iter().for_each(|range| counted.insert(range));
+        }
+    }
+    said.into_iter().filter(|(_, count)| *count > 0).map(|(why, count)| (count, why)).collect()
 }
 
 /// Returns where the messages begin that may have taken others away without the archive's knowing of it.

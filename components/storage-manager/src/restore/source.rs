@@ -125,6 +125,11 @@ impl Source {
         }
     }
 
+    /// Looks whether there is a key of an object.
+    pub(super) async fn look(&self, key: &str) -> Result<(), S3Error> {
+        self.fetch(key, async |store| store.look(key).await).await
+    }
+
     async fn file(&self, segment: &Segment) -> Result<Bytes, S3Error> {
         self.fetch(&segment.key, async |store| store.get_at_most(&segment.key, segment.size).await)
             .await

@@ -58,6 +58,7 @@ impl RestoreError {
                 }
                 None => "put the object back from a copy and restore again".into(),
             },
+            Self::Locked { locked, .. } => format!("{} and restore again", locked.way_out()),
             Self::MemoryOnOldServer(_) => "use nats-server 2.15 or newer".into(),
             Self::TooNew { needs, .. } => {
                 format!("use a nats-server with level {needs} (`nats account info` shows it)")

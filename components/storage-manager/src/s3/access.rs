@@ -156,6 +156,11 @@ impl Access {
         }
     }
 
+    /// Returns whether the service refuses the key.
+    pub(super) fn refuses(&self) -> bool {
+        self.lock().refused
+    }
+
     /// Says in the log that the service takes the key again, where it did not.
     pub(super) fn is_taken(&self) {
         if std::mem::take(&mut self.lock().refused) {

@@ -105,6 +105,9 @@ impl fmt::Display for Kind {
             Self::Unreachable(why) if why.contains("UnknownIssuer") => {
                 write!(f, "cannot reach the service: {why}: name the authority's file as `tls_ca`")
             }
+            Self::Unreachable(why) if why.contains("InvalidContentType") => f.write_str(
+                "the service answers in clear text: write `http://` in `endpoint`, or give it a certificate",
+            ),
             Self::Unreachable(why) => {
                 write!(f, "cannot reach the service: {why}; check `endpoint`")
             }
@@ -173,9 +176,9 @@ impl Kind {
                 let named = named.map(|named| format!(", `{named}`")).unwrap_or_default();
                 Self::Elsewhere(format!("the bucket is elsewhere{named} ({shown})"))
             }
-            (507, _) | (_, "XMinioStorageFull" | "InsufficientStorage" | "QuotaExceeded") => {
-                Self::Full
-            }
+            (507, _) | (_, "XMinioStorageFull" | "InsufficientStorage") => Self::Full,
+            // MinIO's is of a bucket.
+            (_, code) if code.ends_with("QuotaExceeded") => Self::Full,
             (403, "RequestTimeTooSkewed") => Self::Skewed(shown),
             // What S3 says of a signed URL that is too old, or of a time to come.
             (403, _) if says(&["Request has expired", "Request is not valid yet"]) => {
@@ -247,6 +250,14 @@ mod tests {
         for (status, code) in [(403, "AccessDenied"), (404, "NoSuchKey"), (400, "InvalidArgument")]
         {
             assert_eq!(answer(status, code).refused_key(), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_quota_is_no_room() {
+        for code in ["QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"] {
+            let body = format!("<Error><Code>{code}</Code></Error>");
+            assert_eq!(Kind::of_answer(400, &body), Kind::Full, "{code}");
         }
     }
 

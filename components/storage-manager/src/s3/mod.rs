@@ -9,8 +9,10 @@
 
 mod access;
 mod error;
+mod page;
 mod probe;
 mod store;
+mod versions;
 
 pub use error::{Kind, S3Error};
 pub use probe::{Probe, probe};

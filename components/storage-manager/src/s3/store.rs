@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Way};
 use super::error::{Kind, S3Error, deepest};
+use super::page;
+use super::versions::{Versions, versions_query};
 use crate::config::S3Config;
 use crate::crypt;
 use crate::hooks::sabotage;
@@ -101,6 +103,9 @@ const RESERVED: usize = 64 << 20;
 /// How often a file is looked at whose key is refused, and how many looks there are from one try to the next.
 const LOOK: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 8;
+
+/// Bytes of an object's end that say with which key it opens, of most.
+const END: u64 = 8 << 10;
 
 /// When an answer is given up of which something still comes.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -200,6 +205,11 @@ impl Store {
         Self { key: Some(end), ..self }
     }
 
+    /// Returns whether the service refuses the key that its file has.
+    pub fn refuses_key(&self) -> bool {
+        self.access.refuses()
+    }
+
     /// Which tier this is.
     pub fn tier(&self) -> Tier {
         self.tier
@@ -295,6 +305,18 @@ impl Store {
         Ok((self.unlocked(key, bytes)?, size))
     }
 
+    /// Looks whether there is a key of an object, which its end says. What is not Parquet passes.
+    ///
+    /// # Errors
+    /// When there is none, or the object cannot be had.
+    pub async fn look(&self, key: &str) -> Result<(), S3Error> {
+        let (end, size) = self.get_tail(key, END).await?;
+        let Some(range) = crypt::label_range(&end, size) else { return Ok(()) };
+        let bytes = self.get_range(key, range).await?;
+        let looked = crypt::check_range(&bytes);
+        looked.map_err(|locked| self.error("get", key, Kind::Locked(Box::new(locked))))
+    }
+
     /// Some bytes of an object; fewer where it ends before them.
     pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, S3Error> {
         let once = || async {
@@ -336,6 +358,9 @@ impl Store {
         if !response.status().is_success() {
             let text = self.in_time(key, response.text()).await?;
             return Err(self.error("get", key, Kind::of_answer(status, &text)));
+        }
+        if let Some(what) = page::not_the_object(response.headers()) {
+            return Err(self.error("get", key, Kind::Unexpected(what)));
         }
         let size = response.headers().get("content-range").and_then(|v| v.to_str().ok());
         let size = size.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
@@ -424,7 +449,10 @@ impl Store {
         let request = way.client.put(url).headers(headers).timeout(self.timeout);
         let (status, text) = self.answer("put", key, request.body(body)).await?;
         match status {
-            200..=299 => Ok(Put::Created),
+            200..=299 => match page::not_done(&text) {
+                None => Ok(Put::Created),
+                Some(kind) => Err(self.error("put", key, kind)),
+            },
             412 => Ok(Put::Exists),
             // Two conditional writes at once: whoever lost asks again and finds the winner's object.
             409 if only_new => Err(self.error("put", key, Kind::Unavailable("conflict".into()))),
@@ -512,14 +540,16 @@ impl Store {
                 self.keyed(move |way| self.list_by(way, prefix, query.clone()))
             });
             let page = page.await?;
+            let next = page::next(prefix, &page, token.as_deref());
+            token = next.map_err(|what| self.error("list", prefix, Kind::Unexpected(what)))?;
             if folders {
                 let prefixes = page.common_prefixes.unwrap_or_default();
                 found.extend(prefixes.into_iter().map(|p| Listed { key: p.prefix, size: 0 }));
             } else {
-                let objects = page.contents.into_iter();
+                // Consoles and file managers make objects of folders.
+                let objects = page.contents.into_iter().filter(|object| !object.key.ends_with('/'));
                 found.extend(objects.map(|o| Listed { key: o.key, size: o.size }));
             }
-            token = page.next_continuation_token;
             if token.is_none() || !more(&found) {
                 return Ok(found);
             }
@@ -543,6 +573,74 @@ impl Store {
             }),
             (status, text) => Err(self.error("list", prefix, Kind::of_answer(status, &text))),
         }
+    }
+
+    /// Every version below `prefix` that is not its object's newest, by key and id: none where the bucket keeps no versions, or
+    /// the service knows of none.
+    pub async fn old_versions(&self, prefix: &str) -> Result<Vec<(String, String)>, S3Error> {
+        let (mut found, mut next) = (Vec::new(), None);
+        loop {
+            let page = self.ask("list", prefix, || {
+                let query = versions_query(prefix, next.as_ref());
+                self.keyed(move |way| self.versions_by(way, prefix, query.clone()))
+            });
+            let Some(page) = page.await? else { return Ok(found) };
+            found.extend(page.old());
+            next = page.next();
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn versions_by(
+        &self,
+        way: Arc<Way>,
+        prefix: &str,
+        query: HashMap<String, String>,
+    ) -> Result<Option<Versions>, S3Error> {
+        self.count();
+        let url = way.bucket.presign_get("/", URL_LIFETIME_SECONDS, Some(query)).await;
+        let url = url.map_err(|e| self.client_error("list", prefix, &e))?;
+        let request = way.client.get(url).timeout(self.timeout);
+        match self.answer("list", prefix, request).await? {
+            (200..=299, text) => Ok(Versions::read(&text)),
+            // A service that keeps no versions need not know the question.
+            (400 | 404 | 405 | 501, _) => Ok(None),
+            (status, text) => Err(self.error("list", prefix, Kind::of_answer(status, &text))),
+        }
+    }
+
+    /// The bytes of a version of an object, whether there is a key of them or not, and until when it is locked, where the
+    /// service says so.
+    pub async fn get_version(
+        &self,
+        key: &str,
+        version: &str,
+    ) -> Result<(Bytes, Option<String>), S3Error> {
+        self.ask("get", key, || self.keyed(|way| self.get_version_by(way, key, version))).await
+    }
+
+    async fn get_version_by(
+        &self,
+        way: Arc<Way>,
+        key: &str,
+        version: &str,
+    ) -> Result<(Bytes, Option<String>), S3Error> {
+        self.count();
+        let query = HashMap::from([("versionId".to_owned(), version.to_owned())]);
+        let url = way.bucket.presign_get(key, URL_LIFETIME_SECONDS, Some(query)).await;
+        let url = url.map_err(|e| self.client_error("get", key, &e))?;
+        let response = self.in_time(key, way.client.get(url).timeout(LONGEST).send()).await?;
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            let text = self.in_time(key, response.text()).await?;
+            return Err(self.error("get", key, Kind::of_answer(status, &text)));
+        }
+        let until = response.headers().get("x-amz-object-lock-retain-until-date");
+        let until = until.and_then(|until| until.to_str().ok()).map(ToOwned::to_owned);
+        let bytes = response.bytes().await;
+        Ok((bytes.map_err(|error| self.client_error("get", key, &error.into()))?, until))
     }
 
     /// Makes a request with the key that its file has, and again where that was refused and the file has another;

@@ -8,6 +8,7 @@ mod columns;
 mod file;
 mod guard;
 mod part;
+mod raw;
 mod read;
 mod schema;
 mod shared;
@@ -15,6 +16,7 @@ mod write;
 
 pub use columns::{Columns, Message};
 pub use part::{Footer, Window, read_parts};
+pub use raw::{RawRow, raw_rows};
 pub use read::{Rows, SegmentError, SharedReader, group_sizes, times};
 pub use shared::{Batch, SharedWriter, content, entry_text};
 pub use write::{Finished, SegmentWriter};

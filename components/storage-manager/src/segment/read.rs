@@ -474,6 +474,20 @@ mod tests {
     }
 
     #[test]
+    fn which_key_a_file_takes_is_known_from_its_last_bytes_and_what_they_point_at() {
+        let row: Row = (1, 1, b"s".to_vec(), Vec::new(), vec![7; 100]);
+        let looked = |encryption: Encryption| {
+            let (_, Finished { file, .. }) = write_with(&[vec![row.clone()]], encryption);
+            let range = crypt::label_range(&file[file.len() - 8..], file.len() as u64)?;
+            let at = |end: u64| usize::try_from(end).unwrap();
+            Some(crypt::check_range(&file[at(range.start)..at(range.end)]).is_ok())
+        };
+        assert_eq!(looked(testing::encryption()), Some(true));
+        assert_eq!(looked(testing::locked()), Some(false));
+        assert_eq!(looked(None), None);
+    }
+
+    #[test]
     fn what_there_is_no_key_of_is_told_from_damage() {
         let row: Row = (1, 1, b"secret.subject".to_vec(), Vec::new(), b"secret payload".to_vec());
         let (_, finished) = write_with(&[vec![row]], testing::locked());

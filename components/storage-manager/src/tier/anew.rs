@@ -10,7 +10,8 @@ use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Segment};
 use cim_core::names::StreamName;
 use tokio::time::Instant;
 
-use super::context::Context;
+use super::context::{Context, checked};
+use crate::crypt;
 use crate::segment::{Rows, SegmentError};
 
 /// What is to be archived anew, by stream.
@@ -82,8 +83,18 @@ impl Cut {
 pub async fn is_damaged(context: &Arc<Context>, segment: &Segment) -> bool {
     let bytes = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
     let _held = context.budget.reserve_beside(bytes, None).await;
-    let file = match context.nas.get(&segment.key).await {
+    // The hash of a file of its own is over what lies there, whether there is a key of it or not.
+    let alone = segment.part.is_none();
+    let got = if alone {
+        context.nas.get_as_is(&segment.key).await
+    } else {
+        context.nas.get(&segment.key).await
+    };
+    let file = match got {
         Err(error) => return context.nas.judged(error).await.kind.is_damage(),
+        Ok(file) if alone && crypt::check(&file).is_err() => {
+            return checked(segment, file).await.is_err();
+        }
         Ok(file) => file,
     };
     let to_read = segment.clone();

@@ -21,7 +21,7 @@ use super::overview::Overview;
 use super::sides::{Sides, Unread, or_wasabi};
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::journal::Ailing;
+use crate::journal::{Ailing, Unopened};
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
@@ -67,6 +67,8 @@ pub struct Context {
     pub former: Former,
     /// Objects of the NAS that could not be read, and are healed.
     pub ailing: Ailing,
+    /// Objects that there is no key of.
+    pub unopened: Unopened,
     /// Streams of which a part is to be archived anew.
     pub anew: Anew,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.
@@ -167,6 +169,14 @@ impl Context {
     pub async fn try_fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get(&segment.key));
         Ok(Box::pin(or_wasabi(self.nas.get(&segment.key).await, wasabi)).await?)
+    }
+
+    /// The same, whether there is a key of it or not, its hash checked: that is over what lies there.
+    pub async fn try_fetch_as_is(&self, segment: &Segment) -> Result<Bytes, FetchError> {
+        let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get_as_is(&segment.key));
+        let nas = self.nas.get_as_is(&segment.key).await;
+        let file = Box::pin(or_wasabi(nas, wasabi)).await?;
+        Ok(checked(segment, file).await?)
     }
 
     /// A segment's file from the NAS, asked for once, its hash checked, for who passes it on as it is.

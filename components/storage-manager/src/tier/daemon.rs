@@ -1,7 +1,7 @@
 //! The daemon: finds streams and gives each its task.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::archive::ArchiveError;
 use crate::check::{self, Found, Tried, Unfit};
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
-use crate::journal::{AdoptError, Ailing, Journal, OpenError};
+use crate::journal::{AdoptError, Ailing, Journal, OpenError, Unopened};
 use crate::s3::{S3Error, Store, Tier};
 use crate::wire::{Link, WireError};
 
@@ -42,6 +42,8 @@ const RACES: usize = 2;
 const ELECTION: Duration = Duration::from_secs(20);
 /// How long ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
+/// The same where the NAS refuses the key: a copy of systemd's stays what it is until this process has ended.
+const REFUSED: Duration = Duration::from_millis(500);
 /// How long it may take after that.
 const LAST: Duration = Duration::from_secs(4);
 
@@ -87,13 +89,18 @@ pub enum StartError {
     #[error(transparent)]
     Adopt(#[from] AdoptError),
     /// The ready file could not be written.
-    #[error("cannot write ready file")]
-    Ready(#[source] std::io::Error),
+    #[error("cannot write `{}`, which `--ready-file` names", path.display())]
+    Ready {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// What to do where an archive is damaged that tiering would go on with.
-const DAMAGED: &str = "give the nas a new, empty bucket, which wasabi and JetStream fill, and keep this one: \
-     `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
+const DAMAGED: &str = "put it back from a copy of the nas and start again, or give the nas a new, empty bucket, \
+     which wasabi and JetStream fill, and keep this one: `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
      docs/recovery.md#an-object-on-the-nas-is-damaged";
 
 impl StartError {
@@ -130,11 +137,12 @@ pub async fn run(
     let abort = CancellationToken::new();
     let lasting = |store: Store| store.patient(abort.clone()).waiting_for_a_key(abort.clone());
     let wasabi = wasabi.map(|wasabi| Arc::new(lasting(wasabi)));
+    let nas = Arc::new(lasting(nas));
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
     if let Some(wasabi) = wasabi.clone() {
-        tokio::spawn(async move { try_out(&wasabi).await });
+        let nas = Arc::clone(&nas);
+        tokio::spawn(async move { try_out(&nas, &wasabi).await });
     }
-    let nas = lasting(nas);
     let context = Arc::new(Context {
         budget: Budget::new(config.memory.budget.bytes()),
         writer: format!("{} {}", config.node.name, uuid::Uuid::now_v7()).into(),
@@ -145,7 +153,7 @@ pub async fn run(
         looking: Semaphore::new(1),
         asking: Asking::default(),
         link: Link::new(config.nats.clone()),
-        nas: Arc::new(nas),
+        nas,
         wasabi,
         merging: Semaphore::new(1),
         carrying: Semaphore::new(1),
@@ -154,6 +162,7 @@ pub async fn run(
         foreign: Mutex::default(),
         former: Former::default(),
         ailing: Ailing::default(),
+        unopened: Unopened::default(),
         anew: Anew::default(),
         begun: Notify::new(),
         stop: stop.clone(),
@@ -165,7 +174,8 @@ pub async fn run(
     let tasks = Tasks { context, journal: None, matcher, running: BTreeMap::new() };
     let ready = || -> Result<(), StartError> {
         if let Some(path) = ready_file {
-            std::fs::write(path, "").map_err(StartError::Ready)?;
+            std::fs::write(path, "")
+                .map_err(|source| StartError::Ready { path: path.into(), source })?;
         }
         notify(&[sd_notify::NotifyState::Ready]);
         Ok(())
@@ -260,7 +270,7 @@ async fn patiently_try(store: &Store, stop: &CancellationToken) -> Result<Tried,
 }
 
 /// Finds out what Wasabi does, which nothing depends on.
-async fn try_out(wasabi: &Store) {
+async fn try_out(nas: &Store, wasabi: &Store) {
     let found = match Tried::by(wasabi, 1).await {
         Ok(tried) => Found { nats: Vec::new(), tiers: vec![tried] },
         Err(error) if error.kind.may_pass_soon() => {
@@ -280,6 +290,9 @@ async fn try_out(wasabi: &Store) {
     }
     for note in found.notes() {
         tracing::info!("{note}");
+    }
+    if check::is_same_bucket(nas, wasabi).await.is_ok_and(|same| same) {
+        tracing::error!("{}", check::one_bucket(nas));
     }
 }
 
@@ -362,7 +375,7 @@ impl Tasks {
 
     /// Waits until all is committed, for a while; then ends what is left.
     pub(super) async fn finish(self, opened: Option<Opened>) {
-        let abort = self.context.abort.clone();
+        let (abort, nas) = (self.context.abort.clone(), Arc::clone(&self.context.nas));
         drop(self.journal);
         let end = async {
             for (_, task) in self.running {
@@ -375,16 +388,28 @@ impl Tasks {
             }
         };
         tokio::pin!(end);
-        if tokio::time::timeout(FINISH, &mut end).await.is_err() {
-            tracing::error!(
-                "not everything could be flushed in {} s; what is not on the nas stays in JetStream",
-                FINISH.as_secs()
-            );
-            abort.cancel();
-            if tokio::time::timeout(LAST, &mut end).await.is_err() {
-                tracing::error!("some streams did not even notice that, ending without them");
-            }
+        let why = tokio::select! {
+            () = &mut end => return,
+            () = tokio::time::sleep(FINISH) => format!("in {} s", FINISH.as_secs()),
+            () = refuses(&nas) => "for the nas refuses the key".into(),
+        };
+        tracing::error!(
+            "not everything could be flushed {why}; what is not on the nas stays in JetStream"
+        );
+        abort.cancel();
+        if tokio::time::timeout(LAST, &mut end).await.is_err() {
+            tracing::error!("some streams did not even notice that, ending without them");
         }
+    }
+}
+
+/// Waits until a service has refused the key for a while.
+async fn refuses(store: &Store) {
+    let mut refused = Duration::ZERO;
+    while refused < REFUSED {
+        let pause = REFUSED / 5;
+        tokio::time::sleep(pause).await;
+        refused = if store.refuses_key() { refused + pause } else { Duration::ZERO };
     }
 }
 

@@ -9,7 +9,7 @@ use cim_runtime::error::chain;
 use super::context::FetchError;
 use super::sides::Sides;
 use crate::jetstream::{ApiError, StreamInfo};
-use crate::s3::Kind;
+use crate::s3::{Kind, S3Error};
 use crate::segment::{Rows, SegmentError};
 
 /// What was found.
@@ -285,23 +285,24 @@ async fn last_shared_in(
 }
 
 /// Returns what every message of a segment up to a sequence is known by, ascending; `None`, which is noted, where the
-/// segment is damaged or not there.
+/// segment is damaged or not there, or there is no key of it.
 async fn messages_of(
     sides: &Sides,
     stream: &StreamName,
     segment: &Segment,
     until: u64,
 ) -> Result<Option<Vec<LastMessage>>, HistoryError> {
-    let why = match read_messages(sides, segment, until).await {
+    let says_nothing = |error: &S3Error| !matches!(error.kind, Kind::NotFound | Kind::Locked(_));
+    let error = match read_messages(sides, segment, until).await {
         Ok(messages) => return Ok(Some(messages)),
-        Err(HistoryError::Fetch(FetchError::Segment(error))) => chain(&error),
-        Err(HistoryError::Fetch(FetchError::S3(error))) if error.kind == Kind::NotFound => {
-            chain(&error)
+        Err(HistoryError::Fetch(FetchError::S3(error))) if says_nothing(&error) => {
+            return Err(FetchError::from(error).into());
         }
+        Err(HistoryError::Fetch(error)) => error,
         Err(error) => return Err(error),
     };
-    tracing::error!(stream = %stream, "the histories are not compared there: {why}");
-    sides.unread.note(&segment.key, why);
+    tracing::error!(stream = %stream, "the histories are not compared there: {}", chain(&error));
+    sides.unread.note(&segment.key, error);
     Ok(None)
 }
 

@@ -28,7 +28,8 @@ pub async fn run(
     ready()?;
     tracing::info!(node = %context.config.node.name, "tiering into journal `{name}`");
     let mut tries = 0;
-    while journal::stand_by(context.jetstream.client(), &name, &stop).await {
+    let client = context.jetstream.client();
+    while journal::stand_by(client, &name, &context.writer, &stop).await {
         let started = Instant::now();
         let opened = match open(&context).await {
             Ok(opened) => opened,

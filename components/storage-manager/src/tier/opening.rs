@@ -19,6 +19,7 @@ use super::foreign::{Foreign, Here};
 use super::gaps::shown;
 use super::history::{Alignment, align};
 use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
+use super::sides::Note;
 use super::survey::missed;
 use super::{others, shorn};
 use crate::jetstream::{Consumers, StreamInfo};
@@ -146,7 +147,11 @@ impl Opening<'_> {
         };
         let sides = self.context.sides();
         let alignment = align(&sides, self.stream, &state, live).await?;
-        sides.unread.take().iter().for_each(|(key, _)| self.context.ailing.report(key));
+        for Note { key, error } in sides.unread.take() {
+            if !self.context.unopened.note_fetch(&error) {
+                self.context.ailing.report(&key);
+            }
+        }
         // A timeline that begins for another reason may be whole; where it is not, that is found again.
         let damaged = self.context.anew.take(self.stream);
         let foreign = here.in_own_aligned(&state, &alignment);
@@ -306,6 +311,7 @@ impl Opening<'_> {
             served: self.served.cloned(),
             deletes_known: None,
             deliveries: BTreeMap::new(),
+            erased: Vec::new(),
             number: 0,
             committed_at: clock::now(),
         })

@@ -7,6 +7,7 @@ use cim_core::archive::Segment;
 use cim_runtime::retry::{Backoff, retry};
 use tokio_util::sync::CancellationToken;
 
+use super::context::FetchError;
 use crate::jetstream::JetStream;
 use crate::s3::{Kind, S3Error, Store};
 
@@ -27,20 +28,29 @@ pub struct Sides {
 
 /// Objects that could not be read, with the reasons.
 #[derive(Debug, Clone, Default)]
-pub struct Unread(Arc<Mutex<Vec<(String, String)>>>);
+pub struct Unread(Arc<Mutex<Vec<Note>>>);
+
+/// One of them.
+#[derive(Debug)]
+pub struct Note {
+    /// Its key.
+    pub key: String,
+    /// Why it could not be read.
+    pub error: FetchError,
+}
 
 impl Unread {
     /// Takes note of one.
-    pub fn note(&self, key: &str, why: String) {
-        self.lock().push((key.to_owned(), why));
+    pub fn note(&self, key: &str, error: FetchError) {
+        self.lock().push(Note { key: key.to_owned(), error });
     }
 
-    /// Takes what was noted: keys and reasons.
-    pub fn take(&self) -> Vec<(String, String)> {
+    /// Takes what was noted.
+    pub fn take(&self) -> Vec<Note> {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Note>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

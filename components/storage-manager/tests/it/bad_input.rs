@@ -67,6 +67,13 @@ async fn configurations_and_services_that_are_wrong() {
     see("no S3", manager("e", &away).error(&["tier"]));
     see("no S3, verify", manager("e", &away).error(&["verify"]));
 
+    let secure = Settings::new(&nats.url, &minio.url.replace("http:", "https:"));
+    see("S3 without TLS", manager("e", &secure).error(&["verify"]));
+    let secure = Settings::new(&nats.url.replace("nats:", "tls:"), &minio.url);
+    see("NATS without TLS", manager("e", &secure).error(&["status"]));
+    let other = Settings::new("http://127.0.0.1:8222", &minio.url);
+    see("a server that is none of NATS", manager("e", &other).error(&["status"]));
+
     let settings = Settings::new(&nats.url, &minio.url);
     let wrong = manager("f", &settings);
     credentials_file(path, "f.env", "nobody", "nothing-at-all");
@@ -86,6 +93,24 @@ async fn configurations_and_services_that_are_wrong() {
     daemon.stop().await;
     see("the stream exists", right.error(&["restore", "S"]));
     see("no such timeline", right.error(&["restore", "S", "--timeline", "9"]));
+    see("no such object", right.error(&["key", "of", "nope"]));
+    let nowhere = path.join("nowhere/there").display().to_string();
+    see("no such directory", right.error(&["export", "S", "--output", &nowhere]));
+    see("no place for a ready file", right.error(&["tier", "--ready-file", &nowhere]));
+    // As editors of other systems write it.
+    let bytes = fs::read_to_string(path.join("g.env")).unwrap();
+    fs::write(path.join("g.env"), format!("\u{feff}{}", bytes.replace('\n', "\r\n"))).unwrap();
+    let output = right.run(&["check"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut settings = Settings::new(&nats.url, &minio.url);
+    settings.more = "[streams]\ninclude = [\">\"]\n".into();
+    let output = manager("i", &settings).run(&["check"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("has the glob `>`, which no stream matches"), "{said}");
+    assert!(said.contains("no stream on the server matches `[streams]`"), "{said}");
+    nats.api("STREAM.DELETE.S", Value::Null).await;
+    // Named twice it is one.
+    right.json(&["restore", "S", "S"]);
     insta::assert_snapshot!(errors.join("\n"));
 }
 

@@ -194,7 +194,17 @@ async fn what_the_archive_stands_on_is_tried() {
     nas.set_faults(Vec::new()).unwrap();
     // By another name it is the same bucket.
     settings.wasabi = Some(nas.s3_url().replace("127.0.0.1", "localhost"));
-    let (status, error) = Manager::new(path, "twice", &settings).error(&["check"]);
+    let twice = Manager::new(path, "twice", &settings);
+    let (status, error) = twice.error(&["check"]);
     assert_eq!(status, 2, "{error}");
-    assert!(error.contains("are the same bucket, `archive`: losing it"), "{error}");
+    let named = "are the same bucket, `archive`: losing it";
+    assert!(error.contains(named), "{error}");
+    // Nothing waits for Wasabi, so the daemon does not end.
+    let daemon = twice.tier().await;
+    wait_until("the log names it", async || {
+        let log = daemon.log();
+        if log.contains(named) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    daemon.stop().await;
 }

@@ -40,8 +40,27 @@ fn what_it_says_is_what_is_rendered() {
             .map(str::to_owned)
             .collect()
     };
-    let rendered = "fixtures/rendered/lab/host/etc/systemd/system/cim-storage-manager.service";
-    assert_eq!(unit(&block("[Service]")), unit(&read(rendered)));
+    let rendered = "fixtures/rendered/lab/host/etc/systemd/system/cim-storage-manager";
+    let service = |more: &str| read(&format!("{rendered}{more}.service"));
+    assert_eq!(unit(&block("LoadCredential")), unit(&service("")));
+    let (said, watch) = (unit(&block("--no-block")), unit(&service("-secrets")));
+    // The page leaves the sandbox of what runs for a moment out.
+    assert!(said.is_subset(&watch), "{said:?}");
+    let runs = |lines: &BTreeSet<String>| {
+        let lines = lines.iter().filter(|line| line.starts_with("Exec") || line.contains("Limit"));
+        lines.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(runs(&said), runs(&watch));
+    // What is handed over is watched, here and there.
+    let watched = |service: &str, watch: &str| {
+        let files = |of: &str, key: &str| -> BTreeSet<String> {
+            let lines = of.lines().filter(|line| line.starts_with(key));
+            lines.map(|line| line.rsplit(['=', ':']).next().unwrap().to_owned()).collect()
+        };
+        assert_eq!(files(watch, "PathChanged="), files(service, "LoadCredential="));
+    };
+    watched(&block("LoadCredential"), &block("PathChanged"));
+    watched(&service(""), &read(&format!("{rendered}-secrets.path")));
 
     let policy: Value = serde_json::from_str(&block("s3:PutObject")).unwrap();
     let rendered: Value =

@@ -12,17 +12,19 @@ use crate::bad_input::{bucket, keys};
 use crate::openness::{download, rows};
 use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
 
-const STREAMS: [&str; 2] = ["S", "T"];
-const ENTRIES: &str = "v2/journal/main/entries/";
+pub(crate) const STREAMS: [&str; 2] = ["S", "T"];
+pub(crate) const ENTRIES: &str = "v2/journal/main/entries/";
 /// Entries come often, and what is large is a segment of its own, which goes to Wasabi as it is.
 const OFTEN: &str =
     "[segment]\nflush_age = \"30ms\"\nflush_size = \"256KiB\"\n[seal]\nsize = \"512KiB\"\n";
 
-struct Lab {
-    dir: tempfile::TempDir,
-    wasabi: FakeWasabi,
-    minio: Minio,
-    nats: Nats,
+pub(crate) struct Lab {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) wasabi: FakeWasabi,
+    pub(crate) minio: Minio,
+    pub(crate) nats: Nats,
+    /// How often it tiers.
+    pub(crate) pace: &'static str,
 }
 
 /// The arguments with which a key is made that another one recovers.
@@ -41,14 +43,14 @@ fn new_key(dir: &Path, name: &str, recovery: Option<&Path>) -> PathBuf {
 }
 
 /// `[archive.encryption]`: the key that writes, and others that read.
-fn encryption(tiers: &str, key: Option<&Path>, more: &[&Path]) -> String {
+pub(crate) fn encryption(tiers: &str, key: Option<&Path>, more: &[&Path]) -> String {
     let key = key.map(|key| format!("key_file = \"{}\"\n", key.display())).unwrap_or_default();
     let more: Vec<_> = more.iter().map(|path| path.display().to_string()).collect();
     format!("[archive.encryption]\ntiers = \"{tiers}\"\n{key}more_key_files = {more:?}\n")
 }
 
 impl Lab {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let wasabi = fake_s3(dir.path(), "wasabi").await;
         let minio = Minio::start(dir.path()).await;
@@ -56,29 +58,29 @@ impl Lab {
         for stream in STREAMS {
             nats.create(stream, json!({})).await;
         }
-        Self { dir, wasabi, minio, nats }
+        Self { dir, wasabi, minio, nats, pace: OFTEN }
     }
 
-    fn key(&self, name: &str, recovery: Option<&Path>) -> PathBuf {
+    pub(crate) fn key(&self, name: &str, recovery: Option<&Path>) -> PathBuf {
         new_key(self.dir.path(), name, recovery)
     }
 
     /// A manager of this host, or of a new one, with what is said of encryption.
-    fn manager(&self, name: &str, nats: &Nats, encryption: &str) -> Manager {
+    pub(crate) fn manager(&self, name: &str, nats: &Nats, encryption: &str) -> Manager {
         let mut settings = Settings::new(&nats.url, &self.minio.url);
         settings.layout = "journal".into();
         settings.wasabi = Some(self.wasabi.s3_url());
-        settings.more = format!("{OFTEN}interval = \"200ms\"\n");
+        settings.more = format!("{}interval = \"200ms\"\n", self.pace);
         settings.archive = encryption.into();
         Manager::new(self.dir.path(), name, &settings)
     }
 
-    fn host(&self, encryption: &str) -> Manager {
+    pub(crate) fn host(&self, encryption: &str) -> Manager {
         self.manager("host", &self.nats, encryption)
     }
 
     /// Publishes, and waits until both tiers have it.
-    async fn publish(&self, manager: &Manager, rounds: usize) {
+    pub(crate) async fn publish(&self, manager: &Manager, rounds: usize) {
         for _ in 0..rounds {
             for stream in STREAMS {
                 self.nats.publish(stream, 12).await;
@@ -115,7 +117,7 @@ impl Lab {
     }
 
     /// All objects of a tier.
-    async fn objects(&self, tier: &str) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) async fn objects(&self, tier: &str) -> BTreeMap<String, Vec<u8>> {
         let url = if tier == "nas" { self.minio.url.clone() } else { self.wasabi.s3_url() };
         let bucket = bucket(&url);
         let mut objects = BTreeMap::new();

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use crate::support::{Manager, Minio, Nats, Settings, tool};
 
 /// What docs/archive.md has on exports, in blocks of a language.
-fn documented(language: &str) -> String {
+fn documented(language: &str) -> Vec<String> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
     let docs = std::fs::read_to_string(docs).unwrap();
     let (_, exports) = docs.split_once("## Exports").unwrap();
-    let (_, block) = exports.split_once(&format!("```{language}\n")).unwrap();
-    block.split("```").next().unwrap().to_owned()
+    let (exports, _) = exports.split_once("\n## ").unwrap();
+    let begin = format!("```{language}\n");
+    let blocks = exports.split(&begin).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 
 fn printed(folder: &Path, program: &str) -> String {
@@ -86,11 +88,14 @@ async fn other_programs_find_each_message_once() {
     assert_eq!(ndjson.lines().count(), 50);
 
     // As docs/archive.md has it.
-    let sql = documented("sql");
-    let sql = format!("import duckdb\nprint(duckdb.sql('''{sql}''').fetchall())");
+    let [duckdb, clickhouse] = &documented("sql")[..] else { panic!("there are two queries") };
+    let sql = format!("import duckdb\nprint(duckdb.sql('''{duckdb}''').fetchall())");
     assert_eq!(printed(path, &sql).trim(), "[('orders.eu', 24, 598), ('orders.us', 25, 625)]");
-    let count = printed(path, &documented("python"));
-    assert_eq!(count.trim(), "50");
+    let sql = format!("import chdb\nprint(chdb.query(r'''{clickhouse}''', 'CSV'), end='')");
+    assert_eq!(printed(path, &sql), "\"orders.eu\",24,598\n\"orders.us\",25,625\n");
+    let [pyarrow, polars] = &documented("python")[..] else { panic!("there are two programs") };
+    assert_eq!(printed(path, pyarrow).trim(), "50");
+    assert_eq!(printed(path, polars).trim(), "[('orders.eu', 24, 598), ('orders.us', 25, 625)]");
     let csv = "import csv\nprint([row['payload'] for row in csv.DictReader(open('a.csv', newline=''))][0])";
     assert_eq!(printed(path, csv).trim(), all[0]["payload"].as_str().unwrap());
 

@@ -18,8 +18,8 @@ pub(crate) const ENTRIES: &str = "v2/journal/main/entries/";
 
 /// The journal of some streams, which NATS has no more.
 pub(crate) struct Lab {
-    _dir: tempfile::TempDir,
-    _minio: Minio,
+    dir: tempfile::TempDir,
+    minio: Minio,
     pub(crate) nats: Nats,
     pub(crate) manager: Manager,
     pub(crate) bucket: Box<s3::Bucket>,
@@ -59,7 +59,7 @@ impl Lab {
         }
         daemon.stop().await;
         let bucket = bucket(&minio.url);
-        let mut lab = Self { _dir: dir, _minio: minio, nats, manager, bucket, before: Vec::new() };
+        let mut lab = Self { dir, minio, nats, manager, bucket, before: Vec::new() };
         for stream in ["A", "B", "D"] {
             lab.before.push((stream, fingerprint(&lab.nats, stream).await));
         }
@@ -126,6 +126,22 @@ impl Lab {
             }
         }
         panic!("no entry has sequence {first_seq}");
+    }
+
+    /// Archiving goes on with what JetStream has, in a bucket that is empty.
+    async fn goes_on_in_a_new_bucket(&self, streams: &[(&str, u64)]) {
+        // On a single drive MinIO's buckets are folders.
+        std::fs::create_dir(self.minio.data.join("fresh")).unwrap();
+        let mut settings = Settings::new(&self.nats.url, &self.minio.url);
+        settings.layout = "journal".into();
+        settings.bucket = "fresh".into();
+        let manager = Manager::new(self.dir.path(), "fresh", &settings);
+        let daemon = manager.tier().await;
+        for (stream, last) in streams {
+            manager.reaches(stream, "nas", *last).await;
+        }
+        daemon.stop().await;
+        manager.json(&["verify"]);
     }
 
     /// The command ends with status 5 and one line that names the object.
@@ -214,7 +230,8 @@ async fn an_entry_that_cannot_be_read() {
         }
         let (_, error) = lab.manager.error(&["tier"]);
         assert!(
-            error.contains("a new, empty bucket")
+            error.contains("put it back from a copy of the nas")
+                && error.contains("a new, empty bucket")
                 && error.contains("`restore --all --before-damage`")
                 && error.contains("docs/recovery.md#an-object-on-the-nas-is-damaged"),
             "{error}"
@@ -232,9 +249,14 @@ async fn an_entry_that_cannot_be_read() {
         }
         lab.refuses(&["restore", "--all", "--before-damage"], &named);
         lab.has(&earlier).await;
+        if kind == "flipped" {
+            lab.goes_on_in_a_new_bucket(&earlier).await;
+        }
         lab.clear().await;
         lab.put(&key, &whole).await;
     }
+    // The other way out: it is back, and the daemon starts.
+    lab.manager.tier().await.stop().await;
     // The newest one that is missing is an archive that is one commit younger, and whole.
     let newest = entries.last().unwrap();
     let bytes = lab.get(newest).await;
@@ -361,7 +383,7 @@ async fn a_merged_object_that_rotted_or_is_gone() {
         before.push((stream, fingerprint(&nats, stream).await));
     }
     let bucket = bucket(&minio.url);
-    let lab = Lab { _dir: dir, _minio: minio, nats, manager, bucket, before };
+    let lab = Lab { dir, minio, nats, manager, bucket, before };
     lab.clear().await;
     let shared = lab.keys("v2/journal/main/shared/").await[0].clone();
     let own = lab.keys("v1/streams/LARGE/segments/").await[0].clone();
@@ -396,4 +418,42 @@ async fn a_merged_object_that_rotted_or_is_gone() {
     for (stream, before) in &lab.before {
         assert_eq!(&fingerprint(&lab.nats, stream).await, before, "{stream}");
     }
+}
+
+/// Consoles make folders, file managers leave their files: none of it is the archive's, and nothing is damaged by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_put_into_the_bucket_is_left_alone() {
+    let lab = Lab::start().await;
+    let entries = lab.keys(ENTRIES).await;
+    lab.checkpoint(&entries[..entries.len() - 1]).await;
+    for key in [
+        "notes.txt",
+        "v2/",
+        "v2/journal/",
+        "v2/journal/main/entries/",
+        "v2/journal/main/entries/DS_Store",
+        "v2/journal/main/entries/README.md",
+        "v2/journal/main/entries/copy of 000000000001.parquet",
+        "v2/journal/main/checkpoints/Thumbs.db",
+        "v2/journal/lost+found/x",
+        "v1/streams/A/segments/",
+    ] {
+        lab.put(key, b"").await;
+    }
+    let output = lab.manager.run(&["verify"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    for foreign in ["entries/README.md", "checkpoints/Thumbs.db"] {
+        assert!(
+            said.contains(&format!("{foreign}` is nothing that this program writes")),
+            "{said}"
+        );
+    }
+    lab.manager.json(&["streams"]);
+    lab.manager.json(&["restore", "--all"]);
+    lab.has(WHOLE).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("D", 5).await;
+    lab.manager.reaches("D", "nas", 25).await;
+    daemon.stop().await;
 }

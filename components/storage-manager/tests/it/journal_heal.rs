@@ -246,11 +246,22 @@ async fn what_jetstream_lacks_keeps_its_streams_alone() {
             && said[0].contains("docs/recovery.md#an-object-on-the-nas-is-damaged"),
         "{log}"
     );
+    // Monitoring is told, though `C` is level, and what can be read is shown.
+    let (status, error) = lab.manager.error(&["status", "--check"]);
+    assert_eq!(status, 5, "{error}");
+    assert!(error.contains(&format!("`{key}` of the nas cannot be read")), "{error}");
+    assert!(lab.manager.json(&["status"])["damage"][0].as_str().unwrap().contains(&key));
     // The way out: the object comes from somewhere else.
     lab.nas.put_object(&key, &object).await.unwrap();
     wait_until("wasabi has all of it", async || {
         let messages = at_wasabi();
         if messages == archived { Ok(()) } else { Err(messages.to_string()) }
+    })
+    .await;
+    wait_until("nothing is wrong any more", async || {
+        let output = lab.manager.run(&["status", "--check"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
     })
     .await;
     lab.daemon.take().unwrap().stop().await;

@@ -22,6 +22,24 @@ rows = duckdb.sql(f\"select seq, epoch_ns(time), subject, hex(headers), hex(payl
 for row in rows.fetchall():
     print(json.dumps([row[0], row[1], row[2], row[3].lower(), row[4].lower()]))
 ";
+/// The same of ClickHouse, which says numbers of 64 bits as text.
+const CLICKHOUSE: &str = "
+import sys, os, json, chdb
+bucket, query, columns = sys.argv[1:]
+os.chdir(bucket)
+for line in str(chdb.query(f'select {columns} from ({query}) order by stream, timeline, seq', 'JSONCompactEachRow')).splitlines():
+    row = json.loads(line)
+    print(json.dumps([row[0], int(row[1]), int(row[2]), *row[3:]]))
+";
+/// Prints what a program with Polars has made of a copy of a bucket.
+const POLARS: &str = "
+import sys, os, json
+bucket, program = sys.argv[1:]
+os.chdir(bucket)
+exec(program)
+for row in messages.with_columns(time=polars.col('time').dt.epoch('ns')).to_dicts():
+    print(json.dumps([row['stream'], row['seq'], row['time'], row['subject'], row['headers'].hex(), row['payload'].hex()]))
+";
 /// Asks a query in a copy of a bucket, and prints some columns of what it finds.
 const QUERY: &str = "
 import sys, os, json, duckdb
@@ -78,7 +96,7 @@ async fn the_documented_readers_find_what_a_journal_has() {
     let all = [("S", messages(&nats, "S").await), ("T", messages(&nats, "T").await)];
     nats.delete("S", &[5, 120]).await;
 
-    let [read] = &documented("python")[..] else { panic!("there is one reader") };
+    let [polars, read] = &documented("python")[..] else { panic!("there are two programs") };
     let there = messages(&nats, "S").await;
     assert_eq!(there.len(), all[0].1.len() - 2);
     let mut bucket = PathBuf::new();
@@ -90,11 +108,15 @@ async fn the_documented_readers_find_what_a_journal_has() {
     .await;
     daemon.stop().await;
 
-    let [union, entries] = &documented("sql")[..] else { panic!("there are two queries") };
-    let ask = |query: &str, columns: &str| {
-        let query = query.trim().trim_end_matches(';');
-        rows(QUERY, &[&bucket.to_string_lossy(), query, columns]).unwrap()
+    let [union, clickhouse, entries] = &documented("sql")[..] else {
+        panic!("there are three queries")
     };
+    let bucket = bucket.to_string_lossy();
+    let asked = |program: &str, query: &str, columns: &str| {
+        let query = query.trim().trim_end_matches(';');
+        rows(program, &[&bucket, query, columns]).unwrap()
+    };
+    let ask = |query: &str, columns: &str| asked(QUERY, query, columns);
     let columns = "stream, seq, epoch_ns(time), subject, lower(hex(headers)), lower(hex(payload))";
     let mut expected = Vec::new();
     for (stream, messages) in &all {
@@ -105,6 +127,9 @@ async fn the_documented_readers_find_what_a_journal_has() {
         }
     }
     assert_eq!(ask(union, columns), expected);
+    let columns = "stream, seq, toUnixTimestamp64Nano(time), subject, lower(hex(headers)), lower(hex(payload))";
+    assert_eq!(asked(CLICKHOUSE, clickhouse, columns), expected);
+    assert_eq!(rows(POLARS, &[&bucket, polars]).unwrap(), expected);
     let numbers = ask(entries, "number");
     assert!(numbers.len() > 2);
     assert!(numbers.iter().zip(0..).all(|(row, number)| row[0] == number), "{numbers:?}");

@@ -251,7 +251,8 @@ async fn segments_that_are_merged_meanwhile() {
     let jetstream = JetStream::new(nats.client.clone());
     let source = Source::new(Arc::clone(&tier), None);
     let fences = restore::Fences::default();
-    restore::check(&jetstream, &source, &mut plans[..1], fences, false).await.unwrap();
+    let looks = restore::Looks { again: false, locked: false };
+    restore::check(&jetstream, &source, &mut plans[..1], fences, looks).await.unwrap();
     let before = fingerprint(&nats, "S").await;
 
     let quick = "[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1ms\"\n";

@@ -1,4 +1,4 @@
-//! The fault plan: which requests go wrong, how, and how often. It is set while the server runs.
+//! The fault plan: which requests fail, how, and how often. It can be replaced while the server runs.
 //!
 //! A plan is a list of rules. For each request the rules are tried in their order; a `delay` that
 //! strikes is added and the search goes on, any other fault that strikes ends it. Whether a rule
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::operations::{Kind, OPERATIONS};
 pub(crate) use plan::{Plan, Strike};
 
-/// What goes wrong.
+/// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -42,14 +42,14 @@ pub enum Fault {
     Full,
     /// One bit of the response's body is flipped; its length and ETag stay.
     BitFlip,
-    /// `If-None-Match` is not looked at, so what is there is overwritten.
+    /// `If-None-Match` is ignored, so an existing object is overwritten.
     Overwrite,
     /// The checksums that come with a body are not compared with it.
     Unchecked,
 }
 
 impl Fault {
-    /// The name that JSON has for it.
+    /// Returns the fault's name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::SlowDown => "slow_down",
@@ -69,7 +69,7 @@ impl Fault {
         }
     }
 
-    /// Whether the fault makes sense for an operation.
+    /// Reports whether the fault makes sense for an operation.
     fn applies_to(self, kind: Kind) -> bool {
         match self {
             Self::SlowDown
@@ -86,17 +86,18 @@ impl Fault {
     }
 }
 
-/// Which requests go wrong, how, and how often.
+/// A rule of the fault plan: which requests fail, how, and how often.
 ///
 /// Unknown fields are refused, and so are fields that the fault has no use for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
     /// Globs over the names of S3 operations; none means every operation that the fault applies
-    /// to: uploads for `torn_upload`, `overwrite` and `unchecked`, writes for `lost_response` and `read_only`, what adds bytes
-    /// for `full`, GetObject for `torn_download` and `bit_flip`, all for the others.
+    /// to: uploads for `torn_upload`, `overwrite` and `unchecked`, writes for `lost_response` and
+    /// `read_only`, operations that add bytes for `full`, GetObject for `torn_download` and
+    /// `bit_flip`, all for the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<String>,
     /// A glob over bucket names; none means every bucket.
@@ -137,7 +138,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule that strikes every request that the fault applies to.
+    /// Returns a rule that strikes every request that the fault applies to.
     pub fn new(fault: Fault) -> Self {
         Self {
             fault,
@@ -177,7 +178,7 @@ impl Rule {
         self
     }
 
-    /// Holds a request for this long before the fault has its way.
+    /// Holds a request for this long before the fault strikes.
     #[must_use]
     pub fn seconds(mut self, seconds: f64) -> Self {
         self.seconds = Some(seconds);
@@ -204,7 +205,7 @@ pub struct RuleState {
     pub struck: u64,
 }
 
-/// Why a plan was refused; the plan in force stays.
+/// The reason for which a plan was refused; the plan in force stays.
 #[derive(Debug, thiserror::Error)]
 #[error("rule {index} (`{}`): {problem}", .fault.name())]
 pub struct PlanError {
@@ -214,7 +215,7 @@ pub struct PlanError {
     problem: String,
 }
 
-/// Checks what serde cannot: ranges, and fields that the fault has no use for.
+/// Checks the conditions that serde cannot: ranges, and fields that the fault has no use for.
 fn check(rule: &Rule) -> Result<(), String> {
     use Fault::{Delay, SlowDown, Timeout, TornDownload, TornUpload, Unavailable};
     let only = |set: bool, field: &str, faults: &[Fault]| {
@@ -231,7 +232,7 @@ fn check(rule: &Rule) -> Result<(), String> {
     if rule.fault == Delay && rule.seconds.is_none() {
         return Err("`seconds` is missing".to_owned());
     }
-    // The bound keeps the time representable; nobody waits for a day.
+    // The bound keeps the time representable; no client waits for a day.
     let span = |value: Option<f64>, field: &str| match value {
         Some(seconds) if !(0.0..=86_400.0).contains(&seconds) => {
             Err(format!("`{field}` must be from 0 to 86400"))
@@ -254,7 +255,7 @@ fn check(rule: &Rule) -> Result<(), String> {
     Ok(())
 }
 
-/// The operations that a rule covers.
+/// Returns the operations that a rule covers.
 fn covered(rule: &Rule) -> Result<Vec<&'static str>, String> {
     let applicable = OPERATIONS.iter().filter(|(_, kind)| rule.fault.applies_to(*kind));
     if rule.operations.is_empty() {

@@ -28,7 +28,7 @@ struct Armed {
     struck: u64,
 }
 
-/// What is to happen to one request.
+/// The fate of one request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Strike {
     /// How long to hold the request before anything else.
@@ -40,7 +40,7 @@ pub(crate) struct Strike {
     pub(crate) hold: Duration,
     pub(crate) after_bytes: Option<u64>,
     pub(crate) retry_after_seconds: Option<u64>,
-    /// Where a bit is flipped is drawn from this.
+    /// The random number that places a flipped bit.
     pub(crate) random: u64,
 }
 
@@ -139,7 +139,7 @@ impl Armed {
             && self.rule.access_key.as_ref().is_none_or(|only| only == access_key)
     }
 
-    /// Whether the request that was just counted is struck.
+    /// Reports whether the rule strikes the request that was just counted.
     fn strikes(&self, random: u64) -> bool {
         let Some(past) = self.matched.checked_sub(self.rule.skip.unwrap_or(0)).filter(|n| *n > 0)
         else {
@@ -152,12 +152,12 @@ impl Armed {
             return past % every == 0;
         }
         let probability = self.rule.probability.unwrap_or(1.0);
-        // 53 bits make a number from 0 up to and without 1.
+        // 53 bits make a number from 0 up to but without 1.
         ((random >> 11) as f64 / (1_u64 << 53) as f64) < probability
     }
 }
 
-/// A glob whose `*` crosses slashes, as S3 keys have no directories.
+/// Parses a glob whose `*` crosses slashes, as S3 keys have no directories.
 pub(super) fn glob(field: &str, text: &str) -> Result<GlobMatcher, String> {
     match Glob::new(text) {
         Ok(glob) => Ok(glob.compile_matcher()),
@@ -165,7 +165,7 @@ pub(super) fn glob(field: &str, text: &str) -> Result<GlobMatcher, String> {
     }
 }
 
-/// SplitMix64 over its three inputs.
+/// Mixes three numbers into a random one, by SplitMix64.
 fn mix(seed: u64, rule: u64, request: u64) -> u64 {
     [seed, rule, request].into_iter().fold(0x9e37_79b9_7f4a_7c15, |state: u64, input| {
         let mut z = (state ^ input).wrapping_add(0x9e37_79b9_7f4a_7c15);

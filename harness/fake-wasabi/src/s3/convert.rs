@@ -1,4 +1,4 @@
-//! Between the words of S3 and those of the store.
+//! Conversions between the types of S3 and those of the store.
 
 use hyper::HeaderMap;
 use s3s::S3Result;
@@ -9,12 +9,12 @@ use crate::behaviour::MAXIMUM_METADATA_BYTES;
 use crate::store::meta::{Attributes, Lock, Retention, RetentionMode};
 use crate::store::{Condition, Guarded};
 
-/// The one account there is.
+/// Returns the only account.
 pub(super) fn owner() -> Owner {
     Owner { display_name: Some("cim".to_owned()), id: Some("cim-fake-wasabi".to_owned()) }
 }
 
-/// A size as S3 has it.
+/// Converts a size to S3's signed integer.
 pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
@@ -31,7 +31,7 @@ fn guarded(condition: ETagCondition) -> Guarded {
 }
 
 impl super::Api {
-    /// The condition of a write; none when the server ignores conditions.
+    /// Returns the condition of a write, or none if the server ignores conditions.
     pub(super) fn condition(
         &self,
         if_match: Option<ETagCondition>,
@@ -41,13 +41,13 @@ impl super::Api {
             return Ok(Condition::default());
         }
         if matches!(&if_none_match, Some(ETagCondition::ETag(_))) {
-            // AWS takes nothing but `*` here either.
+            // AWS accepts only `*` here as well.
             return Err(missing("If-None-Match with an ETag on a write"));
         }
         Ok(Condition { if_match: if_match.map(guarded), if_none_match: if_none_match.map(guarded) })
     }
 
-    /// The same from headers, for operations whose input s3s gives no field for it.
+    /// Reads the condition from headers, for operations whose input s3s gives no field for it.
     pub(super) fn condition_in(&self, headers: &HeaderMap) -> S3Result<Condition> {
         let parse = |name| {
             headers
@@ -62,8 +62,8 @@ impl super::Api {
     }
 }
 
-/// Checks the size of user metadata and takes `aws-chunked`, which is of the transfer alone, out
-/// of the content encoding.
+/// Checks the size of user metadata and removes `aws-chunked`, which describes the transfer alone,
+/// from the content encoding.
 pub(super) fn accept_attributes(mut attributes: Attributes) -> S3Result<Attributes> {
     let bytes: usize = attributes.user.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > MAXIMUM_METADATA_BYTES {
@@ -109,7 +109,7 @@ pub(super) fn hold_name(on: bool) -> ObjectLockLegalHoldStatus {
     ObjectLockLegalHoldStatus::from_static(if on { "ON" } else { "OFF" })
 }
 
-/// The lock that the headers of a write ask for.
+/// Returns the lock that the headers of a write ask for.
 pub(super) fn lock_of(
     mode: Option<&ObjectLockMode>,
     until: Option<Timestamp>,

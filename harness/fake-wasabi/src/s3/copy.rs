@@ -21,7 +21,7 @@ use crate::store::{Blob, NewObject, Store, StoreError};
 
 const COPY_BYTES: usize = 256 * 1024;
 
-/// Where a copy comes from.
+/// The source of a copy.
 struct From {
     bucket: String,
     key: String,
@@ -55,7 +55,7 @@ impl Api {
             .await?;
         match conditions.unmet(&version) {
             None => Ok((file, version)),
-            // A copy has no cache to spare, so every condition that fails is a 412.
+            // A copy has no cache to spare, so every failed condition is a 412.
             Some(_) => Err(StoreError::PreconditionFailed("x-amz-copy-source-if-*").into()),
         }
     }
@@ -148,7 +148,7 @@ impl Api {
         let (mut file, from) = self.open_source(source, conditions).await?;
         let (start, length) = match input.copy_source_range.as_deref().map(Range::parse) {
             None => (0, from.size),
-            // Unlike a GET, a copy does not take a range that goes beyond the end.
+            // Unlike a GET, a copy refuses a range that goes beyond the end.
             Some(Ok(Range::Int { first, last: Some(last) })) if last < from.size => {
                 (first, last - first + 1)
             }
@@ -174,7 +174,7 @@ impl Api {
     }
 }
 
-/// Copies bytes from where the file stands; the copy is hashed on the way.
+/// Copies bytes from the file's position; the copy is hashed on the way.
 fn copy_bytes(store: &Store, from: File, length: u64) -> Result<Blob, StoreError> {
     let mut writer = store.writer(&[])?;
     let mut left = from.take(length);

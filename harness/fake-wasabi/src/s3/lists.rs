@@ -16,7 +16,7 @@ use crate::clock::timestamp_of;
 use crate::store::meta::VersionMeta;
 use crate::store::{After, Entry, Page, Query, Versions, list};
 
-/// How keys are written into an answer.
+/// The encoding of keys in an answer.
 #[derive(Clone, Copy)]
 pub(super) struct Encoding {
     url: bool,
@@ -44,12 +44,12 @@ impl Encoding {
     }
 }
 
-/// An empty delimiter means none.
+/// Returns the delimiter asked for; an empty one means none.
 pub(super) fn delimiter(asked: Option<&str>) -> Option<&str> {
     asked.filter(|text| !text.is_empty())
 }
 
-/// A continuation token says where to go on; hex, so that nobody takes it for a key.
+/// Returns the continuation token for a position, in hex so that no client mistakes it for a key.
 fn token_of(after: &After) -> Option<String> {
     match after {
         After::Beginning => None,
@@ -69,7 +69,7 @@ fn after_token(token: &str) -> S3Result<After> {
     }
 }
 
-/// The rows of a page, apart.
+/// The rows of a page: objects and common prefixes.
 struct Rows {
     contents: Vec<Object>,
     common_prefixes: Vec<CommonPrefix>,
@@ -128,7 +128,7 @@ impl Api {
         };
         let page = list(&index.bucket(&input.bucket)?.keys, &query, visible);
         let rows = rows(&page, encoding, true);
-        // S3 gives the marker only where the last key is not it: when there is a delimiter.
+        // S3 returns the marker only if it differs from the last key: when there is a delimiter.
         let next_marker = match &page.next {
             Some(After::Key(key) | After::Prefix(key)) if delimiter.is_some() => Some(key),
             _ => None,
@@ -208,14 +208,14 @@ impl Api {
             && key.starts_with(&prefix)
             && let Some(versions) = keys.get(key)
         {
-            // The rest of the key that the page before ended in.
+            // The remaining versions of the key that the previous page ended in.
             pages.add(versions.latest(), versions.after(version));
         }
         let query = Query {
             prefix: &prefix,
             delimiter,
             after: key_marker.clone().map_or(After::Beginning, After::Key),
-            // One more than fits tells whether there is more.
+            // One row more than fits tells whether there are more.
             limit: max.saturating_add(1).min(max * 2),
         };
         let found = list(keys, &query, |_| true);
@@ -247,7 +247,7 @@ impl Api {
     }
 }
 
-/// The room on a page, and where the next one starts.
+/// The room on a page, and the start of the next one.
 pub(super) struct Room {
     left: usize,
     /// The last row: its key or common prefix, and its version or upload.
@@ -272,7 +272,7 @@ impl Room {
         true
     }
 
-    /// Whether there is another page, and the markers with which it starts.
+    /// Returns whether there is another page, and the markers that it starts with.
     pub(super) fn next(self, more: bool) -> (bool, Option<String>, Option<String>) {
         match self.last {
             Some((key, id)) if self.more || more => (true, Some(key), id),

@@ -20,7 +20,7 @@ fn default_retention(rule: Option<ObjectLockRule>) -> S3Result<Option<DefaultRet
     let Some(dto) = rule.and_then(|rule| rule.default_retention) else { return Ok(None) };
     let mode = dto.mode.as_ref().map_or("", ObjectLockRetentionMode::as_str);
     let period = match (dto.days, dto.years) {
-        // Empty tags are how Wasabi has a default cleared.
+        // Empty tags clear the default, as at Wasabi.
         (None, None) if mode.is_empty() => return Ok(None),
         (Some(days @ 1..), None) => Period::Days(days),
         (None, Some(years @ 1..)) => Period::Years(years),
@@ -32,7 +32,7 @@ fn default_retention(rule: Option<ObjectLockRule>) -> S3Result<Option<DefaultRet
     }))
 }
 
-/// A word that is none of those that an element may have; in a header it is an invalid argument.
+/// Turns an unknown word in an XML element into `MalformedXML`; in a header it stays an invalid argument.
 fn malformed(error: &S3Error) -> S3Error {
     let message = error.message().unwrap_or_default().to_owned();
     S3Error::with_message(S3ErrorCode::MalformedXML, message)

@@ -1,4 +1,4 @@
-//! The S3 API over the store. What is not overridden here answers NotImplemented by s3s's default.
+//! The S3 API over the store. Operations that are not overridden here answer NotImplemented, s3s's default.
 
 mod buckets;
 mod convert;
@@ -45,7 +45,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Runs a store call to its end, whatever becomes of the request.
+    /// Runs a store call to its end, even if the request is dropped.
     async fn run<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
@@ -58,7 +58,7 @@ impl Api {
     }
 }
 
-/// No room: what MinIO answers. Wasabi's storage is unlimited, so it documents nothing.
+/// Returns MinIO's error for a full disk. Wasabi's storage is unlimited, so it documents none.
 pub(crate) fn storage_full() -> S3Error {
     let code = S3ErrorCode::Custom("XMinioStorageFull".into());
     let mut error = S3Error::with_message(code, "there is no room left to store objects");
@@ -184,12 +184,12 @@ operations! {
     }
 }
 
-/// A request whose argument is out of range.
+/// Returns the error for an argument that is out of range.
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
     S3Error::with_message(S3ErrorCode::InvalidArgument, message)
 }
 
-/// A feature of an operation that is not implemented.
+/// Returns the error for a feature of an operation that is not implemented.
 fn missing(feature: &str) -> S3Error {
     s3_error!(NotImplemented, "{feature} is not implemented")
 }

@@ -21,7 +21,7 @@ use crate::clock::timestamp_of;
 use crate::store::meta::{Attributes, Checksums, PartMeta};
 use crate::store::{After, Entry, NamedPart, Query, Upload, list};
 
-/// The number of a part, from 1 to 10,000.
+/// Checks the number of a part: 1 to 10,000.
 pub(super) fn part_number(number: i32) -> S3Result<u16> {
     u16::try_from(number)
         .ok()

@@ -24,13 +24,13 @@ use crate::faults::Fault;
 use crate::store::meta::{Attributes, Checksums, Lock, NULL_VERSION, VersionMeta};
 use crate::store::{Condition, NewObject, StoreError};
 
-/// Bytes that are read from disk at a time.
+/// Size of one read from disk, in bytes.
 const READ_BYTES: usize = 256 * 1024;
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
-/// Keys in one DeleteObjects.
+/// Maximum number of keys in one DeleteObjects.
 const MAXIMUM_DELETES: usize = 1000;
 
-/// The conditions of a read, in the order in which RFC 9110 has them checked.
+/// The conditions of a read, in the order in which RFC 9110 checks them.
 #[derive(Default)]
 pub(super) struct ReadConditions {
     pub(super) matching: Option<ETagCondition>,
@@ -39,7 +39,7 @@ pub(super) struct ReadConditions {
     pub(super) modified_since: Option<Timestamp>,
 }
 
-/// How a read condition failed.
+/// The way in which a read condition failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unmet {
     Match,
@@ -75,10 +75,10 @@ impl ReadConditions {
     }
 }
 
-/// 304, with the headers that let a cache keep what it has.
+/// Returns a 304 with the headers that let a client keep its cached copy.
 fn not_modified(version: &VersionMeta) -> S3Error {
     let mut date = Vec::new();
-    // Writing to a vector does not fail, and the date is one that was stored.
+    // Writing to a vector does not fail, and the date was formatted before.
     let _ = timestamp_of(version.created_ms).format(TimestampFormat::HttpDate, &mut date);
     let mut headers = HeaderMap::new();
     let pairs = [
@@ -94,12 +94,12 @@ fn not_modified(version: &VersionMeta) -> S3Error {
     error
 }
 
-/// The version id to show: none in a bucket that never had versions.
+/// Returns the version id to show, or none in a bucket that never had versions.
 pub(super) fn shown_version(version: &VersionMeta) -> Option<String> {
     (version.version_id != NULL_VERSION).then(|| version.version_id.clone())
 }
 
-/// What goes into the headers of GetObject and HeadObject alike.
+/// The headers that GetObject and HeadObject share.
 struct Described {
     user: Option<std::collections::HashMap<String, String>>,
     checksums: Checksums,
@@ -119,7 +119,7 @@ fn describe(version: &VersionMeta, mode: Option<&ChecksumMode>, whole: bool) -> 
     }
 }
 
-/// The part of an object that a range asks for, as start, length and Content-Range.
+/// Returns the part of an object that a range asks for, as start, length and Content-Range.
 fn window(range: Option<Range>, size: u64) -> S3Result<(u64, u64, Option<String>)> {
     let Some(range) = range else { return Ok((0, size, None)) };
     let bytes = range.check(size).map_err(|_| {
@@ -382,7 +382,7 @@ fn content_type(version: &VersionMeta) -> String {
     version.attributes.content_type.clone().unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned())
 }
 
-/// How many rows a listing may return: S3 caps at 1,000 whatever is asked for.
+/// Returns how many rows a listing may return: at most S3's 1,000.
 pub(super) fn limit(asked: Option<i32>) -> S3Result<i32> {
     match asked.unwrap_or(1000) {
         asked @ 0.. => Ok(asked.min(1000)),

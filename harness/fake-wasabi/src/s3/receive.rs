@@ -1,4 +1,4 @@
-//! Request bodies into the store: streamed, hashed once, checked, then committed.
+//! Receiving request bodies: streamed, hashed once, checked, then committed.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::store::{Algorithm, Blob, Store, StoreError, Wanted};
 /// Chunks that wait for the disk. With hyper's read buffer this bounds memory for one upload.
 const QUEUE: usize = 8;
 
-/// What a client says about the bytes that it sends.
+/// The client's claims about the bytes that it sends.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     md5: Option<Vec<u8>>,
@@ -36,7 +36,7 @@ impl Claims {
         checksums: Checksums,
         trailing: Option<TrailingHeaders>,
     ) -> S3Result<Self> {
-        // An empty one is a claim too, and a wrong one; s3s takes it for none.
+        // An empty value is a claim too, and a wrong one; s3s treats it as none.
         let empty = || headers.get("content-md5").filter(|value| value.is_empty()).map(|_| "");
         let md5 = match content_md5.or_else(empty).map(|text| STANDARD.decode(text)) {
             None => None,
@@ -89,11 +89,11 @@ enum Piece {
     End(Box<Claims>),
 }
 
-/// Why the writing side gave up.
+/// The reason for which the writing side stopped.
 enum Failed {
     Store(StoreError),
     Digest,
-    /// The reading side went away before the end: the client did, or its body broke.
+    /// The reading side ended early: the client went away or its body broke.
     Incomplete,
 }
 
@@ -102,7 +102,7 @@ impl Api {
     ///
     /// The file is written and hashed on a thread of its own, and `commit` runs there as well. A
     /// request that is dropped before the end of its body commits nothing; one that is dropped
-    /// after it commits all the same.
+    /// after it is still committed.
     pub(super) async fn receive<T: Send + 'static>(
         &self,
         body: Option<StreamingBlob>,
@@ -164,8 +164,8 @@ fn write<T>(
     }
 }
 
-/// What S3 calls a body that failed. s3s keeps the types of these errors to itself, so their text
-/// is all there is to go by.
+/// Returns S3's error for a body that failed. s3s hides the types of these errors, so their text
+/// decides.
 fn broken_body(error: &StdError) -> S3Error {
     let text = format!("{error:?} {error}");
     if text.contains("Sha256Mismatch") {

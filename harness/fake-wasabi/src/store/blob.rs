@@ -23,7 +23,7 @@ impl Algorithm {
     pub(crate) const ALL: [Self; 5] =
         [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
 
-    /// Its name in `x-amz-checksum-NAME`.
+    /// Returns its name in `x-amz-checksum-NAME`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Crc32 => "crc32",
@@ -35,7 +35,7 @@ impl Algorithm {
     }
 }
 
-/// Which checksums to compute beside the MD5.
+/// The checksums to compute beside the MD5.
 pub(crate) type Wanted = Vec<Algorithm>;
 
 /// A temporary file that is being written. Dropping it removes the file.

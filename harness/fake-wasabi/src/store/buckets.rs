@@ -26,7 +26,7 @@ impl Store {
             versioning: if object_lock { Versioning::Enabled } else { Versioning::Unversioned },
             object_lock: object_lock.then(BucketLock::default),
         };
-        // The whole directory is made aside and renamed, so that a bucket is never half there.
+        // The whole directory is made under another name and renamed, so that a bucket is never half made.
         let aside = self.layout.tmp().join(format!("{:021}", self.next_seq()));
         fs::create_dir(&aside)?;
         fs::create_dir(aside.join("objects"))?;

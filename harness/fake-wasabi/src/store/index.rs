@@ -1,4 +1,4 @@
-//! The index: what is stored, in memory. Rebuilt from the directory at start.
+//! The index: the store's content, in memory. Rebuilt from the directory at start.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(crate) struct Bucket {
     pub(crate) uploads: BTreeMap<(String, String), Upload>,
 }
 
-/// The versions of one key, never none, oldest first.
+/// The versions of one key, at least one, oldest first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Versions(Vec<Arc<VersionMeta>>);
 
@@ -56,7 +56,7 @@ impl Bucket {
         self.keys.entry(version.key.clone()).or_default().insert(version)
     }
 
-    /// Removes a version; a key without versions is gone.
+    /// Removes a version, and the key with its last version.
     pub(super) fn remove(&mut self, key: &str, version_id: &str) -> Option<Arc<VersionMeta>> {
         let versions = self.keys.get_mut(key)?;
         let removed = versions.remove(version_id);
@@ -66,19 +66,19 @@ impl Bucket {
         removed
     }
 
-    /// A multipart upload, when both its id and its key are right.
+    /// Returns a multipart upload if both its id and its key match.
     pub(crate) fn upload(&self, key: &str, upload_id: &str) -> Result<&Upload, StoreError> {
         self.uploads.get(&(key.to_owned(), upload_id.to_owned())).ok_or(StoreError::NoSuchUpload)
     }
 }
 
 impl Versions {
-    /// The version that a request without a version id means, be it a delete marker.
+    /// Returns the version that a request without a version id means, even a delete marker.
     pub(crate) fn latest(&self) -> Option<&Arc<VersionMeta>> {
         self.0.last()
     }
 
-    /// The current object, unless the latest version is a delete marker.
+    /// Returns the current object, unless the latest version is a delete marker.
     pub(crate) fn current(&self) -> Option<&Arc<VersionMeta>> {
         self.latest().filter(|version| !version.delete_marker)
     }
@@ -91,8 +91,8 @@ impl Versions {
         self.0.iter().rev()
     }
 
-    /// Versions that a listing returns after the one named, newest first. A named version that is
-    /// gone is placed by the time in its id, so that deleting while listing loses nothing.
+    /// Returns the versions that a listing returns after the one named, newest first. A named version
+    /// that was removed is placed by the time in its id, so that deleting while listing skips nothing.
     pub(crate) fn after(&self, version_id: &str) -> Vec<&Arc<VersionMeta>> {
         if let Some(at) = self.0.iter().position(|version| version.version_id == version_id) {
             return self.0[..at].iter().rev().collect();

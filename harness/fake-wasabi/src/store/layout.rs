@@ -24,7 +24,7 @@
 //!   process killed at any instant leaves the old file, the new one, or something under `tmp/`.
 //! - The index is in memory only and is rebuilt from the trailers at start.
 //!
-//! A reader that finds another version in FORMAT refuses the directory; there is one version yet.
+//! A reader that finds another version in FORMAT refuses the directory. Version 1 is the only one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -41,13 +41,13 @@ pub(crate) const LAYOUT_VERSION: u32 = 1;
 /// Ends every object and part file.
 pub(crate) const MAGIC: &[u8; 16] = b"cim-fake-wasabi1";
 
-/// Bytes after the trailer's JSON.
+/// Number of bytes after the trailer's JSON.
 const TRAILER_END: u64 = 8 + MAGIC.len() as u64;
 
-/// Most trailers fit in one read of this size.
+/// Size of the first read in bytes; most trailers fit in it.
 const FIRST_READ: u64 = 4096;
 
-/// Names every path under the server's directory.
+/// The paths under the server's directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     root: PathBuf,
@@ -111,7 +111,7 @@ impl Layout {
     }
 }
 
-/// The file name of one version of a key.
+/// Returns the file name of one version of a key.
 pub(crate) fn object_name(key: &str, version_id: &str) -> String {
     let digest = Sha256::checksum(key.as_bytes());
     format!("{}.{version_id}", hex::encode(&digest[..16]))
@@ -183,7 +183,7 @@ pub(crate) fn commit(from: &Path, to: &Path, fsync: bool) -> io::Result<()> {
     sync_parent(to, fsync)
 }
 
-/// Removes a file and syncs its directory when `fsync`; one that is gone already is no error.
+/// Removes a file and syncs its directory when `fsync`; a missing file is no error.
 pub(crate) fn remove(path: &Path, fsync: bool) -> io::Result<()> {
     match fs::remove_file(path) {
         Ok(()) => sync_parent(path, fsync),

@@ -6,18 +6,18 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// What a listing asks for.
+/// The parameters of a listing.
 #[derive(Debug, Default)]
 pub(crate) struct Query<'a> {
     pub(crate) prefix: &'a str,
     /// Never empty: an empty delimiter in a request means none.
     pub(crate) delimiter: Option<&'a str>,
     pub(crate) after: After,
-    /// How many keys and common prefixes to return at most.
+    /// The maximum number of keys and common prefixes to return.
     pub(crate) limit: usize,
 }
 
-/// Where a listing starts.
+/// The position that a listing starts after.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum After {
     #[default]
@@ -39,7 +39,7 @@ pub(crate) enum Entry<'a, V> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page<'a, V> {
     pub(crate) entries: Vec<Entry<'a, V>>,
-    /// Where the next page starts, when there is one.
+    /// The start of the next page, if there is one.
     pub(crate) next: Option<After>,
 }
 
@@ -97,18 +97,18 @@ pub(crate) fn list<'a, V>(
     }
 }
 
-/// The part of `key` up to and including the first delimiter after the prefix.
+/// Returns the part of `key` up to and including the first delimiter after the prefix.
 pub(crate) fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(prefix)?;
     let at = rest.find(delimiter)?;
     Some(&key[..prefix.len() + at + delimiter.len()])
 }
 
-/// The least string that is greater than every string with this prefix, if there is one.
+/// Returns the least string that is greater than every string with this prefix, if there is one.
 fn past(prefix: &str) -> Option<String> {
     let mut head = prefix.to_owned();
     while let Some(last) = head.pop() {
-        // The scalar values skip the surrogates, which no string holds.
+        // The range of `char` skips the surrogates, which no string holds.
         let next = match last {
             '\u{d7ff}' => Some('\u{e000}'),
             other => char::from_u32(u32::from(other) + 1),
@@ -139,7 +139,7 @@ mod tests {
             .collect()
     }
 
-    /// Every page of a listing, one after another.
+    /// Lists page after page and returns all of them.
     fn all(
         keys: &BTreeMap<String, u8>,
         prefix: &str,

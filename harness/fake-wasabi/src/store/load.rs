@@ -1,4 +1,4 @@
-//! Start: take the directory, clear what was not committed, rebuild the index.
+//! The start of a store: takes the directory, removes uncommitted files, rebuilds the index.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -58,7 +58,7 @@ impl Store {
     }
 }
 
-/// Takes the directory for this process.
+/// Locks the directory for this process.
 fn take(layout: &Layout) -> Result<File, StartError> {
     let path = layout.lock();
     let io = |source| StartError::Dir { path: path.clone(), source };
@@ -155,7 +155,7 @@ impl Loader<'_> {
             self.last_seq = self.last_seq.max(meta.seq);
             bucket.insert(Arc::new(meta));
         }
-        // The object went first, then the process was killed before its lock went too.
+        // The object was removed first, and the process was killed before it removed the lock.
         for orphan in locks.into_values() {
             layout::remove(&orphan, self.fsync)
                 .map_err(|source| StartError::Dir { path: orphan, source })?;
@@ -210,7 +210,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = || Store::open(dir.path(), false, Arc::new(Clock::default()));
         let store = open().unwrap();
-        // What a fork leaves the child with, until it runs the other program.
+        // A child inherits this on fork, until it runs the other program.
         let inherited = store.lock.try_clone().unwrap();
         assert!(matches!(open(), Err(StartError::InUse { .. })));
         drop(store);

@@ -11,8 +11,8 @@ use super::{Store, StoreError};
 impl Store {
     /// Sets or, with `None`, removes the retention of a version.
     ///
-    /// Compliance can only be prolonged. Governance can be prolonged too; it is shortened, removed or
-    /// turned into compliance with a bypass.
+    /// Compliance can only be prolonged. Governance can be prolonged too; shortening it, removing it or
+    /// turning it into compliance needs a bypass.
     pub(crate) fn set_retention(
         &self,
         bucket: &str,
@@ -67,7 +67,7 @@ impl Store {
     }
 }
 
-/// Whether a retention may take the place of another one.
+/// Reports whether a retention may replace another one.
 fn may_replace(
     old: Option<&Retention>,
     new: Option<&Retention>,

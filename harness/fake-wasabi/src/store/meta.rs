@@ -1,4 +1,4 @@
-//! What the store writes beside the bytes of objects, as JSON.
+//! The metadata that the store writes beside the bytes of objects, as JSON.
 //!
 //! Every type here is stored. Unknown fields are refused: a directory written by a newer layout
 //! must not be read as if the new field meant nothing. A field that is added bumps
@@ -30,7 +30,7 @@ pub(crate) enum Versioning {
 pub(crate) struct BucketMeta {
     pub(crate) created_ms: i64,
     pub(crate) versioning: Versioning,
-    /// Present when the bucket was created with object lock.
+    /// Set if the bucket was created with object lock.
     pub(crate) object_lock: Option<BucketLock>,
 }
 
@@ -67,17 +67,17 @@ impl Period {
     }
 }
 
-/// Who may lift a retention before its time.
+/// The rule for lifting a retention before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RetentionMode {
-    /// Whoever asks for a bypass.
+    /// Any request that asks for a bypass may lift it.
     Governance,
-    /// Nobody.
+    /// No request may lift it.
     Compliance,
 }
 
-/// Until when a version must stay.
+/// A version's retention: its mode and the time until which the version must stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retention {
@@ -85,7 +85,7 @@ pub(crate) struct Retention {
     pub(crate) until: Timestamp,
 }
 
-/// What keeps a version from being deleted.
+/// The lock of a version: its retention and its legal hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Lock {
@@ -98,7 +98,7 @@ impl Lock {
         self.retention.is_none() && self.legal_hold.is_none()
     }
 
-    /// Whether the version may be deleted now; `bypass` lifts governance only.
+    /// Reports whether the version may be deleted now; `bypass` lifts governance only.
     pub(crate) fn allows_delete(&self, now: &Timestamp, bypass: bool) -> bool {
         if self.legal_hold == Some(true) {
             return false;
@@ -112,7 +112,7 @@ impl Lock {
     }
 }
 
-/// What a client said about an object besides its bytes.
+/// The attributes that a client sent with an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Attributes {
@@ -158,7 +158,7 @@ impl Checksums {
         }
     }
 
-    /// Whether every checksum of `claimed` that was computed is the same here.
+    /// Reports whether every checksum of `claimed` that was also computed here has the same value.
     pub(crate) fn agrees_with(&self, claimed: &Self) -> bool {
         Algorithm::ALL.into_iter().all(|algorithm| {
             match (self.get(algorithm), claimed.get(algorithm)) {

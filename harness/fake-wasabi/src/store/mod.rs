@@ -1,8 +1,8 @@
 //! The store: buckets, versions and multipart uploads over a directory.
 //!
 //! Invariants:
-//! - A file's rename is the commit. What the index says was renamed before; what was renamed is in
-//!   the index before the call returns, even when syncing the directory failed.
+//! - A file's rename is the commit. Every version in the index was renamed before; a renamed version
+//!   is in the index before the call returns, even if syncing the directory failed.
 //! - Changes to one key are serialised by its stripe, so a condition that held when it was checked
 //!   still holds when the version is committed.
 //! - Every call blocks and runs to its end: callers use it from `spawn_blocking`, so that a client
@@ -42,7 +42,7 @@ use meta::NULL_VERSION;
 
 const STRIPES: usize = 256;
 
-/// Why a store call failed.
+/// The reason for which a store call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error("bucket does not exist")]
@@ -99,8 +99,8 @@ pub(crate) struct Store {
     lock: File,
 }
 
-/// A lock that goes with its file alone stays as long as anybody has the file open: a child that another
-/// thread starts just now has it until it becomes the other program.
+/// Unlocks explicitly. A lock that ends with its file alone lasts as long as any process has the file
+/// open: a child that another thread starts just now inherits it until it becomes the other program.
 impl Drop for Store {
     fn drop(&mut self) {
         if let Err(error) = self.lock.unlock() {
@@ -110,7 +110,7 @@ impl Drop for Store {
 }
 
 impl Store {
-    /// The index, for reading; never hold it across a file operation.
+    /// Locks the index for reading; never hold it across a file operation.
     pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,7 +125,7 @@ impl Store {
         self.stripes[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nanoseconds since the Unix epoch, greater than every number given before.
+    /// Returns nanoseconds since the Unix epoch, greater than every number returned before.
     fn next_seq(&self) -> u64 {
         let now = u64::try_from(self.clock.now_ms()).unwrap_or(0).saturating_mul(1_000_000);
         let step = |last: u64| Some(now.max(last + 1));
@@ -133,7 +133,7 @@ impl Store {
         now.max(last.unwrap_or_else(|last| last) + 1)
     }
 
-    /// An id that sorts by time and cannot be guessed from the time alone.
+    /// Returns an id that sorts by time and cannot be guessed from the time alone.
     fn unique_id(&self, seq: u64, characters: usize) -> String {
         const ALPHABET: &[u8; 62] =
             b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -145,7 +145,7 @@ impl Store {
         id
     }
 
-    /// A path for a file that is not yet committed.
+    /// Returns a path for a file that is not committed yet.
     fn temp(&self) -> TempPath {
         let name = format!("{:021}", self.next_seq());
         TempPath::new(self.layout.tmp().join(name))
@@ -160,13 +160,13 @@ impl Store {
         &self.clock
     }
 
-    /// The directory, for messages.
+    /// Returns the directory, for messages.
     pub(crate) fn root(&self) -> &Path {
         self.layout.root()
     }
 }
 
-/// The sequence number in a version id; `None` for the null version and for foreign ids.
+/// Returns the sequence number in a version id; `None` for the null version and for foreign ids.
 fn seq_of(version_id: &str) -> Option<u64> {
     if version_id == NULL_VERSION {
         return None;

@@ -21,14 +21,14 @@ pub(crate) struct NewObject {
     pub(crate) lock: Lock,
 }
 
-/// What must hold of an ETag.
+/// The ETag that a condition asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Guarded {
     Any,
     Etag(String),
 }
 
-/// What must hold of the current object for a write to go ahead.
+/// The condition on the current object that a write needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Condition {
     pub(crate) if_match: Option<Guarded>,
@@ -56,7 +56,7 @@ impl Condition {
     }
 }
 
-/// What a delete did.
+/// The outcome of a delete.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Deleted {
     /// Whether a delete marker was made, or a named delete marker was removed.
@@ -78,7 +78,7 @@ impl Store {
         self.put_locked(bucket, key, new, condition)
     }
 
-    /// [`put`](Self::put) for a caller that holds the key's stripe.
+    /// Does the same as [`put`](Self::put) for a caller that holds the key's stripe.
     pub(super) fn put_locked(
         &self,
         bucket: &str,
@@ -178,7 +178,7 @@ impl Store {
         version_id: Option<&str>,
     ) -> Result<(File, Arc<VersionMeta>), StoreError> {
         // An overwrite between the look-up and the open gives a file that the look-up does not
-        // describe; the next look-up does.
+        // describe; another look-up does.
         for _ in 0..100 {
             let found = self.find(bucket, key, version_id)?;
             let file = match File::open(self.layout.object(bucket, key, &found.version_id)) {
@@ -260,7 +260,7 @@ impl Store {
 }
 
 impl DefaultRetention {
-    /// The retention of an object stored at this moment.
+    /// Returns the retention of an object stored at this moment.
     fn from(self, created_ms: i64) -> Retention {
         let until = created_ms.saturating_add(self.period.days().saturating_mul(DAY_MS));
         Retention { mode: self.mode, until: timestamp_of(until) }

@@ -56,7 +56,7 @@ impl Store {
         Ok(upload_id)
     }
 
-    /// Stores a part, in place of one with the same number.
+    /// Stores a part, replacing one with the same number.
     pub(crate) fn put_part(
         &self,
         bucket: &str,
@@ -105,7 +105,7 @@ impl Store {
         let mut size = 0;
         for part in &parts {
             let from = File::open(self.layout.part(bucket, upload_id, part.number))?;
-            // Between two files the kernel copies without the bytes passing through here.
+            // Between two files the kernel copies, and the bytes do not pass through this process.
             let copied = io::copy(&mut from.take(part.size), &mut file)?;
             if copied != part.size {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -125,7 +125,7 @@ impl Store {
         Ok(version)
     }
 
-    /// Ends an upload without an object; its parts are gone.
+    /// Ends an upload without an object and removes its parts.
     pub(crate) fn abort_upload(
         &self,
         bucket: &str,
@@ -154,7 +154,7 @@ impl Store {
     }
 }
 
-/// The stored parts that were named, checked as S3 checks them.
+/// Returns the stored parts that the client named, checked as S3 checks them.
 fn choose(upload: &Upload, named: &[NamedPart]) -> Result<Vec<Arc<PartMeta>>, StoreError> {
     let mut chosen: Vec<Arc<PartMeta>> = Vec::with_capacity(named.len());
     for part in named {

@@ -1,4 +1,4 @@
-//! What Wasabi would bill: stored bytes, padded bytes, and bytes deleted before their time.
+//! Wasabi's bill: stored bytes, padded bytes, and bytes deleted early.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use super::{Store, Versions};
 use crate::behaviour::{MINIMUM_BILLABLE_BYTES, MINIMUM_STORAGE_DAYS};
 use crate::clock::DAY_MS;
 
-/// What is stored now.
+/// The current storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Usage {
     pub(crate) buckets: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Usage {
     pub(crate) upload_bytes: u64,
 }
 
-/// What was deleted or overwritten before the minimum storage duration, since the start.
+/// Objects deleted or overwritten before the minimum storage duration, since the start.
 #[derive(Debug, Default)]
 pub(crate) struct DeletedEarly {
     pub(crate) objects: AtomicU64,
@@ -29,7 +29,7 @@ pub(crate) struct DeletedEarly {
     pub(crate) billable_byte_days: AtomicU64,
 }
 
-/// What an object of this size is billed as.
+/// Returns the size that an object of this size is billed as.
 fn billable(size: u64) -> u64 {
     size.max(MINIMUM_BILLABLE_BYTES)
 }
@@ -63,9 +63,9 @@ impl Store {
         &self.deleted
     }
 
-    /// Accounts for stored bytes that are going away.
+    /// Accounts for stored bytes that are about to be removed.
     pub(super) fn account_removed(&self, size: u64, created_ms: i64) {
-        // A clock that was moved on and a restart leave objects of the future.
+        // After the clock was moved forward, a restart leaves objects with times in the future.
         let age_ms = self.clock.now_ms().saturating_sub(created_ms).max(0);
         let owed_ms = (MINIMUM_STORAGE_DAYS * DAY_MS).saturating_sub(age_ms);
         let Ok(owed_ms @ 1..) = u64::try_from(owed_ms) else { return };

@@ -1,4 +1,4 @@
-//! The admin endpoint, and what it accounts for.
+//! The admin endpoint and its accounting.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn what_the_endpoint_does_not_take_it_explains() {
         let error = parsed(&reply)["error"].as_str().unwrap().to_owned();
         assert!(error.contains(says), "{method} {path}: {error}");
     }
-    // The plan that was there is still there.
+    // The previous plan is still in force.
     assert_eq!(server.wasabi().faults().len(), 1);
     let health = admin(&server, "GET", "/healthz", "").await.expect(200);
     assert_eq!(parsed(&health), json!({ "status": "ok" }));

@@ -1,4 +1,4 @@
-//! Who gets in, and who does not.
+//! Authentication: accepted and refused requests.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ async fn a_wrong_secret_and_an_unknown_key_are_told_apart() {
     let url = server.wasabi().s3_url();
     let wrong = Client::new(&url, Config::TEST_ACCESS_KEY, "not the secret");
     wrong.get("/tier/key").await.expect_code(403, "SignatureDoesNotMatch");
-    let unknown = Client::new(&url, "NOBODY", Config::TEST_SECRET_KEY);
+    let unknown = Client::new(&url, "UNKNOWN", Config::TEST_SECRET_KEY);
     unknown.get("/tier/key").await.expect_code(403, "InvalidAccessKeyId");
     let anonymous = server.client().transmit("GET", "/tier/key", &[], Bytes::new()).await.unwrap();
     anonymous.expect_code(403, "AccessDenied");

@@ -1,4 +1,4 @@
-//! The command line: what goes to stdout, exit statuses, and the words of errors.
+//! The command line: stdout, exit statuses, and the texts of errors.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
@@ -17,7 +17,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The last line on stderr, and the exit status.
+/// Returns the last line on stderr, and the exit status.
 fn failure(args: &[&str]) -> (String, Option<i32>) {
     let output = run(args);
     assert!(output.stdout.is_empty(), "{}", stdout(&output));

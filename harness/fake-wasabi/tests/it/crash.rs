@@ -13,21 +13,21 @@ const KEYS: u64 = 6;
 const ROUNDS: u64 = 5;
 const MIB: usize = 1024 * 1024;
 
-/// What writers know: by key, the generation last sent and the one last acknowledged.
+/// The writers' knowledge: by key, the generation last sent and the one last acknowledged.
 #[derive(Debug, Default)]
 struct Ledger {
     keys: Mutex<BTreeMap<String, (u64, u64)>>,
     acked: AtomicU64,
 }
 
-/// The content of a key at a generation, of a size that varies from nothing to some MiB.
+/// Returns the content of a key at a generation, of a size from nothing to some MiB.
 fn content(key: &str, generation: u64) -> Vec<u8> {
     let seed = key.bytes().fold(generation, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
     let size = usize::try_from(seed % 7).unwrap() * 300_000;
     noise(size, seed)
 }
 
-/// Overwrites a key with one generation after another until the server is gone.
+/// Overwrites a key with one generation after another until the server is killed.
 async fn write(client: Client, ledger: Arc<Ledger>, key: String) {
     loop {
         let generation = {
@@ -49,7 +49,7 @@ async fn write(client: Client, ledger: Arc<Ledger>, key: String) {
     }
 }
 
-/// Uploads parts of an upload that is never completed, until the server is gone.
+/// Uploads parts of an upload that is never completed, until the server is killed.
 async fn upload(client: Client) {
     let Ok(begun) = client.send("POST", "/tier/parts?uploads", &[], "").await else { return };
     let text = begun.text();
@@ -73,14 +73,14 @@ async fn check(client: &Client, ledger: &Ledger) {
         }
         let got = got.expect(200);
         let generation: u64 = got.header("x-amz-meta-generation").unwrap().parse().unwrap();
-        // The last acknowledged, or one that was under way.
+        // The last acknowledged generation, or one that was under way.
         assert!(
             (acked..=sent).contains(&generation),
             "`{key}` is at {generation} of {acked}..={sent}"
         );
         assert!(got.body == content(&key, generation), "`{key}` is torn at {generation}");
         present.push(key.clone());
-        // What is there now is where the writers go on.
+        // The writers continue from the generation found.
         ledger.keys.lock().unwrap().insert(key, (generation, generation));
     }
     let listed = client.get("/tier?list-type=2").await.expect(200).text();
@@ -99,7 +99,7 @@ async fn no_object_is_torn_by_kill_9() {
             .map(|n| tokio::spawn(write(client.clone(), ledger.clone(), format!("key/{n}"))))
             .chain([tokio::spawn(upload(client.clone()))])
             .collect();
-        // At another moment each round, in the midst of whatever is under way then.
+        // At another moment in each round, while writes are under way.
         let enough = ledger.acked.load(Ordering::Relaxed) + 5 + 7 * round;
         let acked = || ledger.acked.load(Ordering::Relaxed) >= enough;
         wait_until("writes to be acknowledged", Duration::from_mins(1), acked).await;
@@ -111,7 +111,7 @@ async fn no_object_is_torn_by_kill_9() {
     let process = Process::start(dir.path(), &[]);
     let client = process.client();
     check(&client, &ledger).await;
-    // Nothing that was under way is left, but the uploads that clients may still go on with.
+    // No file that was under way is left, except the uploads that clients may still complete.
     assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
     let uploads = client.get("/tier?uploads").await.expect(200);
     for id in elements(&uploads.text(), "UploadId") {

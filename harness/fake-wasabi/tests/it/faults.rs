@@ -47,7 +47,7 @@ async fn read_only_and_full_let_reads_pass() {
     client.delete("/tier/old").await.expect_code(403, "AccessDenied");
     server.wasabi().set_faults(vec![Rule::new(Fault::Full)]).unwrap();
     client.put("/tier/new", "x").await.expect_code(507, "XMinioStorageFull");
-    // Deleting is how one gets out of a full disk.
+    // Deleting is the way out of a full disk.
     client.delete("/tier/old").await.expect(204);
 }
 
@@ -98,7 +98,7 @@ async fn a_torn_upload_stores_nothing() {
         let stats = server.wasabi().stats();
         assert_eq!((stats.requests["PutObject"].cut, stats.faults["torn_upload"]), (1, 1));
         client.put("/tier/old", body).await.expect(200);
-        // The torn one's handler may be at its end still.
+        // The handler of the torn upload may not have ended yet.
         let tmp = server.dir.path().join("tmp");
         let empty = || std::fs::read_dir(&tmp).unwrap().next().is_none();
         wait_until("nothing to be left over", Duration::from_secs(10), empty).await;
@@ -116,7 +116,7 @@ async fn a_torn_download_ends_early() {
     server.client().put("/tier/key", body.clone()).await.expect(200);
     let rule = Rule::new(Fault::TornDownload).after_bytes(300_000).count(1);
     server.wasabi().set_faults(vec![rule]).unwrap();
-    // By hand, to see how much there was.
+    // By hand, to count the bytes that arrived.
     let client = server.client();
     let empty = hex::encode(Sha256::digest(b""));
     let signed = client.sign("GET", "/tier/key", &[], &empty);
@@ -141,10 +141,10 @@ async fn a_lost_response_was_a_success() {
     let client = server.client();
     client.send("PUT", "/tier/new", &[], "x").await.unwrap_err();
     assert_eq!(client.get("/tier/new").await.expect(200).text(), "x");
-    // A conditional retry finds what the first attempt left.
+    // A conditional retry finds the object of the first attempt.
     client.send("DELETE", "/tier/old", &[], "").await.unwrap_err();
     client.get("/tier/old").await.expect(404);
-    // What fails anyway is answered.
+    // A request that fails anyway is answered.
     server.wasabi().set_faults(vec![Rule::new(Fault::LostResponse)]).unwrap();
     let again = client.send("PUT", "/tier/new", &[("if-none-match", "*")], "y").await.unwrap();
     again.expect_code(412, "PreconditionFailed");

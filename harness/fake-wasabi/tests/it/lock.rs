@@ -17,7 +17,7 @@ fn in_days(days: u32) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// A server with a bucket `locked` that has object lock.
+/// Starts a server with a bucket `locked` that has object lock.
 async fn start() -> (Server, Client) {
     let server = Server::start().await;
     let client = server.client();
@@ -26,7 +26,7 @@ async fn start() -> (Server, Client) {
     (server, client)
 }
 
-/// Puts an object and returns where its version is.
+/// Puts an object and returns the target of its version.
 async fn put(client: &Client, headers: &[(&str, &str)]) -> String {
     let reply = client.send("PUT", "/locked/key", headers, "x").await.unwrap().expect(200);
     format!("/locked/key?versionId={}", reply.header("x-amz-version-id").unwrap())

@@ -1,5 +1,5 @@
-//! Tests against the real HTTP server: through rust-s3, and through signed requests of our own
-//! where rust-s3 has no call or hides what the server said.
+//! Tests against the real HTTP server: through rust-s3, and through our own signed requests where
+//! rust-s3 has no call or hides the server's answer.
 
 mod admin;
 mod auth;

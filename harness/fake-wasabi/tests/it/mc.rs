@@ -16,7 +16,7 @@ struct Mc {
 }
 
 impl Mc {
-    /// Runs mc with an alias `wasabi` and nothing of the environment.
+    /// Runs mc with an alias `wasabi` and an empty environment.
     fn run(&self, args: &[&str]) -> Output {
         let address = self.endpoint.trim_start_matches("http://");
         let (key, secret) = (Config::TEST_ACCESS_KEY, Config::TEST_SECRET_KEY);
@@ -31,7 +31,7 @@ impl Mc {
             .unwrap()
     }
 
-    /// Runs it, expects success, and returns what it printed.
+    /// Runs it, expects success, and returns its stdout.
     #[track_caller]
     fn ok(&self, args: &[&str]) -> Vec<u8> {
         let output = self.run(args);
@@ -41,14 +41,14 @@ impl Mc {
         output.stdout
     }
 
-    /// The documents that it printed.
+    /// Runs it and returns the JSON documents on its stdout.
     #[track_caller]
     fn rows(&self, args: &[&str]) -> Vec<Value> {
         let printed = self.ok(args);
         serde_json::Deserializer::from_slice(&printed).into_iter().map(Result::unwrap).collect()
     }
 
-    /// The keys of a listing, sorted.
+    /// Runs a listing and returns its keys, sorted.
     #[track_caller]
     fn keys(&self, args: &[&str]) -> Vec<String> {
         let rows = self.rows(args);

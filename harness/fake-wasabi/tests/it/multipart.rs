@@ -79,7 +79,7 @@ async fn an_upload_survives_a_restart_and_becomes_an_object() {
     assert_eq!(elements(&uploads.text(), "UploadId"), [id.as_str()]);
 
     let reply = complete(&client, "big", &id, &[(1, &one), (3, &three)]).await.expect(200);
-    // MD5 over the parts' MD5s, and how many there were.
+    // MD5 over the parts' MD5s, and the number of parts.
     let parts =
         [one.trim_matches('"'), three.trim_matches('"')].map(|etag| hex::decode(etag).unwrap());
     let md5 = <s3s::crypto::Md5 as s3s::crypto::Checksum>::checksum(&parts.concat());

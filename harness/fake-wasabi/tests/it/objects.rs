@@ -17,7 +17,7 @@ async fn an_object_comes_back_as_it_was_put() {
     assert_eq!((status, head.content_length), (200, Some(3_000_000)));
     assert_eq!(head.content_type.as_deref(), Some("text/x-test"));
 
-    // An overwrite, then a restart: the last one is there, with its metadata.
+    // An overwrite, then a restart: the last version is read, with its metadata.
     let headers = [("x-amz-meta-node", "nas-1"), ("cache-control", "no-store")];
     server.client().send("PUT", "/tier/a/b.bin", &headers, "new").await.unwrap().expect(200);
     server.restart().await;

@@ -26,7 +26,7 @@ pub(crate) struct Ready {
     pub(crate) admin: String,
 }
 
-/// The binary in an environment of its own.
+/// Returns the binary with an empty environment.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cim-fake-wasabi"));
     command.env_clear().env("CIM_FAKE_WASABI_ACCESS_KEY", ACCESS_KEY);
@@ -57,7 +57,7 @@ impl Process {
         Self { child, stderr, ready }
     }
 
-    /// What it logged so far.
+    /// Returns its log so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.stderr.path()).unwrap()
     }
@@ -66,7 +66,7 @@ impl Process {
         Client::new(&self.ready.s3, ACCESS_KEY, SECRET_KEY)
     }
 
-    /// Kills it with signal 9 and waits until it is gone.
+    /// Kills it with signal 9 and waits until it has ended.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -75,7 +75,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A small S3 client that signs whatever it is given and shows the answer as it came.
+//! A small S3 client that signs any request and returns the answer as it came.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 const REGION: &str = "us-east-1";
 
-/// What the server answered.
+/// The server's answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -30,19 +30,19 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The S3 error code; empty when there is none.
+    /// Returns the S3 error code, or an empty string if there is none.
     pub(crate) fn code(&self) -> String {
         crate::support::element(&self.text(), "Code").unwrap_or_default().to_owned()
     }
 
-    /// Panics with the whole answer when the status is another one.
+    /// Panics with the whole answer unless the status is `status`.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?}\n{}", self.headers, self.text());
         self
     }
 
-    /// Panics with the whole answer when the status or the S3 error code is another one.
+    /// Panics with the whole answer unless the status and the S3 error code are these.
     #[track_caller]
     pub(crate) fn expect_code(self, status: u16, code: &str) -> Self {
         let reply = self.expect(status);
@@ -51,15 +51,15 @@ impl Reply {
     }
 }
 
-/// Signs requests with one key pair.
+/// A client that signs requests with one key pair.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) addr: String,
     access_key: String,
     secret_key: String,
-    /// What the request is dated with.
+    /// The date of requests, instead of the current time.
     pub(crate) now: Option<SystemTime>,
-    /// Another Host header than the address.
+    /// A Host header other than the address.
     pub(crate) host: Option<String>,
 }
 

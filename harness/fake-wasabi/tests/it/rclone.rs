@@ -14,7 +14,7 @@ struct Rclone {
 }
 
 impl Rclone {
-    /// Runs rclone with a remote `wasabi:` and nothing of the environment.
+    /// Runs rclone with a remote `wasabi:` and an empty environment.
     fn run(&self, args: &[&str]) -> Output {
         Command::new(&self.program)
             .args(args)
@@ -33,7 +33,7 @@ impl Rclone {
             .unwrap()
     }
 
-    /// Runs it, expects success, and returns what it printed.
+    /// Runs it, expects success, and returns its stdout.
     #[track_caller]
     fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
@@ -77,7 +77,7 @@ async fn rclone_lists_writes_reads_and_syncs() {
     );
     rclone.ok(&["check", "--download", from, "wasabi:tier/copy"]);
 
-    // A sync makes the other side the same, deletions included, and back again.
+    // A sync makes the other side equal, deletions included, and back again.
     std::fs::remove_file(source.path().join("deep/er/file")).unwrap();
     write(source.path(), "a b+c é.txt", b"hello, again");
     write(source.path(), "new", b"n");
@@ -87,12 +87,12 @@ async fn rclone_lists_writes_reads_and_syncs() {
     rclone.ok(&["sync", "wasabi:tier/copy", target.path().to_str().unwrap()]);
     assert!(std::fs::read(target.path().join("big")).unwrap() == big, "the bytes differ");
     assert!(!target.path().join("deep").exists());
-    // The times came through metadata, so nothing is left to do.
+    // The times came through metadata, so a second sync copies nothing.
     let before = server.wasabi().stats().requests["PutObject"].count;
     rclone.ok(&["sync", from, "wasabi:tier/copy"]);
     assert_eq!(server.wasabi().stats().requests["PutObject"].count, before);
 
-    // A corrupted object does not pass.
+    // A corrupted object is found.
     server.client().put("/tier/copy/new", "m").await.expect(200);
     assert!(!rclone.run(&["check", "--download", from, "wasabi:tier/copy"]).status.success());
 

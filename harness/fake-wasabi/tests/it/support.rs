@@ -1,4 +1,4 @@
-//! A server of its own for each test, and clients for it.
+//! A server for each test, and clients for it.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use crate::raw::Client;
 
-/// A program that this project did not write, from `.tools/bin` or PATH. Without it the test is skipped,
-/// which it says and ci/test counts, unless `CIM_REQUIRE_TOOLS=1` has it fail.
+/// Returns a program that this project did not write, from `.tools/bin` or PATH. Without it the test is
+/// skipped, prints so and ci/test counts it, unless `CIM_REQUIRE_TOOLS=1` makes it fail.
 pub(crate) fn program(name: &str, test: &str) -> Option<PathBuf> {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -51,7 +51,7 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path());
         config.buckets = vec![BUCKET.to_owned()];
-        // The disk's patience is not what these tests are about.
+        // These tests are not about the disk's speed.
         config.fsync = false;
         change(&mut config);
         let wasabi = FakeWasabi::start(config.clone()).await.unwrap();
@@ -79,16 +79,16 @@ impl Server {
     }
 }
 
-/// A bucket as rust-s3 sees it.
+/// Opens a bucket with rust-s3.
 pub(crate) fn bucket(url: &str, name: &str, access_key: &str, secret_key: &str) -> Box<Bucket> {
     let region = Region::Custom { region: "us-east-1".to_owned(), endpoint: url.to_owned() };
     let credentials = Credentials::new(Some(access_key), Some(secret_key), None, None, None);
-    // Retries would hide what the server did.
+    // Retries would hide the server's first answer.
     s3::set_retries(0);
     Bucket::new(name, region, credentials.unwrap()).unwrap().with_path_style()
 }
 
-/// The status and text with which rust-s3 was refused.
+/// Returns the status and text of rust-s3's error.
 #[track_caller]
 pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, S3Error>) -> (u16, String) {
     match result.unwrap_err() {
@@ -97,7 +97,7 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, S3Error>) -> (u16, S
     }
 }
 
-/// Bytes that no compression and no luck reproduces.
+/// Returns pseudo-random bytes that do not compress and that no other seed repeats.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::iter::repeat_with(|| {
@@ -111,7 +111,7 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     .collect()
 }
 
-/// Polls until the condition holds, and says what it waited for when it never does.
+/// Polls until the condition holds, and panics with the condition's name if it never does.
 pub(crate) async fn wait_until(what: &str, timeout: Duration, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -120,12 +120,12 @@ pub(crate) async fn wait_until(what: &str, timeout: Duration, mut holds: impl Fn
     }
 }
 
-/// The text of the first element with this name.
+/// Returns the text of the first element with this name.
 pub(crate) fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     elements(xml, name).into_iter().next()
 }
 
-/// The texts of all elements with this name, in order.
+/// Returns the texts of all elements with this name, in order.
 pub(crate) fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
     let open = format!("<{name}>");
     let close = format!("</{name}>");

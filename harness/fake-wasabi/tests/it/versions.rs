@@ -21,7 +21,7 @@ async fn every_version_is_kept_until_it_is_deleted_by_name() {
     let status = client.get("/tier?versioning").await.expect(200);
     assert_eq!(element(&status.text(), "Status"), None);
     assert_eq!(put(&client, "key", "before").await, None);
-    // As boto3 users write it; what needs an MFA device is not there.
+    // The header as boto3 users write it; operations that need an MFA device are not implemented.
     let with_mfa = |mfa: &str| {
         format!(
             "<VersioningConfiguration><MfaDelete>{mfa}</MfaDelete><Status>Enabled</Status></VersioningConfiguration>"
@@ -110,7 +110,7 @@ async fn versions_are_listed_in_pages_of_any_size() {
             assert!(ids.len() <= size, "{page}");
             listed.extend(ids.into_iter().map(str::to_owned));
         }
-        // Within a page, versions and delete markers are apart; over all, nothing is missing.
+        // Within a page, versions and delete markers are separate; over all pages, none is missing.
         let sort = |mut ids: Vec<String>| {
             ids.sort();
             ids

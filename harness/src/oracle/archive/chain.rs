@@ -12,7 +12,7 @@ use super::store::Store;
 use super::stored::stored;
 use crate::error::{Error, Result};
 
-/// Objects that are fetched at once.
+/// The number of objects fetched at once.
 const PARALLEL: usize = 8;
 
 struct Link {
@@ -20,7 +20,7 @@ struct Link {
     sha256: String,
 }
 
-/// The whole chain of a stream, from entry 0; `None` when the tier has none.
+/// Reads the whole chain of a stream, from entry 0; returns `None` if the tier has none.
 pub(super) async fn read(store: &Store, stream: &StreamName) -> Result<Option<Archived>> {
     let Some(last) = last_number(store, stream).await? else { return Ok(None) };
     let links: Vec<Link> = futures_util::stream::iter(0..=last)
@@ -75,6 +75,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         ends: BTreeMap::new(),
         deleted: BTreeMap::new(),
         missed: BTreeMap::new(),
+        erased: BTreeMap::new(),
         stream: first.stream.clone().ok_or_else(|| missing("stream"))?,
         consumers: first.consumers.clone().ok_or_else(|| missing("consumers"))?,
         served: None,
@@ -100,7 +101,8 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
             return Err(format!("the watermark goes back in entry {number}"));
         }
         if number == 0 {
-            // A chain may begin with what another tier holds: its first entry restates all of it.
+            // A chain may begin with the content of another tier: its first entry restates all of
+            // it.
             let checkpoint = entry.checkpoint.as_ref().ok_or("entry 0 is no checkpoint")?;
             archived.adopt(&checkpoint.timelines);
             let segments = checkpoint.segments.iter();
@@ -162,7 +164,7 @@ fn replace(segments: &mut BTreeMap<(u32, u64), Segment>, entry: &Entry) -> Resul
     Ok(())
 }
 
-/// Whether a checkpoint says of the segments what the entries before it add up to.
+/// Checks that a checkpoint lists the segments that the entries before it add up to.
 fn restated(
     checkpoint: &Checkpoint,
     segments: &BTreeMap<(u32, u64), Segment>,
@@ -233,7 +235,7 @@ mod tests {
         check_entry(&stored(entry), entry["number"].as_u64().unwrap()).unwrap()
     }
 
-    /// A chain of two; `change` spoils the second.
+    /// Makes a chain of two entries; `change` spoils the second.
     fn chain(change: impl Fn(&mut Value)) -> Result<Archived, String> {
         let first = link(&first());
         let mut second = entry(1, Some(&first), 20);

@@ -1,4 +1,4 @@
-//! What a tier can be damaged in, and whether a damage is one.
+//! The objects of a tier that a scenario can damage, and the check that a change does damage.
 
 use std::ops::Range;
 
@@ -8,18 +8,18 @@ use cim_core::archive::{ArchiveKey, Segment};
 use super::journal::entry_of;
 use super::shared::{Shared, footer};
 
-/// What somebody relies on in an object.
+/// The parts of an object that readers rely on.
 #[derive(Debug, Clone)]
 enum Holds {
-    /// All of it: it has a hash of its own.
+    /// The whole object, which has a hash of its own.
     Everything,
     /// A journal's entry.
     Entry,
-    /// Messages of streams, in an object that they share.
+    /// The messages of some streams, in an object that more streams share.
     Parts(Vec<Segment>),
 }
 
-/// An object of a tier, and what is relied on in it.
+/// An object of a tier, and the parts of it that readers rely on.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// Its key.
@@ -27,19 +27,19 @@ pub(crate) struct Place {
     holds: Holds,
 }
 
-/// Whether an object with this key says what a tier holds.
+/// Reports whether an object with this key decides on the tier's content.
 fn is_entry(key: &str) -> bool {
     matches!(ArchiveKey::parse(key), Ok(ArchiveKey::Manifest { .. } | ArchiveKey::Journal { .. }))
 }
 
 impl Place {
-    /// What an entry decides.
+    /// Returns the place of an entry.
     pub(crate) fn decision(key: String) -> Self {
         let shared = matches!(ArchiveKey::parse(&key), Ok(ArchiveKey::Journal { .. }));
         Self { key, holds: if shared { Holds::Entry } else { Holds::Everything } }
     }
 
-    /// The messages of a segment.
+    /// Returns the place of a segment's messages.
     pub(crate) fn content(segment: &Segment) -> Self {
         let key = segment.key.clone();
         let holds = match &segment.part {
@@ -49,14 +49,14 @@ impl Place {
         Self { key, holds }
     }
 
-    /// Takes in that another one relies on the same object.
+    /// Adds the parts that another reader of the same object relies on.
     pub(crate) fn and(&mut self, other: Self) {
         if let (Holds::Parts(parts), Holds::Parts(more)) = (&mut self.holds, other.holds) {
             parts.extend(more);
         }
     }
 
-    /// The bytes of the object among which those are that count.
+    /// Returns the range of bytes in which damage may count.
     pub(crate) fn range(&self, object: &[u8]) -> Range<usize> {
         let all = 0..object.len();
         let Ok(footer) = footer(object, object.len() as u64) else { return all };
@@ -68,7 +68,8 @@ impl Place {
         }
     }
 
-    /// Whether what is relied on is damaged in these bytes: in a shared object there are others.
+    /// Reports whether the relied-on parts are damaged in these bytes: a shared object has other
+    /// parts, too.
     pub(crate) fn is_damaged(&self, object: &[u8]) -> bool {
         let shared = || Shared::whole(Bytes::copy_from_slice(object));
         match &self.holds {
@@ -85,7 +86,7 @@ impl Place {
     }
 }
 
-/// Whether a reader of what the tier holds comes no further than this object.
+/// Reports whether readers of the tier get no further than this object.
 pub(crate) fn ends_reading(key: &str, object: &[u8]) -> bool {
     is_entry(key) && Place::decision(key.to_owned()).is_damaged(object)
 }

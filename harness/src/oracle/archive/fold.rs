@@ -1,17 +1,17 @@
-//! What a journal's entry does to what is archived of one stream.
+//! Applies a journal's entries to the archived state of one stream.
 
 use std::collections::BTreeMap;
 
-use cim_core::archive::journal::{Change, Replacement, SegmentRecord, StreamCheckpoint};
+use cim_core::archive::journal::{Change, Erasure, Replacement, SegmentRecord, StreamCheckpoint};
 use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
 
 use super::Archived;
 
-/// Where something is said about a stream.
+/// The origin of a statement about a stream.
 pub(super) struct Said<'a> {
     pub(super) stream: &'a StreamName,
-    /// The key of the object that says it: where a segment without a key lies.
+    /// The key of the object with the statement; a segment without a key lies there too.
     pub(super) key: &'a str,
     pub(super) number: u64,
     pub(super) at: jiff::Timestamp,
@@ -39,7 +39,7 @@ impl Said<'_> {
 }
 
 impl Archived {
-    /// What is restated of a stream, all of it.
+    /// Makes the state of a stream from a checkpoint.
     pub(super) fn restated(restated: &StreamCheckpoint, said: &Said<'_>) -> Result<Self, String> {
         let last = restated.timelines.last().ok_or("has no timeline")?;
         let mut archived = Self {
@@ -53,6 +53,7 @@ impl Archived {
             ends: BTreeMap::new(),
             deleted: BTreeMap::new(),
             missed: BTreeMap::new(),
+            erased: BTreeMap::new(),
             stream: restated.stream.clone(),
             consumers: restated.consumers.clone(),
             served: restated.served.clone(),
@@ -60,22 +61,27 @@ impl Archived {
             deliveries: restated.deliveries.clone(),
         };
         archived.adopt(&restated.timelines);
+        archived.take_note(&restated.erased, said)?;
         for record in &restated.segments {
             archived.put(said.segment(record)?)?;
         }
         Ok(archived)
     }
 
-    /// Takes in what an entry decides. After an error there is no going on.
+    /// Applies an entry's change. After an error the state cannot be used further.
     pub(super) fn change(&mut self, change: &Change, said: &Said<'_>) -> Result<(), String> {
+        self.take_note(&change.erased, said)?;
         for replacement in &change.replace {
-            self.exchange(replacement, said)?;
+            self.exchange(replacement, said, false)?;
+        }
+        for replacement in &change.cut {
+            self.exchange(replacement, said, true)?;
         }
         let mut base = self.watermark;
         if let Some(fork) = &change.fork {
             let parent = fork.parent.as_ref().map(|p| (p.timeline, p.last_seq));
             if let Some((of, _)) = parent.filter(|(of, _)| !self.ends.contains_key(of)) {
-                return Err(format!("forks from timeline {of}, which is not there"));
+                return Err(format!("forks from timeline {of}, which does not exist"));
             }
             self.timeline = self.timeline.checked_add(1).ok_or("has no next timeline")?;
             self.parents.insert(self.timeline, parent);
@@ -132,7 +138,7 @@ impl Archived {
         Ok(())
     }
 
-    /// Puts a segment where none is.
+    /// Inserts a segment that must not overlap others.
     fn put(&mut self, segment: Segment) -> Result<(), String> {
         let place = (segment.timeline, segment.first_seq);
         let own = |other: &&Segment| other.timeline == segment.timeline;
@@ -150,8 +156,37 @@ impl Archived {
         Ok(())
     }
 
-    /// Takes out whole segments, none of them sealed, and puts in others with as many messages.
-    fn exchange(&mut self, replacement: &Replacement, said: &Said<'_>) -> Result<(), String> {
+    /// Applies the notes of erasures: which sequences were erased for good.
+    fn take_note(&mut self, notes: &[Erasure], said: &Said<'_>) -> Result<(), String> {
+        for erasure in notes {
+            let note =
+                erasure.read().map_err(|error| format!("has no note of an erasure: {error}"))?;
+            if note.stream != *said.stream {
+                return Err(format!("has a note about stream `{}`", note.stream));
+            }
+            for erased in note.timelines {
+                let known = self.erased.entry(erased.timeline).or_default();
+                known.extend(erased.sequences.iter().map(|range| (range.0, range.1)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of sequences between two that were erased of a timeline.
+    fn erased_of(&self, timeline: u32, first_seq: u64, last_seq: u64) -> u64 {
+        let known = runs(self.erased.get(&timeline).map_or(&[], Vec::as_slice)).into_iter();
+        let within = known.map(|(from, to)| (from.max(first_seq), to.min(last_seq)));
+        within.filter(|(from, to)| from <= to).map(|(from, to)| to - from + 1).sum()
+    }
+
+    /// Replaces whole segments, none of them sealed, by others with as many messages; or, if some were
+    /// erased, with so many fewer.
+    fn exchange(
+        &mut self,
+        replacement: &Replacement,
+        said: &Said<'_>,
+        cut: bool,
+    ) -> Result<(), String> {
         let Replacement { timeline, first_seq, last_seq, by } = replacement;
         let what = format!("replaces {first_seq} to {last_seq} of timeline {timeline}");
         let old: Vec<Segment> = self
@@ -165,7 +200,7 @@ impl Archived {
         if bounds != Some((*first_seq, *last_seq)) {
             return Err(format!("{what}, which are no whole segments"));
         }
-        if let Some(sealed) = old.iter().find(|s| s.sealed) {
+        if let Some(sealed) = old.iter().find(|s| s.sealed && !cut) {
             return Err(format!("{what}, of which `{}` is sealed", sealed.key));
         }
         for segment in &old {
@@ -184,13 +219,21 @@ impl Archived {
             self.put(segment)?;
         }
         let before = old.iter().fold(0_u64, |sum, s| sum.saturating_add(s.messages));
-        if before != messages {
+        if cut {
+            // What was erased before is not in the segments any more.
+            let most = self.erased_of(*timeline, *first_seq, *last_seq);
+            if messages >= before || before - messages > most {
+                return Err(format!(
+                    "{what}, {before} messages, by {messages}, with {most} erased"
+                ));
+            }
+        } else if before != messages {
             return Err(format!("{what}, {before} messages, by {messages}"));
         }
         Ok(())
     }
 
-    /// In what it differs from what a checkpoint restates, if it does.
+    /// Returns a description of the first difference from a checkpoint's state, or `None`.
     pub(super) fn differs(&self, other: &Self) -> Option<String> {
         if let Some((_, segment)) =
             self.segments.iter().find(|(place, segment)| other.segments.get(place) != Some(segment))
@@ -198,25 +241,27 @@ impl Archived {
             return Some(format!("the segment from {}", segment.first_seq));
         }
         let what = if self.segments.len() != other.segments.len() {
-            "a segment that is none"
+            "a segment that no entry has added"
         } else if (self.timeline, &self.parents) != (other.timeline, &other.parents) {
             "the timelines"
         } else if self.ends != other.ends {
-            "how far it goes"
+            "the ends of its timelines"
         } else if all(&self.deleted) != all(&other.deleted) {
-            "what was deleted"
+            "the deleted sequences"
         } else if all(&self.missed) != all(&other.missed) {
-            "what was missed"
+            "the missed sequences"
+        } else if all(&self.erased) != all(&other.erased) {
+            "the erased sequences"
         } else if self.stream != other.stream {
             "the configuration"
         } else if self.consumers != other.consumers {
             "the consumers"
         } else if self.served != other.served {
-            "by whom it is served"
+            "the server"
         } else if self.deletes_known != other.deletes_known {
-            "up to where its deletes are known"
+            "the point up to which deletes are known"
         } else if self.deliveries != other.deliveries {
-            "what its consumers know of single messages"
+            "the consumers' deliveries"
         } else if (self.number, self.committed_at) != (other.number, other.committed_at) {
             "its last entry"
         } else {
@@ -226,7 +271,7 @@ impl Archived {
     }
 }
 
-/// Ranges by timeline, each run once.
+/// Returns ranges by timeline, with adjacent ones merged.
 fn all(ranges: &BTreeMap<u32, Vec<(u64, u64)>>) -> BTreeMap<u32, Vec<(u64, u64)>> {
     let runs = ranges.iter().map(|(timeline, ranges)| (*timeline, runs(ranges)));
     runs.filter(|(_, runs)| !runs.is_empty()).collect()

@@ -15,12 +15,13 @@ use super::store::Store;
 use super::stored::stored;
 use crate::error::{Error, Result};
 
-/// Entries that are fetched at once.
+/// The number of entries fetched at once.
 const PARALLEL: usize = 8;
-/// How often a journal is read while its objects vanish: they were merged and collected meanwhile.
+/// The attempts to read a journal whose objects vanish because they are merged and collected
+/// meanwhile.
 const ATTEMPTS: u32 = 5;
 
-/// What a journal says, up to the last entry that was read.
+/// The content of a journal, up to the last entry that was read.
 #[derive(Debug)]
 pub(super) struct Journal {
     of: JournalOf,
@@ -30,7 +31,7 @@ pub(super) struct Journal {
     last: Option<(u64, String)>,
     /// The last entry that a checkpoint restates.
     checkpoint: Option<u64>,
-    /// What was wrong with the entry behind the last one.
+    /// The problem of the entry after the last one, if there is any.
     broken: Option<String>,
 }
 
@@ -48,8 +49,8 @@ impl Journal {
         Self { of, name, streams, last: None, checkpoint: None, broken: None }
     }
 
-    /// Reads a journal from the oldest entry, or the oldest checkpoint, behind which all entries are there.
-    /// What later checkpoints say is compared with what the entries add up to.
+    /// Reads a journal from the oldest entry, or the oldest checkpoint, after which all entries are
+    /// there. Later checkpoints are compared with the sum of the entries.
     pub(super) async fn open(store: &Store, of: JournalOf, name: JournalName) -> Result<Self> {
         for _ in 0..ATTEMPTS {
             if let Some(journal) = Self::attempt(store, of, &name).await? {
@@ -59,10 +60,10 @@ impl Journal {
         Err(Error::step(format!("journal `{name}` changes faster than it can be read")))
     }
 
-    /// `None` when an object vanished while it was read.
+    /// Reads a journal once; returns `None` if an object vanished meanwhile.
     async fn attempt(store: &Store, of: JournalOf, name: &JournalName) -> Result<Option<Self>> {
         let mut journal = Self::empty(of, name.clone());
-        // The checkpoints first: what is collected afterwards is in a later one.
+        // The checkpoints first: entries that are collected afterwards are in a later one.
         let checkpoints = journal.numbers(store, &of.checkpoints(name)).await?;
         let entries = journal.numbers(store, &of.entries(name)).await?;
         let start = start(&entries, &checkpoints).map_err(|missing| {
@@ -111,7 +112,7 @@ impl Journal {
         Error::step(format!("journal `{}` is damaged: {what}", self.name))
     }
 
-    /// The keys of the entries that no checkpoint restates.
+    /// Returns the keys of the entries that no checkpoint restates.
     pub(super) fn behind_checkpoint(&self) -> impl Iterator<Item = String> {
         let first = self.checkpoint.map_or(0, |number| number + 1);
         (first..self.next()).map(|number| self.key(number))
@@ -130,7 +131,7 @@ impl Journal {
         }
     }
 
-    /// The same, where entries may have been collected that were not read yet.
+    /// Reads on to the last entry, even if unread entries may have been collected.
     pub(super) async fn advance_past_checkpoint(&mut self, store: &Store) -> Result<()> {
         self.advance(store).await?;
         let newest = self.numbers(store, &self.of.checkpoints(&self.name)).await?.pop_last();
@@ -171,11 +172,15 @@ impl Journal {
             let said = Said { stream, key, number, at };
             let of = |what| format!("{what} (stream `{stream}`)");
             match (self.streams.get_mut(stream), &change.begin) {
-                (Some(_), Some(_)) => return Err(of("begins what is there".to_owned())),
-                (None, None) => return Err(of("goes on with what is not there".to_owned())),
+                (Some(_), Some(_)) => {
+                    return Err(of("begins a stream that exists already".to_owned()));
+                }
+                (None, None) => {
+                    return Err(of("continues a stream that does not exist".to_owned()));
+                }
                 (Some(archived), None) => archived.change(change, &said).map_err(of)?,
                 (None, Some(_)) if !begins_only(change) => {
-                    return Err(of("begins it and says more".to_owned()));
+                    return Err(of("begins a stream and changes it at once".to_owned()));
                 }
                 (None, Some(restated)) => {
                     let archived = Archived::restated(restated, &said).map_err(of)?;
@@ -187,14 +192,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Begins with a checkpoint; false when it vanished.
+    /// Begins with a checkpoint; returns false if it vanished.
     async fn restate(&mut self, store: &Store, number: u64) -> Result<bool> {
         let Some(checkpoint) = self.read_checkpoint(store, number).await? else { return Ok(false) };
         *self = checkpoint;
         Ok(true)
     }
 
-    /// Compares what a checkpoint says with what the entries up to it add up to.
+    /// Compares a checkpoint with the sum of the entries up to it.
     async fn compare(&mut self, store: &Store, number: u64) -> Result<()> {
         let Some(restated) = self.read_checkpoint(store, number).await? else { return Ok(()) };
         let about = if self.last != restated.last {
@@ -267,7 +272,7 @@ fn begins_only(change: &Change) -> bool {
     *change == Change { begin: change.begin.clone(), ..Change::default() }
 }
 
-/// An entry; `None` when it is not there.
+/// Reads an entry; returns `None` if it does not exist.
 async fn read(
     store: &Store,
     of: JournalOf,
@@ -282,10 +287,10 @@ async fn read(
     Ok(Some(link))
 }
 
-/// The checkpoint to begin with, none for a journal whose entries are all there.
+/// Returns the checkpoint to begin with, or `None` for a journal whose entries are all there.
 ///
 /// # Errors
-/// With the number of the entry that is missing.
+/// Returns the number of the missing entry.
 fn start(entries: &BTreeSet<u64>, checkpoints: &BTreeSet<u64>) -> Result<Option<u64>, u64> {
     let newest = checkpoints.last().copied();
     let Some(last) = entries.last().copied().filter(|last| newest.is_none_or(|at| at <= *last))

@@ -1,10 +1,10 @@
-//! A tier, read by the oracle's own code from what docs/archive.md says.
+//! A tier, read by the oracle's own code according to docs/archive.md.
 //!
-//! It shares with the storage manager how keys are spelled and which fields an entry has, and nothing
-//! else: hashes, the log, the fold and the segments are checked here again.
+//! It shares with the storage manager only the spelling of keys and the fields of an entry: hashes,
+//! the log, the fold and the segments are checked here again.
 //!
-//! What a tier holds of a stream a journal says, of which all streams are in one ([`journal`]), or else the
-//! stream's own chain ([`chain`]). [`Archive`] asks whichever it is.
+//! A stream's state is either in a journal, which holds all streams in one log ([`journal`]), or in
+//! the stream's own chain ([`chain`]). [`Archive`] reads whichever it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,19 +34,19 @@ mod shared;
 mod store;
 mod stored;
 
-/// How often it is looked for journals that were not there before, and for checkpoints.
+/// The interval of looking for new journals and checkpoints.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a tier says of a stream, checked.
+/// A tier's archive of a stream, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Archived {
     /// The last entry's number.
     pub number: u64,
-    /// When it was committed, by its writer's clock.
+    /// The time of its commit, by its writer's clock.
     pub committed_at: jiff::Timestamp,
-    /// How far the tier goes.
+    /// The last sequence that the tier holds.
     pub watermark: u64,
-    /// Where the live stream began when the last entry was made.
+    /// The live stream's first sequence when the last entry was made.
     pub first_seq: u64,
     /// The current timeline.
     pub timeline: u32,
@@ -54,26 +54,28 @@ pub struct Archived {
     pub segments: BTreeMap<(u32, u64), Segment>,
     /// By timeline: its parent and the last sequence that both share.
     parents: BTreeMap<u32, Option<(u32, u64)>>,
-    /// By timeline: how far it goes, and where the live stream began then.
+    /// By timeline: its watermark, and the live stream's first sequence then.
     ends: BTreeMap<u32, (u64, u64)>,
     /// Sequences that were deleted after they were archived, by timeline.
     deleted: BTreeMap<u32, Vec<(u64, u64)>>,
     /// Sequences that were gone before they could be archived, by timeline.
     missed: BTreeMap<u32, Vec<(u64, u64)>>,
+    /// Sequences by the timeline that had archived them, which were erased for good since.
+    erased: BTreeMap<u32, Vec<(u64, u64)>>,
     /// The stream.
     pub stream: StreamRecord,
     /// Its consumers.
     pub consumers: Vec<ConsumerRecord>,
-    /// By whom it was served, where its journal says so.
+    /// The serving node, if its journal records one.
     pub served: Option<Served>,
-    /// How old its journal's view of deletes is, where that says so.
+    /// The age of its journal's view of deletes, if it records one.
     pub deletes_known: Option<DeletesKnown>,
-    /// What its consumers know of single messages, where its journal says so.
+    /// The consumers' states of single messages, if its journal records them.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
 }
 
-/// A tier. Its journals are read when it is opened, and read on when it is asked to; chains are read when
-/// they are asked for.
+/// A tier. Its journals are read when it is opened and on [`Self::advance`]; chains are read on
+/// request.
 #[derive(Debug)]
 pub struct Archive {
     store: Store,
@@ -90,7 +92,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// A tier of which nothing was read yet.
+    /// Makes a tier that has not been read yet.
     pub(super) fn unread(bucket: &Bucket, tier: Tier) -> Self {
         let of = match tier {
             Tier::Nas => JournalOf::Secondary,
@@ -99,7 +101,7 @@ impl Archive {
         Self { store: Store::new(bucket), of, journals: Vec::new(), looked: None }
     }
 
-    /// What the tier holds of a stream.
+    /// Returns the tier's archive of a stream.
     pub async fn stream(&self, stream: &StreamName) -> Result<Option<Archived>> {
         match self.in_journal(stream) {
             Some(archived) => Ok(Some(archived.clone())),
@@ -107,18 +109,19 @@ impl Archive {
         }
     }
 
-    /// What a journal says of a stream.
+    /// Returns a journal's state of a stream.
     pub(super) fn in_journal(&self, stream: &StreamName) -> Option<&Archived> {
         Some(self.journal_of(stream)?.1)
     }
 
-    /// The journal that a stream is in: of two, the one that spoke of it last.
+    /// Returns the journal of a stream: of two, the one with the later commit for it.
     fn journal_of(&self, stream: &StreamName) -> Option<(&Journal, &Archived)> {
         let known = self.journals.iter().filter_map(|j| Some((j, j.streams.get(stream)?)));
         known.max_by_key(|(_, archived)| archived.committed_at)
     }
 
-    /// The keys of the objects that say what the tier holds of a stream, of those that every reader reads.
+    /// Returns the keys of the objects that decide on a stream's content, of those that every
+    /// reader reads.
     pub(crate) async fn decisions(&self, stream: &StreamName) -> Result<Vec<String>> {
         if let Some((journal, _)) = self.journal_of(stream) {
             return Ok(journal.behind_checkpoint().collect());
@@ -128,7 +131,7 @@ impl Archive {
         Ok(numbers.map(|number| Chain::Manifest.key(stream, number).to_string()).collect())
     }
 
-    /// Reads on where the journals went on.
+    /// Reads the new entries of the journals.
     pub async fn advance(&mut self) -> Result<()> {
         if self.looked.is_none_or(|at| at.elapsed() >= LOOK) {
             return self.look().await;
@@ -139,7 +142,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Reads on, and looks for journals that were not there before.
+    /// Reads the new entries, and looks for new journals.
     pub(super) async fn look(&mut self) -> Result<()> {
         self.looked = Some(Instant::now());
         for folder in self.store.list(self.of.prefix(), true).await? {
@@ -152,12 +155,12 @@ impl Archive {
         Ok(())
     }
 
-    /// Whether the tier has a journal, as far as is known.
+    /// Reports whether the tier has a journal, as far as is known.
     pub(super) fn has_journal(&self) -> bool {
         !self.journals.is_empty()
     }
 
-    /// Bytes of the objects that hold a stream's messages; what it shares with others counts whole.
+    /// Returns the bytes of the objects that hold a stream's messages; shared objects count whole.
     pub async fn stored(&self, archived: &Archived) -> Result<u64> {
         let (mut bytes, mut shared) = (0, BTreeSet::new());
         for segment in archived.segments.values() {
@@ -170,7 +173,8 @@ impl Archive {
         Ok(bytes)
     }
 
-    /// The key of an object that a tier names for some streams and does not have; `None` when it has them all.
+    /// Returns the key of an object that a tier names for some streams and lacks; `None` if it
+    /// lacks none.
     pub(crate) async fn lacking(
         &self,
         streams: impl Iterator<Item = &StreamName>,
@@ -191,13 +195,13 @@ impl Archive {
         Ok(named.pop_first())
     }
 
-    /// How many requests it took so far.
+    /// Returns the number of requests so far.
     pub fn asked(&self) -> u64 {
         self.store.asked()
     }
 }
 
-/// The prints of a segment's messages, checked against what was decided.
+/// Returns the prints of a segment's messages, checked against its record.
 async fn content(store: &Store, segment: &Segment, seed: u64) -> Result<Vec<Print>> {
     let key = &segment.key;
     let missing = || Error::step(format!("segment `{key}` is missing"));
@@ -228,7 +232,7 @@ impl Archived {
         }
     }
 
-    /// Another timeline's history; `None` for the current one.
+    /// Returns another timeline's history, or the current one for `None`.
     pub fn of(mut self, timeline: Option<u32>) -> Option<Self> {
         if let Some(timeline) = timeline {
             (self.watermark, self.first_seq) = *self.ends.get(&timeline)?;
@@ -237,19 +241,19 @@ impl Archived {
         Some(self)
     }
 
-    /// With what was purged, deleted or has expired.
+    /// Returns the archive with the messages that were purged, deleted or have expired.
     #[must_use]
     pub fn with_dropped(&self) -> Self {
         Self { first_seq: 0, deleted: BTreeMap::new(), ..self.clone() }
     }
 
-    /// The sequences of the current timeline by the timeline whose segments hold them, oldest first:
-    /// timeline and the last sequence that counts.
+    /// Returns the timelines whose segments hold the current timeline, oldest first, each with the
+    /// last sequence that counts.
     fn lineage(&self) -> Vec<(u32, u64)> {
         let mut lineage = vec![(self.timeline, self.watermark)];
         let mut at = self.timeline;
         while let Some((parent, last)) = self.parents.get(&at).copied().flatten() {
-            // A chain of forks that goes in a circle would never end.
+            // A circle of forks would never end.
             if lineage.iter().any(|(timeline, _)| *timeline == parent) {
                 break;
             }
@@ -261,14 +265,14 @@ impl Archived {
         lineage
     }
 
-    /// What was deleted of the current timeline. A delete beyond the point where a child leaves its
-    /// parent was of another message, which had the sequence in the parent.
+    /// Returns the deleted ranges of the current timeline. After the fork to a child, a delete in
+    /// the parent was of another message with the same sequence.
     fn gone(&self, lineage: &[(u32, u64)]) -> Vec<(u64, u64)> {
         up_to_forks(&self.deleted, lineage)
     }
 
-    /// What the tier says that the current timeline had dropped before it could be archived: only what the stream begins
-    /// behind can have been.
+    /// Returns the sequences of the current timeline that were dropped before they could be
+    /// archived: only those before the stream's first sequence can be.
     pub fn missed(&self) -> impl Iterator<Item = u64> {
         let missed = up_to_forks(&self.missed, &self.lineage());
         let first_seq = self.first_seq;
@@ -278,8 +282,15 @@ impl Archived {
             .filter(move |seq| *seq < first_seq)
     }
 
-    /// Reads every segment of the current timeline, checks it and answers the prints of the stream
-    /// as it was, ascending by sequence.
+    /// Returns the sequences of the current timeline that were erased for good, as signed notes say: no copy
+    /// has them, and nothing was lost.
+    pub fn erased(&self) -> impl Iterator<Item = u64> {
+        let erased = up_to_forks(&self.erased, &self.lineage());
+        erased.into_iter().flat_map(|(first, last)| first..=last)
+    }
+
+    /// Reads and checks every segment of the current timeline, and returns the prints of the
+    /// stream, ascending by sequence.
     pub async fn messages(&self, bucket: &Bucket, seed: u64) -> Result<Vec<Print>> {
         let lineage = self.lineage();
         let mut from = self.first_seq;
@@ -308,7 +319,7 @@ impl Archived {
     }
 }
 
-/// Ranges of a lineage, each timeline's cut off where the next one leaves it.
+/// Returns the ranges of a lineage, each timeline's cut off where the next one forks.
 fn up_to_forks(all: &BTreeMap<u32, Vec<(u64, u64)>>, lineage: &[(u32, u64)]) -> Vec<(u64, u64)> {
     let of = |timeline: &u32| all.get(timeline).into_iter().flatten().copied();
     let cut = lineage

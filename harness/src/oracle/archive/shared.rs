@@ -1,4 +1,4 @@
-//! An object that streams share, a journal's entry or what was merged: as much of it as somebody wants.
+//! An object that streams share, a journal's entry or a merged object, read in parts.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -17,7 +17,7 @@ use crate::oracle::segment::{check, column, contradicting};
 const COLUMNS: [&str; 7] = ["stream", "timeline", "seq", "time", "subject", "headers", "payload"];
 /// The key of a journal's entry in a file's metadata.
 const ENTRY: &str = "cim.entry";
-/// What every Parquet file ends in, after the length of its metadata in four bytes.
+/// The last bytes of every Parquet file, after its metadata's length in four bytes.
 const MAGIC: &[u8] = b"PAR1";
 const LAST: usize = 8;
 
@@ -28,14 +28,14 @@ pub(super) struct Shared {
     metadata: ParquetMetaData,
 }
 
-/// Some bytes of a file and where they stand in it.
+/// Some bytes of a file and their offsets in it.
 #[derive(Debug, Clone)]
 struct Sparse {
     size: u64,
     pieces: Vec<(u64, Bytes)>,
 }
 
-/// How many bytes of a file's end its metadata takes, by the last of them.
+/// Returns the length of a file's footer, from its last bytes.
 pub(super) fn footer(end: &[u8], size: u64) -> Result<u64, String> {
     let none = || "is cut short, or no Parquet file".to_owned();
     let last = end.len().checked_sub(LAST).map(|at| &end[at..]).ok_or_else(none)?;
@@ -46,15 +46,15 @@ pub(super) fn footer(end: &[u8], size: u64) -> Result<u64, String> {
 }
 
 impl Shared {
-    /// A whole object.
+    /// Opens a whole object.
     pub(super) fn whole(bytes: Bytes) -> Result<Self, String> {
         Self::open(bytes.len() as u64, 0, bytes)
     }
 
-    /// An object of which the end is there, from `from` on.
+    /// Opens an object of which the end is given, from `from` on.
     pub(super) fn open(size: u64, from: u64, end: Bytes) -> Result<Self, String> {
         let length = usize::try_from(footer(&end, size)?).unwrap_or(usize::MAX);
-        let start = end.len().checked_sub(length).ok_or("is longer than what was read of it")?;
+        let start = end.len().checked_sub(length).ok_or("is longer than the part that was read")?;
         let text = &end[start..end.len() - LAST];
         let decode = AssertUnwindSafe(|| ParquetMetaDataReader::decode_metadata(text));
         let metadata = panic::catch_unwind(decode).map_err(|_| contradicting())?;
@@ -62,7 +62,7 @@ impl Shared {
         Ok(Self { bytes: Sparse { size, pieces: vec![(from, end)] }, metadata })
     }
 
-    /// The journal's entry that it is.
+    /// Returns the journal's entry in its metadata.
     pub(super) fn entry(&self) -> Result<&str, String> {
         let pairs = self.metadata.file_metadata().key_value_metadata().into_iter().flatten();
         let mut entries =
@@ -74,7 +74,7 @@ impl Shared {
         }
     }
 
-    /// Where the rows of some row groups stand.
+    /// Returns the byte range of some row groups.
     pub(super) fn span(&self, group: u32, groups: u32) -> Result<(u64, u64), String> {
         let there = self.metadata.num_row_groups();
         let (first, last) = (group as usize, group as usize + groups as usize);
@@ -101,7 +101,7 @@ impl Shared {
         self.bytes.pieces.insert(0, (from, bytes));
     }
 
-    /// The prints of the messages of a part, in its order.
+    /// Returns the prints of a part's messages, in its order, checked against the entry.
     pub(super) fn read(
         self,
         segment: &Segment,
@@ -126,7 +126,7 @@ impl Shared {
     }
 }
 
-/// What was found of a part.
+/// The content of a part.
 struct Found {
     prints: Vec<Print>,
     volume: u64,
@@ -175,7 +175,8 @@ impl Found {
     }
 }
 
-/// The hash of one message: over its sequence, its time, and its parts, each led by its length.
+/// Returns the hash of one message: over its sequence, its time, and its parts, each led by its
+/// length.
 fn message_hash(seq: u64, time: i64, parts: &Parts<'_>) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(seq.to_le_bytes());
@@ -245,7 +246,7 @@ mod tests {
         required byte_array payload;
     }";
 
-    /// An object with messages 3, 4 and 9 of `S`, each of its own text.
+    /// Makes an object with messages 3, 4 and 9 of `S`, each of its own text.
     fn object() -> Vec<u8> {
         let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
         let properties = Arc::new(WriterProperties::builder().build());
@@ -293,7 +294,7 @@ mod tests {
         }
     }
 
-    /// The sequences of the part, or what is wrong; and the entry.
+    /// Reads the sequences of the part, or the error; and the entry.
     fn read(bytes: Vec<u8>) -> (Result<Vec<u64>, String>, Result<String, String>) {
         let segment = segment();
         let part = segment.part.as_ref().unwrap();
@@ -312,7 +313,7 @@ mod tests {
     proptest! {
         #![proptest_config(cases(64))]
 
-        /// What is read is what was written, whatever became of bytes that nothing depends on.
+        /// Changes bytes at random: the object is refused, or read as it was written.
         #[test]
         fn a_changed_object_is_refused_or_as_it_was(harms in harms()) {
             let (found, _) = read(harmed(&object(), &harms));

@@ -1,4 +1,4 @@
-//! A tier's bucket, as the oracle asks it.
+//! A tier's bucket, with the oracle's own requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,24 +9,24 @@ use s3::error::S3Error;
 use super::shared::{Shared, footer};
 use crate::error::{Context as _, Error, Result};
 
-/// Bytes of a shared object's end that are read first: most entries are in them.
+/// The bytes of a shared object's end that are read first: most entries fit in them.
 const END: u64 = 64 << 10;
 
-/// A tier's bucket, and how often it was asked.
+/// A tier's bucket, and the number of requests to it.
 #[derive(Debug)]
 pub(super) struct Store {
     bucket: Bucket,
     asked: AtomicU64,
 }
 
-/// An object's bytes; `None` when there is no such object.
+/// Returns an object's bytes, or `None` if it does not exist.
 pub(crate) async fn get(bucket: &Bucket, key: &str) -> Result<Option<Bytes>> {
     let cannot = || format!("cannot read `{key}`");
     let answer = bucket.get_object(key).await;
     answered(answer.map(|answer| (answer.status_code(), answer.into_bytes())), cannot)
 }
 
-/// What was answered; `None` where that is that there is no such object.
+/// Returns the answer, or `None` if the object does not exist.
 fn answered<T>(
     answer: Result<(u16, T), S3Error>,
     cannot: impl Fn() -> String,
@@ -44,7 +44,7 @@ impl Store {
         Self { bucket: bucket.clone(), asked: AtomicU64::new(0) }
     }
 
-    /// How many requests there were so far.
+    /// Returns the number of requests so far.
     pub(super) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
@@ -58,7 +58,7 @@ impl Store {
         get(self.ask(1), key).await
     }
 
-    /// An object's length.
+    /// Returns an object's length.
     pub(super) async fn size(&self, key: &str) -> Result<Option<u64>> {
         let cannot = || format!("cannot look for `{key}`");
         let answer = self.ask(1).head_object(key).await.map(|(head, status)| (status, head));
@@ -75,8 +75,8 @@ impl Store {
         answered(answer, || format!("cannot read from `{key}`"))
     }
 
-    /// Reads what a shared object says of itself, which stands at its end; `None` when there is no such
-    /// object, and what is wrong with it where it is not one.
+    /// Reads a shared object's metadata, which is at its end. Returns `None` if there is no such
+    /// object; the inner error is what is wrong with it.
     pub(super) async fn shared(&self, key: &str) -> Result<Option<Result<Shared, String>>> {
         let Some(size) = self.size(key).await? else { return Ok(None) };
         let mut from = size.saturating_sub(END);
@@ -93,7 +93,7 @@ impl Store {
         Ok(Some(Shared::open(size, from, end)))
     }
 
-    /// The same with the rows of some row groups.
+    /// Reads a shared object's metadata and the rows of some row groups.
     pub(super) async fn rows(
         &self,
         key: &str,
@@ -114,7 +114,7 @@ impl Store {
         Ok(Some(Ok(shared)))
     }
 
-    /// The keys below a prefix, or with `folders` the prefixes one level below it.
+    /// Lists the keys below a prefix, or with `folders` the prefixes one level below it.
     pub(super) async fn list(&self, prefix: &str, folders: bool) -> Result<Vec<String>> {
         let delimiter = folders.then(|| "/".to_owned());
         let pages = self.ask(0).list(prefix.to_owned(), delimiter).await;

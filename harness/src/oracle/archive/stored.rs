@@ -1,4 +1,4 @@
-//! What is stored with its own hash: nothing in it is believed before that agrees.
+//! Objects stored with their own hash: their content is used only after the hash agrees.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ struct Stored<'a> {
     entry: &'a RawValue,
 }
 
-/// An entry, or a journal's checkpoint, and its hash.
+/// Parses an entry, or a journal's checkpoint, and returns it with its hash.
 pub(super) fn stored<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<(T, String), String> {
     let no = |error: serde_json::Error| format!("is not {what}: {error}");
     let stored: Stored<'_> = serde_json::from_slice(bytes).map_err(no)?;

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::scale::{Scale, short, tenth};
 
 const RIGHT: f64 = 18.0;
-/// About the width of a letter of a label.
+/// The approximate width of a letter in a label.
 const LETTER: f64 = 6.1;
 
 /// The drawing so far.
@@ -18,17 +18,17 @@ pub(super) struct Canvas {
     left: f64,
     end: f64,
     id: String,
-    /// From seconds to places.
+    /// The scale from seconds to places.
     pub(super) x: Scale,
-    /// The top of what comes next.
+    /// The top of the next element.
     pub(super) y: f64,
     body: Vec<Markup>,
-    /// Where a legend goes on.
+    /// The place of the next entry of a legend.
     legend: f64,
 }
 
 impl Canvas {
-    /// An empty drawing of `end` seconds; `id` is unique in the page.
+    /// Makes an empty drawing of `end` seconds; `id` is unique in the page.
     pub(super) fn new(class: &'static str, width: f64, left: f64, end: f64, id: &str) -> Self {
         let x = Scale::new(end, left, width - RIGHT);
         Self {
@@ -44,22 +44,22 @@ impl Canvas {
         }
     }
 
-    /// The last moment that is drawn.
+    /// Returns the last moment that is drawn.
     pub(super) fn end(&self) -> f64 {
         self.end
     }
 
-    /// Where it is.
+    /// Returns its right edge.
     pub(super) fn right_edge(&self) -> f64 {
         self.width - RIGHT
     }
 
-    /// Draws.
+    /// Adds an element.
     pub(super) fn add(&mut self, markup: Markup) {
         self.body.push(markup);
     }
 
-    /// The heading of a panel.
+    /// Draws the heading of a panel.
     pub(super) fn head(&mut self, text: &str) {
         self.y += 14.0;
         self.add(html! { text class="head" x="0" y=(self.y) { (text) } });
@@ -67,14 +67,14 @@ impl Canvas {
         self.y += 6.0;
     }
 
-    /// A line of text above what it names.
+    /// Draws a line of text above the thing that it names.
     pub(super) fn label(&mut self, text: &str) {
         self.y += 10.0;
         self.add(html! { text x=(self.left) y=(self.y) { (text) } });
         self.y += 4.0;
     }
 
-    /// A legend of boxes beside the heading: classes and names.
+    /// Draws a legend of boxes beside the heading: classes and names.
     pub(super) fn boxes(&mut self, entries: &[(&str, &str)]) {
         for (class, name) in entries {
             let (x, y) = self.place(name, 13.0);
@@ -86,7 +86,7 @@ impl Canvas {
         }
     }
 
-    /// A legend of lines beside the heading: classes and names.
+    /// Draws a legend of lines beside the heading: classes and names.
     pub(super) fn lines(&mut self, entries: &[(&str, &str)]) {
         for (class, name) in entries {
             let (x, y) = self.place(name, 25.0);
@@ -97,7 +97,7 @@ impl Canvas {
         }
     }
 
-    /// Where the next entry of a legend goes; on a new line when there is no room.
+    /// Returns the place of a legend's next entry; on a new line if there is no room.
     fn place(&mut self, name: &str, sample: f64) -> (f64, f64) {
         let wide = name.chars().count() as f64 * LETTER + sample + 14.0;
         if self.legend + wide > self.width {
@@ -109,12 +109,12 @@ impl Canvas {
         (tenth(x), self.y - 6.0)
     }
 
-    /// The pattern of a class that has one.
+    /// Returns the pattern of a class, if it has one.
     pub(super) fn fill(&self, class: &str) -> Option<String> {
         matches!(class, "fault" | "judge").then(|| format!("url(#{}-{class})", self.id))
     }
 
-    /// The frame of a chart; answers its vertical scale.
+    /// Draws the frame of a chart; returns its vertical scale.
     pub(super) fn chart(&mut self, height: f64, most: f64, show: fn(f64) -> String) -> Scale {
         let (top, bottom) = (self.y + 4.0, self.y + 4.0 + height);
         let y = Scale::new(most, bottom, top);
@@ -130,7 +130,7 @@ impl Canvas {
         y
     }
 
-    /// A line through points; points further apart than `gap` seconds are not connected.
+    /// Returns a line through points; points further apart than `gap` seconds are not connected.
     pub(super) fn path(&self, points: &[(f64, f64)], y: Scale, gap: f64) -> String {
         let mut path = String::new();
         let mut before: Option<f64> = None;
@@ -143,7 +143,7 @@ impl Canvas {
         path
     }
 
-    /// The area under a line.
+    /// Returns the area under a line.
     pub(super) fn area(&self, points: &[(f64, f64)], y: Scale) -> String {
         let (Some(first), Some(last)) = (points.first(), points.last()) else {
             return String::new();
@@ -153,7 +153,7 @@ impl Canvas {
         format!("M{from} {bottom}{line}L{to} {bottom}Z")
     }
 
-    /// The whole drawing, with the axis of time below and `shades` behind.
+    /// Returns the whole drawing, with the axis of time below and `shades` behind.
     pub(super) fn finish(mut self, label: &str, shades: &[(f64, f64)]) -> Markup {
         let (top, bottom) = (20.0, self.y);
         let ticks = self.x.ticks((self.width - self.left) / 70.0);

@@ -1,11 +1,11 @@
-//! Consumers with several members: what they were given, and who of them was lost.
+//! Consumers with several members: their deliveries and lost members.
 
 use maud::{Markup, html};
 
 use super::timeline::seconds;
 use crate::report::{GroupReport, Report};
 
-/// A row a consumer.
+/// Returns a table with a row for each consumer.
 pub(super) fn groups(report: &Report) -> Markup {
     html! {
         @if !report.groups.is_empty() {

@@ -1,11 +1,11 @@
-//! What was lost: with a host, and by NATS itself.
+//! The losses: with a host, and by NATS itself.
 
 use maud::{Markup, html};
 
 use super::timeline::seconds;
 use crate::report::Report;
 
-/// Hosts that were lost, and what came back.
+/// Returns a table of lost hosts and their recovered streams.
 pub(super) fn losses(report: &Report) -> Markup {
     let rows = report.losses.iter().flat_map(|loss| loss.streams.iter().map(move |s| (loss, s)));
     html! {
@@ -35,7 +35,8 @@ pub(super) fn losses(report: &Report) -> Markup {
     }
 }
 
-/// What NATS itself lost when its files were damaged; nobody is blamed for it.
+/// Returns a table of the losses of NATS itself when its files were damaged; no tier is blamed for
+/// them.
 pub(super) fn primary(report: &Report) -> Markup {
     html! {
         @if !report.primary.is_empty() {
@@ -43,7 +44,7 @@ pub(super) fn primary(report: &Report) -> Markup {
             div class="scroll" { table {
                 tr {
                     th { "stream" } th { "after" }
-                    @for name in ["of acked", "lost", "the NAS has", "other servers have", "gone for good", "not as they were"] {
+                    @for name in ["of acked", "lost", "the NAS has", "other servers have", "gone for good", "changed"] {
                         th class="n" { (name) }
                     }
                 }

@@ -14,7 +14,8 @@ use super::Report;
 
 const STYLE: &str = include_str!("style.css");
 
-/// A page of one run, or of many: of `--repeat` or `--all`. `problems` is what else is wrong.
+/// Returns a page of one run, or of many: of `--repeat` or `--all`. `problems` are those beside the
+/// reports.
 pub(crate) fn html(reports: &[Report], problems: &[String]) -> String {
     let (title, body) = match reports {
         [report] if problems.is_empty() => {
@@ -39,7 +40,7 @@ fn document(title: &str, body: &Markup) -> Markup {
             }
             body {
                 (body)
-                footer { "cim-harness " (env!("CARGO_PKG_VERSION")) ". What the words mean: docs/harness.md." }
+                footer { "cim-harness " (env!("CARGO_PKG_VERSION")) ". The words are explained in docs/harness.md." }
             }
         }
     }
@@ -78,7 +79,8 @@ mod tests {
         }
     }
 
-    /// On a screen that is 400 pixels wide a table of ten columns shows six: there each cell names itself.
+    /// Checks that on a screen of 400 pixels, where a table of ten columns shows six, each cell
+    /// names itself.
     #[test]
     fn rpo_and_rto_need_no_scrolling() {
         let one = html(&[sample()], &[]);
@@ -92,7 +94,7 @@ mod tests {
                 assert!(table.contains(&format!("data-of=\"{name}\">")), "{name}");
             }
         }
-        // What is wide on a narrow screen has no heads, and all of its cells have names.
+        // Wide tables have no heads on a narrow screen, so all of their cells have names.
         for table in many.split("<table class=\"cards\">").skip(1) {
             let (rows, _) = table.split_once("</table>").unwrap();
             for cell in rows.split("<td").skip(1) {

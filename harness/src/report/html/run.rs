@@ -8,7 +8,7 @@ use super::timeline::{seconds, timeline};
 use crate::report::shell::command;
 use crate::report::{Judgement, Report, Spread, Verdict};
 
-/// The body of a page about one run.
+/// Returns the body of a page about one run.
 pub(super) fn page(report: &Report) -> Markup {
     html! {
         h1 { (report.scenario) }
@@ -17,7 +17,7 @@ pub(super) fn page(report: &Report) -> Markup {
     }
 }
 
-/// Everything about a run but its name; `id` is unique in the page.
+/// Returns everything about a run but its name; `id` is unique in the page.
 pub(super) fn sections(report: &Report, id: &str) -> Markup {
     let ran = report.verdict != Verdict::Skipped;
     html! {
@@ -44,7 +44,7 @@ pub(super) fn sections(report: &Report, id: &str) -> Markup {
     }
 }
 
-/// A verdict, with a sign besides the colour.
+/// Returns a verdict, with a sign besides the colour.
 pub(super) fn verdict(verdict: Verdict) -> Markup {
     let sign = match verdict {
         Verdict::Passed => "✓",
@@ -106,7 +106,7 @@ fn facts(report: &Report) -> Markup {
 
 fn times(report: &Report) -> Markup {
     let rows = report.rpo_seconds.iter().map(|(tier, spread)| ("RPO under load", tier, spread));
-    let ages = report.age_seconds.iter().map(|(tier, spread)| ("age when there", tier, spread));
+    let ages = report.age_seconds.iter().map(|(tier, spread)| ("age at arrival", tier, spread));
     let rows = rows.chain(ages);
     let rows = rows.chain(report.rto_seconds.iter().map(|(tier, spread)| ("RTO", tier, spread)));
     let rows: Vec<_> =
@@ -116,7 +116,7 @@ fn times(report: &Report) -> Markup {
     }
 }
 
-/// A table of percentiles.
+/// Returns a table of percentiles.
 pub(super) fn spreads(rows: &[(String, String, Spread)]) -> Markup {
     html! {
         div class="scroll" { table class="cards" {
@@ -165,7 +165,7 @@ fn judgements(report: &Report) -> Markup {
         |count: u64| html! { td class=(if count > 0 { "n wrong" } else { "n" }) { (count) } };
     html! {
         @if !report.judgements.is_empty() {
-            h2 { "What the oracle compared" }
+            h2 { "Comparisons by the oracle" }
             div class="scroll" { table {
                 tr {
                     th { "" } th { "of" }
@@ -197,7 +197,7 @@ fn examples(judgement: &Judgement) -> Markup {
     }
 }
 
-/// What stands between backticks is code.
+/// Marks text between backticks as code.
 pub(super) fn ticked(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {

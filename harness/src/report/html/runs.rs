@@ -1,4 +1,4 @@
-//! Many runs: what they have in common first, then each.
+//! Many runs: a summary first, then each run.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use super::run::{self, spreads, ticked, verdict};
 use super::timeline::seconds;
 use crate::report::{Report, Verdict, repeats};
 
-/// The page's title.
+/// Returns the page's title.
 pub(super) fn title(reports: &[Report]) -> String {
     match (reports.first(), same_scenario(reports)) {
         (Some(first), true) => format!("{}, {} runs", first.scenario, reports.len()),
@@ -18,7 +18,7 @@ fn same_scenario(reports: &[Report]) -> bool {
     reports.windows(2).all(|pair| pair[0].scenario == pair[1].scenario)
 }
 
-/// The body of a page about many runs; `problems` is what else is wrong.
+/// Returns the body of a page about many runs; `problems` are those beside the reports.
 pub(super) fn page(reports: &[Report], problems: &[String]) -> Markup {
     let count = |verdict| reports.iter().filter(|r| r.verdict == verdict).count();
     let counts = [Verdict::Passed, Verdict::Failed, Verdict::Skipped].map(|v| (v, count(v)));

@@ -1,4 +1,4 @@
-//! From values to places in a drawing.
+//! Scales from values to places in a drawing.
 
 /// A linear scale from 0.
 #[derive(Debug, Clone, Copy)]
@@ -9,18 +9,18 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// 0 is drawn at `from`, `most` at `to`.
+    /// Makes a scale that draws 0 at `from`, and `most` at `to`.
     pub(super) fn new(most: f64, from: f64, to: f64) -> Self {
         Self { most: if most > 0.0 { most } else { 1.0 }, from, to }
     }
 
-    /// Where a value is drawn; never outside, to a tenth.
+    /// Returns the place of a value; never outside, to a tenth.
     pub(super) fn at(&self, value: f64) -> f64 {
         let share = (value / self.most).clamp(0.0, 1.0);
         tenth(self.from + share * (self.to - self.from))
     }
 
-    /// Round values from 0 to the end, about `count` of them.
+    /// Returns round values from 0 to the end, about `count` of them.
     pub(super) fn ticks(&self, count: f64) -> Vec<f64> {
         let step = nice(self.most / count);
         let ticks = std::iter::successors(Some(0.0), |at| Some(at + step));
@@ -28,12 +28,12 @@ impl Scale {
     }
 }
 
-/// Places are exact to a tenth.
+/// Rounds a place to a tenth.
 pub(super) fn tenth(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 
-/// The next of 1, 2, 5, 10, 20 … that is not smaller.
+/// Returns the next of 1, 2, 5, 10, 20 … that is not smaller.
 pub(super) fn nice(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
@@ -43,7 +43,7 @@ pub(super) fn nice(value: f64) -> f64 {
     steps.into_iter().find(|step| *step >= value * 0.9999).unwrap_or(10.0 * power)
 }
 
-/// A number with as few digits as it needs: `12.5k`, `0.25`.
+/// Returns a number with as few digits as it needs: `12.5k`, `0.25`.
 pub(super) fn short(value: f64) -> String {
     let (value, unit) = match value {
         v if v >= 1e6 => (v / 1e6, "M"),

@@ -1,7 +1,7 @@
 //! The timeline as a drawing: steps, faults, load, lag and recoveries over one axis of time.
 //!
-//! It is drawn twice, for wide and for narrow pages; the style sheet shows one of them. Whatever a
-//! colour says a pattern, a dash or a word says too.
+//! It is drawn twice, for wide and for narrow pages; the style sheet shows one of them. Every
+//! meaning of a colour is also a pattern, a dash or a word.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,11 @@ use super::scale::{nice, short, tenth};
 use crate::report::{Loss, Report};
 use crate::scenario::Nature;
 
-/// Between two samples that a line connects; further apart, nothing was measured between them.
+/// The longest time between two samples that a line connects; further apart, no values were
+/// measured.
 const GAP: f64 = 1.5;
 
-/// The timeline for wide and for narrow pages; `id` is unique in the page.
+/// Returns the timeline for wide and for narrow pages; `id` is unique in the page.
 pub(super) fn timeline(report: &Report, id: &str) -> Markup {
     html! {
         (draw(report, "wide", 920.0, 52.0, id))
@@ -35,7 +36,7 @@ fn draw(report: &Report, class: &'static str, width: f64, left: f64, id: &str) -
     rate(&mut canvas, report);
     lag_lines(&mut canvas, report);
     recoveries(&mut canvas, report);
-    // What was so from the start is no event.
+    // Faults from the start are no events.
     let shades = timeline.faults.iter().filter(|fault| fault.start > 0.0);
     let shades = shades.map(|fault| (fault.start, fault.end.unwrap_or(end)));
     let label = format!("Timeline of {}: steps, faults, load, lag and recoveries", report.scenario);
@@ -132,7 +133,7 @@ fn faults(canvas: &mut Canvas, report: &Report) {
     canvas.y += 6.0;
 }
 
-/// Published and acked events per second, in steps that are long enough to be smooth.
+/// Returns published and acked events per second, in steps that are long enough to be smooth.
 fn rates(load: &[(f64, u64, u64)], step: f64) -> Vec<(f64, f64, f64)> {
     let mut rates = Vec::new();
     let Some(mut last) = load.first().copied() else { return rates };
@@ -238,7 +239,7 @@ fn recovery(canvas: &mut Canvas, loss: &Loss) {
     canvas.y += 22.0;
 }
 
-/// A time as a person reads it.
+/// Returns a time for people.
 pub(super) fn seconds(value: f64) -> String {
     match value {
         v if v >= 100.0 => format!("{v:.0} s"),

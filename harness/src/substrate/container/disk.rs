@@ -17,10 +17,11 @@ use crate::lab::blocks;
 use crate::lab::tools::Tool;
 use crate::scenario::DamageStream;
 
-/// Copies a stream's directory out of a volume, damages a file and copies it back; says what it did.
+/// Copies a stream's directory out of a volume, damages a file and copies it back; returns a
+/// description of the damage.
 ///
-/// A container that is never started is the engine's only way to a volume's files. `work` is a directory
-/// of this machine for the copy.
+/// A container that is never started is the engine's only access to a volume's files. `work` is a
+/// directory of this machine for the copy.
 pub(super) async fn damage(
     network: &Network,
     volume: &str,
@@ -61,7 +62,7 @@ pub(super) async fn damage(
     Ok(said)
 }
 
-/// Unpacks an archive of a directory, changes that and packs it again.
+/// Unpacks an archive of a directory, applies `change` to the directory and packs it again.
 fn in_archive(
     archive: &[u8],
     name: &str,

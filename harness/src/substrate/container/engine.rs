@@ -1,4 +1,4 @@
-//! The Docker engine of a lab: whether there is one that will do, and the images that it has.
+//! The search for a lab's Docker engine and its images.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,18 +19,18 @@ use crate::lab::tools::Tool;
 const NO_DOCKER: &str = "CIM_NO_DOCKER";
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// An engine of this machine, and what it makes containers of.
+/// An engine of this machine, and the images for containers.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
     pub(super) docker: Docker,
     images: BTreeMap<&'static str, Image>,
 }
 
-/// What came of the search for an engine.
+/// The outcome of the search for an engine.
 #[derive(Debug)]
 pub(crate) enum Found {
     Engine(Engine),
-    /// There is none that will do: why.
+    /// No engine can be used, for this reason.
     Nothing(String),
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Image {
     version: String,
 }
 
-/// What `ci/images` writes: the image of each program.
+/// The file that `ci/images` writes: the image of each program.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct Images(BTreeMap<String, String>);
@@ -65,12 +65,12 @@ impl Engine {
         Ok(Found::Engine(Self { docker, images: found }))
     }
 
-    /// The programs' versions, as their images say.
+    /// Returns each program with its version, from its image's label.
     pub(crate) fn versions(&self) -> impl Iterator<Item = (String, String)> {
         self.images.iter().map(|(name, image)| ((*name).to_owned(), image.version.clone()))
     }
 
-    /// The image of a program that was asked for when the engine was looked for.
+    /// Returns the image of a program that [`Self::find`] looked up.
     pub(super) fn image(&self, program: Tool) -> Result<&Image> {
         let name = program.name();
         self.images
@@ -79,7 +79,7 @@ impl Engine {
     }
 }
 
-/// Connects, or says why that is of no use.
+/// Connects to an engine whose networks reach this machine; the error says why there is none.
 async fn connect() -> Result<Docker, String> {
     let way_out = "`ci/docker run COMMAND…` starts one";
     let silent = |error: String| format!("no Docker engine answers ({error}): {way_out}");
@@ -105,7 +105,7 @@ async fn connect() -> Result<Docker, String> {
     }
 }
 
-/// The address at which containers of a network reach this machine.
+/// Returns the address at which containers of a network reach this machine.
 pub(super) fn gateway(network: &NetworkInspect) -> Option<IpAddr> {
     let config = network.ipam.as_ref()?.config.as_ref()?;
     config.iter().find_map(|part| {
@@ -115,7 +115,7 @@ pub(super) fn gateway(network: &NetworkInspect) -> Option<IpAddr> {
     })
 }
 
-/// The address that Docker gives to a gateway when it is told none.
+/// Returns the address that Docker gives to a gateway by default: the subnet's first.
 fn first_address(subnet: &str) -> Option<IpAddr> {
     let (network, _) = subnet.split_once('/')?;
     let network: Ipv4Addr = network.parse().ok()?;

@@ -1,5 +1,5 @@
-//! A lab of containers: what the process substrate does with processes and directories, this does with
-//! containers and volumes.
+//! A lab of containers: it does with containers and volumes what the process substrate does with
+//! processes and directories.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ const NATS: u16 = 4222;
 const MONITOR: u16 = 8222;
 const S3: u16 = 9000;
 const ADMIN: u16 = 9001;
-/// In the container alone: a new one does not have it.
+/// Inside the container only: a new one does not have it.
 const READY_FILE: &str = "/tmp/ready";
 
 /// The machines and the links between them.
@@ -43,35 +43,35 @@ const READY_FILE: &str = "/tmp/ready";
 pub(crate) struct Lab {
     network: Network,
     launcher: Launcher,
-    /// Where configurations are written before containers get them.
+    /// The directory in which configurations are written before containers get them.
     disks: PathBuf,
     scenario: Scenario,
     nodes: BTreeMap<NodeName, Machine>,
     ways: Ways,
     operator: NodeName,
-    /// What the services draw from.
+    /// The seed of the services' random choices.
     seed: u64,
 }
 
 #[derive(Debug)]
 struct Machine {
     role: Role,
-    /// Counts the machines that stood in this place.
+    /// The number of machines that have stood in this place, this one included.
     generation: u32,
-    /// Whether this one has its volume.
+    /// True if this machine has its volume.
     has_disk: bool,
     units: BTreeMap<Program, Unit>,
-    /// Where this machine reaches its ports; kept when a program is started again.
+    /// The ports of this machine that lead to its containers; kept when a program is started again.
     ports: Option<[SocketAddr; 2]>,
-    /// How to reach the S3 service directly; kept while it is down.
+    /// The direct access to the S3 service; kept while it is down.
     access: Option<Access>,
-    /// Where the service is told to misbehave, while it runs and if it can be.
+    /// The service's fault endpoint, while it runs and if it has one.
     admin: Option<Admin>,
     runs: u32,
 }
 
 impl Lab {
-    /// Machines that are off, and links that lead nowhere yet.
+    /// Makes machines that are off, and links without a target yet.
     pub(crate) async fn new(
         scenario: &Scenario,
         engine: Engine,
@@ -110,7 +110,7 @@ impl Lab {
         })
     }
 
-    /// The host, of which there is one: clusters are not offered.
+    /// Returns the host. There is one: clusters are not offered.
     fn host(&self) -> NodeName {
         self.scenario.node_of(Role::Host).expect("a checked scenario has a host").clone()
     }
@@ -123,7 +123,7 @@ impl Lab {
         self.nodes.get_mut(node).expect("a checked scenario names nodes that exist")
     }
 
-    /// Names a machine, not only its place.
+    /// Returns the name of a machine, which its replacement does not share.
     fn name(&self, node: &NodeName) -> String {
         format!("{node}-{}", self.nodes[node].generation)
     }
@@ -132,7 +132,7 @@ impl Lab {
         self.network.name_of(&self.name(node))
     }
 
-    /// A program of a node, by a name that stays when it is started again.
+    /// Returns the name of a program's container, which stays when the program is started again.
     fn container(&self, node: &NodeName, program: &str) -> String {
         self.network.name_of(&format!("{}-{program}", self.name(node)))
     }
@@ -203,7 +203,7 @@ impl Lab {
                     self.machine(node).ports = Some(outside);
                     return Ok((unit, outside));
                 }
-                // Another program may have been faster to take the port.
+                // Another program may have taken the port first.
                 Err(error) if !kept && error.chain().contains("already") => last = error,
                 Err(error) => return Err(error),
             }
@@ -234,7 +234,7 @@ impl Lab {
                 spec
             })
             .await?;
-        // A server that could not recover a stream is not well, but it has started.
+        // A server that could not recover a stream is unhealthy, but it has started.
         ready(&unit, async || healthy(monitor, "?js-server-only=true").await).await?;
         self.ways.lead(node, Use::Client, Some(addr));
         self.machine(node).units.insert(Program::Nats, unit);
@@ -261,7 +261,7 @@ impl Lab {
                 access.write_client_key(&keys)?;
                 (fake_wasabi_args(&options, &keys), vec![keys])
             }
-            // There are images of no other.
+            // `ci/images` makes no other.
             _ => (minio_args(&options), Vec::new()),
         };
         let (unit, [addr, admin]) = self
@@ -285,8 +285,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Writes the configuration of the storage manager on a host, for where everything is now; answers
-    /// every file of it, the configuration first.
+    /// Writes the configuration of the storage manager on a host, with the current addresses.
+    /// Returns all files, the configuration first.
     fn write_config(&self, node: &NodeName) -> Result<Vec<PathBuf>> {
         let tier = |role| {
             let to = self.scenario.node_of(role)?;
@@ -368,7 +368,7 @@ impl Lab {
         disk::damage(&self.network, &self.volume(node), &streams, damage, &work).await
     }
 
-    /// The running programs of a node, or one of them, in the order in which they start.
+    /// Returns the running programs of a node, or one of them, in the order in which they start.
     fn running(&self, node: &NodeName, program: Option<Program>) -> Vec<&Unit> {
         let machine = &self.nodes[node];
         let wanted = programs(machine.role).iter();
@@ -443,7 +443,7 @@ impl Lab {
         self.network.remove_volume(&self.volume(node)).await
     }
 
-    /// Publishers and consumers get another address for the same host, see the process substrate.
+    /// Gives publishers and consumers another address for the same host; see the process substrate.
     pub(crate) async fn renew_way(&mut self) -> Result<()> {
         let host = self.host();
         let machine = &self.nodes[&host];
@@ -451,7 +451,7 @@ impl Lab {
         self.ways.renew(&self.operator, &host, Use::Client, nats.map(|[addr, _]| addr)).await
     }
 
-    /// A new machine: empty, with NATS or S3 running, but no storage manager yet.
+    /// Makes a new machine: empty, with NATS or S3 running, but no storage manager yet.
     pub(crate) async fn replace(&mut self, node: &NodeName) -> Result<()> {
         let machine = self.machine(node);
         machine.generation += 1;
@@ -494,7 +494,7 @@ impl Lab {
     }
 }
 
-/// Waits until a program answers; one that ends instead says why.
+/// Waits until a program answers; if it ends instead, returns the reason.
 async fn ready(unit: &Unit, mut answers: impl AsyncFnMut() -> Result<(), String>) -> Result<()> {
     let what = format!("the start of `{}`", unit.name());
     let ready = wait_until(&what, READY_WITHIN, async || match unit.ended() {
@@ -517,7 +517,7 @@ fn minio_args(options: &s3::Options) -> Vec<String> {
 fn fake_wasabi_args(options: &s3::Options, keys: &Path) -> Vec<String> {
     let (dir, keys) = (options.dir.display().to_string(), keys.display().to_string());
     let [listen, admin] = [S3, ADMIN].map(|port| format!("0.0.0.0:{port}"));
-    // It serves on other addresses than loopback only to who knows what it is.
+    // Without the flag it refuses to serve on addresses other than loopback.
     let mut args: Vec<String> = vec!["serve".into(), "--i-know-this-is-a-fake".into()];
     for (flag, value) in [
         ("--dir", dir.as_str()),

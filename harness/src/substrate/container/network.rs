@@ -16,7 +16,7 @@ pub(super) struct Network {
     pub(super) engine: Engine,
     /// The lab's id, which also begins the name of everything.
     lab: String,
-    /// Where containers reach this machine.
+    /// The address at which containers reach this machine.
     pub(super) gateway: IpAddr,
 }
 
@@ -37,12 +37,12 @@ impl Network {
         Ok(Self { engine, lab: lab.into(), gateway })
     }
 
-    /// The name of something of the lab; names of containers are known to the network's DNS.
+    /// Returns a name within the lab; the network's DNS knows containers by it.
     pub(super) fn name_of(&self, what: &str) -> String {
         format!("cim-{}-{what}", self.lab)
     }
 
-    /// The network's own name.
+    /// Returns the network's own name.
     pub(super) fn name(&self) -> String {
         format!("cim-{}", self.lab)
     }

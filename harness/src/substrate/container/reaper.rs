@@ -1,10 +1,10 @@
 //! Removes a lab's containers, networks and volumes when the harness is gone.
 //!
-//! What a Docker engine was asked for outlives who asked. So a process of its own holds the read end of
-//! a pipe whose write end only the harness has: at the pipe's end the harness is done, interrupted or
-//! killed with SIGKILL, and the reaper removes everything that carries the lab's label. The harness
-//! itself waits for it, so that this way is gone at every end of every run. It sits in a process group of
-//! its own, so that Ctrl-C reaches the harness alone.
+//! Objects in a Docker engine outlive the process that made them. So a process of its own holds the
+//! read end of a pipe whose write end only the harness has: at the pipe's end the harness is done,
+//! interrupted or killed with SIGKILL, and the reaper removes everything that carries the lab's
+//! label. The harness itself waits for it, so that every end of every run cleans up in this way. It
+//! sits in a process group of its own, so that Ctrl-C reaches the harness alone.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -30,7 +30,8 @@ use crate::error::{Context as _, Error, Result};
 /// The label of everything that belongs to a lab; its value is the lab's id.
 pub(super) const LABEL: &str = "cim.lab";
 const GONE_WITHIN: Duration = Duration::from_secs(60);
-/// A request that the harness had sent when it was killed may still be under way.
+/// The pause for a request that the harness had sent when it was killed and that may still be under
+/// way.
 const STRAGGLERS: Duration = Duration::from_millis(300);
 
 /// The hidden `reap` command.
@@ -43,7 +44,7 @@ pub struct Args {
 
 /// Waits for the end of stdin, then removes everything of the lab.
 pub fn run(args: &Args) -> ExitCode {
-    // Nobody writes; an error is an end as well.
+    // Nothing is ever written; an error is an end as well.
     drop(std::io::stdin().read_to_end(&mut Vec::new()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
@@ -53,14 +54,14 @@ pub fn run(args: &Args) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The log is all that is left to tell.
+            // After the harness's end the log is the only place for the error.
             drop(writeln!(std::io::stderr(), "lab {}: {error}", args.lab));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Removes until twice in a row there was nothing to remove.
+/// Removes the lab's objects until two sweeps in a row find none.
 async fn remove(lab: &str) -> Result<(), String> {
     let docker = docker_client_instance().await.map_err(|e| e.to_string())?;
     let deadline = Instant::now() + GONE_WITHIN;
@@ -87,14 +88,14 @@ async fn remove(lab: &str) -> Result<(), String> {
     }
 }
 
-/// Tries to remove everything; answers how many things there were.
+/// Tries to remove everything; returns how many objects there were.
 async fn sweep(docker: &Docker, lab: &str) -> Result<usize, DockerError> {
     let filters = HashMap::from([("label", vec![format!("{LABEL}={lab}")])]);
     let list = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let ids = docker.list_containers(Some(list)).await?.into_iter().filter_map(|c| c.id);
     let ids: Vec<String> = ids.collect();
     let options = || RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    // What fails is there the next time.
+    // The next sweep finds those that could not be removed.
     join_all(ids.iter().map(|id| docker.remove_container(id, Some(options())))).await;
     let list = ListNetworksOptionsBuilder::new().filters(&filters).build();
     let networks = docker.list_networks(Some(list)).await?.into_iter().filter_map(|n| n.id);
@@ -116,7 +117,7 @@ pub(crate) struct Reaper {
 }
 
 impl Reaper {
-    /// Starts one for a new lab. `harness` is the program that has the `reap` command.
+    /// Starts a reaper for a new lab. `harness` is the program that has the `reap` command.
     pub(crate) fn start(harness: &Path, log: &Path) -> Result<Self> {
         let lab = format!("{:08x}", rand::rng().random::<u32>());
         let cannot = || format!("cannot start `{} reap`", harness.display());
@@ -130,12 +131,12 @@ impl Reaper {
         Ok(Self { lab, child, pipe })
     }
 
-    /// The id of the lab.
+    /// Returns the id of the lab.
     pub(crate) fn lab(&self) -> &str {
         &self.lab
     }
 
-    /// Has everything removed; answers whether it is.
+    /// Lets the reaper remove everything; reports whether all is gone.
     pub(crate) async fn finish(mut self) -> bool {
         drop(self.pipe);
         let limit = GONE_WITHIN + Duration::from_secs(10);

@@ -25,13 +25,13 @@ use crate::error::{Context as _, Error, Result};
 use crate::lab::process::{End, Signal, last_lines};
 use crate::lab::tools::Tool;
 
-/// Where a machine's disk is in its containers.
+/// The path of a machine's disk in its containers.
 pub(super) const DISK: &str = "/disk";
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
-/// What a program wrote last may arrive a little after the news of its end.
+/// The last output of a program may arrive a little after its end.
 const LOG_WITHIN: Duration = Duration::from_secs(2);
 
-/// What to start.
+/// A container to start.
 #[derive(Debug)]
 pub(super) struct Spec {
     /// The name of the container and in the network's DNS.
@@ -41,21 +41,22 @@ pub(super) struct Spec {
     pub(super) env: Vec<(String, String)>,
     /// The volume that is the machine's disk.
     pub(super) volume: String,
-    /// Ports on this machine, and those of the container that they lead to.
+    /// Ports on this machine, and the container's ports that they lead to.
     pub(super) ports: Vec<(SocketAddr, u16)>,
     /// Files of this machine that the container has at the same path.
     pub(super) files: Vec<PathBuf>,
-    /// Where its log goes.
+    /// The path of its log.
     pub(super) log: PathBuf,
     /// A file of its own for stdout; without it stdout goes to the log.
     pub(super) out: Option<PathBuf>,
 }
 
-/// A program that was started.
+/// A started program.
 #[derive(Debug)]
 pub(super) struct Unit {
     name: String,
-    /// testcontainers removes one after the other as they are dropped; the reaper is faster.
+    /// Never dropped: testcontainers would remove the containers one after the other, and the
+    /// reaper is faster.
     container: ManuallyDrop<ContainerAsync<GenericImage>>,
     docker: Docker,
     log: PathBuf,
@@ -70,7 +71,7 @@ impl Unit {
         for (_, port) in &spec.ports {
             image = image.with_exposed_port(port.tcp());
         }
-        // On loopback alone, where testcontainers would publish to everybody.
+        // On loopback alone: testcontainers would publish on all addresses.
         let bindings = spec.ports.iter().map(|(addr, port)| {
             let (host_ip, host_port) = (addr.ip().to_string(), addr.port().to_string());
             let binding = PortBinding { host_ip: Some(host_ip), host_port: Some(host_port) };
@@ -87,8 +88,8 @@ impl Unit {
             .with_host_config_modifier(move |host| {
                 host.publish_all_ports = Some(false);
                 host.port_bindings = Some(bindings.clone());
-                // Who asks for a name that is down just then waits five seconds otherwise, and so long
-                // after the other is up again.
+                // By default a query for the name of a container that is down waits five seconds,
+                // and as long after the container is up again.
                 host.dns_options = Some(vec!["timeout:1".to_owned(), "attempts:1".to_owned()]);
             });
         for (name, value) in &spec.env {
@@ -102,7 +103,7 @@ impl Unit {
         let container = match request.start().await {
             Ok(container) => container,
             Err(error) => {
-                // It may have been made, and its name is wanted again; there may be nothing.
+                // The container may exist already, and its name is needed again.
                 let force = RemoveContainerOptionsBuilder::new().force(true).build();
                 drop(docker.remove_container(&spec.name, Some(force)).await);
                 return Err(error).setup(|| format!("cannot start `{}`", spec.name));
@@ -146,7 +147,7 @@ impl Unit {
         ended.ok().and_then(|end| end.clone()).unwrap_or(End::Lost)
     }
 
-    /// Sends a signal, or pauses: the freezer of the kernel stops what SIGSTOP would.
+    /// Sends a signal; instead of SIGSTOP the kernel's freezer pauses the container.
     pub(super) async fn signal(&self, signal: Signal) -> Result<()> {
         let name = &self.name;
         let kill = async |signal| {
@@ -163,7 +164,7 @@ impl Unit {
         }
     }
 
-    /// Removes what is left of it when it has ended.
+    /// Removes the container of a program that has ended.
     pub(super) async fn remove(self) -> Result<()> {
         let name = self.name;
         ManuallyDrop::into_inner(self.container)
@@ -172,24 +173,24 @@ impl Unit {
             .step(|| format!("cannot remove `{name}`"))
     }
 
-    /// Whether the program has made a file in its container.
+    /// Reports whether the container has a file at `path`.
     pub(super) async fn has(&self, path: &str) -> bool {
         let options = ContainerArchiveInfoOptionsBuilder::new().path(path).build();
         self.docker.get_container_archive_info(self.container.id(), Some(options)).await.is_ok()
     }
 
-    /// The log's last lines, on one line, for an error message.
+    /// Returns the log's last two lines, joined on one line, for an error message.
     pub(super) fn last_log(&self) -> String {
         last_lines(&self.log)
     }
 
-    /// An error that says how it ended.
+    /// Returns an error with its end and the last lines of its log.
     pub(super) fn failed(&self, end: &End) -> Error {
         Error::setup(format!("`{}` ended at once ({end}): {}", self.name, self.last_log()))
     }
 }
 
-/// Writes what a container says into files until it has ended.
+/// Writes a container's output into files until it has ended.
 async fn follow(docker: &Docker, id: &str, log: &Path, out: Option<&Path>) {
     let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
     let mut said = std::pin::pin!(docker.logs(id, Some(options)));
@@ -199,7 +200,7 @@ async fn follow(docker: &Docker, id: &str, log: &Path, out: Option<&Path>) {
             _ => log,
         };
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        // A log that cannot be written is missing where somebody looks for it.
+        // A log that cannot be written is no reason to end the run.
         drop(file.and_then(|mut file| file.write_all(&piece.into_bytes())));
     }
 }
@@ -212,13 +213,13 @@ async fn end_of(docker: &Docker, id: &str) -> End {
         Some(Err(DockerError::DockerContainerWaitError { code, .. })) => return end(code),
         _ => {}
     }
-    // The engine has no more to say, or does not answer any more.
+    // The engine sends no more, or does not answer any more.
     let inspected = docker.inspect_container(id, None::<InspectContainerOptions>).await;
     let state = inspected.ok().and_then(|c| c.state).filter(|s| s.running != Some(true));
     state.and_then(|s| s.exit_code).map_or(End::Lost, end)
 }
 
-/// As a shell says it: a signal is a status above 128.
+/// Converts an exit status as a shell does: a status above 128 is a signal.
 fn end(code: i64) -> End {
     let code = i32::try_from(code).unwrap_or(-1);
     if code > 128 { End::Signal(code - 128) } else { End::Exit(code) }

@@ -36,16 +36,16 @@ enum Command {
         /// The harness's socket.
         #[arg(long, value_name = "PATH", env = "CIM_DRIVER_SOCKET")]
         socket: PathBuf,
-        /// What an `exec` did: {"status":0,"stdout":"…","stderr":"…"}.
+        /// The result of an `exec`: {"status":0,"stdout":"…","stderr":"…"}.
         #[arg(long, value_name = "JSON")]
         result: Option<String>,
-        /// It could not be done, and why.
+        /// The request could not be done, and why.
         #[arg(long, value_name = "TEXT", conflicts_with = "result")]
         error: Option<String>,
     },
 }
 
-/// Says one thing, prints what comes back.
+/// Sends one message, and prints the request that comes back.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Next { socket } => {
@@ -78,7 +78,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
 fn print(request: &Request) -> Result<()> {
     let line = serde_json::to_string(request).expect("a request is JSON");
-    // Whoever does not read it has not got it: nothing was done.
+    // A request that was not printed counts as not taken: nothing was done.
     writeln!(std::io::stdout(), "{line}")
         .map_err(|e| Error::Setup("cannot print the request".into(), Some(e.into())))
 }

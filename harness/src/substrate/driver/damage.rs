@@ -1,8 +1,8 @@
-//! Damage to a stream's files on a machine, with what every machine has.
+//! Damage to a stream's files on a machine, with programs that every machine has.
 
 use crate::scenario::{DamageStream, DamagedFile, Harm};
 
-/// A command for root's shell that damages a file and says what it did.
+/// Returns a command for root's shell that damages a file and prints a description.
 pub(super) fn command(damage: &DamageStream) -> String {
     let (stream, permille) = (&damage.stream, damage.at.0.as_permille());
     let file = match damage.file {
@@ -45,7 +45,8 @@ mod tests {
     use super::*;
     use crate::scenario::{Between, Percent};
 
-    /// What the command does in a shell, to a directory in the place of a machine's disk.
+    /// Runs the command in a shell, on a directory in place of a machine's disk; returns its output
+    /// and the file.
     fn run(how: Harm) -> (String, Vec<u8>) {
         let dir = tempfile::tempdir().unwrap();
         let messages = dir.path().join("streams/S/msgs");

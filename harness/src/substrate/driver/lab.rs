@@ -1,5 +1,5 @@
-//! A lab of machines that a driver owns: what the process substrate does with processes, this does
-//! with requests and `systemctl`.
+//! A lab of machines that a driver owns: it does with requests and `systemctl` what the process
+//! substrate does with processes.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -21,7 +21,7 @@ use crate::lab::wait::wait_until;
 use crate::oracle::wire::Wire;
 use crate::scenario::{DamageStream, Program, Role, Scenario, Shift, Tier, programs};
 
-/// A machine under emulation takes its time, and so do its services.
+/// Emulated machines are slow, and so are their services.
 const BOOT: Duration = Duration::from_secs(600);
 const READY: Duration = Duration::from_secs(300);
 const SWITCH: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ pub(crate) struct Lab {
     nodes: BTreeMap<NodeName, Machine>,
     host: NodeName,
     operator: NodeName,
-    /// From the operator to the host.
+    /// The link from the operator to the host.
     way: Link,
     nats: Endpoint,
 }
@@ -44,25 +44,26 @@ pub(crate) struct Lab {
 #[derive(Debug)]
 struct Machine {
     role: Role,
-    /// It has power, and may still be booting.
+    /// True if it has power; it may still be booting.
     powered: bool,
-    /// It has booted, and what it is there for answers.
+    /// True if it has booted and its services answer.
     on: bool,
-    /// Whether it has been on before: then it has a disk to keep.
+    /// True if it has been on before: then it has a disk to keep.
     used: bool,
 }
 
-fn unit(role: Role, program: Program) -> &'static str {
-    match (role, program) {
-        (_, Program::Nats) => "nats.service",
-        (_, Program::StorageManager) => "cim-storage-manager.service",
-        (Role::Wasabi, Program::S3) => "cim-fake-wasabi.service",
-        (_, Program::S3) => "minio.service",
+fn unit(role: Role, program: Program, there: Option<&LabNode>) -> &str {
+    match (role, program, there) {
+        (_, Program::Nats, _) => "nats.service",
+        (_, Program::StorageManager, _) => "cim-storage-manager.service",
+        (_, Program::S3, Some(LabNode::Nas(S3 { unit: Some(own), .. }))) => own,
+        (Role::Wasabi, Program::S3, _) => "cim-fake-wasabi.service",
+        (_, Program::S3, _) => "minio.service",
     }
 }
 
 impl Lab {
-    /// Machines that are off. Fails when the lab has not what the scenario names.
+    /// Makes machines that are off. Fails if the lab lacks a node of the scenario.
     pub(crate) async fn new(
         scenario: &Scenario,
         file: LabFile,
@@ -114,13 +115,13 @@ impl Lab {
         Ok(())
     }
 
-    /// What the operator's link broke on purpose so far.
+    /// Returns what the operator's link broke on purpose so far.
     pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
         let known = *from == self.operator && *to == self.host;
         if known { self.way.broken() } else { Broken::default() }
     }
 
-    /// Runs a command in a root shell; its status is the caller's to judge.
+    /// Runs a command in a root shell; the caller judges its status.
     async fn shell(&self, node: &NodeName, command: &str, limit: Duration) -> Result<Outcome> {
         let (node, command) = (node.clone(), command.to_owned());
         self.driver.ask(Op::Exec { node, command, timeout_seconds: limit.as_secs() }, limit).await
@@ -168,7 +169,7 @@ impl Lab {
         self.ready(node).await
     }
 
-    /// Waits for what a machine is there for.
+    /// Waits until a machine's services answer.
     async fn ready(&mut self, node: &NodeName) -> Result<()> {
         match self.role(node) {
             Role::Host => self.nats_is_ready().await,
@@ -178,7 +179,7 @@ impl Lab {
         }
     }
 
-    /// Gives NATS and the storage manager what the scenario says of them.
+    /// Gives NATS and the storage manager the scenario's settings.
     async fn configure(&self, node: &NodeName) -> Result<()> {
         if let Some(interval) = &self.scenario.nodes[node].sync_interval {
             self.succeed(node, &overrides::sync_interval(interval), READY).await?;
@@ -226,11 +227,11 @@ impl Lab {
         self.nodes.get_mut(node).expect("a checked scenario names nodes that exist")
     }
 
-    /// The units of a node's programs, or of one of them, in the order in which they start.
-    fn units(&self, node: &NodeName, program: Option<Program>) -> Vec<&'static str> {
-        let role = self.role(node);
+    /// Returns the units of a node's programs, or of one of them, in the order in which they start.
+    fn units(&self, node: &NodeName, program: Option<Program>) -> Vec<&str> {
+        let (role, there) = (self.role(node), self.file.nodes.get(node));
         let wanted = programs(role).iter().filter(|p| program.is_none_or(|only| only == **p));
-        wanted.map(|p| unit(role, *p)).collect()
+        wanted.map(|p| unit(role, *p, there)).collect()
     }
 
     pub(crate) async fn start(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
@@ -238,7 +239,7 @@ impl Lab {
             let disk = if self.nodes[node].used { Disk::Kept } else { Disk::New };
             self.boot(node, disk).await?;
         }
-        // What starts with the machine is there already; the daemon never does that by itself.
+        // Services that start with the machine run already; the daemon is always started here.
         let units = self.units(node, program).join(" ");
         self.succeed(node, &format!("systemctl start {units}"), READY).await?;
         self.ready(node).await
@@ -263,7 +264,7 @@ impl Lab {
 
     pub(crate) async fn kill(&mut self, node: &NodeName, program: Option<Program>) -> Result<()> {
         self.signal(node, program, Signal::Kill).await?;
-        // Else systemd would start again what a scenario wants dead.
+        // Otherwise systemd would start the killed programs again.
         let units = self.units(node, program).join(" ");
         let command = format!("systemctl stop {units}; systemctl reset-failed {units}; true");
         self.succeed(node, &command, SWITCH).await?;
@@ -282,14 +283,14 @@ impl Lab {
         let machine = self.machine(node);
         (machine.powered, machine.on) = (false, false);
         if *node == self.host {
-            // A machine without power resets nothing, and its clients would wait long. What they had
-            // buffered must not reach the machine's next life either.
+            // A machine without power resets no connections, and its clients would wait long. Their
+            // buffers must not reach the machine's next life either.
             self.way = Link::open(None, self.way.conditions()).await?;
         }
         Ok(())
     }
 
-    /// Sets a machine's clock, and sees that it stays so: a service that keeps it right must not run.
+    /// Sets a machine's clock. Fails if a time service runs, which would correct it.
     pub(crate) async fn step_clock(&mut self, node: &NodeName, by: Shift) -> Result<()> {
         let seconds = by.as_seconds();
         let command = format!(
@@ -301,21 +302,21 @@ impl Lab {
         self.succeed(node, &command, SWITCH).await.map(drop)
     }
 
-    /// Damages a file of a stream, with what every machine has.
+    /// Damages a file of a stream, with programs that every machine has.
     pub(crate) async fn damage(&mut self, damage: &DamageStream) -> Result<String> {
         self.succeed(&damage.node, &damage::command(damage), SWITCH)
             .await
             .map(|said| said.trim().to_owned())
     }
 
-    /// Publishers and consumers get another address for the same host.
+    /// Gives publishers and consumers another address for the same host.
     pub(crate) async fn renew_way(&mut self) -> Result<()> {
         self.way = Link::open(None, self.way.conditions()).await?;
         self.way.set_target(Some(address(&self.nats.url)?));
         Ok(())
     }
 
-    /// A destroyed machine is one that never gets its old disk back.
+    /// Cuts the power for good: a destroyed machine never gets its old disk back.
     pub(crate) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
         self.power_cut(node).await
     }
@@ -366,4 +367,22 @@ fn address(url: &str) -> Result<SocketAddr> {
     let host = url.trim_start_matches("nats://");
     let found = host.to_socket_addrs().setup(|| format!("`{host}` is no address"))?.next();
     found.ok_or_else(|| Error::setup(format!("`{host}` has no address")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nas_is_started_by_the_unit_that_it_has() {
+        let node = |rest: &str| -> LabNode {
+            let text = format!(
+                r#"{{"role": "nas", "endpoint": "http://h", "bucket": "b", "region": "r", "credentials_file": "f"{rest}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let of = |there: LabNode| unit(Role::Nas, Program::S3, Some(&there)).to_owned();
+        assert_eq!(of(node("")), "minio.service");
+        assert_eq!(of(node(r#", "unit": "seaweedfs.service""#)), "seaweedfs.service");
+    }
 }

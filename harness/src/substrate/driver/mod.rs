@@ -1,6 +1,7 @@
 //! The driver substrate: machines that an outside program owns.
 //!
-//! The engine asks, over a Unix socket, and the driver performs: docs/driver.md is the protocol.
+//! The engine sends requests over a Unix socket, and the driver performs them: docs/driver.md is
+//! the protocol.
 
 mod client;
 mod damage;

@@ -9,8 +9,8 @@ use crate::lab::storage_manager::merge;
 pub(super) const READ: &str = "cat \"$(systemctl cat cim-storage-manager.service \
     | sed -n 's/^ExecStart=.* //p' | tail -n 1)\"";
 
-/// A command that makes the unit start with `installed` and the scenario's settings over it. They lie
-/// where the next boot clears them away.
+/// Returns a command that makes the unit start with `installed` and the scenario's settings over
+/// it. The files lie in /run, which the next boot clears.
 pub(super) fn command(installed: &str, settings: &toml::Table) -> Result<String> {
     let mut table: toml::Table = toml::from_str(installed)
         .map_err(|e| Error::step(format!("the installed configuration is not TOML: {e}")))?;
@@ -32,8 +32,8 @@ pub(super) fn command(installed: &str, settings: &toml::Table) -> Result<String>
     .join("; "))
 }
 
-/// A command that restarts NATS with another `sync_interval` than the installed one. Its configuration may
-/// lie in a read-only place, so the unit is given a changed copy.
+/// Returns a command that restarts NATS with another `sync_interval` than the installed one. The
+/// configuration may be read-only, so the unit is given a changed copy.
 pub(super) fn sync_interval(value: &str) -> String {
     [
         "set -e",
@@ -58,7 +58,7 @@ pub(super) fn sync_interval(value: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Run by a shell, with a `systemctl` that says where the configuration lies.
+    /// Runs the command in a shell, with a `systemctl` that prints the configuration's path.
     #[test]
     fn another_sync_interval_is_in_the_copy_that_nats_is_given() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! What goes over the socket, and the file that describes a lab. docs/driver.md describes it for people.
+//! The messages on the socket, and the file that describes a lab. docs/driver.md describes both for
+//! people.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,13 +15,13 @@ use crate::scenario::{Capability, Role};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Disk {
-    /// As it was.
+    /// The old content.
     Kept,
     /// Empty but for what is installed on every machine of its kind.
     New,
 }
 
-/// What the driver is to do.
+/// An operation for the driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(crate) enum Op {
@@ -28,8 +29,8 @@ pub(crate) enum Op {
     Start {
         node: NodeName,
         disk: Disk,
-        /// Done when its root shell answers; otherwise as soon as it has power, so that others can boot
-        /// beside it.
+        /// True to wait until its root shell answers; otherwise the operation is done as soon as it
+        /// has power, so that others can boot beside it.
         #[serde(default = "yes", skip_serializing_if = "is_yes")]
         wait: bool,
     },
@@ -39,7 +40,7 @@ pub(crate) enum Op {
     Crash { node: NodeName },
     /// Unplugs a machine's network card.
     Block { node: NodeName },
-    /// Plugs it in again.
+    /// Plugs the card in again.
     Unblock { node: NodeName },
     /// Runs a command in a root shell.
     Exec { node: NodeName, command: String, timeout_seconds: u64 },
@@ -64,40 +65,40 @@ pub(crate) struct Request {
     pub(crate) op: Op,
 }
 
-/// Most bytes of a line that a client of the socket says. An outcome's two texts fit however their JSON is
-/// written: six bytes at most for one of a text.
+/// The longest line of a client, in bytes. An outcome's two texts fit in any JSON spelling: six
+/// bytes at most for one of a text.
 pub(super) const LINE: usize = 1 << 20;
 
-/// What a command did.
+/// The outcome of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Outcome {
     /// The command's exit status.
     pub(crate) status: i32,
-    /// What it printed, at most the last 64 KiB.
+    /// Its stdout, at most the last 64 KiB.
     pub(crate) stdout: String,
-    /// Likewise; empty where the driver cannot tell the two apart.
+    /// Its stderr, likewise; empty if the driver cannot tell the two apart.
     pub(crate) stderr: String,
 }
 
-/// What a client of the socket says, on one line.
+/// A message from a client of the socket, on one line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Say {
-    /// Give me the next request.
+    /// The client wants the next request.
     Next,
-    /// This one is done.
+    /// The client has done a request.
     Done {
         id: u64,
         #[serde(default)]
         result: Outcome,
-        /// It could not be done.
+        /// The reason why it could not be done.
         #[serde(default)]
         error: Option<String>,
     },
 }
 
-/// What the harness answers, on one line.
+/// The harness's answer, on one line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Hear {
@@ -110,18 +111,18 @@ pub(crate) enum Hear {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LabFile {
-    /// What the driver and its machines can do.
+    /// The capabilities of the driver and its machines.
     pub(crate) offers: BTreeSet<Capability>,
-    /// By the names that scenarios use.
+    /// The machines, by the names that scenarios use.
     pub(crate) nodes: BTreeMap<NodeName, LabNode>,
-    /// The storage manager of the host has the scenario's settings already.
+    /// True if the host's storage manager has the scenario's settings already.
     #[serde(default)]
     pub(crate) storage_manager_configured: bool,
-    /// How many times slower than iron the machines are: an expectation's bounds of time are wider by
-    /// that, and the report says so.
+    /// The factor by which the machines are slower than hardware. Time bounds of an expectation are
+    /// multiplied by it, and the report says so.
     #[serde(default = "one")]
     pub(crate) slowdown: u32,
-    /// Of the programs on the machines, for the report.
+    /// Versions of the programs on the machines, for the report.
     #[serde(default)]
     pub(crate) versions: BTreeMap<String, String>,
 }
@@ -149,6 +150,9 @@ pub(crate) struct S3 {
     pub(crate) bucket: String,
     pub(crate) region: String,
     pub(crate) credentials_file: PathBuf,
+    /// Its unit, of a NAS with another service than MinIO.
+    #[serde(default)]
+    pub(crate) unit: Option<String>,
 }
 
 impl LabNode {
@@ -176,7 +180,7 @@ impl LabFile {
 }
 
 impl S3 {
-    /// A client for the bucket.
+    /// Makes a client for the bucket.
     pub(crate) fn client(&self) -> Result<Box<s3::Bucket>> {
         let shown = self.credentials_file.display();
         let text = std::fs::read_to_string(&self.credentials_file);
@@ -238,7 +242,7 @@ mod tests {
     proptest! {
         #![proptest_config(cases(256))]
 
-        /// A driver may die in the middle of a line, and print what it likes.
+        /// Covers a driver that dies in the middle of a line, or prints anything else.
         #[test]
         fn a_line_that_was_cut_or_changed_is_no_other_answer(
             id in any::<u64>(), status in any::<i32>(), stdout in ".{0,30}",

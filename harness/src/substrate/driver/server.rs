@@ -1,4 +1,4 @@
-//! The harness's end of the socket: one request at a time, and no way to be kept waiting for ever.
+//! The harness's end of the socket: one request at a time, and every wait has a limit.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::protocol::{Hear, LINE, Op, Outcome, Request, Say};
 use crate::error::{Context as _, Error, Result};
 
-/// What a driver may take beyond the time that a command has.
+/// The time that a driver may take beyond the command's own limit.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// The driver, as the engine sees it. Dropping it closes the socket.
@@ -29,9 +29,9 @@ pub(crate) struct Driver {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is a request to hand out.
+    /// Notified when there is a request to hand out.
     asked: Notify,
-    /// The request was handed out.
+    /// Notified when the request was handed out.
     handed: Notify,
 }
 
@@ -55,9 +55,10 @@ impl Shared {
 }
 
 impl Driver {
-    /// Listens; a driver that nobody hears of for `patience` while it is asked for something is gone.
+    /// Listens on `path`. While a request waits, a driver that is silent for `patience` counts as
+    /// gone.
     pub(crate) fn listen(path: &Path, patience: Duration) -> Result<Self> {
-        // A socket that a killed harness left behind answers nobody.
+        // A socket that a killed harness left behind does not answer.
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             let shown = path.display();
             return Err(Error::Usage(format!("another harness listens on `{shown}`: end it")));
@@ -70,7 +71,7 @@ impl Driver {
         Ok(Self { shared, patience, path: path.to_owned(), task })
     }
 
-    /// Asks for something and waits until it is done, for at most `limit` once the driver has it.
+    /// Sends a request and waits until it is done, at most `limit` after the driver took it.
     pub(crate) async fn ask(&self, op: Op, limit: Duration) -> Result<Outcome> {
         let (sender, answer) = oneshot::channel();
         let what = serde_json::to_string(&op).expect("a request is JSON");
@@ -91,8 +92,8 @@ impl Driver {
         }
     }
 
-    /// Tells the driver that it is over; a driver that is gone, or does not ask within `patience`, need
-    /// not hear it.
+    /// Tells the driver that the run is over. A driver that is gone, or does not ask within
+    /// `patience`, is not told.
     pub(crate) async fn end(&self, verdict: &str, exit: u8, patience: Duration) {
         let op = Op::End { verdict: verdict.into(), exit };
         let id = self.put(op, None);
@@ -159,9 +160,9 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
     let longest = LINE as u64 + 1;
     let Ok(1..) = (&mut read).take(longest).read_until(b'\n', &mut line).await else { return };
     if line.len() > LINE && line.last() != Some(&b'\n') {
-        let why = format!("a line has at most {LINE} bytes: say the end of long texts");
+        let why = format!("a line has at most {LINE} bytes: send the end of long texts");
         say(&mut write, &Hear::Refused(why)).await;
-        // Whoever is still writing would not read the answer.
+        // A client that is still writing would not read the answer.
         drop(tokio::time::timeout(GRACE, discard(&mut read)).await);
         return;
     }
@@ -191,7 +192,7 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
                     () = notified => {}
                     // A client that hangs up no longer waits.
                     more = read.fill_buf() => match more {
-                        Ok([_, ..]) => break "a connection says one thing".to_owned(),
+                        Ok([_, ..]) => break "a connection sends one message".to_owned(),
                         _ => return,
                     },
                 }
@@ -211,7 +212,7 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
     }
 }
 
-/// Reads the rest of a line, and keeps nothing of it.
+/// Reads and discards the rest of a line.
 async fn discard(read: &mut (impl AsyncBufRead + Unpin)) {
     while let Ok(part @ [_, ..]) = read.fill_buf().await {
         let (end, length) = (part.contains(&b'\n'), part.len());
@@ -252,7 +253,7 @@ fn take(shared: &Shared, id: u64, answer: Result<Outcome, String>) -> Result<(),
         }
         Some(open) if open.request.id == id => match open.answer.take() {
             Some(sender) => {
-                // The engine may just have given up; then nobody needs it.
+                // The engine may just have given up; then the answer is not needed.
                 drop(sender.send(answer));
                 Ok(())
             }

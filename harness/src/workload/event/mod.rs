@@ -1,4 +1,4 @@
-//! The events of a load: each one different, each one known again, none of them kept.
+//! The events of a load: each one different, each one recognisable, none of them kept.
 //!
 //! An event is a function of the seed and its number, so the oracle needs no copy to compare with.
 
@@ -18,12 +18,12 @@ use crate::error::{Error, Result};
 use crate::ledger::EventId;
 use crate::scenario::WorkloadSpec;
 
-/// Every payload begins with this, the run's seed, `-`, the event's number and `"`.
+/// The beginning of every payload, before the run's seed, `-`, the event's number and `"`.
 const MARK: &[u8] = b"{\"lab\":\"";
 const SEED_DIGITS: usize = 16;
 const EVENT_DIGITS: usize = 12;
 
-/// What is published, and nothing else must ever be read.
+/// The content of an event; no other content must ever be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// The subject.
@@ -34,7 +34,7 @@ pub struct Content {
     pub payload: Bytes,
 }
 
-/// Makes the events of one load.
+/// A generator of one load's events.
 #[derive(Debug, Clone)]
 pub struct Generator {
     seed: u64,
@@ -65,7 +65,7 @@ pub fn read_corpus(path: &Path) -> Result<Vec<Bytes>> {
 }
 
 impl Generator {
-    /// The events of `spec`, numbered from `base`.
+    /// Makes a generator of the events of `spec`, numbered from `base`.
     pub fn new(
         seed: u64,
         base: EventId,
@@ -75,12 +75,12 @@ impl Generator {
         Self { seed, base, spec, corpus }
     }
 
-    /// Whether the event is one of this load.
+    /// Reports whether the event is one of this load.
     pub fn owns(&self, event: EventId) -> bool {
         (self.base..self.base + self.spec.events).contains(&event)
     }
 
-    /// The event's subject.
+    /// Returns the event's subject.
     pub fn subject(&self, event: EventId) -> String {
         if let Some(part) = self.part(event) {
             return part.subject();
@@ -88,7 +88,7 @@ impl Generator {
         format!("{}.{}", self.spec.subject, event % u64::from(self.spec.subjects))
     }
 
-    /// The event's content.
+    /// Returns the event's content.
     pub fn content(&self, event: EventId) -> Content {
         if let Some(part) = self.part(event) {
             return part.content();
@@ -98,7 +98,7 @@ impl Generator {
         Content { subject, headers, payload: payload.into() }
     }
 
-    /// A payload that says which event it is, and the generator after it.
+    /// Returns a payload with the event's number, and the random generator after it.
     fn payload(
         &self,
         event: EventId,
@@ -143,7 +143,7 @@ impl Generator {
     }
 }
 
-/// The number of the event that a payload says it is, if it is one of the seed's.
+/// Returns the number of the event in a payload, if it is one of the seed's.
 pub fn identity(seed: u64, payload: &[u8]) -> Option<EventId> {
     let rest = payload.strip_prefix(MARK)?;
     let (said, rest) = rest.split_at_checked(SEED_DIGITS)?;

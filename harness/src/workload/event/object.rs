@@ -1,4 +1,4 @@
-//! Objects as clients of NATS's object store put them, each one different and known again.
+//! Objects as clients of NATS's object store put them, each one different and recognisable.
 //!
 //! The format is ADR-20 of nats-io/nats-architecture-and-design: the chunks of an object are messages
 //! on `$O.<bucket>.C.<nuid>`, one after the other, and then comes a message on `$O.<bucket>.M.<name>`, the
@@ -13,7 +13,7 @@ use super::{Content, Generator};
 use crate::ledger::EventId;
 use crate::scenario::WorkloadSpec;
 
-/// How many events in a row belong together: an object's chunks and what describes them.
+/// Returns how many consecutive events belong together: an object's chunks and its description.
 pub(in crate::workload) fn together(spec: &WorkloadSpec) -> u64 {
     spec.object_chunks.map_or(1, |chunks| u64::from(chunks) + 1)
 }
@@ -32,7 +32,8 @@ pub(super) struct Part<'a> {
     event: EventId,
 }
 
-/// What describes an object. Its first key is what every payload of a lab begins with; clients pass over it.
+/// The description of an object. Its first key is the beginning of every payload of a lab; clients
+/// ignore it.
 #[derive(Serialize)]
 struct Meta<'a> {
     lab: String,
@@ -51,14 +52,14 @@ struct Options {
 }
 
 impl Generator {
-    /// The objects of this load that have all their messages; none where it puts no objects.
+    /// Returns the objects of this load that have all their messages; none if it puts no objects.
     pub fn objects(&self) -> impl Iterator<Item = Object<'_>> {
         let chunks = u64::from(self.spec.object_chunks.unwrap_or_default());
         let whole = if chunks == 0 { 0 } else { self.spec.events / together(&self.spec) };
         (0..whole).map(move |number| Object { of: self, number, chunks })
     }
 
-    /// Of which object an event is a message, where the load puts objects.
+    /// Returns the part of an object that an event is, if the load puts objects.
     pub(super) fn part(&self, event: EventId) -> Option<Part<'_>> {
         let chunks = u64::from(self.spec.object_chunks?);
         let number = (event - self.base) / together(&self.spec);
@@ -67,18 +68,18 @@ impl Generator {
 }
 
 impl<'a> Object<'a> {
-    /// The name under which clients ask for it.
+    /// Returns the name under which clients ask for it.
     pub fn name(&self) -> String {
         format!("object {}", self.number)
     }
 
-    /// Its messages, the one that describes it last.
+    /// Returns its messages, the description last.
     pub fn events(&self) -> std::ops::RangeInclusive<EventId> {
         let first = self.of.base + self.number * (self.chunks + 1);
         first..=first + self.chunks
     }
 
-    /// The SHA-256 of its bytes.
+    /// Returns the SHA-256 of its bytes.
     pub fn digest(&self) -> [u8; 32] {
         self.hashed().0
     }
@@ -99,7 +100,7 @@ impl<'a> Object<'a> {
         subject.split_once('.').map_or(subject, |(_, bucket)| bucket)
     }
 
-    /// As long and as opaque as what clients draw.
+    /// Returns an id as long and as opaque as a client's.
     fn nuid(&self) -> String {
         format!("{:016x}{:06}", self.of.seed, self.of.base + self.number)
     }

@@ -1,4 +1,4 @@
-//! What the entries of a journal add up to, restated so that a reader need not go back to entry 0.
+//! The sum of a journal's entries, restated so that a reader need not go back to entry 0.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::deletes::DeletesKnown;
 use super::entry::{JOURNAL_FORMAT, SegmentRecord};
+use super::erased::{Erasure, notes};
 use super::fold::credible;
 use super::served::Served;
 use crate::archive::entry::believed;
@@ -64,6 +65,9 @@ pub struct StreamCheckpoint {
     /// What its consumers know of single messages, by consumer. Since format 7.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// Notes of what was erased of it for good. Since format 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<Erasure>,
     /// The number of the last entry that said something about it; 0 where it begins.
     pub number: u64,
     /// When that was committed, by its writer's clock.
@@ -82,12 +86,13 @@ impl StreamCheckpoint {
             served: state.served.clone(),
             deletes_known: state.deletes_known.clone(),
             deliveries: state.deliveries.clone(),
+            erased: state.erased.clone(),
             number: state.number,
             committed_at: state.committed_at,
         }
     }
 
-    /// The archive that this restates; `own` is the key of the object that it stands in.
+    /// Returns the restated archive; `own` is the key of the object that holds the checkpoint.
     pub(super) fn open(&self, stream: &StreamName, own: &str) -> Result<ArchiveState, String> {
         let segments: Vec<_> = self.segments.iter().map(|s| s.to_segment(stream, own)).collect();
         let restated =
@@ -96,13 +101,14 @@ impl StreamCheckpoint {
             return Err("it has no timeline".into());
         }
         sound(&restated)?;
+        notes(&self.erased, stream)?;
         for segment in &restated.segments {
             credible(segment, stream)?;
             within(segment, &restated.timelines)?;
         }
         Ok(ArchiveState {
             number: self.number,
-            // Its entries have no chain of their own.
+            // A stream's share of a journal has no chain of its own.
             hash: Sha256::of(b""),
             committed_at: self.committed_at,
             timelines: restated.timelines.iter().map(Timeline::from_record).collect(),
@@ -116,12 +122,13 @@ impl StreamCheckpoint {
             served: self.served.clone(),
             deletes_known: self.deletes_known.clone(),
             deliveries: self.deliveries.clone(),
+            erased: self.erased.clone(),
             superseded: Vec::new(),
         })
     }
 }
 
-/// Refuses a segment that is outside its timeline: what is added behind the watermark might overlap it.
+/// Refuses a segment outside its timeline, because segments added behind the watermark could overlap it.
 fn within(segment: &Segment, timelines: &[TimelineRecord]) -> Result<(), String> {
     let Segment { key, timeline, first_seq, last_seq, .. } = segment;
     let Some(record) = timelines.iter().find(|record| record.number == *timeline) else {
@@ -134,12 +141,12 @@ fn within(segment: &Segment, timelines: &[TimelineRecord]) -> Result<(), String>
     Ok(())
 }
 
-/// The entry that a checkpoint is of, without what it restates.
+/// The entry that a checkpoint restates, without the state.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct CheckpointHead {
     /// The journal that it belongs to.
     pub journal: JournalName,
-    /// The number of the last entry that is in it.
+    /// The number of the last entry in it.
     pub number: u64,
     /// That entry's hash.
     pub hash: Sha256,
@@ -153,14 +160,14 @@ struct Stored {
 }
 
 impl JournalCheckpoint {
-    /// The object's bytes, not compressed.
+    /// Returns the object's bytes, not compressed.
     pub fn to_bytes(&self) -> Vec<u8> {
         let checkpoint = serde_json::value::to_raw_value(self).expect("it is always JSON");
         let sha256 = Sha256::of(checkpoint.get().as_bytes());
         serde_json::to_vec(&Stored { sha256, checkpoint }).expect("so is its wrapping")
     }
 
-    /// Reads an object's bytes; nothing in it is believed before its hash agrees.
+    /// Reads an object's bytes, after their hash was verified.
     ///
     /// # Errors
     /// When it is cut short, damaged, or of a newer format.
@@ -168,7 +175,7 @@ impl JournalCheckpoint {
         read(bytes)
     }
 
-    /// Reads of an object's bytes which entry it is of; they are the ones that were written, all of them.
+    /// Reads only the entry that a checkpoint restates, after the hash of all its bytes was verified.
     ///
     /// # Errors
     /// When it is cut short, damaged, or of a newer format.

@@ -1,4 +1,4 @@
-//! How old an archive's view of deletes is: messages are there before it is known what was deleted of them since.
+//! The age of an archive's view of deletes: messages are archived before later deletes of them are known.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;

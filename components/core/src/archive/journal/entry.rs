@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::checkpoint::StreamCheckpoint;
 use super::deletes::DeletesKnown;
+use super::erased::Erasure;
 use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::{
@@ -25,7 +26,7 @@ use crate::names::{ConsumerName, JournalName, StreamName};
 
 /// The format that this version writes, and the newest that it reads. Formats up to 3 are those of chains,
 /// [`crate::archive::FORMAT`].
-pub const JOURNAL_FORMAT: u32 = 7;
+pub const JOURNAL_FORMAT: u32 = 8;
 
 /// One commit to a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -102,10 +103,17 @@ pub struct Change {
     /// known. Since format 7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
+    /// Notes of messages that were erased for good, to be added to those that there are. Since format 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<Erasure>,
+    /// Segments, sealed ones too, that take the place of others without the messages that `erased` names. Since
+    /// format 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<Replacement>,
 }
 
 impl Change {
-    /// Whether it says anything beside that the stream begins.
+    /// Reports whether it says more than that the stream begins.
     pub(super) fn says_more(&self) -> bool {
         *self != Self { begin: self.begin.clone(), ..Self::default() }
     }
@@ -121,7 +129,7 @@ pub struct Replacement {
     pub first_seq: u64,
     /// Last sequence of the last one.
     pub last_seq: u64,
-    /// What has the same messages, ascending.
+    /// What has the same messages, or in `cut` those that were not erased, ascending.
     pub by: Vec<SegmentRecord>,
 }
 
@@ -181,7 +189,7 @@ fn is_zero(size: &u64) -> bool {
 }
 
 impl SegmentRecord {
-    /// The stored form of a segment; `own` is the key of the entry that it is stored in.
+    /// Converts a segment to its stored form; `own` is the key of the entry that stores it.
     pub fn of(segment: &Segment, own: Option<&str>) -> Self {
         Self {
             key: (own != Some(&segment.key)).then(|| segment.key.clone()),
@@ -200,7 +208,7 @@ impl SegmentRecord {
         }
     }
 
-    /// The segment of a stream that this describes, stored in the entry with the key `own`.
+    /// Returns the segment of a stream that this describes, stored in the entry with the key `own`.
     pub fn to_segment(&self, stream: &StreamName, own: &str) -> Segment {
         let last_time = timestamp(self.last_time);
         let part =
@@ -240,7 +248,7 @@ struct Stored {
 }
 
 impl JournalEntry {
-    /// The text to store, and the hash that the next entry will carry as `previous`.
+    /// Returns the text to store, and the hash that the next entry stores as `previous`.
     pub fn to_text(&self) -> (String, Sha256) {
         let entry = serde_json::value::to_raw_value(self).expect("an entry is always JSON");
         let sha256 = Sha256::of(entry.get().as_bytes());
@@ -248,7 +256,7 @@ impl JournalEntry {
         (text, sha256)
     }
 
-    /// Reads a stored text; nothing in it is believed before its hash agrees.
+    /// Reads a stored text, after its hash was verified.
     ///
     /// # Errors
     /// When it is cut short, damaged, or of a newer format.

@@ -1,27 +1,28 @@
-//! What an entry does to one stream's archive: first the check, then the change, so that an entry that
-//! contradicts the archive leaves it as it was.
+//! The fold of one entry into one stream's archive: first the check, then the change, so that an entry
+//! that contradicts the archive leaves it unchanged.
 
 use std::collections::BTreeMap;
 
 use super::entry::{Change, Replacement};
+use super::erased::{ErasureNote, notes};
 use crate::archive::state::Timeline;
-use crate::archive::{ArchiveKey, ArchiveState, ParentTimeline, Segment, Watermark};
+use crate::archive::{ArchiveKey, ArchiveState, ParentTimeline, Segment, SeqRanges, Watermark};
 use crate::names::StreamName;
 
-/// A change whose segments are resolved and which was found to follow from a state.
+/// A change that follows from a state, with its segments resolved.
 pub(super) struct Checked {
     replaced: Vec<Replaced>,
     added: Vec<Segment>,
     watermark: Watermark,
 }
 
-/// Segments to take out, with what comes in their place.
+/// Segments to remove, and their replacements.
 struct Replaced {
     old: Vec<(u32, u64)>,
     by: Vec<Segment>,
 }
 
-/// Says which entry a change is from.
+/// The entry that a change is from.
 pub(super) struct Origin<'a> {
     pub(super) stream: &'a StreamName,
     /// The key of the entry's object.
@@ -29,7 +30,7 @@ pub(super) struct Origin<'a> {
 }
 
 impl Checked {
-    /// Every segment that the change brings.
+    /// Returns every segment that the change adds.
     pub(super) fn new_segments(&self) -> impl Iterator<Item = &Segment> {
         self.replaced.iter().flat_map(|replaced| &replaced.by).chain(&self.added)
     }
@@ -74,17 +75,20 @@ pub(super) fn check(
     if let Some(message) = watermark.last.as_ref().filter(|last| last.seq > watermark.seq) {
         return Err(format!("its watermark {} is before message {}", watermark.seq, message.seq));
     }
-    apart(&change.replace)?;
-    let replaced = change.replace.iter().map(|replacement| {
+    apart(change.replace.iter().chain(&change.cut))?;
+    let notes = notes(&change.erased, origin.stream)?;
+    let same = change.replace.iter().map(|replacement| (replacement, None));
+    let cut = change.cut.iter().map(|replacement| (replacement, Some(&notes[..])));
+    let replaced = same.chain(cut).map(|(replacement, erased)| {
         let by: Vec<Segment> = replacement.by.iter().map(resolve).collect();
         by.iter().try_for_each(|segment| credible(segment, origin.stream))?;
-        Ok(Replaced { old: replaces(state, replacement, &by)?, by })
+        Ok(Replaced { old: replaces(state, replacement, &by, erased)?, by })
     });
     Ok(Checked { replaced: replaced.collect::<Result<_, String>>()?, added, watermark })
 }
 
-/// The last sequence that a new timeline shares with its parent, which has to have it: what lies between the
-/// parent's end and the new timeline's beginning would be in neither.
+/// Returns the last sequence that a new timeline shares with its parent. The parent must have it: otherwise
+/// the messages between the parent's end and the new timeline's beginning would be in neither.
 fn shared(state: &ArchiveState, parent: &ParentTimeline) -> Result<u64, String> {
     let ParentTimeline { timeline, last_seq } = *parent;
     let Some(found) = state.timelines.get(&timeline) else {
@@ -99,7 +103,7 @@ fn shared(state: &ArchiveState, parent: &ParentTimeline) -> Result<u64, String> 
     Ok(last_seq)
 }
 
-/// Refuses a segment that no writer makes: a reader would look for it where it is not, or count wrongly.
+/// Refuses a segment that no writer makes: a reader would look for it in the wrong place, or count wrongly.
 pub(super) fn credible(segment: &Segment, stream: &StreamName) -> Result<(), String> {
     let Segment { key, first_seq, last_seq, messages, .. } = segment;
     if *first_seq == 0 {
@@ -129,10 +133,10 @@ pub(super) fn credible(segment: &Segment, stream: &StreamName) -> Result<(), Str
     Ok(())
 }
 
-/// Refuses a segment that does not begin behind `last`, and moves `last` to its end.
+/// Refuses a segment that does not begin after `last`, and moves `last` to its end.
 fn ascends(last: &mut u64, segment: &Segment) -> Result<(), String> {
     if segment.first_seq <= *last {
-        return Err(format!("segment `{}` overlaps what is there", segment.key));
+        return Err(format!("segment `{}` overlaps another one", segment.key));
     }
     *last = segment.last_seq;
     Ok(())
@@ -140,9 +144,9 @@ fn ascends(last: &mut u64, segment: &Segment) -> Result<(), String> {
 
 /// Refuses replacements of one change that have a segment in common: the second would replace what the first
 /// has put in its place.
-fn apart(replacements: &[Replacement]) -> Result<(), String> {
+fn apart<'a>(replacements: impl Iterator<Item = &'a Replacement>) -> Result<(), String> {
     let mut ranges: Vec<(u32, u64, u64)> =
-        replacements.iter().map(|r| (r.timeline, r.first_seq, r.last_seq)).collect();
+        replacements.map(|r| (r.timeline, r.first_seq, r.last_seq)).collect();
     ranges.sort_unstable();
     for pair in ranges.windows(2) {
         let ((before, _, end), (timeline, first, last)) = (pair[0], pair[1]);
@@ -155,11 +159,13 @@ fn apart(replacements: &[Replacement]) -> Result<(), String> {
     Ok(())
 }
 
-/// The segments that a replacement takes out.
+/// The segments that a replacement takes out. Where messages are erased, `erased` says which: no others may be missing
+/// afterwards, and what is sealed is no obstacle.
 fn replaces(
     state: &ArchiveState,
     replacement: &Replacement,
     by: &[Segment],
+    erased: Option<&[ErasureNote]>,
 ) -> Result<Vec<(u32, u64)>, String> {
     let Replacement { timeline, first_seq, last_seq, .. } = *replacement;
     let what = || format!("sequences {first_seq} to {last_seq} of timeline {timeline}");
@@ -176,10 +182,10 @@ fn replaces(
     if !whole {
         return Err(format!("it replaces {}, which are no whole segments", what()));
     }
-    if let Some(sealed) = old.iter().find(|s| s.sealed) {
+    if let Some(sealed) = old.iter().find(|s| s.sealed && erased.is_none()) {
         return Err(format!("it replaces `{}`, which is sealed", sealed.key));
     }
-    // `first_seq` is that of a segment, and none begins before 1.
+    // `first_seq` is that of a segment, and no segment begins before 1.
     let mut last = first_seq - 1;
     for segment in by {
         if segment.timeline != timeline || segment.last_seq > last_seq {
@@ -191,13 +197,27 @@ fn replaces(
         segments.fold(0u64, |sum, s| sum.saturating_add(s.messages))
     };
     let (before, after) = (count(&mut old.iter().copied()), count(&mut by.iter()));
-    if before != after {
-        return Err(format!("it replaces {before} messages by {after}"));
+    let mut gone = SeqRanges::default();
+    for note in erased.into_iter().flatten() {
+        note.of(timeline).within(first_seq, last_seq).for_each(|range| gone.insert(range));
+    }
+    if erased.is_some() && gone.is_empty() {
+        return Err(format!("it cuts {}, of which no note says that something was erased", what()));
+    }
+    if before != after.saturating_add(gone.count()) {
+        return Err(if erased.is_some() {
+            format!(
+                "it cuts {before} messages down to {after} and notes {} as erased",
+                gone.count()
+            )
+        } else {
+            format!("it replaces {before} messages by {after}")
+        });
     }
     Ok(old.iter().map(|s| (s.timeline, s.first_seq)).collect())
 }
 
-/// Changes the archive as was checked; returns what was taken out.
+/// Applies a checked change and returns the segments it removed.
 pub(super) fn take(
     state: &mut ArchiveState,
     change: &Change,
@@ -243,6 +263,7 @@ pub(super) fn take(
     if let Some(deliveries) = &change.deliveries {
         state.deliveries.clone_from(deliveries);
     }
+    state.erased.extend(change.erased.iter().cloned());
     (state.number, state.committed_at) = (number, committed_at);
     removed
 }

@@ -1,4 +1,4 @@
-//! Whose stream is archived: two hosts may have one of the same name.
+//! The server of an archived stream: two hosts may have streams of the same name.
 
 use std::fmt::{self, Display};
 
@@ -18,13 +18,13 @@ pub struct Served {
 }
 
 impl Served {
-    /// Returns whether these are two, as far as both say who they are.
+    /// Reports whether these are two different servers, as far as both are known.
     pub fn differs(&self, other: &Self) -> bool {
         let accounts = self.account.as_ref().zip(other.account.as_ref());
         self.name != other.name || accounts.is_some_and(|(one, other)| one != other)
     }
 
-    /// Returns what is to be said of one that is as `known`, or was; `None` where that says it all.
+    /// Returns the server if it adds to `known`, or `None` if `known` already says the same.
     pub fn news(&self, known: Option<&Self>) -> Option<Self> {
         let says_all = |known: &Self| !self.differs(known) && known.account >= self.account;
         (!known.is_some_and(says_all)).then(|| self.clone())

@@ -1,4 +1,4 @@
-//! The fold of a journal's entries: what the archive holds of every stream.
+//! The fold of a journal's entries: the archive of every stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,20 +11,20 @@ use crate::archive::key::JournalOf;
 use crate::archive::{ArchiveKey, ArchiveState, Segment, Sha256, Superseded};
 use crate::names::{JournalName, StreamName};
 
-/// What a journal holds after some entry; before the first one, nothing.
+/// The content of a journal after some entry; empty before the first one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalState {
-    /// The tier whose journal it is.
+    /// The tier that the journal belongs to.
     pub of: JournalOf,
-    /// Its name.
+    /// The journal's name.
     pub journal: JournalName,
-    /// The last entry: its number, its hash, and when it was committed.
+    /// The last entry: its number, its hash, and the time of its commit.
     pub last: Option<(u64, Sha256, Timestamp)>,
-    /// What it holds of every stream.
+    /// Every stream's archive.
     pub streams: BTreeMap<StreamName, ArchiveState>,
-    /// Replaced objects that are still there, but for journal objects, which go with their number.
+    /// Replaced objects that still exist, except journal objects: those are deleted by number, behind a checkpoint.
     pub superseded: Vec<Superseded>,
-    /// How many segments lie in each object that is shared.
+    /// The number of segments in each shared object.
     shared: BTreeMap<String, usize>,
 }
 
@@ -40,7 +40,7 @@ enum Followed {
     Changed(Checked),
 }
 
-/// Entries that do not hold together. Restore from another tier.
+/// Entries that contradict each other. Restore from another tier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// An entry is not the one after its predecessor.
@@ -75,7 +75,7 @@ pub enum JournalError {
     },
     /// An entry contradicts what was committed before.
     #[error(
-        "entry {number} of journal `{journal}` contradicts what is there of stream `{stream}`: {what}"
+        "entry {number} of journal `{journal}` contradicts the archive of stream `{stream}`: {what}"
     )]
     Contradiction {
         /// The journal.
@@ -84,24 +84,24 @@ pub enum JournalError {
         number: u64,
         /// The stream.
         stream: StreamName,
-        /// What it says that cannot be.
+        /// The contradiction.
         what: String,
     },
 }
 
 impl JournalState {
-    /// A journal without entries.
+    /// Returns a journal without entries.
     pub fn empty(of: JournalOf, journal: JournalName) -> Self {
         let (streams, superseded, shared) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         Self { of, journal, last: None, streams, superseded, shared }
     }
 
-    /// The number of the next entry.
+    /// Returns the number of the next entry.
     pub fn next(&self) -> u64 {
         self.last.map_or(0, |(number, ..)| number.saturating_add(1))
     }
 
-    /// The hash of the last entry.
+    /// Returns the hash of the last entry.
     pub fn hash(&self) -> Option<Sha256> {
         self.last.map(|(_, hash, _)| hash)
     }
@@ -114,7 +114,7 @@ impl JournalState {
         let (journal, number) = (checkpoint.journal.clone(), checkpoint.number);
         let mut state = Self::empty(of, journal.clone());
         for (stream, restated) in &checkpoint.streams {
-            // A checkpoint's segments name their objects, all of them.
+            // A checkpoint's segments name all their objects.
             let opened = restated.open(stream, "").map_err(|what| JournalError::Contradiction {
                 journal: journal.clone(),
                 number,
@@ -123,14 +123,14 @@ impl JournalState {
             })?;
             state.begin(stream, opened);
         }
-        // What is in use is not deleted, whatever a checkpoint says.
+        // An object in use is not deleted, even if the checkpoint lists it as replaced.
         let free = checkpoint.superseded.iter().filter(|s| !state.uses(&s.key));
         state.superseded = free.cloned().collect();
         state.last = Some((number, checkpoint.hash, checkpoint.committed_at));
         Ok(state)
     }
 
-    /// The state, restated; `None` before the first entry.
+    /// Returns the state as a checkpoint, or `None` before the first entry.
     pub fn checkpoint(&self) -> Option<JournalCheckpoint> {
         let (number, hash, committed_at) = self.last?;
         let streams = self.streams.iter();
@@ -147,12 +147,12 @@ impl JournalState {
         })
     }
 
-    /// Whether a segment of some stream lies in the object with this key.
+    /// Reports whether a segment of some stream lies in the shared object with this key.
     pub fn shares(&self, key: &str) -> bool {
         self.shared.contains_key(key)
     }
 
-    /// The objects that hold segments of several streams, and how many segments each.
+    /// Returns the objects that hold segments of several streams, and how many segments each.
     pub fn shared(&self) -> impl Iterator<Item = (&str, usize)> {
         self.shared.iter().map(|(key, count)| (key.as_str(), *count))
     }
@@ -202,7 +202,7 @@ impl JournalState {
         Ok(Follows { begun, changed })
     }
 
-    /// Checks whether one stream's share of the next entry can be folded in. What else is in that entry does not
+    /// Checks whether one stream's share of the next entry can be folded in. The other streams' shares do not
     /// matter to it.
     ///
     /// # Errors
@@ -236,7 +236,7 @@ impl JournalState {
         })
     }
 
-    /// The key of the next entry's object.
+    /// Returns the key of the next entry's object.
     fn next_key(&self) -> String {
         let (journal, number) = (self.journal.clone(), self.next());
         ArchiveKey::Journal { of: self.of, journal, number }.to_string()
@@ -247,7 +247,7 @@ impl JournalState {
         let Follows { begun, changed } = follows;
         let mut collected: BTreeSet<&str> = entry.collected.iter().map(String::as_str).collect();
         let mut used = BTreeSet::new();
-        // All that comes is counted before what goes: one stream may bring what another one leaves.
+        // Additions are counted before removals: one stream may add an object that another one drops.
         for (stream, state) in begun {
             used.extend(state.segments.values().map(|segment| segment.key.clone()));
             self.begin(stream, state);
@@ -262,8 +262,8 @@ impl JournalState {
             removed.append(&mut fold::take(state, change, checked, number, committed_at));
         }
         self.let_go(removed, committed_at);
-        // Of what had been replaced, only what this entry brings can be of use again. There may be thousands of
-        // them for months, and each entry of the journal comes by here.
+        // Of the replaced objects, only those that this entry adds can be in use again. There may be thousands of
+        // replaced ones for months, and every entry of the journal passes here.
         collected.extend(used.iter().map(String::as_str));
         if !collected.is_empty() {
             self.superseded.retain(|s| !collected.contains(s.key.as_str()));
@@ -276,7 +276,7 @@ impl JournalState {
         self.streams.insert(stream.clone(), state);
     }
 
-    /// Notes what is of no more use, of segments that were taken out.
+    /// Notes the objects that no segment uses any more, after `removed` were taken out.
     fn let_go(&mut self, removed: Vec<Segment>, since: Timestamp) {
         for Segment { key, part, .. } in removed {
             if part.is_some() {
@@ -295,7 +295,7 @@ impl JournalState {
         }
     }
 
-    /// Whether a segment lies in the object with this key, be it one of its own or one that is shared.
+    /// Reports whether a segment lies in the object with this key, its own or a shared one.
     pub fn uses(&self, key: &str) -> bool {
         if self.shares(key) {
             return true;

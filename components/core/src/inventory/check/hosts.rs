@@ -110,7 +110,7 @@ fn s3_is_missing(name: &NodeName, host: &Host, found: &mut Problems) {
 fn ssh(name: &NodeName, host: &Host, found: &mut Problems) {
     let Some(ssh) = &host.ssh else { return };
     found.add_if(ssh.keys.is_empty(), Kind::Missing, || {
-        format!("`hosts.{name}.ssh.keys` is empty: nobody could log in; add a public key, or remove `ssh`")
+        format!("`hosts.{name}.ssh.keys` is empty, so no login is possible; add a public key, or remove `ssh`")
     });
     found.add_if(ssh.from.is_empty(), Kind::Missing, || {
         format!("`hosts.{name}.ssh.from` is empty: SSH could be reached from nowhere; add a network, or remove `ssh`")

@@ -1,7 +1,7 @@
-//! What must hold between values that are each right. Each rule says all that it finds.
+//! Rules between values that are each right. Each rule reports all that it finds.
 //!
 //! nixos/lib has the same rules, so that a configuration that builds is one that this accepts.
-//! fixtures/inventory/cases holds what both must agree on.
+//! fixtures/inventory/cases holds the cases on which both must agree.
 
 mod containers;
 mod hosts;
@@ -15,7 +15,7 @@ use std::fmt::Display;
 use super::{Inventory, Problem, ProblemKind};
 
 impl Inventory {
-    /// Everything that is wrong, in the order of the file's parts; empty when it can be used.
+    /// Returns every problem, in the order of the file's parts; empty if the inventory can be used.
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Problems(Vec::new());
         hosts::check(self, &mut found);
@@ -41,12 +41,12 @@ impl Problems {
     }
 }
 
-/// `` `a` and `b` ``
+/// Returns `` `a` and `b` ``.
 fn all_of<T: Display>(names: impl IntoIterator<Item = T>, between: &str) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(between)
 }
 
-/// What several have, with those that have it.
+/// Returns the keys that several values have, with those values.
 fn shared<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> impl Iterator<Item = (K, Vec<V>)> {
     let mut groups: BTreeMap<K, Vec<V>> = BTreeMap::new();
     for (key, value) in pairs {
@@ -55,7 +55,7 @@ fn shared<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> impl Iterator<I
     groups.into_iter().filter(|(_, values)| values.len() > 1)
 }
 
-/// Every two different places of a list, once.
+/// Returns every pair of different places of a list, once.
 fn pairs<T>(items: &[T]) -> impl Iterator<Item = (&T, &T)> {
     items.iter().enumerate().flat_map(|(i, a)| items[i + 1..].iter().map(move |b| (a, b)))
 }

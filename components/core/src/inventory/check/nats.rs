@@ -1,4 +1,4 @@
-//! NATS: users, ports, and what a power cut would cost.
+//! NATS: users, ports, and the messages that a power cut would cost.
 
 use super::{Problems, all_of, shared};
 use crate::inventory::{
@@ -36,7 +36,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
 }
 
 impl Host {
-    /// Everybody who logs in to its NATS server: where the inventory says so, and the key.
+    /// Returns all users of its NATS server: the place in the inventory, and the key.
     pub fn users(&self) -> Vec<(String, &UserKey)> {
         let mut users = Vec::new();
         users

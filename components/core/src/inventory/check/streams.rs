@@ -1,4 +1,4 @@
-//! Streams and buckets: what overlaps, what is the server's own, and what does not fit.
+//! Streams and buckets: overlaps, names that the server reserves, and limits that do not fit.
 
 use super::{Problems, pairs};
 use crate::inventory::{BucketKind, Inventory, ProblemKind as Kind, Storage};

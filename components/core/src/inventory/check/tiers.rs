@@ -1,7 +1,9 @@
-//! Tiers: where the archive goes, and that one storage manager alone writes it.
+//! Tiers: the archive's places, and that only one storage manager writes it.
 
 use super::{Problems, all_of};
-use crate::inventory::{ComponentName, Inventory, ProblemKind as Kind, Provider, Role, Tier};
+use crate::inventory::{
+    ComponentName, Encrypted, Inventory, ProblemKind as Kind, Provider, Role, Tier,
+};
 
 pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
     let (secondary, tertiary) = (&inventory.tiers.secondary, &inventory.tiers.tertiary);
@@ -15,6 +17,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
     found.add_if(secondary.is_none() && tertiary.is_some(), Kind::Missing, || {
         "`tiers.tertiary` is given without `tiers.secondary`: events reach it from there, so give that as well".into()
     });
+    encryption(inventory, found);
     let writers: Vec<_> = inventory
         .hosts
         .iter()
@@ -34,6 +37,24 @@ pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
             format!("`tiers.secondary` and `tiers.tertiary` are the same machine, `{a}`: losing it would lose both; use another")
         });
     }
+}
+
+fn encryption(inventory: &Inventory, found: &mut Problems) {
+    let Some(encryption) = &inventory.tiers.encryption else { return };
+    let (version, tiers) = (u32::from(inventory.version), encryption.tiers);
+    found.add_if(version < 3, Kind::NeedsVersion, || {
+        format!("`tiers.encryption` is given, which version `{version}` of the inventory does not have: set `version` to 3")
+    });
+    found.add_if(inventory.tiers.secondary.is_none(), Kind::Missing, || {
+        "`tiers.encryption` is given without `tiers.secondary`: nothing is archived, so give that as well".into()
+    });
+    found.add_if(tiers != Encrypted::None && encryption.key.is_none(), Kind::Missing, || {
+        "`tiers.encryption.key` is missing: give the name of the key that writes, or set `tiers.encryption.tiers` to `none`".into()
+    });
+    let nothing = tiers == Encrypted::Wasabi && inventory.tiers.tertiary.is_none();
+    found.add_if(nothing, Kind::Missing, || {
+        "`tiers.encryption.tiers` is `wasabi` without `tiers.tertiary`: nothing would be encrypted; use `both`, or give that tier".into()
+    });
 }
 
 /// Refuses a secondary tier that cannot keep two writers apart; for the tertiary one it decides.

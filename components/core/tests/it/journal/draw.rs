@@ -1,4 +1,4 @@
-//! Histories: what the writer of a journal is made to say, entry after entry.
+//! Histories: the entries that the writer of a journal is made to write.
 
 use cim_core::archive::journal::{DeletesKnown, Served};
 use jiff::Timestamp;
@@ -11,18 +11,18 @@ pub(super) const STREAMS: [&str; 3] = ["A", "B", "end"];
 /// One entry.
 #[derive(Debug, Clone)]
 pub(super) struct Drawn {
-    /// What is said of each of [`STREAMS`], if anything. Of a stream that is not there it is that it begins.
+    /// The change to each of [`STREAMS`], if any. For a stream that does not exist yet, it begins.
     pub(super) acts: [Option<Act>; 3],
-    /// Whether what was replaced before is deleted.
+    /// Whether objects that were replaced before are deleted.
     pub(super) collects: bool,
 }
 
-/// What an entry says of one stream.
+/// The change of one stream in an entry.
 #[derive(Debug, Clone)]
 pub(super) struct Act {
     pub(super) fork: Option<Parent>,
     pub(super) writes: Vec<Write>,
-    /// Sequences behind the last message that there is nothing at.
+    /// Empty sequences after the last message.
     pub(super) tail: u64,
     pub(super) replaces: Vec<Replace>,
     /// Messages that are deleted, and such that are lost.
@@ -34,11 +34,11 @@ pub(super) struct Act {
     pub(super) deliveries: Option<u64>,
 }
 
-/// What a new timeline goes on from.
+/// The point that a new timeline continues from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Parent {
     Nothing,
-    /// One that is there, up to one of its messages.
+    /// An existing timeline, up to one of its messages.
     Timeline(Index, Index),
 }
 
@@ -58,18 +58,18 @@ pub(super) struct Replace {
     pub(super) first: Index,
     pub(super) length: usize,
     pub(super) by: By,
-    /// Messages in each segment that comes.
+    /// Messages in each new segment.
     pub(super) chunk: usize,
 }
 
-/// Where merged messages go.
+/// The place that merged messages go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     /// To segments of their own that are final.
     Sealed,
     /// To segments of their own.
     Own,
-    /// To the object that all streams share that are merged in the same entry.
+    /// To the object that all streams merged in the same entry share.
     Shared,
     /// Into the entry itself.
     Entry,
@@ -146,7 +146,7 @@ fn act() -> impl Strategy<Value = Act> {
         )
 }
 
-/// A history of some entries.
+/// Draws a history of some entries.
 pub(super) fn history() -> impl Strategy<Value = Vec<Drawn>> {
     let act = || prop::option::weighted(0.7, act());
     let entry = (act(), act(), act(), prop::bool::weighted(0.3))

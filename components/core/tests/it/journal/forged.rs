@@ -1,5 +1,5 @@
-//! Whoever forges an entry can forge its hash as well. What is folded in then still answers, and what is
-//! refused has changed nothing.
+//! Forged entries: a forger can forge the hash as well. A state still answers after it accepted one, and
+//! a refused one has changed nothing.
 
 use cim_core::archive::Sha256;
 use cim_core::archive::journal::{JournalCheckpoint, JournalEntry, JournalState};
@@ -11,7 +11,7 @@ use super::{entries, fold};
 use crate::harm::cases;
 use crate::tampered::{ask, changed, changes};
 
-/// Asks a state all that readers ask it.
+/// Asks a state every question that readers ask.
 fn ask_all(state: &JournalState) {
     state.streams.values().for_each(ask);
     let objects = state.streams.values().flat_map(|stream| stream.segments.values());
@@ -49,7 +49,7 @@ proptest! {
             prop_assert_eq!(&state, &before);
         } else {
             ask_all(&state);
-            // Those behind it still find what they say, or are refused.
+            // Later entries still find what they name, or are refused.
             for (entry, hash) in &entries[at + 1..] {
                 let mut entry = entry.clone();
                 entry.previous = state.hash();
@@ -78,7 +78,7 @@ proptest! {
         }
     }
 
-    /// Entries that were swapped, left out or repeated.
+    /// Checks entries that were swapped, left out or repeated.
     #[test]
     fn a_changed_journal_is_refused_or_cut_at_its_end(
         history in history(), at in any::<Index>(), to in any::<Index>(), how in 0..4,

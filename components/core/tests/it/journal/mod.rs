@@ -1,7 +1,8 @@
-//! The fold of a journal's entries, held against a plain model of what writers do.
+//! The fold of a journal's entries, compared with a plain model of the writers.
 
 mod checkpoints;
 mod draw;
+mod erased;
 mod forged;
 mod model;
 mod order;
@@ -17,7 +18,7 @@ use cim_core::names::JournalName;
 use self::draw::Drawn;
 use self::model::Model;
 
-/// The journal of every test.
+/// Returns the journal of every test.
 fn journal() -> JournalName {
     JournalName::new("main").unwrap()
 }
@@ -26,13 +27,13 @@ fn empty() -> JournalState {
     JournalState::empty(JournalOf::Secondary, journal())
 }
 
-/// The entries that a history comes to, with their hashes.
+/// Returns the entries of a history, with their hashes.
 fn entries(history: &[Drawn]) -> Vec<(JournalEntry, Sha256)> {
     let mut model = Model::new(journal());
     history.iter().map(|drawn| model.commit(drawn)).collect()
 }
 
-/// The state after some entries.
+/// Returns the state after some entries.
 fn fold(entries: &[(JournalEntry, Sha256)]) -> JournalState {
     let mut state = empty();
     for (entry, hash) in entries {

@@ -1,5 +1,5 @@
 //! A plain model of an archive: every message of every timeline, every object with its rows. It makes the
-//! entries of a history, and says what a reader of them has to find.
+//! entries of a history, and knows what a reader of them has to find.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use proptest::sample::Index;
 
 use super::draw::{Act, By, Drawn, Parent, Replace, STREAMS};
 
-/// Where the stream begins that is close to the last sequence of all.
+/// The beginning of the stream that is close to the last sequence of all.
 const NEAR_THE_END: u64 = u64::MAX - 60;
 
-/// Sequences and what stands there: every message is another one.
+/// Sequences and their messages: every message is different.
 type Messages = BTreeMap<u64, u64>;
 
 pub(super) struct Model {
@@ -31,7 +31,7 @@ pub(super) struct Model {
     previous: Option<Sha256>,
     messages: u64,
     streams: BTreeMap<StreamName, Stream>,
-    /// The rows of every object that is there.
+    /// The rows of every object that exists.
     objects: BTreeMap<String, BTreeMap<(StreamName, u32, u64), u64>>,
     superseded: BTreeSet<String>,
 }
@@ -46,13 +46,13 @@ struct Stream {
     served: Option<Served>,
     /// Of the last timeline.
     deletes_known: Option<DeletesKnown>,
-    /// How far they go that are known of the last timeline.
+    /// The last known position of the deliveries of the last timeline.
     deliveries: Option<u64>,
 }
 
 #[derive(Default)]
 struct History {
-    /// Those of the timelines before it included.
+    /// Those of the earlier timelines included.
     messages: Messages,
     end: u64,
     deleted: BTreeSet<u64>,
@@ -67,7 +67,7 @@ struct Piece {
     sealed: bool,
 }
 
-/// What is made while an entry is put together.
+/// The parts of an entry under construction.
 struct Making {
     own: String,
     shared: String,
@@ -87,7 +87,7 @@ impl Model {
         }
     }
 
-    /// The next entry of a history.
+    /// Makes the next entry of a history.
     pub(super) fn commit(&mut self, drawn: &Drawn) -> (JournalEntry, Sha256) {
         let (of, number) = (JournalOf::Secondary, self.number);
         let hash = hex(&Sha256::of(&number.to_be_bytes()));
@@ -117,7 +117,7 @@ impl Model {
             };
             streams.insert(name, change);
         }
-        // What came back is in use.
+        // An object that came back is in use.
         let now = self.used();
         self.superseded.retain(|key| !now.contains(key));
         let mut collected = Vec::new();
@@ -141,7 +141,7 @@ impl Model {
         (entry, hash)
     }
 
-    /// What is of no more use since there was what was used before.
+    /// Notes the objects that are used no more, but were before.
     fn let_go(&mut self, before: &BTreeSet<String>, now: &BTreeSet<String>) {
         for key in before.difference(now) {
             if matches!(ArchiveKey::parse(key), Ok(ArchiveKey::Journal { .. })) {
@@ -157,7 +157,7 @@ impl Model {
         pieces.map(|piece| piece.key.clone()).collect()
     }
 
-    /// A stream begins: with what another archive has of it, in segments of their own, or with nothing.
+    /// Begins a stream: with the messages of another archive, in segments of their own, or with none.
     fn begin(&mut self, name: &StreamName, start: u64, act: &Act, making: &mut Making) -> Change {
         let mut stream = Stream::default();
         stream.timelines.push(History { end: start, ..History::default() });
@@ -181,6 +181,7 @@ impl Model {
             served: stream.served.clone(),
             deletes_known: stream.deletes_known.clone(),
             deliveries: stream.deliveries.map(deliveries).unwrap_or_default(),
+            erased: Vec::new(),
             number: 0,
             committed_at: time(0),
         };
@@ -211,7 +212,7 @@ impl Model {
                 change.missed = vec![SeqRange(end + 1, history.end)];
             }
         }
-        // What follows from the rest is left out.
+        // A value that follows from the others is left out.
         let follows = act.tail == 0 && (act.fork.is_none() || !change.add.is_empty());
         change.watermark = (!follows).then(|| history.watermark());
         if let Some((at, count)) = &act.deleted
@@ -322,7 +323,7 @@ impl Model {
         }
     }
 
-    /// Replaces a run of segments; nothing where there are none that may be.
+    /// Replaces a run of segments, or nothing if none may be replaced.
     fn replace(
         &mut self,
         name: &StreamName,
@@ -361,13 +362,13 @@ impl Model {
                 self.put(name, stream, timeline, &rows, replace.by, making)
             })
             .collect();
-        // No other replacement of this entry may have what this one has brought.
+        // No other replacement of this entry may have the segments that this one has brought.
         let range = (timeline, first_seq)..=(timeline, last_seq);
         taken.extend(stream.pieces.range(range).map(|(key, _)| *key));
         Some(Replacement { timeline, first_seq, last_seq, by })
     }
 
-    /// The rows that a segment is.
+    /// Returns the rows of a segment.
     fn read(
         &self,
         key: &str,
@@ -381,7 +382,7 @@ impl Model {
         object.range(range).map(|((.., seq), id)| (*seq, *id)).collect()
     }
 
-    /// Asks a state for all that the model knows.
+    /// Checks that a state agrees with all that the model knows.
     pub(super) fn agrees(&self, state: &JournalState) {
         assert!(state.streams.keys().eq(self.streams.keys()));
         for (name, stream) in &self.streams {
@@ -446,7 +447,7 @@ impl Stream {
         Fork { parent, reason: "drawn".into() }
     }
 
-    /// The index of a timeline, and the last sequence of it that another one goes on from.
+    /// Returns the index of a timeline, and the last sequence of it that another one continues from.
     fn shared_with(&self, parent: Parent) -> Option<(usize, u64)> {
         let Parent::Timeline(timeline, at) = parent else { return None };
         let index = timeline.index(self.timelines.len());
@@ -466,7 +467,7 @@ impl History {
         Watermark { seq: self.end, last }
     }
 
-    /// Some sequences from one of its messages on.
+    /// Returns some sequences, from one of its messages on.
     fn some(&self, at: Index, count: u64) -> Option<SeqRange> {
         let first = *self.messages.keys().nth(at.index(self.messages.len().max(1)))?;
         Some(SeqRange(first, first.saturating_add(count).min(self.end)))

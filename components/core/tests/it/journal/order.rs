@@ -1,6 +1,6 @@
-//! Whatever the order in which writers read, look, commit, lose an answer and start again: no sequence is
-//! passed over, and none is archived twice. The writers here are plain; what they rely on is the fold, and
-//! that a number is taken once.
+//! Any order in which writers read, look, commit, lose an answer and start again: no sequence is skipped,
+//! and none is archived twice. The writers here are simple; they rely on the fold, and on a number being
+//! taken only once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,9 +25,9 @@ enum Step {
     Read(usize, usize),
     Look(usize),
     Commit(usize),
-    /// What is on its way arrives.
+    /// The entry on its way arrives.
     Land(usize),
-    /// It does not, or only its answer does not.
+    /// It is lost, or only its answer is.
     Lose(usize, bool),
     Restart(usize),
 }
@@ -59,10 +59,10 @@ type Log = Vec<(JournalEntry, Sha256)>;
 struct Writer {
     /// Ahead of the log while an entry is on its way.
     state: JournalState,
-    /// Up to where the reader has got.
+    /// The reader's position.
     cursor: u64,
     ready: Vec<u64>,
-    /// Up to where a look has found nothing behind all that was read.
+    /// The position up to which a look has found no message after all that was read.
     nothing_until: u64,
     on_its_way: Option<(JournalEntry, Sha256)>,
 }
@@ -132,7 +132,7 @@ impl Writer {
         self.on_its_way = Some((entry, hash));
     }
 
-    /// Puts what is on its way where nothing is; false where another writer has taken the number.
+    /// Puts the entry on its way into the log; returns false if another writer has taken the number.
     fn land(&mut self, log: &mut Log) -> bool {
         let Some((entry, hash)) = self.on_its_way.take() else { return true };
         let free = entry.number == log.len() as u64;
@@ -154,12 +154,13 @@ fn begin() -> StreamCheckpoint {
         served: None,
         deletes_known: None,
         deliveries: BTreeMap::new(),
+        erased: Vec::new(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }
 }
 
-/// Messages as a part of the entry.
+/// Returns messages as a part of the entry.
 fn segment(items: &[u64]) -> Option<SegmentRecord> {
     let (&first_seq, &last_seq) = (items.first()?, items.last()?);
     Some(SegmentRecord {
@@ -179,7 +180,7 @@ fn segment(items: &[u64]) -> Option<SegmentRecord> {
     })
 }
 
-/// The sequences that a log has archived.
+/// Returns the sequences that a log has archived.
 fn archived(log: &Log, read: &BTreeSet<u64>) -> (BTreeSet<u64>, u64) {
     let state = Writer::start(log).state;
     let Some(state) = state.streams.get(&stream()) else { return (BTreeSet::new(), 0) };
@@ -235,7 +236,7 @@ proptest! {
             let missing = live.messages.range(..=watermark).find(|seq| !archived.contains(seq));
             prop_assert_eq!(missing, None, "it is before the watermark {} and not there", watermark);
         }
-        // In the end one writer has all there is.
+        // In the end one writer archives all messages.
         let mut writer = Writer::start(&log);
         for _ in 0..2 {
             writer.read(&live, usize::MAX);

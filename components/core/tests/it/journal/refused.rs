@@ -1,4 +1,4 @@
-//! What no writer says. An entry that says it is refused, and leaves the state as it was.
+//! Entries that no writer makes. They are refused, and leave the state unchanged.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use jiff::Timestamp;
 
 use super::{empty, journal};
 
-fn stream() -> StreamName {
+pub(super) fn stream() -> StreamName {
     StreamName::new("S").unwrap()
 }
 
 /// A part of the entry that says it.
-fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
+pub(super) fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
     SegmentRecord {
         key: None,
         timeline,
@@ -39,7 +39,7 @@ fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
 }
 
 /// A segment with an object of its own.
-fn own(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
+pub(super) fn own(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
     let sha256 = Sha256::of(b"a file");
     let key = ArchiveKey::segment(&stream(), timeline, first_seq, last_seq, &sha256).to_string();
     let part = part(timeline, first_seq, last_seq);
@@ -74,13 +74,14 @@ fn begin(timelines: Vec<TimelineRecord>, segments: Vec<SegmentRecord>) -> Change
         served: None,
         deletes_known: None,
         deliveries: BTreeMap::new(),
+        erased: Vec::new(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     };
     Change { begin: Some(begin), ..Change::default() }
 }
 
-/// The next entry of a state, about one stream.
+/// Returns the next entry of a state, about one stream.
 fn entry(state: &JournalState, stream: &StreamName, change: Change) -> JournalEntry {
     JournalEntry {
         format: JOURNAL_FORMAT,
@@ -94,7 +95,7 @@ fn entry(state: &JournalState, stream: &StreamName, change: Change) -> JournalEn
     }
 }
 
-fn say(state: &mut JournalState, change: Change) -> Result<(), String> {
+pub(super) fn say(state: &mut JournalState, change: Change) -> Result<(), String> {
     let entry = entry(state, &stream(), change);
     let (_, hash) = entry.to_text();
     let before = state.clone();
@@ -104,7 +105,7 @@ fn say(state: &mut JournalState, change: Change) -> Result<(), String> {
 }
 
 /// Sequences 1 to 40 of timeline 1 in four segments, the first with an object of its own.
-fn filled() -> JournalState {
+pub(super) fn filled() -> JournalState {
     let mut state = empty();
     say(&mut state, begin(vec![timeline(1, None, 0)], Vec::new())).unwrap();
     let add = vec![own(1, 1, 10), part(1, 11, 20), part(1, 21, 30), part(1, 31, 40)];
@@ -138,7 +139,7 @@ fn watermark(seq: u64, last: Option<u64>) -> Change {
     Change { watermark: Some(Watermark { seq, last }), ..Change::default() }
 }
 
-fn hold(state: &JournalState, cases: Vec<(Change, &str)>) {
+pub(super) fn hold(state: &JournalState, cases: Vec<(Change, &str)>) {
     for (at, (change, wrong)) in cases.into_iter().enumerate() {
         match say(&mut state.clone(), change) {
             Ok(()) => assert_eq!(wrong, "", "case {at} should be refused"),
@@ -320,7 +321,7 @@ fn a_stream_begins_once_alone_and_sound() {
     hold(&filled(), vec![(one(0, Vec::new()), "begins a stream that is there")]);
 }
 
-/// An object that one stream leaves and another one takes up in the same entry is in use.
+/// Checks that an object that one stream drops and another one adds in the same entry is in use.
 #[test]
 fn an_object_that_is_taken_up_again_is_in_use() {
     let mut state = filled();
@@ -335,7 +336,7 @@ fn an_object_that_is_taken_up_again_is_in_use() {
     state.apply(&both, hash(&both)).unwrap();
     assert!(state.shares(&key));
     assert!(state.superseded.iter().all(|s| s.key != key));
-    // What was replaced before, and is still there.
+    // A segment that was replaced before, and whose object still exists.
     let own_key = own(1, 1, 10).key.unwrap();
     say(&mut state, merged(vec![replaced(1, 10, vec![part(1, 1, 10)])])).unwrap();
     assert!(state.superseded.iter().any(|s| s.key == own_key));

@@ -1,4 +1,4 @@
-//! What writers said is what readers find: messages by timeline, watermarks, what is of no more use.
+//! Readers find what writers wrote: messages by timeline, watermarks, objects that are used no more.
 
 use proptest::prelude::*;
 

@@ -56,6 +56,8 @@ enum Outcome {
     Unchanged,
     Refused,
     Damaged,
+    /// There is no key of it.
+    Locked,
     Interrupted,
     /// Something else went wrong with it.
     Failed,
@@ -88,12 +90,21 @@ struct Numbers {
     deletes_known: Option<DeletesKnown>,
     #[serde(skip)]
     archived_at: Timestamp,
+    /// Messages between the first and the last one that were erased for good, and why.
+    erased: Vec<ErasedHere>,
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
     /// What the snapshot of a stream in memory does not carry.
     not_kept: Vec<String>,
     #[serde(skip)]
     leaves_no_markers: bool,
+}
+
+/// Messages that a person has asked to be erased.
+#[derive(Debug, Serialize)]
+struct ErasedHere {
+    messages: u64,
+    reason: String,
 }
 
 /// A batch of which the end is not in the archive.
@@ -130,6 +141,14 @@ impl Numbers {
             }),
             deletes_known: plan.deletes_known.clone(),
             archived_at: plan.archived_at,
+            erased: plan
+                .erased
+                .iter()
+                .map(|(messages, reason)| ErasedHere {
+                    messages: *messages,
+                    reason: reason.clone(),
+                })
+                .collect(),
             left_out: plan.left_out.clone(),
             not_kept: not_kept(plan, clock::now()),
             leaves_no_markers: leaves_no_markers(plan),
@@ -194,6 +213,7 @@ impl Outcome {
             Self::Unchanged => "unchanged",
             Self::Refused => "refused",
             Self::Damaged => "damaged",
+            Self::Locked => "locked",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
         }
@@ -203,6 +223,7 @@ impl Outcome {
         match failure {
             failure if failure.is_refusal() => Self::Refused,
             failure if failure.is_damage() => Self::Damaged,
+            failure if failure.is_locked() => Self::Locked,
             failure if failure.is_interrupted() => Self::Interrupted,
             _ => Self::Failed,
         }
@@ -217,6 +238,11 @@ impl Restored {
         if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.half_batch {
             notes.push(format!(
                 "{stream}: sequences {first_seq} to {last_seq} are left out: they are half of batch `{id}`, and the rest of it is not there"
+            ));
+        }
+        for ErasedHere { messages, reason } in &numbers.erased {
+            notes.push(format!(
+                "{stream}: {messages} messages were erased from the archive for good, and their sequences stay empty: {reason}"
             ));
         }
         if numbers.fence > 0 {
@@ -324,21 +350,24 @@ impl Report {
     }
 
     /// Returns why not all streams are there, if so. What would have ended the others too says more than that they
-    /// were ended, and damage more than a refusal; that it was interrupted says most.
+    /// were ended, damage more than a missing key, and that more than a refusal; that it was interrupted says most.
     pub(super) fn failure(&mut self, stopped: bool) -> Option<Failure> {
         let wanted = self.streams.len();
         let failed = self.streams.iter().filter(|restored| restored.failure.is_some()).count();
-        let rank = |of: &Failure| {
-            let interrupted = of.is_interrupted();
-            (interrupted != stopped, of.is_refusal(), of.is_damage())
+        let of_one = |of: &Failure| {
+            let all = [of.is_damage(), of.is_locked(), of.is_refusal()];
+            all.iter().position(|is_it| *is_it)
         };
+        let rank = |of: &Failure| (of.is_interrupted() != stopped, of_one(of));
         let worst = self.streams.iter_mut().filter_map(|restored| {
             let failure = restored.failure.take()?;
             Some((failure, restored.way_out.as_deref()))
         });
         let (failure, way_out) = worst.min_by_key(|(failure, _)| rank(failure))?;
         if wanted == 1 {
-            let out = way_out.filter(|_| !failure.is_interrupted());
+            // That a key is missing says what to do itself.
+            let says_it_all = failure.is_interrupted() || failure.is_locked();
+            let out = way_out.filter(|_| !says_it_all);
             let Some(out) = out else { return Some(failure) };
             let message = format!("{}: {out}", failure.message());
             return Some(failure.with_message(message));
@@ -349,11 +378,8 @@ impl Report {
                 "interrupted: {there} of {wanted} streams were restored, and nothing of the others"
             )
         } else {
-            let cause = if failure.is_refusal() || failure.is_damage() {
-                "see the table"
-            } else {
-                failure.message()
-            };
+            let cause =
+                if of_one(&failure).is_some() { "see the table" } else { failure.message() };
             format!("{}, {}: {cause}", self.there(), self.missing(failed))
         };
         Some(failure.with_message(message))
@@ -438,6 +464,7 @@ mod tests {
 
     use super::*;
     use crate::cli::args::{Cli, Command};
+    use crate::crypt::{Key, Locked};
     use crate::restore::SendError;
     use crate::s3::Tier;
 
@@ -478,6 +505,7 @@ mod tests {
                 half_batch: None,
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
+                erased: Vec::new(),
                 left_out: Vec::new(),
                 not_kept: Vec::new(),
                 leaves_no_markers: false,
@@ -517,6 +545,10 @@ mod tests {
     fn what_ended_it_says_more_than_damage_and_damage_more_than_a_refusal() {
         let refused = || RestoreError::Alone("A".into());
         let damaged = || RestoreError::Missing { key: "k".into(), first_seq: 1, tier: Tier::Nas };
+        let locked = || {
+            let locked = Locked { key: Key::random().id().clone(), recovery: None };
+            RestoreError::Locked { tier: Tier::Nas, key: "k".into(), locked: Box::new(locked) }
+        };
         let interrupted = || RestoreError::Interrupted("B".into());
         let silent = || {
             let after = Duration::from_secs(30);
@@ -528,6 +560,12 @@ mod tests {
             (6, "2 of 3 streams were restored, 1 was not: see the table")
         );
         assert_eq!(ends(vec![refused(), damaged()], false).0, 5);
+        assert_eq!(ends(vec![refused(), locked(), damaged()], false).0, 5);
+        let (status, last) = ends(vec![refused(), locked()], false);
+        assert_eq!(
+            (status, &last[..]),
+            (9, "1 of 3 streams were restored, 2 were not: see the table")
+        );
         let (status, last) = ends(vec![refused(), damaged(), interrupted()], true);
         assert_eq!(status, 130);
         assert_eq!(last, "interrupted: 0 of 3 streams were restored, and nothing of the others");

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::super::exit::Failure;
 use crate::jetstream::StreamInfo;
-use crate::tier::sides::{Sides, Unread};
+use crate::tier::context::FetchError;
+use crate::tier::sides::{Note, Sides, Unread};
 use crate::tier::{Alignment, align};
 
 /// A tier's reach.
@@ -41,7 +42,7 @@ pub(super) async fn reach(
     stream: &StreamName,
     live: &StreamInfo,
     state: Option<ArchiveState>,
-) -> Result<(TierStatus, Option<String>), Failure> {
+) -> Result<(TierStatus, Option<FetchError>), Failure> {
     // What could not be read for another tier, or another journal, says nothing of this one.
     let sides = &Sides { unread: Unread::default(), ..sides.clone() };
     let (mut diverged, mut incomparable) = (None, None);
@@ -58,9 +59,9 @@ pub(super) async fn reach(
     };
     let held = match sides.unread.take().into_iter().next() {
         None => held,
-        Some((_, why)) => {
+        Some(Note { error, .. }) => {
             diverged = Some("cannot be compared".to_owned());
-            incomparable = Some(why);
+            incomparable = Some(error);
             0
         }
     };

@@ -15,6 +15,8 @@ pub(super) struct Audited {
     pub(super) journal: JournalName,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
+    /// What there is no key of.
+    pub(super) locked: Vec<String>,
     /// A checkpoint that is to be deleted.
     #[serde(skip)]
     delete: Option<String>,
@@ -25,10 +27,10 @@ pub(super) async fn check(store: &Store, all: bool) -> Result<Vec<Audited>, Fail
     let of = journal_of(store.tier());
     let mut audited = Vec::new();
     for journal in journal::names(store, of).await? {
-        let Audit { problems, warnings } = journal::audit(store, of, &journal, all).await?;
+        let Audit { problems, warnings, locked } = journal::audit(store, of, &journal, all).await?;
         let delete = problems.iter().find_map(|problem| problem.delete.clone());
         let problems = problems.into_iter().map(|Problem { what, .. }| what).collect();
-        audited.push(Audited { journal, problems, warnings, delete });
+        audited.push(Audited { journal, problems, warnings, locked, delete });
     }
     Ok(audited)
 }

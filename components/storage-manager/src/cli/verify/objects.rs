@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use cim_core::archive::Segment;
 use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, stream};
 
+use crate::crypt::{self, Locked};
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Rows, SegmentError};
+use crate::tier::context;
 
 /// Objects read at once.
 const AT_ONCE: usize = 2;
@@ -39,6 +42,8 @@ impl Problem {
 pub(super) struct Checked {
     /// By stream, what is wrong.
     pub(super) problems: Vec<(usize, Problem)>,
+    /// By stream, what there is no key of: whether it is damaged is not known.
+    pub(super) locked: Vec<(usize, String)>,
     /// Segments whose objects are not there.
     pub(super) gone: Vec<Of>,
 }
@@ -82,8 +87,9 @@ pub(super) async fn check(
     let objects = present.into_iter().map(|(key, segments)| object(store, key, segments));
     let mut objects = stream::iter(objects).buffered(AT_ONCE);
     while let Some(object) = objects.next().await {
-        let Checked { mut problems, mut gone } = object?;
+        let Checked { mut problems, mut locked, mut gone } = object?;
         checked.problems.append(&mut problems);
+        checked.locked.append(&mut locked);
         checked.gone.append(&mut gone);
     }
     Ok(checked)
@@ -91,7 +97,7 @@ pub(super) async fn check(
 
 /// Checks all segments that lie in one object.
 async fn object(store: &Store, key: String, segments: Vec<Of>) -> Result<Checked, S3Error> {
-    let file = match store.get(&key).await {
+    let file = match store.get_as_is(&key).await {
         Ok(file) => file,
         Err(error) if error.kind == Kind::NotFound => {
             return Ok(Checked { gone: segments, ..Checked::default() });
@@ -107,6 +113,9 @@ async fn object(store: &Store, key: String, segments: Vec<Of>) -> Result<Checked
             return Ok(Checked { problems, ..Checked::default() });
         }
     };
+    if let Err(locked) = crypt::check(&file) {
+        return Ok(without_key(&key, segments, file, &locked).await);
+    }
     let read = move || {
         let problem = |Of { stream, segment }: Of| {
             let read = Rows::read(&segment, &file, |_| Ok::<_, SegmentError>(()));
@@ -116,4 +125,20 @@ async fn object(store: &Store, key: String, segments: Vec<Of>) -> Result<Checked
     };
     let problems = tokio::task::spawn_blocking(read).await.expect("reading does not panic");
     Ok(Checked { problems, ..Checked::default() })
+}
+
+/// Checks of an object that there is no key of what can be checked: the hash of a file of its own is over what lies there.
+async fn without_key(key: &str, segments: Vec<Of>, file: Bytes, locked: &Locked) -> Checked {
+    let mut checked = Checked::default();
+    for Of { stream, segment } in segments {
+        let hashed = match segment.part {
+            None => context::checked(&segment, file.clone()).await.map(drop),
+            Some(_) => Ok(()),
+        };
+        match hashed {
+            Ok(()) => checked.locked.push((stream, format!("`{key}`: {locked}"))),
+            Err(error) => checked.problems.push((stream, Problem::of(&segment, chain(&error)))),
+        }
+    }
+    checked
 }

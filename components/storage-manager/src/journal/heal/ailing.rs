@@ -14,6 +14,8 @@ use crate::journal::seldom::Seldom;
 
 /// How long an object is left alone that could not be healed.
 const PAUSE: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_mins(1) };
+/// Objects that are named to who asks.
+const NAMED: usize = 4;
 /// How long it is remembered that one could be read.
 const REMEMBERED: Duration = Duration::from_mins(5);
 
@@ -40,6 +42,8 @@ struct Case {
     tries: u32,
     /// When it is looked at.
     due: Instant,
+    /// Why it stays as it is, where something has to be done.
+    why: Option<String>,
     /// Parts that no newest timeline needs: nothing waits for them any more.
     given_up: BTreeSet<(StreamName, u32, u64)>,
 }
@@ -53,7 +57,7 @@ impl Ailing {
         known.ended.retain(|_, (_, at)| at.elapsed() < REMEMBERED);
         let tries = known.ended.get(key).map_or(0, |(times, _)| *times);
         let due = if tries == 0 { now } else { now + PAUSE.after(tries) };
-        let case = || Case { tries, due, given_up: BTreeSet::new() };
+        let case = || Case { tries, due, why: None, given_up: BTreeSet::new() };
         known.objects.entry(key.to_owned()).or_insert_with(case);
         drop(known);
         self.news.notify_one();
@@ -131,10 +135,23 @@ impl Ailing {
         }
     }
 
-    /// Leaves one alone for a while.
-    pub(super) fn put_off(&self, key: &str) {
+    /// Returns what is to be known of those that stay as they are until something is done.
+    pub(in crate::journal) fn stay(&self) -> Vec<String> {
+        let known = self.lock();
+        let mut why = known.objects.values().filter_map(|case| case.why.clone());
+        let mut stay: Vec<_> = why.by_ref().take(NAMED).collect();
+        match why.count() {
+            0 => {}
+            more => stay.push(format!("{more} more objects of the nas cannot be read")),
+        }
+        stay
+    }
+
+    /// Leaves one alone for a while; `why` where something has to be done.
+    pub(super) fn put_off(&self, key: &str, why: Option<String>) {
         if let Some(case) = self.lock().objects.get_mut(key) {
             case.tries += 1;
+            case.why = why;
             case.due = Instant::now() + PAUSE.after(case.tries);
         }
     }
@@ -169,13 +186,21 @@ mod tests {
             looks += 1;
             // It is found again and again meanwhile.
             ailing.report("a");
-            ailing.put_off("a");
+            ailing.put_off("a", Some("it is damaged".into()));
             said += u32::from(ailing.may_say("it is damaged"));
         }
         assert!((10..40).contains(&looks), "{looks}");
         assert!((2..=3).contains(&said), "{said}");
         ailing.report("b");
         assert_eq!(ailing.due().await, "b");
+        ailing.put_off("b", None);
+        assert_eq!(ailing.stay(), ["it is damaged"], "b is healed by itself");
+        for key in ["c", "d", "e", "f"] {
+            ailing.report(key);
+            ailing.put_off(key, Some(format!("{key} too")));
+        }
+        let stay = ailing.stay();
+        assert_eq!((stay.len(), &*stay[4]), (5, "1 more objects of the nas cannot be read"));
         ailing.end("b");
         assert!(ailing.has("a") && !ailing.has("b"));
     }

@@ -56,7 +56,7 @@ pub(super) async fn heal_file(
     }
     let (mut again, mut from) = (None, "came from wasabi");
     if let Some(wasabi) = &context.wasabi
-        && let Ok(file) = wasabi.get(&key).await
+        && let Ok(file) = wasabi.get_as_is(&key).await
     {
         again = checked(segment, file).await.ok();
     }

@@ -10,6 +10,7 @@ use cim_core::archive::journal::JournalState;
 use super::run::{patients, take};
 use super::text::check_text;
 use crate::clock;
+use crate::crypt;
 use crate::journal::Journal;
 use crate::tier::Context;
 use crate::tier::context::checked;
@@ -68,11 +69,20 @@ async fn is_damaged(context: &Arc<Context>, journal: &Journal, key: &str) -> boo
     let bytes: u64 = patients.iter().map(|patient| patient.segment.bytes).sum();
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let _held = context.budget.reserve_beside(bytes, None).await;
-    let object = match context.nas.get(key).await {
-        Err(error) => return context.nas.judged(error).await.kind.is_damage(),
+    let alone = first.segment.part.is_none();
+    let got = if alone { context.nas.get_as_is(key).await } else { context.nas.get(key).await };
+    let object = match got {
+        Err(error) => {
+            context.unopened.note(&error);
+            return context.nas.judged(error).await.kind.is_damage();
+        }
         Ok(object) => object,
     };
-    if first.segment.part.is_none() {
+    if alone {
+        // The hash is over what lies there, whether there is a key of it or not.
+        if let Err(locked) = crypt::check(&object) {
+            context.unopened.note_object(context.nas.tier(), key, &locked);
+        }
         return checked(&first.segment, object).await.is_err();
     }
     check_text(context, journal, key, &object);

@@ -82,14 +82,18 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
         match healed {
             Ok(()) => ailing.end(&key),
             Err(HealError::Journal(NotCommitted::Closed(_))) => return,
+            Err(HealError::Locked(error)) => {
+                context.unopened.note(&error);
+                ailing.end(&key);
+            }
             // It was merged or left meanwhile.
             Err(error @ (HealError::Journal(_) | HealError::Away | HealError::Settled)) => {
-                ailing.put_off(&key);
+                ailing.put_off(&key, None);
                 tracing::debug!("`{key}` cannot be read and is looked at again: {}", chain(&error));
             }
             Err(error) => {
-                ailing.put_off(&key);
                 let why = chain(&error);
+                ailing.put_off(&key, Some(why.clone()));
                 if ailing.may_say(&why) {
                     tracing::error!("{why}");
                 }

@@ -36,6 +36,9 @@ pub enum MergeError {
         /// Why.
         source: FetchError,
     },
+    /// There is no key of an object. The others are merged without it.
+    #[error("`{0}` cannot be merged, for there is no key of it")]
+    Unopened(String),
     /// The result could not be made, or S3 did not take it.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -56,14 +59,18 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
             failed.retain(|_, at| at.elapsed() < AGAIN);
             let mut avoid = context.ailing.keys();
             avoid.extend(failed.keys().cloned());
+            avoid.extend(context.unopened.keys());
             let seal = context.config.seal.size.bytes() as u64;
             let Some(job) = journal.with(|state| plan::next(state, seal, &avoid)) else { break };
             let merged = closing.run_until_cancelled(merge(&context, &journal, &job)).await;
             match merged {
                 None | Some(Err(MergeError::Journal(NotCommitted::Closed(_)))) => return,
-                Some(Ok(())) => {}
-                Some(Err(MergeError::Fetch { key, source })) if !source.is_locked() => {
-                    context.ailing.report(&key);
+                Some(Ok(()) | Err(MergeError::Unopened(_))) => {}
+                Some(Err(MergeError::Fetch { key, source })) => {
+                    // The others are merged without it.
+                    if !context.unopened.note_fetch(&source) {
+                        context.ailing.report(&key);
+                    }
                 }
                 Some(Err(error)) => {
                     tracing::error!("merging failed, the rest goes on: {}", chain(&error));

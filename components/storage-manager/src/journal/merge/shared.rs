@@ -43,15 +43,30 @@ pub(super) async fn merge(
         });
         (state.journal.clone(), state.next(), runs.collect::<Vec<Run>>())
     });
-    let mut files = BTreeMap::new();
-    for (_, run) in &runs {
-        for segment in run {
-            if !files.contains_key(&segment.key) {
-                let file = fetch(context, segment).await?;
+    let (mut files, mut locked) = (BTreeMap::new(), None);
+    for segment in runs.iter().flat_map(|(_, run)| run) {
+        if files.contains_key(&segment.key) {
+            continue;
+        }
+        if context.unopened.has(&segment.key) {
+            locked = Some(&segment.key);
+            continue;
+        }
+        match fetch(context, segment).await {
+            Ok(file) => {
                 check_text(context, journal, &segment.key, &file);
                 files.insert(segment.key.clone(), file);
             }
+            // It is tried again without all that there is no key of.
+            Err(MergeError::Fetch { source, .. }) if context.unopened.note_fetch(&source) => {
+                locked = Some(&segment.key);
+                files.clear();
+            }
+            Err(error) => return Err(error),
         }
+    }
+    if let Some(key) = locked {
+        return Err(MergeError::Unopened(key.clone()));
     }
     let (sender, mut made) = mpsc::channel::<Finished>(AHEAD);
     let seal = context.config.seal.size.bytes() as u64;

@@ -72,18 +72,18 @@ impl Merged {
     ) -> bool {
         let seal = context.config.seal.size.bytes() as u64;
         self.failed.retain(|_, at| at.elapsed() < AGAIN);
-        let Some(job) = self.job(journal, there, seal) else { return false };
+        let Some(job) = self.job(context, journal, there, seal) else { return false };
         let places: Vec<Place> = job.segments.iter().map(|s| place(&job.stream, s)).collect();
         match merge(context, wasabi, &job, seal).await {
             Ok(replacement) => {
                 self.taken.extend(places);
                 self.replace.push((job.stream, replacement));
             }
+            // The others are merged without it.
+            Err(MergeError::Fetch { source, .. }) if context.unopened.note_fetch(&source) => {}
             Err(error) => {
                 match &error {
-                    MergeError::Fetch { key, source, .. } if !source.is_locked() => {
-                        context.ailing.report(key);
-                    }
+                    MergeError::Fetch { key, .. } => context.ailing.report(key),
                     error => tracing::error!("the rest goes on: {}", chain(error)),
                 }
                 let at = Instant::now();
@@ -93,13 +93,26 @@ impl Merged {
         true
     }
 
-    fn job(&self, journal: &Journal, there: &JournalState, seal: u64) -> Option<Job> {
+    fn job(
+        &self,
+        context: &Context,
+        journal: &Journal,
+        there: &JournalState,
+        seal: u64,
+    ) -> Option<Job> {
+        let unopened = context.unopened.keys();
         journal.with(|nas| {
             there.streams.iter().find_map(|(stream, archive)| {
                 let nas = nas.streams.get(stream)?;
                 let leave = |segment: &Segment| {
                     let place = place(stream, segment);
-                    self.taken.contains(&place) || self.failed.contains_key(&place)
+                    let locked = || {
+                        let from = plan::merged(nas, segment).into_iter().flatten();
+                        from.into_iter().any(|from| unopened.contains(&from.key))
+                    };
+                    self.taken.contains(&place)
+                        || self.failed.contains_key(&place)
+                        || (!unopened.is_empty() && locked())
                 };
                 let segments = plan::at_wasabi(archive, nas, seal, leave)?;
                 let from = sources(nas, &segments);

@@ -22,4 +22,5 @@ mod tests;
 mod year;
 
 pub use adopt::{AdoptError, adopt, backfill};
+pub use decide::{DecideError, Decided};
 pub use run::run;

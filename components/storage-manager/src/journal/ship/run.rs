@@ -28,7 +28,7 @@ use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SharedReader};
 use crate::tier::Context;
 use crate::tier::budget::Reserved;
-use crate::tier::context::{FetchError, checked};
+use crate::tier::context::FetchError;
 use crate::tier::seal::{Merge, SealError};
 
 /// Bytes of messages in one entry of Wasabi's, about.
@@ -317,15 +317,24 @@ impl Source<'_> {
                 continue;
             }
             let full = taken > 0 && bytes + segment.bytes > room;
-            if full || self.context.ailing.has(&segment.key) {
+            let is_alone = segment.part.is_none() && segment.first_seq > after.seq;
+            let is_locked = !is_alone && self.context.unopened.has(&segment.key);
+            if full || is_locked || self.context.ailing.has(&segment.key) {
                 break;
             }
-            let is_whole = segment.bytes >= whole && segment.first_seq > after.seq;
-            let item = if segment.part.is_none() && is_whole {
+            let item = if is_alone && segment.bytes >= whole {
                 self.whole(segment).await
             } else {
                 bytes += segment.bytes;
-                self.rows(segment, &after).await
+                match self.rows(segment, &after).await {
+                    // It goes as it is, for which it takes no key.
+                    Err(ShipError::Fetch { source, .. })
+                        if is_alone && self.context.unopened.note_fetch(&source) =>
+                    {
+                        self.whole(segment).await
+                    }
+                    item => item,
+                }
             };
             match item {
                 Ok(item) => {
@@ -334,9 +343,11 @@ impl Source<'_> {
                     }
                     end = None;
                 }
-                // What is before it goes, and what is behind it when it is healed.
-                Err(ShipError::Fetch { key, source }) if !source.is_locked() => {
-                    self.context.ailing.report(&key);
+                // What is before it goes, and what is behind it when it is healed, or there is a key of it.
+                Err(ShipError::Fetch { key, source }) => {
+                    if !self.context.unopened.note_fetch(&source) {
+                        self.context.ailing.report(&key);
+                    }
                     break;
                 }
                 Err(error) => return Err(error),
@@ -370,8 +381,8 @@ impl Source<'_> {
     /// Copies a segment's file.
     async fn whole(&self, segment: &Segment) -> Result<Option<Item>, ShipError> {
         let _room = self.room(segment).await;
-        let file = self.fetch(segment).await?;
-        let file = checked(segment, file).await.map_err(|error| damaged(segment, error))?;
+        let file = self.context.try_fetch_as_is(segment).await;
+        let file = file.map_err(|source| ShipError::Fetch { key: segment.key.clone(), source })?;
         let clear = installed().writes(Tier::Wasabi).is_some() && !is_encrypted(&file);
         let (segment, file) = if clear {
             let Finished { segment, file } = self.encrypted(segment, file).await?;

@@ -1,8 +1,8 @@
 //! Decides what Wasabi's journal says next of one stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cim_core::archive::journal::{Change, StreamCheckpoint};
+use cim_core::archive::journal::{Change, Erasure, StreamCheckpoint};
 use cim_core::archive::{ArchiveState, Segment, SeqRanges, TimelineRecord, Watermark};
 
 /// What is to be said of a stream, and the segments that it is about.
@@ -56,6 +56,7 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
             .filter(|_| timeline == nas.timeline() && nas.deletes_known != there.deletes_known),
         deliveries: Some(nas.deliveries.clone())
             .filter(|known| timeline == nas.timeline() && *known != there.deliveries),
+        erased: unknown(nas, there),
         ..Change::default()
     };
     if !segments.is_empty() || change != Change::default() {
@@ -71,6 +72,16 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
     };
     let after = Watermark { seq, last: None };
     Some(Step { change, timeline: timeline + 1, segments: Vec::new(), after })
+}
+
+/// The NAS's notes of what was erased that Wasabi does not have, nor one of the same run.
+fn unknown(nas: &ArchiveState, there: &ArchiveState) -> Vec<Erasure> {
+    if nas.erased.is_empty() {
+        return Vec::new();
+    }
+    let known: BTreeSet<String> = there.erasures().map(|(_, note)| note.id).collect();
+    let new = nas.erasures().filter(|(_, note)| !known.contains(&note.id));
+    new.map(|(erasure, _)| erasure.clone()).collect()
 }
 
 /// A stream of which Wasabi has nothing: it begins with its first timeline, empty.
@@ -95,6 +106,7 @@ fn first(nas: &ArchiveState) -> Option<Step> {
         served: nas.served.clone().filter(|_| *number == nas.timeline()),
         deletes_known: None,
         deliveries: BTreeMap::new(),
+        erased: Vec::new(),
         number: 0,
         committed_at: nas.committed_at,
     };

@@ -84,6 +84,7 @@ pub(super) fn plan_of(config: Value) -> Plan {
         subject: None,
         consumers: Vec::new(),
         deliveries: BTreeMap::new(),
+        erased: Vec::new(),
         left_out: Vec::new(),
         staged: false,
         takes: Takes::default(),

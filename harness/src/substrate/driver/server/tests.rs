@@ -75,7 +75,7 @@ async fn a_driver_that_never_answers_is_found_out_and_comes_too_late() {
     let driver = listen(dir.path(), LONG);
     let asked = ask(&driver, Duration::ZERO);
     talk(dir.path(), "\"next\"").await;
-    // The clock stands still where sockets work, so it is moved by hand.
+    // The paused clock does not move while sockets work, so it is advanced by hand.
     tokio::time::pause();
     tokio::time::advance(GRACE + Duration::from_secs(1)).await;
     let error = asked.await.unwrap().unwrap_err().to_string();
@@ -125,12 +125,12 @@ async fn a_line_has_an_end() {
     let driver = listen(dir.path(), LONG);
     let asked = ask(&driver, LONG);
     talk(dir.path(), "\"next\"").await;
-    // Many times what a socket holds: whoever writes it reads the answer only afterwards.
+    // Many times what a socket holds: the client reads the answer only after writing.
     for length in [LINE + 1, 8 * LINE] {
         let why = refused(talk(dir.path(), &"x".repeat(length)).await);
-        assert_eq!(why, "a line has at most 1048576 bytes: say the end of long texts");
+        assert_eq!(why, "a line has at most 1048576 bytes: send the end of long texts");
     }
-    // One that never ends its line is answered all the same.
+    // A line without an end is answered too.
     let mut stream = UnixStream::connect(dir.path().join("s")).await.unwrap();
     stream.write_all(&vec![b' '; LINE + 1]).await.unwrap();
     let answer = BufReader::new(&mut stream).lines().next_line().await.unwrap().unwrap();
@@ -144,9 +144,9 @@ async fn a_line_has_an_end() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_request_says_nothing_more() {
+async fn a_client_that_waits_for_a_request_says_nothing_more() {
     let dir = tempfile::tempdir().unwrap();
     let _driver = listen(dir.path(), LONG);
     let why = refused(talk(dir.path(), "\"next\"\n\"next\"").await);
-    assert_eq!(why, "a connection says one thing");
+    assert_eq!(why, "a connection sends one message");
 }

@@ -1,0 +1,125 @@
+//! Messages that a person has asked to be erased for good: they lie in no object any more, and a signed note says so.
+//!
+//! Nothing of what was erased is in the note, and neither is the subject that it was asked for by: that may be a name.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::{ArchiveState, RawJson, SeqRange, SeqRanges, Sha256};
+use crate::names::{JournalName, StreamName};
+
+/// A signed note of what was erased. Since format 8.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// An [`ErasureNote`], byte for byte as it was signed.
+    pub note: RawJson,
+    /// The public nkey of the signer.
+    pub key: String,
+    /// The Ed25519 signature of the bytes of `note`, in Base64.
+    pub signature: String,
+}
+
+/// What was erased, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErasureNote {
+    /// The same in the notes of all tiers that one run has written.
+    pub id: String,
+    /// The stream.
+    pub stream: StreamName,
+    /// The journal in which it was first said.
+    pub journal: JournalName,
+    /// `nas` or `wasabi`: the tier whose objects are meant.
+    pub tier: String,
+    /// When, by the clock of who erased.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// Node and process that did it, for people.
+    pub by: String,
+    /// Why, in the words of who asked for it.
+    pub reason: String,
+    /// How many messages were erased.
+    pub messages: u64,
+    /// Their sequences, by timeline.
+    pub timelines: Vec<ErasedIn>,
+    /// The segments that held them, and others with them.
+    pub segments: Vec<ErasedFrom>,
+}
+
+/// Sequences that were erased of a timeline: each of them had a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErasedIn {
+    /// The timeline that had archived them.
+    pub timeline: u32,
+    /// The sequences, ascending.
+    pub sequences: Vec<SeqRange>,
+}
+
+/// A segment that was taken out, as the archive had recorded it: whoever has a copy knows it by this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErasedFrom {
+    /// The key of the object that it lay in.
+    pub key: String,
+    /// The hash that the archive had of it: of its file, or of its messages' hashes.
+    pub sha256: Sha256,
+}
+
+impl Erasure {
+    /// Reads the note.
+    ///
+    /// # Errors
+    /// When it is none that this version reads.
+    pub fn read(&self) -> Result<ErasureNote, serde_json::Error> {
+        serde_json::from_str(self.note.get())
+    }
+}
+
+impl ErasureNote {
+    /// Returns the sequences that it names of a timeline.
+    pub fn of(&self, timeline: u32) -> SeqRanges {
+        let of_it = self.timelines.iter().filter(|erased| erased.timeline == timeline);
+        of_it.flat_map(|erased| erased.sequences.iter().copied()).collect()
+    }
+}
+
+/// Reads the notes of an entry about a stream.
+pub(super) fn notes(erased: &[Erasure], stream: &StreamName) -> Result<Vec<ErasureNote>, String> {
+    let read = |erasure: &Erasure| {
+        let note =
+            erasure.read().map_err(|error| format!("its note of an erasure is none: {error}"))?;
+        if note.stream != *stream {
+            return Err(format!("its note of an erasure is of stream `{}`", note.stream));
+        }
+        Ok(note)
+    };
+    erased.iter().map(read).collect()
+}
+
+impl ArchiveState {
+    /// Returns the notes of what was erased that can be read; a journal has no others.
+    pub fn erasures(&self) -> impl Iterator<Item = (&Erasure, ErasureNote)> {
+        self.erased.iter().filter_map(|erasure| Some((erasure, erasure.read().ok()?)))
+    }
+
+    /// Returns the sequences between two that were erased of a timeline, and of those that it goes on from.
+    pub fn erased_between(&self, timeline: u32, first_seq: u64, last_seq: u64) -> SeqRanges {
+        let mut found = SeqRanges::default();
+        if self.erased.is_empty() {
+            return found;
+        }
+        let notes: Vec<ErasureNote> = self.erasures().map(|(_, note)| note).collect();
+        let mut from = first_seq;
+        for (number, until) in self.lineage(timeline) {
+            let until = until.min(last_seq);
+            for note in &notes {
+                note.of(number).within(from, until).for_each(|range| found.insert(range));
+            }
+            from = from.max(until.saturating_add(1));
+        }
+        found
+    }
+}
