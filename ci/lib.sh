@@ -75,8 +75,8 @@ at_least() {
     done
 }
 
-# choose_toolchain: rustup takes the compiler of rust-toolchain.toml, and fetches it where it may. Where it is not
-# installed and the machine's own is not older, that one is taken: a machine without a network builds too.
+# choose_toolchain: leaves rustup the compiler of rust-toolchain.toml, which it fetches where it may. Where that is not
+# installed and the machine's own is not older, takes the machine's own: without a network it builds too.
 choose_toolchain() {
     local pinned own
     { [[ -z ${RUSTUP_TOOLCHAIN:-} ]] && command -v rustup >/dev/null; } || return 0
@@ -114,7 +114,7 @@ target_dir() {
         grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4
 }
 
-# commit: what is built, as `--version` says it: hash and day, and whether files were changed since. Nothing without git.
+# commit: prints the commit as `--version` says it: hash and day, and that files were changed since. Nothing without git.
 commit() {
     local commit
     commit=$(git -C "$root" log -1 --abbrev=12 --format='%h %cs' 2>/dev/null) || return 0
@@ -122,7 +122,7 @@ commit() {
     echo "$commit"
 }
 
-# release_build PROFILE: the programs that a lab needs, in target/PROFILE. The first time it compiles every dependency.
+# release_build PROFILE: builds the programs that a lab needs, in target/PROFILE. The first time it compiles every dependency.
 release_build() {
     local profile=$1
     need_rust
