@@ -18,6 +18,15 @@
         inherit system;
         # MinIO is marked insecure in nixpkgs; the file says why it is permitted, and where it may run.
         config = import ./nixos/insecure.nix;
+        # `--version` says the commit. A tree with changes has none: nothing is built anew for it.
+        overlays = [
+          (pkgs: _: {
+            cim = import ./nixos/packages.nix {
+              inherit pkgs;
+              commit = self.shortRev or null;
+            };
+          })
+        ];
       });
     forEach = f: lib.mapAttrs (_: f) pkgsOf;
     testsOf = pkgs: import ./nixos/tests {inherit pkgs self;};
@@ -25,7 +34,7 @@
     inventory = ./fixtures/inventory/example.json;
   in {
     # What is built: each program, with the versions of Cargo.lock, and what the scenarios left behind.
-    packages = forEach (pkgs: import ./nixos/packages.nix {inherit pkgs;} // {scenario-reports = (testsOf pkgs).reports;});
+    packages = forEach (pkgs: pkgs.cim // {scenario-reports = (testsOf pkgs).reports;});
     apps = forEach (pkgs: import ./nixos/apps.nix {inherit pkgs self;});
     devShells = forEach (pkgs: {default = import ./nixos/shell.nix {inherit pkgs;};});
     formatter = forEach (pkgs: import ./nixos/formatter.nix {inherit pkgs;});

@@ -37,6 +37,34 @@ phase() {
     return "$status"
 }
 
+# at_exit COMMAND: runs it when the script ends, behind what was given before.
+exits=
+at_exit() {
+    exits+="$1;"
+    # shellcheck disable=SC2064 # It is known now.
+    trap "$exits" EXIT
+}
+
+# beside COMMAND…: starts it in the background, in a process group of its own that ends with this script. Its
+# output goes to stderr.
+beside() {
+    set -m
+    "$@" </dev/null >&2 &
+    set +m
+    beside=$!
+    # shellcheck disable=SC2016 # It is known then.
+    at_exit '[[ -z $beside ]] || kill -- "-$beside" 2>/dev/null || true'
+    trap 'exit 130' INT TERM
+}
+
+# joined: waits for what `beside` has started, and returns its status.
+joined() {
+    local status=0
+    wait "$beside" || status=$?
+    beside=
+    return "$status"
+}
+
 # at_least HAVE WANTED: compares versions of up to three numbers.
 at_least() {
     local have wanted i
@@ -47,8 +75,8 @@ at_least() {
     done
 }
 
-# choose_toolchain: rustup takes the compiler of rust-toolchain.toml, and fetches it where it may. Where it is not
-# installed and the machine's own is not older, that one is taken: a machine without a network builds too.
+# choose_toolchain: leaves rustup the compiler of rust-toolchain.toml, which it fetches where it may. Where that is not
+# installed and the machine's own is not older, takes the machine's own: without a network it builds too.
 choose_toolchain() {
     local pinned own
     { [[ -z ${RUSTUP_TOOLCHAIN:-} ]] && command -v rustup >/dev/null; } || return 0
@@ -86,15 +114,27 @@ target_dir() {
         grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4
 }
 
-# release_build: the programs that a lab needs. The first time it compiles every dependency.
+# commit: prints the commit as `--version` says it: hash and day, and that files were changed since. Nothing without git.
+commit() {
+    local commit
+    commit=$(git -C "$root" log -1 --abbrev=12 --format='%h %cs' 2>/dev/null) || return 0
+    git -C "$root" diff --quiet HEAD 2>/dev/null || commit+=", changed"
+    echo "$commit"
+}
+
+# release_build PROFILE: builds the programs that a lab needs, in target/PROFILE. The first time it compiles every dependency.
 release_build() {
+    local profile=$1
     need_rust
-    phase "release build (the first takes some minutes)" \
-        cargo build --manifest-path "$root/Cargo.toml" --release --locked --bins \
+    # Both programs say which commit they are. Only their main.rs reads it, so that a new one costs a link.
+    CIM_COMMIT=$(commit)
+    [[ -z $CIM_COMMIT ]] || export CIM_COMMIT
+    phase "$profile build (the first takes some minutes)" \
+        cargo build --manifest-path "$root/Cargo.toml" --profile "$profile" --locked --bins \
         -p cim-harness -p cim-storage-manager -p cim-fake-wasabi ||
-        fail "the release build failed" "the compiler's own message stands above"
-    "$root/ci/check-release" "$(target_dir)/release/cim-storage-manager" ||
-        fail "the release build has test hooks" "the program and what was found in it stand above"
+        fail "the $profile build failed" "the compiler's own message stands above"
+    "$root/ci/check-release" "$(target_dir)/$profile/cim-storage-manager" ||
+        fail "the $profile build has test hooks" "the program and what was found in it stand above"
 }
 
 test_hooks=cim-storage-manager/fail-points,cim-storage-manager/sabotage

@@ -1,6 +1,10 @@
 # Every program of the workspace. One derivation compiles them all, so dependencies are built once; the
 # named packages hold one program each, so that a machine has what it runs and no more.
-{pkgs}: let
+{
+  pkgs,
+  # What `--version` says after the version.
+  commit ? null,
+}: let
   inherit (pkgs) lib;
 
   # Sources that a build and its tests read, and no others: another page or module rebuilds nothing.
@@ -26,6 +30,7 @@
     inherit (manifest.workspace.package) version;
     src = source;
     cargoLock.lockFile = ../Cargo.lock;
+    env = lib.optionalAttrs (commit != null) {CIM_COMMIT = commit;};
     cargoBuildFlags = ["--workspace" "--bins"];
     # Fail points and sabotage are for tests: a release refuses to be built with them, and this checks it.
     postInstall = ''

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cim_harness::cli::main()
+    // The scripts of ci/ and Nix tell a build its commit; where none did, the version stands alone.
+    cim_harness::cli::main(option_env!("CIM_COMMIT"))
 }

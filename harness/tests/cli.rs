@@ -16,6 +16,15 @@ fn failed(output: &Output, status: i32) -> String {
 }
 
 #[test]
+fn the_version_has_its_commit_where_the_build_was_told() {
+    let said = stdout(&harness(&["--version"]).output().unwrap());
+    let commit = option_env!("CIM_COMMIT").map(|commit| format!(" ({commit})"));
+    let expected =
+        format!("cim-harness {}{}\n", env!("CARGO_PKG_VERSION"), commit.unwrap_or_default());
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn an_unknown_scenario_is_refused_with_the_one_that_may_be_meant() {
     let output = harness(&["scenario", "desaster-recovery"]).output().unwrap();
     let error = failed(&output, 2);

@@ -10,7 +10,8 @@ const ALLOCATOR: [(&str, &str); 2] =
 
 fn main() -> ExitCode {
     give_back_memory();
-    cim_storage_manager::cli::main()
+    // The scripts of ci/ and Nix tell a build its commit; where none did, the version stands alone.
+    cim_storage_manager::cli::main(option_env!("CIM_COMMIT"))
 }
 
 /// Starts over with an allocator that gives back what is free, as far as whoever started this has not said how

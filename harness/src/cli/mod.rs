@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::error::{Context as _, Error, Result};
@@ -32,7 +32,7 @@ const STATUSES: &str = "Exit status:
 
 /// Breaks CIM labs and proves that everything comes back.
 #[derive(Debug, Parser)]
-#[command(name = "cim-harness", version, after_help = STATUSES)]
+#[command(name = "cim-harness", after_help = STATUSES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -71,10 +71,11 @@ enum Command {
     Reap(reaper::Args),
 }
 
-/// Parses the command line and does what it says.
-pub fn main() -> ExitCode {
+/// Parses the command line and does what it says. `commit` is what the program was built from, where the build was told.
+pub fn main(commit: Option<&str>) -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    let cli = match Cli::try_parse() {
+    let matches = Cli::command().version(version(commit)).try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => match way_out(&error) {
             None => error.exit(),
@@ -106,6 +107,12 @@ pub fn main() -> ExitCode {
         complain(&error);
         error.exit_code()
     })
+}
+
+/// Returns what `--version` says behind the name.
+fn version(commit: Option<&str>) -> &'static str {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    commit.map_or(VERSION, |commit| format!("{VERSION} ({commit})").leak())
 }
 
 /// Returns a hint for arguments that clap's own message misreads: it takes a second scenario for a

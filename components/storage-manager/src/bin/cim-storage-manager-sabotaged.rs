@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cim_storage_manager::cli::main()
+    cim_storage_manager::cli::main(option_env!("CIM_COMMIT"))
 }

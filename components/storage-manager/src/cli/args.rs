@@ -19,7 +19,7 @@ pub(super) const CONFIG: &str = "/etc/cim/storage-manager.toml";
 
 /// Tiers JetStream streams to S3 and restores them exactly.
 #[derive(Debug, Parser)]
-#[command(version = VERSION, max_term_width = 100, after_help = EXIT)]
+#[command(max_term_width = 100, after_help = EXIT)]
 pub(super) struct Cli {
     /// The configuration file (docs/storage-manager.md explains it)
     #[arg(
@@ -52,6 +52,11 @@ impl Cli {
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[cfg(any(feature = "fail-points", feature = "sabotage"))]
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+sabotaged");
+
+/// Returns what `--version` says behind the name.
+pub(super) fn version(commit: Option<&str>) -> &'static str {
+    commit.map_or(VERSION, |commit| format!("{VERSION} ({commit})").leak())
+}
 
 const EXIT: &str = "Exit status:
   0  done
@@ -412,6 +417,13 @@ pub(super) enum KeyCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_has_its_commit_where_the_build_was_told() {
+        assert_eq!(version(None), VERSION);
+        let told = version(Some("0123456789ab 2027-01-02"));
+        assert_eq!(told, format!("{VERSION} (0123456789ab 2027-01-02)"));
+    }
 
     #[test]
     fn only_the_daemon_tells_what_goes_well() {

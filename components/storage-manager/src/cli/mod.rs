@@ -24,16 +24,17 @@ mod verify;
 use std::process::ExitCode;
 
 use cim_runtime::output::note;
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 
 use crate::crypt;
 use args::{Cli, Command, KeyArgs, KeyCommand};
 
-/// Runs the program.
-pub fn main() -> ExitCode {
+/// Runs the program. `commit` is what it was built from, where the build was told.
+pub fn main(commit: Option<&str>) -> ExitCode {
     CompleteEnv::with_factory(Cli::command).complete();
-    let cli = Cli::parse();
+    let matches = Cli::command().version(args::version(commit)).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Command::Completions { shell } = cli.command {
         return ended(show(complete::script(shell)));
     }
