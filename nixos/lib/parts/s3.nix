@@ -115,10 +115,15 @@
           "-filer -s3 -s3.ip.bind=0.0.0.0 -s3.port=${toString port} -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false"
           # A bucket that was mistyped is an error, not a new bucket.
           "-s3.autoCreateBucket=false -master.telemetry=false"
-          # As many volumes as there is room for; a bucket begins with seven.
+          # As many volumes as there is room for.
           "-master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=1"
         ];
-        Environment = ["HOME=/var/lib/seaweedfs"];
+        Environment = [
+          "HOME=/var/lib/seaweedfs"
+          # By seven at once, as it does otherwise, what is no bucket's takes all volumes of a disk of 8 GB, and the
+          # bucket takes no object.
+          "WEED_MASTER_VOLUME_GROWTH_COPY_1=1"
+        ];
       };
       provision = {
         program = programs.cim-seaweedfs-provision;

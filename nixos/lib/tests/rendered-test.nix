@@ -275,10 +275,14 @@ in {
       (p.elem "MINIO_FS_OSYNC=on" nas.units.minio.serviceConfig.Environment)
       (p.filter (p.hasSuffix "=strict") (nasOf "rustfs").units.rustfs.serviceConfig.Environment)
       (p.match ".*\ndata_fsync = true\n.*metadata_fsync = true\n.*" (nasOf "garage").files."/etc/garage.toml" != null)
-      (p.match ".*\nmust 'fs[.]configure -locationPrefix=/buckets/ -fsync -apply'\n.*" (nasOf "seaweedfs").files."/usr/local/sbin/cim-seaweedfs-provision" != null)
+      (p.match ".*\nuntil tell 'fs[.]configure -locationPrefix=/buckets/ -fsync -apply\n.*" (nasOf "seaweedfs").files."/usr/local/sbin/cim-seaweedfs-provision" != null)
       (nasOf "versitygw").units.versitygw.serviceConfig.ExecStartPre
     ];
     expected = [true ["RUSTFS_DURABILITY_MODE=strict" "RUSTFS_NEW_BUCKET_DURABILITY_MODE=strict"] true true "/usr/local/sbin/cim-synced-directory /var/lib/versitygw/data"];
+  };
+  "SeaweedFS has room for a bucket on a small disk" = {
+    expr = p.elem "WEED_MASTER_VOLUME_GROWTH_COPY_1=1" (nasOf "seaweedfs").units.seaweedfs.serviceConfig.Environment;
+    expected = true;
   };
   "every provider's buckets and key are made, only by the unit with the right to" = {
     expr = map (provider: (nasOf provider).secrets) ["minio" "rustfs" "garage" "seaweedfs" "versitygw"];

@@ -82,13 +82,11 @@ async fn try_out(
     mut missing: Missing,
 ) -> Result<Probe, S3Error> {
     let (mut conditional_writes, alone) = (true, keys.len() == 1);
-    for key in keys {
-        let Some(Race { winners, unknown }) = missing.is(PUT, race(store, key).await)? else {
-            break;
-        };
+    // All at once: who waits for others of one key waits for none of another.
+    for raced in join_all(keys.iter().map(|key| race_and_again(store, key))).await {
+        let Some((Race { winners, unknown }, again)) = missing.is(PUT, raced)? else { break };
         // One that could not be deleted is there since the first time.
         conditional_writes &= winners == 1 || winners == 0 && (alone || unknown > 0);
-        let again = patiently(|| store.put_new(key, BODY)).await?;
         conditional_writes &= again == Put::Exists;
     }
     let first = keys[0].to_string();
@@ -139,6 +137,13 @@ async fn race(store: &Store, key: &ArchiveKey) -> Result<Race, S3Error> {
         }
     }
     Ok(told)
+}
+
+/// Has many write one key at once, and one more when they are done, which has to find it there.
+async fn race_and_again(store: &Store, key: &ArchiveKey) -> Result<(Race, Put), S3Error> {
+    let race = race(store, key).await?;
+    let again = patiently(|| store.put_new(key, BODY)).await?;
+    Ok((race, again))
 }
 
 /// Asks again for a while where an answer was lost, or the service is busy: it is to be found out what it does on a good
@@ -263,6 +268,18 @@ mod tests {
         }
         fake.set_faults(vec![Rule::new(Fault::Cut)]).unwrap();
         probe(&store, 4).await.unwrap_err();
+    }
+
+    /// Some writers of each key wait three seconds, as they do on a service that takes them one after the other.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_for_one_race_waits_for_all_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fake, store) = service(dir.path()).await;
+        let slow = Rule { every: Some(8), seconds: Some(3.0), ..Rule::new(Fault::Delay) };
+        fake.set_faults(vec![slow.operation("PutObject")]).unwrap();
+        let begun = Instant::now();
+        assert_eq!(probe(&store, 4).await.unwrap(), good());
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(flavor = "multi_thread")]
