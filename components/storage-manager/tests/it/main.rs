@@ -10,6 +10,7 @@ mod chain;
 mod check;
 mod clock;
 mod cluster;
+mod combined;
 mod compressed;
 mod copy;
 mod debian;
