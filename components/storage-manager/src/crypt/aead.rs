@@ -36,10 +36,23 @@ pub(super) fn encrypt(key: &[u8; KEY], about: &[u8], text: &[u8]) -> Vec<u8> {
 
 /// Decrypts; `None` where it is not what was encrypted with this key.
 pub(super) fn decrypt(key: &LessSafeKey, about: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-    let mut text = text.to_vec();
-    let length = key.open_in_place(nonce, Aad::from(about), &mut text).ok()?.len();
-    text.truncate(length);
+    let mut text = Vec::new();
+    decrypt_into(key, about, sealed, &mut text)?;
     Some(text)
+}
+
+/// The same behind what `text` has already.
+pub(super) fn decrypt_into(
+    key: &LessSafeKey,
+    about: &[u8],
+    sealed: &[u8],
+    text: &mut Vec<u8>,
+) -> Option<()> {
+    let (nonce, encrypted) = sealed.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let begin = text.len();
+    text.extend_from_slice(encrypted);
+    let length = key.open_in_place(nonce, Aad::from(about), &mut text[begin..]).ok()?.len();
+    text.truncate(begin + length);
+    Some(())
 }

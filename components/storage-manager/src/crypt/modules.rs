@@ -73,15 +73,23 @@ pub(crate) fn metadata(
 impl FileKey {
     /// Opens the next module.
     fn module(&self, rest: &mut &[u8], kind: u8, place: &[u16]) -> Result<Vec<u8>, ParquetError> {
-        let cut = || damaged("a module is cut short");
-        let (length, after) = rest.split_first_chunk::<LENGTH>().ok_or_else(cut)?;
-        let length = usize::try_from(u32::from_le_bytes(*length))?;
-        let (module, after) = after.split_at_checked(length).ok_or_else(cut)?;
+        let (mut text, module) = (Vec::new(), next(rest)?);
+        self.open(module, kind, place, &mut text)?;
+        Ok(text)
+    }
+
+    /// Opens a module behind what `text` has already: a page is large, and copied once.
+    fn open(
+        &self,
+        module: &[u8],
+        kind: u8,
+        place: &[u16],
+        text: &mut Vec<u8>,
+    ) -> Result<(), ParquetError> {
         let mut about = self.file.clone();
         about.push(kind);
         about.extend(place.iter().flat_map(|number| number.to_le_bytes()));
-        let opened = aead::decrypt(&self.key, &about, module);
-        *rest = after;
+        let opened = aead::decrypt_into(&self.key, &about, module, text);
         opened.ok_or_else(|| damaged("a module is not what was encrypted"))
     }
 
@@ -96,6 +104,9 @@ impl FileKey {
         source: &impl ChunkReader,
     ) -> Result<(RowGroupMetaData, Bytes), ParquetError> {
         let (mut plain, mut columns) = (BEFORE.to_vec(), Vec::new());
+        let size = group.columns().iter().map(|column| column.byte_range().1).sum::<u64>();
+        // A size may be a lie, and there is no more than the file has.
+        plain.reserve(usize::try_from(size.min(source.len()))?);
         let index = u16::try_from(index)?;
         for (number, column) in (0..).zip(group.columns()) {
             let (start, length) = column.byte_range();
@@ -116,9 +127,10 @@ impl FileKey {
                     (DATA_HEADER, DATA, &place[..])
                 };
                 let head = self.module(&mut rest, head, place)?;
-                let body = self.module(&mut rest, body, place)?;
-                plain.extend(resized(&head, body.len()).ok_or_else(|| damaged("an unknown page"))?);
-                plain.extend(body);
+                let page = next(&mut rest)?;
+                let size = page.len().saturating_sub(aead::MORE);
+                plain.extend(resized(&head, size).ok_or_else(|| damaged("an unknown page"))?);
+                self.open(page, body, place, &mut plain)?;
             }
             let column = column
                 .clone()
@@ -131,6 +143,16 @@ impl FileKey {
         let group = group.clone().into_builder().set_column_metadata(columns).build()?;
         Ok((group, plain.into()))
     }
+}
+
+/// Takes the next module, as it is.
+fn next<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], ParquetError> {
+    let cut = || damaged("a module is cut short");
+    let (length, after) = rest.split_first_chunk::<LENGTH>().ok_or_else(cut)?;
+    let length = usize::try_from(u32::from_le_bytes(*length))?;
+    let (module, after) = after.split_at_checked(length).ok_or_else(cut)?;
+    *rest = after;
+    Ok(module)
 }
 
 /// A page's header that says another size: what was encrypted is larger. The third of its fields is the size, and all

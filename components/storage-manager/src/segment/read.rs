@@ -474,6 +474,17 @@ mod tests {
     }
 
     #[test]
+    fn row_groups_of_an_encrypted_file_are_small() {
+        let row = |n: u8| (1, 1, b"s".to_vec(), Vec::new(), vec![n; 100 << 10]);
+        let rows: Vec<Row> = (0..10).map(row).collect();
+        let (written, clear) = write(std::slice::from_ref(&rows));
+        let (_, encrypted) = write_with(&[rows], testing::encryption());
+        assert_eq!(group_sizes(&clear.file).unwrap(), [10]);
+        assert_eq!(group_sizes(&encrypted.file).unwrap(), [3, 3, 3, 1]);
+        assert_eq!(read(&encrypted).unwrap(), written);
+    }
+
+    #[test]
     fn which_key_a_file_takes_is_known_from_its_last_bytes_and_what_they_point_at() {
         let row: Row = (1, 1, b"s".to_vec(), Vec::new(), vec![7; 100]);
         let looked = |encryption: Encryption| {

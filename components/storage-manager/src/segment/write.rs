@@ -1,6 +1,7 @@
 //! Columns to Parquet.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use bytes::Bytes;
 use cim_core::archive::{ArchiveKey, LastMessage, Segment, Sha256};
@@ -15,9 +16,19 @@ use super::schema::{Encryption, SCHEMA, properties};
 use crate::crypt::encryption;
 use crate::s3::Tier;
 
+/// Bytes of messages in a row group of an encrypted file. There a column has one page in it, which goes through four
+/// buffers as large as itself. A buffer of a megabyte is the system's (main.rs), so each page of memory in it is made
+/// anew: that took more time than encrypting. These buffers double as they grow, and stay below.
+const ENCRYPTED_GROUP: usize = 384 << 10;
+/// Row groups after which they are as large as what is appended: an encrypted file has at most 32,767.
+const SMALL_GROUPS: usize = 16 << 10;
+
 /// A segment being written.
 pub struct SegmentWriter {
     file: SerializedFileWriter<Hashed>,
+    /// Whether it is encrypted.
+    encrypted: bool,
+    groups: usize,
     messages: u64,
     bytes: u64,
     first: (u64, i64),
@@ -64,9 +75,10 @@ impl SegmentWriter {
 
     pub(super) fn begin(level: i32, encryption: Encryption) -> Self {
         let sink = Hashed { bytes: Vec::new(), sha256: sha2::Sha256::new() };
+        let encrypted = encryption.is_some();
         let file = SerializedFileWriter::new(sink, SCHEMA.clone(), properties(level, encryption));
         let file = file.expect("writing to memory does not fail");
-        Self { file, messages: 0, bytes: 0, first: (0, 0), last: None }
+        Self { file, encrypted, groups: 0, messages: 0, bytes: 0, first: (0, 0), last: None }
     }
 
     /// Messages so far.
@@ -74,7 +86,7 @@ impl SegmentWriter {
         self.messages
     }
 
-    /// Appends a batch as one row group. CPU-bound: milliseconds per MiB.
+    /// Appends a batch as one row group, or as some where it is encrypted. CPU-bound: milliseconds per MiB.
     pub fn append(&mut self, columns: Columns) -> Result<(), ParquetError> {
         let Some(last) = columns.len().checked_sub(1).map(|index| columns.message(index)) else {
             return Ok(());
@@ -87,13 +99,21 @@ impl SegmentWriter {
         self.last = Some(LastMessage { seq: last.seq, time, sha256 });
         self.messages += columns.len() as u64;
         self.bytes += columns.bytes() as u64;
-        let mut group = self.file.next_row_group()?;
-        write_column::<Int64Type, _>(&mut group, &columns.seq)?;
-        write_column::<Int64Type, _>(&mut group, &columns.time)?;
-        for strings in [columns.subject, columns.headers, columns.payload] {
-            write_column::<ByteArrayType, _>(&mut group, &strings.into_arrays())?;
+        let small = self.encrypted && self.groups < SMALL_GROUPS;
+        let most = if small { ENCRYPTED_GROUP } else { usize::MAX };
+        let groups = groups(&columns, most);
+        let Columns { seq, time, subject, headers, payload } = columns;
+        let strings = [subject, headers, payload].map(Strings::shared);
+        for rows in groups {
+            let mut group = self.file.next_row_group()?;
+            write_column::<Int64Type, _>(&mut group, &seq[rows.clone()])?;
+            write_column::<Int64Type, _>(&mut group, &time[rows.clone()])?;
+            for column in &strings {
+                write_column::<ByteArrayType, _>(&mut group, &column.arrays(rows.clone()))?;
+            }
+            group.close()?;
+            self.groups += 1;
         }
-        group.close()?;
         Ok(())
     }
 
@@ -109,7 +129,7 @@ impl SegmentWriter {
         timeline: u32,
         sealed: bool,
     ) -> Result<Finished, ParquetError> {
-        let Self { file, messages, bytes, first: (first_seq, first_time), last } = self;
+        let Self { file, messages, bytes, first: (first_seq, first_time), last, .. } = self;
         let sink = file.into_inner()?;
         let last = last.expect("an empty segment is never finished");
         let sha256 = Sha256::from(<[u8; 32]>::from(sink.sha256.finalize()));
@@ -134,17 +154,48 @@ impl SegmentWriter {
     }
 }
 
+/// Divides rows into groups with so many bytes of messages at most, or one message.
+fn groups(columns: &Columns, most: usize) -> Vec<Range<usize>> {
+    let (mut groups, mut begin, mut bytes) = (Vec::new(), 0, 0);
+    let whole = columns.bytes() <= most;
+    for (index, message) in columns.messages().enumerate().filter(|_| !whole) {
+        if index > begin && bytes + message.bytes() > most {
+            groups.push(begin..index);
+            (begin, bytes) = (index, 0);
+        }
+        bytes += message.bytes();
+    }
+    groups.push(begin..columns.len());
+    groups
+}
+
 impl Strings {
     /// Slices of one shared buffer: nothing is copied.
     pub(super) fn into_arrays(self) -> Vec<ByteArray> {
-        let bytes = Bytes::from(self.bytes);
-        let mut start = 0;
-        let slice = |end| {
-            let slice = bytes.slice(start..end);
-            start = end;
+        let rows = 0..self.ends.len();
+        self.shared().arrays(rows)
+    }
+
+    fn shared(self) -> SharedStrings {
+        SharedStrings { bytes: self.bytes.into(), ends: self.ends }
+    }
+}
+
+/// Byte strings end to end, in a buffer that slices of it share.
+struct SharedStrings {
+    bytes: Bytes,
+    ends: Vec<usize>,
+}
+
+impl SharedStrings {
+    fn arrays(&self, rows: Range<usize>) -> Vec<ByteArray> {
+        let mut start = rows.start.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let slice = |end: &usize| {
+            let slice = self.bytes.slice(start..*end);
+            start = *end;
             ByteArray::from(slice)
         };
-        self.ends.into_iter().map(slice).collect()
+        self.ends[rows].iter().map(slice).collect()
     }
 }
 
