@@ -1,5 +1,7 @@
 //! The configuration file; docs/storage-manager.md explains every key.
 
+pub mod retention;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +14,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::{Host, Url};
 
+use self::retention::RetentionConfig;
 use crate::authorities;
 use crate::s3::Tier;
 
@@ -39,6 +42,9 @@ pub struct Config {
     /// When replaced segments are deleted.
     #[serde(default)]
     pub collect: CollectConfig,
+    /// How long what is archived is kept.
+    #[serde(default)]
+    pub retention: Vec<RetentionConfig>,
     /// How often consumers are asked for what they know of single messages.
     #[serde(default)]
     pub consumers: ConsumersConfig,
@@ -399,6 +405,11 @@ impl Config {
                 "`archive.encryption` wants `archive.layout = \"journal\"`: chains are not encrypted; set `archive.encryption.tiers = \"none\"` to read only"
                     .into(),
             ));
+        }
+        let journal = config.archive.layout == Layout::Journal;
+        let wrong = retention::wrong(&config.retention, journal, config.tertiary.is_some());
+        if let Some(wrong) = wrong {
+            return Err(refuse(wrong));
         }
         if config.tertiary.as_ref().is_some_and(|tertiary| config.secondary.is_same(tertiary)) {
             return Err(refuse(format!(

@@ -154,6 +154,10 @@ impl Run<'_> {
             // Limits may be faster than a busy host's storage manager; then the tier says what it missed.
             truth.maybe_deleted.extend(held.archived.missed());
         }
+        if copy.with_dropped {
+            // A rule may have let go of them since.
+            truth.maybe_deleted.extend(held.archived.expired());
+        }
         let findings = judge(&truth, found);
         drop(truth);
         let what = match (copy.timeline, copy.with_dropped) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::archive::journal::{DeletesKnown, Served};
+use crate::archive::journal::{DeletesKnown, Retention, Served};
 use crate::archive::key::GROUP;
 use crate::archive::{
     ArchiveKey, Checkpoint, ConsumerRecord, Deliveries, Entry, Fork, Left, ParentTimeline, Segment,
@@ -35,6 +35,8 @@ pub struct ArchiveState {
     pub deletes_known: Option<DeletesKnown>,
     /// What the consumers of the current timeline know of single messages, as a journal says; chains do not.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// What has left it by rule, and what rules go by, as a journal says; chains do not.
+    pub retention: Retention,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
 }
@@ -127,6 +129,7 @@ impl ArchiveState {
             served: None,
             deletes_known: None,
             deliveries: BTreeMap::new(),
+            retention: Retention::default(),
             superseded: checkpoint.superseded.clone(),
         })
     }
@@ -392,7 +395,9 @@ impl ArchiveState {
     pub fn lacking(&self) -> u64 {
         let current = self.current();
         let seen = &current.state;
-        if seen.last_seq > current.watermark.seq {
+        // What has left by rule is not missing: the stream itself was dropped before.
+        let left = self.kept_from(self.timeline()) > seen.first_seq;
+        if left || seen.last_seq > current.watermark.seq {
             return 0;
         }
         let pieces = self.pieces(self.timeline(), seen.first_seq, seen.last_seq);

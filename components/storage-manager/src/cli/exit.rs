@@ -187,7 +187,11 @@ impl From<HistoryError> for Failure {
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        Self::new(USAGE, &error)
+        let status = match error {
+            PlanError::NoTimeline { .. } => USAGE,
+            PlanError::Left { .. } => EMPTY,
+        };
+        Self::new(status, &error)
     }
 }
 

@@ -14,6 +14,7 @@ mod progress;
 mod query;
 mod read;
 mod restore;
+mod retention;
 mod status;
 mod streams;
 mod table;
@@ -90,6 +91,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Query(args) => query::run(&config, args).await,
             Command::Export(args) => export::run(&config, args).await,
             Command::Restore(args) => restore::run(&config, args).await,
+            Command::Retention(args) => retention::run(&config, &args).await,
             Command::Verify(args) => verify::run(&config, args).await,
             Command::Copy(args) => copy::run(&config, args).await,
             Command::Key(KeyArgs { command }) => key::run(&config, command).await,

@@ -41,6 +41,8 @@ struct Verified {
     bytes: u64,
     /// Fewer messages than the stream had; no damage yet.
     lacking: u64,
+    /// Messages that have left by rule: nothing is wrong with that.
+    expired: u64,
     problems: Vec<String>,
     /// The timelines that a restore of the newest one is made of, each with the sequences that count.
     #[serde(skip)]
@@ -246,6 +248,11 @@ fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
         messages: segments.clone().fold(0, |sum: u64, s| sum.saturating_add(s.messages)),
         bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
         lacking: state.lacking(),
+        expired: state
+            .retention
+            .expired
+            .iter()
+            .fold(0, |sum: u64, run| sum.saturating_add(run.messages)),
         problems: Vec::new(),
         lineage: lineage.chain(state.stand_ins(newest)).collect(),
         newest: false,
@@ -263,10 +270,20 @@ async fn chain(
         Err(ReadError::S3(error)) => return Err(error.into()),
         Err(damaged) => error_chain(&damaged),
     };
-    let (entries, segments, messages, bytes, lacking) = (0, 0, 0, 0, 0);
+    let (entries, segments, messages, bytes, lacking, expired) = (0, 0, 0, 0, 0, 0);
     let (problems, lineage, newest) = (vec![problem], Vec::new(), true);
-    let verified =
-        Verified { stream, entries, segments, messages, bytes, lacking, problems, lineage, newest };
+    let verified = Verified {
+        stream,
+        entries,
+        segments,
+        messages,
+        bytes,
+        lacking,
+        expired,
+        problems,
+        lineage,
+        newest,
+    };
     Ok((verified, None))
 }
 
@@ -287,6 +304,13 @@ fn print(report: &Report, json: bool) -> Result<(), Failure> {
         ]);
     }
     let mut text = shown.to_string();
+    for Verified { stream, expired, .. } in report.streams.iter().filter(|s| s.expired > 0) {
+        write!(
+            text,
+            "\n{stream}: {expired} messages left the archive by rule (`streams` says which)"
+        )
+        .expect("memory takes it");
+    }
     for Audited { journal, problems, .. } in &report.journals {
         for problem in problems {
             write!(text, "\njournal `{journal}`: {problem}").expect("memory takes it");

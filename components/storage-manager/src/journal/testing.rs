@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cim_core::archive::journal::{
-    Change, JOURNAL_FORMAT, JournalEntry, JournalState, SegmentRecord, StreamCheckpoint,
+    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Retention, SegmentRecord, StreamCheckpoint,
 };
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{RawJson, Sha256, StreamRecord, StreamState, TimelineRecord};
@@ -58,6 +58,7 @@ pub fn begin() -> StreamCheckpoint {
         served: None,
         deletes_known: None,
         deliveries: BTreeMap::new(),
+        retention: Retention::default(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

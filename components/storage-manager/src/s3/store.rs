@@ -23,7 +23,8 @@ use crate::crypt;
 use crate::hooks::sabotage;
 
 /// Which tier a bucket is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// The secondary tier.
     Nas,

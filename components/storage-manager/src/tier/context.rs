@@ -22,6 +22,7 @@ use super::sides::{Sides, Unread, or_wasabi};
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::journal::Ailing;
+use crate::journal::expire::CopiedTo;
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
@@ -67,6 +68,8 @@ pub struct Context {
     pub former: Former,
     /// Objects of the NAS that could not be read, and are healed.
     pub ailing: Ailing,
+    /// How far Wasabi has each stream.
+    pub copied: CopiedTo,
     /// Streams of which a part is to be archived anew.
     pub anew: Anew,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.

@@ -51,6 +51,7 @@ mod queue;
 mod recreated;
 mod refill;
 mod rehearsal;
+mod retention;
 mod rolled_up;
 mod rotated;
 mod runbook;

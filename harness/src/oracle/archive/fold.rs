@@ -7,6 +7,7 @@ use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
 
 use super::Archived;
+use super::expired::Left;
 
 /// Where something is said about a stream.
 pub(super) struct Said<'a> {
@@ -58,6 +59,7 @@ impl Archived {
             served: restated.served.clone(),
             deletes_known: restated.deletes_known.clone(),
             deliveries: restated.deliveries.clone(),
+            left: Left::restated(&restated.retention.expired, restated.retention.absent_since),
         };
         archived.adopt(&restated.timelines);
         for record in &restated.segments {
@@ -68,6 +70,15 @@ impl Archived {
 
     /// Takes in what an entry decides. After an error there is no going on.
     pub(super) fn change(&mut self, change: &Change, said: &Said<'_>) -> Result<(), String> {
+        for run in &change.expired {
+            self.expire(run)?;
+        }
+        if change.fork.is_some() || !change.add.is_empty() {
+            self.left.absent(None);
+        }
+        if let Some(absent) = &change.absent {
+            self.left.absent(absent.since);
+        }
         for replacement in &change.replace {
             self.exchange(replacement, said)?;
         }
@@ -217,6 +228,8 @@ impl Archived {
             "up to where its deletes are known"
         } else if self.deliveries != other.deliveries {
             "what its consumers know of single messages"
+        } else if !self.left.is_same(&other.left) {
+            "what has left by rule"
         } else if (self.number, self.committed_at) != (other.number, other.committed_at) {
             "its last entry"
         } else {

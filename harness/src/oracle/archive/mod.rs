@@ -18,6 +18,7 @@ use s3::Bucket;
 use tokio::time::Instant;
 
 pub(crate) use self::damage::{Place, ends_reading};
+use self::expired::Left;
 use self::journal::Journal;
 use self::store::Store;
 pub(crate) use self::store::get;
@@ -28,6 +29,7 @@ use crate::scenario::Tier;
 
 mod chain;
 mod damage;
+mod expired;
 mod fold;
 mod journal;
 mod shared;
@@ -70,6 +72,8 @@ pub struct Archived {
     pub deletes_known: Option<DeletesKnown>,
     /// What its consumers know of single messages, where its journal says so.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// What has left by rule, where its journal says so.
+    left: Left,
 }
 
 /// A tier. Its journals are read when it is opened, and read on when it is asked to; chains are read when

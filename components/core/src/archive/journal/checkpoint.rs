@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::deletes::DeletesKnown;
 use super::entry::{JOURNAL_FORMAT, SegmentRecord};
+use super::expired::Retention;
 use super::fold::credible;
 use super::served::Served;
 use crate::archive::entry::believed;
@@ -64,6 +65,9 @@ pub struct StreamCheckpoint {
     /// What its consumers know of single messages, by consumer. Since format 7.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// What has left its archive by rule, and what rules go by. Since format 8.
+    #[serde(default, skip_serializing_if = "Retention::is_empty")]
+    pub retention: Retention,
     /// The number of the last entry that said something about it; 0 where it begins.
     pub number: u64,
     /// When that was committed, by its writer's clock.
@@ -82,6 +86,7 @@ impl StreamCheckpoint {
             served: state.served.clone(),
             deletes_known: state.deletes_known.clone(),
             deliveries: state.deliveries.clone(),
+            retention: state.retention.clone(),
             number: state.number,
             committed_at: state.committed_at,
         }
@@ -100,6 +105,9 @@ impl StreamCheckpoint {
             credible(segment, stream)?;
             within(segment, &restated.timelines)?;
         }
+        let mut retention = self.retention.clone();
+        let left = restated.timelines.split_last().map_or(&[][..], |(_, left)| left);
+        retention.left_by(left.iter().map(|record| record.number), self.committed_at);
         Ok(ArchiveState {
             number: self.number,
             // Its entries have no chain of their own.
@@ -116,6 +124,7 @@ impl StreamCheckpoint {
             served: self.served.clone(),
             deletes_known: self.deletes_known.clone(),
             deliveries: self.deliveries.clone(),
+            retention,
             superseded: Vec::new(),
         })
     }

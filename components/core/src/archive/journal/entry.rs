@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::checkpoint::StreamCheckpoint;
 use super::deletes::DeletesKnown;
+use super::expired::{Absent, Expired};
 use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::{
@@ -25,7 +26,7 @@ use crate::names::{ConsumerName, JournalName, StreamName};
 
 /// The format that this version writes, and the newest that it reads. Formats up to 3 are those of chains,
 /// [`crate::archive::FORMAT`].
-pub const JOURNAL_FORMAT: u32 = 7;
+pub const JOURNAL_FORMAT: u32 = 8;
 
 /// One commit to a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -102,6 +103,13 @@ pub struct Change {
     /// known. Since format 7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
+    /// Whole segments that leave the archive by rule. They were there before the entry, or another tier had them. Since
+    /// format 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<Expired>,
+    /// Whether JetStream has the stream, when that differs. Since format 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Absent>,
 }
 
 impl Change {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Change, Replacement};
+use super::expired;
 use crate::archive::state::Timeline;
 use crate::archive::{ArchiveKey, ArchiveState, ParentTimeline, Segment, Watermark};
 use crate::names::StreamName;
@@ -11,6 +12,8 @@ use crate::names::StreamName;
 /// A change whose segments are resolved and which was found to follow from a state.
 pub(super) struct Checked {
     replaced: Vec<Replaced>,
+    /// Segments that leave by rule.
+    expired: Vec<(u32, u64)>,
     added: Vec<Segment>,
     watermark: Watermark,
 }
@@ -75,12 +78,14 @@ pub(super) fn check(
         return Err(format!("its watermark {} is before message {}", watermark.seq, message.seq));
     }
     apart(&change.replace)?;
+    let expired = expired::check(state, &change.expired, &change.replace)?;
     let replaced = change.replace.iter().map(|replacement| {
         let by: Vec<Segment> = replacement.by.iter().map(resolve).collect();
         by.iter().try_for_each(|segment| credible(segment, origin.stream))?;
         Ok(Replaced { old: replaces(state, replacement, &by)?, by })
     });
-    Ok(Checked { replaced: replaced.collect::<Result<_, String>>()?, added, watermark })
+    let replaced = replaced.collect::<Result<_, String>>()?;
+    Ok(Checked { replaced, expired, added, watermark })
 }
 
 /// The last sequence that a new timeline shares with its parent, which has to have it: what lies between the
@@ -210,8 +215,18 @@ pub(super) fn take(
         removed.extend(old.iter().filter_map(|key| state.segments.remove(key)));
         place(&mut state.segments, by);
     }
+    removed.extend(checked.expired.iter().filter_map(|place| state.segments.remove(place)));
+    expired::note(state, &change.expired);
+    if change.fork.is_some() || !change.add.is_empty() {
+        // It is there, or was a moment ago: what is counted from an earlier time is not.
+        state.retention.absent_since = None;
+    }
+    if let Some(absent) = &change.absent {
+        state.retention.absent_since = absent.since;
+    }
     if let Some(fork) = &change.fork {
         state.leave();
+        state.retention.leave(state.timeline(), committed_at);
         state.timelines.insert(state.timeline() + 1, Timeline::begin(fork.clone()));
         state.deletes_known = None;
         state.deliveries.clear();

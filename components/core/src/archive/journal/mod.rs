@@ -16,6 +16,7 @@
 mod checkpoint;
 mod deletes;
 mod entry;
+mod expired;
 mod fold;
 mod served;
 mod state;
@@ -23,5 +24,6 @@ mod state;
 pub use checkpoint::{CheckpointHead, JournalCheckpoint, StreamCheckpoint};
 pub use deletes::DeletesKnown;
 pub use entry::{Change, JOURNAL_FORMAT, JournalEntry, Part, Replacement, SegmentRecord};
+pub use expired::{Absent, Expired, LeftAt, Retention};
 pub use served::Served;
 pub use state::{JournalError, JournalState};

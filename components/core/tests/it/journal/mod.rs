@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod draw;
+mod expired;
 mod forged;
 mod model;
 mod order;

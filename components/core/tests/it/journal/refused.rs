@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cim_core::archive::journal::{
-    Change, DeletesKnown, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
-    Served, StreamCheckpoint,
+    Change, DeletesKnown, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, Retention,
+    SegmentRecord, Served, StreamCheckpoint,
 };
 use cim_core::archive::{
     ArchiveKey, Fork, LastMessage, ParentTimeline, RawJson, Sha256, StreamRecord, StreamState,
@@ -15,12 +15,12 @@ use jiff::Timestamp;
 
 use super::{empty, journal};
 
-fn stream() -> StreamName {
+pub(super) fn stream() -> StreamName {
     StreamName::new("S").unwrap()
 }
 
 /// A part of the entry that says it.
-fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
+pub(super) fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
     SegmentRecord {
         key: None,
         timeline,
@@ -39,7 +39,7 @@ fn part(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
 }
 
 /// A segment with an object of its own.
-fn own(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
+pub(super) fn own(timeline: u32, first_seq: u64, last_seq: u64) -> SegmentRecord {
     let sha256 = Sha256::of(b"a file");
     let key = ArchiveKey::segment(&stream(), timeline, first_seq, last_seq, &sha256).to_string();
     let part = part(timeline, first_seq, last_seq);
@@ -74,6 +74,7 @@ fn begin(timelines: Vec<TimelineRecord>, segments: Vec<SegmentRecord>) -> Change
         served: None,
         deletes_known: None,
         deliveries: BTreeMap::new(),
+        retention: Retention::default(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     };
@@ -94,7 +95,7 @@ fn entry(state: &JournalState, stream: &StreamName, change: Change) -> JournalEn
     }
 }
 
-fn say(state: &mut JournalState, change: Change) -> Result<(), String> {
+pub(super) fn say(state: &mut JournalState, change: Change) -> Result<(), String> {
     let entry = entry(state, &stream(), change);
     let (_, hash) = entry.to_text();
     let before = state.clone();
@@ -104,7 +105,7 @@ fn say(state: &mut JournalState, change: Change) -> Result<(), String> {
 }
 
 /// Sequences 1 to 40 of timeline 1 in four segments, the first with an object of its own.
-fn filled() -> JournalState {
+pub(super) fn filled() -> JournalState {
     let mut state = empty();
     say(&mut state, begin(vec![timeline(1, None, 0)], Vec::new())).unwrap();
     let add = vec![own(1, 1, 10), part(1, 11, 20), part(1, 21, 30), part(1, 31, 40)];

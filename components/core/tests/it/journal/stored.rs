@@ -55,10 +55,10 @@ fn a_newer_format_is_refused_with_its_number() {
     ];
     for refusal in refusals {
         let error = refusal.unwrap_err();
-        assert!(matches!(error, EntryError::TooNewJournal(8)), "{error}");
+        assert!(matches!(error, EntryError::TooNewJournal(9)), "{error}");
         assert_eq!(
             error.to_string(),
-            "it has format 8, this version reads up to 7: use a newer one"
+            "it has format 9, this version reads up to 8: use a newer one"
         );
     }
 }
