@@ -248,7 +248,7 @@ impl From<Unfit> for Failure {
     fn from(error: Unfit) -> Self {
         let status = match error {
             Unfit::Rights { nats: true, .. } => NATS,
-            Unfit::Unconditional(_) => USAGE,
+            Unfit::Unconditional(_) | Unfit::Unlocked { .. } => USAGE,
             Unfit::Rights { .. } | Unfit::Unchecked(_) | Unfit::Lists(_) => S3,
         };
         Self::new(status, &error)

@@ -5,6 +5,7 @@ mod check;
 mod complete;
 mod connect;
 mod copy;
+mod cost;
 mod descriptors;
 mod exit;
 mod export;
@@ -91,6 +92,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Query(args) => query::run(&config, args).await,
             Command::Export(args) => export::run(&config, args).await,
             Command::Restore(args) => restore::run(&config, args).await,
+            Command::Cost(args) => cost::run(&config, &args).await,
             Command::Retention(args) => retention::run(&config, &args).await,
             Command::Verify(args) => verify::run(&config, args).await,
             Command::Copy(args) => copy::run(&config, args).await,

@@ -77,6 +77,11 @@ pub(super) async fn run(config: &Config, args: &Show) -> Result<(), Failure> {
     print(&preview)
 }
 
+/// Returns how many bytes `[[retention]]` would let go of a tier now.
+pub(super) fn leaving(config: &Config, tier: Tier, archive: &Archive) -> u64 {
+    own(config, archive).map_or(0, |state| preview(config, tier, state, &|_| Copied::All).size)
+}
+
 /// The journal that the storage manager of this configuration writes.
 fn own<'a>(config: &Config, archive: &'a Archive) -> Option<&'a JournalState> {
     archive.journals().iter().find(|journal| journal.journal == config.archive.journal)

@@ -42,6 +42,7 @@ mod memory;
 mod missed;
 mod no_delete;
 mod nothing;
+mod object_lock;
 mod odd_streams;
 mod old_archives;
 mod openness;
