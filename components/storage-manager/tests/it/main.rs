@@ -12,6 +12,7 @@ mod clock;
 mod cluster;
 mod compressed;
 mod copy;
+mod cost;
 mod debian;
 mod deliveries;
 mod drawn;
