@@ -1,5 +1,8 @@
 //! The configuration file; docs/storage-manager.md explains every key.
 
+pub mod lock;
+pub mod retention;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +15,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use url::{Host, Url};
 
+use self::lock::ObjectLock;
+use self::retention::RetentionConfig;
 use crate::authorities;
 use crate::s3::Tier;
 
@@ -39,6 +44,9 @@ pub struct Config {
     /// When replaced segments are deleted.
     #[serde(default)]
     pub collect: CollectConfig,
+    /// How long what is archived is kept.
+    #[serde(default)]
+    pub retention: Vec<RetentionConfig>,
     /// How often consumers are asked for what they know of single messages.
     #[serde(default)]
     pub consumers: ConsumersConfig,
@@ -289,6 +297,15 @@ pub struct S3Config {
     /// Limit of one request.
     #[serde(deserialize_with = "duration::above_zero", default = "default_timeout")]
     pub timeout: Duration,
+    /// What the service takes for a TB (10^12 bytes) and month, in whatever currency; there is no price that is true for
+    /// ever.
+    #[serde(default, deserialize_with = "price")]
+    pub price_per_tb_month: Option<f64>,
+    /// What it bills at least.
+    #[serde(default)]
+    pub billed_at_least: Option<Size>,
+    /// What is written is locked for a while: nothing deletes or overwrites it.
+    pub object_lock: Option<ObjectLock>,
     /// Use the service although it ignores `If-None-Match`; then no second writer may run.
     #[serde(default)]
     pub single_writer: bool,
@@ -338,6 +355,14 @@ fn bucket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BucketName, D::E
     BucketName::new(name).map_err(|error| {
         D::Error::custom(format!("{error}; S3 refuses others: make the bucket under such a name"))
     })
+}
+
+fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let price = f64::deserialize(deserializer)?;
+    if !price.is_finite() || price < 0.0 {
+        return Err(D::Error::custom(format!("`{price}` is no price: write it like `6.99`")));
+    }
+    Ok(Some(price))
 }
 
 /// Without a scheme the client would try TLS, and say that the answer is corrupt.
@@ -402,6 +427,11 @@ impl Config {
                 "`archive.encryption` wants `archive.layout = \"journal\"`: chains are not encrypted; set `archive.encryption.tiers = \"none\"` to read only"
                     .into(),
             ));
+        }
+        let journal = config.archive.layout == Layout::Journal;
+        let wrong = retention::wrong(&config.retention, journal, config.tertiary.is_some());
+        if let Some(wrong) = wrong {
+            return Err(refuse(wrong));
         }
         if config.tertiary.as_ref().is_some_and(|tertiary| config.secondary.is_same(tertiary)) {
             return Err(refuse(format!(

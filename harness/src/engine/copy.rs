@@ -156,6 +156,10 @@ impl Run<'_> {
             truth.maybe_deleted.extend(held.archived.missed());
         }
         truth.maybe_deleted.extend(held.archived.erased());
+        if copy.with_dropped {
+            // A rule may have let go of them since.
+            truth.maybe_deleted.extend(held.archived.expired());
+        }
         let findings = judge(&truth, found);
         drop(truth);
         let what = match (copy.timeline, copy.with_dropped) {

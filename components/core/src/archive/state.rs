@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::archive::journal::{DeletesKnown, Erasure, Served};
+use crate::archive::journal::{DeletesKnown, Erasure, Retention, Served};
 use crate::archive::key::GROUP;
 use crate::archive::{
     ArchiveKey, Checkpoint, ConsumerRecord, Deliveries, Entry, Fork, Left, ParentTimeline, Segment,
@@ -37,6 +37,8 @@ pub struct ArchiveState {
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
     /// Notes of what was erased of it for good, as a journal says; chains do not.
     pub erased: Vec<Erasure>,
+    /// What has left it by rule, and what rules go by, as a journal says; chains do not.
+    pub retention: Retention,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
 }
@@ -130,6 +132,7 @@ impl ArchiveState {
             deletes_known: None,
             deliveries: BTreeMap::new(),
             erased: Vec::new(),
+            retention: Retention::default(),
             superseded: checkpoint.superseded.clone(),
         })
     }
@@ -395,7 +398,9 @@ impl ArchiveState {
     pub fn lacking(&self) -> u64 {
         let current = self.current();
         let seen = &current.state;
-        if seen.last_seq > current.watermark.seq {
+        // What has left by rule is not missing: the stream itself was dropped before.
+        let left = self.kept_from(self.timeline()) > seen.first_seq;
+        if left || seen.last_seq > current.watermark.seq {
             return 0;
         }
         let pieces = self.pieces(self.timeline(), seen.first_seq, seen.last_seq);

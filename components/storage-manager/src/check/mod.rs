@@ -72,6 +72,16 @@ pub enum Unfit {
          would not be found: use one that lists as S3 does"
     )]
     Lists(Tier),
+    /// Objects are to be locked, and the bucket knows no locks.
+    #[error(
+        "{tier}: bucket `{bucket}` has no object lock, and `object_lock` asks for it: make a bucket with object lock (`mc mb --with-lock`), which no service adds to one that is there, or take `object_lock` out"
+    )]
+    Unlocked {
+        /// The tier.
+        tier: Tier,
+        /// Its bucket.
+        bucket: String,
+    },
 }
 
 impl Found {
@@ -95,6 +105,11 @@ impl Found {
         }
         if !lacks.is_empty() {
             return Err(Unfit::Rights { lacks: lacks.join("; "), nats: !needed.is_empty() });
+        }
+        for Tried { tier, bucket, probe, .. } in &self.tiers {
+            if !probe.locks {
+                return Err(Unfit::Unlocked { tier: *tier, bucket: bucket.clone() });
+            }
         }
         for Tried { tier, single_writer, probe, .. } in &self.tiers {
             // What is at Wasabi was decided on the NAS, and is compared with it.
@@ -154,7 +169,14 @@ mod tests {
     }
 
     fn good() -> Probe {
-        Probe { missing: vec![], conditional_writes: true, checks: true, lists: true, left: None }
+        Probe {
+            missing: vec![],
+            conditional_writes: true,
+            checks: true,
+            lists: true,
+            locks: true,
+            left: None,
+        }
     }
 
     #[test]

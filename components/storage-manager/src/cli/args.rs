@@ -106,6 +106,13 @@ pub(super) enum Command {
         after_help = "Examples:\n  cim-storage-manager restore --all\n  cim-storage-manager restore ORDERS --from wasabi\n  cim-storage-manager restore ORDERS --until 2026-11-23T03:00:00Z --as ORDERS_0300 --subjects 'restored.>'\n  cim-storage-manager restore ORDERS --dry-run"
     )]
     Restore(RestoreArgs),
+    /// Show how much lies on each tier, by stream, and what that costs a month; needs no NATS
+    Cost(Show),
+    /// Show what the rules of the configuration would take out of the archive now, and take nothing; needs no NATS
+    #[command(
+        after_help = "The storage manager takes it out while it runs. A configuration is tried before it holds with `--config`:\n\n  cim-storage-manager --config new.toml retention"
+    )]
+    Retention(Show),
     /// Read a tier's archive and check every hash and count
     Verify(VerifyArgs),
     /// Copy a tier's archive into another bucket, to move to another service; needs no NATS

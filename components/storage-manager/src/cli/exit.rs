@@ -195,7 +195,11 @@ impl From<HistoryError> for Failure {
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        Self::new(USAGE, &error)
+        let status = match error {
+            PlanError::NoTimeline { .. } => USAGE,
+            PlanError::Left { .. } => EMPTY,
+        };
+        Self::new(status, &error)
     }
 }
 
@@ -255,7 +259,7 @@ impl From<Unfit> for Failure {
     fn from(error: Unfit) -> Self {
         let status = match error {
             Unfit::Rights { nats: true, .. } => NATS,
-            Unfit::Unconditional(_) => USAGE,
+            Unfit::Unconditional(_) | Unfit::Unlocked { .. } => USAGE,
             Unfit::Rights { .. } | Unfit::Unchecked(_) | Unfit::Lists(_) => S3,
         };
         Self::new(status, &error)

@@ -5,6 +5,7 @@ mod check;
 mod complete;
 mod connect;
 mod copy;
+mod cost;
 mod descriptors;
 mod erase;
 mod exit;
@@ -15,6 +16,7 @@ mod progress;
 mod query;
 mod read;
 mod restore;
+mod retention;
 mod status;
 mod streams;
 mod table;
@@ -92,6 +94,8 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Query(args) => query::run(&config, args).await,
             Command::Export(args) => export::run(&config, args).await,
             Command::Restore(args) => restore::run(&config, args).await,
+            Command::Cost(args) => cost::run(&config, &args).await,
+            Command::Retention(args) => retention::run(&config, &args).await,
             Command::Verify(args) => verify::run(&config, args).await,
             Command::Copy(args) => copy::run(&config, args).await,
             Command::Erase(args) => erase::run(&config, args).await,

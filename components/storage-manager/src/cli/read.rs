@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use cim_runtime::output::note;
+
 use super::args::ReadArgs;
 use super::connect;
 use super::exit::Failure;
@@ -9,6 +11,7 @@ use super::nothing::unknown;
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::export::Since;
+use crate::journal::expire::in_words;
 use crate::restore::{Options, Plan, Source, plan};
 
 impl ReadArgs {
@@ -37,5 +40,6 @@ pub(super) async fn opened(config: &Config, args: &ReadArgs) -> Result<(Source, 
         ..Options::default()
     };
     let plan = plan(&args.stream, &state, &options)?;
+    in_words(&plan.expired).iter().for_each(note);
     Ok((source, plan))
 }

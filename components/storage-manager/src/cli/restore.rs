@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
+use cim_runtime::output::note;
 use cim_runtime::shutdown;
 use futures_util::{StreamExt as _, stream};
 
@@ -23,6 +24,7 @@ use super::nothing::{nothing, unknown};
 use super::progress::shown;
 use crate::archive::Archive;
 use crate::config::Config;
+use crate::journal::expire::in_words;
 use crate::restore::{self, Fences, Followers, Found, Looks, Options, Plan, RestoreError, Source};
 use crate::s3::Tier;
 
@@ -40,10 +42,11 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         return Err(Failure::usage("`--as` takes one stream: it is one name"));
     }
     let archive = open(&source, &args).await?;
-    let mut streams = if args.all { archive.streams().await? } else { args.streams.clone() };
+    let mut streams = if args.all { staying(&archive).await? } else { args.streams.clone() };
     let mut named = BTreeSet::new();
     streams.retain(|stream| named.insert(stream.clone()));
-    if streams.is_empty() && archive.damage().is_none() {
+    let nothing_at_all = streams.is_empty() && archive.streams().await?.is_empty();
+    if nothing_at_all && archive.damage().is_none() {
         return Err(nothing(config, args.from).await);
     }
     let options = Options {
@@ -126,6 +129,23 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         ))),
         (None, None) => Ok(()),
     }
+}
+
+/// Returns every stream of which something is kept; the others are named, and hold nothing up.
+async fn staying(archive: &Archive) -> Result<Vec<StreamName>, Failure> {
+    let mut streams = archive.streams().await?;
+    streams.retain(|stream| {
+        let Some(state) = archive.in_journal(stream) else { return true };
+        let left = state.has_left(state.timeline());
+        if left {
+            let lines = in_words(state.expired_in(state.timeline()));
+            for line in lines {
+                note(format_args!("{stream} is left out: {line}"));
+            }
+        }
+        !left
+    });
+    Ok(streams)
 }
 
 /// Plans the restores of streams. What cannot be read of one keeps it from coming back, not the others.

@@ -1,9 +1,10 @@
 //! `streams`
 
 use cim_core::archive::SeqRange;
-use cim_core::archive::journal::Served;
+use cim_core::archive::journal::{Expired, Served};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
+use cim_runtime::output::note;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use super::nothing::{nothing, unknown};
 use super::{connect, show, show_json, table as tables};
 use crate::archive::Archive;
 use crate::config::Config;
+use crate::journal::expire::in_words;
 use crate::restore::{Options, plan};
 
 #[derive(Debug, Serialize)]
@@ -34,6 +36,10 @@ struct HeldStream {
     /// Messages of the newest timeline that were erased for good.
     erased: u64,
     timelines: Vec<HeldTimeline>,
+    /// What has left the archive by rule.
+    expired: Vec<Expired>,
+    /// Since when JetStream does not have it, where that is known.
+    absent_since: Option<Timestamp>,
     /// The objects that the newest timeline's messages are in, ascending.
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Vec<HeldFile>>,
@@ -87,25 +93,35 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             last_seq: timeline.watermark.seq,
             last_time: timeline.watermark.last.as_ref().map(|last| last.time),
         });
-        let plan = plan(&stream, &state, &Options::default())?;
-        let files = plan.pieces.iter().map(|(segment, first_seq, last_seq)| HeldFile {
-            key: segment.key.clone(),
-            first_seq: *first_seq,
-            last_seq: *last_seq,
-            shared: segment.part.as_ref().map(|_| segment.timeline),
-            size: segment.size,
-        });
-        let last_seq = plan.last_seq;
+        // Of one that has left as a whole there are no files.
+        let plan = plan(&stream, &state, &Options::default()).ok();
+        let files =
+            plan.iter().flat_map(|plan| &plan.pieces).map(|(segment, first_seq, last_seq)| {
+                HeldFile {
+                    key: segment.key.clone(),
+                    first_seq: *first_seq,
+                    last_seq: *last_seq,
+                    shared: segment.part.as_ref().map(|_| segment.timeline),
+                    size: segment.size,
+                }
+            });
         streams.push(HeldStream {
             files: args.files.then(|| files.collect()),
-            gone: args.files.then(|| plan.gone_in(plan.first_seq, last_seq)),
+            gone: plan
+                .as_ref()
+                .filter(|_| args.files)
+                .map(|plan| plan.gone_in(plan.first_seq, plan.last_seq)),
             committed_at: state.committed_at,
             entry: state.number,
             segments: state.segments.len(),
             bytes: state.segments.values().fold(0, |sum: u64, s| sum.saturating_add(s.size)),
             consumers: state.consumers.len(),
-            erased: state.erased_between(state.timeline(), 1, last_seq).count(),
+            erased: plan
+                .as_ref()
+                .map_or(0, |plan| state.erased_between(state.timeline(), 1, plan.last_seq).count()),
             timelines: timelines.collect(),
+            expired: state.retention.expired,
+            absent_since: state.retention.absent_since,
             served: state.served,
             stream,
         });
@@ -115,6 +131,11 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
         show_json(&held)?;
     } else {
         show(if args.files { files(&held) } else { table(&held) })?;
+        for HeldStream { stream, expired, .. } in &held.streams {
+            for line in in_words(expired) {
+                note(format_args!("{stream}: {line}"));
+            }
+        }
     }
     match archive.damage() {
         None if held.streams.is_empty() => Err(nothing(config, args.from).await),

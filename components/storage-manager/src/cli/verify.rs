@@ -45,6 +45,8 @@ struct Verified {
     lacking: u64,
     /// What was erased for good.
     erased: Vec<Erased>,
+    /// Messages that have left by rule: nothing is wrong with that.
+    expired: u64,
     problems: Vec<String>,
     /// What there is no key of: whether it is damaged is not known.
     locked: Vec<String>,
@@ -282,6 +284,11 @@ fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
         bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
         lacking: state.lacking(),
         erased: Vec::new(),
+        expired: state
+            .retention
+            .expired
+            .iter()
+            .fold(0, |sum: u64, run| sum.saturating_add(run.messages)),
         problems: Vec::new(),
         locked: Vec::new(),
         lineage: lineage.chain(state.stand_ins(newest)).collect(),
@@ -300,7 +307,7 @@ async fn chain(
         Err(ReadError::S3(error)) => return Err(error.into()),
         Err(damaged) => error_chain(&damaged),
     };
-    let (entries, segments, messages, bytes, lacking) = (0, 0, 0, 0, 0);
+    let (entries, segments, messages, bytes, lacking, expired) = (0, 0, 0, 0, 0, 0);
     let (problems, lineage, newest) = (vec![problem], Vec::new(), true);
     let erased = Vec::new();
     let locked = Vec::new();
@@ -312,6 +319,7 @@ async fn chain(
         bytes,
         lacking,
         erased,
+        expired,
         problems,
         locked,
         lineage,
@@ -337,6 +345,13 @@ fn print(report: &Report, json: bool) -> Result<(), Failure> {
         ]);
     }
     let mut text = shown.to_string();
+    for Verified { stream, expired, .. } in report.streams.iter().filter(|s| s.expired > 0) {
+        write!(
+            text,
+            "\n{stream}: {expired} messages left the archive by rule (`streams` says which)"
+        )
+        .expect("memory takes it");
+    }
     for Audited { journal, problems, locked, .. } in &report.journals {
         for problem in problems.iter().chain(locked) {
             write!(text, "\njournal `{journal}`: {problem}").expect("memory takes it");

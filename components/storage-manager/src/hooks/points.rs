@@ -40,6 +40,10 @@ fail_points! {
     CheckpointBefore = "checkpoint-before",
     /// It is written, and nothing here knows it yet.
     CheckpointAfter = "checkpoint-after",
+    /// Segments are about to leave the NAS by rule, and no entry says so.
+    ExpireBefore = "expire-before",
+    /// An entry says so, and nothing of them is deleted.
+    ExpireAfter = "expire-after",
     /// Replaced segments are about to be deleted.
     CollectBefore = "collect-before",
     /// One of them is deleted, and no entry says so.

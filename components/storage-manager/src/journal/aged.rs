@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cim_core::archive::journal::{
-    Change, JournalState, Replacement, SegmentRecord, StreamCheckpoint,
+    Change, JournalState, Replacement, Retention, SegmentRecord, StreamCheckpoint,
 };
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord};
@@ -136,6 +136,7 @@ impl Year {
             deletes_known: None,
             deliveries: BTreeMap::new(),
             erased: Vec::new(),
+            retention: Retention::default(),
             number: 0,
             committed_at: self.at(0),
         };

@@ -9,7 +9,8 @@
 //!   bucket), its state is thrown away and read again.
 //!
 //! The way of an entry: `object` makes it, `writer` gathers and commits, `checkpoint` restates what entries
-//! add up to, `merge` makes few large objects of many small ones, `collect` deletes what was replaced, `heal` writes
+//! add up to, `merge` makes few large objects of many small ones, `expire` lets go of what is old
+//! enough by rule, `collect` deletes what was replaced and what has left, `heal` writes
 //! damaged objects anew, `open` reads all of it back, `audit` looks at what readers do not need. Each is a task with
 //! its own pace and its own errors; none waits for another.
 //! `cim_core::archive::journal` is the stored form and the fold.
@@ -20,6 +21,7 @@ mod audit;
 mod background;
 mod checkpoint;
 mod collect;
+pub mod expire;
 mod heal;
 mod lead;
 mod left_chain;

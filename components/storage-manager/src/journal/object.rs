@@ -45,11 +45,14 @@ impl Commit {
     pub fn merge(&mut self, other: Self) {
         let Self { mut change, items, timeline } = other;
         self.change.replace.append(&mut change.replace);
+        self.change.expired.append(&mut change.expired);
         let replace = std::mem::take(&mut self.change.replace);
+        let expired = std::mem::take(&mut self.change.expired);
+        let absent = change.absent.take().or(self.change.absent.take());
         if change != Change::default() {
             self.change = change;
         }
-        self.change.replace = replace;
+        (self.change.replace, self.change.expired, self.change.absent) = (replace, expired, absent);
         if !items.is_empty() {
             (self.items, self.timeline) = (items, timeline);
         }

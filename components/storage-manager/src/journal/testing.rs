@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cim_core::archive::journal::{
-    Change, JOURNAL_FORMAT, JournalEntry, JournalState, SegmentRecord, StreamCheckpoint,
+    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Retention, SegmentRecord, StreamCheckpoint,
 };
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{RawJson, Sha256, StreamRecord, StreamState, TimelineRecord};
@@ -59,6 +59,7 @@ pub fn begin() -> StreamCheckpoint {
         deletes_known: None,
         deliveries: BTreeMap::new(),
         erased: Vec::new(),
+        retention: Retention::default(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cim_core::archive::journal::Expired;
 use cim_core::archive::{
     ArchiveState, ConsumerRecord, DeletesKnown, Deliveries, LastMessage, RawJson, Segment,
     SeqRange, SeqRanges, StreamState,
@@ -56,6 +57,22 @@ pub enum PlanError {
         /// The newest.
         last: u32,
     },
+    /// All of it has left the archive by rule.
+    #[error(
+        "stream `{stream}`, timeline {timeline}: all its messages up to sequence {last_seq} left the archive by `{rule}` on {}; the other tier may keep them longer", at.strftime("%F")
+    )]
+    Left {
+        /// The stream.
+        stream: StreamName,
+        /// The timeline.
+        timeline: u32,
+        /// The last sequence that it had.
+        last_seq: u64,
+        /// The rule.
+        rule: String,
+        /// When the last of them left.
+        at: Timestamp,
+    },
 }
 
 /// A restore, worked out.
@@ -90,6 +107,8 @@ pub struct Plan {
     pub last: Option<LastMessage>,
     /// Its counts as the server gave them last, where all of it is restored.
     pub counts: Option<StreamState>,
+    /// What has left the archive by rule of what would come back otherwise.
+    pub expired: Vec<Expired>,
     /// Where its messages are: the segment, and the first and last sequence that count.
     pub pieces: Vec<Piece>,
     /// Sequences that must not come back.
@@ -176,6 +195,32 @@ pub(super) fn pieces(
     all.map(|piece| (piece.segment.clone(), piece.first_seq, piece.last_seq)).collect()
 }
 
+/// Returns where a timeline begins in the archive, from `wanted` on, and what has left it by rule behind that.
+fn kept(
+    stream: &StreamName,
+    state: &ArchiveState,
+    timeline: u32,
+    wanted: u64,
+) -> Result<(u64, Vec<Expired>), PlanError> {
+    let expired = state.expired_in(timeline).into_iter().filter(|run| run.last_seq >= wanted);
+    let expired: Vec<Expired> = expired.cloned().collect();
+    if let Some(last) = expired.last().filter(|_| state.has_left(timeline)) {
+        let (stream, rule, at) = (stream.clone(), last.rule.clone(), last.at);
+        return Err(PlanError::Left { stream, timeline, last_seq: last.last_seq, rule, at });
+    }
+    Ok((wanted.max(state.kept_from(timeline)), expired))
+}
+
+/// Returns what is gone from a timeline, and from those that stand in for its end.
+fn gone(state: &ArchiveState, timeline: u32, stand_ins: &[(u32, SeqRange)]) -> SeqRanges {
+    let mut gone = state.gone(timeline);
+    for (number, SeqRange(first, last)) in stand_ins {
+        let of_its_own = state.gone(*number).clipped(*first, *last);
+        of_its_own.iter().for_each(|range| gone.insert(range));
+    }
+    gone
+}
+
 /// Works out a restore.
 pub fn plan(
     stream: &StreamName,
@@ -187,7 +232,8 @@ pub fn plan(
         let (stream, last) = (stream.clone(), state.timeline());
         return Err(PlanError::NoTimeline { stream, timeline, last });
     };
-    let first_seq = if options.with_dropped { 1 } else { history.state.first_seq.max(1) };
+    let wanted = if options.with_dropped { 1 } else { history.state.first_seq.max(1) };
+    let (first_seq, expired) = kept(stream, state, timeline, wanted)?;
     // A timeline that is asked for is that one alone.
     let stand_ins = if options.timeline.is_none() { state.stand_ins(timeline) } else { Vec::new() };
     let end = stand_ins.last().map_or(history, |(number, _)| &state.timelines[number]);
@@ -206,11 +252,8 @@ pub fn plan(
         later = later.map(|later| Later { back, ..later });
         last_seq = pieces.last().map_or(0, |(_, _, last)| *last).min(last_seq);
     }
-    let mut gone = if options.with_dropped { SeqRanges::default() } else { state.gone(timeline) };
-    for (number, SeqRange(first, last)) in stand_ins.iter().filter(|_| !options.with_dropped) {
-        let of_its_own = state.gone(*number).clipped(*first, *last);
-        of_its_own.iter().for_each(|range| gone.insert(range));
-    }
+    let gone =
+        if options.with_dropped { SeqRanges::default() } else { gone(state, timeline, &stand_ins) };
     let target = options.rename.clone().unwrap_or_else(|| stream.clone());
     let (record, consumers) = state.stream_of(timeline);
     let mut config = record.config.value();
@@ -260,7 +303,8 @@ pub fn plan(
         fence: None,
         last_time: end.watermark.last.as_ref().map_or(0, |last| nanoseconds(last.time)),
         last,
-        counts: all.then(|| history.state.clone()),
+        counts: (all && expired.is_empty()).then(|| history.state.clone()),
+        expired,
         pieces,
         gone: gone.clipped(first_seq, u64::MAX),
         tail,

@@ -21,6 +21,8 @@ pub struct Probe {
     pub checks: bool,
     /// What was written is listed, all of it, and in the order of the keys' bytes.
     pub lists: bool,
+    /// The bucket locks what is written, where that is asked for.
+    pub locks: bool,
     /// The key that was written under the tier's name, where it may not be deleted.
     pub left: Option<String>,
 }
@@ -35,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LIST: &str = "s3:ListBucket";
 const GET: &str = "s3:GetObject";
 const PUT: &str = "s3:PutObject";
+const LOCK: &str = "s3:PutObjectRetention";
 
 /// Lists, writes, reads and deletes objects below `v1/probe/`, which no other process does. With a key that may not
 /// delete it is one object, the same one each time, and its name is the tier's. Otherwise there are so many races.
@@ -104,7 +107,32 @@ async fn try_out(
         Some(listed) if !missing.0.contains(&PUT) => listed.iter().eq(&written),
         _ => true,
     };
-    Ok(Probe { missing: missing.0, conditional_writes, checks, lists, left: None })
+    let locks = locks(store, &mut missing).await?;
+    Ok(Probe { missing: missing.0, conditional_writes, checks, lists, locks, left: None })
+}
+
+/// Finds out whether the bucket locks objects, where that is asked for.
+async fn locks(store: &Store, missing: &mut Missing) -> Result<bool, S3Error> {
+    let key = key(&format!("{}-lock", store.tier()));
+    let ask = || async { store.put_locked(&key, BODY).await.unwrap_or(Ok(())) };
+    let asked = patiently(ask).await;
+    match missing.is(LOCK, asked) {
+        Ok(_) => {
+            if store.lock().is_some() {
+                // It goes when its moment is over, where the service keeps versions.
+                let key = key.to_string();
+                patiently(|| store.delete(&key)).await.unwrap_or_default();
+            }
+            Ok(true)
+        }
+        Err(error) if error.kind.may_pass_soon() || error.kind.refused_key().is_some() => {
+            Err(error)
+        }
+        Err(error) => {
+            tracing::debug!("an object cannot be locked: {}", cim_runtime::error::chain(&error));
+            Ok(false)
+        }
+    }
 }
 
 const BODY: Bytes = Bytes::from_static(b"probe");
@@ -226,7 +254,14 @@ mod tests {
     }
 
     fn good() -> Probe {
-        Probe { missing: vec![], conditional_writes: true, checks: true, lists: true, left: None }
+        Probe {
+            missing: vec![],
+            conditional_writes: true,
+            checks: true,
+            lists: true,
+            locks: true,
+            left: None,
+        }
     }
 
     async fn left(store: &Store) -> Vec<String> {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
 use cim_core::names::BucketName;
 use cim_runtime::retry::{self, Backoff, Class};
+use jiff::{SignedDuration, Timestamp};
 use s3::serde_types::ListBucketResult;
 use tokio_util::sync::CancellationToken;
 
@@ -20,12 +21,15 @@ use super::access::{Access, Way};
 use super::error::{Kind, S3Error, deepest};
 use super::page;
 use super::versions::{Versions, versions_query};
+use crate::clock;
 use crate::config::S3Config;
+use crate::config::lock::{LockMode, ObjectLock};
 use crate::crypt;
 use crate::hooks::sabotage;
 
 /// Which tier a bucket is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// The secondary tier.
     Nas,
@@ -78,6 +82,7 @@ pub struct Store {
     tier: Tier,
     timeout: Duration,
     single_writer: bool,
+    lock: Option<ObjectLock>,
     requests: AtomicU64,
     /// Ends the patience of a patient one.
     patience: Option<CancellationToken>,
@@ -119,6 +124,18 @@ enum Wanted {
     /// The bytes in a range.
     Span(Range<u64>),
 }
+
+/// What goes with an object that is written.
+#[derive(Clone, Copy)]
+struct Sent {
+    checksum: u32,
+    only_new: bool,
+    /// By whom it may be unlocked, and when it is.
+    lock: Option<(LockMode, Timestamp)>,
+}
+
+/// Where objects lie that are only tried out.
+const PROBES: &str = "v1/probe/";
 
 /// The answer to a request for an object.
 struct Answer {
@@ -183,6 +200,7 @@ impl Store {
             tier,
             timeout,
             single_writer,
+            lock: config.object_lock,
             requests: AtomicU64::new(0),
             patience: None,
             key: None,
@@ -415,12 +433,35 @@ impl Store {
     /// Sends an object with a checksum that is not its own, as if it had been damaged on the way: to be refused.
     pub(super) async fn put_damaged(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
         let (key, checksum) = (key.to_string(), !crc32c::crc32c(&body));
-        self.keyed(|way| self.send_by(way, &key, body.clone(), checksum, false)).await.map(drop)
+        let sent = Sent { checksum, only_new: false, lock: None };
+        self.keyed(|way| self.send_by(way, &key, body.clone(), sent)).await.map(drop)
+    }
+
+    /// Returns what is asked of the service to lock what is written.
+    pub fn lock(&self) -> Option<ObjectLock> {
+        self.lock
+    }
+
+    /// Writes an object that is locked for a moment, to be told whether the bucket knows locks; `None` where none are
+    /// asked for.
+    pub(super) async fn put_locked(
+        &self,
+        key: &ArchiveKey,
+        body: Bytes,
+    ) -> Option<Result<(), S3Error>> {
+        const MOMENT: SignedDuration = SignedDuration::from_mins(1);
+        let lock = Some((self.lock?.mode, clock::now() + MOMENT));
+        let (key, checksum) = (key.to_string(), crc32c::crc32c(&body));
+        let sent = Sent { checksum, only_new: false, lock };
+        Some(self.keyed(|way| self.send_by(way, &key, body.clone(), sent)).await.map(drop))
     }
 
     async fn send(&self, key: &str, body: Bytes, only_new: bool) -> Result<Put, S3Error> {
-        let checksum = crc32c::crc32c(&body);
-        self.keyed(|way| self.send_by(way, key, body.clone(), checksum, only_new)).await
+        // What is only tried out is deleted at once.
+        let locked = self.lock.filter(|_| !key.starts_with(PROBES));
+        let lock = locked.map(|lock| (lock.mode, lock.until(clock::now())));
+        let sent = Sent { checksum: crc32c::crc32c(&body), only_new, lock };
+        self.keyed(|way| self.send_by(way, key, body.clone(), sent)).await
     }
 
     async fn send_by(
@@ -428,9 +469,9 @@ impl Store {
         way: Arc<Way>,
         key: &str,
         body: Bytes,
-        checksum: u32,
-        only_new: bool,
+        sent: Sent,
     ) -> Result<Put, S3Error> {
+        let Sent { checksum, only_new, lock } = sent;
         self.count();
         let mut headers = http::HeaderMap::new();
         let checksum = STANDARD.encode(checksum.to_be_bytes());
@@ -438,6 +479,12 @@ impl Store {
             "x-amz-checksum-crc32c",
             checksum.parse().expect("base64 is a valid header value"),
         );
+        if let Some((mode, until)) = lock {
+            let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let value = |text: &str| text.parse().expect("a valid header value");
+            headers.insert("x-amz-object-lock-mode", value(mode.header()));
+            headers.insert("x-amz-object-lock-retain-until-date", value(&until));
+        }
         if only_new {
             headers.insert("if-none-match", "*".parse().expect("a valid header value"));
         }

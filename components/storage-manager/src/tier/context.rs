@@ -21,6 +21,7 @@ use super::overview::Overview;
 use super::sides::{Sides, Unread, or_wasabi};
 use crate::config::Config;
 use crate::jetstream::JetStream;
+use crate::journal::expire::CopiedTo;
 use crate::journal::{Ailing, Unopened};
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::SegmentError;
@@ -69,6 +70,8 @@ pub struct Context {
     pub ailing: Ailing,
     /// Objects that there is no key of.
     pub unopened: Unopened,
+    /// How far Wasabi has each stream.
+    pub copied: CopiedTo,
     /// Streams of which a part is to be archived anew.
     pub anew: Anew,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.

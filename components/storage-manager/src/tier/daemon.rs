@@ -26,6 +26,7 @@ use crate::archive::ArchiveError;
 use crate::check::{self, Found, Tried, Unfit};
 use crate::config::{Config, Layout, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
+use crate::journal::expire::CopiedTo;
 use crate::journal::{AdoptError, Ailing, Journal, OpenError, Unopened};
 use crate::s3::{S3Error, Store, Tier};
 use crate::wire::{Link, WireError};
@@ -163,6 +164,7 @@ pub async fn run(
         former: Former::default(),
         ailing: Ailing::default(),
         unopened: Unopened::default(),
+        copied: CopiedTo::default(),
         anew: Anew::default(),
         begun: Notify::new(),
         stop: stop.clone(),

@@ -48,8 +48,29 @@ enum Same {
     Gone,
 }
 
-/// Compares the archive with the live stream.
+/// Compares the archive with the live stream. One that has what has left the archive by rule, as it has when it was
+/// restored from a tier that keeps more, is archived anew: the archive is never less than the live stream.
 pub async fn align(
+    sides: &Sides,
+    stream: &StreamName,
+    state: &ArchiveState,
+    live: &StreamInfo,
+) -> Result<Alignment, HistoryError> {
+    let alignment = compare_histories(sides, stream, state, live).await?;
+    let kept_from = match &alignment {
+        Alignment::Continues => state.kept_from(state.timeline()),
+        Alignment::Forks { parent: Some(parent), .. } => {
+            state.kept_within(parent.timeline, parent.last_seq)
+        }
+        Alignment::Forks { parent: None, .. } => return Ok(alignment),
+    };
+    let has_more = live.state.messages > 0 && live.state.first_seq < kept_from;
+    let reason = "has what had left the archive by rule";
+    Ok(if has_more { Alignment::Forks { parent: None, last: None, reason } } else { alignment })
+}
+
+/// Compares them, whatever has left.
+async fn compare_histories(
     sides: &Sides,
     stream: &StreamName,
     state: &ArchiveState,

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::journal::{Change, Served, StreamCheckpoint};
+use cim_core::archive::journal::{Change, Retention, Served, StreamCheckpoint};
 use cim_core::archive::key::Chain;
 use cim_core::archive::{
     ArchiveState, ConsumerRecord, Fork, ParentTimeline, TimelineRecord, Watermark,
@@ -312,6 +312,7 @@ impl Opening<'_> {
             deletes_known: None,
             deliveries: BTreeMap::new(),
             erased: Vec::new(),
+            retention: Retention::default(),
             number: 0,
             committed_at: clock::now(),
         })

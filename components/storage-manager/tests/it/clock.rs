@@ -32,7 +32,7 @@ fn entry(out: &mut Vec<u8>, name: &str, time: i64, seq: u64, payload: &[u8]) {
 
 /// A stream whose n-th message has the n-th of these times, in seconds: no clock need be set for it, the
 /// server takes it as a snapshot.
-async fn stream_of_times(nats: &Nats, name: &str, times: &[i64]) {
+pub(crate) async fn stream_of_times(nats: &Nats, name: &str, times: &[i64]) {
     let count = times.len() as u64;
     let state = json!({
         "messages": count, "bytes": 1, "first_seq": 1, "first_ts": "1970-01-01T00:00:00Z",

@@ -8,6 +8,7 @@ use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::Archived;
+use super::expired::Left;
 use super::store::Store;
 use super::stored::stored;
 use crate::error::{Error, Result};
@@ -81,6 +82,7 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         served: None,
         deletes_known: None,
         deliveries: BTreeMap::new(),
+        left: Left::default(),
     };
     let mut previous: Option<&Link> = None;
     for link in links {

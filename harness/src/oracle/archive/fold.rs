@@ -7,6 +7,7 @@ use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
 
 use super::Archived;
+use super::expired::Left;
 
 /// The origin of a statement about a stream.
 pub(super) struct Said<'a> {
@@ -59,6 +60,7 @@ impl Archived {
             served: restated.served.clone(),
             deletes_known: restated.deletes_known.clone(),
             deliveries: restated.deliveries.clone(),
+            left: Left::restated(&restated.retention.expired, restated.retention.absent_since),
         };
         archived.adopt(&restated.timelines);
         archived.take_note(&restated.erased, said)?;
@@ -71,6 +73,15 @@ impl Archived {
     /// Applies an entry's change. After an error the state cannot be used further.
     pub(super) fn change(&mut self, change: &Change, said: &Said<'_>) -> Result<(), String> {
         self.take_note(&change.erased, said)?;
+        for run in &change.expired {
+            self.expire(run)?;
+        }
+        if change.fork.is_some() || !change.add.is_empty() {
+            self.left.absent(None);
+        }
+        if let Some(absent) = &change.absent {
+            self.left.absent(absent.since);
+        }
         for replacement in &change.replace {
             self.exchange(replacement, said, false)?;
         }
@@ -262,6 +273,8 @@ impl Archived {
             "the point up to which deletes are known"
         } else if self.deliveries != other.deliveries {
             "the consumers' deliveries"
+        } else if !self.left.is_same(&other.left) {
+            "the messages that left by rule"
         } else if (self.number, self.committed_at) != (other.number, other.committed_at) {
             "its last entry"
         } else {

@@ -18,6 +18,7 @@ use s3::Bucket;
 use tokio::time::Instant;
 
 pub(crate) use self::damage::{Place, ends_reading};
+use self::expired::Left;
 use self::journal::Journal;
 use self::store::Store;
 pub(crate) use self::store::get;
@@ -28,6 +29,7 @@ use crate::scenario::Tier;
 
 mod chain;
 mod damage;
+mod expired;
 mod fold;
 mod journal;
 mod shared;
@@ -72,6 +74,8 @@ pub struct Archived {
     pub deletes_known: Option<DeletesKnown>,
     /// The consumers' states of single messages, if its journal records them.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
+    /// What has left by rule, where its journal says so.
+    left: Left,
 }
 
 /// A tier. Its journals are read when it is opened and on [`Self::advance`]; chains are read on

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::deletes::DeletesKnown;
 use super::entry::{JOURNAL_FORMAT, SegmentRecord};
 use super::erased::{Erasure, notes};
+use super::expired::Retention;
 use super::fold::credible;
 use super::served::Served;
 use crate::archive::entry::believed;
@@ -68,6 +69,9 @@ pub struct StreamCheckpoint {
     /// Notes of what was erased of it for good. Since format 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub erased: Vec<Erasure>,
+    /// What has left its archive by rule, and what rules go by. Since format 8.
+    #[serde(default, skip_serializing_if = "Retention::is_empty")]
+    pub retention: Retention,
     /// The number of the last entry that said something about it; 0 where it begins.
     pub number: u64,
     /// When that was committed, by its writer's clock.
@@ -87,6 +91,7 @@ impl StreamCheckpoint {
             deletes_known: state.deletes_known.clone(),
             deliveries: state.deliveries.clone(),
             erased: state.erased.clone(),
+            retention: state.retention.clone(),
             number: state.number,
             committed_at: state.committed_at,
         }
@@ -106,6 +111,9 @@ impl StreamCheckpoint {
             credible(segment, stream)?;
             within(segment, &restated.timelines)?;
         }
+        let mut retention = self.retention.clone();
+        let left = restated.timelines.split_last().map_or(&[][..], |(_, left)| left);
+        retention.left_by(left.iter().map(|record| record.number), self.committed_at);
         Ok(ArchiveState {
             number: self.number,
             // A stream's share of a journal has no chain of its own.
@@ -123,6 +131,7 @@ impl StreamCheckpoint {
             deletes_known: self.deletes_known.clone(),
             deliveries: self.deliveries.clone(),
             erased: self.erased.clone(),
+            retention,
             superseded: Vec::new(),
         })
     }

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use super::checkpoint::StreamCheckpoint;
 use super::deletes::DeletesKnown;
 use super::erased::Erasure;
+use super::expired::{Absent, Expired};
 use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::{
@@ -110,6 +111,13 @@ pub struct Change {
     /// format 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<Replacement>,
+    /// Whole segments that leave the archive by rule. They were there before the entry, or another tier had them. Since
+    /// format 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<Expired>,
+    /// Whether JetStream has the stream, when that differs. Since format 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Absent>,
 }
 
 impl Change {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::entry::{Change, Replacement};
 use super::erased::{ErasureNote, notes};
+use super::expired;
 use crate::archive::state::Timeline;
 use crate::archive::{ArchiveKey, ArchiveState, ParentTimeline, Segment, SeqRanges, Watermark};
 use crate::names::StreamName;
@@ -12,6 +13,8 @@ use crate::names::StreamName;
 /// A change that follows from a state, with its segments resolved.
 pub(super) struct Checked {
     replaced: Vec<Replaced>,
+    /// Segments that leave by rule.
+    expired: Vec<(u32, u64)>,
     added: Vec<Segment>,
     watermark: Watermark,
 }
@@ -76,6 +79,8 @@ pub(super) fn check(
         return Err(format!("its watermark {} is before message {}", watermark.seq, message.seq));
     }
     apart(change.replace.iter().chain(&change.cut))?;
+    let replacements = change.replace.iter().chain(&change.cut);
+    let expired = expired::check(state, &change.expired, replacements)?;
     let notes = notes(&change.erased, origin.stream)?;
     let same = change.replace.iter().map(|replacement| (replacement, None));
     let cut = change.cut.iter().map(|replacement| (replacement, Some(&notes[..])));
@@ -84,7 +89,8 @@ pub(super) fn check(
         by.iter().try_for_each(|segment| credible(segment, origin.stream))?;
         Ok(Replaced { old: replaces(state, replacement, &by, erased)?, by })
     });
-    Ok(Checked { replaced: replaced.collect::<Result<_, String>>()?, added, watermark })
+    let replaced = replaced.collect::<Result<_, String>>()?;
+    Ok(Checked { replaced, expired, added, watermark })
 }
 
 /// Returns the last sequence that a new timeline shares with its parent. The parent must have it: otherwise
@@ -230,8 +236,18 @@ pub(super) fn take(
         removed.extend(old.iter().filter_map(|key| state.segments.remove(key)));
         place(&mut state.segments, by);
     }
+    removed.extend(checked.expired.iter().filter_map(|place| state.segments.remove(place)));
+    expired::note(state, &change.expired);
+    if change.fork.is_some() || !change.add.is_empty() {
+        // It is there, or was a moment ago: what is counted from an earlier time is not.
+        state.retention.absent_since = None;
+    }
+    if let Some(absent) = &change.absent {
+        state.retention.absent_since = absent.since;
+    }
     if let Some(fork) = &change.fork {
         state.leave();
+        state.retention.leave(state.timeline(), committed_at);
         state.timelines.insert(state.timeline() + 1, Timeline::begin(fork.clone()));
         state.deletes_known = None;
         state.deliveries.clear();

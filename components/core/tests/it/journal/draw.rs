@@ -25,6 +25,8 @@ pub(super) struct Act {
     /// Empty sequences after the last message.
     pub(super) tail: u64,
     pub(super) replaces: Vec<Replace>,
+    /// How many of the oldest segments of the current timeline leave by rule.
+    pub(super) expires: Option<usize>,
     /// Messages that are deleted, and such that are lost.
     pub(super) deleted: Option<(Index, u64)>,
     pub(super) lost: Option<(Index, u64)>,
@@ -126,15 +128,27 @@ fn act() -> impl Strategy<Value = Act> {
         prop::option::weighted(0.2, 0..3usize),
         prop::option::weighted(0.2, served()),
         prop::option::weighted(0.3, deletes_known()),
-        prop::option::weighted(0.3, 1..9u64),
+        (prop::option::weighted(0.3, 1..9u64), prop::option::weighted(0.2, 1..4usize)),
     )
         .prop_map(
-            |(fork, writes, tail, replaces, deleted, lost, consumers, served, known, delivered)| {
+            |(
+                fork,
+                writes,
+                tail,
+                replaces,
+                deleted,
+                lost,
+                consumers,
+                served,
+                known,
+                (delivered, expires),
+            )| {
                 Act {
                     fork,
                     writes,
                     tail,
                     replaces,
+                    expires,
                     deleted,
                     lost,
                     consumers,

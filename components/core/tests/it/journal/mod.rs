@@ -3,6 +3,7 @@
 mod checkpoints;
 mod draw;
 mod erased;
+mod expired;
 mod forged;
 mod model;
 mod order;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cim_core::archive::journal::{
-    Change, DeletesKnown, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
-    Served, StreamCheckpoint,
+    Change, DeletesKnown, Expired, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement,
+    Retention, SegmentRecord, Served, StreamCheckpoint,
 };
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{
@@ -58,6 +58,8 @@ struct History {
     deleted: BTreeSet<u64>,
     missed: BTreeSet<u64>,
     lost: BTreeSet<u64>,
+    /// How many have left by rule that it had alone.
+    expired: u64,
 }
 
 struct Piece {
@@ -169,10 +171,8 @@ impl Model {
         stream.deletes_known.clone_from(&act.deletes_known);
         stream.deliveries = act.deliveries;
         let history = &stream.timelines[0];
-        let timeline = TimelineRecord {
-            watermark: history.watermark(),
-            ..TimelineRecord::first(StreamState::default())
-        };
+        let timeline =
+            TimelineRecord { watermark: history.watermark(), ..TimelineRecord::first(empty()) };
         let begin = StreamCheckpoint {
             timelines: vec![timeline],
             segments: add,
@@ -182,6 +182,7 @@ impl Model {
             deletes_known: stream.deletes_known.clone(),
             deliveries: stream.deliveries.map(deliveries).unwrap_or_default(),
             erased: Vec::new(),
+            retention: Retention::default(),
             number: 0,
             committed_at: time(0),
         };
@@ -197,11 +198,13 @@ impl Model {
         making: &mut Making,
     ) -> Change {
         let mut change = Change::default();
+        change.expired.extend(act.expires.and_then(|count| self.expire(name, &mut stream, count)));
         let mut taken = BTreeSet::new();
         for replace in &act.replaces {
             change.replace.extend(self.replace(name, &mut stream, replace, &mut taken, making));
         }
         change.fork = act.fork.map(|parent| stream.fork(parent));
+        change.state = change.fork.is_some().then(empty);
         change.add = self.write(name, &mut stream, act, making);
         let history = stream.timelines.last_mut().unwrap();
         if act.tail > 0 {
@@ -245,6 +248,32 @@ impl Model {
         }
         self.streams.insert(name.clone(), stream);
         change
+    }
+
+    /// Lets the oldest segments of the current timeline go, but for the last one.
+    fn expire(&mut self, name: &StreamName, stream: &mut Stream, count: usize) -> Option<Expired> {
+        let timeline = u32::try_from(stream.timelines.len()).unwrap();
+        let own: Vec<(u32, u64)> =
+            stream.pieces.range((timeline, 0)..).map(|(place, _)| *place).collect();
+        let leaving = &own[..count.min(own.len().saturating_sub(1))];
+        let (mut last_seq, mut rows) = (0, Messages::new());
+        for place in leaving {
+            let piece = stream.pieces.remove(place).unwrap();
+            last_seq = piece.last;
+            rows.extend(self.read(&piece.key, name, timeline, place.1, piece.last));
+        }
+        let history = stream.timelines.last_mut().unwrap();
+        history.messages.retain(|seq, _| !rows.contains_key(seq));
+        history.expired += rows.len() as u64;
+        Some(Expired {
+            timeline,
+            first_seq: leaving.first()?.1,
+            last_seq,
+            messages: rows.len() as u64,
+            bytes: 10 * rows.len() as u64,
+            at: time(self.number),
+            rule: format!("max_msgs = {}", count % 2),
+        })
     }
 
     /// Writes messages to the current timeline.
@@ -421,6 +450,17 @@ impl Model {
             assert!(same(&timeline.deleted, &history.deleted));
             assert!(same(&timeline.missed, &history.missed));
             assert!(same(&timeline.lost, &history.lost));
+            let runs = state.retention.expired.iter().filter(|run| run.timeline == number);
+            assert_eq!(runs.clone().map(|run| run.messages).sum::<u64>(), history.expired);
+            let kept_from = state.kept_from(number);
+            assert!(runs.clone().all(|run| run.last_seq < kept_from));
+            assert!(
+                state.segments.range((number, 0)..(number, kept_from)).next().is_none()
+                    || runs.count() == 0
+            );
+            assert!(!state.has_left(number) || history.messages.is_empty());
+            let is_left = state.retention.left_at(number).is_some();
+            assert_eq!(is_left, number != state.timeline());
         }
         assert_eq!(state.consumers.len(), stream.consumers);
         assert_eq!(state.served, stream.served);
@@ -477,6 +517,11 @@ impl History {
 fn same(found: &SeqRanges, wanted: &BTreeSet<u64>) -> bool {
     let found: BTreeSet<u64> = found.iter().flat_map(|range| range.0..=range.1).collect();
     found == *wanted
+}
+
+/// The counts of a live stream of which nothing is left.
+fn empty() -> StreamState {
+    StreamState { first_seq: u64::MAX, ..StreamState::default() }
 }
 
 fn message(id: u64) -> Sha256 {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cim_core::archive::journal::{
-    Change, JOURNAL_FORMAT, JournalEntry, JournalState, SegmentRecord, StreamCheckpoint,
+    Change, JOURNAL_FORMAT, JournalEntry, JournalState, Retention, SegmentRecord, StreamCheckpoint,
 };
 use cim_core::archive::{
     LastMessage, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
@@ -155,6 +155,7 @@ fn begin() -> StreamCheckpoint {
         deletes_known: None,
         deliveries: BTreeMap::new(),
         erased: Vec::new(),
+        retention: Retention::default(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     }

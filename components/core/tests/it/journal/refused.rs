@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cim_core::archive::journal::{
-    Change, DeletesKnown, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, SegmentRecord,
-    Served, StreamCheckpoint,
+    Change, DeletesKnown, JOURNAL_FORMAT, JournalEntry, JournalState, Replacement, Retention,
+    SegmentRecord, Served, StreamCheckpoint,
 };
 use cim_core::archive::{
     ArchiveKey, Fork, LastMessage, ParentTimeline, RawJson, Sha256, StreamRecord, StreamState,
@@ -75,6 +75,7 @@ fn begin(timelines: Vec<TimelineRecord>, segments: Vec<SegmentRecord>) -> Change
         deletes_known: None,
         deliveries: BTreeMap::new(),
         erased: Vec::new(),
+        retention: Retention::default(),
         number: 0,
         committed_at: Timestamp::UNIX_EPOCH,
     };

@@ -29,7 +29,7 @@ pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
             continue;
         }
         if let Some(parent) = &fork.parent {
-            if let Some(left) = state.beyond(parent) {
+            if let Some(left) = state.beyond(parent).filter(|_| !state.has_left(parent.timeline)) {
                 tracing::warn!(
                     "stream `{stream}`: timeline {number} goes on from sequence {} of timeline {}, and leaves out its sequences {} to {}; `--timeline {} --as NAME` brings those back too",
                     parent.last_seq,
@@ -42,6 +42,7 @@ pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
             continue;
         }
         let earlier = state.timelines.range(..number).rev();
+        let earlier = earlier.filter(|(number, _)| !state.has_left(**number));
         let mut earlier = earlier.filter_map(|(n, t)| Some((n, t.watermark.last.as_ref()?)));
         if let Some((before, last)) = earlier.next() {
             tracing::warn!(

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use cim_core::archive::DeletesKnown;
+use cim_core::archive::journal::Expired;
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::output::note;
@@ -14,6 +15,7 @@ use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
 use crate::cli::{show, show_json, table};
 use crate::clock;
+use crate::journal::expire::in_words;
 use crate::restore::{Done, Plan, RestoreError, Ways, leaves_no_markers, not_kept};
 
 /// The age that an archive's view of deletes may have: they are looked for once a second, of each of hundreds of streams in
@@ -86,6 +88,8 @@ struct Numbers {
     dropped: u64,
     /// The batch that it would have ended in, and that is left out.
     half_batch: Option<LeftOutBatch>,
+    /// What has left the archive by rule of what would have come back.
+    expired: Vec<Expired>,
     /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
     deletes_known: Option<DeletesKnown>,
     #[serde(skip)]
@@ -139,6 +143,7 @@ impl Numbers {
                 first_seq: half.messages.0,
                 last_seq: half.messages.1,
             }),
+            expired: plan.expired.clone(),
             deletes_known: plan.deletes_known.clone(),
             archived_at: plan.archived_at,
             erased: plan
@@ -234,7 +239,10 @@ impl Restored {
     /// Returns what is other than in the archive though it was restored, or can be.
     fn notes(&self) -> Vec<String> {
         let (Some(numbers), stream) = (&self.numbers, &self.stream) else { return Vec::new() };
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = in_words(&numbers.expired)
+            .into_iter()
+            .map(|line| format!("{stream}: {line}"))
+            .collect();
         if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.half_batch {
             notes.push(format!(
                 "{stream}: sequences {first_seq} to {last_seq} are left out: they are half of batch `{id}`, and the rest of it is not there"
@@ -503,6 +511,7 @@ mod tests {
                 added: 0,
                 dropped: 0,
                 half_batch: None,
+                expired: Vec::new(),
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
                 erased: Vec::new(),

@@ -75,14 +75,16 @@ pub fn at_wasabi(
 }
 
 /// The NAS's segments in which the messages of one at Wasabi lie; `None` while they are not all segments of the
-/// stream alone: then they are merged once more there, and soon.
+/// stream alone: then they are merged once more there, and soon. `None` too where the NAS has let some of them go.
 pub fn merged<'a>(nas: &'a ArchiveState, segment: &Segment) -> Option<Vec<&'a Segment>> {
     let Segment { timeline, first_seq, last_seq, .. } = *segment;
     let before = nas.segments.range((timeline, 0)..(timeline, first_seq)).next_back();
     let behind = nas.segments.range((timeline, first_seq)..=(timeline, last_seq));
     let found = before.filter(|(_, before)| before.last_seq >= first_seq).into_iter().chain(behind);
     let found: Vec<&Segment> = found.map(|(_, segment)| segment).collect();
-    (!found.is_empty() && found.iter().all(|segment| segment.part.is_none())).then_some(found)
+    let all = found.first().is_some_and(|first| first.first_seq <= segment.first_seq)
+        && found.last().is_some_and(|last| last.last_seq >= segment.last_seq);
+    (all && found.iter().all(|segment| segment.part.is_none())).then_some(found)
 }
 
 /// Neighbouring parts: many, enough for a segment of final size, or such that there will be no more of them.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::plan::{self, Job};
 use super::shared;
 use crate::hooks::fail_point;
+use crate::journal::expire::Expiring;
 use crate::journal::{Commit, Journal, NotCommitted};
 use crate::s3::Tier;
 use crate::tier::Context;
@@ -54,7 +55,16 @@ pub(super) type Replacements = BTreeMap<StreamName, Vec<Replacement>>;
 pub async fn run(context: Arc<Context>, journal: Journal) {
     let closing = journal.closing().clone();
     let mut failed: BTreeMap<String, Instant> = BTreeMap::new();
+    let mut expiring = Expiring::default();
     while closing.run_until_cancelled(tokio::time::sleep(PACE)).await.is_some() {
+        // What is merged does not leave meanwhile, and what has left is not merged.
+        match closing.run_until_cancelled(expiring.once(&context, &journal)).await {
+            None | Some(Err(NotCommitted::Closed(_))) => return,
+            Some(Err(error)) => {
+                tracing::warn!("nothing left by rule, it is tried again: {}", chain(&error));
+            }
+            Some(Ok(())) => {}
+        }
         loop {
             failed.retain(|_, at| at.elapsed() < AGAIN);
             let mut avoid = context.ailing.keys();

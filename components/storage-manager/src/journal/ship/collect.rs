@@ -23,6 +23,8 @@ pub struct Collecting {
     deleted: BTreeSet<String>,
     /// The key may not delete, so everything stays.
     refused: bool,
+    /// That something may not be deleted was said.
+    said: bool,
 }
 
 impl Collecting {
@@ -34,8 +36,15 @@ impl Collecting {
         }
         match self.collect(wasabi, there, age).await {
             Err(CollectError::S3(error)) if matches!(error.kind, Kind::Denied(_)) => {
-                self.refused = true;
-                tracing::warn!("what is replaced at wasabi stays there: {}", chain(&error));
+                // What is locked is refused until it is not; a key that may not delete is no other tomorrow.
+                self.refused = wasabi.lock().is_none();
+                if !std::mem::replace(&mut self.said, true) {
+                    let until = if self.refused { "" } else { " until its lock has run out" };
+                    tracing::warn!(
+                        "what is replaced at wasabi stays there{until}: {}",
+                        chain(&error)
+                    );
+                }
             }
             Err(error) => {
                 tracing::error!("collecting at wasabi failed, trying again: {}", chain(&error));

@@ -23,7 +23,7 @@ use crate::crypt::{installed, is_encrypted};
 use crate::hooks::fail_point;
 use crate::journal::object::{Commit, Item, Place, make};
 use crate::journal::seldom::Seldom;
-use crate::journal::{Journal, JournalClosed, OpenError, check_text};
+use crate::journal::{Journal, JournalClosed, OpenError, check_text, expire};
 use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SharedReader};
 use crate::tier::Context;
@@ -118,6 +118,7 @@ pub async fn run(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
             }
             Err(error) => {
                 shipping.forget();
+                context.copied.forget();
                 tries += 1;
                 let out = error.way_out().map(|out| format!("; {out}")).unwrap_or_default();
                 let error = error_chain(&error);
@@ -154,6 +155,7 @@ impl Shipping {
         {
             // Its bucket was replaced or emptied meanwhile.
             self.forget();
+            context.copied.forget();
         }
         let mut decided = if let Some(decided) = self.decided.take() {
             decided
@@ -167,6 +169,7 @@ impl Shipping {
             let said = Said { merged, collecting, seldom };
             ship(context, wasabi, journal, &mut decided, said).await?;
         }
+        context.copied.note(&decided.state);
         let more = self.merged.next(context, wasabi, journal, &decided.state).await;
         self.collecting.once(context, wasabi, &decided.state).await;
         self.decided = Some(decided);
@@ -257,6 +260,7 @@ async fn ship(
         }
         drop(shared);
         said.merged.say(&mut commits);
+        expire::say(context, journal, &decided.state, &mut commits).await;
         let collected = said.collecting.say();
         if commits.is_empty() && collected.is_empty() {
             return Ok(());

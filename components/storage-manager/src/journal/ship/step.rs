@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cim_core::archive::journal::{Change, Erasure, StreamCheckpoint};
-use cim_core::archive::{ArchiveState, Segment, SeqRanges, TimelineRecord, Watermark};
+use cim_core::archive::journal::{Absent, Change, Erasure, Expired, Retention, StreamCheckpoint};
+use cim_core::archive::{ArchiveState, Segment, SeqRange, SeqRanges, TimelineRecord, Watermark};
 
 /// What is to be said of a stream, and the segments that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +37,14 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
     let lost = here.lost.clipped(1, until);
     // The last message that was sent says how far it goes, unless nothing is there behind it.
     let last = segments.last().map_or(after.seq, |last| last.last_seq);
+    let Away { missed, expired } = away(nas, there, &after);
+    let absent = nas.retention.absent_since;
     let change = Change {
         deleted: new(&here.deleted, &known.deleted),
-        missed: new(&here.missed, &known.missed),
+        missed: new(&here.missed.iter().chain(missed).collect(), &known.missed),
+        expired,
+        absent: (timeline == nas.timeline() && absent != there.retention.absent_since)
+            .then_some(Absent { since: absent }),
         lost: (lost != known.lost).then(|| lost.iter().collect()),
         watermark: (here.watermark.seq > last).then(|| here.watermark.clone()),
         state: Some(here.state.clone()).filter(|state| *state != known.state),
@@ -84,6 +89,31 @@ fn unknown(nas: &ArchiveState, there: &ArchiveState) -> Vec<Erasure> {
     new.map(|(erasure, _)| erasure.clone()).collect()
 }
 
+/// What the NAS has let go of a timeline before Wasabi got it.
+struct Away {
+    missed: Option<SeqRange>,
+    expired: Vec<Expired>,
+}
+
+/// Returns what Wasabi will never get. Where it begins behind that, it says so as the NAS does; where it has what is
+/// before, the rest was missed.
+fn away(nas: &ArchiveState, there: &ArchiveState, after: &Watermark) -> Away {
+    let timeline = there.timeline();
+    let runs = nas.retention.expired.iter();
+    let behind = runs.filter(|run| run.timeline == timeline && run.last_seq > after.seq);
+    let none = there.segments.range((timeline, 0)..=(timeline, u64::MAX)).next().is_none();
+    let known = |run: &&Expired| there.retention.expired.contains(run);
+    let (mut missed, mut expired) = (None, Vec::new());
+    for run in behind.filter(|run| !known(run)) {
+        if none && run.first_seq > after.seq {
+            expired.push(run.clone());
+        } else {
+            missed = Some(SeqRange(after.seq + 1, run.last_seq));
+        }
+    }
+    Away { missed, expired }
+}
+
 /// A stream of which Wasabi has nothing: it begins with its first timeline, empty.
 fn first(nas: &ArchiveState) -> Option<Step> {
     let (number, timeline) = nas.timelines.first_key_value()?;
@@ -107,6 +137,7 @@ fn first(nas: &ArchiveState) -> Option<Step> {
         deletes_known: None,
         deliveries: BTreeMap::new(),
         erased: Vec::new(),
+        retention: Retention::default(),
         number: 0,
         committed_at: nas.committed_at,
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cim_core::archive::journal::{Change, JournalState, Replacement, SegmentRecord};
+use cim_core::archive::journal::{Change, Expired, JournalState, Replacement, SegmentRecord};
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{
     ArchiveKey, DeletesKnown, Fork, ParentTimeline, Segment, SeqRange, Sha256, StreamState,
@@ -37,6 +37,10 @@ enum Event {
     Pass(u64),
     /// Wasabi gets what is new; of this many steps at most.
     Ship(usize),
+    /// The live stream has dropped all, and so many of the oldest segments that Wasabi has leave the NAS.
+    Expire(usize),
+    /// Wasabi's bucket is emptied.
+    Wipe,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -51,6 +55,21 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         3 => (1usize..4).prop_map(Event::Ship),
     ];
     prop::collection::vec(event, 1..60)
+}
+
+/// The same, with rules that let go of what is old.
+fn with_rules() -> impl Strategy<Value = Vec<Event>> {
+    let rules = prop_oneof![
+        4 => (1usize..4).prop_map(Event::Expire),
+        1 => Just(Event::Wipe),
+    ];
+    let pairs = (events(), prop::collection::vec((any::<prop::sample::Index>(), rules), 0..8));
+    pairs.prop_map(|(mut events, rules)| {
+        for (at, rule) in rules {
+            events.insert(at.index(events.len() + 1), rule);
+        }
+        events
+    })
 }
 
 struct Model {
@@ -68,6 +87,32 @@ impl Model {
 
     fn say(&mut self, change: Change) {
         apply(&mut self.nas, BTreeMap::from([(stream(0), change)]));
+    }
+
+    fn expire(&mut self, count: usize) {
+        let state = &self.nas.streams[&stream(0)];
+        let (timeline, end) = (state.timeline(), state.watermark().seq);
+        let counts = StreamState { first_seq: end + 1, ..state.current().state.clone() };
+        let there = self.wasabi.streams.get(&stream(0));
+        let reached = there.map_or((0, 0), |there| (there.timeline(), there.watermark().seq));
+        let own: Vec<&Segment> =
+            state.segments.range((timeline, 0)..).map(|(_, segment)| segment).collect();
+        let may = own.iter().take(own.len().saturating_sub(1).min(count));
+        let leaving: Vec<&Segment> =
+            may.take_while(|s| (timeline, s.last_seq) <= reached).copied().collect();
+        let expired = leaving.first().zip(leaving.last()).map(|(first, last)| Expired {
+            timeline,
+            first_seq: first.first_seq,
+            last_seq: last.last_seq,
+            messages: leaving.iter().map(|segment| segment.messages).sum(),
+            bytes: leaving.iter().map(|segment| segment.bytes).sum(),
+            at: Timestamp::UNIX_EPOCH,
+            rule: "max_msgs = 1".into(),
+        });
+        self.say(Change { state: Some(counts), ..Change::default() });
+        if let Some(expired) = expired {
+            self.say(Change { expired: vec![expired], ..Change::default() });
+        }
     }
 
     fn happen(&mut self, event: &Event) {
@@ -111,6 +156,8 @@ impl Model {
                 let watermark = Some(Watermark { seq: watermark + more, last });
                 self.say(Change { watermark, ..Change::default() });
             }
+            Event::Expire(count) => self.expire(*count),
+            Event::Wipe => self.wasabi = empty(JournalOf::Tertiary),
             Event::Ship(most) => {
                 self.ship(*most);
             }
@@ -258,6 +305,34 @@ proptest! {
         for number in nas.timelines.keys() {
             prop_assert_eq!(nas.lineage(*number), there.lineage(*number));
             prop_assert_eq!(nas.gone(*number), there.gone(*number));
+        }
+    }
+
+    #[test]
+    fn wasabi_gets_all_that_the_nas_keeps_and_knows_what_it_does_not(events in with_rules()) {
+        let mut model = Model::new();
+        for event in &events {
+            model.happen(event);
+        }
+        prop_assert!(model.ship(500), "shipping does not come to an end");
+        let (nas, there) = (&model.nas.streams[&stream(0)], &model.wasabi.streams[&stream(0)]);
+        prop_assert_eq!(nas.watermark().seq, there.watermark().seq);
+        for segment in nas.segments.values() {
+            let timeline = (segment.timeline, 0)..=(segment.timeline, segment.last_seq);
+            let last = there.segments.range(timeline).next_back();
+            let has = last.is_some_and(|(_, last)| last.last_seq >= segment.last_seq);
+            prop_assert!(has, "wasabi lacks sequence {}", segment.last_seq);
+        }
+        // What it never got it says, in one way or the other.
+        for run in &nas.retention.expired {
+            let missed = there.timelines[&run.timeline].missed.contains(run.last_seq);
+            let timeline = (run.timeline, 0)..=(run.timeline, run.last_seq);
+            let has = there.segments.range(timeline).next_back();
+            let has = has.is_some_and(|(_, last)| last.last_seq >= run.last_seq);
+            let told = there.retention.expired.iter().any(|other| {
+                other.timeline == run.timeline && other.last_seq >= run.last_seq
+            });
+            prop_assert!(missed || has || told, "nothing tells of {:?}", run);
         }
     }
 }

@@ -70,6 +70,7 @@ pub(super) fn plan_of(config: Value) -> Plan {
         last_time: 0,
         last: None,
         counts: None,
+        expired: Vec::new(),
         pieces: Vec::new(),
         gone: SeqRanges::default(),
         tail: None,

@@ -1,0 +1,225 @@
+//! Messages that have left the archive by a rule, and what rules go by. Since format 8.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::entry::Replacement;
+use crate::archive::{ArchiveState, Segment};
+
+/// A run of messages that left the archive by a rule: the oldest of a timeline, or what only a timeline had that was
+/// left. Since format 8.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expired {
+    /// The timeline that they were written in.
+    pub timeline: u32,
+    /// First sequence of the first segment that left.
+    pub first_seq: u64,
+    /// Last sequence of the last one. None of the timeline's is left between the two.
+    pub last_seq: u64,
+    /// Messages in them.
+    pub messages: u64,
+    /// Bytes of their subjects, headers and payloads.
+    pub bytes: u64,
+    /// When, by the writer's clock; of several runs that are told as one, the last.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// The rule, for people, as the configuration has it: `max_age = "400d"`.
+    pub rule: String,
+}
+
+/// Whether JetStream has a stream. Since format 8.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Absent {
+    /// Since when it has not, by the writer's clock; absent where it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub since: Option<Timestamp>,
+}
+
+/// When a timeline was left. Since format 8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeftAt {
+    /// The timeline.
+    pub timeline: u32,
+    /// When the next one began, by the writer's clock.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+}
+
+/// What has left a stream's archive, and what rules go by. Since format 8.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// What has left it, in the order in which it did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<Expired>,
+    /// When each of its timelines was left, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_at: Vec<LeftAt>,
+    /// Since when JetStream does not have the stream; absent where it has, or that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub absent_since: Option<Timestamp>,
+}
+
+impl Retention {
+    /// Returns whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns when a timeline was left.
+    pub fn left_at(&self, timeline: u32) -> Option<Timestamp> {
+        self.left_at.iter().find(|left| left.timeline == timeline).map(|left| left.at)
+    }
+
+    /// Takes note that a timeline was left.
+    pub(super) fn leave(&mut self, timeline: u32, at: Timestamp) {
+        self.left_at.push(LeftAt { timeline, at });
+    }
+
+    /// Fills in what formats before 8 did not say: the timelines were left at this time at the latest.
+    pub(super) fn left_by(&mut self, timelines: impl Iterator<Item = u32>, at: Timestamp) {
+        for timeline in timelines {
+            if self.left_at(timeline).is_none() {
+                self.leave(timeline, at);
+            }
+        }
+        self.left_at.sort_unstable_by_key(|left| left.timeline);
+    }
+}
+
+/// Refuses what is said to have expired and cannot have; returns the segments that it takes out.
+pub(super) fn check<'a>(
+    state: &ArchiveState,
+    expired: &[Expired],
+    replacements: impl Iterator<Item = &'a Replacement>,
+) -> Result<Vec<(u32, u64)>, String> {
+    let mut taken: Vec<(u32, u64)> = Vec::new();
+    let mut before: Vec<(u32, u64, u64)> =
+        replacements.map(|r| (r.timeline, r.first_seq, r.last_seq)).collect();
+    for run in expired {
+        let Expired { timeline, first_seq, last_seq, .. } = *run;
+        let what = || format!("sequences {first_seq} to {last_seq} of timeline {timeline}");
+        if first_seq == 0 || first_seq > last_seq || !state.timelines.contains_key(&timeline) {
+            return Err(format!("it lets {} go, which are nothing", what()));
+        }
+        let other = |(its, first, last): &(u32, u64, u64)| {
+            *its == timeline && *first <= last_seq && *last >= first_seq
+        };
+        if before.iter().any(other) {
+            return Err(format!("it lets {} go, of which it says more", what()));
+        }
+        before.push((timeline, first_seq, last_seq));
+        let earlier = state.segments.range((timeline, 0)..(timeline, first_seq)).next_back();
+        let old: Vec<&Segment> = state
+            .segments
+            .range((timeline, first_seq)..=(timeline, last_seq))
+            .map(|(_, segment)| segment)
+            .collect();
+        let cut = earlier.is_some_and(|(_, earlier)| earlier.last_seq >= first_seq)
+            || old.last().is_some_and(|last| last.last_seq > last_seq);
+        if cut {
+            return Err(format!("it lets {} go, which are no whole segments", what()));
+        }
+        let gone = |at: &(u32, u64)| taken.contains(at);
+        if timeline == state.timeline() && earlier.is_some_and(|(at, _)| !gone(at)) {
+            return Err(format!("it lets {} go, and keeps what is before them", what()));
+        }
+        if old.is_empty() {
+            // Another tier had them, and this one never will.
+            continue;
+        }
+        held(state, run)?;
+        let messages = old.iter().fold(0u64, |sum, s| sum.saturating_add(s.messages));
+        if messages != run.messages {
+            return Err(format!("it lets {} messages go, and {messages} are there", run.messages));
+        }
+        taken.extend(old.iter().map(|segment| (segment.timeline, segment.first_seq)));
+    }
+    Ok(taken)
+}
+
+/// Refuses to let go of what the live stream had when it was last seen, unless that is not there any more.
+fn held(state: &ArchiveState, run: &Expired) -> Result<(), String> {
+    if state.retention.absent_since.is_some() {
+        return Ok(());
+    }
+    let (timeline, first_seq) = (state.timeline(), state.current().state.first_seq);
+    let lineage = state.lineage(timeline);
+    let Some((_, until)) = lineage.iter().find(|(number, _)| *number == run.timeline) else {
+        return Ok(());
+    };
+    if run.first_seq <= *until && run.last_seq.min(*until) >= first_seq {
+        return Err(format!(
+            "it lets sequence {} go, and the live stream begins at {first_seq}",
+            run.last_seq
+        ));
+    }
+    Ok(())
+}
+
+/// Takes note of what has left, behind what had before: runs that follow one another by one rule are one.
+pub(super) fn note(state: &mut ArchiveState, expired: &[Expired]) {
+    for run in expired {
+        let known = &state.retention.expired;
+        let place = known.iter().rposition(|known| known.timeline == run.timeline);
+        let last = place.map(|index| &known[index]).filter(|known| {
+            let between = (run.timeline, known.first_seq)..=(run.timeline, run.last_seq);
+            known.rule == run.rule
+                && known.last_seq < run.first_seq
+                && state.segments.range(between).next().is_none()
+        });
+        let joined = last.map(|known| Expired {
+            last_seq: run.last_seq,
+            messages: known.messages.saturating_add(run.messages),
+            bytes: known.bytes.saturating_add(run.bytes),
+            at: known.at.max(run.at),
+            ..known.clone()
+        });
+        match (place, joined) {
+            (Some(index), Some(joined)) => state.retention.expired[index] = joined,
+            _ => state.retention.expired.push(run.clone()),
+        }
+    }
+}
+
+impl ArchiveState {
+    /// Returns what has left the archive by rule of what `timeline` had, itself or from those before it.
+    pub fn expired_in(&self, timeline: u32) -> Vec<&Expired> {
+        let lineage: BTreeMap<u32, u64> = self.lineage(timeline).into_iter().collect();
+        let counts = |run: &&Expired| {
+            lineage.get(&run.timeline).is_some_and(|until| run.first_seq <= *until)
+        };
+        self.retention.expired.iter().filter(counts).collect()
+    }
+
+    /// Returns the first sequence of `timeline` that may still be in the archive: all before it has left by rule, or was
+    /// never there.
+    pub fn kept_from(&self, timeline: u32) -> u64 {
+        self.kept_within(timeline, u64::MAX)
+    }
+
+    /// The same of the part of `timeline` up to a sequence.
+    pub fn kept_within(&self, timeline: u32, last_seq: u64) -> u64 {
+        let lineage: BTreeMap<u32, u64> = self.lineage(timeline).into_iter().collect();
+        let ends = self.retention.expired.iter().filter_map(|run| {
+            let until = lineage.get(&run.timeline)?.min(&last_seq);
+            (run.first_seq <= *until).then(|| run.last_seq.min(*until))
+        });
+        ends.max().map_or(1, |last| last.saturating_add(1))
+    }
+
+    /// Returns whether all messages of `timeline` have left the archive by rule.
+    pub fn has_left(&self, timeline: u32) -> bool {
+        let last = self.timelines.get(&timeline).and_then(|found| found.watermark.last.as_ref());
+        last.is_some_and(|last| self.kept_from(timeline) > last.seq)
+            && !self.expired_in(timeline).is_empty()
+    }
+}
