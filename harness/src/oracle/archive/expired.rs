@@ -22,7 +22,9 @@ impl Left {
     /// What a checkpoint restates.
     pub(super) fn restated(expired: &[Expired], absent_since: Option<jiff::Timestamp>) -> Self {
         let mut left = Self { absent_since, ..Self::default() };
-        expired.iter().for_each(|run| left.count(run));
+        for run in expired {
+            left.count(run);
+        }
         left
     }
 
