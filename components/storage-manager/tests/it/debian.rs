@@ -1,4 +1,5 @@
-//! docs/debian.md, done as it says where that takes no systemd, and compared with what nixos/lib renders.
+//! docs/debian.md, done as it says where that takes no systemd, and compared with what nixos/lib renders. `ci/vm/debian`
+//! does the rest.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -130,8 +131,8 @@ async fn done_as_it_says_it_archives_and_restores() {
     }
     manager.reaches("ORDERS", "nas", 20).await;
     assert!(!daemon.log().contains("Permissions Violation"), "{}", daemon.log());
-    let steps = block("cim-storage-manager verify");
-    let steps = steps.lines().filter_map(|line| line.strip_prefix("cim-storage-manager "));
+    let steps = block("cim-run-storage-manager verify");
+    let steps = steps.lines().filter_map(|line| line.strip_prefix("sudo cim-run-storage-manager "));
     for step in steps {
         let words: Vec<_> = step.split(' ').map(|word| word.trim_matches('\'')).collect();
         let output = manager.run(&words);
