@@ -99,11 +99,12 @@ fn the_scenarios_go_through_every_fail_point() {
     let Some(program) = sabotaged("every fail point is in a scenario") else { return };
     let output = std::process::Command::new(program).arg("hooks").output().unwrap();
     let hooks: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let scenarios: String = ["commit-points", "commit-points-recovery", "commit-points-chains", "retention"]
-        .map(|name| {
-            std::fs::read_to_string(common::scenarios().join(format!("{name}.toml"))).unwrap()
-        })
-        .concat();
+    let scenarios: String =
+        ["commit-points", "commit-points-recovery", "commit-points-chains", "retention"]
+            .map(|name| {
+                std::fs::read_to_string(common::scenarios().join(format!("{name}.toml"))).unwrap()
+            })
+            .concat();
     for point in hooks["fail_points"].as_array().unwrap() {
         assert!(scenarios.contains(&format!("{point}")), "no scenario dies at {point}");
     }

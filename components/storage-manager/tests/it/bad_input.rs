@@ -249,7 +249,7 @@ async fn an_archive_that_was_forged() {
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8_lossy(&said);
             assert_eq!(output.status.code(), Some(5), "{command:?}: {said}");
-            assert!(said.contains("overlaps what is there"), "{command:?}: {said}");
+            assert!(said.contains("overlaps another one"), "{command:?}: {said}");
         }
         let names = nats.api("STREAM.NAMES", Value::Null).await;
         assert_eq!(names["total"], 0, "it left a stream behind: {names}");

@@ -167,7 +167,7 @@ async fn secrets_that_all_may_read_are_named() {
             for file in &files {
                 let file = file.display();
                 let line =
-                    format!("may read secret `{file}` (its mode is 0644): `chmod 0600 {file}`");
+                    format!("can read secret `{file}` (its mode is 0644): `chmod 0600 {file}`");
                 assert_eq!(said.contains(&line), mode == 0o644, "{said}");
             }
         }

@@ -73,7 +73,7 @@ async fn what_was_purged_and_what_has_fired_do_not_come_back() {
     daemon.kill();
     drop(nats);
     let bucket = download(&minio, dir.path()).await;
-    let read = rows(&documented("python")[0], &[&bucket.to_string_lossy(), "main", "KV"]).unwrap();
+    let read = rows(&documented("python")[1], &[&bucket.to_string_lossy(), "main", "KV"]).unwrap();
     assert!(read.iter().map(|row| &row[0]).eq(&[json!(4), json!(5)]), "{read:?}");
 
     let nats = Nats::start(&dir.path().join("new")).await;

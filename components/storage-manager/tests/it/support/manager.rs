@@ -148,9 +148,11 @@ impl Manager {
             let status: Value = serde_json::from_slice(&output.stdout).unwrap();
             let found =
                 status["streams"].as_array().unwrap().iter().find(|s| s["stream"] == stream);
-            match found.map(|s| s[tier]["seq"].as_u64().unwrap_or_default()) {
+            // A tier may still have another timeline, which goes further.
+            let reached = found.map(|s| &s[tier]).filter(|tier| tier["diverged"].is_null());
+            match reached.map(|tier| tier["seq"].as_u64().unwrap_or_default()) {
                 Some(reached) if reached >= seq => Ok(()),
-                other => Err(format!("{other:?}")),
+                _ => Err(format!("{found:?}")),
             }
         })
         .await;
