@@ -39,7 +39,7 @@ pub(crate) fn account(limits: &str) -> String {
 }
 
 /// Runs `restore --all`: its status, its last line, what came of each stream.
-fn restore(manager: &Manager, more: &[&str]) -> (i32, String, Vec<Value>) {
+pub(crate) fn restore(manager: &Manager, more: &[&str]) -> (i32, String, Vec<Value>) {
     let output = manager.run(&[&["restore", "--all", "--json"][..], more].concat());
     let said = String::from_utf8(output.stderr).unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).expect(&said);
@@ -47,7 +47,7 @@ fn restore(manager: &Manager, more: &[&str]) -> (i32, String, Vec<Value>) {
     (output.status.code().unwrap(), last, report["streams"].as_array().unwrap().clone())
 }
 
-fn outcomes(streams: &[Value]) -> Vec<&str> {
+pub(crate) fn outcomes(streams: &[Value]) -> Vec<&str> {
     streams.iter().map(|stream| stream["outcome"].as_str().unwrap()).collect()
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bad_input::bucket;
 use crate::in_part::account;
+use crate::in_part::restore;
 use crate::support::{Manager, Minio, Nats, Settings, fingerprint};
 
 const STREAMS: usize = 200;
@@ -96,15 +97,6 @@ impl Archived {
             assert_eq!(fingerprint(nats, &name(n)).await, self.before[n], "{}", name(n));
         }
     }
-}
-
-/// Runs `restore --all`: its status, its last line, what came of each stream.
-fn restore(manager: &Manager, more: &[&str]) -> (i32, String, Vec<Value>) {
-    let output = manager.run(&[&["restore", "--all", "--json"][..], more].concat());
-    let said = String::from_utf8(output.stderr).unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).expect(&said);
-    let last = said.lines().last().unwrap_or_default().to_owned();
-    (output.status.code().unwrap(), last, report["streams"].as_array().unwrap().clone())
 }
 
 /// An object in which the rows of all streams are damaged; `None` where it has none.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::bad_input::{bucket, keys};
 use crate::encrypted::{ENTRIES, Lab, encryption};
+use crate::in_part::{outcomes, restore};
 use crate::support::{Daemon, Manager, Nats, fake_s3, fingerprint, wait_until};
 
 /// Streams by the age of what is archived of them: the last one has nothing that the old key has written.
@@ -106,19 +107,6 @@ async fn on(manager: &Manager, stream: &str, tier: &str, seq: u64) {
         }
     })
     .await;
-}
-
-/// Runs `restore --all`: its status, its last line, what came of each stream.
-fn restore(manager: &Manager, more: &[&str]) -> (i32, String, Vec<Value>) {
-    let output = manager.run(&[&["restore", "--all", "--json"][..], more].concat());
-    let said = String::from_utf8(output.stderr).unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).expect(&said);
-    let last = said.lines().last().unwrap_or_default().to_owned();
-    (output.status.code().unwrap(), last, report["streams"].as_array().unwrap().clone())
-}
-
-fn outcomes(streams: &[Value]) -> Vec<&str> {
-    streams.iter().map(|stream| stream["outcome"].as_str().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
