@@ -1,7 +1,8 @@
-//! docs/scenarios.md, fixtures/schemas/scenario.json and a table of docs/architecture.md match the code.
+//! docs/scenarios.md, docs/json.md, fixtures/schemas/scenario.json and a table of docs/architecture.md match the code.
 //!
 //! `CIM_UPDATE_FIXTURES=1` writes the first two.
 
+mod json;
 mod render;
 mod way;
 
