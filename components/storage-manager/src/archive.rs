@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::JournalState;
-use cim_core::archive::key::{Chain, JournalOf};
+use cim_core::archive::key::Chain;
 use cim_core::names::{JournalName, StreamName};
 
 use crate::chain::{self, ReadError};
-use crate::journal::{self, OpenError};
-use crate::s3::{S3Error, Store, Tier};
+use crate::journal::{self, OpenError, journal_of};
+use crate::s3::{S3Error, Store};
 
 /// An archive that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -43,22 +43,6 @@ pub struct Archive {
     journals: Vec<JournalState>,
     damage: Vec<OpenError>,
     without: Vec<(JournalName, OpenError)>,
-}
-
-/// Which journal a tier goes by.
-pub fn journal_of(tier: Tier) -> JournalOf {
-    match tier {
-        Tier::Nas => JournalOf::Secondary,
-        Tier::Wasabi => JournalOf::Tertiary,
-    }
-}
-
-/// The tier that a journal is of.
-pub fn tier_of(of: JournalOf) -> Tier {
-    match of {
-        JournalOf::Secondary => Tier::Nas,
-        JournalOf::Tertiary => Tier::Wasabi,
-    }
 }
 
 impl Archive {

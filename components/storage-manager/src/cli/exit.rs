@@ -16,7 +16,7 @@ use crate::journal::{AdoptError, OpenError};
 use crate::restore::{PlanError, RestoreError};
 use crate::s3::{Kind, S3Error};
 use crate::segment::SegmentError;
-use crate::tier::context::FetchError;
+use crate::tier::error::FetchError;
 use crate::tier::{HistoryError, StartError};
 use crate::wire::WireError;
 

@@ -15,7 +15,7 @@ use parquet::errors::ParquetError;
 use super::plan::{Found, PartOf, Work};
 use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Batch, Columns, Finished, Rows, SegmentError, SharedReader, SharedWriter};
-use crate::tier::seal::{LEVEL, Merge, SealError};
+use crate::tier::merge::{LEVEL, Merge, SealError};
 
 /// Objects that could not be written anew. The archive is as it was.
 #[derive(Debug, thiserror::Error)]

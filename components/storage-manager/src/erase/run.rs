@@ -21,9 +21,9 @@ use super::plan::{Found, Wanted, Work, plan};
 use super::rewrite::{RewriteError, Rewritten, rewrite};
 use super::scan::{Scanned, Seen, Unread, scan};
 use super::versions::{OldVersion, old_versions};
-use crate::archive::journal_of;
 use crate::chain::{self, ReadError};
 use crate::clock;
+use crate::journal::journal_of;
 use crate::journal::{
     self, Commit, DecideError, Decided, Journal, NotCommitted, OpenError, Place, make,
 };

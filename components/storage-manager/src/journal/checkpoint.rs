@@ -9,8 +9,8 @@ use cim_core::archive::journal::JournalState;
 use cim_runtime::error::chain;
 use tokio_util::sync::CancellationToken;
 
+use super::tiers::tier_of;
 use super::writer::{Committed, Journal};
-use crate::archive::tier_of;
 use crate::crypt::seal;
 use crate::hooks::fail_point;
 use crate::s3::{S3Error, Store};

@@ -34,6 +34,7 @@ mod ship;
 mod sift;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tiers;
 mod unopened;
 mod writer;
 
@@ -49,5 +50,6 @@ pub use open::{OpenError, names, open, open_before_damage, read_checkpoint};
 pub use share::Share;
 pub use ship::{AdoptError, DecideError, Decided, adopt};
 pub use sift::Refused;
+pub use tiers::{journal_of, tier_of};
 pub use unopened::Unopened;
 pub use writer::{Committed, Journal, JournalClosed, NotCommitted};

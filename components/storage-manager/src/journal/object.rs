@@ -11,11 +11,10 @@ use cim_core::archive::{ArchiveKey, EntryError, Segment, Sha256};
 use cim_core::names::{JournalName, StreamName};
 use parquet::errors::ParquetError;
 
-use crate::archive::tier_of;
-use crate::clock;
-use crate::crypt;
+use super::tiers::tier_of;
 use crate::s3::Store;
 use crate::segment::{Batch, Columns, SharedWriter, entry_text};
+use crate::{clock, crypt};
 
 /// zstd level of entries: they are made while messages wait, and merged soon.
 const LEVEL: i32 = 1;

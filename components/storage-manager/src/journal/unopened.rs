@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::crypt::{KeyId, Locked};
 use crate::journal::seldom::Seldom;
 use crate::s3::{Kind, S3Error, Tier};
-use crate::tier::context::FetchError;
+use crate::tier::error::FetchError;
 
 /// Objects that were met, by key.
 #[derive(Debug, Default)]

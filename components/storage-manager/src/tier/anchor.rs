@@ -14,7 +14,7 @@ use cim_core::names::StreamName;
 use tokio::sync::watch;
 
 use super::context::Context;
-use super::reader::ReaderError;
+use super::error::ReaderError;
 use crate::wire::{Ask, Puller};
 
 /// Messages of one request.

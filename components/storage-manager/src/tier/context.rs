@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cim_core::archive::Segment;
-use cim_core::archive::Sha256;
+use cim_core::archive::{Segment, Sha256};
 use cim_core::names::StreamName;
 use cim_runtime::retry::{self, Backoff};
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::anew::Anew;
+use super::asking::Asking;
 use super::budget::Budget;
-use super::deliveries::Asking;
+use super::error::FetchError;
 use super::former::Former;
 use super::others::Others;
 use super::overview::Overview;
@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::journal::expire::CopiedTo;
 use crate::journal::{Ailing, Unopened};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
 
@@ -84,24 +84,6 @@ pub struct Context {
 
 /// How long S3 may fail while a permit is held that others wait for.
 const BRIEFLY: Duration = Duration::from_secs(3);
-
-/// A segment's file that could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// S3 does not give it.
-    #[error(transparent)]
-    S3(#[from] S3Error),
-    /// It is not what it should be.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-}
-
-impl FetchError {
-    /// Returns whether there is no key of it, which says nothing of its being damaged.
-    pub fn is_locked(&self) -> bool {
-        matches!(self, Self::S3(S3Error { kind: Kind::Locked(_), .. }))
-    }
-}
 
 impl Context {
     /// The streams that are another host's in the archive, and what the log says of it.

@@ -2,8 +2,6 @@
 //! given up. The server tells it in the snapshot of a whole stream alone, so it is asked for with moderation.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cim_core::archive::{ConsumerRecord, Deliveries, Position};
@@ -12,8 +10,9 @@ use cim_runtime::error::chain;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::asking::Asking;
 use super::context::Context;
-use super::survey::Known;
+use super::known::Known;
 use crate::jetstream::{Consumers, StreamInfo, Unknown};
 
 /// Of a stream whose consumers have come to rest it is asked for so long after the last time; longer where they know
@@ -28,26 +27,6 @@ const AGAIN: Duration = Duration::from_mins(10);
 const SHARE: u32 = 20;
 /// Up to so many bytes of messages a snapshot is taken to its end, so that the server notes none that failed.
 const SMALL: u64 = 1 << 20;
-
-/// How often the server was asked, all streams together.
-#[derive(Debug, Default)]
-pub struct Asking {
-    next: Mutex<Option<Instant>>,
-    /// The server did not answer the last time, which happens.
-    silent: AtomicBool,
-    warned: AtomicBool,
-}
-
-impl Asking {
-    fn may(&self) -> bool {
-        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.is_none_or(|next| Instant::now() >= next)
-    }
-
-    fn not_before(&self, next: Instant) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
-    }
-}
 
 /// How a consumer looks that counts single messages: while it looks the same it knows the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +133,7 @@ impl Asker {
         let told = match told {
             Ok(told) => told,
             Err(error) => {
-                let silent = context.asking.silent.swap(error.is_silence(), Ordering::Relaxed);
+                let silent = context.asking.note_silence(error.is_silence());
                 if error.is_of_all() || (error.is_silence() && silent) {
                     next = Instant::now() + AGAIN;
                     warn(&context.asking, &error);
@@ -170,7 +149,7 @@ impl Asker {
             }
         };
         context.asking.not_before(next);
-        context.asking.silent.store(false, Ordering::Relaxed);
+        context.asking.note_silence(false);
         let of_those = told.into_iter().filter(|(name, _)| now.contains_key(name));
         let (told, large): (BTreeMap<_, _>, BTreeMap<_, _>) =
             of_those.partition(|(_, deliveries)| deliveries.runs() <= RUNS);
@@ -229,7 +208,7 @@ fn holds(
 
 /// Says once that it is not archived, and why.
 fn warn(asking: &Asking, error: &Unknown) {
-    if asking.warned.swap(true, Ordering::Relaxed) {
+    if !asking.is_first_warning() {
         return;
     }
     let error = chain(error);

@@ -11,8 +11,8 @@ use cim_core::archive::{SeqRange, SeqRanges};
 use cim_core::names::StreamName;
 
 use super::context::Context;
+use super::error::ReaderError;
 use super::headers;
-use super::reader::ReaderError;
 use crate::jetstream::{Depth, StreamInfo};
 
 /// So many are asked for as a list, and so many messages are gone through at the end of the process.

@@ -7,7 +7,7 @@ use cim_core::archive::SeqRange;
 use cim_core::names::StreamName;
 
 use super::context::Context;
-use super::reader::ReaderError;
+use super::error::ReaderError;
 use crate::wire::{Ask, Puller, WireError};
 
 /// Messages of one request.

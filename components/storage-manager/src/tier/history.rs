@@ -6,7 +6,7 @@ use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Piece, Segmen
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 
-use super::context::FetchError;
+use super::error::FetchError;
 use super::sides::Sides;
 use crate::jetstream::{ApiError, StreamInfo};
 use crate::s3::{Kind, S3Error};

@@ -21,9 +21,9 @@ use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::context::Context;
+use super::error::ReaderError;
 use super::gaps::shown;
 use super::gone;
-use super::reader::ReaderError;
 use crate::wire::WireError;
 
 /// Gaps that the leader is asked about at once.

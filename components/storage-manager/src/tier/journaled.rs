@@ -6,12 +6,13 @@ use std::time::Duration;
 use cim_core::archive::key::JournalOf;
 use cim_runtime::error::chain;
 use cim_runtime::retry::Backoff;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::context::Context;
-use super::daemon::{StartError, Tasks, notify};
-use crate::journal::{self, AdoptError, Background, Journal};
+use super::open_journal::open;
+use super::start_error::StartError;
+use super::systemd::notify;
+use super::tasks::Tasks;
+use crate::journal;
 
 /// A journal that is open for this long and is closed then did not fail again and again.
 const HELD: Duration = Duration::from_secs(30);
@@ -62,47 +63,4 @@ pub async fn run(
         }
     }
     Ok(())
-}
-
-/// A journal, the task that writes it, and those beside.
-pub struct Opened {
-    journal: Journal,
-    writer: JoinHandle<()>,
-    background: Background,
-}
-
-impl Opened {
-    /// Waits until all is committed that was handed over.
-    pub async fn end(self) {
-        self.background.end().await;
-        drop(self.journal);
-        self.writer.await.expect("writing the journal does not panic");
-    }
-}
-
-/// Reads the journal and goes on with it; with Wasabi's, where the NAS has none.
-async fn open(context: &Arc<Context>) -> Result<Opened, StartError> {
-    let name = &context.config.archive.journal;
-    let opened = journal::open(&context.nas, JournalOf::Secondary, name).await?;
-    let room = context.config.segment.flush_size.bytes();
-    let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
-    let (journal, writer) = Journal::start(nas, opened, writer, room, context.abort.clone());
-    if let Some(wasabi) = &context.wasabi
-        && journal.with(|state| state.last.is_none())
-    {
-        let adopted = journal::adopt(context, wasabi, &journal).await;
-        // A journal that was closed meanwhile is opened anew, and this is asked again.
-        if let Err(error) = adopted
-            && !matches!(error, AdoptError::Journal(_))
-        {
-            return Err(error.into());
-        }
-        journal.with(|journal| {
-            for (stream, state) in &journal.streams {
-                context.former.adopted(stream, state);
-            }
-        });
-    }
-    let background = Background::start(context, &journal);
-    Ok(Opened { journal, writer, background })
 }

@@ -13,7 +13,7 @@ use cim_core::archive::{
 use cim_core::names::StreamName;
 use tokio::time::Instant;
 
-use super::anew::{self, Cut};
+use super::anew::Cut;
 use super::context::Context;
 use super::foreign::{Foreign, Here};
 use super::gaps::shown;
@@ -24,6 +24,7 @@ use super::survey::missed;
 use super::{others, shorn};
 use crate::jetstream::{Consumers, StreamInfo};
 use crate::journal::{Commit, Journal, NotCommitted};
+use crate::tier::damaged;
 use crate::{chain, clock};
 
 /// Time between two looks at a stream that is refused.
@@ -233,7 +234,7 @@ impl Opening<'_> {
     ) -> Result<(), SessionError> {
         let Some(state) = self.state() else { return Ok(()) };
         let Some(Cut { damaged, parent, last }) = Cut::before(&state, place) else { return Ok(()) };
-        if !anew::is_damaged(self.context, &damaged).await || !self.journal.look().await {
+        if !damaged::is_damaged(self.context, &damaged).await || !self.journal.look().await {
             return Ok(());
         }
         let (stream, key, left) = (self.stream, &damaged.key, state.timeline());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::{ArchiveKey, SeqRange, SeqRanges};
+use cim_core::archive::{SeqRange, SeqRanges};
 use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
@@ -14,18 +14,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::budget::{Reserved, cost};
 use super::context::Context;
+use super::error::{ReaderError, UploadError};
 use super::holes::Holes;
-use super::reader::ReaderError;
-use super::seal::may_be_sealed;
 use super::skipped::Between;
+use super::upload::{Patience, ROW_GROUP, may_be_sealed, put};
 use crate::config::Layout;
 use crate::hooks::{fail_point, sabotage};
 use crate::journal::Item;
-use crate::s3::{S3Error, Tier};
-use crate::segment::{Columns, Finished, Message, SegmentWriter};
+use crate::s3::Tier;
+use crate::segment::{Columns, Message, SegmentWriter};
 
-/// Bytes of messages in one row group: what a reader of the archive decodes at once.
-pub(super) const ROW_GROUP: usize = 4 << 20;
 /// Requests under way for messages that a damaged server did not give.
 const AHEAD: usize = 64;
 /// zstd level of segments that are made while their messages arrive.
@@ -47,17 +45,6 @@ pub struct Uploaded {
     pub reserved: Option<Reserved>,
     /// Sequences before its messages, or between them, that there was no message for.
     pub skipped: SeqRanges,
-}
-
-/// A segment that did not get to the tier.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// Encoding failed.
-    #[error("cannot encode a segment")]
-    Encode(#[from] ParquetError),
-    /// S3 did not take it before the end.
-    #[error(transparent)]
-    S3(#[from] S3Error),
 }
 
 /// An upload under way, which ends with the session that waits for it.
@@ -279,32 +266,5 @@ impl Segmenter {
     async fn send(&mut self, upload: JoinHandle<Result<Uploaded, UploadError>>) {
         // The other end hangs up only when the session is over, and the upload with it.
         drop(self.uploads.send(AbortOnDropHandle::new(upload)).await);
-    }
-}
-
-/// How long S3 may fail before a segment's file is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// For ever: nothing goes on without it.
-    Endless,
-    /// For a moment: others wait for a permit that is held.
-    Brief,
-}
-
-/// Writes a segment's file to the NAS.
-pub async fn put(
-    context: &Arc<Context>,
-    finished: &Finished,
-    patience: Patience,
-) -> Result<(), S3Error> {
-    let key = &finished.segment.key;
-    let parsed = ArchiveKey::parse(key).expect("the writer spelled it");
-    let what = format!("writing segment `{key}`");
-    let file = sabotage!(file, finished.file.clone());
-    sabotage!(if counts_as_uploaded(context, &parsed, &file) return Ok(()));
-    let attempt = || context.nas.put_once(&parsed, file.clone());
-    match patience {
-        Patience::Endless => context.insist(&what, attempt).await,
-        Patience::Brief => context.ask_briefly(&what, attempt).await,
     }
 }

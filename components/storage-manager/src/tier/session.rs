@@ -16,16 +16,18 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::context::{Context, FetchError};
+use super::context::Context;
+use super::error::{FetchError, ReaderError, UploadError};
 use super::gaps::Gaps;
 use super::history::{Alignment, HistoryError, align};
+use super::known::Known;
+use super::merge::SealError;
 use super::progress::Progress;
-use super::reader::{self, ReaderError};
-use super::seal::{self, Ages, SealError, Sealed};
-use super::segmenter::{Upload, UploadError, Uploaded};
-use super::survey::{Known, Survey, Surveyor, missed};
-use super::witness;
-use super::{collect, gate, ship, shorn};
+use super::schedule::Ages;
+use super::seal::{self, Sealed};
+use super::segmenter::{Upload, Uploaded};
+use super::survey::{Survey, Surveyor, missed};
+use super::{collect, gate, read, ship, shorn, witness};
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::jetstream::{ApiError, StreamInfo};
@@ -36,7 +38,6 @@ use crate::s3::S3Error;
 const SURVEY: Duration = Duration::from_secs(1);
 /// Uploads that may be finished or under way and not committed.
 const UPLOADS: usize = 2;
-
 /// How long the NAS may take to say that it has what was committed last.
 const LAST_LOOK: Duration = Duration::from_secs(3);
 
@@ -293,7 +294,7 @@ impl<'a> Session<'a> {
         let config = live.record.config.value();
         let progress = Arc::new(Progress::begin(state.watermark().seq));
         let (watermark, committed) = watch::channel(state.watermark().seq);
-        let task = reader::Task {
+        let task = read::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline: state.timeline(),

@@ -20,8 +20,10 @@ use cim_runtime::retry::{self, Backoff, Class};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::context::{Context, FetchError, checked};
-use super::seal::{self, SealError};
+use super::context::{Context, checked};
+use super::error::FetchError;
+use super::merge::SealError;
+use super::seal;
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
 use crate::s3::{Kind, Put, S3Error, Store};

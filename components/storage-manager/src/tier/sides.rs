@@ -7,7 +7,7 @@ use cim_core::archive::Segment;
 use cim_runtime::retry::{Backoff, retry};
 use tokio_util::sync::CancellationToken;
 
-use super::context::FetchError;
+use super::error::FetchError;
 use crate::jetstream::JetStream;
 use crate::s3::{Kind, S3Error, Store};
 

@@ -18,16 +18,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::budget::Reserved;
 use super::context::Context;
+use super::error::ReaderError;
 use super::gaps::{Gaps, shown};
-use super::gate;
+use super::known::Known;
 use super::opening::open;
 use super::progress::{Progress, Read};
-use super::reader::{self, ReaderError};
 use super::ready::{add, last_of, take};
 use super::segmenter::{Upload, Uploaded};
 use super::session::{End, SessionError};
 use super::skipped::{Seen, Skipped};
-use super::survey::{Known, Survey, Surveyor};
+use super::survey::{Survey, Surveyor};
+use super::{gate, read};
 use crate::chain::Draft;
 use crate::jetstream::StreamInfo;
 use crate::journal::{Commit, Item, Journal, NotCommitted, Share};
@@ -130,7 +131,7 @@ impl<'a> Follower<'a> {
         let config = live.record.config.value();
         let progress = Arc::new(Progress::begin(watermark));
         let (confirmed, committed) = watch::channel(watermark);
-        let task = reader::Task {
+        let task = read::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline,
@@ -484,7 +485,7 @@ fn change(draft: Draft, state: &ArchiveState, items: &[Item]) -> Change {
 async fn next(
     uploads: &mut mpsc::Receiver<Upload>,
     waiting: &mut Option<Upload>,
-) -> Option<Result<Uploaded, super::segmenter::UploadError>> {
+) -> Option<Result<Uploaded, super::error::UploadError>> {
     if waiting.is_none() {
         *waiting = uploads.recv().await;
     }

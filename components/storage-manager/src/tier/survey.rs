@@ -14,9 +14,10 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::deliveries::Asker;
+use super::error::ReaderError;
+use super::known::Known;
 use super::need::Last;
 use super::progress::{Delivered, Progress, Tail};
-use super::reader::ReaderError;
 use super::{gone, positions, shorn, witness};
 use crate::chain::Draft;
 use crate::clock;
@@ -81,23 +82,6 @@ pub struct Surveyor {
     said_shorn: bool,
     /// Asks for what consumers know of single messages; chains have no place for it.
     asker: Option<Asker>,
-}
-
-/// What the archive knows when a survey begins.
-#[derive(Debug)]
-pub struct Known {
-    /// How far it goes.
-    pub watermark: u64,
-    /// The first sequence that the stream had.
-    pub first_seq: u64,
-    /// What is known to be gone or lost, where [`Surveyor::wants_away`].
-    pub away: SeqRanges,
-    /// The stream.
-    pub record: StreamRecord,
-    /// The consumers.
-    pub consumers: Vec<ConsumerRecord>,
-    /// What they know of single messages.
-    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
 }
 
 impl Surveyor {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use cim_runtime::error::chain;
 use tokio::time::Instant;
 
-use super::daemon::StartError;
-use crate::archive::{Archive, ArchiveError, journal_of};
+use super::start_error::StartError;
+use crate::archive::{Archive, ArchiveError};
 use crate::config::StreamMatcher;
 use crate::journal;
+use crate::journal::journal_of;
 use crate::s3::Store;
 
 /// Time between two looks for a journal: one request.

@@ -13,8 +13,8 @@ use cim_core::archive::{SeqRange, SeqRanges};
 use cim_core::names::StreamName;
 
 use super::context::Context;
+use super::error::ReaderError;
 use super::headers;
-use super::reader::ReaderError;
 use crate::jetstream::Depth;
 
 /// A delete reaches the others a moment after the leader. One that was just started again goes through its log

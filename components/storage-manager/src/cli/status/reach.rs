@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::exit::Failure;
 use crate::jetstream::StreamInfo;
-use crate::tier::context::FetchError;
+use crate::tier::error::FetchError;
 use crate::tier::sides::{Note, Sides, Unread};
 use crate::tier::{Alignment, align};
 

@@ -14,9 +14,9 @@ use serde::Serialize;
 use super::super::exit::Failure;
 use super::super::nothing::nothing;
 use super::super::{connect, show, show_json};
-use crate::archive::journal_of;
 use crate::config::Config;
 use crate::crypt::{self, label_of};
+use crate::journal::journal_of;
 use crate::journal::{read_checkpoint, read_entry};
 use crate::s3::{Kind, Listed, S3Error, Store, Tier};
 

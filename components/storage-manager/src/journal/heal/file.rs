@@ -15,19 +15,22 @@ use cim_runtime::error::chain;
 use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
-use super::run::{HealError, Patient, Stays, is_damage, of_wasabi, stays, whose};
+use super::error::HealError;
+use super::patient::{Patient, Place, is_damage, whose};
 use super::source::messages;
-use super::stays::Place;
+use super::stays::{Stays, stays};
+use super::wasabi::of_wasabi;
 use crate::crypt::{installed, is_encrypted};
 use crate::journal::{Commit, Journal};
 use crate::s3::Tier;
 use crate::segment::{Columns, SegmentWriter, group_sizes};
 use crate::tier::Context;
-use crate::tier::context::{FetchError, checked};
-use crate::tier::seal::{Merge, SealError};
+use crate::tier::context::checked;
+use crate::tier::error::FetchError;
+use crate::tier::merge::{Merge, SealError};
 
 /// zstd levels with which segments are written.
-const LEVELS: [i32; 2] = [crate::tier::segmenter::LEVEL, crate::tier::seal::LEVEL];
+const LEVELS: [i32; 2] = [crate::tier::segmenter::LEVEL, crate::tier::merge::LEVEL];
 
 /// Heals a segment's file.
 pub(super) async fn heal_file(

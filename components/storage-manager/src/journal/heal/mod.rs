@@ -8,7 +8,9 @@
 //! What is exactly the same the hash of a part decides: it is over the hashes of its messages.
 
 mod ailing;
+mod error;
 mod file;
+mod patient;
 mod rounds;
 mod run;
 mod source;

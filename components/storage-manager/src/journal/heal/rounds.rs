@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use cim_core::archive::journal::JournalState;
 
-use super::run::{patients, take};
+use super::patient::{patients, take};
 use super::text::check_text;
-use crate::clock;
-use crate::crypt;
 use crate::journal::Journal;
 use crate::tier::Context;
 use crate::tier::context::checked;
+use crate::{clock, crypt};
 
 /// The shortest time between two objects.
 const LEAST: Duration = Duration::from_millis(100);

@@ -6,15 +6,13 @@ use std::time::Duration;
 use cim_core::archive::Segment;
 use cim_core::names::StreamName;
 
-use super::run::{HealError, whose};
-use crate::journal::Journal;
+use super::error::HealError;
+use super::patient::{Place, whose};
+use crate::journal::{Journal, OpenError};
 use crate::tier::Context;
 
 /// How long the session of a stream may take to begin it anew, before it is said that it does not.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A part of an object that stays damaged.
-pub(super) type Place = (StreamName, Segment);
 
 /// Gives up what only a timeline needs that was left, and has the other streams archived anew. Returns those that
 /// can be neither.
@@ -82,4 +80,40 @@ async fn is_begun_anew(
         return Ok(false);
     }
     Ok(context.anew.note(stream, segment) < PATIENCE)
+}
+
+/// Parts that could not be healed, and what is known of them.
+pub(super) struct Stays<'a> {
+    pub(super) key: &'a str,
+    pub(super) why: String,
+    /// The NAS answers, and does not have them.
+    pub(super) damaged: bool,
+    /// Those that Wasabi has, where it says so.
+    pub(super) covered: Result<Vec<Place>, OpenError>,
+    pub(super) lost: Vec<Place>,
+}
+
+/// Says what becomes of parts that could not be healed.
+pub(super) async fn stays(
+    context: &Arc<Context>,
+    journal: &Journal,
+    stays: Stays<'_>,
+) -> Result<(), HealError> {
+    let Stays { key, why, damaged, covered, lost } = stays;
+    let key = key.to_owned();
+    let named = |places: &[Place]| whose(places.iter().map(|(stream, segment)| (stream, segment)));
+    if !damaged {
+        return Err(HealError::Lost { key, why, whose: named(&lost) });
+    }
+    let covered = match covered {
+        Ok(covered) => covered,
+        Err(source) => return Err(HealError::Silent { key, why, source }),
+    };
+    let (elsewhere, nowhere) = lost.into_iter().partition(|place| covered.contains(place));
+    let lost = settle(context, journal, &key, nowhere).await?;
+    Err(match (lost.is_empty(), elsewhere.is_empty()) {
+        (false, _) => HealError::Lost { key, why, whose: named(&lost) },
+        (_, false) => HealError::Elsewhere { key, why, whose: named(&elsewhere) },
+        (true, true) => HealError::Settled,
+    })
 }

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use cim_core::archive::journal::JournalState;
 use cim_core::archive::key::JournalOf;
-use cim_core::archive::{Segment, SeqRanges};
+use cim_core::archive::{ArchiveState, Segment, SeqRanges};
 use cim_core::names::StreamName;
 
+use super::patient::{Patient, Place};
 use super::source::of_object;
 use crate::journal::{Journal, OpenError, open};
 use crate::s3::{Kind, S3Error, Store};
 use crate::segment::{Columns, Rows, SegmentError, content};
+use crate::tier::Context;
 
 /// Wasabi's journal.
 pub(super) struct AtWasabi<'a> {
@@ -87,4 +89,33 @@ async fn messages(segment: Segment, object: Bytes) -> Option<Columns> {
         .map(|()| columns)
     });
     read.await.expect("reading does not panic").ok()
+}
+
+/// Takes from Wasabi what nothing else has exactly. Returns what it has and a part could not be made of.
+pub(super) async fn of_wasabi(
+    context: &Context,
+    journal: &Journal,
+    patients: &mut [Patient],
+) -> Result<Vec<Place>, OpenError> {
+    let ill = patients.iter_mut().filter(|patient| patient.columns.is_none());
+    let mut ill = ill
+        .filter(|ill| !context.ailing.is_given_up(&ill.stream, &ill.segment))
+        .collect::<Vec<_>>();
+    let Some(store) = context.wasabi.as_deref().filter(|_| !ill.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let there = AtWasabi::open(store, journal).await?;
+    let mut covered = Vec::new();
+    for Patient { stream, segment, columns } in &mut ill {
+        let missed =
+            |state: &ArchiveState| Some(state.timelines.get(&segment.timeline)?.missed.clone());
+        let missed = journal.stream(stream, missed).flatten().unwrap_or_default();
+        let Some(from) = there.covering(stream, segment, &missed) else { continue };
+        // What is damaged there too is of no help, and nothing is to wait for it.
+        *columns = there.read(segment, from).await?;
+        if columns.is_some() && segment.part.is_none() {
+            covered.push((stream.clone(), segment.clone()));
+        }
+    }
+    Ok(covered)
 }

@@ -10,15 +10,16 @@ use cim_core::archive::{ArchiveKey, Segment, Sha256};
 use cim_core::names::{JournalName, StreamName};
 use tokio::sync::mpsc;
 
+use super::error::MergeError;
+use super::fetch::{Replacements, fetch};
 use super::plan;
-use super::run::{MergeError, Replacements, fetch};
 use crate::journal::{Journal, check_text};
 use crate::s3::Tier;
 use crate::segment::{Batch, Columns, Finished, SegmentError, SharedReader, SharedWriter};
 use crate::tier::Context;
-use crate::tier::context::FetchError;
-use crate::tier::seal::{Merge, SealError, may_be_sealed};
-use crate::tier::segmenter::{Patience, put};
+use crate::tier::error::FetchError;
+use crate::tier::merge::{Merge, SealError};
+use crate::tier::upload::{Patience, may_be_sealed, put};
 
 /// zstd level: what is merged is kept.
 const LEVEL: i32 = 3;

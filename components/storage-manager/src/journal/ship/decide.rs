@@ -9,44 +9,15 @@ use cim_core::archive::{ArchiveKey, Sha256};
 use cim_core::names::JournalName;
 use tokio_util::sync::CancellationToken;
 
+use super::error::DecideError;
 use super::mend::{Followed, follow, open_mended};
-use crate::chain::{CommitError, Link, Log};
+use crate::chain::{Link, Log};
 use crate::crypt::is_encrypted;
 use crate::journal::object::{Made, read_entry};
 use crate::journal::open::OpenError;
 use crate::journal::writer::Committed;
 use crate::journal::{Journal, checkpoint};
 use crate::s3::{Put, S3Error, Store};
-
-/// Something did not get to Wasabi. It is tried again.
-#[derive(Debug, thiserror::Error)]
-pub enum DecideError {
-    /// A journal could not be read.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The entry was not decided on the NAS.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// A tier did not answer.
-    #[error(transparent)]
-    S3(#[from] S3Error),
-    /// The entry does not follow from what Wasabi says.
-    #[error(transparent)]
-    Journal(#[from] cim_core::archive::journal::JournalError),
-    /// What was decided is damaged before it got to Wasabi, and the NAS has messages there alone.
-    #[error("`{key}` was decided for wasabi, did not get there, and is damaged on the nas: {why}")]
-    Undecided {
-        /// Its key.
-        key: String,
-        /// How.
-        why: String,
-    },
-    /// Wasabi has another entry than was decided.
-    #[error(
-        "wasabi holds another `{0}` than the nas decided: two archives share this bucket; give each its own"
-    )]
-    Diverged(String),
-}
 
 /// Wasabi's journal, while entries are put into it.
 pub struct Decided {

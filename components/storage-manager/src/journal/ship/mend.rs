@@ -8,7 +8,7 @@ use cim_core::archive::key::JournalOf;
 use cim_core::names::JournalName;
 use cim_runtime::error::chain;
 
-use super::decide::DecideError;
+use super::error::DecideError;
 use super::sound::check_all;
 use crate::journal::object::read_entry;
 use crate::journal::open::{OpenError, open, open_before_damage};

@@ -19,8 +19,8 @@ use crate::journal::{Commit, Journal};
 use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Rows, SegmentError};
 use crate::tier::Context;
-use crate::tier::context::FetchError;
-use crate::tier::seal::{Merge, SealError};
+use crate::tier::error::FetchError;
+use crate::tier::merge::{Merge, SealError};
 
 /// Time for which segments that could not be merged are left alone.
 const AGAIN: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@
 mod adopt;
 mod collect;
 mod decide;
+mod error;
 mod mend;
 mod merge;
 mod run;
@@ -21,6 +22,9 @@ mod tests;
 #[cfg(test)]
 mod year;
 
-pub use adopt::{AdoptError, adopt, backfill};
-pub use decide::{DecideError, Decided};
+pub use adopt::AdoptError;
+pub use adopt::adopt;
+pub use adopt::backfill;
+pub use decide::Decided;
+pub use error::DecideError;
 pub use run::run;

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use parquet::errors::ParquetError;
 
 use super::collect::Collecting;
-use super::decide::{DecideError, Decided};
+use super::decide::Decided;
+use super::error::DecideError;
 use super::merge::Merged;
 use super::step::{self, Step};
 use crate::chain::{self, ReadError};
@@ -28,8 +29,8 @@ use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SharedReader};
 use crate::tier::Context;
 use crate::tier::budget::Reserved;
-use crate::tier::context::FetchError;
-use crate::tier::seal::{Merge, SealError};
+use crate::tier::error::FetchError;
+use crate::tier::merge::{Merge, SealError};
 
 /// Bytes of messages in one entry of Wasabi's, about.
 const ENTRY: u64 = 32 << 20;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::budget::{Reserved, Room, cost_of};
-use super::holes::Holes;
-use super::pace::Pace;
-use super::reader::{ReaderError, Task};
-use super::segmenter::Segmenter;
+use super::Task;
 use crate::jetstream::{ApiError, Depth, ReadConsumer};
+use crate::tier::budget::{Reserved, Room, cost_of};
+use crate::tier::error::ReaderError;
+use crate::tier::holes::Holes;
+use crate::tier::pace::Pace;
+use crate::tier::segmenter::Segmenter;
 use crate::wire::{Mail, Puller, WireError};
 
 /// How often a server says that it is there, at rest. One that is lost takes its connections with it; one
@@ -64,7 +65,7 @@ pub(super) async fn run(
 
 /// The consumer to read through: in a cluster not on the stream's leader where another server will do,
 /// so that two have to agree on what is gone.
-pub(super) async fn consumer(task: &Task) -> Result<ReadConsumer, ApiError> {
+pub(super) async fn open(task: &Task) -> Result<ReadConsumer, ApiError> {
     let (jetstream, stream) = (&task.context.jetstream, task.stream.as_str());
     if task.replicated {
         let others = jetstream.stream_info(stream, false).await?.servers.current;

@@ -1,4 +1,8 @@
-//! Reads a stream from a sequence on and feeds the segmenter.
+//! Reads a stream from a sequence on and feeds the segmenter: through a consumer, or by sequence where the stream has
+//! no room for one.
+
+mod by_sequence;
+mod consumer;
 
 use std::sync::Arc;
 
@@ -8,25 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::anchor::Anchor;
 use super::context::Context;
+use super::error::ReaderError;
 use super::progress::Progress;
-use super::segmenter::{Segmenter, Upload, UploadError};
-use super::{pull, scan};
-use crate::jetstream::ApiError;
-use crate::wire::WireError;
-
-/// Reading that cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReaderError {
-    /// The connection or the consumer.
-    #[error(transparent)]
-    Wire(#[from] WireError),
-    /// JetStream refused.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// A segment could not be made.
-    #[error(transparent)]
-    Upload(#[from] UploadError),
-}
+use super::segmenter::{Segmenter, Upload};
 
 /// What to read.
 pub struct Task {
@@ -59,7 +47,7 @@ impl Task {
         let segmenter = Segmenter::new(context, stream, self.timeline, uploads);
         if self.work_queue {
             self.progress.update(|read| read.by_name = true);
-            return scan::run(&self, segmenter).await;
+            return by_sequence::run(&self, segmenter).await;
         }
         let anchor = if self.interest {
             Anchor::drop_at(&self.context, &self.stream, self.start_seq).await?
@@ -77,15 +65,15 @@ impl Task {
 
     /// Reads through a consumer, or by sequence where the stream has no room for one.
     async fn read(&self, segmenter: Segmenter) -> Result<(), ReaderError> {
-        match pull::consumer(self).await {
-            Ok(consumer) => pull::run(self, consumer, segmenter).await,
+        match consumer::open(self).await {
+            Ok(consumer) => consumer::run(self, consumer, segmenter).await,
             Err(error) if error.is_full() => {
                 tracing::warn!(
                     stream = %self.stream,
                     "it is read message by message, for it has no room for a consumer to read through: {error}. Raise `max_consumers` of the stream or its account"
                 );
                 self.progress.update(|read| read.by_name = true);
-                scan::run(self, segmenter).await
+                by_sequence::run(self, segmenter).await
             }
             Err(error) => Err(error.into()),
         }

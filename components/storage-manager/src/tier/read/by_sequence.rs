@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::budget::cost;
-use super::reader::{ReaderError, Task};
-use super::segmenter::Segmenter;
+use super::Task;
+use crate::tier::budget::cost;
+use crate::tier::error::ReaderError;
+use crate::tier::segmenter::Segmenter;
 
 /// Requests under way.
 const AHEAD: usize = 64;
