@@ -172,7 +172,7 @@ async fn open_chain(
             committer.adopt(&wasabi, &context.abort).await?;
             fail_point!(AdoptAfter);
         } else {
-            let consumers = consumers.known.clone();
+            let consumers = consumers.reported.clone();
             let draft = Draft::begin(live.record.clone(), live.state.clone(), consumers);
             committer.commit(draft, &context.abort).await?;
         }
@@ -187,7 +187,7 @@ async fn open_chain(
                 context.former.missed(stream, state, range).say(stream);
                 let mut draft = Draft::of(state);
                 draft.missed = vec![range];
-                draft.watermark.seq = range.1;
+                draft.watermark.seq = range.last;
                 committer.commit(draft, &context.abort).await?;
             }
         }
@@ -195,22 +195,22 @@ async fn open_chain(
         Alignment::Forks { parent, last, reason } => {
             tracing::warn!(stream = %stream, "{reason}: opening timeline {}", state.timeline() + 1);
             if let Some(parent) = &parent
-                && let Some(left) = state.beyond(parent)
+                && let Some(left) = state.after_fork(parent)
             {
                 tracing::error!(
                     stream = %stream,
                     "sequences {} to {} of timeline {} are not in the live stream: where nobody restored it to an earlier point the server has lost them. The archive keeps them: `restore {stream} --timeline {} --as NAME` brings them back",
-                    left.0, left.1, parent.timeline, parent.timeline
+                    left.first, left.last, parent.timeline, parent.timeline
                 );
             }
             let mut draft = Draft::of(state);
             draft.timeline = state.timeline() + 1;
             draft.watermark = Watermark { seq: parent.as_ref().map_or(0, |p| p.last_seq), last };
-            draft.lost = draft.lost.clipped(1, draft.watermark.seq);
+            draft.lost = draft.lost.intersect(1, draft.watermark.seq);
             draft.fork = Some(Fork { parent, reason: reason.into() });
             let jetstream = &context.jetstream;
             let consumers = shorn::consumers(jetstream, &state.consumers, consumers);
-            draft.consumers = consumers.or(&state.consumers);
+            draft.consumers = consumers.merged_with_previous(&state.consumers);
             let record = live.record.clone();
             draft.stream = shorn::stream(jetstream, stream, &state.stream, record, &mut true);
             draft.state = live.state.clone();

@@ -26,7 +26,7 @@ use super::merge::SealError;
 use super::seal;
 use crate::chain::{self, CommitError, Committer, Draft, ReadError};
 use crate::hooks::fail_point;
-use crate::s3::{Kind, Put, S3Error, Store};
+use crate::s3::{ErrorKind, PutOutcome, S3Error, Store};
 
 /// That nobody else writes entries of this stream to Wasabi.
 type Alone = Arc<tokio::sync::OwnedMutexGuard<()>>;
@@ -80,11 +80,7 @@ impl ShipError {
         let (Self::S3(error) | Self::Fetch(FetchError::S3(error))) = self else {
             return Class::Permanent;
         };
-        if error.kind.may_pass_soon() && tries < TRIES {
-            Class::Transient
-        } else {
-            Class::Permanent
-        }
+        if error.kind.is_transient() && tries < TRIES { Class::Transient } else { Class::Permanent }
     }
 }
 
@@ -289,7 +285,7 @@ async fn put_decided(
     let (wasabi, alone) = (Arc::clone(wasabi), Arc::clone(alone));
     let put = tokio::spawn(async move {
         let _alone = alone;
-        if wasabi.put_new(&key, object.clone()).await? == Put::Exists
+        if wasabi.put_if_absent(&key, object.clone()).await? == PutOutcome::AlreadyExists
             && wasabi.get(&key.to_string()).await? != object
         {
             return Err(ShipError::Diverged(key.to_string()));
@@ -441,12 +437,12 @@ fn add_gaps(draft: &mut Draft, nas: &ArchiveState, there: Option<&ArchiveState>)
     let Some(timeline) = nas.timelines.get(&draft.timeline) else { return };
     let until = draft.watermark.seq;
     let news = |here: &SeqRanges, there: Option<&SeqRanges>| {
-        let here = here.clipped(1, until);
+        let here = here.intersect(1, until);
         there.map_or_else(|| here.clone(), |there| here.difference(there)).iter().collect()
     };
     draft.deleted = news(&timeline.deleted, known.map(|known| &known.deleted));
     draft.missed = news(&timeline.missed, known.map(|known| &known.missed));
-    draft.lost = timeline.lost.clipped(1, until);
+    draft.lost = timeline.lost.intersect(1, until);
 }
 
 /// The segments that a NAS which was lost and came back empty does not have, newest first: they are
@@ -477,7 +473,7 @@ async fn bring_back(context: &Context, wasabi: &Store, segment: &Segment) -> Res
     let file = match wasabi.get_once(&segment.key).await {
         Ok(file) => file,
         // It may have the same messages in others.
-        Err(error) if error.kind == Kind::NotFound => {
+        Err(error) if error.kind == ErrorKind::NotFound => {
             tracing::error!("wasabi cannot help the nas: {error}");
             return Ok(false);
         }
