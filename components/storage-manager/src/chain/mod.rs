@@ -8,7 +8,7 @@
 //! - An empty bucket takes any number, and a NAS can be replaced by an empty one at any moment. So the
 //!   chain is looked for every second and after each failure, from the entry that was its last when it was
 //!   seen before: what was written behind a missing one is withdrawn, and the commit is
-//!   [`CommitError::Lost`].
+//!   [`CommitError::LogMissing`].
 
 mod commit;
 mod draft;
@@ -17,5 +17,5 @@ mod read;
 
 pub use commit::Committer;
 pub use draft::Draft;
-pub use log::{CommitError, Link, Log};
+pub use log::{CommitError, EntryRef, Log};
 pub use read::{ReadError, entry, first, groups, load, load_full, streams};
