@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use cim_core::archive::{ArchiveKey, ArchiveState, Segment};
 use cim_core::names::StreamName;
-use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ShipError;
 use crate::hooks::fail_point;
 use crate::s3::{Kind, S3Error, Store};
-use crate::tier::context::{Context, checked};
+use crate::tier::context::{checked, Context};
 
 /// The sealed segments of an archive that a tier does not hold, oldest first. Of what was decided Wasabi lacks
 /// none after a crash, for segments go before the entry that names them; a bucket that was lost or emptied
