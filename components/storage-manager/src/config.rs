@@ -20,6 +20,9 @@ use self::retention::RetentionConfig;
 use crate::authorities;
 use crate::s3::Tier;
 
+/// Where a host's own configuration is.
+pub const DEFAULT_FILE: &str = "/etc/cim/storage-manager.toml";
+
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -14,12 +14,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::archive::journal::JOURNAL_FORMAT;
+use super::format::{FORMAT, JOURNAL_FORMAT};
 use crate::archive::{Part, RawJson, SeqRange, Sha256};
 use crate::names::ConsumerName;
-
-/// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 3;
 
 /// One commit to a stream's archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

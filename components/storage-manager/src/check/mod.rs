@@ -1,12 +1,13 @@
 //! The rights of the NATS user and of the S3 keys, and what the services honour: all that tiering stands on, tried.
 
+mod heard;
 mod inbox;
 mod rights;
 mod same;
 
 use std::fmt::Write as _;
 
-pub use inbox::heard;
+pub use heard::heard;
 pub use rights::{Need, Right, lacking};
 use rights::{allow, listed};
 pub use same::{is_same_bucket, one_bucket};

@@ -10,12 +10,10 @@ use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 
 use super::complete::streams;
-use super::erase::seqs;
+use super::seqs::seqs;
+use crate::config::DEFAULT_FILE;
 use crate::export::Format;
 use crate::s3::Tier;
-
-/// Where a host's own configuration is.
-pub(super) const CONFIG: &str = "/etc/cim/storage-manager.toml";
 
 /// Tiers JetStream streams to S3 and restores them exactly.
 #[derive(Debug, Parser)]
@@ -28,7 +26,7 @@ pub(super) struct Cli {
         global = true,
         env = "CIM_CONFIG",
         value_name = "FILE",
-        default_value = CONFIG
+        default_value = DEFAULT_FILE
     )]
     pub(super) config: PathBuf,
     /// What to log to stderr: `warn`, `debug`, `cim_storage_manager=trace`, … [default: `info` for

@@ -1,10 +1,10 @@
 //! From the configuration to connections.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::Cli;
 use super::exit::Failure;
 use crate::check::heard;
 use crate::config::Config;
@@ -12,8 +12,9 @@ use crate::jetstream::JetStream;
 use crate::restore::{Source, Ways};
 use crate::s3::{Store, Tier};
 
-pub(super) fn config(cli: &Cli) -> Result<Config, Failure> {
-    Ok(Config::load(&cli.config)?)
+/// Reads the configuration.
+pub(super) fn config(file: &Path) -> Result<Config, Failure> {
+    Ok(Config::load(file)?)
 }
 
 /// Connects a user that hears what it is answered.

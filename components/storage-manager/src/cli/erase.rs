@@ -237,20 +237,6 @@ fn sequences(tier: &Tiers) -> String {
     of.collect::<Vec<_>>().join("; ")
 }
 
-/// Reads a filter of sequences, such as `17`, `17..40` or `17..`.
-pub(super) fn seqs(text: &str) -> Result<SeqRange, String> {
-    let number = |text: &str| text.parse().map_err(|_| "sequences are like 17, 17..40 or 17..");
-    let range = match text.split_once("..") {
-        None => SeqRange(number(text)?, number(text)?),
-        Some((from, "")) => SeqRange(number(from)?, u64::MAX),
-        Some((from, to)) => SeqRange(number(from)?, number(to.trim_start_matches('='))?),
-    };
-    if range.0 == 0 || range.0 > range.1 {
-        return Err("sequences begin at 1, and the first is not behind the last".into());
-    }
-    Ok(range)
-}
-
 impl From<EraseError> for Failure {
     fn from(error: EraseError) -> Self {
         match error {
@@ -267,22 +253,6 @@ impl From<EraseError> for Failure {
             | EraseError::Rewrite(_)
             | EraseError::Encode(_)
             | EraseError::Refused(_) => Self::other(&error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sequences_are_read_as_they_are_meant() {
-        assert_eq!(seqs("17"), Ok(SeqRange(17, 17)));
-        assert_eq!(seqs("17..40"), Ok(SeqRange(17, 40)));
-        assert_eq!(seqs("17..=40"), Ok(SeqRange(17, 40)));
-        assert_eq!(seqs("17.."), Ok(SeqRange(17, u64::MAX)));
-        for wrong in ["", "..", "..4", "0", "5..4", "a", "1..b", "-1"] {
-            assert!(seqs(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -17,6 +17,7 @@ mod query;
 mod read;
 mod restore;
 mod retention;
+mod seqs;
 mod status;
 mod streams;
 mod table;
@@ -84,7 +85,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
         .build()
         .map_err(|error| exit::Failure::other(&error))?;
     let done = runtime.block_on(async {
-        let config = connect::config(&cli)?;
+        let config = connect::config(&cli.config)?;
         crypt::install(crypt::Keyring::read(config.archive.encryption.as_ref())?);
         match cli.command {
             Command::Tier(args) => tier::run(config, args).await,

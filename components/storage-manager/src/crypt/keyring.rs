@@ -6,7 +6,7 @@ use cim_core::archive::Sha256;
 use parquet::encryption::encrypt::FileEncryptionProperties;
 
 use super::key::{Key, KeyError, KeyId, Wrapped};
-use super::label::Label;
+use super::label::{Label, Locked};
 use crate::config::{EncryptionConfig, Tiers};
 use crate::s3::Tier;
 
@@ -80,6 +80,19 @@ impl Keyring {
 /// the object before it is.
 pub fn encryption(tier: Tier, previous: Option<Sha256>) -> Option<Arc<FileEncryptionProperties>> {
     installed().encryption(tier, previous)
+}
+
+/// Finds the key of a label; `Ok(None)` where the label is damaged.
+///
+/// # Errors
+/// When this process does not have it.
+pub(super) fn open_label(label: &Label) -> Result<Option<Key>, Locked> {
+    let Some(key) = label.key() else { return Ok(None) };
+    let wrapped = label.wrapped();
+    match installed().find(&key, wrapped.as_ref()) {
+        Some(found) => Ok(Some(found)),
+        None => Err(Locked { key, recovery: wrapped.map(|wrapped| wrapped.by) }),
+    }
 }
 
 #[cfg(test)]

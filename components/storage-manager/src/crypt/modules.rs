@@ -11,6 +11,7 @@ use ring::aead::LessSafeKey;
 
 use super::aead;
 use super::end::{End, end, varint};
+use super::keyring::open_label;
 use super::label::Label;
 
 /// Kinds of modules.
@@ -62,7 +63,7 @@ pub(crate) fn metadata(
         End::Encrypted { file, label, footer } => (file, label, footer),
     };
     let label = Label::parse(label).ok_or_else(|| damaged("it does not say with which key"))?;
-    let key = label.open().map_err(|locked| damaged(locked.to_string()))?;
+    let key = open_label(&label).map_err(|locked| damaged(locked.to_string()))?;
     let key = key.ok_or_else(|| damaged("the name of its key is not whole"))?;
     let key = FileKey { key: aead::ready(key.bytes()), file };
     let mut rest = footer;

@@ -5,7 +5,7 @@ use cim_core::archive::Sha256;
 use serde::{Deserialize, Serialize};
 
 use super::aead;
-use super::keyring::installed;
+use super::keyring::{installed, open_label};
 use super::label::{Label, Locked};
 use crate::s3::Tier;
 
@@ -75,7 +75,7 @@ pub(crate) fn open(object: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, SealErro
         return Ok(object.into());
     }
     let (line, text) = split(object).ok_or(SealError::Damaged)?;
-    let key = line.key.open().map_err(SealError::Locked)?.ok_or(SealError::Damaged)?;
+    let key = open_label(&line.key).map_err(SealError::Locked)?.ok_or(SealError::Damaged)?;
     let opened = aead::decrypt(&aead::ready(key.bytes()), ABOUT, text);
     opened.map(Into::into).ok_or(SealError::Damaged)
 }

@@ -6,7 +6,7 @@ use cim_core::archive::{ConsumerRecord, Pending, Position, Redelivered};
 use tokio::time::Instant;
 
 use super::plan::Plan;
-use super::v2::uvarint;
+use super::varint::uvarint;
 use crate::jetstream::JetStream;
 
 /// How long a cluster may take to hand out the consumers of a restored stream, and how often it is asked.

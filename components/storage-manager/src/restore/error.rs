@@ -1,13 +1,32 @@
 //! Why a stream was not restored.
 
 use std::io;
+use std::time::Duration;
 
-use super::send::SendError;
 use crate::archive::ArchiveError;
 use crate::crypt::Locked;
 use crate::jetstream::ApiError;
 use crate::s3::{Kind, S3Error, Tier};
 use crate::segment::SegmentError;
+
+/// A restore that the server did not accept.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// It refused.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// It did not answer, or the connection broke.
+    #[error("NATS did not answer within {} s while stream `{stream}` was restored", after.as_secs())]
+    Silent {
+        /// The stream.
+        stream: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// Nothing could be sent.
+    #[error("cannot send to NATS: {0}")]
+    Publish(String),
+}
 
 /// A restore that did not happen; the server has no part of it. The way out is told apart from it
 /// ([`RestoreError::way_out`]).

@@ -7,10 +7,7 @@
 
 use cim_core::archive::SeqRange;
 
-use super::error::RestoreError;
-use super::plan::Plan;
 use super::rolled_up::header;
-use super::source::Source;
 use crate::segment::Message;
 
 /// A batch that is left out.
@@ -24,7 +21,7 @@ pub struct HalfBatch {
 
 impl HalfBatch {
     /// Returns the batch that a stream ends in whose last message this is; `None` where it ends behind one.
-    fn ending_with(message: &Message<'_>) -> Option<Self> {
+    pub(super) fn ending_with(message: &Message<'_>) -> Option<Self> {
         let id = header(message.headers, b"Nats-Batch-Id")?;
         if header(message.headers, b"Nats-Batch-Commit").is_some() {
             return None;
@@ -35,31 +32,6 @@ impl HalfBatch {
         let id = String::from_utf8_lossy(id).into_owned();
         Some(Self { id, messages: SeqRange(first, message.seq) })
     }
-}
-
-/// Leaves out what a stream ends in where that is half a batch.
-pub(super) async fn leave_out(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
-    if plan.config["allow_atomic"] != true {
-        return Ok(());
-    }
-    let Some((segment, first, last)) = plan.pieces.last() else { return Ok(()) };
-    let content = source.content(segment).await?;
-    let mut half = None;
-    content.read::<RestoreError>(segment, |message| {
-        if (first..=last).contains(&&message.seq) {
-            // What was deleted since counts: the rest of its batch is whole.
-            half = HalfBatch::ending_with(message);
-        }
-        Ok(())
-    })?;
-    source.put_back(segment, content);
-    // Behind a message that was deleted before it was archived, all was there.
-    half = half.filter(|half| half.messages.1 == plan.last_seq);
-    if let Some(half) = &half {
-        plan.gone.insert(half.messages);
-    }
-    plan.half_batch = half;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, batches, load, weight};
 use super::error::RestoreError;
+use super::outcome::{Outcome, Progress};
 use super::plan::Plan;
-use super::run::{Outcome, Progress, Staged, restore, stage};
+use super::run::{Staged, restore, stage};
 use super::source::{Loaded, Source};
 use crate::jetstream::JetStream;
 

@@ -11,11 +11,10 @@ use cim_core::names::{ConsumerName, StreamName, SubjectFilter};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::arrived::rolls_up;
 use super::copy::{detach, without_schedules};
-use super::fence::Fence;
 use super::frame::CHUNK;
 use super::half_batch::HalfBatch;
+use super::removal::rolls_up;
 use super::rolled_up::{RolledUp, Tail, UNKNOWN};
 use crate::hooks::sabotage;
 
@@ -145,6 +144,15 @@ pub struct Plan {
     pub staged: bool,
     /// What the server takes.
     pub takes: Takes,
+}
+
+/// Sequences behind the last one that are not given out again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// The last of them.
+    pub last_seq: u64,
+    /// Who may have seen some of them, in words; none where the user asked for it.
+    pub followers: Vec<String>,
 }
 
 /// What a server takes of a snapshot.

@@ -2,8 +2,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cim_core::names::StreamName;
@@ -14,10 +12,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::arrived::{compare, shorn};
-use super::error::RestoreError;
+use super::error::{RestoreError, SendError};
 use super::feed::feed;
+use super::outcome::{Outcome, Progress};
 use super::plan::Plan;
-use super::send::{SendError, Transfer};
+use super::send::Transfer;
 use super::source::Source;
 use super::write::write;
 use super::{consumers, resolve::resolve};
@@ -27,36 +26,6 @@ use crate::jetstream::JetStream;
 const CHUNKS: usize = 16;
 /// More chunks than a snapshot has.
 const ALL_CHUNKS: usize = 1 << 24;
-
-/// What was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// Messages.
-    pub messages: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// First sequence.
-    pub first_seq: u64,
-    /// Last sequence.
-    pub last_seq: u64,
-    /// Sequences behind that one which the stream has given out since.
-    pub added: u64,
-    /// Messages that it has let go of since, as far as that is sure.
-    pub dropped: u64,
-    /// `snapshot v1` or `snapshot v2`.
-    pub method: &'static str,
-    /// From the server's first answer to its last.
-    pub sending: Duration,
-}
-
-/// Progress of a restore, of one stream or of several.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Messages sent.
-    pub messages: AtomicU64,
-    /// Streams that are done with.
-    pub streams: AtomicU64,
-}
 
 /// Restores a stream that was [checked](super::check()). When `stop` is cancelled the server is made to forget what
 /// it was sent; once it has everything it is too late for that.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::error::SendError;
 use super::frame::PADDING;
 use super::plan::Plan;
 use crate::hooks::fail_point;
@@ -31,25 +32,6 @@ const PAUSES: Backoff =
 /// nothing meanwhile, and may have a slow disk: ten minutes, and a second for every 8 MiB.
 fn recovery(bytes: u64) -> Duration {
     Duration::from_secs(600 + bytes / (8 << 20))
-}
-
-/// A restore that the server did not accept.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// It refused.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// It did not answer, or the connection broke.
-    #[error("NATS did not answer within {} s while stream `{stream}` was restored", after.as_secs())]
-    Silent {
-        /// The stream.
-        stream: String,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// Nothing could be sent.
-    #[error("cannot send to NATS: {0}")]
-    Publish(String),
 }
 
 impl SendError {

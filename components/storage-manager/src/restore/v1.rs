@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::consumers::resume;
 use super::plan::Plan;
-use super::v2::uvarint;
+use super::varint::uvarint;
 use crate::segment::Message;
 
 /// Bytes of a block before the next one begins: the server's own size for limits streams.

@@ -2,8 +2,7 @@
 
 use cim_core::names::StreamName;
 
-use super::error::RestoreError;
-use super::send::SendError;
+use super::error::{RestoreError, SendError};
 use crate::jetstream::ApiError;
 use crate::s3::Tier;
 

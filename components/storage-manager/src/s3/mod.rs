@@ -12,8 +12,10 @@ mod error;
 mod page;
 mod probe;
 mod store;
+mod tier;
 mod versions;
 
 pub use error::{Kind, S3Error};
 pub use probe::{Probe, probe};
-pub use store::{Listed, Put, Store, Tier};
+pub use store::{Listed, Put, Store};
+pub use tier::Tier;

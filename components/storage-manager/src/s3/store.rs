@@ -1,7 +1,6 @@
 //! One bucket of one tier.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -20,42 +19,13 @@ use tokio_util::sync::CancellationToken;
 use super::access::{Access, Way};
 use super::error::{Kind, S3Error, deepest};
 use super::page;
+use super::tier::Tier;
 use super::versions::{Versions, versions_query};
 use crate::clock;
 use crate::config::S3Config;
 use crate::config::lock::{LockMode, ObjectLock};
 use crate::crypt;
 use crate::hooks::sabotage;
-
-/// Which tier a bucket is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tier {
-    /// The secondary tier.
-    Nas,
-    /// The tertiary tier.
-    Wasabi,
-}
-
-impl Tier {
-    /// Returns the other one.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Nas => Self::Wasabi,
-            Self::Wasabi => Self::Nas,
-        }
-    }
-}
-
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nas => "nas",
-            Self::Wasabi => "wasabi",
-        })
-    }
-}
 
 /// How a put-if-absent ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

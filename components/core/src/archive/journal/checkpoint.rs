@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::deletes::DeletesKnown;
-use super::entry::{JOURNAL_FORMAT, SegmentRecord};
 use super::erased::{Erasure, notes};
-use super::expired::Retention;
-use super::fold::credible;
+use super::record::{SegmentRecord, credible};
+use super::retention::Retention;
 use super::served::Served;
 use crate::archive::entry::believed;
+use crate::archive::format::JOURNAL_FORMAT;
 use crate::archive::state::{Timeline, sound};
 use crate::archive::{
     ArchiveState, Checkpoint, ConsumerRecord, Deliveries, EntryError, Segment, Sha256,

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::checkpoint::{JournalCheckpoint, StreamCheckpoint};
-use super::entry::{Change, JOURNAL_FORMAT, JournalEntry};
+use super::entry::{Change, JournalEntry};
 use super::fold::{self, Checked, Origin};
+use crate::archive::format::JOURNAL_FORMAT;
 use crate::archive::key::JournalOf;
 use crate::archive::{ArchiveKey, ArchiveState, Segment, Sha256, Superseded};
 use crate::names::{JournalName, StreamName};

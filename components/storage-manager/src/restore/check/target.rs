@@ -3,9 +3,9 @@
 use super::Found;
 use super::server::Server;
 use crate::jetstream::{ApiError, JetStream, StreamInfo};
-use crate::restore::arrived::{drops, rolls_up};
 use crate::restore::error::RestoreError;
 use crate::restore::plan::Plan;
+use crate::restore::removal::{drops, rolls_up};
 
 /// Looks at a stream's place on the server.
 pub(super) async fn look(

@@ -13,9 +13,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::fence::Fence;
 use super::frame::{CHUNK, Frames};
-use super::plan::{Piece, Plan, Takes};
+use super::plan::{Fence, Piece, Plan, Takes};
 use super::rolled_up::RolledUp;
 use crate::harm::cases;
 use crate::segment::Message;
