@@ -37,7 +37,7 @@ pub struct Draft {
 
 impl Draft {
     /// An entry that changes nothing yet.
-    pub fn of(state: &ArchiveState) -> Self {
+    pub fn from_state(state: &ArchiveState) -> Self {
         let current = state.current();
         Self {
             timeline: state.timeline(),
@@ -56,7 +56,7 @@ impl Draft {
     }
 
     /// The first entry of a chain that begins with this stream.
-    pub fn begin(stream: StreamRecord, state: StreamState, consumers: Vec<ConsumerRecord>) -> Self {
+    pub fn first(stream: StreamRecord, state: StreamState, consumers: Vec<ConsumerRecord>) -> Self {
         Self {
             timeline: 1,
             fork: Some(Fork { parent: None, reason: "created".into() }),
@@ -74,7 +74,7 @@ impl Draft {
     }
 
     /// Whether committing it would say anything that `state` does not.
-    pub fn says_something(&self, state: &ArchiveState) -> bool {
+    pub fn has_changes(&self, state: &ArchiveState) -> bool {
         let current = state.current();
         self.fork.is_some()
             || !self.add.is_empty()
@@ -91,7 +91,7 @@ impl Draft {
 
     /// Returns the entry after `previous`, the state that it leads to, and the object to write. A draft that
     /// does not follow from `previous` is refused, as its reader would refuse it.
-    pub(super) fn entry(
+    pub(super) fn into_entry(
         self,
         previous: Option<ArchiveState>,
         writer: &str,
@@ -167,7 +167,7 @@ fn first_checkpoint(entry: &Entry) -> Result<Checkpoint, ChainError> {
 }
 
 /// Returns entry 0 of a chain that takes over what another one says.
-pub(super) fn adopted(
+pub(super) fn bootstrap_entry(
     other: &ArchiveState,
     writer: &str,
 ) -> Result<(ArchiveState, Vec<u8>), ChainError> {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     fn drafted(state: &ArchiveState, change: &Change) -> Draft {
-        let mut draft = Draft::of(state);
+        let mut draft = Draft::from_state(state);
         // Mostly the current timeline, or the next one where there is a fork.
         draft.timeline = (state.timeline() + u32::from(change.fork.is_some()) + change.on / 2)
             .saturating_sub(change.on % 2);
@@ -316,7 +316,7 @@ mod tests {
     fn beginning() -> Draft {
         let config = json!({ "created": "2026-01-01T00:00:00Z", "config": {} });
         let stream = serde_json::from_str(&config.to_string()).unwrap();
-        Draft::begin(stream, StreamState::default(), Vec::new())
+        Draft::first(stream, StreamState::default(), Vec::new())
     }
 
     proptest! {
@@ -326,13 +326,13 @@ mod tests {
         /// reader of its object comes to.
         #[test]
         fn no_order_of_drafts_panics(drawn in prop::collection::vec(changes(), 1..12)) {
-            let (_, mut state, _) = beginning().entry(None, "t").unwrap();
+            let (_, mut state, _) = beginning().into_entry(None, "t").unwrap();
             for change in &drawn {
                 if let Some(number) = change.number {
                     state.number = number;
                 }
                 let draft = drafted(&state, change);
-                let Ok((entry, next, object)) = draft.entry(Some(state.clone()), "t") else { continue };
+                let Ok((entry, next, object)) = draft.into_entry(Some(state.clone()), "t") else { continue };
                 let (read, hash) = Entry::from_object(&object).unwrap();
                 prop_assert_eq!(&read, &entry);
                 state.apply(&read, hash).unwrap();
@@ -340,14 +340,14 @@ mod tests {
                 if entry.checkpoint.is_some() {
                     prop_assert_eq!(&ArchiveState::open(&entry, hash).unwrap(), &next);
                 }
-                adopted(&state, "t").unwrap();
+                bootstrap_entry(&state, "t").unwrap();
             }
         }
 
         #[test]
         fn no_first_draft_panics(change in changes()) {
-            let (_, begun, _) = beginning().entry(None, "t").unwrap();
-            if let Ok((entry, state, object)) = drafted(&begun, &change).entry(None, "t") {
+            let (_, begun, _) = beginning().into_entry(None, "t").unwrap();
+            if let Ok((entry, state, object)) = drafted(&begun, &change).into_entry(None, "t") {
                 let (read, hash) = Entry::from_object(&object).unwrap();
                 prop_assert_eq!(&read, &entry);
                 prop_assert_eq!(&ArchiveState::open(&read, hash).unwrap(), &state);
@@ -360,12 +360,12 @@ mod tests {
         let mut first = beginning();
         (first.missed, first.deleted) =
             (vec![SeqRange { first: 3, last: 9 }], vec![SeqRange { first: 1, last: 2 }]);
-        let (_, state, _) = first.entry(None, "t").unwrap();
-        let mut draft = Draft::of(&state);
+        let (_, state, _) = first.into_entry(None, "t").unwrap();
+        let mut draft = Draft::from_state(&state);
         (draft.missed, draft.deleted) =
             (vec![SeqRange { first: 4, last: 6 }], vec![SeqRange { first: 1, last: 1 }]);
-        assert!(!draft.says_something(&state));
+        assert!(!draft.has_changes(&state));
         draft.missed.push(SeqRange { first: 10, last: 10 });
-        assert!(draft.says_something(&state));
+        assert!(draft.has_changes(&state));
     }
 }

@@ -30,7 +30,7 @@ pub enum CommitError {
     #[error(
         "manifest entry {number} of {log} is gone or another one: the bucket was lost, emptied or replaced"
     )]
-    Lost {
+    LogMissing {
         /// The stream, or the journal.
         log: Arc<str>,
         /// The entry that was there before.
@@ -61,25 +61,25 @@ pub enum CommitError {
     Read(#[from] ReadError),
 }
 
-/// How long a log that was seen is believed to be there still.
-const TRUST: Duration = Duration::from_secs(1);
+/// How long a verified log is taken to be there still.
+const ANCHOR_TTL: Duration = Duration::from_secs(1);
 /// How often a log to which nothing is committed is to be looked at.
-const REST: Duration = Duration::from_secs(10);
+const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// A log that is being written.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// The entry that is looked for to know whether the log is there: the last one when it was seen.
-    anchor: Option<Link>,
-    seen: Option<Instant>,
+    /// The entry that is looked for to know whether the log is there: the last one when it was verified.
+    anchor: Option<EntryRef>,
+    verified_at: Option<Instant>,
     /// What was written since, to the bucket that has the anchor or, unawares, to another one.
-    unseen: Vec<Link>,
+    unverified: Vec<EntryRef>,
 }
 
 impl Log {
     /// Goes on behind an entry that was just read.
-    pub fn behind(last: Option<Link>) -> Self {
-        Self { anchor: last, seen: None, unseen: Vec::new() }
+    pub fn resume_after(last: Option<EntryRef>) -> Self {
+        Self { anchor: last, verified_at: None, unverified: Vec::new() }
     }
 
     /// Writes an entry's bytes under its number, or finds that they are there already. Retries until S3 says
@@ -89,7 +89,7 @@ impl Log {
     /// When another entry has the number, or the log is not there any more.
     pub async fn put(
         &mut self,
-        entry: Link,
+        entry: EntryRef,
         object: &Bytes,
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
@@ -101,7 +101,7 @@ impl Log {
                 Err(failure) => failure,
             };
             // Whatever answers next may be another service at the same address.
-            self.seen = None;
+            self.verified_at = None;
             tries += 1;
             tracing::warn!(
                 "commit of manifest entry {} of {} not answered, trying again: {failure}",
@@ -114,20 +114,20 @@ impl Log {
             }
         }
         if self.anchor.is_none() {
-            (self.anchor, self.seen) = (Some(entry), Some(Instant::now()));
+            (self.anchor, self.verified_at) = (Some(entry), Some(Instant::now()));
         } else {
-            self.unseen.push(entry);
+            self.unverified.push(entry);
         }
         Ok(())
     }
 
     async fn try_put(
         &mut self,
-        entry: &Link,
+        entry: &EntryRef,
         object: &Bytes,
     ) -> Result<Result<(), CommitError>, S3Error> {
-        if self.seen.is_none_or(|seen| seen.elapsed() > TRUST)
-            && let Some(lost) = self.look(Some(entry)).await?
+        if self.verified_at.is_none_or(|verified_at| verified_at.elapsed() > ANCHOR_TTL)
+            && let Some(lost) = self.verify_anchor(Some(entry)).await?
         {
             return Ok(Err(lost));
         }
@@ -146,14 +146,15 @@ impl Log {
 
     /// Whether the log is to be looked at, for no commit does: else what went to a NAS that had been replaced by
     /// an empty one would stand there alone, and the rest would be missed, until the next message.
-    pub fn look_is_due(&self) -> bool {
-        let patience = if self.unseen.is_empty() { REST } else { TRUST };
-        self.anchor.is_some() && self.seen.is_none_or(|seen| seen.elapsed() > patience)
+    pub fn verification_due(&self) -> bool {
+        let patience = if self.unverified.is_empty() { IDLE_CHECK } else { ANCHOR_TTL };
+        self.anchor.is_some()
+            && self.verified_at.is_none_or(|verified_at| verified_at.elapsed() > patience)
     }
 
-    /// Whether something was written since the log was last seen.
-    pub fn has_unseen(&self) -> bool {
-        !self.unseen.is_empty()
+    /// Whether something was written since the log was last verified.
+    pub fn has_unverified(&self) -> bool {
+        !self.unverified.is_empty()
     }
 
     /// Looks whether the log is there, and with it all that was written to it. An empty bucket takes any
@@ -164,44 +165,48 @@ impl Log {
     ///
     /// # Errors
     /// When S3 does not answer.
-    pub async fn look(&mut self, trying: Option<&Link>) -> Result<Option<CommitError>, S3Error> {
+    pub async fn verify_anchor(
+        &mut self,
+        trying: Option<&EntryRef>,
+    ) -> Result<Option<CommitError>, S3Error> {
         let Some(anchor) = self.anchor.clone() else { return Ok(None) };
         if let Some(behind) = self.first_missing(&anchor).await? {
             let (gone, after) = match behind {
-                None => (&anchor, &self.unseen[..]),
-                Some(index) => (&self.unseen[index], &self.unseen[index + 1..]),
+                None => (&anchor, &self.unverified[..]),
+                Some(index) => (&self.unverified[index], &self.unverified[index + 1..]),
             };
-            let last = trying.or(self.unseen.last()).unwrap_or(&anchor);
-            if last.is_gone_on_with().await? {
+            let last = trying.or(self.unverified.last()).unwrap_or(&anchor);
+            if last.has_successor().await? {
                 let (log, number) = (Arc::clone(&last.log), last.number + 1);
                 return Ok(Some(CommitError::Conflict { log, number }));
             }
             for written in trying.into_iter().chain(after.iter().rev()) {
-                written.withdraw(gone).await?;
+                written.roll_back(gone).await?;
             }
-            return Ok(Some(gone.lost()));
+            return Ok(Some(gone.missing()));
         }
-        self.seen = Some(Instant::now());
-        if let Some(last) = self.unseen.pop() {
-            self.unseen.clear();
+        self.verified_at = Some(Instant::now());
+        if let Some(last) = self.unverified.pop() {
+            self.unverified.clear();
             self.anchor = Some(last);
         }
         Ok(None)
     }
 
-    /// The first of anchor (`Some(None)`) and unseen ones (`Some(Some(index))`) that is not there.
-    async fn first_missing(&self, anchor: &Link) -> Result<Option<Option<usize>>, S3Error> {
-        if !anchor.is_there().await? {
+    /// The first of the anchor (`Some(None)`) and the unverified entries (`Some(Some(index))`) that is not there.
+    async fn first_missing(&self, anchor: &EntryRef) -> Result<Option<Option<usize>>, S3Error> {
+        if !anchor.exists().await? {
             return Ok(Some(None));
         }
-        let folders: BTreeSet<&str> = self.unseen.iter().map(|link| link.folder.as_str()).collect();
+        let folders: BTreeSet<&str> =
+            self.unverified.iter().map(|link| link.folder.as_str()).collect();
         let mut listed = BTreeSet::new();
         for folder in folders {
             let objects = anchor.store.list_after(folder, &anchor.key.to_string()).await?;
             listed.extend(objects.into_iter().map(|object| object.key));
         }
-        for (index, link) in self.unseen.iter().enumerate() {
-            if !listed.contains(&link.key.to_string()) && !link.is_there().await? {
+        for (index, link) in self.unverified.iter().enumerate() {
+            if !listed.contains(&link.key.to_string()) && !link.exists().await? {
                 return Ok(Some(Some(index)));
             }
         }
@@ -211,7 +216,7 @@ impl Log {
 
 /// One entry of a log.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub struct EntryRef {
     /// Where it is.
     pub store: Arc<Store>,
     /// The log, for messages.
@@ -226,13 +231,13 @@ pub struct Link {
     pub hash: Sha256,
 }
 
-impl Link {
+impl EntryRef {
     /// Whether the tier has this entry, and no other one in its place. A damaged one counts: it tells of
     /// bad disks and not of another bucket, and what follows it is of use.
     ///
     /// # Errors
     /// When S3 does not answer.
-    pub async fn is_there(&self) -> Result<bool, S3Error> {
+    pub async fn exists(&self) -> Result<bool, S3Error> {
         let found = self.find().await?;
         Ok(found.is_some_and(|hash| hash.is_none_or(|hash| hash == self.hash)))
     }
@@ -254,19 +259,19 @@ impl Link {
     }
 
     /// Returns whether there are entries behind it.
-    async fn is_gone_on_with(&self) -> Result<bool, S3Error> {
+    async fn has_successor(&self) -> Result<bool, S3Error> {
         Ok(!self.store.list_after(&self.folder, &self.key.to_string()).await?.is_empty())
     }
 
     /// Deletes it, unless the entry that it stands behind is there after all.
-    async fn withdraw(&self, gone: &Self) -> Result<(), S3Error> {
-        if self.find().await? == Some(Some(self.hash)) && !gone.is_there().await? {
+    async fn roll_back(&self, gone: &Self) -> Result<(), S3Error> {
+        if self.find().await? == Some(Some(self.hash)) && !gone.exists().await? {
             self.store.delete(&self.key.to_string()).await?;
         }
         Ok(())
     }
 
-    fn lost(&self) -> CommitError {
-        CommitError::Lost { log: Arc::clone(&self.log), number: self.number }
+    fn missing(&self) -> CommitError {
+        CommitError::LogMissing { log: Arc::clone(&self.log), number: self.number }
     }
 }

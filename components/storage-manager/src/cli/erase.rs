@@ -15,7 +15,7 @@ use crate::archive::Archive;
 use crate::config::{Config, Layout};
 use crate::erase::{EraseError, Eraser, Request, RewriteError, Seen, Tiers, Wanted};
 use crate::jetstream::JetStream;
-use crate::journal::{self, DecideError};
+use crate::journal::{self, OutboxError};
 use crate::s3::Tier;
 
 /// Runs of sequences that a table shows.
@@ -242,8 +242,8 @@ impl From<EraseError> for Failure {
         match error {
             EraseError::S3(error)
             | EraseError::Rewrite(RewriteError::S3(error))
-            | EraseError::Decide(DecideError::S3(error)) => error.into(),
-            EraseError::Open(error) | EraseError::Decide(DecideError::Open(error)) => error.into(),
+            | EraseError::Decide(OutboxError::S3(error)) => error.into(),
+            EraseError::Open(error) | EraseError::Decide(OutboxError::Open(error)) => error.into(),
             EraseError::Rewrite(RewriteError::Segment(error)) => error.into(),
             EraseError::Chain(error) => error.into(),
             EraseError::InChain { .. } | EraseError::InTwo { .. } => Self::refused(&error),

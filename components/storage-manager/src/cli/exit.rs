@@ -12,7 +12,7 @@ use crate::check::Unfit;
 use crate::copy::CopyError;
 use crate::crypt::KeyError;
 use crate::jetstream::ApiError;
-use crate::journal::{AdoptError, OpenError};
+use crate::journal::{BootstrapError, OpenError};
 use crate::restore::{PlanError, RestoreError};
 use crate::s3::{ErrorKind, S3Error};
 use crate::segment::SegmentError;
@@ -272,17 +272,21 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let out = error.way_out();
         let failure: Self = match error {
-            StartError::S3(error) | StartError::Adopt(AdoptError::S3(error)) => error.into(),
-            StartError::Journal(error) | StartError::Adopt(AdoptError::Open(error)) => error.into(),
+            StartError::S3(error) | StartError::Bootstrap(BootstrapError::S3(error)) => {
+                error.into()
+            }
+            StartError::Journal(error) | StartError::Bootstrap(BootstrapError::Open(error)) => {
+                error.into()
+            }
             StartError::Archive(error) => error.into(),
-            StartError::Adopt(AdoptError::Journal(error)) => Self::new(OTHER, &error),
+            StartError::Bootstrap(BootstrapError::Journal(error)) => Self::new(OTHER, &error),
             StartError::Api(error) => error.into(),
             StartError::Wire(error) => error.into(),
             StartError::Unfit(error) => error.into(),
             StartError::Glob(_) | StartError::TakenOver { .. } | StartError::Ready { .. } => {
                 Self::new(USAGE, &error)
             }
-            StartError::Adopt(AdoptError::Refused(error)) => Self::new(DAMAGED, &error),
+            StartError::Bootstrap(BootstrapError::Refused(error)) => Self::new(DAMAGED, &error),
         };
         let Some(out) = out else { return failure };
         let message = format!("{}; {out}", failure.message);

@@ -25,7 +25,7 @@ use crate::jetstream::StreamInfo;
 use crate::journal;
 use crate::s3::{Store, Tier};
 use crate::tier::foreign::{Foreign, Here};
-use crate::tier::others;
+use crate::tier::other_journals;
 use crate::tier::sides::{Sides, Unread};
 
 #[derive(Debug, Serialize)]
@@ -283,7 +283,7 @@ async fn foreign(
     let (own, others): (Vec<_>, Vec<_>) =
         journals.iter().partition(|journal| journal.journal == config.journal);
     let own = own.iter().find_map(|journal| journal.streams.get(stream));
-    let other = others::latest(others, stream);
+    let other = other_journals::latest(others, stream);
     let other =
         other.filter(|(_, other)| own.is_none_or(|own| own.committed_at < other.committed_at));
     let archived = own.into_iter().chain(other.map(|(_, other)| other));

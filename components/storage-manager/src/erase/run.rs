@@ -25,7 +25,7 @@ use crate::chain::{self, ReadError};
 use crate::clock;
 use crate::journal::journal_of;
 use crate::journal::{
-    self, Commit, DecideError, Decided, Journal, NotCommitted, OpenError, Place, make,
+    self, Commit, Journal, NotCommitted, OpenError, Outbox, OutboxError, Place, make,
 };
 use crate::s3::{S3Error, Store, Tier};
 
@@ -51,7 +51,7 @@ pub enum EraseError {
     Journal(#[from] NotCommitted),
     /// Wasabi's was not.
     #[error(transparent)]
-    Decide(#[from] DecideError),
+    Decide(#[from] OutboxError),
     /// What is left could not be written.
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
@@ -284,7 +284,7 @@ impl Eraser {
     ) -> Result<Tiers, EraseError> {
         let used = |key: &str| journal.with(|state| state.shares(key));
         let (nas, to) = (Arc::clone(&self.nas), Arc::clone(wasabi));
-        let mut decided = Decided::open(nas, to, &self.journal, used).await?;
+        let mut decided = Outbox::open(nas, to, &self.journal, used).await?;
         let mut looked = self.look_through(wasabi, &decided.state).await?;
         let state = decided.state.clone();
         if let Some(changes) = self.change(wasabi, &state, &mut looked, request, id).await? {
@@ -351,7 +351,7 @@ impl Eraser {
     /// Puts an entry at Wasabi.
     async fn decide(
         &self,
-        decided: &mut Decided,
+        decided: &mut Outbox,
         journal: &Journal,
         changes: BTreeMap<StreamName, Change>,
         collected: Vec<String>,

@@ -1,4 +1,4 @@
-//! Hooks for tests: points at which the program kills itself, and small lies that the harness must find.
+//! Hooks for tests: points at which the program kills itself, and small mutations that the harness must find.
 //!
 //! - `fail-points`: the program kills itself at the point that `CIM_FAIL_POINT` names.
 //! - `sabotage`: the program does what `CIM_SABOTAGE` names, once, and says so in its log.
@@ -13,7 +13,7 @@
 //! its points are texts: a misspelt one is never reached, and nobody can list those that there are.
 
 #[cfg(feature = "sabotage")]
-pub mod lies;
+pub mod mutations;
 #[cfg(feature = "fail-points")]
 pub mod points;
 
@@ -36,13 +36,13 @@ macro_rules! sabotage {
     ($hook:ident, $honest:expr) => {{
         let honest = $honest;
         #[cfg(feature = "sabotage")]
-        let honest = $crate::hooks::lies::$hook(honest);
+        let honest = $crate::hooks::mutations::$hook(honest);
         honest
     }};
-    (if $hook:ident($($argument:expr),*) return $lie:expr) => {
+    (if $hook:ident($($argument:expr),*) return $mutated:expr) => {
         #[cfg(feature = "sabotage")]
-        if $crate::hooks::lies::$hook($($argument),*) {
-            return $lie;
+        if $crate::hooks::mutations::$hook($($argument),*) {
+            return $mutated;
         }
     };
 }
@@ -59,7 +59,7 @@ pub(crate) fn check() -> Result<(), String> {
         crate::clock::moved::check()?;
     }
     #[cfg(feature = "sabotage")]
-    lies::check()?;
+    mutations::check()?;
     Ok(())
 }
 
@@ -73,6 +73,6 @@ pub(crate) fn list() -> String {
     #[cfg(not(feature = "sabotage"))]
     let sabotages: [&str; 0] = [];
     #[cfg(feature = "sabotage")]
-    let sabotages = lies::Sabotage::names();
+    let sabotages = mutations::Sabotage::names();
     serde_json::json!({ "fail_points": fail_points, "sabotages": sabotages }).to_string()
 }

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint;
-use super::collect::superseded;
+use super::gc::superseded;
 use super::object::{Commit, Item, Place, make};
 use super::writer::Committed;
 use crate::clock::moved;

@@ -16,7 +16,7 @@ use cim_core::names::JournalName;
 use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::collect::checkpoints;
+use super::gc::checkpoints;
 use super::object::read_entry_at_end;
 use super::open::{CheckpointError, FETCHES, OpenError, fetch_end, unpack};
 use crate::s3::{ErrorKind, S3Error, Store};

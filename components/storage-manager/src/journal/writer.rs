@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::object::{Commit, Made, Place, make};
 use super::share::Share;
-use super::sift::{Refused, sift};
-use crate::chain::{CommitError, Link, Log};
+use super::validate::{Refused, reject_invalid};
+use crate::chain::{CommitError, EntryRef, Log};
 use crate::crypt::is_encrypted;
 use crate::s3::Store;
 
@@ -117,7 +117,7 @@ impl Journal {
     ) -> (Self, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         let name: Arc<str> = format!("journal `{}`", state.journal).into();
-        let link = |number, hash| Link {
+        let link = |number, hash| EntryRef {
             store: Arc::clone(&store),
             log: Arc::clone(&name),
             key: Place { number, ..Place::after(&state) }.key(),
@@ -125,7 +125,7 @@ impl Journal {
             number,
             hash,
         };
-        let log = Log::behind(state.last.map(|(number, hash, _)| link(number, hash)));
+        let log = Log::resume_after(state.last.map(|(number, hash, _)| link(number, hash)));
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             closed: CancellationToken::new(),
@@ -417,14 +417,14 @@ impl Writer {
                     }
                 }
                 _ = looks.tick(), if idle => {
-                    if self.look_is_due() && self.look_now().await == Looked::Lost {
+                    if self.verification_due() && self.look_now().await == Looked::Lost {
                         return;
                     }
                 }
             }
         }
         // The last entry may have gone to a bucket that was replaced just then.
-        if self.log.as_ref().is_some_and(Log::has_unseen) {
+        if self.log.as_ref().is_some_and(Log::has_unverified) {
             self.look_now().await;
         }
         self.shared.close("all is committed");
@@ -466,14 +466,14 @@ impl Writer {
         true
     }
 
-    fn look_is_due(&self) -> bool {
-        self.log.as_ref().is_some_and(Log::look_is_due)
+    fn verification_due(&self) -> bool {
+        self.log.as_ref().is_some_and(Log::verification_due)
     }
 
     async fn look_now(&mut self) -> Looked {
         let Some(log) = &mut self.log else { return Looked::Unknown };
         *self.shared.busy() = Some(Instant::now());
-        let looked = self.abort.run_until_cancelled(log.look(None)).await;
+        let looked = self.abort.run_until_cancelled(log.verify_anchor(None)).await;
         *self.shared.busy() = None;
         match looked {
             Some(Ok(Some(lost))) => {
@@ -503,7 +503,7 @@ impl EntryTask {
     async fn run(self, mut log: Log, gathered: Gathered) -> Put {
         let mut commits = gathered.commits();
         let Gathered { collected, replies, .. } = gathered;
-        let refused = sift(&self.shared.state(), &mut commits);
+        let refused = reject_invalid(&self.shared.state(), &mut commits);
         let outcome = if commits.is_empty() && collected.is_empty() && !refused.is_empty() {
             Ok(None)
         } else {
@@ -532,7 +532,7 @@ impl EntryTask {
         &self,
         commits: BTreeMap<StreamName, Commit>,
         collected: Vec<String>,
-    ) -> Result<(Link, Made), WriteError> {
+    ) -> Result<(EntryRef, Made), WriteError> {
         let (place, last) = (Place::after(&self.shared.state()), *self.shared.last());
         let place = place.behind(&self.store, last).await;
         let (writer, to_make) = (Arc::clone(&self.writer), place.clone());
@@ -540,7 +540,7 @@ impl EntryTask {
         let made = made.await.expect("encoding does not panic")?;
         // No reader would take an entry that contradicts what is there.
         self.shared.state().check(&made.entry)?;
-        let link = Link {
+        let link = EntryRef {
             store: Arc::clone(&self.store),
             log: Arc::clone(&self.name),
             key: place.key(),

@@ -11,18 +11,18 @@ use cim_runtime::retry::{self, Backoff};
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::anew::Anew;
-use super::asking::Asking;
 use super::budget::Budget;
 use super::error::FetchError;
-use super::former::Former;
-use super::others::Others;
+use super::other_journals::OtherJournals;
 use super::overview::Overview;
+use super::previous_nas::PreviousNas;
+use super::query_budget::QueryBudget;
+use super::rearchive::RearchiveQueue;
 use super::sides::{Sides, Unread, or_wasabi};
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::journal::expire::CopiedTo;
-use crate::journal::{Ailing, Unopened};
+use crate::journal::{DamagedObjects, LockedObjects};
 use crate::s3::{S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
@@ -42,7 +42,7 @@ pub struct Context {
     /// One at a time: asking for what consumers know of single messages.
     pub looking: Semaphore,
     /// How often that was.
-    pub asking: Asking,
+    pub delivery_queries: QueryBudget,
     /// The readers' connection.
     pub link: Link,
     /// The secondary tier.
@@ -61,19 +61,19 @@ pub struct Context {
     /// Held, by stream, while entries are written to Wasabi.
     pub shipping: Mutex<HashMap<StreamName, Arc<tokio::sync::Mutex<()>>>>,
     /// Other journals of the NAS's bucket.
-    pub others: Others,
+    pub other_journals: OtherJournals,
     /// Streams that are another host's in the archive, and what the log says of it.
     pub foreign: Mutex<HashMap<StreamName, String>>,
     /// What is known of a NAS that was there before this one.
-    pub former: Former,
+    pub previous_nas: PreviousNas,
     /// Objects of the NAS that could not be read, and are healed.
-    pub ailing: Ailing,
+    pub damaged: DamagedObjects,
     /// Objects that there is no key of.
-    pub unopened: Unopened,
+    pub locked: LockedObjects,
     /// How far Wasabi has each stream.
     pub copied: CopiedTo,
     /// Streams of which a part is to be archived anew.
-    pub anew: Anew,
+    pub rearchive: RearchiveQueue,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.
     pub begun: Notify,
     /// Cancelled when tiering is to finish what it has and end.
@@ -92,7 +92,7 @@ impl Context {
     }
 
     /// Waits until nobody else writes entries of this stream to Wasabi.
-    pub async fn ship_alone(&self, stream: &StreamName) -> OwnedMutexGuard<()> {
+    pub async fn lock_shipping(&self, stream: &StreamName) -> OwnedMutexGuard<()> {
         let shipping = Arc::clone(
             self.shipping
                 .lock()
@@ -104,7 +104,11 @@ impl Context {
     }
 
     /// Calls S3 until it answers, the object is missing, or everything is to end.
-    pub async fn insist<T, F>(&self, what: &str, attempt: impl FnMut() -> F) -> Result<T, S3Error>
+    pub async fn retry_until_cancelled<T, F>(
+        &self,
+        what: &str,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, S3Error>
     where
         F: Future<Output = Result<T, S3Error>>,
     {
@@ -112,7 +116,7 @@ impl Context {
     }
 
     /// Calls S3 and, where that fails, again for a short while: for who holds a permit that others wait for.
-    pub async fn ask_briefly<T, F>(
+    pub async fn retry_briefly<T, F>(
         &self,
         what: &str,
         attempt: impl FnMut() -> F,
@@ -135,7 +139,7 @@ impl Context {
     /// checks it.
     pub async fn fetch_briefly(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let what = format!("reading segment `{}`", segment.key);
-        Ok(self.ask_briefly(&what, || self.nas.get_once(&segment.key)).await?)
+        Ok(self.retry_briefly(&what, || self.nas.get_once(&segment.key)).await?)
     }
 
     /// Returns what it takes to compare the archive with a live stream.

@@ -7,22 +7,22 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::anew::Anew;
-use super::asking::Asking;
 use super::budget::Budget;
 use super::context::Context;
-use super::former::Former;
-use super::others::Others;
+use super::other_journals::OtherJournals;
 use super::overview::Overview;
+use super::previous_nas::PreviousNas;
+use super::query_budget::QueryBudget;
+use super::rearchive::RearchiveQueue;
 use super::start_error::StartError;
-use super::startup::{look, try_out};
+use super::startup::{check_requirements, probe_wasabi};
 use super::systemd::notify;
 use super::tasks::Tasks;
-use super::{journaled, takeover};
+use super::{journal_loop, takeover};
 use crate::config::{Config, Layout};
 use crate::jetstream::JetStream;
 use crate::journal::expire::CopiedTo;
-use crate::journal::{Ailing, Unopened};
+use crate::journal::{DamagedObjects, LockedObjects};
 use crate::s3::Store;
 use crate::wire::Link;
 
@@ -40,7 +40,9 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let matcher = config.streams.matcher()?;
     let jetstream = JetStream::new(client);
-    let looked = stop.run_until_cancelled(look(&config, &matcher, &jetstream, &nas, &stop)).await;
+    let looked = stop
+        .run_until_cancelled(check_requirements(&config, &matcher, &jetstream, &nas, &stop))
+        .await;
     let Some(names) = looked.transpose()? else { return Ok(()) };
     let abort = CancellationToken::new();
     let lasting = |store: Store| store.with_retries(abort.clone()).waiting_for_a_key(abort.clone());
@@ -49,7 +51,7 @@ pub async fn run(
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.
     if let Some(wasabi) = wasabi.clone() {
         let nas = Arc::clone(&nas);
-        tokio::spawn(async move { try_out(&nas, &wasabi).await });
+        tokio::spawn(async move { probe_wasabi(&nas, &wasabi).await });
     }
     let context = Arc::new(Context {
         budget: Budget::new(config.memory.budget.bytes()),
@@ -59,20 +61,20 @@ pub async fn run(
         beginning: Semaphore::new(BEGINNING),
         counting: Semaphore::new(1),
         looking: Semaphore::new(1),
-        asking: Asking::default(),
+        delivery_queries: QueryBudget::default(),
         link: Link::new(config.nats.clone()),
         nas,
         wasabi,
         merging: Semaphore::new(1),
         carrying: Semaphore::new(1),
         shipping: Mutex::default(),
-        others: Others::default(),
+        other_journals: OtherJournals::default(),
         foreign: Mutex::default(),
-        former: Former::default(),
-        ailing: Ailing::default(),
-        unopened: Unopened::default(),
+        previous_nas: PreviousNas::default(),
+        damaged: DamagedObjects::default(),
+        locked: LockedObjects::default(),
         copied: CopiedTo::default(),
-        anew: Anew::default(),
+        rearchive: RearchiveQueue::default(),
         begun: Notify::new(),
         stop: stop.clone(),
         abort,
@@ -90,7 +92,7 @@ pub async fn run(
         Ok(())
     };
     match tasks.context.config.archive.layout {
-        Layout::Journal => journaled::run(tasks, ready).await,
+        Layout::Journal => journal_loop::run(tasks, ready).await,
         Layout::Chains => {
             let mut tasks = tasks;
             let new = takeover::refuse(&tasks.context.nas, &tasks.matcher).await?;

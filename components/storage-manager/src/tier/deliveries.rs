@@ -10,9 +10,9 @@ use cim_runtime::error::chain;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::asking::Asking;
+use super::archived::ArchivedSoFar;
 use super::context::Context;
-use super::known::Known;
+use super::query_budget::QueryBudget;
 use crate::jetstream::{Consumers, StreamInfo, Unknown};
 
 /// Of a stream whose consumers have come to rest it is asked for so long after the last time; longer where they know
@@ -89,7 +89,7 @@ impl Asker {
         stream: &StreamName,
         info: &StreamInfo,
         found: &Consumers,
-        known: &Known,
+        known: &ArchivedSoFar,
     ) -> Found {
         let now = marks(found);
         let mut held = self.known.take().unwrap_or_else(|| archived(known));
@@ -121,7 +121,9 @@ impl Asker {
         if now.is_empty() || now == self.asked || !can {
             return Told::Nothing;
         }
-        if !self.is_due(settled, every, context.stop.is_cancelled()) || !context.asking.may() {
+        if !self.is_due(settled, every, context.stop.is_cancelled())
+            || !context.delivery_queries.may()
+        {
             return Told::Owing;
         }
         let Ok(_alone) = context.looking.try_acquire() else { return Told::Owing };
@@ -133,10 +135,10 @@ impl Asker {
         let told = match told {
             Ok(told) => told,
             Err(error) => {
-                let silent = context.asking.note_silence(error.is_silence());
+                let silent = context.delivery_queries.note_silence(error.is_silence());
                 if error.is_of_all() || (error.is_silence() && silent) {
                     next = Instant::now() + AGAIN;
-                    warn(&context.asking, &error);
+                    warn(&context.delivery_queries, &error);
                 } else if error.is_of_now() {
                     next = Instant::now() + LEAST;
                 } else {
@@ -144,12 +146,12 @@ impl Asker {
                     tracing::info!(stream = %stream, "what its consumers know of single messages is not archived: {error}");
                     self.asked = now;
                 }
-                context.asking.not_before(next);
+                context.delivery_queries.not_before(next);
                 return Told::Owing;
             }
         };
-        context.asking.not_before(next);
-        context.asking.note_silence(false);
+        context.delivery_queries.not_before(next);
+        context.delivery_queries.note_silence(false);
         let of_those = told.into_iter().filter(|(name, _)| now.contains_key(name));
         let (told, large): (BTreeMap<_, _>, BTreeMap<_, _>) =
             of_those.partition(|(_, deliveries)| deliveries.runs() <= RUNS);
@@ -182,7 +184,7 @@ enum Told {
 }
 
 /// Returns what an archive knows.
-fn archived(known: &Known) -> BTreeMap<ConsumerName, (Timestamp, Deliveries)> {
+fn archived(known: &ArchivedSoFar) -> BTreeMap<ConsumerName, (Timestamp, Deliveries)> {
     let of = |consumer: &ConsumerRecord| {
         let deliveries = known.deliveries.get(&consumer.name)?.clone();
         Some((consumer.name.clone(), (consumer.created, deliveries)))
@@ -207,7 +209,7 @@ fn holds(
 }
 
 /// Says once that it is not archived, and why.
-fn warn(asking: &Asking, error: &Unknown) {
+fn warn(asking: &QueryBudget, error: &Unknown) {
     if !asking.is_first_warning() {
         return;
     }
@@ -238,11 +240,11 @@ mod tests {
         }
     }
 
-    fn known(of: &[&str]) -> Known {
+    fn known(of: &[&str]) -> ArchivedSoFar {
         let pending = vec![Pending { stream_seq: 4, consumer_seq: 4, time: 0 }];
         let deliveries = Deliveries::of(position(5), position(3), pending, Vec::new());
         let all = of.iter().map(|name| (name.parse().unwrap(), deliveries.clone()));
-        Known {
+        ArchivedSoFar {
             watermark: 0,
             first_seq: 1,
             away: SeqRanges::default(),

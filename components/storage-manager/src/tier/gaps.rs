@@ -7,7 +7,7 @@
 //! that sees such a report takes every new gap for damage. A delete of the last second before the
 //! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards nobody could tell any more.
 //!
-//! In a cluster there is more to go by: what another server still has was not deleted ([`super::witness`]).
+//! In a cluster there is more to go by: what another server still has was not deleted ([`super::replica_check`]).
 
 use cim_core::archive::{ArchiveState, SeqRange, SeqRanges};
 use cim_core::names::StreamName;
@@ -16,9 +16,9 @@ use super::survey::Survey;
 use crate::chain::Draft;
 use crate::jetstream::LostStreamData;
 
-/// Gaps of one stream, as far as a session knows them.
+/// The gaps of one stream, each classified as deleted or lost, as far as a session knows them.
 #[derive(Debug)]
-pub struct Gaps {
+pub struct GapClassifier {
     stream: StreamName,
     /// Deleted from the live stream and not in the manifest yet; some may not be archived yet.
     deleted: SeqRanges,
@@ -31,7 +31,7 @@ pub struct Gaps {
     damage: Option<LostStreamData>,
 }
 
-impl Gaps {
+impl GapClassifier {
     /// What the manifest says.
     pub fn new(stream: StreamName, state: &ArchiveState) -> Self {
         let lost = state.current().lost.clone();
@@ -40,7 +40,7 @@ impl Gaps {
     }
 
     /// Takes a survey into account.
-    pub fn weigh(&mut self, survey: &Survey, state: &ArchiveState) {
+    pub fn classify(&mut self, survey: &Survey, state: &ArchiveState) {
         let first_look = !std::mem::replace(&mut self.looked, true);
         let news = first_look
             || survey.led_anew
@@ -70,7 +70,7 @@ impl Gaps {
                     "the server has lost {} archived messages, {}: the archive keeps them, a restore \
                      brings them back",
                     lost.count(),
-                    shown(&lost)
+                    preview(&lost)
                 );
                 lost.iter().for_each(|range| self.lost.insert(range));
             }
@@ -84,7 +84,7 @@ impl Gaps {
                  archive keeps them. Let another server lead, `nats stream cluster step-down {}`, and \
                  give this one the stream anew",
                 kept.count(),
-                shown(&kept),
+                preview(&kept),
                 self.stream
             );
             kept.iter().for_each(|range| self.lost.insert(range));
@@ -96,7 +96,7 @@ impl Gaps {
     }
 
     /// What was archived and is known to be away, deleted or lost.
-    pub fn known(&self, state: &ArchiveState) -> SeqRanges {
+    pub fn missing(&self, state: &ArchiveState) -> SeqRanges {
         let mut known = state.removed(state.timeline());
         self.lost.iter().for_each(|range| known.insert(range));
         known
@@ -118,10 +118,10 @@ impl Gaps {
         let new = new.difference(gone).difference(&self.deleted);
         let mut lost = match &damage.named {
             Some(named) => new.difference(&new.difference(named)),
-            None if first_report && !survey.witnessed => new,
+            None if first_report && !survey.replicated => new,
             None => SeqRanges::default(),
         };
-        if first_report && !survey.witnessed {
+        if first_report && !survey.replicated {
             let head = SeqRange {
                 first: current.state.first_seq.max(1),
                 last: survey.state.first_seq.saturating_sub(1),
@@ -145,7 +145,7 @@ impl Gaps {
     }
 
     /// Puts into a draft what was lost, and where the stream would begin without the loss.
-    pub fn fill(&self, draft: &mut Draft, state: &ArchiveState) {
+    pub fn apply_to(&self, draft: &mut Draft, state: &ArchiveState) {
         draft.lost = self.lost.clone();
         let first = draft.state.first_seq;
         if first > 1 && self.lost.contains(first - 1) {
@@ -158,8 +158,8 @@ impl Gaps {
 }
 
 #[cfg(test)]
-impl Gaps {
-    /// Gaps of a stream of which these sequences were deleted.
+impl GapClassifier {
+    /// Returns the classifier of a stream of which these sequences were deleted.
     pub(super) fn of_deleted(deleted: &[SeqRange]) -> Self {
         let (lost, elsewhere) = (SeqRanges::default(), SeqRanges::default());
         let deleted = deleted.iter().copied().collect();
@@ -169,7 +169,7 @@ impl Gaps {
 }
 
 /// The first few ranges.
-pub(super) fn shown(ranges: &SeqRanges) -> String {
+pub(super) fn preview(ranges: &SeqRanges) -> String {
     const FEW: usize = 5;
     let mut text: Vec<_> =
         ranges.iter().take(FEW).map(|r| format!("{} to {}", r.first, r.last)).collect();
@@ -217,7 +217,7 @@ mod tests {
             deleted: Some(deleted.iter().copied().collect()),
             deletes_known: None,
             damage,
-            witnessed: false,
+            replicated: false,
             led_anew: false,
             elsewhere: SeqRanges::default(),
             tail: None,
@@ -226,8 +226,8 @@ mod tests {
 
     const UNNAMED: Option<LostStreamData> = Some(LostStreamData { named: None, bytes: 1 });
 
-    fn gaps(state: &ArchiveState) -> Gaps {
-        Gaps::new("S".parse().unwrap(), state)
+    fn gaps(state: &ArchiveState) -> GapClassifier {
+        GapClassifier::new("S".parse().unwrap(), state)
     }
 
     fn list(ranges: &SeqRanges) -> Vec<(u64, u64)> {
@@ -238,7 +238,7 @@ mod tests {
     fn a_delete_is_a_delete() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        gaps.weigh(&survey(1, &[SeqRange { first: 40, last: 60 }], None), &state);
+        gaps.classify(&survey(1, &[SeqRange { first: 40, last: 60 }], None), &state);
         assert_eq!(list(&gaps.deleted(100)), [(40, 60)]);
         assert_eq!(list(&gaps.lost), []);
     }
@@ -249,7 +249,7 @@ mod tests {
         let mut gaps = gaps(&state);
         // What was not archived yet, 101 to 110, nobody can keep.
         let lost = [SeqRange { first: 40, last: 60 }, SeqRange { first: 95, last: 110 }];
-        gaps.weigh(&survey(1, &lost, UNNAMED), &state);
+        gaps.classify(&survey(1, &lost, UNNAMED), &state);
         assert_eq!(list(&gaps.deleted(100)), []);
         assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
         // The server goes on saying that it lost something.
@@ -258,7 +258,7 @@ mod tests {
             SeqRange { first: 70, last: 70 },
             SeqRange { first: 95, last: 110 },
         ];
-        gaps.weigh(&survey(1, &later, UNNAMED), &state);
+        gaps.classify(&survey(1, &later, UNNAMED), &state);
         assert_eq!(list(&gaps.deleted(100)), [(70, 70)]);
         assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
     }
@@ -267,8 +267,8 @@ mod tests {
     fn a_server_that_starts_damaged_within_a_session_is_seen_too() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        gaps.weigh(&survey(1, &[SeqRange { first: 20, last: 20 }], None), &state);
-        gaps.weigh(
+        gaps.classify(&survey(1, &[SeqRange { first: 20, last: 20 }], None), &state);
+        gaps.classify(
             &survey(
                 1,
                 &[SeqRange { first: 20, last: 20 }, SeqRange { first: 40, last: 60 }],
@@ -284,7 +284,7 @@ mod tests {
             SeqRange { first: 40, last: 60 },
             SeqRange { first: 80, last: 90 },
         ];
-        gaps.weigh(&survey(1, &worse, more), &state);
+        gaps.classify(&survey(1, &worse, more), &state);
         assert_eq!(list(&gaps.lost), [(40, 60), (80, 90)]);
     }
 
@@ -294,7 +294,7 @@ mod tests {
         let mut gaps = gaps(&state);
         let named = [SeqRange { first: 40, last: 60 }].into_iter().collect();
         let both = [SeqRange { first: 20, last: 20 }, SeqRange { first: 40, last: 60 }];
-        gaps.weigh(
+        gaps.classify(
             &survey(1, &both, Some(LostStreamData { named: Some(named), bytes: 1 })),
             &state,
         );
@@ -306,7 +306,7 @@ mod tests {
     fn the_manifest_remembers_what_the_server_does_not_say_any_more() {
         let state = archive(&json!([[40, 60]]));
         let mut gaps = gaps(&state);
-        gaps.weigh(
+        gaps.classify(
             &survey(1, &[SeqRange { first: 40, last: 60 }, SeqRange { first: 70, last: 70 }], None),
             &state,
         );
@@ -327,18 +327,18 @@ mod tests {
             .into_iter()
             .collect();
         let damaged =
-            Survey { witnessed: true, led_anew: true, elsewhere, ..survey(1, &gone, UNNAMED) };
-        gaps.weigh(&damaged, &state);
+            Survey { replicated: true, led_anew: true, elsewhere, ..survey(1, &gone, UNNAMED) };
+        gaps.classify(&damaged, &state);
         assert_eq!(list(&gaps.deleted(120)), [(20, 20)]);
         // What was not archived yet will be, and is no delete then either.
         assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
-        gaps.weigh(&survey(1, &gone, None), &state);
+        gaps.classify(&survey(1, &gone, None), &state);
         assert_eq!(list(&gaps.deleted(120)), [(20, 20)]);
         let whole =
             Survey { led_anew: true, ..survey(1, &[SeqRange { first: 20, last: 20 }], None) };
-        gaps.weigh(&whole, &state);
+        gaps.classify(&whole, &state);
         assert_eq!(list(&gaps.lost), []);
-        gaps.weigh(
+        gaps.classify(
             &survey(1, &[SeqRange { first: 20, last: 20 }, SeqRange { first: 50, last: 50 }], None),
             &state,
         );
@@ -349,7 +349,7 @@ mod tests {
     fn what_a_restore_brought_back_is_lost_no_more() {
         let state = archive(&json!([[40, 60]]));
         let mut gaps = gaps(&state);
-        gaps.weigh(&survey(1, &[SeqRange { first: 50, last: 50 }], None), &state);
+        gaps.classify(&survey(1, &[SeqRange { first: 50, last: 50 }], None), &state);
         assert_eq!(list(&gaps.lost), [(50, 50)]);
     }
 
@@ -358,10 +358,10 @@ mod tests {
         let state = archive(&json!([]));
         let first_seq = |survey: &Survey| {
             let mut gaps = gaps(&state);
-            gaps.weigh(survey, &state);
-            let mut draft = Draft::of(&state);
-            survey.fill(&mut draft);
-            gaps.fill(&mut draft, &state);
+            gaps.classify(survey, &state);
+            let mut draft = Draft::from_state(&state);
+            survey.apply_to(&mut draft);
+            gaps.apply_to(&mut draft, &state);
             draft.state.first_seq
         };
         assert_eq!(first_seq(&survey(31, &[], UNNAMED)), 1);

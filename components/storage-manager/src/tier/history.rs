@@ -249,7 +249,7 @@ async fn last_shared(
     let shares = shares(sides, stream, pieces).await?;
     let (mut low, mut high) = (0, shares.len());
     // Those before `low` are shared to their end, those from `high` on are not.
-    let mut witnessed = false;
+    let mut replicated = false;
     while low < high {
         let middle = usize::midpoint(low, high);
         let mut same = compare(sides, stream, live, &shares[middle].last).await?;
@@ -258,7 +258,7 @@ async fn last_shared(
         }
         match same {
             Same::Yes => {
-                witnessed = true;
+                replicated = true;
                 low = middle + 1;
             }
             // Gone from the front is what limits do to a stream that shares it.
@@ -279,7 +279,7 @@ async fn last_shared(
     let same_birth = state.stream_of(timeline).0.created == live.record.created;
     let before = low.checked_sub(1).map(|index| shares[index].last.clone());
     // Without a single message that both have, only the birth can speak for a shared beginning.
-    Ok(before.filter(|_| witnessed || same_birth))
+    Ok(before.filter(|_| replicated || same_birth))
 }
 
 async fn last_shared_in(

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::context::Context;
 use super::start_error::StartError;
-use crate::journal::{self, AdoptError, Background, Journal};
+use crate::journal::{self, Background, BootstrapError, Journal};
 
 /// A journal, the task that writes it, and those beside.
 pub struct Opened {
@@ -35,16 +35,16 @@ pub(super) async fn open(context: &Arc<Context>) -> Result<Opened, StartError> {
     if let Some(wasabi) = &context.wasabi
         && journal.with(|state| state.last.is_none())
     {
-        let adopted = journal::adopt(context, wasabi, &journal).await;
+        let adopted = journal::bootstrap(context, wasabi, &journal).await;
         // A journal that was closed meanwhile is opened anew, and this is asked again.
         if let Err(error) = adopted
-            && !matches!(error, AdoptError::Journal(_))
+            && !matches!(error, BootstrapError::Journal(_))
         {
             return Err(error.into());
         }
         journal.with(|journal| {
             for (stream, state) in &journal.streams {
-                context.former.adopted(stream, state);
+                context.previous_nas.bootstrapped(stream, state);
             }
         });
     }

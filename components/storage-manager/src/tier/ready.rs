@@ -6,7 +6,7 @@ use cim_core::archive::LastMessage;
 use cim_core::names::StreamName;
 
 use super::budget::Reserved;
-use super::gaps::Gaps;
+use super::gaps::GapClassifier;
 use super::segmenter::Uploaded;
 use crate::journal::{Commit, Item};
 use crate::segment::{Columns, Message};
@@ -17,7 +17,7 @@ pub(super) fn add(
     ready: &mut VecDeque<Uploaded>,
     held: &mut Vec<Reserved>,
     commit: &mut Commit,
-    gaps: &mut Gaps,
+    gaps: &mut GapClassifier,
     known: u64,
     stream: &StreamName,
 ) {
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn what_was_deleted_before_it_was_added_is_said_with_it() {
         let stream: StreamName = "S".parse().unwrap();
-        let mut gaps = Gaps::of_deleted(&[
+        let mut gaps = GapClassifier::of_deleted(&[
             SeqRange { first: 3, last: 3 },
             SeqRange { first: 6, last: 7 },
             SeqRange { first: 9, last: 12 },

@@ -16,14 +16,14 @@ const AGAIN: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::
 
 /// Decides when runs are due. Asked after each commit, so it keeps apart what is not sealed yet.
 #[derive(Debug)]
-pub struct Ages {
+pub struct CompactionSchedule {
     /// When each unsealed segment was written, by timeline and first sequence.
     since: BTreeMap<(u32, u64), Instant>,
     /// How often in a row the run that was due could not be sealed, and when that is tried again.
     failed: Option<(u32, Instant)>,
 }
 
-impl Ages {
+impl CompactionSchedule {
     /// What is there and not sealed is as old as its messages: a process or a session that does not live as long
     /// as an interval must not make it young again.
     pub fn new(state: &ArchiveState) -> Self {
@@ -61,7 +61,7 @@ impl Ages {
 
     /// The oldest run that is due: complete in size, old enough, or never to grow because another
     /// timeline or a sealed segment follows.
-    pub fn due(&self, config: &SealConfig, state: &ArchiveState) -> Option<Vec<Segment>> {
+    pub fn next_run(&self, config: &SealConfig, state: &ArchiveState) -> Option<Vec<Segment>> {
         let (&(timeline, first_seq), since) = self.since.first_key_value()?;
         if self.failed.is_some_and(|(_, again)| Instant::now() < again) {
             return None;
@@ -142,30 +142,30 @@ mod tests {
     fn what_was_archived_before_is_as_old_as_its_messages() {
         let config = SealConfig { interval: Duration::from_secs(60), ..SealConfig::default() };
         let old = archive(&[segment(1, true, 900), segment(2, false, 90), segment(3, false, 30)]);
-        assert_eq!(keys(Ages::new(&old).due(&config, &old)), [2, 3]);
+        assert_eq!(keys(CompactionSchedule::new(&old).next_run(&config, &old)), [2, 3]);
         let young = archive(&[segment(1, true, 900), segment(2, false, 30)]);
-        let mut ages = Ages::new(&young);
-        assert_eq!(keys(ages.due(&config, &young)), NONE);
+        let mut schedule = CompactionSchedule::new(&young);
+        assert_eq!(keys(schedule.next_run(&config, &young)), NONE);
         // A clock that was set back.
         let ahead = archive(&[segment(1, false, -90)]);
-        assert_eq!(keys(Ages::new(&ahead).due(&config, &ahead)), NONE);
+        assert_eq!(keys(CompactionSchedule::new(&ahead).next_run(&config, &ahead)), NONE);
         // What is committed now is new, however old its messages are.
         let added = segment(3, false, 900);
-        ages.committed(std::slice::from_ref(&added), &[]);
+        schedule.committed(std::slice::from_ref(&added), &[]);
         let grown = archive(&[segment(1, true, 900), segment(2, false, 30), added]);
-        assert_eq!(keys(ages.due(&config, &grown)), NONE);
+        assert_eq!(keys(schedule.next_run(&config, &grown)), NONE);
     }
 
     #[test]
     fn a_run_that_failed_waits() {
         let config = SealConfig { interval: Duration::ZERO, ..SealConfig::default() };
         let state = archive(&[segment(1, false, 9), segment(2, false, 9)]);
-        let mut ages = Ages::new(&state);
-        assert_eq!(keys(ages.due(&config, &state)), [1, 2]);
-        ages.failed();
-        assert_eq!(keys(ages.due(&config, &state)), NONE);
-        ages.committed(&[], &[state.segments[&(1, 1)].key.clone()]);
-        assert_eq!(keys(ages.due(&config, &state)), [2]);
+        let mut schedule = CompactionSchedule::new(&state);
+        assert_eq!(keys(schedule.next_run(&config, &state)), [1, 2]);
+        schedule.failed();
+        assert_eq!(keys(schedule.next_run(&config, &state)), NONE);
+        schedule.committed(&[], &[state.segments[&(1, 1)].key.clone()]);
+        assert_eq!(keys(schedule.next_run(&config, &state)), [2]);
     }
 
     /// What cannot be sealed for hours is asked for after each commit.
@@ -175,13 +175,13 @@ mod tests {
         let segments: Vec<_> = (1..=SEGMENTS).map(|seq| segment(seq, false, 0)).collect();
         let state = archive(&segments);
         let config = SealConfig::default();
-        let mut ages = Ages::new(&archive(&[]));
+        let mut schedule = CompactionSchedule::new(&archive(&[]));
         let begun = Instant::now();
         for added in &segments {
-            ages.committed(std::slice::from_ref(added), &[]);
+            schedule.committed(std::slice::from_ref(added), &[]);
         }
         for _ in 0..100 {
-            assert_eq!(keys(ages.due(&config, &state)), NONE);
+            assert_eq!(keys(schedule.next_run(&config, &state)), NONE);
         }
         // Each with each would be some 10^10 comparisons.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());

@@ -60,7 +60,7 @@ pub async fn seal(
 }
 
 /// Makes a sealed segment of what another one has after `seq`. It is on the NAS, and no entry names it.
-pub async fn cut(
+pub async fn split_after(
     context: &Arc<Context>,
     stream: &StreamName,
     segment: &Segment,

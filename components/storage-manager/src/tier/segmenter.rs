@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::budget::{Reserved, cost};
 use super::context::Context;
 use super::error::{ReaderError, UploadError};
-use super::holes::Holes;
+use super::read_gaps::ReadGaps;
 use super::skipped::Between;
 use super::upload::{Patience, ROW_GROUP, may_be_sealed, put};
 use crate::config::Layout;
@@ -61,7 +61,7 @@ pub struct Segmenter {
     bytes: usize,
     reserved: Option<Reserved>,
     since: Option<Instant>,
-    holes: Option<Holes>,
+    gaps: Option<ReadGaps>,
     between: Between,
     /// Whether what is little goes into a journal.
     journal: bool,
@@ -87,14 +87,14 @@ impl Segmenter {
             bytes: 0,
             reserved: None,
             since: None,
-            holes: None,
+            gaps: None,
             between: Between::default(),
         }
     }
 
     /// Lets gaps be checked before they are archived.
-    pub fn check(&mut self, holes: Holes) {
-        self.holes = Some(holes);
+    pub fn check(&mut self, gaps: ReadGaps) {
+        self.gaps = Some(gaps);
     }
 
     /// Copies a message. Call [`Segmenter::step`] after each batch of them.
@@ -102,8 +102,8 @@ impl Segmenter {
         if self.since.is_none() {
             self.since = Some(Instant::now());
         }
-        if let Some(holes) = &mut self.holes {
-            holes.pass(message.seq);
+        if let Some(gaps) = &mut self.gaps {
+            gaps.observe(message.seq);
         }
         self.between.pass(message.seq);
         self.put(message, reserved);
@@ -147,18 +147,18 @@ impl Segmenter {
 
     /// Puts into its place what was not read and is there.
     async fn mend(&mut self) -> Result<(), ReaderError> {
-        let Some(holes) = &mut self.holes else { return Ok(()) };
-        let holes = holes.take().await?;
-        if holes.is_empty() {
+        let Some(gaps) = &mut self.gaps else { return Ok(()) };
+        let gaps = gaps.confirm().await?;
+        if gaps.is_empty() {
             return Ok(());
         }
         let read = std::mem::take(&mut self.columns);
         self.bytes -= read.bytes();
-        let mut holes = holes.iter().peekable();
+        let mut gaps = gaps.iter().peekable();
         for index in 0..read.len() {
             let message = read.message(index);
-            while let Some(hole) = holes.next_if(|hole| hole.last < message.seq) {
-                self.fetch(hole).await?;
+            while let Some(gap) = gaps.next_if(|gap| gap.last < message.seq) {
+                self.fetch(gap).await?;
             }
             self.put(message, None);
         }
@@ -216,7 +216,7 @@ impl Segmenter {
     /// Hands over what was gathered before reading failed: the stream may be gone. Where a gap in it was not checked
     /// it is left out, for another stream may have the name by now.
     pub async fn leave(&mut self) -> Result<(), UploadError> {
-        if self.holes.as_ref().is_none_or(Holes::are_settled) {
+        if self.gaps.as_ref().is_none_or(ReadGaps::are_confirmed) {
             self.end_segment().await
         } else {
             Ok(())

@@ -8,7 +8,7 @@ use cim_runtime::retry::Class;
 use crate::archive::ArchiveError;
 use crate::check::Unfit;
 use crate::jetstream::ApiError;
-use crate::journal::{AdoptError, OpenError};
+use crate::journal::{BootstrapError, OpenError};
 use crate::s3::{S3Error, Tier};
 use crate::wire::WireError;
 
@@ -52,7 +52,7 @@ pub enum StartError {
     },
     /// Wasabi's journal could not be taken over.
     #[error(transparent)]
-    Adopt(#[from] AdoptError),
+    Bootstrap(#[from] BootstrapError),
     /// The ready file could not be written.
     #[error("cannot write `{}`, which `--ready-file` names", path.display())]
     Ready {

@@ -13,14 +13,14 @@ use crate::jetstream::{ApiError, JetStream};
 use crate::s3::{S3Error, Store};
 
 /// How long a service may take to come up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Races for one key at start; `check` takes its time.
 const RACES: usize = 2;
 /// How long a cluster may take to elect who leads it; nine seconds at most, and again when votes are split.
 const ELECTION: Duration = Duration::from_secs(20);
 
 /// Lists the streams, and gives a cluster time to elect: until it has, it answers nobody.
-pub(super) async fn patiently_list(
+pub(super) async fn wait_for_jetstream(
     jetstream: &JetStream,
     stop: &CancellationToken,
 ) -> Result<Vec<String>, ApiError> {
@@ -40,16 +40,16 @@ pub(super) async fn patiently_list(
 }
 
 /// Looks whether all that tiering needs is there, and returns the streams' names.
-pub(super) async fn look(
+pub(super) async fn check_requirements(
     config: &Config,
     matcher: &StreamMatcher,
     jetstream: &JetStream,
     nas: &Store,
     stop: &CancellationToken,
 ) -> Result<Vec<String>, StartError> {
-    let names = async || Ok(patiently_list(jetstream, stop).await?);
+    let names = async || Ok(wait_for_jetstream(jetstream, stop).await?);
     let (names, nats) = check::missing_rights::<StartError>(config, matcher, names).await?;
-    let found = Found { nats, tiers: vec![patiently_try(nas, stop).await?] };
+    let found = Found { nats, tiers: vec![wait_for_store(nas, stop).await?] };
     found.fit()?;
     for note in found.notes() {
         tracing::warn!("{note}");
@@ -58,7 +58,7 @@ pub(super) async fn look(
 }
 
 /// Tries a service out, and gives one that is just starting a while to come up.
-pub(super) async fn patiently_try(
+pub(super) async fn wait_for_store(
     store: &Store,
     stop: &CancellationToken,
 ) -> Result<Tried, S3Error> {
@@ -66,7 +66,7 @@ pub(super) async fn patiently_try(
     let mut tries = 0;
     loop {
         let error = match Tried::by(store, RACES).await {
-            Err(error) if started.elapsed() < PATIENCE && error.kind.is_transient() => error,
+            Err(error) if started.elapsed() < STARTUP_TIMEOUT && error.kind.is_transient() => error,
             other => return other,
         };
         tries += 1;
@@ -78,7 +78,7 @@ pub(super) async fn patiently_try(
 }
 
 /// Finds out what Wasabi does, which nothing depends on.
-pub(super) async fn try_out(nas: &Store, wasabi: &Store) {
+pub(super) async fn probe_wasabi(nas: &Store, wasabi: &Store) {
     let found = match Tried::by(wasabi, 1).await {
         Ok(tried) => Found { nats: Vec::new(), tiers: vec![tried] },
         Err(error) if error.kind.is_transient() => {

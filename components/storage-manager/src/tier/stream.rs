@@ -16,16 +16,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::archived::ArchivedSoFar;
 use super::budget::Reserved;
 use super::context::Context;
 use super::error::ReaderError;
-use super::gaps::{Gaps, shown};
-use super::known::Known;
-use super::opening::open;
+use super::gaps::{GapClassifier, preview};
+use super::open_stream::open;
 use super::progress::{Progress, Read};
 use super::ready::{add, last_of, take};
 use super::segmenter::{Upload, Uploaded};
-use super::session::{End, SessionError};
+use super::session_outcome::{SessionError, SessionOutcome};
 use super::skipped::{Seen, Skipped};
 use super::survey::{Survey, Surveyor};
 use super::{gate, read};
@@ -47,11 +47,11 @@ pub async fn run(
     context: &Arc<Context>,
     journal: &Journal,
     stream: &StreamName,
-) -> Result<End, SessionError> {
+) -> Result<SessionOutcome, SessionError> {
     // Nothing is read yet that an end could lose, and NATS may be away.
     let opening = Box::pin(gate::through(&context.beginning, open(context, journal, stream)));
     let (live, served) = match context.stop.run_until_cancelled(opening).await.transpose()? {
-        None => return Ok(End::Stopped),
+        None => return Ok(SessionOutcome::ShutDown),
         Some(ControlFlow::Break(end)) => return Ok(end),
         Some(ControlFlow::Continue(begun)) => begun,
     };
@@ -63,15 +63,20 @@ pub async fn run(
     let left = match &outcome {
         // All is read again, or what follows would not be taken either.
         Err(SessionError::Journal(_) | SessionError::Refused(_)) => Ok(()),
-        Ok(End::Gone) | Err(SessionError::Recreated(_)) => follower.leave(true).await,
-        Ok(End::Stopped | End::Replaced | End::Anew) | Err(_) => follower.leave(false).await,
+        Ok(SessionOutcome::StreamDeleted) | Err(SessionError::Recreated(_)) => {
+            follower.leave(true).await
+        }
+        Ok(
+            SessionOutcome::ShutDown | SessionOutcome::StreamChanged | SessionOutcome::ArchiveAnew,
+        )
+        | Err(_) => follower.leave(false).await,
     };
     follower.reader.abort();
     left.and(outcome)
 }
 
 /// A survey, and by whom.
-type Looked = (Surveyor, Result<Option<Survey>, ReaderError>);
+type FinishedSurvey = (Surveyor, Result<Option<Survey>, ReaderError>);
 /// A commit on its way.
 type Committing = Pin<Box<dyn Future<Output = Result<(), NotCommitted>> + Send>>;
 
@@ -96,11 +101,11 @@ struct Follower<'a> {
     progress: Arc<Progress>,
     /// `None` while it looks.
     surveyor: Option<Surveyor>,
-    surveying: Option<JoinHandle<Looked>>,
+    surveying: Option<JoinHandle<FinishedSurvey>>,
     survey: Option<Survey>,
     /// How far the NAS has the stream, for its reader.
     confirmed: watch::Sender<u64>,
-    gaps: Gaps,
+    gaps: GapClassifier,
     skipped: Skipped,
     committing: Option<Committing>,
     /// What was handed over last: until it is in an entry, more can be added.
@@ -122,7 +127,7 @@ impl<'a> Follower<'a> {
     ) -> Self {
         let (timeline, watermark, gaps) = journal
             .stream(stream, |state| {
-                (state.timeline(), state.watermark().seq, Gaps::new(stream.clone(), state))
+                (state.timeline(), state.watermark().seq, GapClassifier::new(stream.clone(), state))
             })
             .expect("it was opened");
         let ended = CancellationToken::new();
@@ -175,7 +180,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    async fn run(&mut self) -> Result<End, SessionError> {
+    async fn run(&mut self) -> Result<SessionOutcome, SessionError> {
         let mut ticks = tokio::time::interval(SURVEY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stop = self.context.stop.clone();
@@ -188,7 +193,7 @@ impl<'a> Follower<'a> {
             }
             self.commit_what_is_due(stopping);
             if stopping && self.is_done() {
-                return Ok(End::Stopped);
+                return Ok(SessionOutcome::ShutDown);
             }
             let room = self.ready.len() < READY;
             tokio::select! {
@@ -218,15 +223,15 @@ impl<'a> Follower<'a> {
                     let seq = self.journal.stream(self.stream, |state| state.watermark().seq);
                     self.confirmed.send_replace(seq.unwrap_or_default());
                 }
-                looked = look(&mut self.surveying) => match self.surveyed(looked) {
+                looked = finished_survey(&mut self.surveying) => match self.surveyed(looked) {
                     Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => {
-                        return Ok(End::Gone);
+                        return Ok(SessionOutcome::StreamDeleted);
                     }
                     other => other?,
                 },
                 _ = ticks.tick(), if !stopping => {
-                    if self.context.anew.wants(self.stream) {
-                        return Ok(End::Anew);
+                    if self.context.rearchive.wants(self.stream) {
+                        return Ok(SessionOutcome::ArchiveAnew);
                     }
                     let due = self.surveyor.as_ref().is_some_and(|surveyor| {
                         self.journal.stream(self.stream, |state| surveyor.due(state)) == Some(true)
@@ -326,10 +331,14 @@ impl<'a> Follower<'a> {
     /// Looks at the live stream, beside everything else: a cluster that elects answers late.
     fn start_survey(&mut self) {
         let Some(mut surveyor) = self.surveyor.take() else { return };
-        let known = self.journal.stream(self.stream, |state| Known {
+        let known = self.journal.stream(self.stream, |state| ArchivedSoFar {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
-            away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            away: if surveyor.wants_away() {
+                self.gaps.missing(state)
+            } else {
+                SeqRanges::default()
+            },
             record: state.stream.clone(),
             consumers: state.consumers.clone(),
             deliveries: state.deliveries.clone(),
@@ -341,13 +350,13 @@ impl<'a> Follower<'a> {
         }));
     }
 
-    fn surveyed(&mut self, (surveyor, survey): Looked) -> Result<(), SessionError> {
+    fn surveyed(&mut self, (surveyor, survey): FinishedSurvey) -> Result<(), SessionError> {
         (self.surveyor, self.surveying) = (Some(surveyor), None);
         let Some(survey) = survey? else { return Ok(()) };
         if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));
         }
-        self.journal.stream(self.stream, |state| self.gaps.weigh(&survey, state));
+        self.journal.stream(self.stream, |state| self.gaps.classify(&survey, state));
         self.survey = Some(survey);
         Ok(())
     }
@@ -397,11 +406,11 @@ impl<'a> Follower<'a> {
     fn draft(&mut self) -> Option<Commit> {
         let journal = self.journal.clone();
         journal.stream(self.stream, |state| {
-            let mut draft = Draft::of(state);
+            let mut draft = Draft::from_state(state);
             let (mut deletes_known, mut deliveries) = (None, None);
             if let Some(survey) = self.survey.take() {
-                survey.fill(&mut draft);
-                self.gaps.fill(&mut draft, state);
+                survey.apply_to(&mut draft);
+                self.gaps.apply_to(&mut draft, state);
                 (deletes_known, deliveries) = (survey.deletes_known, survey.deliveries);
             }
             let mut commit = Commit { timeline: state.timeline(), ..Commit::default() };
@@ -450,7 +459,7 @@ fn missed(
             stream = %stream,
             "{} messages were gone before they could be read, {}: the stream's limits, or a purge, were faster; they count as missed",
             missed.count(),
-            shown(&missed)
+            preview(&missed)
         );
     }
     missed.iter().collect()
@@ -502,7 +511,7 @@ async fn join(committing: &mut Option<Committing>) -> Result<(), NotCommitted> {
 }
 
 /// The survey that is under way, if one is. Cancelling it loses nothing.
-async fn look(surveying: &mut Option<JoinHandle<Looked>>) -> Looked {
+async fn finished_survey(surveying: &mut Option<JoinHandle<FinishedSurvey>>) -> FinishedSurvey {
     match surveying {
         Some(task) => task.await.expect("surveying does not panic"),
         None => std::future::pending().await,

@@ -12,13 +12,13 @@ use cim_core::archive::{
 use cim_core::names::{ConsumerName, StreamName};
 use tokio::time::Instant;
 
+use super::archived::ArchivedSoFar;
 use super::context::Context;
 use super::deliveries::Asker;
 use super::error::ReaderError;
-use super::known::Known;
-use super::need::Last;
 use super::progress::{Delivered, Progress, Tail};
-use super::{gone, positions, shorn, witness};
+use super::survey_schedule::Last;
+use super::{deletes, positions, replica_check, unsupported_config};
 use crate::chain::Draft;
 use crate::clock;
 use crate::config::Layout;
@@ -46,7 +46,7 @@ pub struct Survey {
     /// What the server says that it has lost.
     pub damage: Option<LostStreamData>,
     /// Whether other servers have the stream and are asked what its leader has lost.
-    pub witnessed: bool,
+    pub replicated: bool,
     /// Whether another server leads the stream than at the survey before, or it is the first survey.
     pub led_anew: bool,
     /// Then, what of it another server has and its leader has not.
@@ -127,7 +127,7 @@ impl Surveyor {
     }
 
     /// Looks. `None` while nobody can be asked whether a new leader has what it should have.
-    pub async fn survey(&mut self, known: &Known) -> Result<Option<Survey>, ReaderError> {
+    pub async fn survey(&mut self, known: &ArchivedSoFar) -> Result<Option<Survey>, ReaderError> {
         let (jetstream, stream) = (self.context.jetstream.clone(), self.stream.as_str());
         let (looked, at) = (Instant::now(), clock::now());
         let listed = self.context.overview.latest(stream).map(|(look, _)| look.info);
@@ -139,11 +139,11 @@ impl Surveyor {
         if ask {
             let clustered = doubtful(&info);
             let began = Instant::now();
-            match gone::look(&self.context, &self.stream, info, clustered).await? {
+            match deletes::find(&self.context, &self.stream, info, clustered).await? {
                 Some(looked) => info = looked,
                 None => return Ok(None),
             }
-            self.look_again = Instant::now() + gone::pause(began.elapsed());
+            self.look_again = Instant::now() + deletes::pause(began.elapsed());
             led_anew = doubtful(&info) && self.led_by != info.servers.leader;
         }
         if ask || info.num_deleted == 0 {
@@ -153,7 +153,7 @@ impl Surveyor {
         let deletes_known = (self.seen_deleted == Some(deleted(&info)))
             .then_some(DeletesKnown { seq: known.watermark, at });
         let mut elsewhere = SeqRanges::default();
-        let witnessed = doubtful(&info);
+        let replicated = doubtful(&info);
         if led_anew {
             let mut gone = info.deleted.clone();
             gone.insert(SeqRange {
@@ -162,7 +162,9 @@ impl Surveyor {
             });
             let gone = gone.difference(&known.away);
             let servers = &info.servers.current;
-            match witness::elsewhere(&self.context, &self.stream, servers, &gone).await? {
+            match replica_check::held_by_replicas(&self.context, &self.stream, servers, &gone)
+                .await?
+            {
                 Some(found) => elsewhere = found,
                 None => return Ok(None),
             }
@@ -172,7 +174,7 @@ impl Surveyor {
             0 => Consumers::default(),
             _ => jetstream.lasting_consumers(stream).await?,
         };
-        let found = shorn::consumers(&jetstream, &known.consumers, found);
+        let found = unsupported_config::consumers(&jetstream, &known.consumers, found);
         let tail = self.tail(info.state.last_seq, known.watermark).await?;
         let quiet = found.merged_with_previous(&known.consumers) == known.consumers;
         let mut quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
@@ -186,9 +188,10 @@ impl Surveyor {
             deliveries = Some(told.deliveries);
         }
         let said = &mut self.said_shorn;
-        let record = shorn::stream(&jetstream, &self.stream, &known.record, info.record, said);
+        let record =
+            unsupported_config::stream(&jetstream, &self.stream, &known.record, info.record, said);
         let durable = !found.reported.is_empty() || !found.unavailable.is_empty();
-        let (doubtful, consumers) = (witnessed, info.consumers);
+        let (doubtful, consumers) = (replicated, info.consumers);
         self.last = Some(Last { listed, doubtful, consumers, durable, quiet });
         self.looked = looked;
         Ok(Some(Survey {
@@ -199,7 +202,7 @@ impl Surveyor {
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
             deletes_known,
             damage: info.damage,
-            witnessed,
+            replicated,
             led_anew,
             elsewhere,
             tail,
@@ -223,7 +226,7 @@ impl Surveyor {
 
     /// Whether it is time to look for what is gone: at the end of the process, if that is short.
     fn may_look(&self, info: &StreamInfo) -> bool {
-        let ending = self.context.stop.is_cancelled() && gone::is_short(info);
+        let ending = self.context.stop.is_cancelled() && deletes::is_short(info);
         ending || Instant::now() >= self.look_again
     }
 
@@ -261,7 +264,7 @@ fn doubtful(info: &StreamInfo) -> bool {
 
 impl Survey {
     /// Puts what was seen into a draft; deletes are the caller's, who knows what is archived.
-    pub fn fill(&self, draft: &mut Draft) {
+    pub fn apply_to(&self, draft: &mut Draft) {
         draft.stream = self.record.clone();
         draft.consumers = self.consumers.merged_with_previous(&draft.consumers);
         draft.state = self.state.clone();

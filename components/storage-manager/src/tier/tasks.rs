@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::open_journal::Opened;
-use super::session::{self, End, SessionError};
+use super::session;
+use super::session_outcome::{SessionError, SessionOutcome};
 use super::start_error::StartError;
 use super::{stream, takeover};
 use crate::config::StreamMatcher;
@@ -151,13 +152,13 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
             None => Box::pin(session::run(&context, &stream)).await,
         };
         match outcome {
-            Ok(End::Gone) => {
+            Ok(SessionOutcome::StreamDeleted) => {
                 tracing::info!(stream = %stream, "stream is gone; its archive stays");
                 return;
             }
             // Where the journal was closed it is not this stream that is at fault, and all begin anew.
-            Ok(End::Stopped) | Err(SessionError::Journal(_)) => return,
-            Ok(End::Replaced | End::Anew) => failures = 0,
+            Ok(SessionOutcome::ShutDown) | Err(SessionError::Journal(_)) => return,
+            Ok(SessionOutcome::StreamChanged | SessionOutcome::ArchiveAnew) => failures = 0,
             Err(error) => {
                 // A session that worked for a while and then failed is not the same failure again.
                 failures =

@@ -41,7 +41,7 @@ pub async fn put(
     sabotage!(if counts_as_uploaded(context, &parsed, &file) return Ok(()));
     let attempt = || context.nas.put_once(&parsed, file.clone());
     match patience {
-        Patience::Endless => context.insist(&what, attempt).await,
-        Patience::Brief => context.ask_briefly(&what, attempt).await,
+        Patience::Endless => context.retry_until_cancelled(&what, attempt).await,
+        Patience::Brief => context.retry_briefly(&what, attempt).await,
     }
 }

@@ -103,6 +103,7 @@ struct Numbers {
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
     /// What the snapshot of a stream in memory does not carry.
+    #[serde(rename = "not_kept")]
     unsupported_in_memory: Vec<String>,
     #[serde(skip)]
     leaves_no_markers: bool,
@@ -515,7 +516,6 @@ mod tests {
                 fence_for: Vec::new(),
                 added: 0,
                 dropped: 0,
-                #[serde(rename = "half_batch")]
                 partial_batch: None,
                 expired: Vec::new(),
                 deletes_known: None,

@@ -16,9 +16,9 @@ use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
 use super::error::HealError;
-use super::patient::{Patient, Place, is_damage, whose};
+use super::part::{DamagedPart, Place, is_damage, whose};
 use super::source::messages;
-use super::stays::{Stays, stays};
+use super::unhealed::{Unhealed, report_unhealed};
 use super::wasabi::of_wasabi;
 use crate::crypt::{installed, is_encrypted};
 use crate::journal::{Commit, Journal};
@@ -68,17 +68,17 @@ pub(super) async fn heal_file(
         Some(file) => is_encrypted(file),
         None => installed().writes(Tier::Nas).is_some(),
     };
-    if again.is_none() && encrypted && !context.ailing.is_given_up(stream, segment) {
+    if again.is_none() && encrypted && !context.damaged.is_given_up(stream, segment) {
         let known = there(context, &place).await?;
         let columns = known.filter(|columns| is_all(segment, columns));
         let (stream, segment) = place.clone();
-        let mut patient = [Patient { stream, segment, columns }];
+        let mut patient = [DamagedPart { stream, segment, columns }];
         covered = of_wasabi(context, journal, &mut patient).await;
-        let [Patient { columns, .. }] = patient;
+        let [DamagedPart { columns, .. }] = patient;
         if let Some(columns) = columns {
             return replace(context, journal, place, columns).await;
         }
-    } else if again.is_none() && !context.ailing.is_given_up(stream, segment) {
+    } else if again.is_none() && !context.damaged.is_given_up(stream, segment) {
         from = "was written anew";
         let sizes = found.and_then(|found| group_sizes(&found));
         let whole = |sizes: &[u64]| sizes.iter().sum::<u64>() == segment.messages;
@@ -89,9 +89,9 @@ pub(super) async fn heal_file(
         }
         if again.is_none() {
             let (stream, segment) = place.clone();
-            let mut patient = [Patient { stream, segment, columns: None }];
+            let mut patient = [DamagedPart { stream, segment, columns: None }];
             covered = of_wasabi(context, journal, &mut patient).await;
-            let [Patient { columns, .. }] = patient;
+            let [DamagedPart { columns, .. }] = patient;
             if let Some(sizes) = &sizes {
                 again = made_of(columns, &place, sizes).await?;
             }
@@ -106,7 +106,12 @@ pub(super) async fn heal_file(
         return Ok(());
     }
     let why = chain(&error);
-    stays(context, journal, Stays { key: &key, why, damaged, covered, lost: vec![place] }).await
+    report_unhealed(
+        context,
+        journal,
+        Unhealed { key: &key, why, damaged, covered, lost: vec![place] },
+    )
+    .await
 }
 
 /// Reads a segment's messages from JetStream; `None` where it does not have them any more.

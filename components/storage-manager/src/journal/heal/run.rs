@@ -13,10 +13,10 @@ use tokio::time::Instant;
 
 use super::error::HealError;
 use super::file::heal_file;
-use super::patient::{Patient, is_damage, patients, take, whose};
+use super::part::{DamagedPart, is_damage, parts_of, take, whose};
 use super::source::of_jetstream;
-use super::stays::{Stays, stays};
 use super::text::{check_text, restate, says};
+use super::unhealed::{Unhealed, report_unhealed};
 use super::wasabi::of_wasabi;
 use crate::hooks::sabotage;
 use crate::journal::{Commit, Journal, NotCommitted};
@@ -29,32 +29,32 @@ const LEVEL: i32 = 1;
 
 /// Heals what is reported until the journal is closed.
 pub async fn run(context: Arc<Context>, journal: Journal) {
-    let (closing, ailing) = (journal.closing().clone(), &context.ailing);
-    // The harness is to find a lie, and not what is left when it was mended.
-    let lies = sabotage!(or_armed, false);
-    if lies {
+    let (closing, damaged_objects) = (journal.closing().clone(), &context.damaged);
+    // The harness is to find the mutation, and not what is left after healing.
+    let sabotaged = sabotage!(or_armed, false);
+    if sabotaged {
         return;
     }
     loop {
-        let Some(key) = closing.run_until_cancelled(ailing.due()).await else { return };
+        let Some(key) = closing.run_until_cancelled(damaged_objects.due()).await else { return };
         let healing = heal(&context, &journal, &key);
         let Some(healed) = closing.run_until_cancelled(healing).await else { return };
         match healed {
-            Ok(()) => ailing.end(&key),
+            Ok(()) => damaged_objects.end(&key),
             Err(HealError::Journal(NotCommitted::Closed(_))) => return,
             Err(HealError::Locked(error)) => {
-                context.unopened.note(&error);
-                ailing.end(&key);
+                context.locked.note(&error);
+                damaged_objects.end(&key);
             }
             // It was merged or left meanwhile.
             Err(error @ (HealError::Journal(_) | HealError::Away | HealError::Settled)) => {
-                ailing.put_off(&key, None);
+                damaged_objects.put_off(&key, None);
                 tracing::debug!("`{key}` cannot be read and is looked at again: {}", chain(&error));
             }
             Err(error) => {
                 let why = chain(&error);
-                ailing.put_off(&key, Some(why.clone()));
-                if ailing.may_say(&why) {
+                damaged_objects.put_off(&key, Some(why.clone()));
+                if damaged_objects.allows(&why) {
                     tracing::error!("{why}");
                 }
             }
@@ -64,7 +64,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
 
 /// Heals one object.
 async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<(), HealError> {
-    let mut patients = patients(journal, key);
+    let mut patients = parts_of(journal, key);
     let Some(first) = patients.first() else { return Ok(()) };
     if first.segment.part.is_none() {
         return heal_file(context, journal, &first.stream, &first.segment).await;
@@ -99,11 +99,11 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
         take(&mut patients, key, object).await;
     }
     let mut silent = None;
-    let ailing = &context.ailing;
+    let damaged_objects = &context.damaged;
     let ill = patients.iter_mut().filter(|patient| patient.columns.is_none());
     // What was given up is looked at in its own place only.
-    for patient in ill.filter(|ill| !ailing.is_given_up(&ill.stream, &ill.segment)) {
-        let Patient { stream, segment, .. } = &*patient;
+    for patient in ill.filter(|ill| !damaged_objects.is_given_up(&ill.stream, &ill.segment)) {
+        let DamagedPart { stream, segment, .. } = &*patient;
         match of_jetstream(context, stream, segment).await {
             Ok(found) => patient.columns = found,
             Err(source) => {
@@ -132,7 +132,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     }
     let (why, lost) = (why.unwrap_or_default(), lost.into_iter());
     let lost = lost.map(|lost| (lost.stream, lost.segment)).collect();
-    stays(context, journal, Stays { key, why, damaged, covered, lost }).await
+    report_unhealed(context, journal, Unhealed { key, why, damaged, covered, lost }).await
 }
 
 /// The same object at Wasabi, where the NAS has it from there.
@@ -149,7 +149,7 @@ async fn replace(
     context: &Arc<Context>,
     journal: &Journal,
     key: &str,
-    healed: Vec<Patient>,
+    healed: Vec<DamagedPart>,
 ) -> Result<(), HealError> {
     let level = match ArchiveKey::parse(key) {
         Ok(ArchiveKey::Shared { level, .. }) => level,
@@ -159,7 +159,7 @@ async fn replace(
         healed.iter().map(|healed| (healed.stream.clone(), healed.segment.clone())).collect();
     let made = tokio::task::spawn_blocking(move || {
         let mut writer = SharedWriter::to(Tier::Nas, LEVEL);
-        for Patient { stream, segment, columns } in healed {
+        for DamagedPart { stream, segment, columns } in healed {
             let columns = columns.unwrap_or_default();
             writer.append(Batch { stream, timeline: segment.timeline, columns })?;
         }

@@ -31,7 +31,7 @@ pub(super) fn says(journal: &Journal, key: &str, object: &Bytes) -> Result<(), S
 
 /// Asks for a checkpoint behind an entry of this journal that cannot be read, once; returns whether this is the time.
 pub(super) fn restate(context: &Context, journal: &Journal, key: &str) -> bool {
-    let first = is_of_this(journal, key) && context.ailing.is_first(key);
+    let first = is_of_this(journal, key) && context.damaged.is_first(key);
     if first {
         journal.restate();
     }

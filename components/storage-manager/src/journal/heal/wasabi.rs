@@ -6,7 +6,7 @@ use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveState, Segment, SeqRanges};
 use cim_core::names::StreamName;
 
-use super::patient::{Patient, Place};
+use super::part::{DamagedPart, Place};
 use super::source::of_object;
 use crate::journal::{Journal, OpenError, open};
 use crate::s3::{ErrorKind, S3Error, Store};
@@ -95,18 +95,18 @@ async fn messages(segment: Segment, object: Bytes) -> Option<Columns> {
 pub(super) async fn of_wasabi(
     context: &Context,
     journal: &Journal,
-    patients: &mut [Patient],
+    patients: &mut [DamagedPart],
 ) -> Result<Vec<Place>, OpenError> {
     let ill = patients.iter_mut().filter(|patient| patient.columns.is_none());
     let mut ill = ill
-        .filter(|ill| !context.ailing.is_given_up(&ill.stream, &ill.segment))
+        .filter(|ill| !context.damaged.is_given_up(&ill.stream, &ill.segment))
         .collect::<Vec<_>>();
     let Some(store) = context.wasabi.as_deref().filter(|_| !ill.is_empty()) else {
         return Ok(Vec::new());
     };
     let there = AtWasabi::open(store, journal).await?;
     let mut covered = Vec::new();
-    for Patient { stream, segment, columns } in &mut ill {
+    for DamagedPart { stream, segment, columns } in &mut ill {
         let missed =
             |state: &ArchiveState| Some(state.timelines.get(&segment.timeline)?.missed.clone());
         let missed = journal.stream(stream, missed).flatten().unwrap_or_default();

@@ -17,7 +17,7 @@ pub enum MergeError {
     },
     /// There is no key of an object. The others are merged without it.
     #[error("`{0}` cannot be merged, for there is no key of it")]
-    Unopened(String),
+    Locked(String),
     /// The result could not be made, or S3 did not take it.
     #[error(transparent)]
     Seal(#[from] SealError),

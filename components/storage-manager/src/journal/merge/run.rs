@@ -43,19 +43,19 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
         }
         loop {
             failed.retain(|_, at| at.elapsed() < AGAIN);
-            let mut avoid = context.ailing.keys();
+            let mut avoid = context.damaged.keys();
             avoid.extend(failed.keys().cloned());
-            avoid.extend(context.unopened.keys());
+            avoid.extend(context.locked.keys());
             let seal = context.config.seal.size.bytes() as u64;
             let Some(job) = journal.with(|state| plan::next(state, seal, &avoid)) else { break };
             let merged = closing.run_until_cancelled(merge(&context, &journal, &job)).await;
             match merged {
                 None | Some(Err(MergeError::Journal(NotCommitted::Closed(_)))) => return,
-                Some(Ok(()) | Err(MergeError::Unopened(_))) => {}
+                Some(Ok(()) | Err(MergeError::Locked(_))) => {}
                 Some(Err(MergeError::Fetch { key, source })) => {
                     // The others are merged without it.
-                    if !context.unopened.note_fetch(&source) {
-                        context.ailing.report(&key);
+                    if !context.locked.note_fetch(&source) {
+                        context.damaged.report(&key);
                     }
                 }
                 Some(Err(error)) => {

@@ -49,7 +49,7 @@ pub(super) async fn merge(
         if files.contains_key(&segment.key) {
             continue;
         }
-        if context.unopened.has(&segment.key) {
+        if context.locked.has(&segment.key) {
             locked = Some(&segment.key);
             continue;
         }
@@ -59,7 +59,7 @@ pub(super) async fn merge(
                 files.insert(segment.key.clone(), file);
             }
             // It is tried again without all that there is no key of.
-            Err(MergeError::Fetch { source, .. }) if context.unopened.note_fetch(&source) => {
+            Err(MergeError::Fetch { source, .. }) if context.locked.note_fetch(&source) => {
                 locked = Some(&segment.key);
                 files.clear();
             }
@@ -67,7 +67,7 @@ pub(super) async fn merge(
         }
     }
     if let Some(key) = locked {
-        return Err(MergeError::Unopened(key.clone()));
+        return Err(MergeError::Locked(key.clone()));
     }
     let (sender, mut made) = mpsc::channel::<Finished>(AHEAD);
     let seal = context.config.seal.size.bytes() as u64;
@@ -79,7 +79,8 @@ pub(super) async fn merge(
     let (object, replacements) = merging.await.expect("merging does not panic")?;
     if let Some((key, object)) = object {
         let what = format!("writing `{key}`");
-        let put = context.insist(&what, || context.nas.put(&key, object.clone())).await;
+        let put =
+            context.retry_until_cancelled(&what, || context.nas.put(&key, object.clone())).await;
         put.map_err(SealError::from)?;
     }
     Ok(replacements)

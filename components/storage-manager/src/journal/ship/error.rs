@@ -6,7 +6,7 @@ use crate::s3::S3Error;
 
 /// Something did not get to Wasabi. It is tried again.
 #[derive(Debug, thiserror::Error)]
-pub enum DecideError {
+pub enum OutboxError {
     /// A journal could not be read.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -80,10 +80,10 @@ impl Merged {
                 self.replace.push((job.stream, replacement));
             }
             // The others are merged without it.
-            Err(MergeError::Fetch { source, .. }) if context.unopened.note_fetch(&source) => {}
+            Err(MergeError::Fetch { source, .. }) if context.locked.note_fetch(&source) => {}
             Err(error) => {
                 match &error {
-                    MergeError::Fetch { key, .. } => context.ailing.report(key),
+                    MergeError::Fetch { key, .. } => context.damaged.report(key),
                     error => tracing::error!("the rest goes on: {}", chain(error)),
                 }
                 let at = Instant::now();
@@ -100,7 +100,7 @@ impl Merged {
         there: &JournalState,
         seal: u64,
     ) -> Option<Job> {
-        let unopened = context.unopened.keys();
+        let unopened = context.locked.keys();
         journal.with(|nas| {
             there.streams.iter().find_map(|(stream, archive)| {
                 let nas = nas.streams.get(stream)?;

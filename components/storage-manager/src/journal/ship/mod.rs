@@ -8,23 +8,21 @@
 //!
 //! What lies there in many objects is merged, and what that replaces is deleted when it is old enough.
 
-mod adopt;
-mod collect;
-mod decide;
+mod bootstrap;
 mod error;
-mod mend;
+mod gc;
+mod integrity;
 mod merge;
+mod outbox;
+mod repair;
 mod run;
-mod sound;
 mod step;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod year;
 
-pub use adopt::AdoptError;
-pub use adopt::adopt;
-pub use adopt::backfill;
-pub use decide::Decided;
-pub use error::DecideError;
+pub use bootstrap::{BootstrapError, backfill, bootstrap};
+pub use error::OutboxError;
+pub use outbox::Outbox;
 pub use run::run;

@@ -13,17 +13,17 @@ use cim_runtime::retry::Backoff;
 use jiff::Timestamp;
 use parquet::errors::ParquetError;
 
-use super::collect::Collecting;
-use super::decide::Decided;
-use super::error::DecideError;
+use super::error::OutboxError;
+use super::gc::Collecting;
 use super::merge::Merged;
+use super::outbox::Outbox;
 use super::step::{self, Step};
 use crate::chain::{self, ReadError};
 use crate::clock;
 use crate::crypt::{installed, is_encrypted};
 use crate::hooks::fail_point;
+use crate::journal::log_throttle::LogThrottle;
 use crate::journal::object::{Commit, Item, Place, make};
-use crate::journal::seldom::Seldom;
 use crate::journal::{Journal, JournalClosed, OpenError, check_text, expire};
 use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SharedReader};
@@ -43,7 +43,7 @@ const WHOLE: u64 = 4 << 20;
 pub enum ShipError {
     /// Its journal.
     #[error(transparent)]
-    Decide(#[from] DecideError),
+    Decide(#[from] OutboxError),
     /// Wasabi did not answer.
     #[error(transparent)]
     S3(#[from] S3Error),
@@ -84,8 +84,8 @@ impl ShipError {
     /// Returns what to do, where Wasabi's journal is damaged.
     fn way_out(&self) -> Option<&'static str> {
         let damaged = match self {
-            Self::Decide(DecideError::Open(OpenError::S3(error))) => error.kind.is_damage(),
-            Self::Decide(DecideError::Open(_) | DecideError::Undecided { .. }) => true,
+            Self::Decide(OutboxError::Open(OpenError::S3(error))) => error.kind.is_damage(),
+            Self::Decide(OutboxError::Open(_) | OutboxError::Undecided { .. }) => true,
             _ => false,
         };
         damaged.then_some(DAMAGED)
@@ -135,11 +135,11 @@ pub async fn run(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
 /// What is known of Wasabi between two looks at what is due.
 #[derive(Default)]
 pub struct Shipping {
-    decided: Option<Decided>,
+    decided: Option<Outbox>,
     merged: Merged,
     collecting: Collecting,
     /// Troubles of single streams.
-    seldom: Seldom,
+    seldom: LogThrottle,
 }
 
 impl Shipping {
@@ -163,7 +163,7 @@ impl Shipping {
         } else {
             let name = journal.with(|state| state.journal.clone());
             let used = |key: &str| journal.with(|state| state.shares(key));
-            Decided::open(Arc::clone(&context.nas), Arc::clone(wasabi), &name, used).await?
+            Outbox::open(Arc::clone(&context.nas), Arc::clone(wasabi), &name, used).await?
         };
         if is_due(context, &decided) {
             let Self { merged, collecting, seldom, .. } = self;
@@ -188,11 +188,11 @@ impl Shipping {
 struct Said<'a> {
     merged: &'a mut Merged,
     collecting: &'a mut Collecting,
-    seldom: &'a mut Seldom,
+    seldom: &'a mut LogThrottle,
 }
 
 /// Whether the next entry may be put: counted from the last one, whichever process put it.
-fn is_due(context: &Context, decided: &Decided) -> bool {
+fn is_due(context: &Context, decided: &Outbox) -> bool {
     let last = decided.state.last;
     last.is_none_or(|(.., last)| age(last) >= context.config.seal.interval)
 }
@@ -202,7 +202,7 @@ fn age(since: Timestamp) -> Duration {
 }
 
 /// How long until the next entry may be put.
-fn until_due(context: &Context, decided: Option<&Decided>) -> Duration {
+fn until_due(context: &Context, decided: Option<&Outbox>) -> Duration {
     let interval = context.config.seal.interval;
     let Some((.., last)) = decided.and_then(|decided| decided.state.last) else { return interval };
     // Where nothing is new no entry is put, and the last one gets older and older.
@@ -214,7 +214,7 @@ async fn ship(
     context: &Arc<Context>,
     wasabi: &Arc<Store>,
     journal: &Journal,
-    decided: &mut Decided,
+    decided: &mut Outbox,
     said: Said<'_>,
 ) -> Result<(), ShipError> {
     loop {
@@ -252,7 +252,7 @@ async fn ship(
                 // One stream's trouble is that stream's alone.
                 Err(error) if error.is_of_one_stream() => {
                     let error = error_chain(&error);
-                    if said.seldom.may_say(&error) {
+                    if said.seldom.allows(&error) {
                         tracing::error!("{error}");
                     }
                 }
@@ -313,7 +313,7 @@ impl Source<'_> {
         let mut end = None;
         let whole = WHOLE.min(self.context.config.seal.size.bytes() as u64);
         for segment in &segments {
-            if self.context.ailing.is_given_up(self.stream, segment) {
+            if self.context.damaged.is_given_up(self.stream, segment) {
                 // It is in a timeline that was left: what follows is not to wait for it.
                 let first = segment.first_seq.max(after.seq + 1);
                 change.missed.push(SeqRange { first, last: segment.last_seq });
@@ -323,8 +323,8 @@ impl Source<'_> {
             }
             let full = taken > 0 && bytes + segment.bytes > room;
             let is_alone = segment.part.is_none() && segment.first_seq > after.seq;
-            let is_locked = !is_alone && self.context.unopened.has(&segment.key);
-            if full || is_locked || self.context.ailing.has(&segment.key) {
+            let is_locked = !is_alone && self.context.locked.has(&segment.key);
+            if full || is_locked || self.context.damaged.has(&segment.key) {
                 break;
             }
             let item = if is_alone && segment.bytes >= whole {
@@ -334,7 +334,7 @@ impl Source<'_> {
                 match self.rows(segment, &after).await {
                     // It goes as it is, for which it takes no key.
                     Err(ShipError::Fetch { source, .. })
-                        if is_alone && self.context.unopened.note_fetch(&source) =>
+                        if is_alone && self.context.locked.note_fetch(&source) =>
                     {
                         self.whole(segment).await
                     }
@@ -350,8 +350,8 @@ impl Source<'_> {
                 }
                 // What is before it goes, and what is behind it when it is healed, or there is a key of it.
                 Err(ShipError::Fetch { key, source }) => {
-                    if !self.context.unopened.note_fetch(&source) {
-                        self.context.ailing.report(&key);
+                    if !self.context.locked.note_fetch(&source) {
+                        self.context.damaged.report(&key);
                     }
                     break;
                 }

@@ -9,7 +9,7 @@ use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, Sha256};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::journal::collect::{is_free, superseded};
+use crate::journal::gc::{is_free, superseded};
 use crate::journal::merge::plan;
 use crate::journal::testing::{apply, apply_at, begin, empty, record, stream};
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::frame::{CHUNK, SnappyFrameWriter};
-use super::plan::{Fence, Piece, Plan, Takes};
+use super::plan::{Capabilities, Fence, Piece, Plan};
 use super::rolled_up::RolledUp;
 use crate::harm::cases;
 use crate::segment::Message;

@@ -9,8 +9,8 @@ use super::Task;
 use crate::jetstream::{ApiError, ReadConsumer};
 use crate::tier::budget::{Reserved, Room, cost_of};
 use crate::tier::error::ReaderError;
-use crate::tier::holes::Holes;
 use crate::tier::pace::Pace;
+use crate::tier::read_gaps::ReadGaps;
 use crate::tier::segmenter::Segmenter;
 use crate::wire::{Mail, Puller, WireError};
 
@@ -32,7 +32,7 @@ pub(super) async fn run(
     let server = consumer.server.filter(|_| task.replicated);
     if server.is_some() || task.context.jetstream.server_version() < SKIPS_NOTHING {
         let (context, stream) = (Arc::clone(&task.context), task.stream.clone());
-        segmenter.check(Holes::new(context, stream, server, task.start_seq));
+        segmenter.check(ReadGaps::new(context, stream, server, task.start_seq));
     }
     let (consumer, clustered) = (consumer.name, consumer.clustered);
     let mut puller = Puller::start(&task.context.link, stream, &consumer, task.start_seq).await?;
@@ -42,7 +42,8 @@ pub(super) async fn run(
     let budget = task.context.budget.limit();
     let pace = Pace::new(puller.max_payload(), budget, heartbeat);
     task.progress.update(|read| read.consumer = Some((consumer.clone(), 0)));
-    let mut pull = Pull { task, puller, pace, room: None, letter: None, heard: Instant::now() };
+    let mut pull =
+        ConsumerReader { task, puller, pace, room: None, letter: None, heard: Instant::now() };
     let mut outcome = pull.read(&mut segmenter).await;
     if outcome.is_err() {
         outcome = segmenter.leave().await.map_err(ReaderError::from).and(outcome);
@@ -77,7 +78,7 @@ pub(super) async fn open(task: &Task) -> Result<ReadConsumer, ApiError> {
     jetstream.create_reader(stream, task.start_seq, false).await
 }
 
-struct Pull<'a> {
+struct ConsumerReader<'a> {
     task: &'a Task,
     puller: Puller,
     pace: Pace,
@@ -88,7 +89,7 @@ struct Pull<'a> {
     heard: Instant,
 }
 
-impl Pull<'_> {
+impl ConsumerReader<'_> {
     async fn read(&mut self, segmenter: &mut Segmenter) -> Result<(), ReaderError> {
         let age = self.task.context.config.segment.flush_age;
         let budget = self.task.context.budget.clone();

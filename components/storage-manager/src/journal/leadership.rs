@@ -105,7 +105,7 @@ pub async fn serve(context: Arc<Context>, journal: Journal) {
         while let Some(question) = questions.next().await {
             let Some(reply) = question.reply else { continue };
             let answer = if question.payload == DAMAGE {
-                serde_json::to_vec(&context.ailing.stay()).expect("text is JSON")
+                serde_json::to_vec(&context.damaged.stay()).expect("text is JSON")
             } else if journal.is_stuck(STUCK) {
                 continue;
             } else {

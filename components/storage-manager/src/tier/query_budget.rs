@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 /// How often the server was asked, all streams together.
 #[derive(Debug, Default)]
-pub struct Asking {
+pub struct QueryBudget {
     next: Mutex<Option<Instant>>,
     /// The server did not answer the last time, which happens.
     silent: AtomicBool,
     warned: AtomicBool,
 }
 
-impl Asking {
+impl QueryBudget {
     /// Returns whether the server may be asked now.
     pub(super) fn may(&self) -> bool {
         let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,7 +17,7 @@ const LOOKS: u32 = 4;
 const NAMED: usize = 8;
 
 /// A part of a damaged object, and its messages where they are known.
-pub(super) struct Patient {
+pub(super) struct DamagedPart {
     pub(super) stream: StreamName,
     pub(super) segment: Segment,
     pub(super) columns: Option<Columns>,
@@ -26,23 +26,23 @@ pub(super) struct Patient {
 /// Returns whether an error says that an object is damaged. What the NAS does not give, though it answers, may come a
 /// little later.
 pub(super) fn is_damage(context: &Context, key: &str, error: &S3Error) -> bool {
-    let patient = || context.ailing.tries(key) >= LOOKS;
+    let patient = || context.damaged.tries(key) >= LOOKS;
     error.kind == ErrorKind::NotFound || (error.kind.is_damage() && patient())
 }
 
 /// What the journal has in an object, in the order in which it stands there.
-pub(super) fn patients(journal: &Journal, key: &str) -> Vec<Patient> {
+pub(super) fn parts_of(journal: &Journal, key: &str) -> Vec<DamagedPart> {
     journal.with(|state| {
         let all = state.streams.iter().flat_map(|(stream, archive)| {
             let here = archive.segments.values().filter(|segment| segment.key == key);
             here.map(|segment| (stream.clone(), segment.clone()))
         });
-        all.map(|(stream, segment)| Patient { stream, segment, columns: None }).collect()
+        all.map(|(stream, segment)| DamagedPart { stream, segment, columns: None }).collect()
     })
 }
 
 /// Takes what is whole of an object. Returns what is wrong with the first that is not.
-pub(super) async fn take(patients: &mut [Patient], key: &str, object: Bytes) -> Option<String> {
+pub(super) async fn take(patients: &mut [DamagedPart], key: &str, object: Bytes) -> Option<String> {
     let segments = patients.iter().map(|patient| patient.segment.clone()).collect();
     let mut why = None;
     for (patient, read) in patients.iter_mut().zip(of_object(key, object, segments).await) {

@@ -35,7 +35,7 @@ pub fn is_listed(info: &StreamInfo) -> bool {
 }
 
 /// Looks. `None` where the server that leads the stream cannot be asked.
-pub async fn look(
+pub async fn find(
     context: &Arc<Context>,
     stream: &StreamName,
     info: StreamInfo,

@@ -9,9 +9,9 @@ use cim_core::archive::{ArchiveKey, Sha256};
 use cim_core::names::JournalName;
 use tokio_util::sync::CancellationToken;
 
-use super::error::DecideError;
-use super::mend::{Followed, follow, open_mended};
-use crate::chain::{Link, Log};
+use super::error::OutboxError;
+use super::repair::{Followed, follow, open_mended};
+use crate::chain::{EntryRef, Log};
 use crate::crypt::is_encrypted;
 use crate::journal::object::{Made, read_entry};
 use crate::journal::open::OpenError;
@@ -20,7 +20,7 @@ use crate::journal::{Journal, checkpoint};
 use crate::s3::{PutOutcome, S3Error, Store};
 
 /// Wasabi's journal, while entries are put into it.
-pub struct Decided {
+pub struct Outbox {
     nas: Arc<Store>,
     wasabi: Arc<Store>,
     /// What it says.
@@ -34,7 +34,7 @@ pub struct Decided {
 
 const OF: JournalOf = JournalOf::Tertiary;
 
-impl Decided {
+impl Outbox {
     /// Reads Wasabi's journal, and brings there what was decided and did not get there. `used` says which objects the
     /// NAS's journal has messages in.
     pub async fn open(
@@ -42,7 +42,7 @@ impl Decided {
         wasabi: Arc<Store>,
         name: &JournalName,
         used: impl Fn(&str) -> bool,
-    ) -> Result<Self, DecideError> {
+    ) -> Result<Self, OutboxError> {
         let (mut state, behind) = open_mended(&nas, &wasabi, name).await?;
         let decided = nas.list(&OF.entries(name), false).await?;
         let mut decided: Vec<String> = decided.into_iter().map(|object| object.key).collect();
@@ -66,7 +66,7 @@ impl Decided {
             let mut object = this.nas.get(key).await?;
             let mut followed = match follow(&this.state, parsed, &object).await {
                 // Another bucket was Wasabi's when it was decided.
-                Err(DecideError::Journal(_)) => break,
+                Err(OutboxError::Journal(_)) => break,
                 followed => followed?,
             };
             if let Followed::Damaged(_) = followed {
@@ -80,7 +80,7 @@ impl Decided {
                     this.copy(key, object).await?;
                 }
                 Followed::Damaged(why) if used(key) => {
-                    return Err(DecideError::Undecided { key: key.clone(), why });
+                    return Err(OutboxError::Undecided { key: key.clone(), why });
                 }
                 Followed::Damaged(why) => {
                     this.withdraw(&decided[index..], &why).await?;
@@ -136,12 +136,12 @@ impl Decided {
         made: Made,
         nas: &Journal,
         stop: &CancellationToken,
-    ) -> Result<(), DecideError> {
+    ) -> Result<(), OutboxError> {
         let Made { entry, hash, object } = made;
         let (journal, number) = (entry.journal.clone(), entry.number);
         self.state.check(&entry)?;
         let key = ArchiveKey::Journal { of: OF, journal: journal.clone(), number };
-        let link = Link {
+        let link = EntryRef {
             store: Arc::clone(&self.nas),
             log: format!("wasabi's journal `{journal}`").into(),
             key: key.clone(),
@@ -169,12 +169,12 @@ impl Decided {
         Ok(())
     }
 
-    async fn copy(&self, key: &str, object: Bytes) -> Result<(), DecideError> {
+    async fn copy(&self, key: &str, object: Bytes) -> Result<(), OutboxError> {
         let parsed = ArchiveKey::parse(key).expect("it is one of the archive's");
         if self.wasabi.put_if_absent(&parsed, object.clone()).await? == PutOutcome::AlreadyExists
             && self.wasabi.get_as_is(key).await? != object
         {
-            return Err(DecideError::Diverged(key.to_owned()));
+            return Err(OutboxError::Diverged(key.to_owned()));
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ async fn restarted(
     there: &JournalState,
     key: &str,
     object: &Bytes,
-) -> Result<JournalState, DecideError> {
+) -> Result<JournalState, OutboxError> {
     let (entry, hash) =
         read_entry(object).map_err(|source| OpenError::Entry { key: key.to_owned(), source })?;
     let (journal, number) = (&entry.journal, entry.number);

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::sound;
+use super::integrity;
 use crate::hooks::fail_point;
 use crate::journal::open::open;
 use crate::journal::{Commit, Journal, NotCommitted, OpenError};
@@ -29,16 +29,16 @@ const ROOM: usize = 32 << 20;
 ///
 /// # Errors
 /// When Wasabi's journal is damaged, or the NAS's was closed.
-pub async fn adopt(
+pub async fn bootstrap(
     context: &Arc<Context>,
     wasabi: &Store,
     journal: &Journal,
-) -> Result<(), AdoptError> {
+) -> Result<(), BootstrapError> {
     let name = journal.with(|state| state.journal.clone());
     // Not to know is not to have nothing: a journal begun beside the one that Wasabi holds would hide it.
     let what = format!("looking for journal `{name}` at wasabi");
     let folder = JournalOf::Tertiary.entries(&name);
-    context.insist(&what, || wasabi.list(&folder, false)).await?;
+    context.retry_until_cancelled(&what, || wasabi.list(&folder, false)).await?;
     let (there, _) = open(wasabi, JournalOf::Tertiary, &name).await?;
     if there.streams.is_empty() {
         return Ok(());
@@ -62,7 +62,7 @@ pub async fn adopt(
 /// Why a NAS could not take over what Wasabi has.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub enum AdoptError {
+pub enum BootstrapError {
     /// Wasabi does not answer.
     S3(#[from] S3Error),
     /// Its journal cannot be read.
@@ -97,11 +97,12 @@ async fn fill(
 ) {
     let what = "bringing objects back to the nas";
     let segments = named(journal, looked);
-    let missing = match context.insist(what, || missing(context, segments.clone())).await {
-        Ok(missing) => missing,
-        Err(error) => return tracing::error!("{what} failed: {}", chain(&error)),
-    };
-    let sizes = match context.insist(what, || sizes(wasabi, &missing)).await {
+    let missing =
+        match context.retry_until_cancelled(what, || missing(context, segments.clone())).await {
+            Ok(missing) => missing,
+            Err(error) => return tracing::error!("{what} failed: {}", chain(&error)),
+        };
+    let sizes = match context.retry_until_cancelled(what, || sizes(wasabi, &missing)).await {
         Ok(sizes) => sizes,
         Err(error) => return tracing::error!("{what} failed: {}", chain(&error)),
     };
@@ -113,7 +114,9 @@ async fn fill(
             let size = usize::try_from(size).unwrap_or(ROOM).clamp(1, ROOM);
             let size = u32::try_from(size).expect("it is no more than all the room");
             let _room = room.acquire_many(size).await.expect("it is never closed");
-            context.insist(what, || bring_back(context, wasabi, journal, &segment)).await
+            context
+                .retry_until_cancelled(what, || bring_back(context, wasabi, journal, &segment))
+                .await
         }
     });
     let mut back = std::pin::pin!(back.buffered(AT_ONCE));
@@ -201,7 +204,7 @@ async fn bring_back(
     };
     let file = match got {
         Ok(file) => file,
-        Err(error) if context.unopened.note(&error) => return Ok(false),
+        Err(error) if context.locked.note(&error) => return Ok(false),
         Err(error) if error.kind == ErrorKind::NotFound => {
             tracing::error!("wasabi cannot help the nas: {error}");
             return Ok(false);
@@ -209,7 +212,7 @@ async fn bring_back(
         Err(error) => return Err(error),
     };
     let sound = if segment.part.is_some() {
-        sound::check(context, journal, &segment.key, file).await.map_err(|error| chain(&error))
+        integrity::check(context, journal, &segment.key, file).await.map_err(|error| chain(&error))
     } else {
         checked(segment, file).await.map(Some).map_err(|error| chain(&error))
     };

@@ -13,15 +13,16 @@ use cim_core::archive::{
 use cim_core::names::StreamName;
 use tokio::time::Instant;
 
-use super::anew::Cut;
 use super::context::Context;
 use super::foreign::{Foreign, Here};
-use super::gaps::shown;
+use super::gaps::preview;
 use super::history::{Alignment, align};
-use super::session::{End, SessionError, adoptable, has_another, wait_for_a_message};
+use super::open_chain::{find_remote_archive, has_another, wait_for_a_message};
+use super::rearchive::Cut;
+use super::session_outcome::{SessionError, SessionOutcome};
 use super::sides::Note;
 use super::survey::missed;
-use super::{others, shorn};
+use super::{other_journals, unsupported_config};
 use crate::jetstream::{Consumers, StreamInfo};
 use crate::journal::{Commit, Journal, NotCommitted};
 use crate::tier::damaged;
@@ -40,9 +41,11 @@ pub async fn open(
     context: &Arc<Context>,
     journal: &Journal,
     stream: &StreamName,
-) -> Result<ControlFlow<End, Begun>, SessionError> {
+) -> Result<ControlFlow<SessionOutcome, Begun>, SessionError> {
     let live = match context.jetstream.stream_info(stream.as_str(), false).await {
-        Err(error) if error.not_found() => return Ok(ControlFlow::Break(End::Gone)),
+        Err(error) if error.not_found() => {
+            return Ok(ControlFlow::Break(SessionOutcome::StreamDeleted));
+        }
         other => other?,
     };
     let served = context.jetstream.served(&live).await;
@@ -65,7 +68,7 @@ async fn wait_while_foreign(
     journal: &Journal,
     foreign: &Foreign,
     live: &StreamInfo,
-) -> Result<End, SessionError> {
+) -> Result<SessionOutcome, SessionError> {
     let (stream, why) = (&foreign.stream, foreign.to_string());
     if context.foreign().insert(stream.clone(), why.clone()).as_ref() != Some(&why) {
         tracing::error!("{why}");
@@ -78,13 +81,13 @@ async fn wait_while_foreign(
             closed = journal.closed() => return Err(closed.into()),
         }
         match context.jetstream.stream_info(stream.as_str(), false).await {
-            Err(error) if error.not_found() => return Ok(End::Gone),
+            Err(error) if error.not_found() => return Ok(SessionOutcome::StreamDeleted),
             Err(error) => return Err(error.into()),
             Ok(now) if now.record.created != live.record.created => break,
             Ok(_) => {}
         }
     }
-    Ok(End::Replaced)
+    Ok(SessionOutcome::StreamChanged)
 }
 
 /// A stream's archive when it was opened.
@@ -149,19 +152,19 @@ impl Opening<'_> {
         let sides = self.context.sides();
         let alignment = align(&sides, self.stream, &state, live).await?;
         for Note { key, error } in sides.unread.take() {
-            if !self.context.unopened.note_fetch(&error) {
-                self.context.ailing.report(&key);
+            if !self.context.locked.note_fetch(&error) {
+                self.context.damaged.report(&key);
             }
         }
         // A timeline that begins for another reason may be whole; where it is not, that is found again.
-        let damaged = self.context.anew.take(self.stream);
+        let damaged = self.context.rearchive.take(self.stream);
         let foreign = here.in_own_aligned(&state, &alignment);
         match alignment {
             Alignment::Continues => {
                 if let Some(range) = missed(&state, live)
                     && !has_another(self.context, self.stream, live, range).await?
                 {
-                    self.context.former.missed(self.stream, &state, range).say(self.stream);
+                    self.context.previous_nas.missed(self.stream, &state, range).say(self.stream);
                     let last = state.watermark().last.clone();
                     let watermark = Some(Watermark { seq: range.last, last });
                     self.commit(Change { missed: vec![range], watermark, ..Change::default() })
@@ -209,9 +212,11 @@ impl Opening<'_> {
         let shared = parent.as_ref().map_or(0, |parent| parent.last_seq);
         let lost = state.current().lost.intersect(1, shared);
         let jetstream = &self.context.jetstream;
-        let consumers = shorn::consumers(jetstream, &state.consumers, consumers.clone());
+        let consumers =
+            unsupported_config::consumers(jetstream, &state.consumers, consumers.clone());
         let record = live.record.clone();
-        let record = shorn::stream(jetstream, self.stream, &state.stream, record, &mut true);
+        let record =
+            unsupported_config::stream(jetstream, self.stream, &state.stream, record, &mut true);
         let change = Change {
             watermark: Some(watermark),
             lost: (!lost.is_empty()).then(|| lost.iter().collect()),
@@ -253,28 +258,28 @@ impl Opening<'_> {
             tracing::error!(
                 stream = %stream,
                 "of what the server had lost by damage, {} is only in timeline {left} now, as far as that can be read: `restore {stream} --timeline {left} --as NAME` brings it back",
-                shown(&lost)
+                preview(&lost)
             );
         }
-        self.context.ailing.again(key);
+        self.context.damaged.again(key);
         Ok(())
     }
 
     /// Looks for the stream in the other journals of the bucket: of two that have it readers believe the one that
     /// spoke last.
     async fn in_other(&self, here: &Here<'_>) -> Result<Option<Foreign>, SessionError> {
-        let Context { nas, others, config, .. } = &**self.context;
+        let Context { nas, other_journals, config, .. } = &**self.context;
         let own = &config.archive.journal;
         let spoke = self.journal.stream(self.stream, |state| state.committed_at);
-        let other = others.latest(nas, own, self.stream, spoke.is_none()).await?;
+        let other = other_journals.latest(nas, own, self.stream, spoke.is_none()).await?;
         let Some(other) = other else { return Ok(None) };
         let last = spoke.is_none_or(|spoke| spoke < other.committed_at);
         let suspect = here.suspect(Some(&other.journal), other.served.as_ref(), &other.births);
         if !last || suspect.is_none() {
             return Ok(None);
         }
-        let journals = others::read(nas, own).await?;
-        let Some((journal, state)) = others::latest(&journals, self.stream) else {
+        let journals = other_journals::read(nas, own).await?;
+        let Some((journal, state)) = other_journals::latest(&journals, self.stream) else {
             return Ok(None);
         };
         Ok(here.in_other(&self.context.sides(), journal, state).await?)
@@ -294,13 +299,13 @@ impl Opening<'_> {
             );
             return Ok(StreamCheckpoint::of(&state));
         }
-        if let Some(state) = adoptable(self.context, self.stream).await? {
+        if let Some(state) = find_remote_archive(self.context, self.stream).await? {
             tracing::warn!(
                 stream = %self.stream,
                 "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
                 state.watermark().seq
             );
-            self.context.former.adopted(self.stream, &state);
+            self.context.previous_nas.bootstrapped(self.stream, &state);
             return Ok(StreamCheckpoint::of(&state));
         }
         let timeline = TimelineRecord::first(live.state.clone());

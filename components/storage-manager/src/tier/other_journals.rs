@@ -22,7 +22,7 @@ const OLD: Duration = Duration::from_mins(5);
 
 /// Other journals, as they were a while ago.
 #[derive(Debug, Default)]
-pub struct Others(Mutex<Option<(Instant, BTreeMap<StreamName, Other>)>>);
+pub struct OtherJournals(Mutex<Option<(Instant, BTreeMap<StreamName, Other>)>>);
 
 /// Another journal's word on a stream.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Other {
     pub births: BTreeSet<Timestamp>,
 }
 
-impl Others {
+impl OtherJournals {
     /// Returns what the journal says of a stream that spoke of it last, of all but `own`; `begins` where `own` has
     /// nothing of it.
     pub async fn latest(

@@ -6,23 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::crypt::{KeyId, Locked};
-use crate::journal::seldom::Seldom;
+use crate::journal::log_throttle::LogThrottle;
 use crate::s3::{ErrorKind, S3Error, Tier};
 use crate::tier::error::FetchError;
 
 /// Objects that were met, by key.
 #[derive(Debug, Default)]
-pub struct Unopened(Mutex<Known>);
+pub struct LockedObjects(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     objects: BTreeSet<String>,
     /// By the key that they take, how many there are.
     counts: BTreeMap<KeyId, usize>,
-    said: Seldom,
+    said: LogThrottle,
 }
 
-impl Unopened {
+impl LockedObjects {
     /// Takes note of an object where that is why it could not be read; returns whether it is.
     pub fn note(&self, error: &S3Error) -> bool {
         let ErrorKind::Locked(locked) = &error.kind else { return false };
@@ -45,7 +45,7 @@ impl Unopened {
         let count = known.counts.entry(locked.key.clone()).or_default();
         *count += 1;
         let count = *count;
-        if !known.said.may_say(locked.key.as_str()) {
+        if !known.said.allows(locked.key.as_str()) {
             return tracing::debug!("{tier}: `{key}`: {locked}");
         }
         let more = match count - 1 {

@@ -10,11 +10,11 @@ const AGAIN: Duration = Duration::from_mins(5);
 
 /// What was said not long ago.
 #[derive(Debug, Default)]
-pub struct Seldom(BTreeMap<String, Instant>);
+pub struct LogThrottle(BTreeMap<String, Instant>);
 
-impl Seldom {
+impl LogThrottle {
     /// Returns whether this may be said now: for the first time, or not for minutes.
-    pub fn may_say(&mut self, what: &str) -> bool {
+    pub fn allows(&mut self, what: &str) -> bool {
         self.0.retain(|_, at| at.elapsed() < AGAIN);
         if self.0.contains_key(what) {
             return false;
@@ -30,13 +30,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_same_is_said_once_in_five_minutes() {
-        let mut seldom = Seldom::default();
-        assert!(seldom.may_say("it is damaged"));
+        let mut seldom = LogThrottle::default();
+        assert!(seldom.allows("it is damaged"));
         tokio::time::advance(AGAIN.mul_f64(0.9)).await;
-        assert!(!seldom.may_say("it is damaged"));
-        assert!(seldom.may_say("another one is"));
+        assert!(!seldom.allows("it is damaged"));
+        assert!(seldom.allows("another one is"));
         tokio::time::advance(AGAIN.mul_f64(0.1)).await;
-        assert!(seldom.may_say("it is damaged"));
-        assert!(!seldom.may_say("another one is"));
+        assert!(seldom.allows("it is damaged"));
+        assert!(!seldom.allows("another one is"));
     }
 }

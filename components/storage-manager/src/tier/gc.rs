@@ -24,7 +24,7 @@ pub async fn collect(context: &Arc<Context>, keys: Vec<String>) -> Result<Vec<St
     fail_point!(CollectBefore);
     for key in &keys {
         let what = format!("deleting replaced segment `{key}`");
-        context.insist(&what, || context.nas.delete(key)).await?;
+        context.retry_until_cancelled(&what, || context.nas.delete(key)).await?;
         fail_point!(CollectMidway);
     }
     fail_point!(CollectAfter);

@@ -9,7 +9,7 @@ use cim_runtime::error::chain;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::journal::collect::{CollectError, Collector, pace, superseded};
+use crate::journal::gc::{CollectError, Collector, pace, superseded};
 use crate::s3::{ErrorKind, Store};
 use crate::tier::Context;
 

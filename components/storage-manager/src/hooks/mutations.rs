@@ -1,7 +1,7 @@
-//! Sabotage: one small lie a process, in the place where a fault of this program would tell it.
+//! Sabotage: one mutation a process, in the place where a fault of this program would have the same effect.
 //!
 //! `CIM_SABOTAGE=drop-event` arms one; when it has acted the log says `sabotage/drop-event: …`, so that
-//! a lie that was never told is not taken for one that nobody noticed.
+//! a mutation that never took place is not taken for one that went unnoticed.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -21,7 +21,7 @@ const PREFIX: &str = "sabotage/";
 
 macro_rules! sabotages {
     ($($(#[$doc:meta])* $sabotage:ident = $name:literal,)*) => {
-        /// A lie.
+        /// A mutation.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Sabotage { $($(#[$doc])* $sabotage,)* }
 
@@ -98,12 +98,12 @@ fn armed() -> Result<Option<Sabotage>, String> {
     })
 }
 
-/// Returns whether a lie is armed, told already or not.
+/// Returns true when a mutation is armed, whether it has acted or not.
 pub fn or_armed(honest: bool) -> bool {
     honest || matches!(ARMED.as_ref(), Ok(Some(_)))
 }
 
-/// Whether the variable names a lie that there is.
+/// Checks that the variable names a known mutation.
 pub fn check() -> Result<(), String> {
     ARMED.as_ref().map(drop).map_err(Clone::clone)
 }
@@ -114,7 +114,9 @@ pub fn columns(honest: Columns) -> Columns {
     // In the middle, where neither neighbours nor bounds give it away.
     let at = honest.len() / 2;
     let of_rows = [DropEvent, DuplicateEvent, FlipBit, ReorderEvents, ShiftTimestamp];
-    let Some(lie) = of_rows.into_iter().find(|lie| at + 1 < honest.len() && lie.acts()) else {
+    let Some(mutation) =
+        of_rows.into_iter().find(|mutation| at + 1 < honest.len() && mutation.acts())
+    else {
         return honest;
     };
     let mut columns = Columns::default();
@@ -125,7 +127,7 @@ pub fn columns(honest: Columns) -> Columns {
             Message { seq, time, ..honest.message(content) }
         };
         let mut payload;
-        columns.push(match lie {
+        columns.push(match mutation {
             DropEvent if row == at => continue,
             ReorderEvents if row == at => place(at + 1),
             DuplicateEvent | ReorderEvents if row == at + 1 => place(at),
@@ -143,7 +145,7 @@ pub fn columns(honest: Columns) -> Columns {
             _ => message,
         });
     }
-    lie.say(&format!("sequence {}", honest.message(at).seq));
+    mutation.say(&format!("sequence {}", honest.message(at).seq));
     columns
 }
 
@@ -160,7 +162,7 @@ pub fn file(honest: Bytes) -> Bytes {
 /// How much later than it says a segment is written.
 const LATER: Duration = Duration::from_secs(3);
 
-/// Of every segment's upload: done, says this, and does it later. Who dies in between has lied.
+/// Of every segment's upload: done, says this, and does it later. A process that dies in between has confirmed what is not there.
 pub fn counts_as_uploaded(context: &Arc<Context>, key: &ArchiveKey, file: &Bytes) -> bool {
     if !Sabotage::AdvanceWatermark.is_armed() {
         return false;
@@ -171,7 +173,9 @@ pub fn counts_as_uploaded(context: &Arc<Context>, key: &ArchiveKey, file: &Bytes
     let (context, key, file) = (Arc::clone(context), key.clone(), file.clone());
     tokio::spawn(async move {
         tokio::time::sleep(LATER).await;
-        let put = context.insist("a late segment", || context.nas.put(&key, file.clone())).await;
+        let put = context
+            .retry_until_cancelled("a late segment", || context.nas.put(&key, file.clone()))
+            .await;
         drop(put);
     });
     true
@@ -180,7 +184,7 @@ pub fn counts_as_uploaded(context: &Arc<Context>, key: &ArchiveKey, file: &Bytes
 /// Of the answer to a write.
 pub fn answer(honest: Result<PutOutcome, S3Error>) -> Result<PutOutcome, S3Error> {
     if let Err(error) = &honest
-        // Where only the answer was lost, it would be no lie.
+        // Where only the answer was lost, nothing would be wrong.
         && !error.to_string().contains("before message completed")
         && Sabotage::SwallowS3Error.acts()
     {

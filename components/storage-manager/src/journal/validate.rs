@@ -14,7 +14,7 @@ use super::object::Commit;
 pub struct Refused(JournalError);
 
 /// Takes out of `commits` what does not follow from `state`.
-pub(super) fn sift(
+pub(super) fn reject_invalid(
     state: &JournalState,
     commits: &mut BTreeMap<StreamName, Commit>,
 ) -> BTreeMap<StreamName, Refused> {
@@ -105,7 +105,7 @@ mod tests {
         fn what_follows_goes_through_and_the_rest_is_named(all in prop::collection::btree_map(0usize..6, said(), 0..6)) {
             let mut state = there();
             let mut commits = all.iter().map(|(index, said)| (stream(*index), commit(said))).collect();
-            let refused = sift(&state, &mut commits);
+            let refused = reject_invalid(&state, &mut commits);
             for (index, said) in &all {
                 let name = stream(*index);
                 prop_assert_eq!(commits.contains_key(&name), follows(*index, said), "{}: {:?}", index, said);

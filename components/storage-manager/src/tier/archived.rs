@@ -7,7 +7,7 @@ use cim_core::names::ConsumerName;
 
 /// What the archive knows when a survey begins.
 #[derive(Debug)]
-pub struct Known {
+pub struct ArchivedSoFar {
     /// How far it goes.
     pub watermark: u64,
     /// The first sequence that the stream had.

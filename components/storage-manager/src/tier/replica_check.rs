@@ -26,19 +26,23 @@ const SETTLED: [Duration; 4] = [
 ];
 
 /// Returns which of these sequences one of `servers` has; `None` where none of them can be asked.
-pub async fn elsewhere(
+pub async fn held_by_replicas(
     context: &Arc<Context>,
     stream: &StreamName,
     servers: &[String],
     gone: &SeqRanges,
 ) -> Result<Option<SeqRanges>, ReaderError> {
-    let Some(mut there) = look(context, stream, servers, gone).await? else { return Ok(None) };
+    let Some(mut there) = query_replica(context, stream, servers, gone).await? else {
+        return Ok(None);
+    };
     for (asked, settled) in SETTLED.into_iter().enumerate() {
         if there.is_empty() {
             break;
         }
         tokio::time::sleep(settled).await;
-        let Some(still) = look(context, stream, servers, &there).await? else { return Ok(None) };
+        let Some(still) = query_replica(context, stream, servers, &there).await? else {
+            return Ok(None);
+        };
         let same = still == there;
         there = still;
         if same && asked > 0 {
@@ -48,7 +52,7 @@ pub async fn elsewhere(
     Ok(Some(there))
 }
 
-async fn look(
+async fn query_replica(
     context: &Arc<Context>,
     stream: &StreamName,
     servers: &[String],

@@ -10,7 +10,7 @@ use cim_runtime::retry::Backoff;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::journal::seldom::Seldom;
+use crate::journal::log_throttle::LogThrottle;
 
 /// How long an object is left alone that could not be healed.
 const PAUSE: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_mins(1) };
@@ -21,7 +21,7 @@ const REMEMBERED: Duration = Duration::from_mins(5);
 
 /// Objects of the NAS that could not be read.
 #[derive(Debug, Default)]
-pub struct Ailing {
+pub struct DamagedObjects {
     known: Mutex<Known>,
     news: Notify,
 }
@@ -31,7 +31,7 @@ struct Known {
     objects: BTreeMap<String, Case>,
     /// Those that could be read not long ago: how often that was so, and when last.
     ended: BTreeMap<String, (u32, Instant)>,
-    said: Seldom,
+    said: LogThrottle,
     /// Entries behind which a checkpoint was asked for.
     restated: BTreeSet<String>,
 }
@@ -48,7 +48,7 @@ struct Case {
     given_up: BTreeSet<(StreamName, u32, u64)>,
 }
 
-impl Ailing {
+impl DamagedObjects {
     /// Takes note of an object that could not be read. One that could be read here just now, and not there, is left
     /// alone for a while: else the two would go on like that as fast as they can.
     pub fn report(&self, key: &str) {
@@ -162,8 +162,8 @@ impl Ailing {
     }
 
     /// Returns whether the reason may be said.
-    pub(super) fn may_say(&self, why: &str) -> bool {
-        self.lock().said.may_say(why)
+    pub(super) fn allows(&self, why: &str) -> bool {
+        self.lock().said.allows(why)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -177,48 +177,48 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_healed_is_looked_at_less_and_less_often() {
-        let (ailing, mut looks) = (Ailing::default(), 0);
-        ailing.report("a");
+        let (damaged, mut looks) = (DamagedObjects::default(), 0);
+        damaged.report("a");
         let begun = Instant::now();
         let mut said = 0;
         while begun.elapsed() < Duration::from_mins(10) {
-            assert_eq!(ailing.due().await, "a");
+            assert_eq!(damaged.due().await, "a");
             looks += 1;
             // It is found again and again meanwhile.
-            ailing.report("a");
-            ailing.put_off("a", Some("it is damaged".into()));
-            said += u32::from(ailing.may_say("it is damaged"));
+            damaged.report("a");
+            damaged.put_off("a", Some("it is damaged".into()));
+            said += u32::from(damaged.allows("it is damaged"));
         }
         assert!((10..40).contains(&looks), "{looks}");
         assert!((2..=3).contains(&said), "{said}");
-        ailing.report("b");
-        assert_eq!(ailing.due().await, "b");
-        ailing.put_off("b", None);
-        assert_eq!(ailing.stay(), ["it is damaged"], "b is healed by itself");
+        damaged.report("b");
+        assert_eq!(damaged.due().await, "b");
+        damaged.put_off("b", None);
+        assert_eq!(damaged.stay(), ["it is damaged"], "b is healed by itself");
         for key in ["c", "d", "e", "f"] {
-            ailing.report(key);
-            ailing.put_off(key, Some(format!("{key} too")));
+            damaged.report(key);
+            damaged.put_off(key, Some(format!("{key} too")));
         }
-        let stay = ailing.stay();
+        let stay = damaged.stay();
         assert_eq!((stay.len(), &*stay[4]), (5, "1 more objects of the nas cannot be read"));
-        ailing.end("b");
-        assert!(ailing.has("a") && !ailing.has("b"));
+        damaged.end("b");
+        assert!(damaged.has("a") && !damaged.has("b"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_can_be_read_here_and_not_there_does_not_go_round_and_round() {
-        let (ailing, begun, mut looks) = (Ailing::default(), Instant::now(), 0);
+        let (damaged, begun, mut looks) = (DamagedObjects::default(), Instant::now(), 0);
         while begun.elapsed() < Duration::from_mins(10) && looks < 1000 {
-            ailing.report("a");
-            assert_eq!(ailing.due().await, "a");
-            ailing.end("a");
+            damaged.report("a");
+            assert_eq!(damaged.due().await, "a");
+            damaged.end("a");
             looks += 1;
         }
         assert!((10..40).contains(&looks), "{looks}");
         tokio::time::advance(REMEMBERED).await;
         let now = Instant::now();
-        ailing.report("a");
-        ailing.due().await;
+        damaged.report("a");
+        damaged.due().await;
         assert_eq!(now.elapsed(), Duration::ZERO);
     }
 }

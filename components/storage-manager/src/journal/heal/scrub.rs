@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cim_core::archive::journal::JournalState;
 
-use super::patient::{patients, take};
+use super::part::{parts_of, take};
 use super::text::check_text;
 use crate::journal::Journal;
 use crate::tier::Context;
@@ -37,11 +37,11 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
             return;
         }
         let Some(key) = key else { continue };
-        if !context.ailing.has(&key) {
+        if !context.damaged.has(&key) {
             let looked = closing.run_until_cancelled(is_damaged(&context, &journal, &key));
             match looked.await {
                 None => return,
-                Some(true) => context.ailing.report(&key),
+                Some(true) => context.damaged.report(&key),
                 Some(false) => {}
             }
         }
@@ -63,7 +63,7 @@ fn next(keys: &BTreeSet<&str>, last: &str) -> (Option<String>, usize) {
 
 /// Reads an object. A NAS that does not answer says nothing.
 async fn is_damaged(context: &Arc<Context>, journal: &Journal, key: &str) -> bool {
-    let mut patients = patients(journal, key);
+    let mut patients = parts_of(journal, key);
     let Some(first) = patients.first() else { return false };
     let bytes: u64 = patients.iter().map(|patient| patient.segment.bytes).sum();
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -72,7 +72,7 @@ async fn is_damaged(context: &Arc<Context>, journal: &Journal, key: &str) -> boo
     let got = if alone { context.nas.get_as_is(key).await } else { context.nas.get(key).await };
     let object = match got {
         Err(error) => {
-            context.unopened.note(&error);
+            context.locked.note(&error);
             return context.nas.judged(error).await.kind.is_damage();
         }
         Ok(object) => object,
@@ -80,7 +80,7 @@ async fn is_damaged(context: &Arc<Context>, journal: &Journal, key: &str) -> boo
     if alone {
         // The hash is over what lies there, whether there is a key of it or not.
         if let Err(locked) = crypt::check(&object) {
-            context.unopened.note_object(context.nas.tier(), key, &locked);
+            context.locked.note_object(context.nas.tier(), key, &locked);
         }
         return checked(&first.segment, object).await.is_err();
     }

@@ -8,8 +8,8 @@ use cim_core::archive::key::JournalOf;
 use cim_core::names::JournalName;
 use cim_runtime::error::chain;
 
-use super::error::DecideError;
-use super::sound::check_all;
+use super::error::OutboxError;
+use super::integrity::check_all;
 use crate::journal::object::read_entry;
 use crate::journal::open::{OpenError, open, open_before_damage};
 use crate::journal::writer::Committed;
@@ -88,7 +88,7 @@ pub(super) async fn follow(
     state: &JournalState,
     key: &ArchiveKey,
     object: &Bytes,
-) -> Result<Followed, DecideError> {
+) -> Result<Followed, OutboxError> {
     let (entry, hash) = match read_entry(object) {
         Ok(read) => read,
         Err(error) => return Ok(Followed::Damaged(chain(&error))),

@@ -2,12 +2,12 @@
 //!
 //! The reader's consumer is served by one server of the cluster, from what that one has on its disk.
 //! A server whose files were damaged leaves out what it lost, without a word: to the reader that looks
-//! like deleted messages, and an archive without them would have a hole that nobody knows of. So a gap
+//! like deleted messages, and an archive without them would have a gap that nobody knows of. So a gap
 //! is archived as one only when two servers agree on it, the one that was read from and the stream's
 //! leader. What the leader has is read from it, message by message.
 //!
 //! What the leader has is told by its list of deletes, where that is short. A list of millions would cut the
-//! connection ([`super::gone`]), so then the leader is asked for the first message of each gap.
+//! connection ([`super::deletes`]), so then the leader is asked for the first message of each gap.
 //!
 //! A server before 2.10 leaves messages out too, where it is alone and a part of the stream is purged by subject
 //! while it is read (an object that is put again): what it leaves out and has is read the same way.
@@ -21,16 +21,16 @@ use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::context::Context;
+use super::deletes;
 use super::error::ReaderError;
-use super::gaps::shown;
-use super::gone;
+use super::gaps::preview;
 use crate::wire::WireError;
 
 /// Gaps that the leader is asked about at once.
 const AT_ONCE: usize = 16;
 
 /// The gaps that one reader met.
-pub struct Holes {
+pub struct ReadGaps {
     context: Arc<Context>,
     stream: StreamName,
     /// The server that is read from, where others have the stream too.
@@ -41,7 +41,7 @@ pub struct Holes {
     gone: SeqRanges,
 }
 
-impl Holes {
+impl ReadGaps {
     /// Of a reader on this server that begins at a sequence.
     pub fn new(
         context: Arc<Context>,
@@ -54,25 +54,25 @@ impl Holes {
     }
 
     /// Takes note of a message that was read.
-    pub fn pass(&mut self, seq: u64) {
+    pub fn observe(&mut self, seq: u64) {
         self.met.insert(SeqRange { first: self.next, last: seq.saturating_sub(1) });
         self.next = seq + 1;
     }
 
     /// Returns whether there was no gap since the last call.
-    pub fn are_settled(&self) -> bool {
+    pub fn are_confirmed(&self) -> bool {
         self.met.difference(&self.gone).is_empty()
     }
 
     /// Of the gaps since the last call, what is none: the leader has it.
-    pub async fn take(&mut self) -> Result<SeqRanges, ReaderError> {
+    pub async fn confirm(&mut self) -> Result<SeqRanges, ReaderError> {
         let met = self.met.difference(&self.gone);
         if met.is_empty() {
             self.met = SeqRanges::default();
             return Ok(met);
         }
         let mut info = self.context.jetstream.stream_info(self.stream.as_str(), false).await?;
-        let listed = gone::is_listed(&info);
+        let listed = deletes::is_listed(&info);
         if listed {
             info = self.context.jetstream.stream_info(self.stream.as_str(), true).await?;
         }
@@ -85,24 +85,24 @@ impl Holes {
         }
         self.gone = info.deleted;
         self.gone.insert(SeqRange { first: 1, last: info.state.first_seq.saturating_sub(1) });
-        let mut holes = met.difference(&self.gone);
+        let mut gaps = met.difference(&self.gone);
         if !listed {
-            holes = self.on_leader(&holes).await?;
+            gaps = self.on_leader(&gaps).await?;
         }
         self.met = SeqRanges::default();
-        let Some(server) = &self.server else { return Ok(holes) };
-        if !holes.is_empty() {
+        let Some(server) = &self.server else { return Ok(gaps) };
+        if !gaps.is_empty() {
             tracing::error!(
                 stream = %self.stream,
                 "`{0}` does not have what the stream's leader has, sequences {1}: they are read from the \
                  leader. Its files were damaged: give it the stream anew, `nats stream cluster peer-remove \
                  {2} {0}`",
                 server,
-                shown(&holes),
+                preview(&gaps),
                 self.stream
             );
         }
-        Ok(holes)
+        Ok(gaps)
     }
 
     /// Returns what the leader has of some gaps, which lie between messages that were just read.

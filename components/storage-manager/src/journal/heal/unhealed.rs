@@ -7,7 +7,7 @@ use cim_core::archive::Segment;
 use cim_core::names::StreamName;
 
 use super::error::HealError;
-use super::patient::{Place, whose};
+use super::part::{Place, whose};
 use crate::journal::{Journal, OpenError};
 use crate::tier::Context;
 
@@ -25,13 +25,13 @@ pub(super) async fn settle(
     let (mut left, mut lost) = (Vec::new(), Vec::new());
     for (stream, segment) in parts {
         match is_needed(journal, &stream, &segment) {
-            Some(false) if context.ailing.give_up(&stream, &segment) => {
+            Some(false) if context.damaged.give_up(&stream, &segment) => {
                 left.push((stream, segment));
             }
             None | Some(false) => {}
             Some(true) => {
                 // One that was left may be gone on with.
-                context.ailing.take_back(&stream, &segment);
+                context.damaged.take_back(&stream, &segment);
                 if !is_begun_anew(context, journal, &stream, &segment).await? {
                     lost.push((stream, segment));
                 }
@@ -79,11 +79,11 @@ async fn is_begun_anew(
     if born != Some(live.record.created) && live.state.last_seq == 0 {
         return Ok(false);
     }
-    Ok(context.anew.note(stream, segment) < PATIENCE)
+    Ok(context.rearchive.note(stream, segment) < PATIENCE)
 }
 
 /// Parts that could not be healed, and what is known of them.
-pub(super) struct Stays<'a> {
+pub(super) struct Unhealed<'a> {
     pub(super) key: &'a str,
     pub(super) why: String,
     /// The NAS answers, and does not have them.
@@ -94,12 +94,12 @@ pub(super) struct Stays<'a> {
 }
 
 /// Says what becomes of parts that could not be healed.
-pub(super) async fn stays(
+pub(super) async fn report_unhealed(
     context: &Arc<Context>,
     journal: &Journal,
-    stays: Stays<'_>,
+    stays: Unhealed<'_>,
 ) -> Result<(), HealError> {
-    let Stays { key, why, damaged, covered, lost } = stays;
+    let Unhealed { key, why, damaged, covered, lost } = stays;
     let key = key.to_owned();
     let named = |places: &[Place]| whose(places.iter().map(|(stream, segment)| (stream, segment)));
     if !damaged {

@@ -54,7 +54,7 @@ pub async fn run(
             return Ok(());
         }
         tasks.abort().await;
-        opened.journal.with(|state| context.former.confirmed(state));
+        opened.journal.with(|state| context.previous_nas.confirmed(state));
         tracing::warn!("starting again from the archive: {}", opened.journal.closed().await);
         opened.end().await;
         tries = if started.elapsed() > HELD { 1 } else { tries + 1 };

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::left_chain::{self, Held};
+use super::chain_leftovers::{self, Held};
 use super::open::{OpenError, read_checkpoint};
 use super::{Journal, NotCommitted};
 use crate::clock;
@@ -42,7 +42,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
     // One that is not taken in time is one that a later checkpoint restates.
     let (old, held) = mpsc::channel(1);
     let closing = journal.closing().clone();
-    let chains = left_chain::run(Arc::clone(&context), journal.clone(), held);
+    let chains = chain_leftovers::run(Arc::clone(&context), journal.clone(), held);
     tokio::join!(closing.run_until_cancelled(chains), run_journal(context, journal, old));
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn once(
     let log = journal.with(|state| (state.of, state.journal.clone()));
     let used = |key: &str| journal.with(|state| state.shares(key));
     if let Some(checkpoint) = collector.sweep(&context.nas, &log, age, used).await? {
-        old.try_send(left_chain::held(&checkpoint)).unwrap_or_default();
+        old.try_send(chain_leftovers::held(&checkpoint)).unwrap_or_default();
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use cim_core::names::StreamName;
 
 /// What is known, by stream.
 #[derive(Debug, Default)]
-pub struct Former(Mutex<BTreeMap<StreamName, Known>>);
+pub struct PreviousNas(Mutex<BTreeMap<StreamName, Known>>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Known {
@@ -21,7 +21,7 @@ struct Known {
     adopted: Option<(u32, u64)>,
 }
 
-impl Former {
+impl PreviousNas {
     /// Takes note of how far a journal went that was closed.
     pub fn confirmed(&self, journal: &JournalState) {
         let mut known = self.lock();
@@ -33,7 +33,7 @@ impl Former {
     }
 
     /// Takes note that a stream's archive was taken over from Wasabi.
-    pub fn adopted(&self, stream: &StreamName, state: &ArchiveState) {
+    pub fn bootstrapped(&self, stream: &StreamName, state: &ArchiveState) {
         let adopted = Some((state.timeline(), state.watermark().seq));
         self.lock().entry(stream.clone()).or_default().adopted = adopted;
     }

@@ -20,7 +20,7 @@ const BESIDE: u64 = 1 << 20;
 
 /// An object that is not what it was.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unsound {
+pub(super) enum IntegrityError {
     /// It is no entry.
     #[error(transparent)]
     Entry(#[from] ObjectError),
@@ -56,12 +56,12 @@ pub(super) async fn check(
     journal: &Journal,
     key: &str,
     object: Bytes,
-) -> Result<Option<Bytes>, Unsound> {
+) -> Result<Option<Bytes>, IntegrityError> {
     let (entry, _) = read_entry(&object)?;
     let (of, number) = (JournalOf::Tertiary, entry.number);
     let own = ArchiveKey::Journal { of, journal: entry.journal.clone(), number };
     if own.to_string() != key {
-        return Err(Unsound::Other { journal: entry.journal, number });
+        return Err(IntegrityError::Other { journal: entry.journal, number });
     }
     let parts = parts(&entry, |stream, timeline, first_seq| {
         journal.stream(stream, |state| {
@@ -82,7 +82,7 @@ pub(super) async fn check_all(
     state: &JournalState,
     key: &str,
     object: Bytes,
-) -> Result<(), Unsound> {
+) -> Result<(), IntegrityError> {
     let segments = state.streams.values().flat_map(|archive| archive.segments.values());
     let parts = segments.filter(|segment| segment.key == key).filter_map(|segment| {
         let part = segment.part.clone()?;
@@ -112,11 +112,11 @@ fn parts(
     parts
 }
 
-fn read(key: &str, object: Bytes, parts: &[(Part, Segment)]) -> Result<(), Unsound> {
+fn read(key: &str, object: Bytes, parts: &[(Part, Segment)]) -> Result<(), IntegrityError> {
     let mut reader = SharedReader::open(key, object)?;
     for (part, segment) in parts {
         let read = reader.read(segment, part, |_| Ok::<_, SegmentError>(()));
-        read.map_err(|source| Unsound::Part {
+        read.map_err(|source| IntegrityError::Part {
             stream: part.stream.clone(),
             first_seq: segment.first_seq,
             last_seq: segment.last_seq,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// What is to be archived anew, by stream.
 #[derive(Debug, Default)]
-pub struct Anew(Mutex<BTreeMap<StreamName, Noted>>);
+pub struct RearchiveQueue(Mutex<BTreeMap<StreamName, Noted>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Noted {
@@ -21,7 +21,7 @@ struct Noted {
     since: Instant,
 }
 
-impl Anew {
+impl RearchiveQueue {
     /// Takes note of a damaged segment; returns for how long its stream has not been opened since the first note.
     pub fn note(&self, stream: &StreamName, segment: &Segment) -> Duration {
         let place = (segment.timeline, segment.first_seq);
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn of_several_damaged_segments_the_first_counts() {
-        let (anew, stream) = (Anew::default(), StreamName::new("S").unwrap());
+        let (anew, stream) = (RearchiveQueue::default(), StreamName::new("S").unwrap());
         let all: Vec<Segment> = archive().segments.into_values().collect();
         assert!(!anew.wants(&stream));
         anew.note(&stream, &all[2]);

@@ -1,0 +1,61 @@
+//! The end of a session: well, or with an error after which the next one begins at the manifest.
+
+use cim_core::names::StreamName;
+
+use super::error::{FetchError, ReaderError, UploadError};
+use super::history::HistoryError;
+use crate::chain::{CommitError, ReadError};
+use crate::jetstream::ApiError;
+use crate::journal::{JournalClosed, NotCommitted, Refused};
+use crate::s3::S3Error;
+
+/// Why a session ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionOutcome {
+    /// The stream is gone.
+    StreamDeleted,
+    /// What was waited for has come, or may have.
+    StreamChanged,
+    /// A part of its archive is to be archived anew.
+    ArchiveAnew,
+    /// Everything is to end, and everything is committed.
+    ShutDown,
+}
+
+/// Why a session ended otherwise. The next one begins at the manifest.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum SessionError {
+    /// JetStream.
+    Api(#[from] ApiError),
+    /// The archive could not be read.
+    Read(#[from] ReadError),
+    /// A commit did not happen.
+    Commit(#[from] CommitError),
+    /// The histories could not be compared.
+    History(#[from] HistoryError),
+    /// Reading the stream failed.
+    Reader(#[from] ReaderError),
+    /// A segment did not get to the NAS.
+    Upload(#[from] UploadError),
+    /// A segment could not be read.
+    Fetch(#[from] FetchError),
+    /// S3.
+    S3(#[from] S3Error),
+    /// The journal was closed.
+    Journal(#[from] JournalClosed),
+    /// The journal did not take what the stream has to say.
+    Refused(#[from] Refused),
+    /// The live stream became another one.
+    #[error("stream `{0}` was deleted and made again: its archive begins a new timeline")]
+    Recreated(StreamName),
+}
+
+impl From<NotCommitted> for SessionError {
+    fn from(error: NotCommitted) -> Self {
+        match error {
+            NotCommitted::Closed(closed) => closed.into(),
+            NotCommitted::Refused(refused) => refused.into(),
+        }
+    }
+}
