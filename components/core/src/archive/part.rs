@@ -2,7 +2,7 @@
 
 use crate::names::StreamName;
 
-/// Where a segment lies that shares its object with others: rows whose `stream` and `timeline` are the
+/// The place of a segment that shares its object with others: rows whose `stream` and `timeline` are the
 /// segment's and whose `seq` is within its bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -10,6 +10,6 @@ pub struct Part {
     pub stream: StreamName,
     /// The first row group that has rows of it.
     pub group: u32,
-    /// How many row groups have.
+    /// The number of row groups that have.
     pub groups: u32,
 }

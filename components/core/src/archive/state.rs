@@ -20,7 +20,7 @@ pub struct ArchiveState {
     pub number: u64,
     /// The last entry's hash. A journal's stream has no entries of its own; its hash is that of no bytes.
     pub hash: Sha256,
-    /// When the last entry was committed.
+    /// The time of the last entry's commit.
     pub committed_at: Timestamp,
     /// Every timeline; the last is the current one.
     pub timelines: BTreeMap<u32, Timeline>,
@@ -38,7 +38,7 @@ pub struct ArchiveState {
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
     /// Notes of what was erased of it for good, as a journal says; chains do not.
     pub erased: Vec<Erasure>,
-    /// What has left it by rule, and what rules go by, as a journal says; chains do not.
+    /// Messages that have left it by a rule, and the facts that rules go by, from a journal; chains have none.
     pub retention: Retention,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,

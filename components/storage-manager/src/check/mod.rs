@@ -52,7 +52,7 @@ pub enum Unfit {
     Rights {
         /// Whose, and which.
         lacks: String,
-        /// Whether the NATS user lacks some.
+        /// True if the NATS user lacks some.
         nats: bool,
     },
     /// The service cannot keep two writers apart, and there is no promise that there is one.

@@ -24,7 +24,7 @@ pub(super) async fn jetstream(config: &Config) -> Result<JetStream, Failure> {
     Ok(JetStream::new(client))
 }
 
-/// A tier's bucket, for who only reads; its absence from the configuration is the user's to correct.
+/// Opens a tier's bucket for reading. Its absence from the configuration is an error of the user's.
 pub(super) fn store(config: &Config, tier: Tier) -> Result<Arc<Store>, Failure> {
     optional_store(config, tier)?.ok_or_else(|| {
         Failure::usage(format!(
@@ -33,8 +33,8 @@ pub(super) fn store(config: &Config, tier: Tier) -> Result<Arc<Store>, Failure> 
     })
 }
 
-/// Where messages are read: a tier, and the other one for what it has lost, unless that is not wanted; and the ways out
-/// that a restore from there has.
+/// Opens the tier that messages are read from, and the other one for what the first has lost, unless that is excluded.
+/// Also returns the ingredients of the command that a failed restore suggests.
 pub(super) fn source(
     config: &Config,
     from: Tier,

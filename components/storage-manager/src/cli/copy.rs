@@ -35,7 +35,7 @@ struct Report {
     /// Objects that were there already.
     there: u64,
     damaged: Vec<Damaged>,
-    /// Whether what is newest may not be there yet.
+    /// True if what is newest may not be there yet.
     behind: bool,
 }
 
@@ -126,7 +126,7 @@ impl Report {
     }
 }
 
-/// Does the work, and shows how far it is.
+/// Does the work and shows its progress.
 async fn shown<T>(working: impl Future<Output = T>, progress: &Progress) -> T {
     let bar = bar();
     watched(working, || {

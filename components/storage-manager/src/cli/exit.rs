@@ -95,7 +95,7 @@ impl Failure {
         self.status == INTERRUPTED
     }
 
-    /// The same status with other words.
+    /// Returns the same status with another message.
     pub(super) fn with_message(self, message: String) -> Self {
         Self { message, ..self }
     }
@@ -224,7 +224,8 @@ impl From<RestoreError> for Failure {
             | RestoreError::Alone(_)
             | RestoreError::Overlaps { .. }
             | RestoreError::TooLarge { .. }
-            | RestoreError::NoRoom { .. } => Self::new(REFUSED, &error),
+            | RestoreError::NoRoom { .. }
+            | RestoreError::Unencodable(_) => Self::new(REFUSED, &error),
             RestoreError::Send(_) => Self::new(NATS, &error),
             RestoreError::Interrupted(_) => Self::new(INTERRUPTED, &error),
             RestoreError::Differs { .. } | RestoreError::SnapshotTruncated(_) => {

@@ -112,7 +112,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Hooks => unreachable!("it needs no configuration and is done"),
         }
     });
-    // What still blocks (a read that nobody waits for) must not hold the process.
+    // What still blocks (a read whose result is not awaited) must not hold the process.
     runtime.shutdown_background();
     done
 }

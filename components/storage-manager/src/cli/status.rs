@@ -70,7 +70,9 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
     let mut names = jetstream.stream_names().await?;
     names.sort();
     for glob in config.streams.unmatched(&names) {
-        tracing::warn!("`[streams]` has the glob `{glob}`, which no stream on the server matches");
+        tracing::warn!(
+            "`[streams]` has the glob `{glob}`, which matches no stream on the server: correct or remove it"
+        );
     }
     let (names, left_out): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|name| matcher.matches(name));
@@ -202,7 +204,7 @@ impl Readable {
         Ok(Self { tier, archive, damage, locked, away: None })
     }
 
-    /// Its journals.
+    /// Returns a tier's journals.
     fn journals(&self) -> &[JournalState] {
         self.archive.as_ref().map_or(&[], Archive::journals)
     }

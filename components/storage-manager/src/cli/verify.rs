@@ -133,7 +133,7 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     {
         tracing::warn!(
             stream = %stream,
-            "the archive has {missing_messages} messages fewer than the stream had when it was last seen: they may have been deleted just then; where the stream is at rest and verify says so again, the archive has a gap"
+            "the archive has {missing_messages} fewer messages than the stream had when it was last observed. Recent deletes can explain this; if the stream is idle and this warning repeats, the archive has a gap"
         );
     }
     for Audited { journal, warnings, .. } in &report.journals {

@@ -51,7 +51,7 @@ impl Config {
     }
 }
 
-/// Whether a URL of this scheme, which encrypts nothing, is of another machine.
+/// Returns true if a URL of this scheme, which encrypts nothing, is of another machine.
 fn is_open(url: &str, scheme: &str) -> bool {
     let with_scheme = if url.contains("://") { url.into() } else { format!("{scheme}://{url}") };
     let Ok(url) = Url::parse(&with_scheme) else { return false };

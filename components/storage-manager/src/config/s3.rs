@@ -51,14 +51,14 @@ pub struct S3Config {
 }
 
 impl S3Config {
-    /// Whether the other one is the same bucket of the same service.
+    /// Returns true if the other one is the same bucket of the same service.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let url = |config: &Self| Url::parse(&config.endpoint).ok();
         self.bucket == other.bucket && url(self) == url(other)
     }
 }
 
-/// What breaks the rule the service answers with `InvalidBucketName`, when it is too late to say where
+/// Reads a bucket's name. What breaks the rule the service answers with `InvalidBucketName`, when it is too late to say where
 /// that was written.
 fn bucket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BucketName, D::Error> {
     let name = String::deserialize(deserializer)?;
@@ -75,7 +75,7 @@ fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::E
     Ok(Some(price))
 }
 
-/// Without a scheme the client would try TLS, and say that the answer is corrupt.
+/// Reads an endpoint. Without a scheme the client would try TLS, and say that the answer is corrupt.
 fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     let url = Url::parse(&text).ok().filter(|url| {

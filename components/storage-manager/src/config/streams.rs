@@ -30,7 +30,7 @@ pub struct StreamMatcher {
 }
 
 impl StreamMatcher {
-    /// Whether a stream is to be tiered.
+    /// Returns true if a stream is to be tiered.
     pub fn matches(&self, name: &str) -> bool {
         self.include.is_match(name) && !self.exclude.is_match(name)
     }

@@ -123,7 +123,7 @@ impl Default for MemoryConfig {
 /// What the longest name of a host may be on Linux, and more than a DNS label.
 const NODE_NAME: usize = 64;
 
-/// It stands in every entry, for ever.
+/// Reads a node's name, which stands in every entry, for ever.
 fn node_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     if name.is_empty() || name.len() > NODE_NAME || name.chars().any(char::is_control) {

@@ -46,7 +46,7 @@ pub struct Copied {
     pub collected: u64,
     /// Objects that were not copied.
     pub damaged: Vec<Damaged>,
-    /// Whether the old bucket was being written to: then what is newest there may not be in the new one.
+    /// True if the old bucket was being written to: then what is newest there may not be in the new one.
     pub behind: bool,
 }
 

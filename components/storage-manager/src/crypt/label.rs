@@ -81,17 +81,17 @@ impl Label {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// The key that it was encrypted with; `None` where that is damaged.
+    /// Returns the key that the object was encrypted with; `None` if the label is damaged.
     pub fn key(&self) -> Option<KeyId> {
         self.master_key_id.parse().ok()
     }
 
-    /// Of a journal's entry, the hash of the object before it, where its writer knew that.
+    /// Returns the hash of the object before a journal's entry, if its writer knew it.
     pub fn previous(&self) -> Option<Sha256> {
         self.previous
     }
 
-    /// The key, wrapped for recovery.
+    /// Returns the key, wrapped for recovery.
     pub(super) fn wrapped(&self) -> Option<Wrapped> {
         let by = self.recovery_key_id.as_ref()?.parse().ok()?;
         Some(Wrapped { by, text: STANDARD.decode(&self.wrapped_dek).ok()? })

@@ -11,7 +11,7 @@ use super::sealed;
 /// More bytes than a label has, with what stands before it.
 const LABEL: u64 = 4 << 10;
 
-/// What an object, of which these bytes are at least the end, says of its key; `None` where it is not encrypted, or
+/// Returns the label of an object, of which these bytes are at least the end; `None` if it is not encrypted, or is
 /// damaged there.
 pub fn label_of(object: &[u8]) -> Option<Label> {
     match end(object) {
@@ -20,8 +20,8 @@ pub fn label_of(object: &[u8]) -> Option<Label> {
     }
 }
 
-/// The key of an object, of which these bytes are at least the end; `None` where it is not encrypted, or damaged there,
-/// or there is no key of it.
+/// Returns the key of an object, of which these bytes are at least the end; `None` if it is not encrypted, is damaged
+/// there, or its key is unknown.
 pub fn key_of(object: &[u8]) -> Option<Key> {
     open_label(&label_of(object)?).ok()?
 }

@@ -156,8 +156,8 @@ fn next<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], ParquetError> {
     Ok(module)
 }
 
-/// A page's header that says another size: what was encrypted is larger. The third of its fields is the size, and all
-/// three are numbers.
+/// Returns a page's header with another size, because encrypted pages are larger. The third of its fields is the size,
+/// and all three are numbers.
 fn resized(header: &[u8], size: usize) -> Option<Vec<u8>> {
     const NUMBER: u8 = 0x15;
     let mut rest = header;

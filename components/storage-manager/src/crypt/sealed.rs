@@ -51,7 +51,7 @@ fn split(object: &[u8]) -> Option<(Line, &[u8])> {
     Some((line, &object[end + 1..])).filter(|(line, _)| line.sealed == 1)
 }
 
-/// What a sealed object says of its key; `None` where it is none, or damaged there.
+/// Returns the label of a sealed object; `None` if it is not sealed, or is damaged there.
 pub(super) fn label(object: &[u8]) -> Option<Label> {
     if !object.starts_with(BEGIN) {
         return None;

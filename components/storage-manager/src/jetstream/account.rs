@@ -53,7 +53,7 @@ pub struct Limits {
     pub memory_max_stream_bytes: i64,
     /// The same on disk.
     pub storage_max_stream_bytes: i64,
-    /// Whether each stream must say how large it gets.
+    /// True if each stream must say how large it gets.
     pub max_bytes_required: bool,
 }
 

@@ -68,18 +68,18 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Whether what was asked for does not exist.
+    /// Returns true if what was asked for does not exist.
     pub fn not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
     }
 
-    /// Whether the stream, or its account, may have no more consumers.
+    /// Returns true if the stream, or its account, may have no more consumers.
     pub fn is_full(&self) -> bool {
         const FULL: u64 = 10_026;
         self.err_code() == Some(FULL)
     }
 
-    /// JetStream's own error code, where it gave one.
+    /// Returns JetStream's own error code, if it gave one.
     pub fn err_code(&self) -> Option<u64> {
         match self {
             Self::Refused { err_code, .. } => Some(*err_code),
@@ -111,17 +111,17 @@ pub struct JetStream {
 }
 
 impl JetStream {
-    /// Through this connection.
+    /// Uses this connection.
     pub fn new(client: Client) -> Self {
         Self { client, account: Arc::default() }
     }
 
-    /// The connection.
+    /// Returns the connection.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The server's version, for example `(2, 15, 2)`.
+    /// Returns the server's version, for example `(2, 15, 2)`.
     pub fn server_version(&self) -> (u64, u64, u64) {
         let version = self.client.server_info().version;
         let mut numbers = version.split(['.', '-']).map(|n| n.parse().unwrap_or_default());
@@ -218,7 +218,7 @@ impl JetStream {
         }
     }
 
-    /// Every stream's name.
+    /// Fetches the names of all streams.
     pub async fn stream_names(&self) -> Result<Vec<String>, ApiError> {
         let mut names = Vec::new();
         loop {
@@ -233,7 +233,7 @@ impl JetStream {
         }
     }
 
-    /// A stream; with `deleted` also which sequences are gone.
+    /// Fetches the state of a stream; with `deleted`, its deleted sequences too.
     pub async fn stream_info(&self, stream: &str, deleted: bool) -> Result<StreamInfo, ApiError> {
         let body = if deleted { json!({ "deleted_details": true }) } else { Value::Null };
         let answer: InfoResponse =
@@ -250,7 +250,7 @@ impl JetStream {
     /// How many streams a page has.
     pub const PAGE: usize = 256;
 
-    /// A page of all streams, each as [`JetStream::stream_info`] shows it.
+    /// Fetches a page of all streams, each as [`JetStream::stream_info`] shows it.
     pub async fn stream_page(&self, offset: usize) -> Result<StreamPage, ApiError> {
         let page: PageResponse =
             self.request_idempotent("STREAM.LIST", &json!({ "offset": offset })).await?;
@@ -269,7 +269,7 @@ impl JetStream {
         Ok(StreamPage { streams, unavailable, next })
     }
 
-    /// How many messages a consumer has delivered and has still to deliver; `None` when it is gone.
+    /// Fetches how many messages a consumer has delivered and has still to deliver; `None` if it does not exist.
     pub async fn delivered(
         &self,
         stream: &str,
@@ -310,18 +310,18 @@ impl JetStream {
             .filter_map(of)
             .map(|(consumer, count)| (consumer.clone(), (consumer.name, count)))
             .unzip();
-        // Servers list what nobody answers for with a configuration and without positions.
+        // Servers list a consumer that is unavailable with a configuration and without positions.
         reported.retain(|consumer| !unavailable.iter().any(|name| consumer.name.as_str() == name));
         reported.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Consumers { reported, redelivered, unavailable })
     }
 
-    /// The message with this sequence.
+    /// Fetches the message with this sequence.
     pub async fn message(&self, stream: &str, seq: u64) -> Result<Option<StoredMessage>, ApiError> {
         self.get_message(stream, &json!({ "seq": seq })).await
     }
 
-    /// The first message at or after this sequence.
+    /// Fetches the first message at or after this sequence.
     pub async fn next_message(
         &self,
         stream: &str,
@@ -330,7 +330,7 @@ impl JetStream {
         self.next_message_on(stream, seq, &SubjectFilter::all()).await
     }
 
-    /// The first one at or after it whose subject matches.
+    /// Fetches the first message at or after this sequence whose subject matches.
     pub async fn next_message_on(
         &self,
         stream: &str,
@@ -414,8 +414,8 @@ impl JetStream {
         Ok((delivered.consumer_seq, delivered.stream_seq))
     }
 
-    /// A consumer to read through, on one of these servers of a cluster. Which server a consumer is put on is drawn by
-    /// lot, so it is tried some times; `None` when it never was one of them.
+    /// Creates a consumer to read through on one of these servers of a cluster. The cluster places consumers at random,
+    /// so it tries several times; `None` if none was placed on one of them.
     pub async fn create_reader_on(
         &self,
         servers: &[String],

@@ -33,7 +33,7 @@ pub struct StreamInfo {
     pub consumers: u64,
     /// Who has it.
     pub servers: ClusterInfo,
-    /// Whether that is a cluster.
+    /// True if that is a cluster.
     pub clustered: bool,
     /// The name of who serves it; `None` where its answer has none that outlives a server's process.
     pub server: Option<String>,
@@ -86,13 +86,13 @@ pub struct Consumers {
     pub reported: Vec<ConsumerRecord>,
     /// Of these, how many messages each one counts that were delivered more than once.
     pub redelivered: BTreeMap<ConsumerName, u64>,
-    /// Names that exist and nobody answered for, as in a cluster while one of its servers is away or
+    /// Names that exist and for which no server answered, as in a cluster while one of its servers is away or
     /// elects: what was known of them before still holds. Ephemeral ones may be among them.
     pub unavailable: Vec<String>,
 }
 
 impl Consumers {
-    /// What is known now, and of those who are silent what was known `before`.
+    /// Returns the reported consumers, and from `before` those that are unavailable now.
     pub fn merged_with_previous(&self, before: &[ConsumerRecord]) -> Vec<ConsumerRecord> {
         let silent =
             |c: &&ConsumerRecord| self.unavailable.iter().any(|name| c.name.as_str() == name);
@@ -119,15 +119,15 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
-    /// Whether it is the message that was archived with its sequence. `STREAM.MSG.GET` shows a subject that is not UTF-8
-    /// as another one; then the time tells, to the nanosecond.
+    /// Returns true if it is the message that was archived with its sequence. `STREAM.MSG.GET` shows a subject that is
+    /// not UTF-8 as another one; then the time decides, to the nanosecond.
     pub fn is(&self, archived: &LastMessage) -> bool {
         let same_time = || archived.time.as_nanosecond() == i128::from(self.time);
         self.as_message().hash() == archived.sha256
             || (self.subject.contains(char::REPLACEMENT_CHARACTER) && same_time())
     }
 
-    /// The same, borrowed.
+    /// Borrows it as a message.
     pub fn as_message(&self) -> Message<'_> {
         Message {
             seq: self.seq,
@@ -265,7 +265,7 @@ pub struct ReadConsumer {
     pub name: String,
     /// The server that it reads on; what it gives is what this one has. `None` outside clusters.
     pub server: Option<String>,
-    /// Whether that one is one of a cluster's.
+    /// True if that one is one of a cluster's.
     pub clustered: bool,
 }
 

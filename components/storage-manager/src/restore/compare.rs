@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::restore::tests::plan_of;
 
-    /// What becomes of 10 messages up to sequence 12, by what the server says; in words where they differ.
+    /// Compares 10 messages up to sequence 12 with the server's answer; in words where they differ.
     fn restored(config: Value, last_seq: u64, messages: u64) -> Result<(u64, u64, u64), String> {
         let sent = Outcome {
             messages: 10,

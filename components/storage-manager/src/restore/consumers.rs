@@ -110,7 +110,7 @@ impl Resume {
     }
 }
 
-/// Zigzag, as Go's `binary.PutVarint`.
+/// Writes a zigzag number, as Go's `binary.PutVarint`.
 fn varint(bytes: &mut Vec<u8>, number: i64) {
     uvarint(bytes, ((number << 1) ^ (number >> 63)).cast_unsigned());
 }
@@ -129,7 +129,7 @@ pub(super) async fn wait_for_consumers(jetstream: &JetStream, plan: &Plan) {
     if !anew.is_empty() {
         let names: Vec<_> = anew.iter().map(|consumer| consumer.name.as_str()).collect();
         tracing::warn!(
-            "stream `{}`: consumers with `mem_storage` begin anew, for the server does not take their positions: {}",
+            "stream `{}`: consumers with `mem_storage` start over and deliver messages again, because the server cannot restore their positions: {}",
             plan.target,
             names.join(", ")
         );
@@ -151,7 +151,7 @@ pub(super) async fn wait_for_consumers(jetstream: &JetStream, plan: &Plan) {
         }
         if Instant::now() > deadline {
             tracing::warn!(
-                "stream `{}`: not at their positions {} s after the restore: {}",
+                "stream `{}`: {} s after the restore these consumers are not yet at their restored positions, and may deliver messages again: {}",
                 plan.target,
                 IN_PLACE.as_secs(),
                 late.join(", ")
@@ -174,7 +174,7 @@ mod tests {
         Position { consumer_seq, stream_seq }
     }
 
-    /// 3, 5 and 6 of 1 to 6 are pending, the last one for the third time; 1 was given up.
+    /// Returns deliveries: 3, 5 and 6 of 1 to 6 are pending, the last one for the third time; 1 was given up.
     fn known() -> Deliveries {
         let pending = [(3, 3), (5, 5), (6, 6)].map(|(stream_seq, consumer_seq)| Pending {
             stream_seq,

@@ -144,7 +144,7 @@ mod tests {
         Fences { asked, window: Duration::from_secs(10), followers }
     }
 
-    /// Up to where a stream `S` with this configuration is fenced that ends at 40, and why.
+    /// Returns up to where a stream `S` with this configuration is fenced that ends at 40, and why.
     fn fenced(fences: &Fences, config: Value, change: impl FnOnce(&mut Plan)) -> Option<Fence> {
         let mut plan = Plan { last_seq: 40, ..plan_of(config) };
         plan.target = plan.stream.clone();

@@ -11,7 +11,7 @@ use super::plan::{Piece, Plan, pieces};
 use super::prefetch::Held;
 use super::source::{Content, Source};
 use crate::archive::Archive;
-use crate::s3::{ErrorKind, S3Error};
+use crate::s3::{ErrorKind, S3Error, Tier};
 
 /// What comes next.
 pub(super) enum Next {
@@ -88,20 +88,16 @@ pub(super) async fn feed(
     }
 }
 
-/// What takes the place of a piece that cannot be read, and of those behind it. Where the archive has
-/// nothing else there the error stands.
+/// Returns what takes the place of a piece that cannot be read, and of those behind it. If the archive has nothing
+/// else, the error stands.
 async fn renewed(
     source: &Source,
     plan: &Plan,
     (missing, first_seq, _): &Piece,
     error: RestoreError,
 ) -> Result<Vec<Piece>, RestoreError> {
-    // Of a tier that does not answer nothing new is to be learnt, nor of what is damaged.
-    match &error {
-        RestoreError::S3(S3Error { kind: ErrorKind::NotFound, .. }) => {}
-        RestoreError::S3(S3Error { tier, .. }) | RestoreError::Locked { tier, .. }
-            if *tier != source.tier.tier() => {}
-        _ => return Err(error),
+    if !may_have_moved(&error, source.tier.tier()) {
+        return Err(error);
     }
     let pieces = read_anew(source, plan, *first_seq).await.unwrap_or_default();
     match pieces.first() {
@@ -117,8 +113,18 @@ async fn renewed(
     }
 }
 
-/// The pieces of a plan from a sequence on, as they are now. Small segments are merged and their files
-/// deleted an hour later; a restore may take longer.
+/// Returns true if a piece that cannot be read may be elsewhere by now. Of a tier that does not answer nothing new is to
+/// be learnt, nor of what is damaged.
+fn may_have_moved(error: &RestoreError, own: Tier) -> bool {
+    match error {
+        RestoreError::S3(S3Error { kind: ErrorKind::NotFound, .. }) => true,
+        RestoreError::S3(S3Error { tier, .. }) | RestoreError::Locked { tier, .. } => *tier != own,
+        _ => false,
+    }
+}
+
+/// Reads the pieces of a plan from a sequence on, as they are now. Small segments are merged and their files deleted an
+/// hour later; a restore may take longer.
 pub(super) async fn read_anew(source: &Source, plan: &Plan, first_seq: u64) -> Option<Vec<Piece>> {
     let archive = Archive::open(Arc::clone(&source.tier));
     let read = async { archive.await?.stream(&plan.stream).await };
@@ -130,5 +136,28 @@ pub(super) async fn read_anew(source: &Source, plan: &Plan, first_seq: u64) -> O
             tracing::debug!("the archive of stream `{}` cannot be read anew: {why}", plan.stream);
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_or_on_the_other_tier_is_looked_for_elsewhere() {
+        let of = |tier, kind| {
+            let bucket = Box::new("archive".parse().unwrap());
+            let (operation, key) = ("get", "k".to_owned());
+            RestoreError::from(S3Error { tier, bucket, operation, key, kind })
+        };
+        for (tier, kind, moved) in [
+            (Tier::Nas, ErrorKind::NotFound, true),
+            (Tier::Nas, ErrorKind::Timeout, false),
+            (Tier::Nas, ErrorKind::Withheld("503".into()), false),
+            (Tier::Wasabi, ErrorKind::Timeout, true),
+        ] {
+            assert_eq!(may_have_moved(&of(tier, kind.clone()), Tier::Nas), moved, "{kind:?}");
+        }
+        assert!(!may_have_moved(&RestoreError::Interrupted("S".into()), Tier::Nas));
     }
 }

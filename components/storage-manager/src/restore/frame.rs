@@ -32,7 +32,7 @@ pub(super) struct SnappyFrameWriter {
     most: usize,
     frame: usize,
     chunk: BytesMut,
-    /// Of the next frame, what is there.
+    /// The part of the next frame that was written.
     begun: Vec<u8>,
     compressed: Vec<u8>,
     encoder: snap::raw::Encoder,

@@ -61,7 +61,7 @@ pub(super) async fn cut_off(source: &Source, plan: &mut Plan) -> Result<(), Rest
     Ok(())
 }
 
-/// Whether one of the segments has a message that is not later: the manifest knows their first and last.
+/// Returns true if one of the segments has a message that is not later: the manifest knows their first and last.
 async fn is_earlier_again(
     source: &Source,
     rest: &[Segment],
@@ -83,33 +83,46 @@ async fn is_earlier_again(
     Ok(false)
 }
 
-/// The last sequence of a piece before the first message that is later, and that message.
+/// Returns the last sequence of a piece before the first message that is later, and that message.
 fn cut(
     segment: &Segment,
     content: &Content,
     (first, last): (u64, u64),
     until: i64,
 ) -> Result<(Option<u64>, Option<FirstLater>), RestoreError> {
-    let (mut before, mut found) = (None, None::<FirstLater>);
+    let mut scan = Scan { until, before: None, later: None };
     content.read::<RestoreError>(segment, |message| {
         if (first..=last).contains(&message.seq) {
-            match &mut found {
-                Some(later) => later.back |= message.time <= until,
-                None if message.time > until => {
-                    found = Some(FirstLater { seq: message.seq, back: false });
-                }
-                None => before = Some(message.seq),
-            }
+            scan.see(message.seq, message.time);
         }
         Ok(())
     })?;
-    Ok((before, found))
+    Ok((scan.before, scan.later))
+}
+
+/// The messages of a piece, seen one after the other.
+struct Scan {
+    until: i64,
+    /// The last sequence before the first message that is later.
+    before: Option<u64>,
+    later: Option<FirstLater>,
+}
+
+impl Scan {
+    /// Takes note of the next message.
+    fn see(&mut self, seq: u64, time: i64) {
+        match &mut self.later {
+            Some(later) => later.back |= time <= self.until,
+            None if time > self.until => self.later = Some(FirstLater { seq, back: false }),
+            None => self.before = Some(seq),
+        }
+    }
 }
 
 impl Source {
-    /// When the earliest and the latest message of a segment are, by its footer; `None` where that cannot be told without
-    /// reading all of it. The footer alone proves nothing: whatever is restored is checked against its
-    /// hash before its first row is sent.
+    /// Returns the times of the earliest and the latest message of a segment, from its footer; `None` if only reading
+    /// all of it would tell. The footer alone proves nothing: what is restored is checked against its hash before its
+    /// first row is sent.
     async fn times(&self, segment: &Segment) -> Result<Option<(i64, i64)>, RestoreError> {
         if segment.part.is_some() {
             // The footer of its object speaks of other streams too.
@@ -130,7 +143,7 @@ impl Source {
     }
 }
 
-/// When the earliest and the latest message of a segment are, by its messages.
+/// Returns the times of the earliest and the latest message of a segment, from its messages.
 fn times_of(segment: &Segment, content: &Content) -> Result<Option<(i64, i64)>, SegmentError> {
     let mut found: Option<(i64, i64)> = None;
     content.read::<SegmentError>(segment, |Message { time, .. }| {
@@ -143,3 +156,27 @@ fn times_of(segment: &Segment, content: &Content) -> Result<Option<(i64, i64)>, 
 
 /// Bytes that hold the footer of most segments.
 const FOOTER: u64 = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever the clock did: what comes back is all before the first later message, and nothing behind it.
+        #[test]
+        fn the_cut_is_before_the_first_later_message(
+            times in prop::collection::vec(-3..4_i64, 0..12), until in -4..5_i64
+        ) {
+            let mut scan = Scan { until, before: None, later: None };
+            (1..).zip(&times).for_each(|(seq, time)| scan.see(seq, *time));
+            let first = times.iter().position(|time| *time > until);
+            let kept = first.unwrap_or(times.len()) as u64;
+            prop_assert_eq!(scan.before, (kept > 0).then_some(kept));
+            prop_assert_eq!(scan.later.map(|later| later.seq), first.map(|first| first as u64 + 1));
+            let back = first.is_some_and(|first| times[first..].iter().any(|time| *time <= until));
+            prop_assert_eq!(scan.later.is_some_and(|later| later.back), back);
+        }
+    }
+}

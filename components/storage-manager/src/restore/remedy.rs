@@ -79,6 +79,9 @@ impl RestoreError {
             Self::TooLarge { limit, seq, .. } => {
                 too_large(stream, target, limit, Some(*seq), retry)
             }
+            Self::Unencodable(error) => {
+                too_large(stream, target, "snapshot", Some(error.seq), retry)
+            }
             Self::NoRoom { limit, .. } => {
                 format!("raise `{limit}` of the account and restore again")
             }
@@ -178,4 +181,33 @@ fn refused(
         _ => "nats-server's log may say more; mend it and restore again".into(),
     };
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(error: &RestoreError, other: Option<Tier>) -> String {
+        let (stream, target) = ("S".parse().unwrap(), "T".parse().unwrap());
+        let retry = RetryCommand { from: other.map_or(Tier::Nas, Tier::other), other };
+        error.remedy(&stream, &target, retry).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_to_be_typed_is_whole() {
+        let key = "k".to_owned();
+        let missing =
+            |first_seq| RestoreError::Missing { key: key.clone(), first_seq, tier: Tier::Nas };
+        let exists = RestoreError::Exists { stream: "T".into(), how: String::new() };
+        let lines = [
+            shown(&missing(41), None),
+            shown(&missing(1), None),
+            shown(&missing(41), Some(Tier::Wasabi)),
+            shown(&missing(41), Some(Tier::Nas)),
+            shown(&exists, None),
+            shown(&RestoreError::Alone("T".into()), Some(Tier::Nas)),
+            shown(&RestoreError::Interrupted("T".into()), None),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
 }

@@ -91,7 +91,7 @@ mod tests {
         Message { seq, time: 0, subject, headers, payload: b"" }
     }
 
-    /// Which of some messages before sequence 10 are taken away by messages with such headers on `k.a`.
+    /// Returns which of some messages before sequence 10 are removed by messages with such headers on `k.a`.
     fn taken(headers: &[&str]) -> Vec<(u64, &'static str)> {
         let mut found = RolledUp::default();
         for (more, headers) in headers.iter().enumerate() {

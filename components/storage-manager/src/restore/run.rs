@@ -180,7 +180,7 @@ async fn arrived(
     let outcome = compare(plan, sent, answer)?;
     let lost = shorn(&plan.config, &answer["config"]);
     if !lost.is_empty() {
-        // Else the storage manager would archive it as it is now. What somebody has published into it is not ours.
+        // Else the storage manager would archive it as it is now. Messages that a client has published into it are not ours.
         let kept = outcome.added > 0;
         if !kept {
             remove(jetstream, plan, "without some of its settings").await;
@@ -209,7 +209,7 @@ async fn send_chunks<'a>(
 /// JetStream's error for replicas where there is no cluster.
 const NO_CLUSTER: u64 = 10_074;
 
-/// What the server says, or the way out where there is one.
+/// Converts an error of the server, with the remedy if there is one.
 fn refused(plan: &Plan, error: SendError) -> RestoreError {
     match error {
         SendError::Api(error) if error.err_code() == Some(NO_CLUSTER) => {
@@ -219,7 +219,7 @@ fn refused(plan: &Plan, error: SendError) -> RestoreError {
     }
 }
 
-/// The work's outcome, or that it was interrupted.
+/// Returns the outcome of the work, or that it was interrupted.
 async fn or_cancelled<T>(
     stop: &CancellationToken,
     target: &StreamName,
@@ -231,7 +231,8 @@ async fn or_cancelled<T>(
     }
 }
 
-/// A v2 restore makes the stream before it has all of it. It was not there before: it is ours.
+/// Removes a stream that a failed v2 restore left: the server creates it before it has all of it. It did not exist
+/// before, so it is ours.
 async fn remove_partial(jetstream: &JetStream, plan: &Plan) {
     if plan.in_memory() {
         remove(jetstream, plan, "in part").await;
@@ -246,7 +247,7 @@ async fn remove(jetstream: &JetStream, plan: &Plan, how: &str) {
         && !error.not_found()
     {
         tracing::error!(
-            "stream `{}` is there {how} and could not be deleted: {error}",
+            "stream `{}` is on the server {how} and could not be deleted ({error}): delete it before you restore again",
             plan.target
         );
     }

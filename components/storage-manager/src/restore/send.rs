@@ -35,7 +35,7 @@ fn recovery(bytes: u64) -> Duration {
 }
 
 impl SendError {
-    /// Whether no server took what was sent.
+    /// Returns true if no server took what was sent.
     fn is_unheard(&self) -> bool {
         matches!(self, Self::Api(ApiError::Refused { code: 503, err_code: 0, .. }))
     }
@@ -50,7 +50,7 @@ pub(super) struct Transfer<'a> {
     answers: Subscriber,
     in_flight: usize,
     begun: Instant,
-    /// Whether a chunk arrived.
+    /// True if a chunk arrived.
     heard: bool,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Transfer<'a> {
         Ok(Self { jetstream, stream, subject, inbox, answers, in_flight, begun, heard })
     }
 
-    /// When the server said yes.
+    /// Returns the time at which the server accepted.
     pub(super) fn begun(&self) -> Instant {
         self.begun
     }
@@ -179,7 +179,7 @@ impl<'a> Transfer<'a> {
         sent.map_err(|error| SendError::Publish(error.to_string()))
     }
 
-    /// One chunk's answer: empty, or an error.
+    /// Waits for the answer to one chunk: empty, or an error.
     async fn answer(&mut self) -> Result<(), SendError> {
         let answer = self.receive(ANSWER).await?;
         self.in_flight -= 1;

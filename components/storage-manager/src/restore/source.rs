@@ -67,7 +67,7 @@ pub(super) enum Content {
 }
 
 impl Source {
-    /// Segments of a tier, and of another one.
+    /// Reads segments of a tier, and of another one.
     pub fn new(tier: Arc<Store>, fallback: Option<Arc<Store>>) -> Self {
         Self {
             tier,
@@ -80,13 +80,13 @@ impl Source {
         }
     }
 
-    /// The same for one stream, some parts of which were read. It counts requests anew.
+    /// Returns the same for one stream, some parts of which were read. It counts requests anew.
     pub(super) fn of_stream(&self, loaded: Loaded) -> Self {
         let loaded = Arc::new(Mutex::new(loaded));
         Self { requests: Arc::default(), loaded, ..self.clone() }
     }
 
-    /// Requests that were made.
+    /// Returns the number of requests that were made.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -135,7 +135,7 @@ impl Source {
             .await
     }
 
-    /// The footer of a shared object; where it had to be fetched, the object's end too.
+    /// Reads the footer of a shared object; also returns the object's end if it was fetched.
     pub(super) async fn footer(
         &self,
         key: &str,
@@ -164,7 +164,7 @@ impl Source {
         }
     }
 
-    /// A stretch of an object, of which the end may be there.
+    /// Reads a stretch of an object, the end of which may be in memory.
     pub(super) async fn window(
         &self,
         key: &str,
@@ -312,7 +312,7 @@ mod tests {
         ArchiveKey::Journal { of: JournalOf::Secondary, journal, number }
     }
 
-    /// A tier with two objects.
+    /// Returns a tier with two objects.
     async fn source(dir: &Path) -> (FakeWasabi, Source) {
         let config = Config { buckets: vec!["archive".into()], ..Config::new(dir.join("s3")) };
         let fake = FakeWasabi::start(config).await.unwrap();

@@ -158,3 +158,27 @@ pub(super) fn is_included(
             .is_err()
         && !plan.rolled_up.has(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::restore::tests::{piece, plan_of};
+
+    #[test]
+    fn a_message_comes_back_unless_it_was_removed_or_is_not_asked_for() {
+        let mut plan = plan_of(json!({}));
+        plan.subject = Some("a.*".parse().unwrap());
+        let removed = [SeqRange { first: 3, last: 4 }, SeqRange { first: 8, last: 8 }];
+        let piece = (piece(10, 1).0, 2, 9);
+        let included = |seq: u64, subject: &str| {
+            let (headers, payload, subject) = (&b""[..], &b""[..], subject.as_bytes());
+            let message = Message { seq, time: 0, subject, headers, payload };
+            is_included(&plan, &removed, &piece, &message)
+        };
+        let all: Vec<u64> = (1..=10).filter(|seq| included(*seq, "a.b")).collect();
+        assert_eq!(all, [2, 5, 6, 7, 9]);
+        assert!(!included(5, "b.a") && !included(5, "a.b.c"));
+    }
+}

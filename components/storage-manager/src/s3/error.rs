@@ -75,8 +75,8 @@ impl S3Error {
         }
     }
 
-    /// While running, all may pass (credentials are replaced, disks are emptied) but a missing object, and a missing key:
-    /// keys are read once.
+    /// Classifies the error for a retry. While running, all may pass (credentials are replaced, disks are emptied) but
+    /// a missing object and a missing encryption key, for keys are read once.
     pub fn class(&self) -> Class {
         let lasts = matches!(self.kind, ErrorKind::NotFound | ErrorKind::Locked(_));
         if lasts { Class::Permanent } else { Class::Transient }
@@ -125,7 +125,7 @@ impl fmt::Display for ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether waiting a little may be all that it takes: a service that is starting, a restart.
+    /// Returns true if waiting a little may be enough: a service that is starting, a restart.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Timeout | Self::Unreachable(_))
     }
@@ -148,7 +148,7 @@ impl ErrorKind {
         matches!(self, Self::NotFound | Self::Withheld(_))
     }
 
-    /// From a status and the XML that came with it.
+    /// Classifies a status and the XML that came with it.
     pub(super) fn from_response(status: u16, body: &str) -> Self {
         let code = element(body, "Code").unwrap_or_default();
         let message = element(body, "Message").unwrap_or_default();
@@ -190,7 +190,7 @@ impl ErrorKind {
         }
     }
 
-    /// From an error of the client library.
+    /// Classifies an error of the client library.
     pub(super) fn from_client(error: &s3::error::S3Error) -> Self {
         match error {
             s3::error::S3Error::HttpFailWithBody(status, body) => {
@@ -203,7 +203,7 @@ impl ErrorKind {
     }
 }
 
-/// The innermost source says what really happened: `connection refused`.
+/// Returns the innermost source, which says what really happened: `connection refused`.
 pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

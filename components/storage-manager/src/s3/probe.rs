@@ -76,7 +76,7 @@ pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
     found
 }
 
-/// Writes these keys, each in a race, and one that is damaged on its way, and looks at what is there then.
+/// Writes these keys, each in a race, and one that is damaged on its way, and looks at the result.
 async fn try_out(
     store: &Store,
     prefix: &str,
@@ -147,7 +147,7 @@ struct Race {
     unknown: usize,
 }
 
-/// Has many write one key at once.
+/// Writes one key from many tasks at once.
 async fn race(store: &Store, key: &ArchiveKey) -> Result<Race, S3Error> {
     let mut told = Race { winners: 0, unknown: 0 };
     for put in join_all((0..WRITERS).map(|_| store.put_if_absent(key, BODY))).await {
@@ -165,7 +165,7 @@ async fn race(store: &Store, key: &ArchiveKey) -> Result<Race, S3Error> {
     Ok(told)
 }
 
-/// Has many write one key at once, and one more when they are done, which has to find it there.
+/// Writes one key from many tasks at once, and once more afterwards, which must find it there.
 async fn race_and_again(store: &Store, key: &ArchiveKey) -> Result<(Race, PutOutcome), S3Error> {
     let race = race(store, key).await?;
     let again = patiently(|| store.put_if_absent(key, BODY)).await?;
@@ -218,7 +218,7 @@ fn allowed<T>(asked: Result<T, S3Error>) -> Result<Result<T, S3Error>, S3Error> 
     }
 }
 
-/// What could not be written is not there to be read, and who may read is told so.
+/// Accepts a missing object: what could not be written cannot be read, and the right to read is known all the same.
 fn absent_is_fine(got: Result<Bytes, S3Error>) -> Result<(), S3Error> {
     match got {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(()),

@@ -8,7 +8,7 @@ use std::sync::Once;
 use parquet::errors::ParquetError;
 
 thread_local! {
-    /// Whether this thread is within a guarded call.
+    /// True if this thread is within a guarded call.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -14,8 +14,8 @@ pub fn group_sizes(file: &Bytes) -> Option<Vec<u64>> {
     groups.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok()).collect()
 }
 
-/// The times of the earliest and the latest message of a segment of `size` bytes, from its end; `None`
-/// where that does not say. The error is how many bytes of its end are needed.
+/// Reads the time range from the Parquet footer in `tail`, the end of a segment of `size` bytes. Returns `None` without
+/// column statistics, and `Err(n)` if the last `n` bytes of the file are needed.
 pub fn times(tail: &Bytes, size: u64) -> Result<Option<(i64, i64)>, u64> {
     let metadata = match catch_panic(|| metadata(tail, size)) {
         Ok((metadata, _)) => metadata,

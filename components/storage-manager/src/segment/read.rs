@@ -72,8 +72,8 @@ impl Rows {
         Ok(())
     }
 
-    /// The rows of a segment that shares its object with others, row group by row group. All of them are
-    /// checked before the first one is believed.
+    /// Reads the rows of a segment that shares its object with others, row group by row group. All of them are checked
+    /// before the first one is believed.
     fn read_part(segment: &Segment, part: &Part, file: &Bytes) -> Result<Vec<Self>, SegmentError> {
         let key = || segment.key.clone();
         let unreadable = |source| SegmentError::Unreadable { key: key(), source };
@@ -116,7 +116,7 @@ impl Rows {
         Ok(found)
     }
 
-    /// The rows for which `keep` says so, of their index and sequence.
+    /// Keeps the rows for which `keep` says so, of their index and sequence.
     fn retain(self, keep: impl Fn(usize, u64) -> bool) -> Self {
         let kept: Vec<usize> = (0..self.len())
             .filter(|index| keep(*index, self.seq[*index].cast_unsigned()))
@@ -141,7 +141,7 @@ impl Rows {
         Self::read_some(group, before, 0..rows)
     }
 
-    /// The same of some of its rows.
+    /// Reads some rows of a row group.
     pub(super) fn read_some(
         group: &dyn RowGroupReader,
         before: usize,
@@ -156,17 +156,17 @@ impl Rows {
         })
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.seq.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.seq.is_empty()
     }
 
-    /// The messages, ascending by sequence.
+    /// Returns the messages, ascending by sequence.
     pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         (0..self.len()).map(|index| self.message(index))
     }
@@ -254,7 +254,7 @@ mod tests {
             }
         }
 
-        /// Even bytes whose hash agrees (somebody else's file) are refused, not believed.
+        /// Even bytes whose hash agrees (a foreign file) are refused, not believed.
         #[test]
         fn foreign_bytes_never_panic(rows in prop::collection::vec(row(), 1..20), harms in harms()) {
             let (_, mut finished) = write(&[rows]);

@@ -108,7 +108,7 @@ impl SharedReader {
 }
 
 impl SharedRows {
-    /// Where the next row stands: rows come by stream, timeline and sequence.
+    /// Returns the place of the next row: rows come by stream, timeline and sequence.
     fn place(&self) -> (&[u8], u32, u64) {
         let seq = self.rows.seq[self.at].cast_unsigned();
         (self.streams[self.at].data(), self.timelines[self.at].cast_unsigned(), seq)

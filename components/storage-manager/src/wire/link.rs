@@ -29,12 +29,12 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// Bytes of all of it.
+    /// Returns the bytes of all of it.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// How many messages it has; statuses are some, too.
+    /// Returns the number of messages; statuses count too.
     pub fn messages(&self) -> usize {
         self.messages
     }
@@ -79,7 +79,7 @@ impl Link {
         Self { config, live: tokio::sync::Mutex::default(), next_sid: AtomicU64::new(1) }
     }
 
-    /// A mailbox for a reader that asks on this subject.
+    /// Opens a mailbox for a reader that asks on this subject.
     pub(super) async fn subscribe(&self, asks: &str) -> Result<Subscription, WireError> {
         let live = self.live().await?;
         let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
@@ -123,17 +123,17 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// What answers begin with.
+    /// Returns the prefix of the subjects of answers.
     pub fn inbox(&self) -> &str {
         &self.inbox
     }
 
-    /// The largest payload that the server takes, in bytes.
+    /// Returns the largest payload that the server takes, in bytes.
     pub fn max_payload(&self) -> usize {
         self.live.max_payload
     }
 
-    /// How many readers share the connection.
+    /// Returns the number of readers that share the connection.
     pub fn readers(&self) -> usize {
         self.live.mailboxes().len()
     }
@@ -143,7 +143,7 @@ impl Subscription {
         self.live.outgoing.send(lines).map_err(|_| self.broken())
     }
 
-    /// What comes next. Cancelling it loses nothing.
+    /// Waits for the next messages. Cancelling it loses nothing.
     pub async fn receive(&mut self) -> Result<Mail, WireError> {
         match self.mail.recv().await {
             Some(letter) => letter.map_err(WireError::Refused),

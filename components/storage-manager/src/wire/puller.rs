@@ -14,7 +14,7 @@ use super::parse::{Op, parse};
 use super::status::{EndReason, Request, RequestEnd, end, status};
 use crate::segment::Message;
 
-/// The status of a request that nobody takes.
+/// The status of a request that no server takes.
 const NO_RESPONDERS: &str = "503";
 /// How long a server may take to say anything of a request.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub struct Puller {
     /// The consumer's count of the delivery that is due.
     next_delivery: u64,
     last_seq: u64,
-    /// Whether messages may come again.
+    /// True if messages may come again.
     repeats: bool,
     /// What acknowledgements begin with.
     acks: String,
@@ -51,7 +51,7 @@ pub struct PullRequest {
     pub expires: Duration,
     /// How often the server is to say that it has not forgotten.
     pub heartbeat: Option<Duration>,
-    /// Whether it is to end when there are no more, instead of waiting for some.
+    /// True if it is to end when there are no more, instead of waiting for some.
     pub at_once: bool,
 }
 
@@ -65,7 +65,7 @@ pub struct PollOutcome {
 }
 
 impl Puller {
-    /// Subscribes to a new consumer of nobody else's, which delivers messages from `start_seq` on.
+    /// Subscribes to a new consumer of its own, which delivers messages from `start_seq` on.
     pub async fn start(
         link: &Link,
         stream: &str,
@@ -99,7 +99,7 @@ impl Puller {
     }
 
     /// Waits until the server that this is connected to knows of the consumer, which is new and may be on another one
-    /// of the cluster: until then it says that nobody takes a request.
+    /// of the cluster: until then it says that no server takes a request.
     pub async fn wait_until_known(&mut self) -> Result<(), WireError> {
         // No message is so small: none comes.
         let (messages, bytes, expires) = (1, Some(1), ANSWER);
@@ -131,27 +131,27 @@ impl Puller {
         self.subscription.send(format!("PUB {}1.{seq}.{count}.0.0 4\r\n+ACK\r\n", self.acks))
     }
 
-    /// The largest payload that the server takes, in bytes.
+    /// Returns the largest payload that the server takes, in bytes.
     pub fn max_payload(&self) -> usize {
         self.subscription.max_payload()
     }
 
-    /// The last sequence that was handed over, or the one before the first that is due.
+    /// Returns the last sequence that was handed over, or the one before the first that is due.
     pub fn last_seq(&self) -> u64 {
         self.last_seq
     }
 
-    /// How many messages were handed over.
+    /// Returns the number of messages that were handed over.
     pub fn delivered(&self) -> u64 {
         self.next_delivery - 1
     }
 
-    /// How many readers share the connection.
+    /// Returns the number of readers that share the connection.
     pub fn readers(&self) -> usize {
         self.subscription.readers()
     }
 
-    /// Requests that are open.
+    /// Returns the number of open requests.
     pub fn open_requests(&self) -> usize {
         self.requests.len()
     }
@@ -177,7 +177,7 @@ impl Puller {
         Ok(())
     }
 
-    /// What comes next. Cancelling it loses nothing.
+    /// Waits for the next messages. Cancelling it loses nothing.
     pub async fn receive(&mut self) -> Result<Mail, WireError> {
         self.subscription.receive().await
     }
@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    /// What a reader of consumer `c` of stream `S` from sequence 5 on makes of what a server sends to it.
+    /// Returns what a reader of consumer `c` of stream `S` from sequence 5 on makes of what a server sends to it.
     async fn reads(sent: &'static str) -> Result<Vec<u64>, WireError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = format!("url = \"nats://{}\"\n", listener.local_addr().unwrap());

@@ -40,12 +40,12 @@ pub struct JournalEntry {
     /// SHA-256 of the previous entry's `entry` bytes; absent in entry 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Sha256>,
-    /// When it was committed, by the writer's clock.
+    /// The time of the commit, by the writer's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub committed_at: Timestamp,
     /// Node and process that wrote it, for people; nothing depends on it.
     pub writer: String,
-    /// What is decided, by stream.
+    /// The decisions, by stream.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub streams: BTreeMap<StreamName, Change>,
     /// Keys of replaced objects that have been deleted.
@@ -53,7 +53,7 @@ pub struct JournalEntry {
     pub collected: Vec<String>,
 }
 
-/// What an entry decides for one stream. What is absent stays as it was.
+/// The decisions of an entry for one stream. An absent field stays as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
@@ -78,7 +78,7 @@ pub struct Change {
     /// Archived sequences that the live stream has lost by damage, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Vec<SeqRange>>,
-    /// How far the tier goes; absent where that is the last message of `add`, as far as before, or in a new
+    /// The tier's end; absent where that is the last message of `add`, as far as before, or in a new
     /// timeline to where it forks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
@@ -94,11 +94,11 @@ pub struct Change {
     /// By whom it is served, when that differs. Since format 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
-    /// How old the view of deletes is, when that differs: what a message in `add` behind it took away may not be in
+    /// The age of the view of deletes, when that differs: what a message in `add` behind it took away may not be in
     /// `deleted` yet. Absent too in a new timeline of which it is not known. Since format 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletes_known: Option<DeletesKnown>,
-    /// What consumers know of single messages, by consumer: all of it, when one differs. In a new timeline nothing is
+    /// The knowledge that consumers have of single messages, by consumer: all of it, when one differs. In a new timeline nothing is
     /// known. Since format 7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
@@ -113,7 +113,7 @@ pub struct Change {
     /// format 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expired: Vec<Expired>,
-    /// Whether JetStream has the stream, when that differs. Since format 8.
+    /// The stream's absence from JetStream, when that differs. Since format 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<Absent>,
 }
@@ -144,7 +144,7 @@ impl JournalEntry {
     /// Reads a stored text, after its hash was verified.
     ///
     /// # Errors
-    /// When it is cut short, damaged, or of a newer format.
+    /// It is cut short, damaged, or of a newer format.
     pub fn from_text(text: &str) -> Result<(Self, Sha256), EntryError> {
         let stored: Stored = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
         believed(&stored.entry, stored.sha256, JOURNAL_FORMAT, EntryError::TooNewJournal)

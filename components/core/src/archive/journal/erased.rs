@@ -40,7 +40,7 @@ pub struct ErasureNote {
     pub by: String,
     /// The reason, in the requester's words.
     pub reason: String,
-    /// How many messages were erased.
+    /// The number of erased messages.
     pub messages: u64,
     /// Their sequences, by timeline.
     pub timelines: Vec<ErasedIn>,
@@ -72,7 +72,7 @@ impl Erasure {
     /// Reads the note.
     ///
     /// # Errors
-    /// When this version cannot read it.
+    /// This version cannot read it.
     pub fn read(&self) -> Result<ErasureNote, serde_json::Error> {
         serde_json::from_str(self.note.get())
     }

@@ -1,4 +1,4 @@
-//! What was erased of a stream's archive, asked of its state.
+//! The erasures of a stream's archive, from its state.
 
 use super::erased::{Erasure, ErasureNote};
 use crate::archive::{ArchiveState, SeqRanges};

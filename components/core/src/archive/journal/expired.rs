@@ -117,7 +117,7 @@ impl ArchiveState {
         self.kept_within(timeline, u64::MAX)
     }
 
-    /// The same of the part of `timeline` up to a sequence.
+    /// Returns the first sequence that may still be in the archive of the part of `timeline` up to a sequence.
     pub fn kept_within(&self, timeline: u32, last_seq: u64) -> u64 {
         let lineage: BTreeMap<u32, u64> = self.lineage(timeline).into_iter().collect();
         let ends = self.retention.expired.iter().filter_map(|run| {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::{ArchiveKey, LastMessage, Part, Segment, Sha256};
 use crate::names::StreamName;
 
-/// Segments of one timeline and what takes their place.
+/// Segments of one timeline and their replacements.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replacement {
@@ -17,7 +17,7 @@ pub struct Replacement {
     pub first_seq: u64,
     /// Last sequence of the last one.
     pub last_seq: u64,
-    /// What has the same messages, or in `cut` those that were not erased, ascending.
+    /// Segments with the same messages, or in `cut` those that were not erased, ascending.
     pub by: Vec<SegmentRecord>,
 }
 
@@ -54,7 +54,7 @@ pub struct SegmentRecord {
     /// Of a part: its first row group, and how many there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<(u32, u32)>,
-    /// Whether it has its final size.
+    /// True if it has its final size.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
 }

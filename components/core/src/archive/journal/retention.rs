@@ -19,42 +19,42 @@ pub struct Expired {
     pub messages: u64,
     /// Bytes of their subjects, headers and payloads.
     pub bytes: u64,
-    /// When, by the writer's clock; of several runs that are told as one, the last.
+    /// The time, by the writer's clock; of several runs that are told as one, the last.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// The rule, for people, as the configuration has it: `max_age = "400d"`.
     pub rule: String,
 }
 
-/// Whether JetStream has a stream. Since format 8.
+/// A stream's absence from JetStream. Since format 8.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Absent {
-    /// Since when it has not, by the writer's clock; absent where it has.
+    /// The time since which it is absent, by the writer's clock; absent where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub since: Option<Timestamp>,
 }
 
-/// When a timeline was left. Since format 8.
+/// The end of a timeline. Since format 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeftAt {
     /// The timeline.
     pub timeline: u32,
-    /// When the next one began, by the writer's clock.
+    /// The beginning of the next one, by the writer's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
 }
 
-/// What has left a stream's archive, and what rules go by. Since format 8.
+/// Messages that have left a stream's archive by a rule, and the facts that rules go by. Since format 8.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retention {
-    /// What has left it, in the order in which it did.
+    /// The runs that have left it, in that order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expired: Vec<Expired>,
-    /// When each of its timelines was left, ascending.
+    /// The end of each of its timelines but the current one, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_at: Vec<LeftAt>,
     /// Since when JetStream does not have the stream; absent where it has, or that is not known.

@@ -110,7 +110,7 @@ impl JournalState {
     /// Starts from a checkpoint.
     ///
     /// # Errors
-    /// When it contradicts itself.
+    /// It contradicts itself.
     pub fn open(of: JournalOf, checkpoint: &JournalCheckpoint) -> Result<Self, JournalError> {
         let (journal, number) = (checkpoint.journal.clone(), checkpoint.number);
         let mut state = Self::empty(of, journal.clone());
@@ -161,7 +161,7 @@ impl JournalState {
     /// Folds an entry in. After an error the state is as it was before.
     ///
     /// # Errors
-    /// When the entry is not the next one, does not continue the last one, or contradicts it.
+    /// The entry is not the next one, does not continue the last one, or contradicts it.
     pub fn apply(&mut self, entry: &JournalEntry, hash: Sha256) -> Result<(), JournalError> {
         let follows = self.follow(entry)?;
         self.take(entry, hash, follows);
@@ -207,7 +207,7 @@ impl JournalState {
     /// matter to it.
     ///
     /// # Errors
-    /// When it contradicts the stream's archive.
+    /// It contradicts the stream's archive.
     pub fn check_change(&self, stream: &StreamName, change: &Change) -> Result<(), JournalError> {
         self.follow_one(stream, change, &self.next_key()).map(drop)
     }

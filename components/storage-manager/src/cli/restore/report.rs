@@ -37,7 +37,7 @@ struct Restored {
     why: Option<String>,
     #[serde(rename = "way_out")]
     remedy: Option<String>,
-    /// Of what is there, or can be.
+    /// Figures of the stream that exists now, or can be restored.
     #[serde(flatten)]
     numbers: Option<Numbers>,
     #[serde(skip)]
@@ -87,7 +87,7 @@ impl Outcome {
 }
 
 impl Report {
-    /// Of streams of which nothing is known yet.
+    /// Starts a report of streams of which nothing is known yet.
     pub(super) fn new(streams: &[StreamName], args: &RestoreArgs, retry: RetryCommand) -> Self {
         let unknown = |stream: &StreamName| Restored {
             stream: stream.clone(),
@@ -102,13 +102,13 @@ impl Report {
         Self { dry_run: args.dry_run, streams: streams.iter().map(unknown).collect(), retry }
     }
 
-    /// Nothing known stands against the stream in this place.
+    /// Records that nothing known prevents the restore of a stream.
     pub(super) fn ready(&mut self, place: usize, plan: &Plan) {
         self.streams[place].outcome = Outcome::Ready;
         self.streams[place].numbers = Some(Numbers::of(plan));
     }
 
-    /// It is there already.
+    /// Records that a stream exists already and is the same.
     pub(super) fn unchanged(&mut self, place: usize, plan: &Plan, why: String) {
         self.ready(place, plan);
         let restored = &mut self.streams[place];
@@ -117,7 +117,7 @@ impl Report {
         restored.numbers.iter_mut().for_each(Numbers::nothing_is_done);
     }
 
-    /// It was not restored.
+    /// Records that a stream was not restored.
     pub(super) fn failed(&mut self, place: usize, error: RestoreError) {
         let restored = &mut self.streams[place];
         restored.remedy = error.remedy(&restored.stream, &restored.target, self.retry);
@@ -128,7 +128,7 @@ impl Report {
         restored.numbers = None;
     }
 
-    /// What came of those that were [ready](Self::ready), in their order.
+    /// Records the results of the streams that were [ready](Self::ready), in their order.
     pub(super) fn done(&mut self, done: Vec<Result<Done, RestoreError>>) {
         let ready = self.streams.iter().enumerate();
         let ready = ready.filter(|(_, restored)| restored.outcome == Outcome::Ready);
@@ -260,7 +260,9 @@ impl Report {
 mod tests {
     use std::time::Duration;
 
+    use cim_core::archive::DeletesKnown;
     use clap::Parser as _;
+    use jiff::Timestamp;
 
     use super::*;
     use crate::cli::args::{Cli, Command};
@@ -268,7 +270,7 @@ mod tests {
     use crate::restore::SendError;
     use crate::s3::Tier;
 
-    /// The status and the last line where the first streams of three were not restored.
+    /// Returns the status and the last line when the first streams of three were not restored.
     fn ends(errors: Vec<RestoreError>, stopped: bool) -> (u8, String) {
         let cli = Cli::try_parse_from(["cim-storage-manager", "restore", "--all"]).unwrap();
         let Command::Restore(args) = cli.command else { panic!("it is another command") };

@@ -196,8 +196,8 @@ struct Object {
 }
 
 impl Journal {
-    /// The entries that have to be there and are not, from one number to another: of those between the last two
-    /// checkpoints, which are two ways to the same, and those behind.
+    /// Returns the ranges of entries that must exist and do not: those between the last two checkpoints (two ways to
+    /// the same state), and those behind.
     fn missing(&mut self) -> Vec<(u64, u64)> {
         self.checkpoints.sort_unstable();
         let before_last = self.checkpoints.len().saturating_sub(2);

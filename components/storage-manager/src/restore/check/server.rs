@@ -27,7 +27,7 @@ pub(super) struct Server {
     pub(super) max_payload: u64,
     /// Its JetStream's.
     domain: Option<String>,
-    /// Whether it stands alone for sure.
+    /// True if it stands alone for sure.
     alone: bool,
 }
 
@@ -38,7 +38,7 @@ impl Server {
             Ok(account) => Some(account),
             Err(error @ ApiError::NoResponse { .. }) => {
                 tracing::warn!(
-                    "limits of the account and the server's level are not checked before: {}",
+                    "the account's limits and the server's API level are not checked before the restore, so it may be refused later: {}",
                     chain(&error)
                 );
                 None

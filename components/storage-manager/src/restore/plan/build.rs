@@ -18,7 +18,7 @@ use crate::restore::rolled_up::{RolledUp, Tail, UNKNOWN};
 /// Segments whose footers are read only to be able to say that a clock was set back: some gigabytes.
 const LOOKED_AT: usize = 256;
 
-/// The pieces of a timeline and of those that stand in for its end, ascending.
+/// Returns the pieces of a timeline and of those that stand in for its end, ascending.
 pub(in crate::restore) fn pieces(
     state: &ArchiveState,
     timeline: u32,
@@ -225,7 +225,8 @@ mod tests {
 
     use super::*;
 
-    /// Timeline 1 goes to 100, and 31 to 50 of it are damaged; of timeline 2, which archives them anew, not all is there.
+    /// Returns an archive whose timeline 1 goes to 100 with 31 to 50 damaged; timeline 2, which archives them anew, is
+    /// incomplete.
     fn archive(reached: u64) -> ArchiveState {
         let (time, none) = ("2026-01-01T00:00:00Z", Sha256::of(b""));
         let message = |seq: u64| json!({ "seq": seq, "time": time, "sha256": none });

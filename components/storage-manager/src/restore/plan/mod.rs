@@ -166,9 +166,9 @@ pub struct Fence {
 pub struct Capabilities {
     /// Bytes of a chunk.
     pub chunk: usize,
-    /// Whether it reads blocks that are compressed.
+    /// True if it reads blocks that are compressed.
     pub compressed: bool,
-    /// Whether it takes note of the messages of a stream in memory, to know them when they are sent again.
+    /// True if it takes note of the messages of a stream in memory, to know them when they are sent again.
     pub duplicates: bool,
 }
 
@@ -183,7 +183,7 @@ impl Default for Capabilities {
 pub struct FirstLater {
     /// Its sequence.
     pub seq: u64,
-    /// Whether one after it is not: a clock was set back.
+    /// True if one after it is not: a clock was set back.
     pub back: bool,
 }
 
@@ -191,13 +191,13 @@ pub struct FirstLater {
 pub type Piece = (Segment, u64, u64);
 
 impl Plan {
-    /// Messages at most; fewer where some are gone or filtered out.
+    /// Returns the number of messages at most; fewer if some are removed or filtered out.
     pub fn messages(&self) -> u64 {
         let in_piece = |(segment, first, last): &Piece| segment.messages.min(last - first + 1);
         self.pieces.iter().map(in_piece).sum()
     }
 
-    /// Bytes of messages at most.
+    /// Returns the bytes of messages at most.
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().fold(0, |sum: u64, (segment, ..)| sum.saturating_add(segment.bytes))
     }
@@ -207,12 +207,12 @@ impl Plan {
         self.fence.as_ref().map_or(self.last_seq, |fence| fence.last_seq.max(self.last_seq))
     }
 
-    /// Whether the stream lives in memory.
+    /// Returns true if the stream lives in memory.
     pub fn in_memory(&self) -> bool {
         self.config["storage"] == "memory"
     }
 
-    /// Sequences of a piece that must not come back.
+    /// Returns the sequences of a piece that must not come back.
     pub fn removed_in(&self, first_seq: u64, last_seq: u64) -> Vec<SeqRange> {
         self.removed.within(first_seq, last_seq).collect()
     }

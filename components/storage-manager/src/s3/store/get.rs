@@ -64,17 +64,17 @@ fn to_usize(bytes: u64) -> usize {
 }
 
 impl Store {
-    /// An object's bytes, if it is not encrypted with a key that is not here.
+    /// Fetches an object, if it is not encrypted with a key that is not here.
     pub async fn get(&self, key: &str) -> Result<Bytes, S3Error> {
         self.unlocked(key, self.get_as_is(key).await?)
     }
 
-    /// The same, asked for once even where the store is patient.
+    /// Fetches an object with one try, even if the store has retries.
     pub async fn get_once(&self, key: &str) -> Result<Bytes, S3Error> {
         self.unlocked(key, self.get_as_is_once(key).await?)
     }
 
-    /// An object's bytes, whether there is a key of it or not.
+    /// Fetches an object's bytes, with or without its encryption key.
     pub async fn get_as_is(&self, key: &str) -> Result<Bytes, S3Error> {
         self.call("get", key, || self.get_as_is_once(key)).await
     }
@@ -100,8 +100,8 @@ impl Store {
         S3Error { kind: ErrorKind::Withheld(error.kind.to_string()), ..error }
     }
 
-    /// An object's bytes, which are `size` as far as is known. They go into one buffer of that size; of
-    /// an object that is larger there is one byte more, for whoever checks its hash.
+    /// Fetches an object of about `size` bytes into one buffer of that size; of a larger object one byte more, for the
+    /// caller who checks its hash.
     ///
     /// The time limit is one for silence: many large objects may come at once over a slow line.
     pub async fn get_at_most(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
@@ -112,7 +112,7 @@ impl Store {
         Ok(self.read(key, Wanted::Whole(size.saturating_add(1)), LONGEST).await?.bytes)
     }
 
-    /// The last bytes of an object, so many at most, and its size. An empty object has none.
+    /// Fetches the last bytes of an object, so many at most, and its size. An empty object has none.
     pub async fn get_tail(&self, key: &str, wanted: u64) -> Result<(Bytes, u64), S3Error> {
         let once = || async {
             let Answer { status, mut bytes, size } =
@@ -146,7 +146,7 @@ impl Store {
         looked.map_err(|locked| self.error("get", key, ErrorKind::Locked(Box::new(locked))))
     }
 
-    /// Some bytes of an object; fewer where it ends before them.
+    /// Fetches some bytes of an object; fewer if it ends before them.
     pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, S3Error> {
         let once = || async {
             let answer = self.read(key, Wanted::Span(range.clone()), LONGEST).await?;
@@ -216,10 +216,12 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::s3::Tier;
 
     const OBJECT: &[u8] = b"0123456789";
 
-    /// What a service answers that sends a part with the status of the whole, and refuses one that is longer than it.
+    /// Returns the answer of a service that sends a part with the status of the whole, and refuses one that is longer
+    /// than it.
     fn answer(range: Option<&str>) -> String {
         let size = OBJECT.len();
         let part = range.map(|range| match range.split_once('-').unwrap() {

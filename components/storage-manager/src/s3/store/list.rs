@@ -19,7 +19,7 @@ pub struct Listed {
     pub size: u64,
 }
 
-/// What a page of a list is asked for with.
+/// Returns the query for a page of a list.
 fn list_query(
     prefix: &str,
     folders: bool,
@@ -38,12 +38,12 @@ fn list_query(
 }
 
 impl Store {
-    /// Every key below `prefix`; with `folders` the common prefixes up to the next `/` instead.
+    /// Lists every key below `prefix`; with `folders` the common prefixes up to the next `/` instead.
     pub async fn list(&self, prefix: &str, folders: bool) -> Result<Vec<Listed>, S3Error> {
         self.list_from(prefix, folders, None).await
     }
 
-    /// Every key below `prefix` that comes after the key `after`, in the order of their bytes. A service that
+    /// Lists every key below `prefix` that comes after the key `after`, in the order of their bytes. A service that
     /// does not know `start-after` sends the others too; they are left out here.
     pub async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, S3Error> {
         let mut found = self.list_from(prefix, false, Some(after)).await?;
@@ -51,7 +51,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Keys below `prefix` up to the key `end`, and some behind it: pages are asked for until one reaches it.
+    /// Lists the keys below `prefix` up to the key `end`, and some behind it: pages are fetched until one reaches it.
     pub async fn list_until(&self, prefix: &str, end: &str) -> Result<Vec<Listed>, S3Error> {
         let reached = |found: &[Listed]| found.last().is_some_and(|last| last.key.as_str() >= end);
         self.list_while(prefix, false, None, |found| !reached(found)).await

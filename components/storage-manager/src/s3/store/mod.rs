@@ -34,7 +34,7 @@ pub struct Store {
     single_writer: bool,
     lock: Option<ObjectLock>,
     requests: AtomicU64,
-    /// Ends the retry_until of a patient one.
+    /// Ends the repetition of failed calls.
     retry_until: Option<CancellationToken>,
     /// Ends the wait for a key that the service takes.
     key: Option<CancellationToken>,
@@ -45,7 +45,7 @@ pub struct Store {
 /// How often a patient store asks a service that has answered before: one that throttles, or drops a
 /// connection. With the waits in between that is about half a minute.
 const RETRY_BUDGET: u32 = 12;
-/// The same for one that has never answered: it may be away for good, and somebody waits.
+/// The same for one that has never answered: it may be away for good, and an operator waits.
 const FIRST_RETRY_BUDGET: u32 = 3;
 
 /// Long enough for the slowest upload from a host whose clock is a quarter of an hour behind, which is what
@@ -77,16 +77,16 @@ impl Store {
         })
     }
 
-    /// The same, which asks again when a call fails in a way that may pass, until `end`: all but
-    /// [`Store::put_if_absent`], whose second answer means something else. What reads or writes many objects
-    /// comes to no end otherwise where every so manieth request fails.
+    /// Repeats calls that fail in a way that may pass, until `end`: all but [`Store::put_if_absent`], whose second
+    /// answer means something else. Without this, an operation over many objects never finishes against a service that
+    /// fails one request in N.
     #[must_use]
     pub fn with_retries(self, end: CancellationToken) -> Self {
         Self { retry_until: Some(end), ..self }
     }
 
-    /// The same, which waits until `end` where the service refuses the key: an operator changes one after the
-    /// other, the service and the file, and nothing but another key, or the same one accepted again, is of any use.
+    /// Waits until `end` where the service refuses the key: an operator changes service and file one after the other,
+    /// and only another key, or the same one accepted again, helps.
     #[must_use]
     pub fn waiting_for_a_key(self, end: CancellationToken) -> Self {
         Self { key: Some(end), ..self }
@@ -97,7 +97,7 @@ impl Store {
         self.access.refuses()
     }
 
-    /// Which tier this is.
+    /// Returns the tier.
     pub fn tier(&self) -> Tier {
         self.tier
     }
@@ -107,17 +107,17 @@ impl Store {
         Box::new(self.access.name().clone())
     }
 
-    /// The bucket's name.
+    /// Returns the bucket's name.
     pub fn bucket(&self) -> &str {
         self.access.bucket()
     }
 
-    /// Whether the configuration promises that nobody else writes.
+    /// Returns true if the configuration promises a single writer.
     pub fn single_writer(&self) -> bool {
         self.single_writer
     }
 
-    /// Requests sent so far.
+    /// Returns the number of requests sent so far.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -144,7 +144,7 @@ impl Store {
         })
     }
 
-    /// What comes of a step of an answer, unless it is not heard of in time.
+    /// Waits for a step of an answer, as long as the time limit allows.
     async fn in_time<T, E>(
         &self,
         key: &str,

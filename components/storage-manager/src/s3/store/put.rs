@@ -43,7 +43,7 @@ impl Store {
         self.call("put", &key.to_string(), || self.put_once(key, body.clone())).await
     }
 
-    /// The same, tried once even where the store is patient.
+    /// Writes an object with one try, even if the store has retries.
     pub async fn put_once(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
         let key = key.to_string();
         match sabotage!(answer, self.send(&key, body, false).await)? {
@@ -138,7 +138,7 @@ impl Store {
                 Some(kind) => Err(self.error("put", key, kind)),
             },
             412 => Ok(PutOutcome::AlreadyExists),
-            // Two conditional writes at once: whoever lost asks again and finds the winner's object.
+            // Two conditional writes at once: the loser asks again and finds the winner's object.
             409 if only_new => {
                 Err(self.error("put", key, ErrorKind::Unavailable("conflict".into())))
             }

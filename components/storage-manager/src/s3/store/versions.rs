@@ -76,8 +76,8 @@ impl Versions {
 }
 
 impl Store {
-    /// Every version below `prefix` that is not its object's newest, by key and id: none where the bucket keeps no versions, or
-    /// the service knows of none.
+    /// Lists every version below `prefix` that is not its object's newest, by key and id: none if the bucket keeps no
+    /// versions, or the service knows of none.
     pub async fn old_versions(&self, prefix: &str) -> Result<Vec<(String, String)>, S3Error> {
         let (mut found, mut next) = (Vec::new(), None);
         loop {
@@ -114,7 +114,7 @@ impl Store {
         }
     }
 
-    /// The bytes of a version of an object, whether there is a key of them or not, and until when it is locked, where the
+    /// Fetches the bytes of a version of an object, with or without its encryption key, and the end of its lock, if the
     /// service says so.
     pub async fn get_version(
         &self,

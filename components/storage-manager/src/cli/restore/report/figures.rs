@@ -66,7 +66,7 @@ pub(super) struct LeftOutBatch {
 }
 
 impl Numbers {
-    /// What a plan says; exact but for messages that are filtered out.
+    /// Takes the figures of a plan, which are exact but for messages that are filtered out.
     pub(super) fn of(plan: &Plan) -> Self {
         Self {
             timeline: plan.timeline,
@@ -131,7 +131,7 @@ impl Numbers {
 }
 
 impl Numbers {
-    /// Of a stream that is as it is.
+    /// Clears what a stream that is left as it is does not need.
     pub(super) fn nothing_is_done(&mut self) {
         self.fence = 0;
         self.fence_for.clear();
