@@ -36,7 +36,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An entry that changes nothing yet.
+    /// Creates a draft that changes nothing yet.
     pub fn from_state(state: &ArchiveState) -> Self {
         let current = state.current();
         Self {
@@ -55,7 +55,7 @@ impl Draft {
         }
     }
 
-    /// The first entry of a chain that begins with this stream.
+    /// Creates the first entry of a chain that begins with this stream.
     pub fn first(stream: StreamRecord, state: StreamState, consumers: Vec<ConsumerRecord>) -> Self {
         Self {
             timeline: 1,
@@ -73,7 +73,7 @@ impl Draft {
         }
     }
 
-    /// Whether committing it would say anything that `state` does not.
+    /// Returns true if committing it would say anything that `state` does not.
     pub fn has_changes(&self, state: &ArchiveState) -> bool {
         let current = state.current();
         self.fork.is_some()

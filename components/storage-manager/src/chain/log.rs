@@ -144,15 +144,15 @@ impl Log {
         })
     }
 
-    /// Whether the log is to be looked at, for no commit does: else what went to a NAS that had been replaced by
-    /// an empty one would stand there alone, and the rest would be missed, until the next message.
+    /// Returns true if the log is to be verified although nothing is committed: else what went to a NAS that had been
+    /// replaced by an empty one would stand there alone, and the rest would be missed, until the next message.
     pub fn verification_due(&self) -> bool {
         let patience = if self.unverified.is_empty() { IDLE_CHECK } else { ANCHOR_TTL };
         self.anchor.is_some()
             && self.verified_at.is_none_or(|verified_at| verified_at.elapsed() > patience)
     }
 
-    /// Whether something was written since the log was last verified.
+    /// Returns true if something was written since the log was last verified.
     pub fn has_unverified(&self) -> bool {
         !self.unverified.is_empty()
     }
@@ -193,7 +193,7 @@ impl Log {
         Ok(None)
     }
 
-    /// The first of the anchor (`Some(None)`) and the unverified entries (`Some(Some(index))`) that is not there.
+    /// Finds the first of the anchor (`Some(None)`) and the unverified entries (`Some(Some(index))`) that is missing.
     async fn first_missing(&self, anchor: &EntryRef) -> Result<Option<Option<usize>>, S3Error> {
         if !anchor.exists().await? {
             return Ok(Some(None));
@@ -232,8 +232,8 @@ pub struct EntryRef {
 }
 
 impl EntryRef {
-    /// Whether the tier has this entry, and no other one in its place. A damaged one counts: it tells of
-    /// bad disks and not of another bucket, and what follows it is of use.
+    /// Returns true if the tier has this entry, and no other one in its place. A damaged one counts: it tells of bad
+    /// disks and not of another bucket, and the entries behind it are of use.
     ///
     /// # Errors
     /// When S3 does not answer.
@@ -242,7 +242,7 @@ impl EntryRef {
         Ok(found.is_some_and(|hash| hash.is_none_or(|hash| hash == self.hash)))
     }
 
-    /// The hash of the entry under this key, if there is one; `None` within, if that is damaged.
+    /// Fetches the hash of the entry under this key, if there is one; `None` within, if that is damaged.
     async fn find(&self) -> Result<Option<Option<Sha256>>, S3Error> {
         let object = match self.store.get(&self.key.to_string()).await {
             Ok(object) => object,

@@ -121,7 +121,7 @@ fn replacement(old: &Segment, by: Vec<SegmentRecord>) -> Replacement {
     Replacement { timeline, first_seq, last_seq, by }
 }
 
-/// A segment without what is erased; `None` where nothing else is in it.
+/// Rewrites a segment without what is erased; `None` where nothing else is in it.
 fn own(
     segment: &Segment,
     file: &Bytes,
@@ -149,7 +149,7 @@ struct Made {
     by: Vec<Option<SegmentRecord>>,
 }
 
-/// One object in the place of some that streams share.
+/// Writes one object in the place of some that streams share.
 fn shared(
     to: &Place,
     parts: &[PartOf],
@@ -201,7 +201,7 @@ fn shared(
     Ok(Made { by: by.collect(), object: Some((key, object)) })
 }
 
-/// The level of what takes the place of some objects: they are not merged the more often for it.
+/// Returns the level of the object that takes the place of some: they are not merged the more often for it.
 fn level(parts: &[PartOf]) -> u8 {
     let levels = parts.iter().map(|(_, part)| match ArchiveKey::parse(&part.key) {
         Ok(ArchiveKey::Shared { level, .. }) => level,

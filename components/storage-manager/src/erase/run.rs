@@ -164,7 +164,7 @@ impl Eraser {
         Ok(found)
     }
 
-    /// Erases, and deletes all that holds what was erased.
+    /// Erases the messages, and deletes all objects that hold them.
     ///
     /// # Errors
     /// When a tier does not answer, or another writer is always faster.
@@ -244,7 +244,7 @@ impl Eraser {
         Ok(Looked { others, scanned, work, report })
     }
 
-    /// What is decided for Wasabi lies on the NAS too, so that is cleaned when Wasabi has gone on.
+    /// Erases on both tiers. Wasabi's decided entries lie on the NAS too, so that is cleaned when Wasabi has gone on.
     async fn on_both(
         &self,
         journal: &Journal,

@@ -133,7 +133,7 @@ pub fn may_have(key: &str, file: &Bytes, wanted: &Wanted) -> bool {
     in_object(key, file, wanted).map_or(true, |rows| !rows.is_empty())
 }
 
-/// What is to be erased of an object, by what lies in it.
+/// Finds the rows of an object that are to be erased, by its content.
 async fn raw(
     store: &Store,
     key: &str,

@@ -75,7 +75,7 @@ pub(super) async fn run(context: Arc<Context>, journal: Journal, mut old: mpsc::
     }
 }
 
-/// The streams that other journals in the bucket hold.
+/// Lists the streams that other journals in the bucket hold.
 async fn others(context: &Context, journal: &Journal) -> Result<BTreeSet<StreamName>, LeftError> {
     let own = journal.with(|state| state.journal.clone());
     let mut streams = BTreeSet::new();

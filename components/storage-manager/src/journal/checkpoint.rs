@@ -22,7 +22,7 @@ const FEW: u64 = 256;
 /// zstd level: hashes do not shrink, names and numbers do.
 const LEVEL: i32 = 3;
 
-/// Whether a checkpoint is worth its bytes: it costs as much as the entries that it saves to read.
+/// Returns true if a checkpoint is worth its bytes: it costs as much as the entries that it saves to read.
 pub(super) fn due(committed: Committed, last_size: u64) -> bool {
     committed.entries >= FEW && committed.bytes >= last_size
 }

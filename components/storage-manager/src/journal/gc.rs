@@ -103,7 +103,7 @@ pub(super) async fn once(
     Ok(())
 }
 
-/// Replaced objects that have been that for so long, as many as are deleted at once.
+/// Returns the objects that were replaced at least `age` ago, as many as are deleted at once.
 pub(super) fn superseded(state: &JournalState, now: Timestamp, age: Duration) -> Vec<String> {
     let old = state.superseded.iter().filter(|s| clock::is_old(now, s.since, age));
     old.take(AT_ONCE).map(|s| s.key.clone()).collect()
@@ -119,9 +119,9 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// The same, but for objects in which messages lie that are nowhere else: `used` says so, and the checkpoint
-    /// itself, which readers under way may go by. Returns the checkpoint, where there is a newer one than the last
-    /// time.
+    /// Deletes objects as [`Self::once`] does, but for objects in which messages lie that are nowhere else: `used`
+    /// says so, and the checkpoint itself, which readers under way may go by. Returns the checkpoint, where there is
+    /// a newer one than the last time.
     pub(super) async fn sweep(
         &mut self,
         store: &Store,
@@ -153,8 +153,8 @@ impl Collector {
         Ok(Some(old))
     }
 
-    /// The newest checkpoint that is old enough, if it is newer than the one that was swept up to. Of those that
-    /// are not, one is read.
+    /// Returns the newest checkpoint that is old enough, if it is newer than the one that was swept up to. Of those
+    /// that are not, one is read.
     async fn newest_old(
         &mut self,
         store: &Store,
@@ -207,7 +207,7 @@ pub(super) fn is_free(
     key < end && !checkpoint.shares(key) && !used(key)
 }
 
-/// The numbers of the checkpoints that are there, ascending.
+/// Lists the numbers of the checkpoints, ascending.
 pub(crate) async fn checkpoints(
     store: &Store,
     of: JournalOf,

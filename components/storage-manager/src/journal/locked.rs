@@ -30,8 +30,8 @@ impl LockedObjects {
         true
     }
 
-    /// The same of a segment that could not be fetched; returns whether the NAS has it. What is gone there, and of which
-    /// there is no key at Wasabi, is damage.
+    /// Notes a segment that could not be fetched for want of a key. Returns true if the NAS has it: an object that is
+    /// gone there, and of which there is no key at Wasabi, is damage.
     pub fn note_fetch(&self, error: &FetchError) -> bool {
         matches!(error, FetchError::S3(error) if self.note(error) && error.tier == Tier::Nas)
     }
@@ -62,7 +62,7 @@ impl LockedObjects {
         self.lock().objects.contains(key)
     }
 
-    /// Their keys.
+    /// Returns the keys of all locked objects.
     pub(in crate::journal) fn keys(&self) -> BTreeSet<String> {
         self.lock().objects.clone()
     }

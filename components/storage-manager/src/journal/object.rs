@@ -85,15 +85,15 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place behind the last entry.
+    /// Returns the place behind the last entry.
     pub fn after(state: &JournalState) -> Self {
         let journal = state.journal.clone();
         Self { of: state.of, journal, number: state.next(), previous: state.hash(), before: None }
     }
 
-    /// The same, with the hash of the object before it where entries are encrypted: `last` is the last one that was
-    /// written, and where that is another the store is asked. An entry that does not say it is as good for all but a
-    /// reader without a key.
+    /// Adds the hash of the object before it, where entries are encrypted: `last` is the last one that was written,
+    /// and where that is another the store is asked. An entry without that hash serves all readers but one without a
+    /// key.
     pub async fn behind(self, store: &Store, last: Option<(u64, Sha256)>) -> Self {
         let Some(number) = self.number.checked_sub(1) else { return self };
         if crypt::installed().writes(tier_of(self.of)).is_none() {
@@ -110,7 +110,7 @@ impl Place {
         Self { before, ..self }
     }
 
-    /// The key of the entry's object.
+    /// Returns the key of the entry's object.
     pub fn key(&self) -> ArchiveKey {
         ArchiveKey::Journal { of: self.of, journal: self.journal.clone(), number: self.number }
     }
@@ -224,7 +224,7 @@ pub fn read_entry(object: &Bytes) -> Result<(JournalEntry, Sha256), ObjectError>
     read_entry_at_end(object, object.len() as u64)
 }
 
-/// The same, from the end of an object of some size: messages are before it.
+/// Reads an entry from the end of an object of `size` bytes: messages are before it.
 pub(super) fn read_entry_at_end(
     tail: &Bytes,
     size: u64,

@@ -74,7 +74,7 @@ pub enum CheckpointError {
     Misplaced,
 }
 
-/// The names of the journals that a tier holds.
+/// Lists the names of the journals that a tier holds.
 ///
 /// # Errors
 /// When S3 does not answer.
@@ -83,7 +83,7 @@ pub async fn names(store: &Store, of: JournalOf) -> Result<Vec<JournalName>, S3E
     Ok(folders.iter().filter_map(|folder| of.of_prefix(&folder.key)).collect())
 }
 
-/// A journal's state, read from its newest checkpoint that can be read, and how much is behind that.
+/// Reads a journal's state from its newest checkpoint that can be read, and counts the entries behind that.
 ///
 /// # Errors
 /// When the entries behind it cannot be read, or do not hold together.
@@ -208,7 +208,7 @@ pub(super) struct End {
     pub(super) tail: Bytes,
 }
 
-/// As much of an object as it takes to read its entry: messages may be a thousand times as much.
+/// Fetches as much of the end of an object as it takes to read its entry: messages may be a thousand times as much.
 pub(super) async fn fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3Error> {
     match try_fetch_end(store, key, size).await {
         Err(error) => Err(store.judged(error).await),
@@ -268,7 +268,7 @@ async fn newest_checkpoint(
     Ok(Newest { state: JournalState::empty(of, journal.clone()), damaged })
 }
 
-/// The state that a checkpoint's object restates.
+/// Reads the state that a checkpoint's object restates.
 ///
 /// # Errors
 /// When it is damaged.
@@ -276,7 +276,7 @@ pub fn read_checkpoint(of: JournalOf, object: &[u8]) -> Result<JournalState, Che
     Ok(JournalState::open(of, &JournalCheckpoint::from_bytes(&unpack(object)?)?)?)
 }
 
-/// The JSON in a checkpoint's object.
+/// Returns the JSON in a checkpoint's object.
 pub(super) fn unpack(object: &[u8]) -> Result<Vec<u8>, CheckpointError> {
     let object = crypt::open(object)?;
     zstd::stream::decode_all(&object[..]).map_err(CheckpointError::Zstd)

@@ -166,7 +166,7 @@ impl Journal {
         self.with(|state| state.streams.get(stream).map(read))
     }
 
-    /// Commits. Returns when the tier has it.
+    /// Commits shares of streams. Returns when the tier has them.
     ///
     /// # Errors
     /// When the journal was closed, or something in it contradicts what the journal holds.
@@ -180,7 +180,7 @@ impl Journal {
         self.send(shares.collect(), collected, due).await
     }
 
-    /// The same for one stream, whose share may grow until its entry is made.
+    /// Commits the share of one stream, which may grow until its entry is made.
     ///
     /// # Errors
     /// When the journal was closed, or something in it contradicts what the journal holds.
@@ -243,7 +243,7 @@ impl Journal {
         self.why()
     }
 
-    /// Cancelled when the journal is closed.
+    /// Returns the token that is cancelled when the journal is closed.
     pub fn closing(&self) -> &CancellationToken {
         &self.shared.closed
     }
@@ -253,7 +253,7 @@ impl Journal {
         self.shared.busy().is_some_and(|since| since.elapsed() > limit)
     }
 
-    /// What was committed since the last call of [`Journal::checkpointed`].
+    /// Watches what was committed since the last call of [`Journal::checkpointed`].
     pub fn committed(&self) -> watch::Receiver<Committed> {
         self.shared.committed.subscribe()
     }
@@ -341,7 +341,7 @@ impl Gathered {
         self.due = Some(self.due.map_or(waiting.due, |due| due.min(waiting.due)));
     }
 
-    /// What every stream has to say now.
+    /// Takes the shares of all streams.
     fn commits(&self) -> BTreeMap<StreamName, Commit> {
         let mut commits: BTreeMap<StreamName, Commit> = BTreeMap::new();
         for (stream, share) in &self.shares {

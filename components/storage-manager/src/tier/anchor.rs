@@ -73,7 +73,7 @@ impl Anchor {
         }
     }
 
-    /// Has the next messages delivered, and returns how many there were.
+    /// Requests the next messages, and returns how many were delivered.
     async fn pull(&mut self) -> Result<usize, ReaderError> {
         let room = self.context.budget.make_room(BYTES).await;
         let (messages, expires) = (MESSAGES, EXPIRES);

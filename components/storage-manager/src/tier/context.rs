@@ -86,7 +86,7 @@ pub struct Context {
 const BRIEFLY: Duration = Duration::from_secs(3);
 
 impl Context {
-    /// The streams that are another host's in the archive, and what the log says of it.
+    /// Locks the map of the streams that are another host's in the archive, with what the log says of each.
     pub fn foreign(&self) -> MutexGuard<'_, HashMap<StreamName, String>> {
         self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,8 +135,8 @@ impl Context {
         asking.await
     }
 
-    /// A segment's file from the NAS, for who holds a permit and reads it with [`crate::segment::Rows`], which
-    /// checks it.
+    /// Fetches a segment's file from the NAS while a permit is held that others wait for. Does not check the hash:
+    /// [`crate::segment::Rows`], which reads the file, does.
     pub async fn fetch_briefly(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let what = format!("reading segment `{}`", segment.key);
         Ok(self.retry_briefly(&what, || self.nas.get_once(&segment.key)).await?)
@@ -153,14 +153,13 @@ impl Context {
         }
     }
 
-    /// A segment's file, from Wasabi where the NAS does not have it; as often as the stores are patient, and no
-    /// longer.
+    /// Fetches a segment's file, from Wasabi where the NAS does not have it. Gives up when the stores do.
     pub async fn try_fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get(&segment.key));
         Ok(Box::pin(or_wasabi(self.nas.get(&segment.key).await, wasabi)).await?)
     }
 
-    /// The same, whether there is a key of it or not, its hash checked: that is over what lies there.
+    /// Fetches a file as [`Self::try_fetch`] does, encrypted as it lies there, and checks its hash.
     pub async fn try_fetch_as_is(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get_as_is(&segment.key));
         let nas = self.nas.get_as_is(&segment.key).await;
@@ -168,14 +167,14 @@ impl Context {
         Ok(checked(segment, file).await?)
     }
 
-    /// A segment's file from the NAS, asked for once, its hash checked, for who passes it on as it is.
+    /// Fetches a segment's file from the NAS in one attempt, encrypted as it lies there, and checks its hash.
     pub async fn fetch_once(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let file = self.nas.get_once(&segment.key).await?;
         Ok(checked(segment, file).await?)
     }
 }
 
-/// A segment's file, if its hash is the one that the manifest states.
+/// Returns a segment's file if its hash is the one that the manifest states.
 pub async fn checked(segment: &Segment, file: Bytes) -> Result<Bytes, SegmentError> {
     let hashed = file.clone();
     let actual = tokio::task::spawn_blocking(move || Sha256::of(&hashed));

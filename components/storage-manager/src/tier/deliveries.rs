@@ -106,7 +106,7 @@ impl Asker {
         Found { deliveries, owing }
     }
 
-    /// Asks, where it is time to.
+    /// Asks the server, if it is time to.
     async fn tell(
         &mut self,
         context: &Context,
@@ -164,7 +164,7 @@ impl Asker {
         Told::Now(told, now)
     }
 
-    /// Whether it is time: at once when it was never asked for, or for the last time.
+    /// Returns true if it is time to ask: at once the first time, and when the process ends.
     fn is_due(&self, settled: bool, every: Duration, ending: bool) -> bool {
         let Some(last) = self.last else { return true };
         let longer = u32::try_from(self.runs / MANY).unwrap_or(u32::MAX).saturating_add(1);
@@ -192,7 +192,7 @@ fn archived(known: &ArchivedSoFar) -> BTreeMap<ConsumerName, (Timestamp, Deliver
     known.consumers.iter().filter_map(of).collect()
 }
 
-/// Whether what is known of a consumer still holds: it is the same one, and was not set back.
+/// Returns true if what is known of a consumer still holds: it is the same one, and was not set back.
 fn holds(
     name: &ConsumerName,
     created: Timestamp,

@@ -94,7 +94,7 @@ impl Here<'_> {
         is_unrelated(alignment).then_some(foreign)
     }
 
-    /// The same, of a journal that another process writes.
+    /// Compares as [`Self::in_own_aligned`] does, with the journal of another process.
     ///
     /// # Errors
     /// When the two cannot be compared.

@@ -32,7 +32,7 @@ pub struct GapClassifier {
 }
 
 impl GapClassifier {
-    /// What the manifest says.
+    /// Begins with the losses that the manifest states.
     pub fn new(stream: StreamName, state: &ArchiveState) -> Self {
         let lost = state.current().lost.clone();
         let (deleted, elsewhere) = (SeqRanges::default(), SeqRanges::default());
@@ -95,15 +95,15 @@ impl GapClassifier {
         }
     }
 
-    /// What was archived and is known to be away, deleted or lost.
+    /// Returns the archived sequences that are known to be away, deleted or lost.
     pub fn missing(&self, state: &ArchiveState) -> SeqRanges {
         let mut known = state.gone(state.timeline());
         self.lost.iter().for_each(|range| known.insert(range));
         known
     }
 
-    /// What the server says that it lost, and was not known to be. Where another server was asked, a
-    /// report that names nothing says nothing more.
+    /// Returns the sequences that the server reports as lost and that were not known to be. Where another server was
+    /// asked, a report without sequences says nothing more.
     fn damaged(
         &self,
         damage: &Damage,
@@ -130,12 +130,12 @@ impl GapClassifier {
         lost.clipped(1, archived).difference(&self.lost).difference(gone)
     }
 
-    /// The deletes of archived messages.
+    /// Returns the deleted sequences up to `watermark`.
     pub fn deleted(&self, watermark: u64) -> SeqRanges {
         self.deleted.clipped(1, watermark)
     }
 
-    /// The deletes up to a watermark, which are about to be committed.
+    /// Takes out the deleted sequences up to `watermark`, which are about to be committed.
     pub fn take_deleted(&mut self, watermark: u64) -> Vec<SeqRange> {
         let archived = self.deleted(watermark);
         self.deleted = self.deleted.clipped(watermark + 1, u64::MAX);
@@ -166,7 +166,7 @@ impl GapClassifier {
     }
 }
 
-/// The first few ranges.
+/// Formats the first few ranges, for a line of the log.
 pub(super) fn preview(ranges: &SeqRanges) -> String {
     const FEW: usize = 5;
     let mut text: Vec<_> = ranges.iter().take(FEW).map(|r| format!("{} to {}", r.0, r.1)).collect();

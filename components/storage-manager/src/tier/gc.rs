@@ -12,7 +12,7 @@ use crate::s3::S3Error;
 /// How many are deleted before the manifest says so.
 const AT_ONCE: usize = 256;
 
-/// The keys whose grace period has passed.
+/// Returns the keys of replaced segments whose grace period has passed.
 pub fn due(context: &Context, state: &ArchiveState) -> Vec<String> {
     let (now, grace) = (clock::now(), context.config.collect.grace);
     let old = state.superseded.iter().filter(|s| clock::is_old(now, s.since, grace));

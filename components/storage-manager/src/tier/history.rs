@@ -115,7 +115,7 @@ async fn compare_histories(
     other_history(sides, stream, state, live).await
 }
 
-/// Not the current timeline: an earlier one may have been restored, and goes on then.
+/// Compares with the earlier timelines: one of them may have been restored, and goes on then.
 async fn other_history(
     sides: &Sides,
     stream: &StreamName,
@@ -174,7 +174,7 @@ struct Share<'a> {
     last: LastMessage,
 }
 
-/// What a timeline has of its segments, but for those of which nothing can be said.
+/// Returns what a timeline has of each of its segments, but for those of which nothing can be said.
 async fn shares<'a>(
     sides: &Sides,
     stream: &StreamName,
@@ -193,9 +193,9 @@ async fn shares<'a>(
     Ok(shares)
 }
 
-/// What the newest message of a segment says that the live stream still has; [`Same::Gone`] where it has
-/// none. A server that lost its newest messages and gave their sequences out again may have deleted since
-/// what took the last ones' place.
+/// Compares the newest message of a segment that the live stream still has; [`Same::Gone`] where it has none. A
+/// server that lost its newest messages and gave their sequences out again may have deleted since what took the last
+/// ones' place.
 async fn newest_in(
     sides: &Sides,
     stream: &StreamName,
@@ -236,7 +236,7 @@ async fn newest_in(
     })
 }
 
-/// The last archived message of a timeline that the live stream has too. Histories share a beginning and then
+/// Finds the last archived message of a timeline that the live stream has too. Histories share a beginning and then
 /// nothing, so the place where they part is found by halving.
 async fn last_shared(
     sides: &Sides,

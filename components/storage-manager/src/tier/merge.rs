@@ -53,7 +53,7 @@ impl Merge {
         Ok(())
     }
 
-    /// How many messages it has.
+    /// Returns the number of messages so far.
     pub(crate) fn messages(&self) -> u64 {
         self.writer.messages() + self.columns.len() as u64
     }

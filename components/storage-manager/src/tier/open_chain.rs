@@ -139,7 +139,7 @@ pub(super) async fn open_chain(
     Ok(Some(committer))
 }
 
-/// Whether another server has something of what the stream's leader does not have.
+/// Returns true if another server has some of the messages that the stream's leader does not have.
 pub(super) async fn has_another(
     context: &Arc<Context>,
     stream: &StreamName,
@@ -152,7 +152,7 @@ pub(super) async fn has_another(
     Ok(found.is_some_and(|found| !found.is_empty()))
 }
 
-/// What Wasabi has of a stream that the NAS knows nothing of.
+/// Loads Wasabi's archive of a stream that the NAS has none of.
 pub(super) async fn find_remote_archive(
     context: &Context,
     stream: &StreamName,

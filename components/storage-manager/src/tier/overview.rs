@@ -34,8 +34,8 @@ pub struct Overview {
 }
 
 impl Overview {
-    /// The newest look at a stream, and how many streams there are; `None` where that is too old to say
-    /// that nothing has changed.
+    /// Returns the newest look at a stream, and the number of streams; `None` where the look is too old to prove that
+    /// nothing has changed.
     pub fn latest(&self, stream: &str) -> Option<(Look, usize)> {
         let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let look = looks.get(stream)?;

@@ -42,7 +42,7 @@ pub struct ReadGaps {
 }
 
 impl ReadGaps {
-    /// Of a reader on this server that begins at a sequence.
+    /// Begins at `start_seq`, for a reader on this server.
     pub fn new(
         context: Arc<Context>,
         stream: StreamName,
@@ -64,7 +64,7 @@ impl ReadGaps {
         self.met.difference(&self.gone).is_empty()
     }
 
-    /// Of the gaps since the last call, what is none: the leader has it.
+    /// Confirms the gaps since the last call. Returns the sequences in them that the leader has: those are no gaps.
     pub async fn confirm(&mut self) -> Result<SeqRanges, ReaderError> {
         let met = self.met.difference(&self.gone);
         if met.is_empty() {

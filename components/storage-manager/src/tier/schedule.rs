@@ -24,8 +24,8 @@ pub struct CompactionSchedule {
 }
 
 impl CompactionSchedule {
-    /// What is there and not sealed is as old as its messages: a process or a session that does not live as long
-    /// as an interval must not make it young again.
+    /// Creates the schedule of an archive. An unsealed segment is as old as its messages: a process or a session that
+    /// lives shorter than an interval must not make it young again.
     pub fn new(state: &ArchiveState) -> Self {
         let (now, clock) = (Instant::now(), Timestamp::now());
         let written = |segment: &Segment| {
@@ -53,14 +53,14 @@ impl CompactionSchedule {
         self.since.extend(unsealed.map(|segment| ((segment.timeline, segment.first_seq), now)));
     }
 
-    /// The run that was due could not be sealed.
+    /// Notes that the run that was due could not be sealed.
     pub fn failed(&mut self) {
         let times = self.failed.map_or(1, |(times, _)| times.saturating_add(1));
         self.failed = Some((times, Instant::now() + AGAIN.after(times)));
     }
 
-    /// The oldest run that is due: complete in size, old enough, or never to grow because another
-    /// timeline or a sealed segment follows.
+    /// Returns the oldest run that is due: complete in size, old enough, or never to grow because another timeline or
+    /// a sealed segment follows.
     pub fn next_run(&self, config: &SealConfig, state: &ArchiveState) -> Option<Vec<Segment>> {
         let (&(timeline, first_seq), since) = self.since.first_key_value()?;
         if self.failed.is_some_and(|(_, again)| Instant::now() < again) {

@@ -119,8 +119,8 @@ impl Segmenter {
         }
     }
 
-    /// When what was gathered must be on its way; `None` while there is nothing. A journal gathers by itself:
-    /// what is little goes there at once, and what is more may become a segment of its own before long.
+    /// Returns when the gathered messages must be on their way; `None` while there are none. A journal gathers by
+    /// itself: few messages go there at once, and more may become a segment of their own before long.
     pub fn deadline(&self, age: Duration) -> Option<Instant> {
         let wait = if !self.journal || self.encoder.is_some() {
             age

@@ -160,8 +160,8 @@ impl<'a> Session<'a> {
         outcome
     }
 
-    /// Does what is ready, in no fixed order: an S3 service that takes longer for each than the next needs to get
-    /// ready would have one kind of work done for ever, and the others never.
+    /// Handles events as they come, in no fixed order: an S3 service that takes longer for each than the next needs
+    /// to get ready would have one kind of work done for ever, and the others never.
     async fn work(&mut self) -> Result<SessionOutcome, SessionError> {
         let mut ticks = tokio::time::interval(SURVEY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -460,7 +460,7 @@ async fn join<T, E>(task: &mut Option<AbortOnDropHandle<Result<T, E>>>) -> Resul
     }
 }
 
-/// The survey that is under way, if one is. Cancelling it loses nothing.
+/// Waits for the survey that is under way, if one is. Cancelling it loses nothing.
 async fn finished_survey(
     surveying: &mut Option<AbortOnDropHandle<FinishedSurvey>>,
 ) -> FinishedSurvey {

@@ -69,7 +69,7 @@ const DAMAGED: &str = "put it back from a copy of the nas and start again, or gi
      docs/recovery.md#an-object-on-the-nas-is-damaged";
 
 impl StartError {
-    /// What to do, where an archive on the NAS is damaged.
+    /// Returns what to do, where an archive on the NAS is damaged.
     pub fn way_out(&self) -> Option<&'static str> {
         let is_damage = match self {
             Self::Journal(OpenError::S3(error)) => error.kind.is_damage(),

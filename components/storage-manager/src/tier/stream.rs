@@ -318,7 +318,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Whether, after the reader has ended, nothing is left to be said.
+    /// Returns true if, after the reader has ended, nothing is left to be committed.
     fn is_done(&self) -> bool {
         self.read
             && !self.last_look
@@ -402,7 +402,8 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// All that is ready, and what the last survey has found; `None` where that is nothing new.
+    /// Drafts the stream's next share: all messages that are ready, and the findings of the last survey. Returns
+    /// `None` where that is nothing new.
     fn draft(&mut self) -> Option<Commit> {
         let journal = self.journal.clone();
         journal.stream(self.stream, |state| {
@@ -469,7 +470,7 @@ fn is_segment(uploaded: &Uploaded) -> bool {
     matches!(uploaded.item, Item::Segment(_))
 }
 
-/// What a draft says that `state` and the items do not.
+/// Returns what a draft says that `state` and the items do not.
 fn change(draft: Draft, state: &ArchiveState, items: &[Item]) -> Change {
     let current = state.current();
     let last = items.last().map(last_of);
@@ -490,7 +491,7 @@ fn change(draft: Draft, state: &ArchiveState, items: &[Item]) -> Change {
     }
 }
 
-/// The next upload in order; `None` when the reader has ended. Cancelling it loses nothing.
+/// Waits for the next upload in order; `None` when the reader has ended. Cancelling it loses nothing.
 async fn next(
     uploads: &mut mpsc::Receiver<Upload>,
     waiting: &mut Option<Upload>,
@@ -510,7 +511,7 @@ async fn join(committing: &mut Option<Committing>) -> Result<(), NotCommitted> {
     }
 }
 
-/// The survey that is under way, if one is. Cancelling it loses nothing.
+/// Waits for the survey that is under way, if one is. Cancelling it loses nothing.
 async fn finished_survey(surveying: &mut Option<JoinHandle<FinishedSurvey>>) -> FinishedSurvey {
     match surveying {
         Some(task) => task.await.expect("surveying does not panic"),

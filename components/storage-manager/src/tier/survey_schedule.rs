@@ -30,7 +30,7 @@ pub struct Last {
 }
 
 impl Last {
-    /// Whether the list says `now` what it did not say before: another stream, or another state of it.
+    /// Returns true if the list shows another stream, or another state of it, than before.
     pub fn differs(&self, now: &StreamInfo) -> bool {
         let Some(info) = &self.listed else { return true };
         info.record != now.record
@@ -40,7 +40,7 @@ impl Last {
             || info.servers.leader != now.servers.leader
     }
 
-    /// After how long its consumers are looked at again, where there are so many streams.
+    /// Returns after how long its consumers are looked at again, in an account with so many streams.
     pub fn consumers_after(&self, streams: usize) -> Option<Duration> {
         if self.quiet == 0 {
             // What was found is not in the archive, or was not a moment ago.

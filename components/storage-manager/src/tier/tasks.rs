@@ -64,7 +64,8 @@ impl Tasks {
         }
     }
 
-    /// The same at Wasabi, for a new NAS, which begins with what Wasabi holds: its answer is waited for.
+    /// Refuses, for a new NAS, to write chains beside a journal of Wasabi's: the new NAS begins with what Wasabi
+    /// holds, so Wasabi's answer is waited for.
     pub(super) async fn refuse_wasabis_journals(
         &self,
         wasabi: &Arc<Store>,
@@ -142,7 +143,7 @@ async fn refuses(store: &Store) {
     }
 }
 
-/// One stream's sessions, until it is gone or everything ends.
+/// Runs one stream's sessions, until it is gone or everything ends.
 async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamName) {
     let mut failures = 0;
     loop {

@@ -34,7 +34,7 @@ pub fn stream(
     StreamRecord { config, ..now }
 }
 
-/// The same of its consumers.
+/// Returns consumers as the archive is to have them.
 pub fn consumers(jetstream: &JetStream, known: &[ConsumerRecord], mut now: Consumers) -> Consumers {
     let server = jetstream.server_version();
     for consumer in &mut now.known {

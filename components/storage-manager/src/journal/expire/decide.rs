@@ -70,7 +70,7 @@ pub fn decide(state: &ArchiveState, rule: &RetentionConfig, bounds: &Bounds) -> 
     runs(state, |segment| leaving.by(segment, &whole, rule), bounds.now)
 }
 
-/// The timelines that leave as a whole, but for what others need of them, each with its rule.
+/// Returns the timelines that leave as a whole, but for what others need of them, each with its rule.
 fn leaving_whole(
     state: &ArchiveState,
     rule: &RetentionConfig,
@@ -138,7 +138,7 @@ impl<'a> Leaving<'a> {
         !fewer.is_empty()
     }
 
-    /// The timelines that need a segment, and for each whether it may go.
+    /// Iterates over the timelines that need a segment: for each, whether it may go.
     fn needed<'b>(&'b self, segment: &'b Segment) -> impl Iterator<Item = bool> + 'b {
         let at = place(segment);
         self.kept.values().filter_map(move |(places, count)| Some(*places.get(&at)? < *count))
@@ -183,7 +183,7 @@ fn is_copied(segment: &Segment, copied: Copied) -> bool {
     }
 }
 
-/// How many of the oldest segments of a timeline a rule lets go, and JetStream does not hold.
+/// Returns how many of the oldest segments of a timeline a rule lets go and JetStream does not hold.
 fn allowed(state: &ArchiveState, timeline: u32, rule: &RetentionConfig, bounds: &Bounds) -> usize {
     let pieces = state.pieces(timeline, 1, u64::MAX);
     let is_newest = timeline == state.timeline();

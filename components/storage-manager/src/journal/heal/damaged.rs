@@ -89,7 +89,7 @@ impl DamagedObjects {
         }
     }
 
-    /// Has one looked at once more, and soon: what it means has changed.
+    /// Schedules another look at an object, soon: the meaning of its damage has changed.
     pub(crate) fn again(&self, key: &str) {
         if let Some(case) = self.lock().objects.get_mut(key) {
             (case.tries, case.due) = (0, Instant::now());
@@ -102,7 +102,7 @@ impl DamagedObjects {
         self.lock().objects.get(key).map_or(0, |case| case.tries)
     }
 
-    /// Their keys.
+    /// Returns the keys of all damaged objects.
     pub(in crate::journal) fn keys(&self) -> BTreeSet<String> {
         self.lock().objects.keys().cloned().collect()
     }

@@ -133,7 +133,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     report_unhealed(context, journal, Unhealed { key, why, damaged, covered, lost }).await
 }
 
-/// The same object at Wasabi, where the NAS has it from there.
+/// Fetches the same object from Wasabi, where the NAS has it from there.
 async fn at_wasabi(context: &Context, key: &str) -> Option<Bytes> {
     let wasabi: &Store = context.wasabi.as_ref()?;
     if !key.starts_with(JournalOf::Tertiary.prefix()) {

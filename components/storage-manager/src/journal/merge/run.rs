@@ -92,7 +92,7 @@ async fn merge(context: &Arc<Context>, journal: &Journal, job: &Job) -> Result<(
     Ok(())
 }
 
-/// Bytes of the messages that a job merges.
+/// Returns the bytes of the messages that a job merges.
 fn bytes(journal: &Journal, job: &Job) -> usize {
     let sum = match job {
         Job::Own { segments, .. } => segments.iter().map(|segment| segment.bytes).sum(),

@@ -88,7 +88,7 @@ pub async fn backfill(context: Arc<Context>, wasabi: Arc<Store>, journal: Journa
     }
 }
 
-/// The same once, for the streams whose objects were not looked for yet.
+/// Fills the NAS once, for the streams whose objects were not looked for yet.
 async fn fill(
     context: &Arc<Context>,
     wasabi: &Store,
@@ -136,7 +136,7 @@ async fn fill(
     }
 }
 
-/// A segment of each object that Wasabi may have, of the streams that were not looked at yet.
+/// Returns a segment of each object that Wasabi may have, of the streams that were not looked at yet.
 fn named(journal: &Journal, looked: &mut BTreeSet<StreamName>) -> BTreeMap<String, Segment> {
     let mut segments = BTreeMap::new();
     journal.with(|state| {
@@ -151,7 +151,7 @@ fn named(journal: &Journal, looked: &mut BTreeSet<StreamName>) -> BTreeMap<Strin
     segments
 }
 
-/// Those whose objects the NAS does not have.
+/// Returns the segments whose objects the NAS does not have.
 async fn missing(
     context: &Context,
     mut segments: BTreeMap<String, Segment>,
@@ -188,7 +188,7 @@ fn may_be_at_wasabi(segment: &Segment) -> bool {
     segment.part.is_none() || segment.key.starts_with(JournalOf::Tertiary.prefix())
 }
 
-/// One object from Wasabi to the NAS; false when Wasabi's copy is not what it was.
+/// Copies one object from Wasabi to the NAS. Returns false when Wasabi's copy is not what it was.
 async fn bring_back(
     context: &Arc<Context>,
     wasabi: &Store,

@@ -93,7 +93,8 @@ pub(super) async fn check_all(
     read.await.expect("reading does not panic")
 }
 
-/// The parts that an entry has in its own object and `named` knows of, in the order in which they stand there.
+/// Returns the parts that an entry has in its own object and `named` knows of, in the order in which they stand
+/// there.
 fn parts(
     entry: &JournalEntry,
     named: impl Fn(&StreamName, u32, u64) -> Option<Segment>,

@@ -135,7 +135,7 @@ fn place(stream: &StreamName, segment: &Segment) -> Place {
     (stream.clone(), segment.timeline, segment.first_seq)
 }
 
-/// The NAS's segments in which the messages of some at Wasabi lie, each once.
+/// Returns the NAS's segments with the messages of some at Wasabi, each once.
 fn sources(nas: &ArchiveState, segments: &[Segment]) -> Vec<Segment> {
     let found = segments.iter().filter_map(|segment| plan::merged(nas, segment)).flatten();
     let by_place: BTreeMap<(u32, u64), &Segment> =

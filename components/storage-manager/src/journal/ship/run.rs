@@ -191,7 +191,7 @@ struct Said<'a> {
     seldom: &'a mut LogThrottle,
 }
 
-/// Whether the next entry may be put: counted from the last one, whichever process put it.
+/// Returns true if the next entry may be put: counted from the last one, whichever process put it.
 fn is_due(context: &Context, decided: &Outbox) -> bool {
     let last = decided.state.last;
     last.is_none_or(|(.., last)| age(last) >= context.config.seal.interval)
@@ -201,7 +201,7 @@ fn age(since: Timestamp) -> Duration {
     (clock::now().as_duration() - since.as_duration()).unsigned_abs()
 }
 
-/// How long until the next entry may be put.
+/// Returns how long until the next entry may be put.
 fn until_due(context: &Context, decided: Option<&Outbox>) -> Duration {
     let interval = context.config.seal.interval;
     let Some((.., last)) = decided.and_then(|decided| decided.state.last) else { return interval };
@@ -275,7 +275,7 @@ async fn ship(
     }
 }
 
-/// What is said first of a stream at Wasabi: what its chain there says, where it was archived by one.
+/// Returns the first record of a stream at Wasabi: that of its chain there, where it was archived by one.
 async fn begin(
     journal: &Journal,
     wasabi: &Store,
@@ -303,8 +303,8 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// A stream's share of an entry: all of a step, or as many of its segments as there is room for and can be
-    /// read; `None` where that is nothing.
+    /// Takes a stream's share of an entry: all of a step, or as many of its segments as there is room for and can be
+    /// read. Returns `None` where that is nothing.
     async fn take(&mut self, step: Step, room: u64) -> Result<Option<(Commit, u64)>, ShipError> {
         let Step { mut change, timeline, segments, after } = step;
         let mut commit = Commit { timeline, ..Commit::default() };
@@ -401,7 +401,7 @@ impl Source<'_> {
         Ok(Some(Item::Segment(Box::new(segment))))
     }
 
-    /// The same messages in a file that is encrypted: the NAS has them in the clear.
+    /// Encrypts the messages of a segment that the NAS has in the clear.
     async fn encrypted(
         &self,
         segment: &Segment,
@@ -421,7 +421,7 @@ impl Source<'_> {
         })
     }
 
-    /// The messages of a segment behind how far Wasabi is. Where the last message that Wasabi has is in the
+    /// Reads the messages of a segment behind Wasabi's watermark. Where the last message that Wasabi has is in the
     /// segment too, it must be the same.
     async fn rows(
         &mut self,

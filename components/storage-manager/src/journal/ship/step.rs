@@ -18,8 +18,8 @@ pub struct Step {
     pub after: Watermark,
 }
 
-/// The next step; `None` when Wasabi says all that the NAS says. Each timeline is complete before the next one
-/// begins, and a step that was taken is never the next one again.
+/// Returns the next step; `None` when Wasabi says all that the NAS says. Each timeline is complete before the next
+/// one begins, and a step that was taken is never the next one again.
 pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
     let Some(there) = there else { return first(nas) };
     let timeline = there.timeline();
@@ -79,7 +79,7 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
     Some(Step { change, timeline: timeline + 1, segments: Vec::new(), after })
 }
 
-/// The NAS's notes of what was erased that Wasabi does not have, nor one of the same run.
+/// Returns the NAS's notes of what was erased that Wasabi does not have, nor one of the same run.
 fn unknown(nas: &ArchiveState, there: &ArchiveState) -> Vec<Erasure> {
     if nas.erased.is_empty() {
         return Vec::new();
@@ -114,7 +114,7 @@ fn away(nas: &ArchiveState, there: &ArchiveState, after: &Watermark) -> Away {
     Away { missed, expired }
 }
 
-/// A stream of which Wasabi has nothing: it begins with its first timeline, empty.
+/// Returns the first step of a stream that Wasabi has nothing of: it begins with its first timeline, empty.
 fn first(nas: &ArchiveState) -> Option<Step> {
     let (number, timeline) = nas.timelines.first_key_value()?;
     let (stream, consumers) = nas.stream_of(*number);

@@ -12,8 +12,8 @@ use crate::hooks::fail_point;
 use crate::s3::{Kind, S3Error, Store};
 use crate::tier::context::{checked, Context};
 
-/// The sealed segments of an archive that a tier does not hold, oldest first. Of what was decided Wasabi lacks
-/// none after a crash, for segments go before the entry that names them; a bucket that was lost or emptied
+/// Returns the sealed segments of an archive that a tier does not hold, oldest first. Of what was decided Wasabi
+/// lacks none after a crash, for segments go before the entry that names them; a bucket that was lost or emptied
 /// lacks them all.
 pub(super) async fn missing_at<'a>(
     store: &Store,
@@ -28,8 +28,8 @@ pub(super) async fn missing_at<'a>(
     Ok(sealed.filter(|s| !there.contains(&s.key)).collect())
 }
 
-/// The segments that a NAS which was lost and came back empty does not have, newest first: they are
-/// what the next restore needs most. The NAS's manifest names them already, so this insists.
+/// Copies to the NAS the segments that it lost and Wasabi has, newest first: the next restore needs those most. The
+/// NAS's manifest names them already, so this retries until it is cancelled.
 pub async fn backfill(
     context: Arc<Context>,
     wasabi: Arc<Store>,
@@ -50,7 +50,7 @@ pub async fn backfill(
     Ok(brought)
 }
 
-/// One segment from Wasabi to the NAS; false when Wasabi's copy is not what it was.
+/// Copies one segment from Wasabi to the NAS. Returns false when Wasabi's copy is not what it was.
 pub(super) async fn bring_back(
     context: &Context,
     wasabi: &Store,

@@ -52,7 +52,7 @@ pub enum ShipError {
 const TRIES: u32 = 12;
 
 impl ShipError {
-    /// Whether sending a segment once more may do, after so many tries.
+    /// Classifies the error after `tries` attempts: transient if one more may succeed.
     pub(super) fn class(&self, tries: u32) -> Class {
         let (Self::S3(error) | Self::Fetch(FetchError::S3(error))) = self else {
             return Class::Permanent;

@@ -178,7 +178,7 @@ async fn send(context: &Context, wasabi: &Store, segment: &Segment) -> Result<()
     retry::retry(&what, Backoff::default(), &context.abort, class, attempt).await
 }
 
-/// An entry with what such a segment has beyond Wasabi's watermark: what is before it is there.
+/// Returns an entry with the part of such a segment beyond Wasabi's watermark: the part before it is there.
 async fn remainder(
     context: &Arc<Context>,
     stream: &StreamName,

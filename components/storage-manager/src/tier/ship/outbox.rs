@@ -16,7 +16,7 @@ use crate::tier::context::Context;
 /// That nobody else writes entries of this stream to Wasabi.
 pub(super) type ShipGuard = Arc<tokio::sync::OwnedMutexGuard<()>>;
 
-/// The number after the last entry that Wasabi holds.
+/// Returns the number after the last entry that Wasabi holds.
 pub(super) async fn next_at(wasabi: &Store, stream: &StreamName) -> Result<u64, S3Error> {
     let groups = wasabi.list(&Chain::Manifest.prefix(stream), true).await?;
     let Some(group) = groups.last() else { return Ok(0) };
@@ -27,10 +27,9 @@ pub(super) async fn next_at(wasabi: &Store, stream: &StreamName) -> Result<u64, 
     })
 }
 
-/// A NAS that was lost knows nothing of what it had decided, or the first part of it where bringing it
-/// back was cut off, or where a power cut took the rest: Wasabi knows. Its last group says all that there is
-/// to say. What follows on what the NAS remembers must speak of segments that the NAS has: else it lost more
-/// than this can mend.
+/// Copies back what the NAS had decided and has forgotten: a NAS that was lost has none of it, or the first part
+/// where a copy was cut off or a power cut took the rest. Wasabi's last group says all that there is to say. What
+/// follows on what the NAS remembers must name segments that the NAS has: else it lost more than this can mend.
 pub(super) async fn recover_decided(
     context: &Context,
     wasabi: &Store,

@@ -4,8 +4,8 @@ use cim_core::archive::{ArchiveState, Segment, SeqRanges, Watermark};
 
 use crate::chain::Draft;
 
-/// A sealed segment of the NAS in whose middle Wasabi's watermark is. A NAS that forgot what it had sealed
-/// seals it anew, and to another end.
+/// Returns the sealed segment of the NAS that Wasabi's watermark divides, if there is one. A NAS that forgot what it
+/// had sealed seals it anew, and to another end.
 pub(super) fn partially_shipped<'a>(
     archived: &'a ArchiveState,
     shipped: Option<&'a ArchiveState>,
@@ -15,7 +15,7 @@ pub(super) fn partially_shipped<'a>(
     segment.sealed.then_some((shipped, segment))
 }
 
-/// The segment of a timeline that begins at or before `seq` and ends after it.
+/// Returns the segment of a timeline that begins at or before `seq` and ends after it.
 pub(super) fn spanning_segment(
     archived: &ArchiveState,
     timeline: u32,
@@ -25,7 +25,7 @@ pub(super) fn spanning_segment(
     (segment.last_seq > seq).then_some(segment)
 }
 
-/// The next entry of Wasabi's chain; `None` when it says all that it can.
+/// Returns the next entry of Wasabi's chain; `None` when it says all that it can.
 pub(super) fn next_step(archived: &ArchiveState, shipped: Option<&ArchiveState>) -> Option<Draft> {
     let Some(shipped) = shipped else {
         let first = *archived.timelines.first_key_value()?.0;
@@ -70,7 +70,7 @@ pub(super) fn next_step(archived: &ArchiveState, shipped: Option<&ArchiveState>)
     Some(draft)
 }
 
-/// A timeline's sealed segments after `seq` up to the first unsealed one, and how far they reach.
+/// Returns a timeline's sealed segments after `seq` up to the first unsealed one, and how far they reach.
 pub(super) fn sealed_beyond(
     archived: &ArchiveState,
     timeline: u32,
