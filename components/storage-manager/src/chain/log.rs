@@ -37,7 +37,7 @@ pub enum CommitError {
         number: u64,
     },
     /// The process was told to end before S3 answered.
-    #[error("manifest entry {number} of {log} was not committed before the end")]
+    #[error("manifest entry {number} of {log} was not committed before the process ended; JetStream keeps its messages")]
     Cancelled {
         /// The stream, or the journal.
         log: Arc<str>,
@@ -48,7 +48,7 @@ pub enum CommitError {
     },
     /// The entry does not follow from what was committed before. It was not written.
     #[error(
-        "an entry for stream `{stream}` was not written, for no reader would take it: its archive is read anew"
+        "an entry for stream `{stream}` contradicts its archive and was not written: the archive is read again"
     )]
     Contradiction {
         /// The stream.

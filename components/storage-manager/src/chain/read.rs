@@ -15,7 +15,7 @@ pub enum ReadError {
     #[error(transparent)]
     S3(#[from] S3Error),
     /// An entry is damaged.
-    #[error("archive of stream `{stream}` is damaged at `{key}`")]
+    #[error("the archive of stream `{stream}` is damaged at `{key}`")]
     Entry {
         /// The stream.
         stream: StreamName,
@@ -25,7 +25,7 @@ pub enum ReadError {
         source: EntryError,
     },
     /// An entry is missing, or the entries do not belong together.
-    #[error("archive of stream `{stream}` is damaged")]
+    #[error("the archive of stream `{stream}` is damaged")]
     Chain {
         /// The stream.
         stream: StreamName,

@@ -27,7 +27,7 @@ pub enum RewriteError {
     #[error(transparent)]
     Segment(#[from] SegmentError),
     /// Parquet refuses the rest.
-    #[error("cannot write a segment anew")]
+    #[error("cannot rewrite a segment")]
     Encode(#[from] ParquetError),
     /// The same, of a segment with a file of its own.
     #[error(transparent)]

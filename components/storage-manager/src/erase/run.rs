@@ -63,12 +63,12 @@ pub enum EraseError {
     Refused(#[from] JournalError),
     /// The NAS did not say whether the last entry is there.
     #[error(
-        "the nas did not say whether it has the last entry, and nothing is deleted there yet: run this again"
+        "the NAS did not answer whether it has the last entry, and nothing is deleted there yet: run this again"
     )]
     Unseen,
     /// The stream is in a chain alone.
     #[error(
-        "stream `{stream}` is archived on {tier} as a chain, of which nothing can be erased: set `layout = \"journal\"` in \
+        "stream `{stream}` is archived on {tier} as a chain, from which messages cannot be erased: set `layout = \"journal\"` in \
          `[archive]`, let the storage manager run until `status` shows it level on both tiers, and run this again"
     )]
     InChain {
@@ -79,8 +79,8 @@ pub enum EraseError {
     },
     /// Another journal of the bucket has it too.
     #[error(
-        "journal `{journal}` on {tier} has stream `{stream}` too, and its objects are that one's to write: run this with its \
-         configuration first, or delete its objects where its host is gone"
+        "journal `{journal}` on {tier} has stream `{stream}` too, and only its own storage manager may write its objects: run this \
+         with its configuration first, or delete its objects if its host is gone"
     )]
     InTwo {
         /// The tier.
@@ -182,7 +182,7 @@ impl Eraser {
             writing.await.expect("writing the journal does not panic");
             match done {
                 Err(EraseError::Journal(NotCommitted::Closed(closed))) if tries < TRIES => {
-                    tracing::warn!("another writer was faster, trying again: {closed}");
+                    tracing::warn!("another writer committed first, trying again: {closed}");
                 }
                 other => return other,
             }

@@ -51,7 +51,7 @@ pub async fn run(store: Arc<Store>, journal: Journal, mut known: Option<u64>) {
                 known = Some(size);
                 journal.checkpointed(behind);
             }
-            Err(error) => tracing::warn!("a checkpoint was not written: {}", chain(&error)),
+            Err(error) => tracing::warn!("cannot write a checkpoint; the entries keep all of it, and the next try follows: {}", chain(&error)),
         }
     }
 }

@@ -58,11 +58,11 @@ async fn run_journal(context: Arc<Context>, journal: Journal, old: mpsc::Sender<
             // An owner who gives out such a key means it. It is tried all the same, for that may change.
             Some(Err(CollectError::S3(error))) if matches!(error.kind, Kind::Denied(_)) => {
                 if !std::mem::replace(&mut refused, true) {
-                    tracing::warn!("what is replaced on the nas stays there: {}", chain(&error));
+                    tracing::warn!("replaced objects stay on the NAS for now: {}", chain(&error));
                 }
             }
             Some(Err(error)) => {
-                tracing::error!("collecting failed, trying again: {}", chain(&error));
+                tracing::error!("cannot delete replaced objects, trying again: {}", chain(&error));
             }
         }
     }
@@ -181,7 +181,7 @@ impl Collector {
                 // It goes with the others, when a later one is old enough.
                 Err(source) => {
                     let error = OpenError::Checkpoint { key, source };
-                    tracing::error!("collecting goes on without it: {}", chain(&error));
+                    tracing::error!("deleting replaced objects goes on without a checkpoint: {}", chain(&error));
                     continue;
                 }
             };

@@ -67,7 +67,7 @@ pub async fn stand_by(
         if missed >= MISSED {
             if said {
                 tracing::warn!(
-                    "journal `{journal}`: its writer does not answer any more: taking over"
+                    "journal `{journal}`: its writer no longer answers: taking over"
                 );
             }
             return true;
@@ -98,7 +98,7 @@ pub async fn serve(context: Arc<Context>, journal: Journal) {
             Ok(questions) => questions,
             Err(error) => {
                 return tracing::warn!(
-                    "another manager of `{name}` is not told of this one: {error}"
+                    "another storage manager of journal `{name}` cannot learn of this one, and may try to write it too: {error}"
                 );
             }
         };
@@ -142,10 +142,10 @@ pub enum TakeError {
     #[error("NATS does not take a subscription to `{0}`")]
     Subscribe(String),
     /// The manager that leads knows nothing of making way.
-    #[error("`{0}` goes on writing the journal: stop that storage manager, and run this again")]
+    #[error("`{0}` still writes the journal: stop that storage manager, then run this again")]
     GoesOn(String),
     /// It makes way, and has not ended what it was at.
-    #[error("`{0}` has not let go of the journal in time: run this again when it is not so busy")]
+    #[error("`{0}` did not release the journal in time: run this again when it is less busy")]
     Hangs(String),
 }
 

@@ -53,7 +53,7 @@ impl LockedObjects {
             more => format!(" (and {more} more)"),
         };
         tracing::error!(
-            "{tier}: `{key}`{more}: {locked}, and restart; until then it stays as it is, neither merged nor healed, what is in it and not at wasabi may wait, and all else goes on"
+            "{tier}: `{key}`{more}: {locked}, and restart; until then the object is neither merged nor healed, its messages may not reach Wasabi, and all else goes on"
         );
     }
 

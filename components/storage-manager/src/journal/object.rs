@@ -206,10 +206,10 @@ fn unknown() -> SegmentRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// It is no Parquet file, or cut short.
-    #[error("it is cut short or not one")]
+    #[error("the object is cut short, or is not a Parquet file")]
     Cut,
     /// It is a Parquet file without an entry.
-    #[error("it has no entry in its metadata")]
+    #[error("the object has no entry in its metadata")]
     Bare,
     /// Its entry cannot be believed.
     #[error(transparent)]

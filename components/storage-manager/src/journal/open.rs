@@ -61,7 +61,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Sealed(#[from] crypt::SealError),
     /// It cannot be unpacked.
-    #[error("it cannot be unpacked")]
+    #[error("the object cannot be decompressed")]
     Zstd(#[source] std::io::Error),
     /// It is not the one that was written.
     #[error(transparent)]
@@ -70,7 +70,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// It belongs elsewhere.
-    #[error("it is not of this journal and this number")]
+    #[error("the object is of another journal, or has another number")]
     Misplaced,
 }
 
@@ -186,7 +186,7 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
     }
     let without = damaged.take_if(|_| state.last.is_some());
     if let Some(error) = &without {
-        tracing::error!("going on without it: {}", chain(error));
+        tracing::error!("reading the journal without this checkpoint: {}", chain(error));
     }
     Ok(Read { state, behind, damage: damaged, without })
 }
@@ -196,7 +196,7 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
 fn is_own(key: &str, wanted: impl Fn(&ArchiveKey) -> bool) -> bool {
     let own = ArchiveKey::parse(key).is_ok_and(|key| wanted(&key));
     if !own {
-        tracing::warn!("`{key}` is nothing that this program writes, and is left alone");
+        tracing::warn!("`{key}` is not an object of this program: it is left alone");
     }
     own
 }

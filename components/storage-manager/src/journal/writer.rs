@@ -481,7 +481,7 @@ impl Writer {
                 Looked::Lost
             }
             Some(Err(error)) => {
-                tracing::warn!("{}: looking for the archive failed: {}", self.name, chain(&error));
+                tracing::warn!("{}: cannot verify that the archive is still there: {}", self.name, chain(&error));
                 Looked::Unknown
             }
             Some(Ok(None)) => Looked::There,

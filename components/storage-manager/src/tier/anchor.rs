@@ -45,7 +45,7 @@ impl Anchor {
             Err(error) if error.is_full() => {
                 tracing::warn!(
                     stream = %stream,
-                    "what its consumers acknowledge before it is on the nas may be lost when this process ends: {error}. Raise `max_consumers`"
+                    "messages that its consumers acknowledge before the NAS has them may be lost when this process ends, because the stream has no room for the consumer that would keep them: {error}; raise `max_consumers` of the stream or its account"
                 );
                 return Ok(None);
             }

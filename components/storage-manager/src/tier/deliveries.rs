@@ -143,7 +143,7 @@ impl Asker {
                     next = Instant::now() + LEAST;
                 } else {
                     let error = chain(&error);
-                    tracing::info!(stream = %stream, "what its consumers know of single messages is not archived: {error}");
+                    tracing::info!(stream = %stream, "the pending and redelivered messages of its consumers are not archived: {error}");
                     self.asked = now;
                 }
                 context.delivery_queries.not_before(next);
@@ -157,7 +157,7 @@ impl Asker {
             of_those.partition(|(_, deliveries)| deliveries.runs() <= RUNS);
         if !large.is_empty() {
             let names: Vec<_> = large.keys().map(ConsumerName::as_str).collect();
-            tracing::info!(stream = %stream, "what these consumers know of single messages is too much to be archived: {}", names.join(", "));
+            tracing::info!(stream = %stream, "these consumers have too many pending or redelivered messages for the archive, which keeps their positions only: {}", names.join(", "));
         }
         self.runs = told.values().map(Deliveries::runs).sum();
         self.asked = now.clone();
@@ -215,7 +215,7 @@ fn warn(asking: &QueryBudget, error: &Unknown) {
     }
     let error = chain(error);
     tracing::warn!(
-        "which messages consumers have pending or given up, and how often they were delivered, is not archived: {error}; allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`, or set `every` of `[consumers]` to 0s"
+        "the pending, redelivered and given-up messages of consumers are not archived, only their positions: {error}; allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`, or set `every` of `[consumers]` to 0s"
     );
 }
 

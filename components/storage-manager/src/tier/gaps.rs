@@ -67,7 +67,7 @@ impl GapClassifier {
             if !lost.is_empty() {
                 tracing::error!(
                     stream = %self.stream,
-                    "the server has lost {} archived messages, {}: the archive keeps them, a restore \
+                    "the server has lost {} archived messages, {}: the archive keeps them, and a restore \
                      brings them back",
                     lost.count(),
                     preview(&lost)
@@ -81,8 +81,8 @@ impl GapClassifier {
             tracing::error!(
                 stream = %self.stream,
                 "the stream's leader has lost {} archived messages that another server has, {}: the \
-                 archive keeps them. Let another server lead, `nats stream cluster step-down {}`, and \
-                 give this one the stream anew",
+                 archive keeps them; let another server lead with `nats stream cluster step-down {}`, then \
+                 remove the stream from this one, so that it copies it again",
                 kept.count(),
                 preview(&kept),
                 self.stream

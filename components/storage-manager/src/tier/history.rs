@@ -322,7 +322,7 @@ async fn messages_of(
         Err(HistoryError::Fetch(error)) => error,
         Err(error) => return Err(error),
     };
-    tracing::error!(stream = %stream, "the histories are not compared there: {}", chain(&error));
+    tracing::error!(stream = %stream, "a segment cannot be read, so the archive and the stream are compared without it: {}", chain(&error));
     sides.unread.note(&segment.key, error);
     Ok(None)
 }

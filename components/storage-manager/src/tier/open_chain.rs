@@ -45,7 +45,7 @@ pub(super) async fn wait_for_a_message(
 ) -> Result<SessionOutcome, SessionError> {
     tracing::warn!(
         stream = %stream,
-        "the archive has messages of this stream, the server has a new, empty one: nothing is archived before it has a message. Was the host lost? Then delete it and restore"
+        "the archive has messages of this stream, but the server has a new, empty one: nothing is archived until its first message; if the host was lost, delete the empty stream and restore it"
     );
     loop {
         tokio::time::sleep(LOOK).await;
@@ -83,7 +83,7 @@ pub(super) async fn open_chain(
         if let Some(wasabi) = find_remote_archive(context, stream).await? {
             tracing::warn!(
                 stream = %stream,
-                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
+                "the NAS has no archive of this stream but Wasabi has one: taking that over, up to sequence {}",
                 wasabi.watermark().seq
             );
             context.previous_nas.bootstrapped(stream, &wasabi);
@@ -117,7 +117,7 @@ pub(super) async fn open_chain(
             {
                 tracing::error!(
                     stream = %stream,
-                    "sequences {} to {} of timeline {} are not in the live stream: where nobody restored it to an earlier point the server has lost them. The archive keeps them: `restore {stream} --timeline {} --as NAME` brings them back",
+                    "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point, the server has lost them; the archive keeps them, and `restore {stream} --timeline {} --as NAME` brings them back",
                     left.0, left.1, parent.timeline, parent.timeline
                 );
             }
@@ -159,7 +159,7 @@ pub(super) async fn find_remote_archive(
 ) -> Result<Option<ArchiveState>, SessionError> {
     let Some(wasabi) = &context.wasabi else { return Ok(None) };
     // Not to know is not to have nothing: a chain begun over one that Wasabi holds would hide it.
-    let what = format!("looking for an archive of stream `{stream}` at wasabi");
+    let what = format!("looking for an archive of stream `{stream}` at Wasabi");
     let prefix = Chain::Manifest.prefix(stream);
     let folders = context.retry_until_cancelled(&what, || wasabi.list(&prefix, true)).await?;
     if folders.is_empty() {

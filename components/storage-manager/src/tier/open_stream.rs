@@ -188,7 +188,7 @@ impl Opening<'_> {
                 {
                     tracing::error!(
                         stream = %self.stream,
-                        "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point the server has lost them. The archive keeps them: `restore {} --timeline {} --as NAME` brings them back",
+                        "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point, the server has lost them; the archive keeps them, and `restore {} --timeline {} --as NAME` brings them back",
                         left.0, left.1, parent.timeline, self.stream, parent.timeline
                     );
                 }
@@ -251,13 +251,13 @@ impl Opening<'_> {
         self.fork(&state, live, consumers, new).await?;
         tracing::warn!(
             stream = %stream,
-            "`{key}` of the nas is damaged, and nothing else has sequences {} to {} of stream `{stream}` exactly as they were archived: what the live stream still has behind sequence {shared} is archived anew, in timeline {}. What it has dropped or deleted is in timeline {left}, as far as that can be read",
+            "`{key}` of the NAS is damaged, and no other copy has sequences {} to {} of stream `{stream}` exactly as they were archived: the messages that the live stream still has after sequence {shared} are archived again, in timeline {}; those that it has dropped or deleted are in timeline {left} only, as far as that can be read",
             damaged.first_seq, damaged.last_seq, left + 1
         );
         if !lost.is_empty() {
             tracing::error!(
                 stream = %stream,
-                "of what the server had lost by damage, {} is only in timeline {left} now, as far as that can be read: `restore {stream} --timeline {left} --as NAME` brings it back",
+                "sequences {}, which the server has lost by damage, are only in timeline {left} now: `restore {stream} --timeline {left} --as NAME` brings them back, as far as they can be read",
                 preview(&lost)
             );
         }
@@ -294,7 +294,7 @@ impl Opening<'_> {
         if let Some(state) = chain::load(&self.context.nas, Chain::Manifest, self.stream).await? {
             tracing::info!(
                 stream = %self.stream,
-                "the journal goes on with its chain, up to sequence {}",
+                "the journal takes over its chain, up to sequence {}",
                 state.watermark().seq
             );
             return Ok(StreamCheckpoint::of(&state));
@@ -302,7 +302,7 @@ impl Opening<'_> {
         if let Some(state) = find_remote_archive(self.context, self.stream).await? {
             tracing::warn!(
                 stream = %self.stream,
-                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
+                "the NAS has no archive of this stream but Wasabi has one: taking that over, up to sequence {}",
                 state.watermark().seq
             );
             self.context.previous_nas.bootstrapped(self.stream, &state);

@@ -66,7 +66,7 @@ pub async fn read(nas: &Store, but: &JournalName) -> Result<Vec<JournalState>, S
             Ok(opened) => journals.push(opened.state),
             Err(OpenError::S3(error)) => return Err(error),
             Err(error) => tracing::warn!(
-                "journal `{name}` of this bucket is left out, what it has of this host's streams is not known: {}",
+                "journal `{name}` of this bucket cannot be read, so it is not known whether it has streams of this host: {}",
                 chain(&error)
             ),
         }

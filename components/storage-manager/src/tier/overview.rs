@@ -60,7 +60,7 @@ impl Overview {
                 }
                 Err(error) => {
                     // Until then each stream is asked for by itself.
-                    tracing::info!("streams are looked at one by one: {}", chain(&error));
+                    tracing::info!("cannot list the streams at once, asking for each by itself: {}", chain(&error));
                     AGAIN
                 }
             };

@@ -94,9 +94,9 @@ impl ReadGaps {
         if !gaps.is_empty() {
             tracing::error!(
                 stream = %self.stream,
-                "`{0}` does not have what the stream's leader has, sequences {1}: they are read from the \
-                 leader. Its files were damaged: give it the stream anew, `nats stream cluster peer-remove \
-                 {2} {0}`",
+                "server `{0}` does not have what the stream's leader has, sequences {1}: they are archived from the \
+                 leader; the files of `{0}` are damaged, have it copy the stream again with `nats stream cluster \
+                 peer-remove {2} {0}`",
                 server,
                 preview(&gaps),
                 self.stream

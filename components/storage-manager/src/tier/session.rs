@@ -247,7 +247,7 @@ impl<'a> Session<'a> {
                 Ok(Err(error)) => self.log_background("the last look at the archive", &error),
                 Err(_) => tracing::warn!(
                     stream = %self.stream,
-                    "the nas does not say whether it has what was committed last"
+                    "the NAS does not answer whether it has the last commit: the next start checks"
                 ),
             }
         }

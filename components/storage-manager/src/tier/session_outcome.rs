@@ -47,7 +47,7 @@ pub enum SessionError {
     /// The journal did not take what the stream has to say.
     Refused(#[from] Refused),
     /// The live stream became another one.
-    #[error("stream `{0}` was deleted and made again: its archive begins a new timeline")]
+    #[error("stream `{0}` was deleted and created again: its archive begins a new timeline")]
     Recreated(StreamName),
 }
 

@@ -28,7 +28,7 @@ pub enum StartError {
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// The globs are wrong.
-    #[error("`streams`: a glob cannot be read")]
+    #[error("`streams` in the configuration has a glob that cannot be read")]
     Glob(#[from] globset::Error),
     /// The journal cannot be read.
     #[error(transparent)]
@@ -38,7 +38,7 @@ pub enum StartError {
     Archive(#[from] ArchiveError),
     /// A journal goes on with what chains once held.
     #[error(
-        "{tier}: stream `{stream}` is held by journal `{journal}`, a chain beside it would be a second history: \
+        "{tier}: journal `{journal}` holds stream `{stream}`, and a chain beside it would be a second history: \
          set `layout = \"journal\"` and `journal = \"{journal}\"` in `[archive]`, or name the stream in \
          `streams.exclude`"
     )]
@@ -64,8 +64,8 @@ pub enum StartError {
 }
 
 /// What to do where an archive is damaged that tiering would go on with.
-const DAMAGED: &str = "put it back from a copy of the nas and start again, or give the nas a new, empty bucket, \
-     which wasabi and JetStream fill, and keep this one: `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
+const DAMAGED: &str = "put it back from a copy of the NAS and start again, or give the NAS a new, empty bucket, \
+     which Wasabi and JetStream fill, and keep this one: `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
      docs/recovery.md#an-object-on-the-nas-is-damaged";
 
 impl StartError {

@@ -84,19 +84,19 @@ pub(super) async fn probe_wasabi(nas: &Store, wasabi: &Store) {
     let found = match Tried::by(wasabi, 1).await {
         Ok(tried) => Found { nats: Vec::new(), tiers: vec![tried] },
         Err(error) if error.kind.may_pass_soon() => {
-            tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
+            tracing::warn!("Wasabi does not answer, so nothing is copied there yet; it is tried again: {}", chain(&error));
             return;
         }
         Err(error) => {
             tracing::error!(
-                "wasabi refuses, nothing is copied before it does not: {}",
+                "Wasabi refuses, so nothing is copied there until that is corrected: {}",
                 chain(&error)
             );
             return;
         }
     };
     if let Err(unfit) = found.fit() {
-        tracing::error!("what wasabi lacks is not copied before that is mended: {unfit}");
+        tracing::error!("Wasabi does not fit, so nothing is copied there until that is corrected: {unfit}");
     }
     for note in found.notes() {
         tracing::info!("{note}");

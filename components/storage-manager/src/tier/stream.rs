@@ -295,7 +295,7 @@ impl<'a> Follower<'a> {
                             let (stream, error) = (self.stream, cim_runtime::error::chain(&error));
                             tracing::warn!(
                                 stream = %stream,
-                                "what was read last is not archived: {error}"
+                                "the messages that were read last are not archived: {error}"
                             );
                             return Ok(());
                         }
@@ -312,7 +312,7 @@ impl<'a> Follower<'a> {
         if !by_name && archived.is_some_and(|archived| archived < read) {
             tracing::error!(
                 stream = %self.stream,
-                "sequences {} to {read} were read before the stream was deleted, and could not be archived",
+                "sequences {} to {read} are lost: they were read, and the stream was deleted before they could be archived",
                 archived.unwrap_or_default() + 1
             );
         }
@@ -458,7 +458,7 @@ fn missed(
     if !missed.is_empty() {
         tracing::warn!(
             stream = %stream,
-            "{} messages were gone before they could be read, {}: the stream's limits, or a purge, were faster; they count as missed",
+            "{} messages were gone before they could be read, {}: limits of the stream or a purge removed them; the archive records them as missed",
             missed.count(),
             preview(&missed)
         );

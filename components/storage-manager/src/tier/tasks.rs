@@ -70,7 +70,7 @@ impl Tasks {
         &self,
         wasabi: &Arc<Store>,
     ) -> Result<(), StartError> {
-        let what = "looking for a journal at wasabi";
+        let what = "looking for a journal at Wasabi";
         let ask = || takeover::refuse(wasabi, &self.matcher);
         let abort = &self.context.abort;
         retry(what, Backoff::default(), abort, StartError::class, ask).await.map(drop)
@@ -88,7 +88,7 @@ impl Tasks {
                     let task = tokio::spawn(tier(context, journal, stream));
                     self.running.insert(name, task);
                 }
-                Err(error) => tracing::error!("stream is not tiered: {error}"),
+                Err(error) => tracing::error!("a stream is not archived: {error}"),
             }
         }
     }
@@ -110,7 +110,7 @@ impl Tasks {
         let end = async {
             for (_, task) in self.running {
                 if let Err(error) = task.await {
-                    tracing::error!("a stream's task failed: {error}");
+                    tracing::error!("the task of a stream failed: {error}");
                 }
             }
             if let Some(opened) = opened {
@@ -121,14 +121,14 @@ impl Tasks {
         let why = tokio::select! {
             () = &mut end => return,
             () = tokio::time::sleep(FINISH) => format!("in {} s", FINISH.as_secs()),
-            () = refuses(&nas) => "for the nas refuses the key".into(),
+            () = refuses(&nas) => "because the NAS refuses the access key".into(),
         };
         tracing::error!(
-            "not everything could be flushed {why}; what is not on the nas stays in JetStream"
+            "not all messages could be archived {why}; those that the NAS has not confirmed stay in JetStream, and the next start continues with them"
         );
         abort.cancel();
         if tokio::time::timeout(LAST, &mut end).await.is_err() {
-            tracing::error!("some streams did not even notice that, ending without them");
+            tracing::error!("some streams did not end in time: ending without them; the NAS keeps all that it has confirmed");
         }
     }
 }
@@ -154,7 +154,7 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
         };
         match outcome {
             Ok(SessionOutcome::StreamDeleted) => {
-                tracing::info!(stream = %stream, "stream is gone; its archive stays");
+                tracing::info!(stream = %stream, "the stream was deleted; its archive stays");
                 return;
             }
             // Where the journal was closed it is not this stream that is at fault, and all begin anew.
@@ -164,7 +164,7 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
                 // A session that worked for a while and then failed is not the same failure again.
                 failures =
                     if started.elapsed() > Duration::from_secs(30) { 1 } else { failures + 1 };
-                tracing::warn!(stream = %stream, "starting again from the manifest: {}", chain(&error));
+                tracing::warn!(stream = %stream, "starting again from the archive: {}", chain(&error));
                 if context.stop.is_cancelled()
                     || !Backoff::default().wait(failures, &context.stop).await
                 {

@@ -27,7 +27,7 @@ pub fn stream(
         let (major, minor, patch) = server;
         tracing::warn!(
             stream = %name,
-            "nats-server {major}.{minor}.{patch} does not know `{}`, which the stream had: it does without, and the archive keeps it for a newer server",
+            "nats-server {major}.{minor}.{patch} does not support `{}`, which the stream had: the stream runs without, and the archive keeps the setting for a newer server",
             unknown.join("`, `")
         );
     }

@@ -142,7 +142,7 @@ impl DamagedObjects {
         let mut stay: Vec<_> = why.by_ref().take(NAMED).collect();
         match why.count() {
             0 => {}
-            more => stay.push(format!("{more} more objects of the nas cannot be read")),
+            more => stay.push(format!("{more} more objects of the NAS cannot be read")),
         }
         stay
     }
@@ -200,7 +200,7 @@ mod tests {
             damaged.put_off(key, Some(format!("{key} too")));
         }
         let stay = damaged.stay();
-        assert_eq!((stay.len(), &*stay[4]), (5, "1 more objects of the nas cannot be read"));
+        assert_eq!((stay.len(), &*stay[4]), (5, "1 more objects of the NAS cannot be read"));
         damaged.end("b");
         assert!(damaged.has("a") && !damaged.has("b"));
     }

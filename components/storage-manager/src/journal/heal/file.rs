@@ -57,7 +57,7 @@ pub(super) async fn heal_file(
     if !journal.look().await {
         return Err(HealError::Away);
     }
-    let (mut again, mut from) = (None, "came from wasabi");
+    let (mut again, mut from) = (None, "came from Wasabi");
     if let Some(wasabi) = &context.wasabi
         && let Ok(file) = wasabi.get_as_is(&key).await
     {
@@ -102,7 +102,7 @@ pub(super) async fn heal_file(
         let put = context.nas.put(&parsed, file).await;
         put.map_err(|source| HealError::S3 { key: key.clone(), source })?;
         let whose = whose([(stream, segment)].into_iter());
-        tracing::warn!("`{key}` of the nas could not be read: it {from}, {whose}");
+        tracing::warn!("`{key}` of the NAS could not be read: it {from}, {whose}");
         return Ok(());
     }
     let why = chain(&error);
@@ -164,7 +164,7 @@ async fn replace(
     let commit = Commit { change, ..Commit::default() };
     journal.commit(vec![(stream.clone(), commit)], Vec::new(), Instant::now()).await?;
     let whose = whose([(&stream, &segment)].into_iter());
-    tracing::warn!("`{key}` of the nas could not be read: it was written anew, {whose}");
+    tracing::warn!("`{key}` of the NAS could not be read: it was written anew, {whose}");
     Ok(())
 }
 

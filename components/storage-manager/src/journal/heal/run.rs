@@ -86,7 +86,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
         why = take(&mut patients, key, object).await.or(why);
     }
     if patients.iter().all(|patient| patient.columns.is_some()) {
-        tracing::info!("`{key}` of the nas can be read again");
+        tracing::info!("`{key}` of the NAS can be read again");
         return Ok(());
     }
     // It may have gone with the bucket: then all begins anew.
@@ -116,7 +116,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     let named = whose(healed.iter().map(|healed| (&healed.stream, &healed.segment)));
     if !healed.is_empty() {
         replace(context, journal, key, healed).await?;
-        tracing::warn!("`{key}` of the nas could not be read: it was written anew, {named}");
+        tracing::warn!("`{key}` of the NAS could not be read: it was written anew, {named}");
     }
     if !is_entry {
         // Without its entry the journal can be opened only behind a checkpoint.

@@ -16,7 +16,7 @@ pub fn check_text(context: &Context, journal: &Journal, key: &str, object: &Byte
         && restate(context, journal, key)
     {
         tracing::warn!(
-            "what journal entry `{key}` decides cannot be read any more ({why}), its messages may be whole: a checkpoint says it anew"
+            "the decisions of journal entry `{key}` can no longer be read ({why}); its messages may be whole, and a new checkpoint repeats the decisions"
         );
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn settle(
     if !left.is_empty() {
         let whose = whose(left.iter().map(|(stream, segment)| (stream, segment)));
         tracing::warn!(
-            "`{key}` of the nas stays damaged, in timelines that the streams have left: {whose}. The newest timelines do without; `restore --timeline N` and `--with-dropped` do not bring these sequences back from there, and wasabi goes on without them, unless it has them"
+            "`{key}` of the NAS stays damaged, in timelines that the streams have left: {whose}; the newest timelines do not need it, but `restore --timeline N` and `--with-dropped` cannot bring these sequences back, and Wasabi goes on without them unless it has them"
         );
     }
     Ok(lost)

@@ -37,7 +37,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
         match closing.run_until_cancelled(expiring.once(&context, &journal)).await {
             None | Some(Err(NotCommitted::Closed(_))) => return,
             Some(Err(error)) => {
-                tracing::warn!("nothing left by rule, it is tried again: {}", chain(&error));
+                tracing::warn!("cannot let messages expire, trying again: {}", chain(&error));
             }
             Some(Ok(())) => {}
         }
@@ -59,7 +59,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
                     }
                 }
                 Some(Err(error)) => {
-                    tracing::error!("merging failed, the rest goes on: {}", chain(&error));
+                    tracing::error!("one merge failed, the others go on: {}", chain(&error));
                     let at = Instant::now();
                     match job {
                         Job::Shared { keys, .. } => {

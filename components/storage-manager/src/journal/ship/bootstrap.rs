@@ -36,7 +36,7 @@ pub async fn bootstrap(
 ) -> Result<(), BootstrapError> {
     let name = journal.with(|state| state.journal.clone());
     // Not to know is not to have nothing: a journal begun beside the one that Wasabi holds would hide it.
-    let what = format!("looking for journal `{name}` at wasabi");
+    let what = format!("looking for journal `{name}` at Wasabi");
     let folder = JournalOf::Tertiary.entries(&name);
     context.retry_until_cancelled(&what, || wasabi.list(&folder, false)).await?;
     let (there, _) = open(wasabi, JournalOf::Tertiary, &name).await?;
@@ -44,7 +44,7 @@ pub async fn bootstrap(
         return Ok(());
     }
     tracing::warn!(
-        "the nas has no journal `{name}`, wasabi has: taking over {} streams",
+        "the NAS has no journal `{name}` but Wasabi has one: taking over {} streams",
         there.streams.len()
     );
     let mut commits = Vec::new();
@@ -95,7 +95,7 @@ async fn fill(
     journal: &Journal,
     looked: &mut BTreeSet<StreamName>,
 ) {
-    let what = "bringing objects back to the nas";
+    let what = "bringing objects back to the NAS";
     let segments = named(journal, looked);
     let missing =
         match context.retry_until_cancelled(what, || missing(context, segments.clone())).await {
@@ -132,7 +132,7 @@ async fn fill(
         }
     }
     if brought > 0 {
-        tracing::info!("brought {brought} objects back to the nas");
+        tracing::info!("copied {brought} objects from Wasabi back to the NAS");
     }
 }
 
@@ -206,7 +206,7 @@ async fn bring_back(
         Ok(file) => file,
         Err(error) if context.locked.note(&error) => return Ok(false),
         Err(error) if error.kind == Kind::NotFound => {
-            tracing::error!("wasabi cannot help the nas: {error}");
+            tracing::error!("the NAS lacks an object, and so does Wasabi: {error}");
             return Ok(false);
         }
         Err(error) => return Err(error),
@@ -222,7 +222,7 @@ async fn bring_back(
         Ok(None) => Ok(false),
         // The other objects are as good as they were.
         Err(error) => {
-            tracing::error!("wasabi cannot help the nas: `{}`: {error}", segment.key);
+            tracing::error!("the NAS lacks an object, and the copy at Wasabi is damaged: `{}`: {error}", segment.key);
             Ok(false)
         }
     }

@@ -20,7 +20,7 @@ pub enum OutboxError {
     #[error(transparent)]
     Journal(#[from] cim_core::archive::journal::JournalError),
     /// What was decided is damaged before it got to Wasabi, and the NAS has messages there alone.
-    #[error("`{key}` was decided for wasabi, did not get there, and is damaged on the nas: {why}")]
+    #[error("`{key}` was decided for Wasabi and is damaged on the NAS before it got there: {why}")]
     Undecided {
         /// Its key.
         key: String,
@@ -29,7 +29,7 @@ pub enum OutboxError {
     },
     /// Wasabi has another entry than was decided.
     #[error(
-        "wasabi holds another `{0}` than the nas decided: two archives share this bucket; give each its own"
+        "Wasabi holds another `{0}` than the NAS decided: two archives share this bucket; give each its own"
     )]
     Diverged(String),
 }

@@ -41,13 +41,13 @@ impl Collecting {
                 if !std::mem::replace(&mut self.said, true) {
                     let until = if self.refused { "" } else { " until its lock has run out" };
                     tracing::warn!(
-                        "what is replaced at wasabi stays there{until}: {}",
+                        "replaced objects stay at Wasabi for now{until}: {}",
                         chain(&error)
                     );
                 }
             }
             Err(error) => {
-                tracing::error!("collecting at wasabi failed, trying again: {}", chain(&error));
+                tracing::error!("cannot delete replaced objects at Wasabi, trying again: {}", chain(&error));
             }
             Ok(()) => {}
         }

@@ -28,14 +28,14 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// A merge that did not come about; Wasabi stays as it is.
 #[derive(Debug, thiserror::Error)]
 enum MergeError {
-    #[error("stream `{stream}`: `{key}` cannot be merged for wasabi")]
+    #[error("stream `{stream}`: cannot merge `{key}` for Wasabi")]
     Fetch { stream: StreamName, key: String, source: FetchError },
-    #[error("cannot merge segments for wasabi")]
+    #[error("cannot merge segments for Wasabi")]
     Seal(#[from] SealError),
     #[error(transparent)]
     S3(#[from] S3Error),
     #[error(
-        "stream `{stream}`: the nas has other messages from {first_seq} to {last_seq} than wasabi, which stays as it is"
+        "stream `{stream}`: the NAS has other messages from {first_seq} to {last_seq} than Wasabi, where they stay as they are"
     )]
     Differs { stream: StreamName, first_seq: u64, last_seq: u64 },
 }
@@ -84,7 +84,7 @@ impl Merged {
             Err(error) => {
                 match &error {
                     MergeError::Fetch { key, .. } => context.damaged.report(key),
-                    error => tracing::error!("the rest goes on: {}", chain(error)),
+                    error => tracing::error!("one merge at Wasabi failed, the others go on: {}", chain(error)),
                 }
                 let at = Instant::now();
                 self.failed.extend(places.into_iter().map(|place| (place, at)));

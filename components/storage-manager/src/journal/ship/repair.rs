@@ -34,7 +34,7 @@ pub(super) async fn open_mended(
             return Err(error);
         };
         tracing::warn!(
-            "wasabi's journal could not be read ({}): its entry {key} was put back from the nas",
+            "the journal of Wasabi could not be read ({}): its entry {key} was put back from the NAS",
             chain(&error)
         );
         before = Some(key);

@@ -51,7 +51,7 @@ pub enum ShipError {
     #[error("cannot encode a journal entry")]
     Encode(#[from] ParquetError),
     /// A segment could not be read from the NAS.
-    #[error("`{key}` cannot be copied to wasabi")]
+    #[error("cannot copy `{key}` to Wasabi")]
     Fetch {
         /// Its key.
         key: String,
@@ -60,7 +60,7 @@ pub enum ShipError {
     },
     /// Wasabi has another history of a stream.
     #[error(
-        "stream `{stream}`: wasabi has another message {seq} than the nas: it is not copied; keep wasabi's bucket, and give this host's archive another one"
+        "stream `{stream}`: Wasabi has another message {seq} than the NAS, so the stream is not copied; keep that bucket, and give the archive of this host another one"
     )]
     OtherHistory {
         /// The stream.
@@ -77,7 +77,7 @@ pub enum ShipError {
 }
 
 /// What to do where Wasabi's journal cannot be read, and the NAS does not have the entry either.
-const DAMAGED: &str = "nothing gets to wasabi until then: put the object back from a copy, or give wasabi a new, empty \
+const DAMAGED: &str = "nothing gets to Wasabi until then: put the object back from a copy, or give Wasabi a new, empty \
      bucket, into which everything is copied anew, and keep this one";
 
 impl ShipError {
@@ -123,7 +123,7 @@ pub async fn run(context: Arc<Context>, wasabi: Arc<Store>, journal: Journal) {
                 tries += 1;
                 let out = error.way_out().map(|out| format!("; {out}")).unwrap_or_default();
                 let error = error_chain(&error);
-                tracing::warn!("copying to wasabi failed, trying again: {error}{out}");
+                tracing::warn!("copying to Wasabi failed, trying again: {error}{out}");
                 if !Backoff::default().wait(tries, &closing).await {
                     return;
                 }

@@ -321,7 +321,7 @@ proptest! {
             let timeline = (segment.timeline, 0)..=(segment.timeline, segment.last_seq);
             let last = there.segments.range(timeline).next_back();
             let has = last.is_some_and(|(_, last)| last.last_seq >= segment.last_seq);
-            prop_assert!(has, "wasabi lacks sequence {}", segment.last_seq);
+            prop_assert!(has, "Wasabi lacks sequence {}", segment.last_seq);
         }
         // What it never got it says, in one way or the other.
         for run in &nas.retention.expired {

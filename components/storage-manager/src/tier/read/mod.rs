@@ -70,7 +70,7 @@ impl Task {
             Err(error) if error.is_full() => {
                 tracing::warn!(
                     stream = %self.stream,
-                    "it is read message by message, for it has no room for a consumer to read through: {error}. Raise `max_consumers` of the stream or its account"
+                    "it is read message by message, which is slower, because it has no room for a consumer: {error}; raise `max_consumers` of the stream or its account"
                 );
                 self.progress.update(|read| read.by_name = true);
                 by_sequence::run(self, segmenter).await

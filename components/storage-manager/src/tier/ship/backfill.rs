@@ -36,7 +36,7 @@ pub async fn backfill(
     stream: StreamName,
     state: ArchiveState,
 ) -> Result<usize, ShipError> {
-    let what = format!("bringing segments of stream `{stream}` back to the nas");
+    let what = format!("bringing segments of stream `{stream}` back to the NAS");
     let listed = context.retry_until_cancelled(&what, || missing_at(&context.nas, &stream, &state));
     let missing = listed.await?;
     let mut brought = 0;
@@ -61,7 +61,7 @@ pub(super) async fn bring_back(
         Ok(file) => file,
         // It may have the same messages in others.
         Err(error) if error.kind == Kind::NotFound => {
-            tracing::error!("wasabi cannot help the nas: {error}");
+            tracing::error!("the NAS lacks a segment, and so does Wasabi: {error}");
             return Ok(false);
         }
         Err(error) => return Err(error),
@@ -71,7 +71,7 @@ pub(super) async fn bring_back(
         Ok(file) => context.nas.put_once(&key, file).await.map(|()| true),
         // The other segments are as good as they were.
         Err(error) => {
-            tracing::error!("wasabi cannot help the nas: {}", cim_runtime::error::chain(&error));
+            tracing::error!("the NAS lacks a segment, and the copy at Wasabi is damaged: {}", cim_runtime::error::chain(&error));
             Ok(false)
         }
     }
@@ -97,11 +97,11 @@ pub fn fill_back(
         match filled {
             Ok(0) => {}
             Ok(segments) => {
-                tracing::info!(stream = %stream, "brought {segments} segments back to the nas");
+                tracing::info!(stream = %stream, "copied {segments} segments from Wasabi back to the NAS");
             }
             Err(error) => {
                 let error = cim_runtime::error::chain(&error);
-                tracing::error!(stream = %stream, "bringing segments back to the nas failed: {error}");
+                tracing::error!(stream = %stream, "cannot copy segments from Wasabi back to the NAS; restores read them from Wasabi: {error}");
             }
         }
     });

@@ -28,15 +28,15 @@ pub enum ShipError {
     S3(#[from] S3Error),
     /// What is at Wasabi is not what the NAS decided.
     #[error(
-        "wasabi holds another `{0}` than the nas decided: two archives share this bucket; \
+        "Wasabi holds another `{0}` than the NAS decided: two archives share this bucket; \
          give each its own"
     )]
     Diverged(String),
     /// Wasabi holds entries that the NAS has forgotten, with segments that it does not know either.
     #[error(
-        "wasabi holds entry {wasabi} of stream `{stream}` and the nas remembers {nas}: the nas lost what it \
-         had confirmed, segments too, so nothing more is copied; give the nas an empty bucket, and it \
-         takes over wasabi's archive"
+        "Wasabi holds entry {wasabi} of stream `{stream}` and the NAS remembers {nas}: the NAS lost what it \
+         had confirmed, segments too, so nothing more is copied; give the NAS an empty bucket, and it \
+         takes over the archive of Wasabi"
     )]
     Forgotten {
         /// The stream.

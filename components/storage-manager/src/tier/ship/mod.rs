@@ -73,7 +73,7 @@ async fn run_until_ended(
             Err(error) => {
                 tries += 1;
                 let error = cim_runtime::error::chain(&error);
-                tracing::warn!(stream = %stream, "copying to wasabi failed, trying again: {error}");
+                tracing::warn!(stream = %stream, "copying to Wasabi failed, trying again: {error}");
                 if !Backoff::default().wait(tries, ended).await {
                     return;
                 }
@@ -116,7 +116,7 @@ async fn ship(
     {
         tracing::warn!(
             stream = %stream,
-            "wasabi has timeline {there}, which the nas does not know any more: nothing is copied until it does"
+            "Wasabi has timeline {there} of this stream and the NAS does not: nothing is copied to Wasabi until the NAS has it"
         );
     }
     let mut said: Option<Draft> = None;
@@ -131,7 +131,7 @@ async fn ship(
         if said.as_ref() == Some(&step) {
             tracing::error!(
                 stream = %stream,
-                "an entry at wasabi did not lead on, so no more is copied before there is news: this is a bug"
+                "an entry for Wasabi changed nothing, so copying pauses until the next commit; this is a bug, please report it"
             );
             return Ok(());
         }
@@ -167,7 +167,7 @@ async fn send_all<'a>(
 /// Sends a segment from the NAS to Wasabi. Between its tries others have theirs.
 async fn send(context: &Context, wasabi: &Store, segment: &Segment) -> Result<(), ShipError> {
     let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
-    let what = format!("copying segment `{key}` to wasabi");
+    let what = format!("copying segment `{key}` to Wasabi");
     let tries = AtomicU32::new(0);
     let class = |error: &ShipError| error.class(tries.fetch_add(1, Ordering::Relaxed) + 1);
     let attempt = || async {

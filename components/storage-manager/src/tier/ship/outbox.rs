@@ -52,7 +52,7 @@ pub(super) async fn recover_decided(
     }
     tracing::warn!(
         stream = %stream,
-        "the nas has forgotten what it had decided for wasabi from entry {first} on: it comes from there"
+        "the NAS has forgotten its entries for Wasabi from number {first} on: they are copied back from Wasabi"
     );
     for number in first..there {
         let object = wasabi.get(&Chain::Manifest.key(stream, number).to_string()).await?;
