@@ -187,7 +187,7 @@ pub struct TimelineRecord {
     pub state: StreamState,
     /// What the stream was when another timeline took over; never of the current one. Since format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<Left>,
+    pub left: Option<TimelineEnd>,
 }
 
 impl TimelineRecord {
@@ -209,7 +209,8 @@ impl TimelineRecord {
 /// A stream as a timeline left it: a restore of that timeline brings this back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Left {
+#[schemars(rename = "Left")]
+pub struct TimelineEnd {
     /// The stream.
     pub stream: StreamRecord,
     /// Its durable consumers.

@@ -32,8 +32,8 @@ pub mod state;
 pub use anchor::{ANCHOR, anchor};
 pub use deliveries::{Deliveries, Pending, PendingRun, Redelivered, RedeliveredRun};
 pub use entry::{
-    Checkpoint, ConsumerRecord, Entry, EntryError, Fork, LastMessage, Left, ParentTimeline,
-    Position, Segment, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
+    Checkpoint, ConsumerRecord, Entry, EntryError, Fork, LastMessage, ParentTimeline, Position,
+    Segment, StreamRecord, StreamState, Superseded, TimelineEnd, TimelineRecord, Watermark,
 };
 pub use format::FORMAT;
 pub use hash::{Sha256, message_hash};

@@ -147,7 +147,7 @@ fn goes_beyond(said: &[SeqRange], known: &SeqRanges) -> bool {
 
 fn first_checkpoint(entry: &Entry) -> Result<Checkpoint, ChainError> {
     let refused =
-        |what: &str| ChainError::Contradiction { number: entry.number, what: what.to_owned() };
+        |what: &str| ChainError::Inconsistent { number: entry.number, what: what.to_owned() };
     let fork = entry.fork.clone().ok_or_else(|| refused("a chain begins with a timeline"))?;
     if !entry.remove.is_empty() || !entry.collected.is_empty() {
         return Err(refused("it removes segments, and there is none before it"));
@@ -212,7 +212,10 @@ mod tests {
     }
 
     fn ranges() -> impl Strategy<Value = Vec<SeqRange>> {
-        prop::collection::vec((seqs(), seqs()).prop_map(|(from, to)| SeqRange(from, to)), 0..3)
+        prop::collection::vec(
+            (seqs(), seqs()).prop_map(|(from, to)| SeqRange { first: from, last: to }),
+            0..3,
+        )
     }
 
     fn several<T: Clone + std::fmt::Debug>(
@@ -355,12 +358,14 @@ mod tests {
     #[test]
     fn what_is_known_to_be_gone_is_no_news() {
         let mut first = beginning();
-        (first.missed, first.deleted) = (vec![SeqRange(3, 9)], vec![SeqRange(1, 2)]);
+        (first.missed, first.deleted) =
+            (vec![SeqRange { first: 3, last: 9 }], vec![SeqRange { first: 1, last: 2 }]);
         let (_, state, _) = first.into_entry(None, "t").unwrap();
         let mut draft = Draft::from_state(&state);
-        (draft.missed, draft.deleted) = (vec![SeqRange(4, 6)], vec![SeqRange(1, 1)]);
+        (draft.missed, draft.deleted) =
+            (vec![SeqRange { first: 4, last: 6 }], vec![SeqRange { first: 1, last: 1 }]);
         assert!(!draft.has_changes(&state));
-        draft.missed.push(SeqRange(10, 10));
+        draft.missed.push(SeqRange { first: 10, last: 10 });
         assert!(draft.has_changes(&state));
     }
 }

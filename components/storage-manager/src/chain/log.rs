@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::ReadError;
 use crate::hooks::fail_point;
 use crate::journal;
-use crate::s3::{Kind, Put, S3Error, Store};
+use crate::s3::{ErrorKind, PutOutcome, S3Error, Store};
 
 /// A commit that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -132,11 +132,11 @@ impl Log {
             return Ok(Err(lost));
         }
         fail_point!(EntryBefore if !matches!(entry.key, ArchiveKey::Tertiary { .. }));
-        let put = entry.store.put_new(&entry.key, object.clone()).await?;
+        let put = entry.store.put_if_absent(&entry.key, object.clone()).await?;
         fail_point!(EntryAfter if !matches!(entry.key, ArchiveKey::Tertiary { .. }));
         // Ours after all, where an answer was lost after the write had succeeded.
-        let ours =
-            put == Put::Created || entry.store.get_as_is(&entry.key.to_string()).await? == *object;
+        let ours = put == PutOutcome::Created
+            || entry.store.get_as_is(&entry.key.to_string()).await? == *object;
         Ok(if ours {
             Ok(())
         } else {
@@ -247,7 +247,9 @@ impl EntryRef {
         let object = match self.store.get(&self.key.to_string()).await {
             Ok(object) => object,
             // What another key has encrypted is another writer's.
-            Err(S3Error { kind: Kind::NotFound | Kind::Locked(_), .. }) => return Ok(None),
+            Err(S3Error { kind: ErrorKind::NotFound | ErrorKind::Locked(_), .. }) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         Ok(Some(match self.key {

@@ -6,7 +6,7 @@ use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::hooks::sabotage;
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// A chain that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +143,7 @@ pub async fn entry(
     let key = chain.key(stream, number).to_string();
     let object = match store.get(&key).await {
         Ok(object) => object,
-        Err(S3Error { kind: Kind::NotFound, .. }) => {
+        Err(S3Error { kind: ErrorKind::NotFound, .. }) => {
             let source = ChainError::Number { expected: number, found: number + 1 };
             return Err(ReadError::Chain { stream: stream.clone(), source });
         }

@@ -8,7 +8,7 @@ mod same;
 use std::fmt::Write as _;
 
 pub use heard::heard;
-pub use rights::{Need, Right, lacking};
+pub use rights::{Need, Right, missing_rights};
 use rights::{allow, listed};
 pub use same::{is_same_bucket, one_bucket};
 

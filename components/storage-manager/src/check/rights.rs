@@ -157,7 +157,7 @@ fn with(config: &Config, stream: &str) -> Vec<Right> {
 ///
 /// # Errors
 /// The server cannot be reached, or refuses the login.
-pub async fn lacking<E: From<WireError>>(
+pub async fn missing_rights<E: From<WireError>>(
     config: &Config,
     matcher: &StreamMatcher,
     names: impl AsyncFnOnce() -> Result<Vec<String>, E>,

@@ -9,7 +9,7 @@ use super::exit::Failure;
 use crate::check::heard;
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::restore::{Source, Ways};
+use crate::restore::{RetryCommand, Source};
 use crate::s3::{Store, Tier};
 
 /// Reads the configuration.
@@ -39,11 +39,11 @@ pub(super) fn source(
     config: &Config,
     from: Tier,
     no_fallback: bool,
-) -> Result<(Source, Ways), Failure> {
+) -> Result<(Source, RetryCommand), Failure> {
     let tier = store(config, from)?;
     let second = optional_store(config, from.other())?;
-    let ways = Ways { from, other: second.is_some().then_some(from.other()) };
-    Ok((Source::new(tier, second.filter(|_| !no_fallback)), ways))
+    let retry = RetryCommand { from, other: second.is_some().then_some(from.other()) };
+    Ok((Source::new(tier, second.filter(|_| !no_fallback)), retry))
 }
 
 pub(super) fn optional_store(config: &Config, tier: Tier) -> Result<Option<Arc<Store>>, Failure> {
@@ -52,7 +52,8 @@ pub(super) fn optional_store(config: &Config, tier: Tier) -> Result<Option<Arc<S
         Tier::Wasabi => config.tertiary.as_ref(),
     };
     let open = |settings| {
-        Store::open(tier, settings).map(|store| Arc::new(store.patient(CancellationToken::new())))
+        Store::open(tier, settings)
+            .map(|store| Arc::new(store.with_retries(CancellationToken::new())))
     };
     settings.map(open).transpose().map_err(|error| Failure::usage(format!("{tier}: {error:#}")))
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::EraseArgs;
 use super::exit::Failure;
-use super::nothing::unknown;
+use super::not_found::unknown_stream;
 use super::{connect, show, show_json, table};
 use crate::archive::Archive;
 use crate::config::{Config, Layout};
@@ -44,7 +44,7 @@ pub(super) async fn run(config: &Config, args: EraseArgs) -> Result<(), Failure>
     let wanted = Arc::new(Wanted {
         stream: args.stream.clone(),
         subjects: args.subject.clone(),
-        sequences: args.seq.unwrap_or(SeqRange(1, u64::MAX)),
+        sequences: args.seq.unwrap_or(SeqRange { first: 1, last: u64::MAX }),
     });
     if let Some(jetstream) = &jetstream {
         gone_from_nats(jetstream, &wanted).await?;
@@ -59,7 +59,7 @@ pub(super) async fn run(config: &Config, args: EraseArgs) -> Result<(), Failure>
         seen: Seen::default(),
     };
     if !is_known(&eraser).await? {
-        return Err(unknown(config, &args.stream, Tier::Nas).await);
+        return Err(unknown_stream(config, &args.stream, Tier::Nas).await);
     }
     let stream = args.stream.to_string();
     // Objects are looked through before the storage manager is made to wait.
@@ -118,7 +118,7 @@ async fn is_known(eraser: &Eraser) -> Result<bool, Failure> {
 
 /// Refuses where the live stream still has one of the messages: it would be archived anew.
 async fn gone_from_nats(jetstream: &JetStream, wanted: &Wanted) -> Result<(), Failure> {
-    let (stream, SeqRange(first, last)) = (&wanted.stream, wanted.sequences);
+    let (stream, SeqRange { first, last }) = (&wanted.stream, wanted.sequences);
     for filter in &wanted.subjects {
         let next = jetstream.next_message_on(stream.as_str(), first, filter).await?;
         let Some(there) = next.filter(|message| message.seq <= last) else { continue };
@@ -225,7 +225,7 @@ impl Report {
 fn sequences(tier: &Tiers) -> String {
     let many = tier.timelines.len() > 1;
     let of = tier.timelines.iter().map(|erased| {
-        let runs = erased.sequences.iter().take(SHOWN).map(|SeqRange(from, to)| {
+        let runs = erased.sequences.iter().take(SHOWN).map(|SeqRange { first: from, last: to }| {
             if from == to { from.to_string() } else { format!("{from} to {to}") }
         });
         let mut text = runs.collect::<Vec<_>>().join(", ");

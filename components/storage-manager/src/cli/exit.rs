@@ -14,7 +14,7 @@ use crate::crypt::KeyError;
 use crate::jetstream::ApiError;
 use crate::journal::{BootstrapError, OpenError};
 use crate::restore::{PlanError, RestoreError};
-use crate::s3::{Kind, S3Error};
+use crate::s3::{ErrorKind, S3Error};
 use crate::segment::SegmentError;
 use crate::tier::error::FetchError;
 use crate::tier::{HistoryError, StartError};
@@ -134,14 +134,14 @@ impl From<NatsError> for Failure {
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
-        Self::new(if matches!(error, ApiError::Silent { .. }) { NATS } else { REFUSED }, &error)
+        Self::new(if matches!(error, ApiError::NoResponse { .. }) { NATS } else { REFUSED }, &error)
     }
 }
 
 impl From<S3Error> for Failure {
     fn from(error: S3Error) -> Self {
         let status = match &error.kind {
-            Kind::Locked(_) => LOCKED,
+            ErrorKind::Locked(_) => LOCKED,
             kind if kind.is_damage() => DAMAGED,
             _ => S3,
         };
@@ -227,7 +227,9 @@ impl From<RestoreError> for Failure {
             | RestoreError::NoRoom { .. } => Self::new(REFUSED, &error),
             RestoreError::Send(_) => Self::new(NATS, &error),
             RestoreError::Interrupted(_) => Self::new(INTERRUPTED, &error),
-            RestoreError::Differs { .. } | RestoreError::Cut(_) => Self::new(OTHER, &error),
+            RestoreError::Differs { .. } | RestoreError::SnapshotTruncated(_) => {
+                Self::new(OTHER, &error)
+            }
         }
     }
 }
@@ -236,7 +238,7 @@ impl From<CopyError> for Failure {
     fn from(error: CopyError) -> Self {
         let status = match &error {
             CopyError::From(cause) | CopyError::To(cause)
-                if matches!(cause.kind, Kind::Locked(_)) =>
+                if matches!(cause.kind, ErrorKind::Locked(_)) =>
             {
                 LOCKED
             }

@@ -11,7 +11,7 @@ mod erase;
 mod exit;
 mod export;
 mod key;
-mod nothing;
+mod not_found;
 mod progress;
 mod query;
 mod read;

@@ -6,11 +6,13 @@ use cim_core::archive::SeqRange;
 pub(super) fn seqs(text: &str) -> Result<SeqRange, String> {
     let number = |text: &str| text.parse().map_err(|_| "sequences are like 17, 17..40 or 17..");
     let range = match text.split_once("..") {
-        None => SeqRange(number(text)?, number(text)?),
-        Some((from, "")) => SeqRange(number(from)?, u64::MAX),
-        Some((from, to)) => SeqRange(number(from)?, number(to.trim_start_matches('='))?),
+        None => SeqRange { first: number(text)?, last: number(text)? },
+        Some((from, "")) => SeqRange { first: number(from)?, last: u64::MAX },
+        Some((from, to)) => {
+            SeqRange { first: number(from)?, last: number(to.trim_start_matches('='))? }
+        }
     };
-    if range.0 == 0 || range.0 > range.1 {
+    if range.first == 0 || range.first > range.last {
         return Err("sequences begin at 1, and the first is not behind the last".into());
     }
     Ok(range)
@@ -22,10 +24,10 @@ mod tests {
 
     #[test]
     fn sequences_are_read_as_they_are_meant() {
-        assert_eq!(seqs("17"), Ok(SeqRange(17, 17)));
-        assert_eq!(seqs("17..40"), Ok(SeqRange(17, 40)));
-        assert_eq!(seqs("17..=40"), Ok(SeqRange(17, 40)));
-        assert_eq!(seqs("17.."), Ok(SeqRange(17, u64::MAX)));
+        assert_eq!(seqs("17"), Ok(SeqRange { first: 17, last: 17 }));
+        assert_eq!(seqs("17..40"), Ok(SeqRange { first: 17, last: 40 }));
+        assert_eq!(seqs("17..=40"), Ok(SeqRange { first: 17, last: 40 }));
+        assert_eq!(seqs("17.."), Ok(SeqRange { first: 17, last: u64::MAX }));
         for wrong in ["", "..", "..4", "0", "5..4", "a", "1..b", "-1"] {
             assert!(seqs(wrong).is_err(), "{wrong}");
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Wanted;
 use super::scan::{Seen, may_hold};
 use crate::journal::{checkpoints, write_checkpoint};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// Objects that are read at once.
 const FETCHES: usize = 16;
@@ -75,7 +75,7 @@ pub async fn delete(store: &Store, keys: Vec<String>) -> Result<Deleted, S3Error
     for key in keys {
         match store.delete(&key).await {
             Ok(()) => drop(deleted.gone.insert(key)),
-            Err(error) if matches!(error.kind, Kind::Denied(_)) => deleted.refused.push(key),
+            Err(error) if matches!(error.kind, ErrorKind::Denied(_)) => deleted.refused.push(key),
             Err(error) => return Err(error),
         }
     }

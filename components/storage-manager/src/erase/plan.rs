@@ -23,7 +23,7 @@ pub struct Wanted {
 impl Wanted {
     /// Returns whether a message of the stream is one of them.
     pub fn is(&self, seq: u64, subject: &[u8]) -> bool {
-        let SeqRange(first, last) = self.sequences;
+        let SeqRange { first, last } = self.sequences;
         (first..=last).contains(&seq)
             && self.subjects.iter().any(|filter| filter.matches_bytes(subject))
     }
@@ -48,7 +48,7 @@ impl Found {
     pub fn of(&self, segment: &Segment) -> u64 {
         let hits = self.hits.get(&segment.timeline);
         let within = hits.map(|hits| hits.within(segment.first_seq, segment.last_seq));
-        let count = |SeqRange(from, to): SeqRange| (to - from).saturating_add(1);
+        let count = |SeqRange { first: from, last: to }: SeqRange| (to - from).saturating_add(1);
         within.into_iter().flatten().map(count).fold(0, u64::saturating_add)
     }
 }
@@ -181,7 +181,7 @@ mod tests {
             stale in prop::collection::btree_set(0u8..4, 0..2),
         ) {
             let (state, wanted) = (state(&all), stream(0));
-            let hits: SeqRanges = hits.into_iter().map(|seq| SeqRange(seq, seq)).collect();
+            let hits: SeqRanges = hits.into_iter().map(|seq| SeqRange { first: seq, last: seq }).collect();
             let mut found = Found { hits: [(1, hits.clone())].into(), dirty: BTreeSet::new() };
             let holds = |segment: &Segment| (segment.first_seq..=segment.last_seq).any(|seq| hits.contains(seq));
             let of_stream: Vec<&Segment> = state.streams[&wanted].segments.values().collect();
@@ -220,7 +220,7 @@ mod tests {
         let wanted = Wanted {
             stream: stream(0),
             subjects: vec!["users.7.>".parse().unwrap(), "mail.*.7".parse().unwrap()],
-            sequences: SeqRange(3, 9),
+            sequences: SeqRange { first: 3, last: 9 },
         };
         assert!(wanted.is(3, b"users.7.name") && wanted.is(9, b"mail.in.7"));
         assert!(!wanted.is(2, b"users.7.name") && !wanted.is(10, b"users.7.name"));

@@ -274,7 +274,7 @@ mod tests {
             hits in prop::collection::btree_set(1u64..24, 0..16),
         ) {
             let (parts, files) = objects(&all);
-            let hits: cim_core::archive::SeqRanges = hits.into_iter().map(|seq| SeqRange(seq, seq)).collect();
+            let hits: cim_core::archive::SeqRanges = hits.into_iter().map(|seq| SeqRange { first: seq, last: seq }).collect();
             let found = Found { hits: [(1, hits.clone())].into(), ..Found::default() };
             let to = Place { tier: Tier::Nas, of: JournalOf::Secondary, journal: "main".parse().unwrap(), number: 9 };
             let made = shared(&to, &parts, files, &stream(0), &found).unwrap();

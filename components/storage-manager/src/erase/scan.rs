@@ -10,7 +10,7 @@ use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, stream};
 
 use super::plan::{Found, Wanted};
-use crate::s3::{Kind, S3Error, Store, Tier};
+use crate::s3::{ErrorKind, S3Error, Store, Tier};
 use crate::segment::{self, SegmentError, raw_rows};
 
 /// Shared objects that are read at once. Segments with a file of their own are large, and come one after the other.
@@ -163,7 +163,7 @@ async fn looked(
             if !error.kind.is_damage() {
                 return Err(error);
             }
-            return Ok(Err(unread(chain(&error), error.kind == Kind::NotFound)));
+            return Ok(Err(unread(chain(&error), error.kind == ErrorKind::NotFound)));
         }
     };
     let wanted = Arc::clone(wanted);
@@ -180,7 +180,7 @@ impl Scanned {
         if !seqs.is_empty() {
             let hits = self.found.hits.entry(timeline).or_default();
             for seq in seqs {
-                hits.insert(SeqRange(seq, seq));
+                hits.insert(SeqRange { first: seq, last: seq });
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cim_core::archive::{ArchiveKey, Position, SeqRanges};
 
-use crate::s3::{Put, S3Error};
+use crate::s3::{PutOutcome, S3Error};
 use crate::segment::{Columns, Message};
 use crate::tier::Context;
 
@@ -183,14 +183,14 @@ pub fn counts_as_uploaded(context: &Arc<Context>, key: &ArchiveKey, file: &Bytes
 }
 
 /// Mutates the answer to a write.
-pub fn answer(honest: Result<Put, S3Error>) -> Result<Put, S3Error> {
+pub fn answer(honest: Result<PutOutcome, S3Error>) -> Result<PutOutcome, S3Error> {
     if let Err(error) = &honest
         // Where only the answer was lost, nothing would be wrong.
         && !error.to_string().contains("before message completed")
         && Sabotage::SwallowS3Error.acts()
     {
         Sabotage::SwallowS3Error.say(&error.to_string());
-        return Ok(Put::Created);
+        return Ok(PutOutcome::Created);
     }
     honest
 }
@@ -204,7 +204,7 @@ pub fn deleted(honest: SeqRanges) -> SeqRanges {
     if Sabotage::ForgetDelete.acts() {
         Sabotage::ForgetDelete.say(&format!("sequence {}", first.0));
     }
-    honest.clipped(first.0 + 1, u64::MAX)
+    honest.intersect(first.0 + 1, u64::MAX)
 }
 
 /// Mutates the numbers of a manifest's entries, as a listing gives them.

@@ -67,13 +67,13 @@ pub async fn run(config: &Config, shape: Shape) -> anyhow::Result<()> {
     let year = Year { streams, end: shape.days * 24 * 3600, now: Timestamp::now() };
     let journal = |of| JournalState::empty(of, config.archive.journal.clone());
     let grace = config.collect.grace;
-    let store = Store::open(Tier::Nas, &config.secondary)?.patient(CancellationToken::new());
+    let store = Store::open(Tier::Nas, &config.secondary)?.with_retries(CancellationToken::new());
     year.nas(Log::new(store, journal(JournalOf::Secondary), grace, year.at_age(grace))).await?;
     if let Some(tertiary) = &config.tertiary {
         let age = config.collect.tertiary_age;
         // Somewhat more than is kept: the rest is the collector's to delete.
         let kept = year.at_age(age + Duration::from_secs(3 * 24 * 3600));
-        let store = Store::open(Tier::Wasabi, tertiary)?.patient(CancellationToken::new());
+        let store = Store::open(Tier::Wasabi, tertiary)?.with_retries(CancellationToken::new());
         let log = Log::new(store, journal(JournalOf::Tertiary), age, kept);
         year.wasabi(log, config.seal.interval.as_secs()).await?;
     }

@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::gc::checkpoints;
 use super::object::read_entry_at_end;
 use super::open::{CheckpointError, FETCHES, OpenError, fetch_end, unpack};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// What is wrong with a journal that can be read.
 #[derive(Debug, Default)]
@@ -189,8 +189,8 @@ impl Log<'_> {
     async fn head(self, number: u64) -> Result<Option<Result<CheckpointHead, OpenError>>, S3Error> {
         let key = self.checkpoint(number);
         let object = match self.store.get(&key).await {
-            Err(error) if error.kind == Kind::NotFound => return Ok(None),
-            Err(error) if matches!(error.kind, Kind::Locked(_)) => {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind, ErrorKind::Locked(_)) => {
                 return Ok(Some(Err(error.into())));
             }
             other => other?,
@@ -223,8 +223,8 @@ impl Log<'_> {
         let read = stream::iter(wanted).map(|(number, key, size)| async move {
             match fetch_end(self.store, key.clone(), size).await {
                 // It was collected meanwhile.
-                Err(error) if error.kind == Kind::NotFound => Ok(None),
-                Err(error) if matches!(error.kind, Kind::Locked(_)) => {
+                Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+                Err(error) if matches!(error.kind, ErrorKind::Locked(_)) => {
                     Ok(Some((number, Err(Silent::Locked(chain(&error))))))
                 }
                 Err(error) => Err(error),

@@ -21,7 +21,7 @@ use super::open::{OpenError, read_checkpoint};
 use super::{Journal, NotCommitted};
 use crate::clock;
 use crate::hooks::fail_point;
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 use crate::tier::Context;
 
 /// How many objects are deleted before the journal says so.
@@ -56,7 +56,7 @@ async fn run_journal(context: Arc<Context>, journal: Journal, old: mpsc::Sender<
             Some(Ok(())) => {}
             None | Some(Err(CollectError::Journal(NotCommitted::Closed(_)))) => return,
             // An owner who gives out such a key means it. It is tried all the same, for that may change.
-            Some(Err(CollectError::S3(error))) if matches!(error.kind, Kind::Denied(_)) => {
+            Some(Err(CollectError::S3(error))) if matches!(error.kind, ErrorKind::Denied(_)) => {
                 if !std::mem::replace(&mut refused, true) {
                     tracing::warn!("replaced objects stay on the NAS for now: {}", chain(&error));
                 }
@@ -169,7 +169,7 @@ impl Collector {
             let key = key.to_string();
             let object = match store.get(&key).await {
                 // It goes with the others, when a later one is old enough.
-                Err(error) if matches!(error.kind, Kind::Locked(_)) => {
+                Err(error) if matches!(error.kind, ErrorKind::Locked(_)) => {
                     tracing::debug!("collecting goes on without it: {error}");
                     continue;
                 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::crypt::{KeyId, Locked};
 use crate::journal::log_throttle::LogThrottle;
-use crate::s3::{Kind, S3Error, Tier};
+use crate::s3::{ErrorKind, S3Error, Tier};
 use crate::tier::error::FetchError;
 
 /// Objects that were met, by key.
@@ -25,7 +25,7 @@ struct Known {
 impl LockedObjects {
     /// Takes note of an object where that is why it could not be read; returns whether it is.
     pub fn note(&self, error: &S3Error) -> bool {
-        let Kind::Locked(locked) = &error.kind else { return false };
+        let ErrorKind::Locked(locked) = &error.kind else { return false };
         self.note_object(error.tier, &error.key, locked);
         true
     }

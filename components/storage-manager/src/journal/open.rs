@@ -14,7 +14,7 @@ use super::object::{ObjectError, read_entry_at_end};
 use super::writer::Committed;
 use crate::crypt;
 use crate::hooks::sabotage;
-use crate::s3::{Kind, Listed, S3Error, Store};
+use crate::s3::{ErrorKind, Listed, S3Error, Store};
 use crate::segment::entry_text;
 
 /// Entries that are fetched at once.
@@ -164,7 +164,7 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
             Ok(Some(end)) => end,
             Ok(None) => break,
             // A disk has damaged it.
-            Err(error @ S3Error { kind: Kind::Withheld(_), .. }) => {
+            Err(error @ S3Error { kind: ErrorKind::Withheld(_), .. }) => {
                 return Ok(Read { state, behind, damage: Some(error.into()), without: None });
             }
             Err(error) => return Err(error.into()),

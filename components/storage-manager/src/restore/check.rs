@@ -59,7 +59,7 @@ pub async fn check(
     server.followers(&mut fences.followers);
     for plan in &mut *plans {
         fences.put_up(plan);
-        plan.takes = server.takes();
+        plan.capabilities = server.capabilities();
     }
     let looked =
         stream::iter(&*plans).map(|plan| target::look(jetstream, &server, plan, looks.again));

@@ -56,7 +56,7 @@ pub(super) fn resume(plan: &Plan, consumer: &ConsumerRecord) -> Resume {
     let (delivered, floor) = sabotage!(position, (clip(delivered), clip(floor)));
     let mut resume = Resume { delivered, floor, pending: Vec::new(), redelivered: Vec::new() };
     let Some(known) = known else { return resume };
-    let is_there = |seq: u64| seq >= plan.first_seq && !plan.gone.contains(seq);
+    let is_there = |seq: u64| seq >= plan.first_seq && !plan.removed.contains(seq);
     if !through {
         let pending = known.pending(floor.stream_seq, delivered.stream_seq);
         resume.pending.extend(pending.filter(|pending| is_there(pending.stream_seq)));
@@ -123,7 +123,7 @@ fn begins_anew(plan: &Plan, consumer: &ConsumerRecord) -> bool {
 
 /// Waits until every consumer is where it was restored to. A cluster hands them out after the stream is
 /// there, and until it has, a client would begin at the first message.
-pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
+pub(super) async fn wait_for_consumers(jetstream: &JetStream, plan: &Plan) {
     let (anew, wanted): (Vec<_>, Vec<_>) =
         plan.consumers.iter().partition(|consumer| begins_anew(plan, consumer));
     if !anew.is_empty() {
@@ -142,7 +142,7 @@ pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
         let there = jetstream.lasting_consumers(plan.target.as_str()).await.unwrap_or_default();
         let late = wanted.iter().filter(|consumer| {
             let floor = resume(plan, consumer).least_floor();
-            let found = there.known.iter().find(|c| c.name == consumer.name);
+            let found = there.reported.iter().find(|c| c.name == consumer.name);
             found.is_none_or(|c| c.ack_floor.stream_seq < floor)
         });
         let late: Vec<_> = late.map(|consumer| consumer.name.as_str()).collect();
@@ -237,7 +237,7 @@ mod tests {
         let same = (at(9, 6), at(2, 2), 3);
         let early = resumed(same, 3, |plan| plan.last_seq = 5);
         assert_eq!(shown(&early), (2, 5, vec![3, 5], vec![(1, 1)]));
-        let gone = resumed(same, 3, |plan| plan.gone.insert(SeqRange(5, 5)));
+        let gone = resumed(same, 3, |plan| plan.removed.insert(SeqRange { first: 5, last: 5 }));
         assert_eq!(shown(&gone), (2, 6, vec![3, 6], vec![(1, 1), (6, 2)]));
         let dropped = resumed(same, 3, |plan| plan.first_seq = 4);
         assert_eq!(shown(&dropped), (2, 6, vec![5, 6], vec![(6, 2)]));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::archive::ArchiveError;
 use crate::crypt::Locked;
 use crate::jetstream::ApiError;
-use crate::s3::{Kind, S3Error, Tier};
+use crate::s3::{ErrorKind, S3Error, Tier};
 use crate::segment::SegmentError;
 
 /// A restore that the server did not accept.
@@ -17,7 +17,7 @@ pub enum SendError {
     Api(#[from] ApiError),
     /// It did not answer, or the connection broke.
     #[error("NATS did not answer within {} s while stream `{stream}` was restored", after.as_secs())]
-    Silent {
+    NoResponse {
         /// The stream.
         stream: String,
         /// How long was waited.
@@ -29,7 +29,7 @@ pub enum SendError {
 }
 
 /// A restore that did not happen; the server has no part of it. The way out is told apart from it
-/// ([`RestoreError::way_out`]).
+/// ([`RestoreError::remedy`]).
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The stream is there already.
@@ -172,7 +172,7 @@ pub enum RestoreError {
     Interrupted(String),
     /// The pipe to the sender broke: its error comes instead of this one.
     #[error("the snapshot was cut off")]
-    Cut(#[from] io::Error),
+    SnapshotTruncated(#[from] io::Error),
 }
 
 impl From<S3Error> for RestoreError {
@@ -190,7 +190,7 @@ impl From<ArchiveError> for RestoreError {
 impl RestoreError {
     /// Returns that there is no key of an object, where that is what went wrong.
     fn locked(error: &S3Error) -> Option<Self> {
-        let Kind::Locked(locked) = &error.kind else { return None };
+        let ErrorKind::Locked(locked) = &error.kind else { return None };
         Some(Self::Locked { tier: error.tier, key: error.key.clone(), locked: locked.clone() })
     }
 
@@ -217,7 +217,7 @@ impl RestoreError {
             | Self::TooLarge { .. }
             | Self::NoRoom { .. }
             | Self::Differs { .. } => true,
-            Self::Send(_) | Self::Interrupted(_) | Self::Cut(_) => false,
+            Self::Send(_) | Self::Interrupted(_) | Self::SnapshotTruncated(_) => false,
         }
     }
 }

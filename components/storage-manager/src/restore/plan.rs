@@ -11,9 +11,9 @@ use cim_core::names::{ConsumerName, StreamName, SubjectFilter};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::copy::{detach, without_schedules};
+use super::detach::{detach, without_schedules};
 use super::frame::CHUNK;
-use super::half_batch::HalfBatch;
+use super::partial_batch::PartialBatch;
 use super::removal::rolls_up;
 use super::rolled_up::{RolledUp, Tail, UNKNOWN};
 use crate::hooks::sabotage;
@@ -111,13 +111,13 @@ pub struct Plan {
     /// Where its messages are: the segment, and the first and last sequence that count.
     pub pieces: Vec<Piece>,
     /// Sequences that must not come back.
-    pub gone: SeqRanges,
+    pub removed: SeqRanges,
     /// The end of it that may say of more.
     pub tail: Option<Tail>,
     /// What that says; known when it was read.
     pub rolled_up: RolledUp,
     /// The batch that it would end in; known when that was read.
-    pub half_batch: Option<HalfBatch>,
+    pub partial_batch: Option<PartialBatch>,
     /// What takes reading was read.
     pub resolved: bool,
     /// Up to where deletes were known when it was archived last, and when that was.
@@ -127,9 +127,9 @@ pub struct Plan {
     /// Only what comes before the first message that is later than this.
     pub until_time: Option<i64>,
     /// The first message that is known to be later without reading any.
-    pub later: Option<Later>,
+    pub later: Option<FirstLater>,
     /// Segments from there on, as many as are looked at for messages that are not later again.
-    pub rest: Vec<Segment>,
+    pub segments_after: Vec<Segment>,
     /// Only these subjects.
     pub subject: Option<SubjectFilter>,
     /// Its consumers.
@@ -143,7 +143,7 @@ pub struct Plan {
     /// Make the whole snapshot in memory before the server hears of it.
     pub staged: bool,
     /// What the server takes.
-    pub takes: Takes,
+    pub capabilities: Capabilities,
 }
 
 /// Sequences behind the last one that are not given out again.
@@ -157,7 +157,7 @@ pub struct Fence {
 
 /// What a server takes of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Takes {
+pub struct Capabilities {
     /// Bytes of a chunk.
     pub chunk: usize,
     /// Whether it reads blocks that are compressed.
@@ -166,7 +166,7 @@ pub struct Takes {
     pub duplicates: bool,
 }
 
-impl Default for Takes {
+impl Default for Capabilities {
     fn default() -> Self {
         Self { chunk: CHUNK, compressed: false, duplicates: false }
     }
@@ -174,7 +174,7 @@ impl Default for Takes {
 
 /// A message that is later than a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Later {
+pub struct FirstLater {
     /// Its sequence.
     pub seq: u64,
     /// Whether one after it is not: a clock was set back.
@@ -196,7 +196,7 @@ pub(super) fn pieces(
     last_seq: u64,
 ) -> Vec<Piece> {
     let own = state.pieces(timeline, first_seq, last_seq).into_iter();
-    let others = stand_ins.iter().flat_map(|(other, SeqRange(first, last))| {
+    let others = stand_ins.iter().flat_map(|(other, SeqRange { first, last })| {
         state.pieces(*other, first_seq.max(*first), last_seq.min(*last))
     });
     let all = own.chain(others);
@@ -221,9 +221,9 @@ fn kept(
 
 /// Returns what is gone from a timeline, and from those that stand in for its end.
 fn gone(state: &ArchiveState, timeline: u32, stand_ins: &[(u32, SeqRange)]) -> SeqRanges {
-    let mut gone = state.gone(timeline);
-    for (number, SeqRange(first, last)) in stand_ins {
-        let of_its_own = state.gone(*number).clipped(*first, *last);
+    let mut gone = state.removed(timeline);
+    for (number, SeqRange { first, last }) in stand_ins {
+        let of_its_own = state.removed(*number).intersect(*first, *last);
         of_its_own.iter().for_each(|range| gone.insert(range));
     }
     gone
@@ -255,9 +255,10 @@ pub fn plan(
             |(segment, first, _): &Piece| segment.first_time > until && *first <= segment.first_seq;
         let at = pieces.iter().position(is_later).unwrap_or(pieces.len());
         rest = pieces.split_off(at);
-        later = rest.first().map(|(segment, ..)| Later { seq: segment.first_seq, back: false });
+        later =
+            rest.first().map(|(segment, ..)| FirstLater { seq: segment.first_seq, back: false });
         let back = rest.iter().any(|(segment, ..)| segment.last_time <= until);
-        later = later.map(|later| Later { back, ..later });
+        later = later.map(|later| FirstLater { back, ..later });
         last_seq = pieces.last().map_or(0, |(_, _, last)| *last).min(last_seq);
     }
     let gone =
@@ -314,16 +315,16 @@ pub fn plan(
         counts: (all && expired.is_empty()).then(|| history.state.clone()),
         expired,
         pieces,
-        gone: gone.clipped(first_seq, u64::MAX),
+        removed: gone.intersect(first_seq, u64::MAX),
         tail,
         rolled_up: RolledUp::default(),
-        half_batch: None,
+        partial_batch: None,
         resolved: false,
         deletes_known,
         archived_at: state.committed_at,
         until_time: options.until_time.map(nanoseconds),
         later,
-        rest: rest.into_iter().map(|(segment, ..)| segment).take(LOOKED_AT).collect(),
+        segments_after: rest.into_iter().map(|(segment, ..)| segment).take(LOOKED_AT).collect(),
         subject: options.subject.clone(),
         consumers,
         // Of a timeline that was left it is not known any more.
@@ -335,7 +336,7 @@ pub fn plan(
         erased: erased(state, timeline, first_seq, last_seq),
         left_out,
         staged: options.staged,
-        takes: Takes::default(),
+        capabilities: Capabilities::default(),
     })
 }
 
@@ -353,8 +354,10 @@ fn erased(
         for (number, _) in state.lineage(timeline) {
             let its = note.of(number);
             let new = all.difference(&counted);
-            let new: SeqRanges =
-                new.iter().flat_map(|SeqRange(from, to)| its.within(from, to)).collect();
+            let new: SeqRanges = new
+                .iter()
+                .flat_map(|SeqRange { first: from, last: to }| its.within(from, to))
+                .collect();
             *said.entry(note.reason.clone()).or_insert(0) += new.count();
             new.iter().for_each(|range| counted.insert(range));
         }
@@ -428,8 +431,8 @@ impl Plan {
     }
 
     /// Sequences of a piece that must not come back.
-    pub fn gone_in(&self, first_seq: u64, last_seq: u64) -> Vec<SeqRange> {
-        self.gone.within(first_seq, last_seq).collect()
+    pub fn removed_in(&self, first_seq: u64, last_seq: u64) -> Vec<SeqRange> {
+        self.removed.within(first_seq, last_seq).collect()
     }
 }
 
@@ -494,7 +497,7 @@ mod tests {
         assert_eq!(shown(&all), [("1-1", 5, 30), ("2-31", 31, 55), ("1-51", 56, 100)]);
         assert_eq!((all.timeline, all.last_seq), (2, 100));
         assert_eq!(all.last.as_ref().map(|last| last.seq), Some(100));
-        let gone: Vec<_> = all.gone.iter().map(|range| (range.0, range.1)).collect();
+        let gone: Vec<_> = all.removed.iter().map(|range| (range.first, range.last)).collect();
         assert_eq!(gone, [(20, 21), (45, 45), (60, 61)]);
         let early = planned(55, &Options { until_seq: Some(60), ..Options::default() });
         assert_eq!(shown(&early), [("1-1", 5, 30), ("2-31", 31, 55), ("1-51", 56, 60)]);

@@ -1,12 +1,12 @@
 //! The parts of a plan that take reading.
 
 use super::error::RestoreError;
-use super::feed::read_anew;
-use super::half_batch::HalfBatch;
+use super::fetch::read_anew;
+use super::partial_batch::PartialBatch;
 use super::plan::Plan;
+use super::point_in_time;
 use super::rolled_up::RolledUp;
 use super::source::Source;
-use super::until;
 
 /// Cuts a plan off at its point in time, finds what its end says that it took away, and leaves out half a batch there.
 /// Where segments were merged meanwhile they are read where they went. Once is enough.
@@ -14,9 +14,9 @@ pub(super) async fn resolve(source: &Source, plan: &mut Plan) -> Result<(), Rest
     if plan.resolved {
         return Ok(());
     }
-    if let Err(error) = until::cut_off(source, plan).await {
+    if let Err(error) = point_in_time::cut_off(source, plan).await {
         renew(source, plan, error).await?;
-        until::cut_off(source, plan).await?;
+        point_in_time::cut_off(source, plan).await?;
     }
     if let Err(error) = find_rolled_up(source, plan).await {
         renew(source, plan, error).await?;
@@ -76,16 +76,16 @@ async fn leave_out_half_batch(source: &Source, plan: &mut Plan) -> Result<(), Re
     content.read::<RestoreError>(segment, |message| {
         if (first..=last).contains(&&message.seq) {
             // What was deleted since counts: the rest of its batch is whole.
-            half = HalfBatch::ending_with(message);
+            half = PartialBatch::ending_with(message);
         }
         Ok(())
     })?;
     source.put_back(segment, content);
     // Behind a message that was deleted before it was archived, all was there.
-    half = half.filter(|half| half.messages.1 == plan.last_seq);
+    half = half.filter(|half| half.messages.last == plan.last_seq);
     if let Some(half) = &half {
-        plan.gone.insert(half.messages);
+        plan.removed.insert(half.messages);
     }
-    plan.half_batch = half;
+    plan.partial_batch = half;
     Ok(())
 }

@@ -11,9 +11,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::arrived::{compare, shorn};
+use super::compare::{compare, shorn};
 use super::error::{RestoreError, SendError};
-use super::feed::feed;
+use super::fetch::feed;
 use super::outcome::{Outcome, Progress};
 use super::plan::Plan;
 use super::send::Transfer;
@@ -38,7 +38,7 @@ pub async fn restore(
 ) -> Result<Outcome, RestoreError> {
     if plan.staged {
         let target = plan.target.clone();
-        let staged = unless(stop, &target, stage(source, plan, progress)).await?;
+        let staged = or_cancelled(stop, &target, stage(source, plan, progress)).await?;
         return staged.send(jetstream, stop).await;
     }
     let (plan, chunks, made) = snapshot(source, plan, progress, CHUNKS).await?;
@@ -119,7 +119,7 @@ async fn send(
         let ((), sent) = tokio::join!(made.as_mut(), send);
         sent
     };
-    let sent = unless(stop, &plan.target, both).await;
+    let sent = or_cancelled(stop, &plan.target, both).await;
     // Where it was interrupted the writer is still at work.
     chunks.close();
     // What the server refused explains why the writer was cut off, not the other way round.
@@ -188,7 +188,7 @@ async fn arrived(
         let (stream, what) = (plan.target.to_string(), lost.join(", "));
         return Err(RestoreError::Shorn { stream, what, kept });
     }
-    consumers::in_place(jetstream, plan).await;
+    consumers::wait_for_consumers(jetstream, plan).await;
     Ok(outcome)
 }
 
@@ -220,7 +220,7 @@ fn refused(plan: &Plan, error: SendError) -> RestoreError {
 }
 
 /// The work's outcome, or that it was interrupted.
-async fn unless<T>(
+async fn or_cancelled<T>(
     stop: &CancellationToken,
     target: &StreamName,
     work: impl Future<Output = Result<T, RestoreError>>,
@@ -241,7 +241,7 @@ async fn remove_partial(jetstream: &JetStream, plan: &Plan) {
 /// Deletes a stream that this restore has made.
 async fn remove(jetstream: &JetStream, plan: &Plan, how: &str) {
     let gone: Result<Value, _> =
-        jetstream.ask(&format!("STREAM.DELETE.{}", plan.target), &Value::Null).await;
+        jetstream.request(&format!("STREAM.DELETE.{}", plan.target), &Value::Null).await;
     if let Err(error) = gone
         && !error.not_found()
     {

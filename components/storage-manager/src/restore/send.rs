@@ -75,7 +75,7 @@ impl<'a> Transfer<'a> {
             },
         });
         let what = format!("STREAM.RESTORE.{}", plan.target);
-        let begun: Begun = jetstream.ask(&what, &request).await?;
+        let begun: Begun = jetstream.request(&what, &request).await?;
         let (stream, subject) = (plan.target.to_string(), begun.deliver_subject);
         fail_point!(RestoreBegun);
         let (begun, in_flight, heard) = (Instant::now(), 0, false);
@@ -200,7 +200,7 @@ impl<'a> Transfer<'a> {
                 }
                 Ok(message.payload)
             }
-            _ => Err(SendError::Silent { stream: self.stream.clone(), after }),
+            _ => Err(SendError::NoResponse { stream: self.stream.clone(), after }),
         }
     }
 }

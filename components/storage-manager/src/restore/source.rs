@@ -9,9 +9,9 @@ use bytes::Bytes;
 use cim_core::archive::{ArchiveKey, Part, Segment};
 use tokio::sync::Semaphore;
 
-use super::ahead::REQUESTS;
 use super::error::RestoreError;
-use crate::s3::{Kind, S3Error, Store};
+use super::prefetch::REQUESTS;
+use crate::s3::{ErrorKind, S3Error, Store};
 use crate::segment::{Columns, Footer, Message, Rows, SegmentError, Window, read_parts};
 
 /// Bytes of footers that are kept: the same objects have parts of many streams.
@@ -36,7 +36,7 @@ pub struct Source {
     footers: Arc<Mutex<Footers>>,
     turns: Arc<Semaphore>,
     /// Objects that the tier does not give though it answers, and what it says.
-    withheld: Arc<Mutex<BTreeMap<String, Kind>>>,
+    withheld: Arc<Mutex<BTreeMap<String, ErrorKind>>>,
     /// Requests that this one and its copies made.
     requests: Arc<AtomicU64>,
     /// Of a stream, what was read of it together with others.
@@ -200,7 +200,9 @@ impl Source {
         tracing::warn!("{error}; reading it from {}", other.tier());
         match (get(other).await, &error.kind) {
             // The first answer says more.
-            (Err(missing), Kind::Withheld(_)) if missing.kind == Kind::NotFound => Err(error),
+            (Err(missing), ErrorKind::Withheld(_)) if missing.kind == ErrorKind::NotFound => {
+                Err(error)
+            }
             (outcome, _) => outcome,
         }
     }
@@ -211,8 +213,10 @@ impl Source {
         let mut known = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = match new.map(|error| &error.kind) {
             None => known.get(key)?.clone(),
-            Some(Kind::Withheld(why)) if known.len() >= WITHHELD => Kind::Unavailable(why.clone()),
-            Some(kind @ Kind::Withheld(_)) => {
+            Some(ErrorKind::Withheld(why)) if known.len() >= WITHHELD => {
+                ErrorKind::Unavailable(why.clone())
+            }
+            Some(kind @ ErrorKind::Withheld(_)) => {
                 known.insert(key.to_owned(), kind.clone());
                 kind.clone()
             }
@@ -335,7 +339,7 @@ mod tests {
         fake.set_faults(vec![slow().operation("GetObject").keys(one.clone())]).unwrap();
         for _ in 0..2 {
             let error = source.window(&one, 0..5, None).await.unwrap_err();
-            assert!(matches!(error.kind, Kind::Withheld(_)), "{error}");
+            assert!(matches!(error.kind, ErrorKind::Withheld(_)), "{error}");
             assert!(RestoreError::S3(error).is_of_one_stream());
         }
         // It takes long to know, and is asked for once.

@@ -56,7 +56,7 @@ impl<W: Write> Snapshot<W> {
             index: 0,
             key: [0; 4],
             last_seq: 0,
-            compressed: plan.takes.compressed && plan.config["compression"] == "s2",
+            compressed: plan.capabilities.compressed && plan.config["compression"] == "s2",
         };
         snapshot.next_block();
         Ok(snapshot)

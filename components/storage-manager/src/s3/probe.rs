@@ -8,7 +8,7 @@ use cim_core::archive::ArchiveKey;
 use cim_runtime::retry::Backoff;
 use futures_util::future::join_all;
 
-use super::{Kind, Put, S3Error, Store};
+use super::{ErrorKind, PutOutcome, S3Error, Store};
 
 /// What a service was found to do, and a key to be allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,13 +90,13 @@ async fn try_out(
         let Some((Race { winners, unknown }, again)) = missing.is(PUT, raced)? else { break };
         // One that could not be deleted is there since the first time.
         conditional_writes &= winners == 1 || winners == 0 && (alone || unknown > 0);
-        conditional_writes &= again == Put::Exists;
+        conditional_writes &= again == PutOutcome::AlreadyExists;
     }
     let first = keys[0].to_string();
     missing.is(GET, absent_is_fine(patiently(|| store.get(&first)).await))?;
     let checks = match patiently(|| store.put_damaged(damaged, BODY)).await {
         Ok(()) => false,
-        Err(error) if error.kind.may_pass_soon() => return Err(error),
+        Err(error) if error.kind.is_transient() => return Err(error),
         Err(_) => true,
     };
     let listed = missing.is(LIST, patiently(|| store.list(prefix, false)).await)?;
@@ -125,9 +125,7 @@ async fn locks(store: &Store, missing: &mut Missing) -> Result<bool, S3Error> {
             }
             Ok(true)
         }
-        Err(error) if error.kind.may_pass_soon() || error.kind.refused_key().is_some() => {
-            Err(error)
-        }
+        Err(error) if error.kind.is_transient() || error.kind.refused_key().is_some() => Err(error),
         Err(error) => {
             tracing::debug!("an object cannot be locked: {}", cim_runtime::error::chain(&error));
             Ok(false)
@@ -152,13 +150,13 @@ struct Race {
 /// Has many write one key at once.
 async fn race(store: &Store, key: &ArchiveKey) -> Result<Race, S3Error> {
     let mut told = Race { winners: 0, unknown: 0 };
-    for put in join_all((0..WRITERS).map(|_| store.put_new(key, BODY))).await {
+    for put in join_all((0..WRITERS).map(|_| store.put_if_absent(key, BODY))).await {
         match put {
-            Ok(Put::Created) => told.winners += 1,
-            Ok(Put::Exists) => {}
+            Ok(PutOutcome::Created) => told.winners += 1,
+            Ok(PutOutcome::AlreadyExists) => {}
             // What S3 says to one of two that overlap: it is to ask again.
-            Err(S3Error { kind: Kind::Unavailable(code), .. }) if code == "conflict" => {}
-            Err(error) if error.kind.may_pass_soon() && told.unknown + 1 < WRITERS => {
+            Err(S3Error { kind: ErrorKind::Unavailable(code), .. }) if code == "conflict" => {}
+            Err(error) if error.kind.is_transient() && told.unknown + 1 < WRITERS => {
                 told.unknown += 1;
             }
             Err(error) => return Err(error),
@@ -168,9 +166,9 @@ async fn race(store: &Store, key: &ArchiveKey) -> Result<Race, S3Error> {
 }
 
 /// Has many write one key at once, and one more when they are done, which has to find it there.
-async fn race_and_again(store: &Store, key: &ArchiveKey) -> Result<(Race, Put), S3Error> {
+async fn race_and_again(store: &Store, key: &ArchiveKey) -> Result<(Race, PutOutcome), S3Error> {
     let race = race(store, key).await?;
-    let again = patiently(|| store.put_new(key, BODY)).await?;
+    let again = patiently(|| store.put_if_absent(key, BODY)).await?;
     Ok((race, again))
 }
 
@@ -183,7 +181,7 @@ where
     let (begun, mut tries) = (Instant::now(), 0);
     loop {
         match ask().await {
-            Err(error) if error.kind.may_pass_soon() && begun.elapsed() < PATIENCE => {
+            Err(error) if error.kind.is_transient() && begun.elapsed() < PATIENCE => {
                 tries += 1;
                 tokio::time::sleep(Backoff::default().after(tries)).await;
             }
@@ -215,7 +213,7 @@ impl Missing {
 fn allowed<T>(asked: Result<T, S3Error>) -> Result<Result<T, S3Error>, S3Error> {
     match asked {
         Err(error) if error.kind.refused_key().is_some() => Err(error),
-        Err(error) if matches!(error.kind, Kind::Denied(_)) => Ok(Err(error)),
+        Err(error) if matches!(error.kind, ErrorKind::Denied(_)) => Ok(Err(error)),
         other => other.map(Ok),
     }
 }
@@ -223,7 +221,7 @@ fn allowed<T>(asked: Result<T, S3Error>) -> Result<Result<T, S3Error>, S3Error> 
 /// What could not be written is not there to be read, and who may read is told so.
 fn absent_is_fine(got: Result<Bytes, S3Error>) -> Result<(), S3Error> {
     match got {
-        Err(error) if error.kind == Kind::NotFound => Ok(()),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
         got => got.map(drop),
     }
 }

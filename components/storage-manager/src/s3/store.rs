@@ -17,7 +17,7 @@ use s3::serde_types::ListBucketResult;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{Access, Way};
-use super::error::{Kind, S3Error, deepest};
+use super::error::{ErrorKind, S3Error, root_cause};
 use super::page;
 use super::tier::Tier;
 use super::versions::{Versions, versions_query};
@@ -29,11 +29,11 @@ use crate::hooks::sabotage;
 
 /// How a put-if-absent ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
+pub enum PutOutcome {
     /// The object is ours.
     Created,
     /// There was one already.
-    Exists,
+    AlreadyExists,
 }
 
 /// What a listing found.
@@ -54,8 +54,8 @@ pub struct Store {
     single_writer: bool,
     lock: Option<ObjectLock>,
     requests: AtomicU64,
-    /// Ends the patience of a patient one.
-    patience: Option<CancellationToken>,
+    /// Ends the retry_until of a patient one.
+    retry_until: Option<CancellationToken>,
     /// Ends the wait for a key that the service takes.
     key: Option<CancellationToken>,
     /// It has answered something, be it that it is busy.
@@ -64,9 +64,9 @@ pub struct Store {
 
 /// How often a patient store asks a service that has answered before: one that throttles, or drops a
 /// connection. With the waits in between that is about half a minute.
-const TRIES: u32 = 12;
+const RETRY_BUDGET: u32 = 12;
 /// The same for one that has never answered: it may be away for good, and somebody waits.
-const TRIES_AT_FIRST: u32 = 3;
+const FIRST_RETRY_BUDGET: u32 = 3;
 
 /// Long enough for the slowest upload from a host whose clock is a quarter of an hour behind, which is what
 /// services let pass; short enough to be of no use to who finds the URL in a log.
@@ -172,18 +172,18 @@ impl Store {
             single_writer,
             lock: config.object_lock,
             requests: AtomicU64::new(0),
-            patience: None,
+            retry_until: None,
             key: None,
             answered: AtomicBool::new(false),
         })
     }
 
     /// The same, which asks again when a call fails in a way that may pass, until `end`: all but
-    /// [`Store::put_new`], whose second answer means something else. What reads or writes many objects
+    /// [`Store::put_if_absent`], whose second answer means something else. What reads or writes many objects
     /// comes to no end otherwise where every so manieth request fails.
     #[must_use]
-    pub fn patient(self, end: CancellationToken) -> Self {
-        Self { patience: Some(end), ..self }
+    pub fn with_retries(self, end: CancellationToken) -> Self {
+        Self { retry_until: Some(end), ..self }
     }
 
     /// The same, which waits until `end` where the service refuses the key: an operator changes one after the
@@ -235,7 +235,7 @@ impl Store {
 
     /// An object's bytes, whether there is a key of it or not.
     pub async fn get_as_is(&self, key: &str) -> Result<Bytes, S3Error> {
-        self.ask("get", key, || self.get_as_is_once(key)).await
+        self.call("get", key, || self.get_as_is_once(key)).await
     }
 
     async fn get_as_is_once(&self, key: &str) -> Result<Bytes, S3Error> {
@@ -246,7 +246,7 @@ impl Store {
     fn unlocked(&self, key: &str, bytes: Bytes) -> Result<Bytes, S3Error> {
         match crypt::check(&bytes) {
             Ok(()) => Ok(bytes),
-            Err(locked) => Err(self.error("get", key, Kind::Locked(Box::new(locked)))),
+            Err(locked) => Err(self.error("get", key, ErrorKind::Locked(Box::new(locked)))),
         }
     }
 
@@ -256,7 +256,7 @@ impl Store {
         if !error.kind.may_be_of_an_object() || self.list(&error.key, false).await.is_err() {
             return error;
         }
-        S3Error { kind: Kind::Withheld(error.kind.to_string()), ..error }
+        S3Error { kind: ErrorKind::Withheld(error.kind.to_string()), ..error }
     }
 
     /// An object's bytes, which are `size` as far as is known. They go into one buffer of that size; of
@@ -264,7 +264,7 @@ impl Store {
     ///
     /// The time limit is one for silence: many large objects may come at once over a slow line.
     pub async fn get_at_most(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
-        self.unlocked(key, self.ask("get", key, || self.get_at_most_once(key, size)).await?)
+        self.unlocked(key, self.call("get", key, || self.get_at_most_once(key, size)).await?)
     }
 
     async fn get_at_most_once(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
@@ -278,7 +278,7 @@ impl Store {
                 self.read(key, Wanted::Tail(wanted), LONGEST).await?;
             if status == 206 {
                 let what = "a part of an object without a `Content-Range`";
-                let unexpected = || self.error("get", key, Kind::Unexpected(what.into()));
+                let unexpected = || self.error("get", key, ErrorKind::Unexpected(what.into()));
                 return Ok((bytes, size.ok_or_else(unexpected)?));
             }
             // It is empty, or the service refuses a part that is longer than the object.
@@ -289,7 +289,7 @@ impl Store {
             let size = bytes.len() as u64;
             Ok((bytes.split_off(bytes.len().saturating_sub(to_usize(wanted))), size))
         };
-        let (bytes, size) = self.ask("get", key, once).await?;
+        let (bytes, size) = self.call("get", key, once).await?;
         Ok((self.unlocked(key, bytes)?, size))
     }
 
@@ -302,7 +302,7 @@ impl Store {
         let Some(range) = crypt::label_range(&end, size) else { return Ok(()) };
         let bytes = self.get_range(key, range).await?;
         let looked = crypt::check_range(&bytes);
-        looked.map_err(|locked| self.error("get", key, Kind::Locked(Box::new(locked))))
+        looked.map_err(|locked| self.error("get", key, ErrorKind::Locked(Box::new(locked))))
     }
 
     /// Some bytes of an object; fewer where it ends before them.
@@ -314,7 +314,7 @@ impl Store {
             let before = if status == 206 { 0 } else { to_usize(range.start) };
             Ok(bytes.split_off(before.min(bytes.len())))
         };
-        self.unlocked(key, self.ask("get", key, once).await?)
+        self.unlocked(key, self.call("get", key, once).await?)
     }
 
     /// Asks for an object, or for a part of it, and reads the answer into one buffer that is set aside for it: pieces
@@ -345,10 +345,10 @@ impl Store {
         }
         if !response.status().is_success() {
             let text = self.in_time(key, response.text()).await?;
-            return Err(self.error("get", key, Kind::of_answer(status, &text)));
+            return Err(self.error("get", key, ErrorKind::from_response(status, &text)));
         }
         if let Some(what) = page::not_the_object(response.headers()) {
-            return Err(self.error("get", key, Kind::Unexpected(what)));
+            return Err(self.error("get", key, ErrorKind::Unexpected(what)));
         }
         let size = response.headers().get("content-range").and_then(|v| v.to_str().ok());
         let size = size.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
@@ -377,26 +377,32 @@ impl Store {
     {
         match tokio::time::timeout(self.timeout, step).await {
             Ok(done) => done.map_err(|error| self.client_error("get", key, &error.into())),
-            Err(_) => Err(self.error("get", key, Kind::Timeout)),
+            Err(_) => Err(self.error("get", key, ErrorKind::Timeout)),
         }
     }
 
     /// Writes an object, over whatever is there.
     pub async fn put(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
-        self.ask("put", &key.to_string(), || self.put_once(key, body.clone())).await
+        self.call("put", &key.to_string(), || self.put_once(key, body.clone())).await
     }
 
     /// The same, tried once even where the store is patient.
     pub async fn put_once(&self, key: &ArchiveKey, body: Bytes) -> Result<(), S3Error> {
         let key = key.to_string();
         match sabotage!(answer, self.send(&key, body, false).await)? {
-            Put::Created => Ok(()),
-            Put::Exists => Err(self.error("put", &key, Kind::Unexpected("HTTP 412".into()))),
+            PutOutcome::Created => Ok(()),
+            PutOutcome::AlreadyExists => {
+                Err(self.error("put", &key, ErrorKind::Unexpected("HTTP 412".into())))
+            }
         }
     }
 
     /// Writes an object unless there is one, where the service honours `If-None-Match: *`.
-    pub async fn put_new(&self, key: &ArchiveKey, body: Bytes) -> Result<Put, S3Error> {
+    pub async fn put_if_absent(
+        &self,
+        key: &ArchiveKey,
+        body: Bytes,
+    ) -> Result<PutOutcome, S3Error> {
         self.send(&key.to_string(), body, true).await
     }
 
@@ -426,7 +432,7 @@ impl Store {
         Some(self.keyed(|way| self.send_by(way, &key, body.clone(), sent)).await.map(drop))
     }
 
-    async fn send(&self, key: &str, body: Bytes, only_new: bool) -> Result<Put, S3Error> {
+    async fn send(&self, key: &str, body: Bytes, only_new: bool) -> Result<PutOutcome, S3Error> {
         // What is only tried out is deleted at once.
         let locked = self.lock.filter(|_| !key.starts_with(PROBES));
         let lock = locked.map(|lock| (lock.mode, lock.until(clock::now())));
@@ -440,7 +446,7 @@ impl Store {
         key: &str,
         body: Bytes,
         sent: Sent,
-    ) -> Result<Put, S3Error> {
+    ) -> Result<PutOutcome, S3Error> {
         let Sent { checksum, only_new, lock } = sent;
         self.count();
         let mut headers = http::HeaderMap::new();
@@ -467,13 +473,15 @@ impl Store {
         let (status, text) = self.answer("put", key, request.body(body)).await?;
         match status {
             200..=299 => match page::not_done(&text) {
-                None => Ok(Put::Created),
+                None => Ok(PutOutcome::Created),
                 Some(kind) => Err(self.error("put", key, kind)),
             },
-            412 => Ok(Put::Exists),
+            412 => Ok(PutOutcome::AlreadyExists),
             // Two conditional writes at once: whoever lost asks again and finds the winner's object.
-            409 if only_new => Err(self.error("put", key, Kind::Unavailable("conflict".into()))),
-            _ => Err(self.error("put", key, Kind::of_answer(status, &text))),
+            409 if only_new => {
+                Err(self.error("put", key, ErrorKind::Unavailable("conflict".into())))
+            }
+            _ => Err(self.error("put", key, ErrorKind::from_response(status, &text))),
         }
     }
 
@@ -481,7 +489,7 @@ impl Store {
     pub async fn delete(&self, key: &str) -> Result<(), S3Error> {
         let deleted = self.keyed(|way| self.delete_by(way, key)).await;
         match deleted {
-            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             other => other,
         }
     }
@@ -493,7 +501,9 @@ impl Store {
         let request = way.client.delete(url).timeout(self.timeout);
         match self.answer("delete", key, request).await? {
             (200..=299, _) => Ok(()),
-            (status, text) => Err(self.error("delete", key, Kind::of_answer(status, &text))),
+            (status, text) => {
+                Err(self.error("delete", key, ErrorKind::from_response(status, &text)))
+            }
         }
     }
 
@@ -510,7 +520,11 @@ impl Store {
         };
         answer.await.map_err(|error: reqwest::Error| {
             let timeout = error.is_timeout();
-            let kind = if timeout { Kind::Timeout } else { Kind::Unreachable(deepest(&error)) };
+            let kind = if timeout {
+                ErrorKind::Timeout
+            } else {
+                ErrorKind::Unreachable(root_cause(&error))
+            };
             self.error(operation, key, kind)
         })
     }
@@ -552,13 +566,13 @@ impl Store {
     ) -> Result<Vec<Listed>, S3Error> {
         let (mut found, mut token) = (Vec::new(), None);
         loop {
-            let page = self.ask("list", prefix, || {
+            let page = self.call("list", prefix, || {
                 let query = list_query(prefix, folders, token.as_deref(), after);
                 self.keyed(move |way| self.list_by(way, prefix, query.clone()))
             });
             let page = page.await?;
             let next = page::next(prefix, &page, token.as_deref());
-            token = next.map_err(|what| self.error("list", prefix, Kind::Unexpected(what)))?;
+            token = next.map_err(|what| self.error("list", prefix, ErrorKind::Unexpected(what)))?;
             if folders {
                 let prefixes = page.common_prefixes.unwrap_or_default();
                 found.extend(prefixes.into_iter().map(|p| Listed { key: p.prefix, size: 0 }));
@@ -586,9 +600,11 @@ impl Store {
         match self.answer("list", prefix, request).await? {
             (200..=299, text) => quick_xml::de::from_str(&text).map_err(|error| {
                 let what = format!("no list of S3's: {error}");
-                self.error("list", prefix, Kind::Unexpected(what))
+                self.error("list", prefix, ErrorKind::Unexpected(what))
             }),
-            (status, text) => Err(self.error("list", prefix, Kind::of_answer(status, &text))),
+            (status, text) => {
+                Err(self.error("list", prefix, ErrorKind::from_response(status, &text)))
+            }
         }
     }
 
@@ -597,7 +613,7 @@ impl Store {
     pub async fn old_versions(&self, prefix: &str) -> Result<Vec<(String, String)>, S3Error> {
         let (mut found, mut next) = (Vec::new(), None);
         loop {
-            let page = self.ask("list", prefix, || {
+            let page = self.call("list", prefix, || {
                 let query = versions_query(prefix, next.as_ref());
                 self.keyed(move |way| self.versions_by(way, prefix, query.clone()))
             });
@@ -624,7 +640,9 @@ impl Store {
             (200..=299, text) => Ok(Versions::read(&text)),
             // A service that keeps no versions need not know the question.
             (400 | 404 | 405 | 501, _) => Ok(None),
-            (status, text) => Err(self.error("list", prefix, Kind::of_answer(status, &text))),
+            (status, text) => {
+                Err(self.error("list", prefix, ErrorKind::from_response(status, &text)))
+            }
         }
     }
 
@@ -635,7 +653,7 @@ impl Store {
         key: &str,
         version: &str,
     ) -> Result<(Bytes, Option<String>), S3Error> {
-        self.ask("get", key, || self.keyed(|way| self.get_version_by(way, key, version))).await
+        self.call("get", key, || self.keyed(|way| self.get_version_by(way, key, version))).await
     }
 
     async fn get_version_by(
@@ -652,7 +670,7 @@ impl Store {
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let text = self.in_time(key, response.text()).await?;
-            return Err(self.error("get", key, Kind::of_answer(status, &text)));
+            return Err(self.error("get", key, ErrorKind::from_response(status, &text)));
         }
         let until = response.headers().get("x-amz-object-lock-retain-until-date");
         let until = until.and_then(|until| until.to_str().ok()).map(ToOwned::to_owned);
@@ -677,7 +695,8 @@ impl Store {
                 Err(error) => error,
             };
             // A certificate of an authority that is not trusted is a service that cannot be reached.
-            let may_be_the_files = matches!(error.kind, Kind::Denied(_) | Kind::Unreachable(_));
+            let may_be_the_files =
+                matches!(error.kind, ErrorKind::Denied(_) | ErrorKind::Unreachable(_));
             if may_be_the_files && self.access.is_another(&way) {
                 continue;
             }
@@ -699,8 +718,8 @@ impl Store {
         }
     }
 
-    /// Calls the service once, or until it answers, as far as patience goes.
-    async fn ask<T, F>(
+    /// Calls the service once, or until it answers, as far as retry_until goes.
+    async fn call<T, F>(
         &self,
         operation: &str,
         key: &str,
@@ -709,19 +728,19 @@ impl Store {
     where
         F: Future<Output = Result<T, S3Error>>,
     {
-        let Some(end) = &self.patience else { return attempt().await };
+        let Some(end) = &self.retry_until else { return attempt().await };
         let tries = AtomicU32::new(0);
         let class = |error: &S3Error| {
             let tried = tries.fetch_add(1, Ordering::Relaxed) + 1;
-            let answers =
-                self.answered.load(Ordering::Relaxed) || matches!(error.kind, Kind::Unavailable(_));
+            let answers = self.answered.load(Ordering::Relaxed)
+                || matches!(error.kind, ErrorKind::Unavailable(_));
             let most = match error.kind {
-                _ if answers => TRIES,
-                // Its time limit was patience enough.
-                Kind::Timeout => 1,
-                _ => TRIES_AT_FIRST,
+                _ if answers => RETRY_BUDGET,
+                // Its time limit was retry_until enough.
+                ErrorKind::Timeout => 1,
+                _ => FIRST_RETRY_BUDGET,
             };
-            if error.kind.may_pass_soon() && tried < most {
+            if error.kind.is_transient() && tried < most {
                 Class::Transient
             } else {
                 Class::Permanent
@@ -745,10 +764,10 @@ impl Store {
         key: &str,
         error: &s3::error::S3Error,
     ) -> S3Error {
-        self.error(operation, key, Kind::of_client(error))
+        self.error(operation, key, ErrorKind::from_client(error))
     }
 
-    fn error(&self, operation: &'static str, key: &str, kind: Kind) -> S3Error {
+    fn error(&self, operation: &'static str, key: &str, kind: ErrorKind) -> S3Error {
         let (tier, bucket, key) = (self.tier, self.name(), key.into());
         S3Error { tier, bucket, operation, key, kind }
     }

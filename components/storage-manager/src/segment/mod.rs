@@ -4,9 +4,9 @@
 //! only the last few MiB are not yet compressed, and read row group by row group, so that a reader
 //! holds one segment's file and one row group's rows.
 
+mod catch_panic;
 mod columns;
 mod file;
-mod guard;
 mod part;
 mod raw;
 mod read;

@@ -17,9 +17,9 @@ use parquet::file::metadata::{
 };
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::catch_panic::catch_panic;
 use super::columns::Columns;
 use super::file::with_group;
-use super::guard::guarded;
 use super::read::{Rows, SegmentError, read_rows};
 use super::shared::{self, Content};
 use crate::crypt::{FileKey, metadata};
@@ -48,7 +48,7 @@ impl Footer {
     /// # Errors
     /// When it is no object that streams share.
     pub fn read(key: &str, tail: &Bytes, size: u64) -> Result<Result<Self, u64>, SegmentError> {
-        let (metadata, file_key) = match guarded(|| metadata(tail, size)) {
+        let (metadata, file_key) = match catch_panic(|| metadata(tail, size)) {
             Ok(read) => read,
             Err(ParquetError::NeedMoreData(needed)) if needed as u64 > tail.len() as u64 => {
                 return Ok(Err(needed as u64));
@@ -183,7 +183,7 @@ fn read_group(
         return Err(ParquetError::General(format!("it has {there} row groups")));
     }
     let key = footer.key.as_ref();
-    let (first, streams, rows) = guarded(|| {
+    let (first, streams, rows) = catch_panic(|| {
         with_group(window, &footer.metadata, key, group, |reader| {
             let all = 0..usize::try_from(reader.metadata().num_rows()).unwrap_or_default();
             let streams = read_rows::<ByteArrayType>(reader, shared::STREAM, all.clone())?;

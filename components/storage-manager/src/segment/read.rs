@@ -10,9 +10,9 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::RowGroupReader;
 use parquet::file::statistics::Statistics;
 
+use super::catch_panic::catch_panic;
 use super::columns::Message;
 use super::file::File;
-use super::guard::guarded;
 use super::schema::{HEADERS, PAYLOAD, SCHEMA, SEQ, SUBJECT, TIME};
 use super::shared::{self, Content};
 use crate::crypt::metadata;
@@ -77,13 +77,13 @@ impl Rows {
         }
         let unreadable = |source| SegmentError::Unreadable { key: key(), source };
         let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
-        let reader = guarded(|| File::open(file.clone())).map_err(unreadable)?;
+        let reader = catch_panic(|| File::open(file.clone())).map_err(unreadable)?;
         if reader.metadata().file_metadata().schema() != SCHEMA.as_ref() {
             return Err(contradiction("it has other columns".into()).into());
         }
         let (mut messages, mut last_seq) = (0, None);
         for index in 0..reader.metadata().num_row_groups() {
-            let rows = guarded(|| reader.with_group(index, |group| Self::read_group(group, 0)));
+            let rows = catch_panic(|| reader.with_group(index, |group| Self::read_group(group, 0)));
             let rows = rows.map_err(unreadable)?;
             for seq in rows.seq.iter().map(|seq| seq.cast_unsigned()) {
                 if last_seq.is_some_and(|last| seq <= last)
@@ -110,7 +110,7 @@ impl Rows {
         let key = || segment.key.clone();
         let unreadable = |source| SegmentError::Unreadable { key: key(), source };
         let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
-        let reader = guarded(|| File::open(file.clone())).map_err(unreadable)?;
+        let reader = catch_panic(|| File::open(file.clone())).map_err(unreadable)?;
         if reader.metadata().file_metadata().schema() != shared::SCHEMA.as_ref() {
             return Err(contradiction("it has other columns".into()));
         }
@@ -133,7 +133,7 @@ impl Rows {
                         && (segment.first_seq..=segment.last_seq).contains(&seq)
                 }))
             };
-            let rows = guarded(|| reader.with_group(index, read)).map_err(unreadable)?;
+            let rows = catch_panic(|| reader.with_group(index, read)).map_err(unreadable)?;
             rows.messages().for_each(|message| content.push(&message.hash()));
             messages += rows.len() as u64;
             found.push(rows);
@@ -233,7 +233,7 @@ impl SharedReader {
     /// # Errors
     /// When it is none that streams share.
     pub fn open(key: &str, file: Bytes) -> Result<Self, SegmentError> {
-        let reader = guarded(|| File::open(file))
+        let reader = catch_panic(|| File::open(file))
             .map_err(|source| SegmentError::Unreadable { key: key.into(), source })?;
         if reader.metadata().file_metadata().schema() != shared::SCHEMA.as_ref() {
             let what = "it has other columns".into();
@@ -294,7 +294,7 @@ impl SharedReader {
                     at: 0,
                 })
             };
-            let group = guarded(|| reader.with_group(index, read));
+            let group = catch_panic(|| reader.with_group(index, read));
             let key = &self.key;
             self.group = Some(
                 group.map_err(|source| SegmentError::Unreadable { key: key.clone(), source })?,
@@ -315,14 +315,14 @@ impl SharedRows {
 
 /// Returns how many messages each row group of a file has, as its end says; `None` where that cannot be read.
 pub fn group_sizes(file: &Bytes) -> Option<Vec<u64>> {
-    let (groups, _) = guarded(|| metadata(file, file.len() as u64)).ok()?;
+    let (groups, _) = catch_panic(|| metadata(file, file.len() as u64)).ok()?;
     groups.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok()).collect()
 }
 
 /// The times of the earliest and the latest message of a segment of `size` bytes, from its end; `None`
 /// where that does not say. The error is how many bytes of its end are needed.
 pub fn times(tail: &Bytes, size: u64) -> Result<Option<(i64, i64)>, u64> {
-    let metadata = match guarded(|| metadata(tail, size)) {
+    let metadata = match catch_panic(|| metadata(tail, size)) {
         Ok((metadata, _)) => metadata,
         Err(ParquetError::NeedMoreData(needed)) => return Err(needed as u64),
         Err(_) => return Ok(None),

@@ -17,8 +17,8 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 use sha2::Digest as _;
 
+use super::catch_panic::catch_panic;
 use super::columns::Columns;
-use super::guard::guarded;
 use super::schema::{Encryption, shared_properties};
 use super::write::write_column;
 use crate::crypt::{encryption, metadata};
@@ -232,7 +232,7 @@ impl Content {
 /// # Errors
 /// How many bytes of its end are needed, if more; else 0: it is no Parquet file, or cut short.
 pub fn entry_text(tail: &Bytes, size: u64) -> Result<Option<String>, u64> {
-    let metadata = match guarded(|| metadata(tail, size)) {
+    let metadata = match catch_panic(|| metadata(tail, size)) {
         Ok((metadata, _)) => metadata,
         Err(ParquetError::NeedMoreData(needed)) if (needed as u64) > tail.len() as u64 => {
             return Err(needed as u64);

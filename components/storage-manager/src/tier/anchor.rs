@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::context::Context;
 use super::error::ReaderError;
-use crate::wire::{Ask, Puller};
+use crate::wire::{PullRequest, Puller};
 
 /// Messages of one request.
 const MESSAGES: u64 = 1 << 12;
@@ -77,19 +77,19 @@ impl Anchor {
     async fn pull(&mut self) -> Result<usize, ReaderError> {
         let room = self.context.budget.make_room(BYTES).await;
         let (messages, expires) = (MESSAGES, EXPIRES);
-        let ask = Ask { messages, bytes: None, expires, heartbeat: None, at_once: true };
+        let ask = PullRequest { messages, bytes: None, expires, heartbeat: None, at_once: true };
         self.puller.request(&ask)?;
         let mut got = 0;
         while self.puller.open_requests() > 0 {
             let mail = self.puller.receive().await?;
             let mut count = self.puller.delivered();
             let (delivered, waiting) = (&mut self.delivered, &mut self.waiting);
-            let pumped = self.puller.open(&mail, |message| {
+            let outcome = self.puller.for_each_message(&mail, |message| {
                 count += 1;
                 *delivered = message.seq.max(*delivered);
                 waiting.push(message.seq, count);
             })?;
-            got += pumped.messages;
+            got += outcome.messages;
         }
         drop(room);
         Ok(got)

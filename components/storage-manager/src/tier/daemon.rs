@@ -45,7 +45,7 @@ pub async fn run(
         .await;
     let Some(names) = looked.transpose()? else { return Ok(()) };
     let abort = CancellationToken::new();
-    let lasting = |store: Store| store.patient(abort.clone()).waiting_for_a_key(abort.clone());
+    let lasting = |store: Store| store.with_retries(abort.clone()).waiting_for_a_key(abort.clone());
     let wasabi = wasabi.map(|wasabi| Arc::new(lasting(wasabi)));
     let nas = Arc::new(lasting(nas));
     // Wasabi may be away for a while, and not to answer takes long: nothing waits for it.

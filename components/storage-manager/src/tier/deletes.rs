@@ -13,7 +13,7 @@ use cim_core::names::StreamName;
 use super::context::Context;
 use super::error::ReaderError;
 use super::headers;
-use crate::jetstream::{Depth, StreamInfo};
+use crate::jetstream::StreamInfo;
 
 /// So many are asked for as a list, and so many messages are gone through at the end of the process.
 const LISTED: u64 = 100_000;
@@ -49,15 +49,15 @@ pub async fn find(
     }
     let (first, last) = (info.state.first_seq, info.state.last_seq);
     let reader = match info.servers.leader.as_ref().filter(|_| clustered) {
-        None => Some(jetstream.create_reader(stream.as_str(), first, Depth::Headers).await?),
+        None => Some(jetstream.create_reader(stream.as_str(), first, true).await?),
         Some(leader) => {
             let leader = [leader.name.clone()];
-            jetstream.create_reader_on(&leader, stream.as_str(), first, Depth::Headers).await?
+            jetstream.create_reader_on(&leader, stream.as_str(), first, true).await?
         }
     };
     let Some(reader) = reader else { return Ok(None) };
     let mut left = Gaps { next: first, found: SeqRanges::default() };
-    let range = SeqRange(first, last);
+    let range = SeqRange { first, last };
     let read = headers::sequences(context, stream, &reader.name, range, |seq| left.pass(seq)).await;
     if let Err(error) = jetstream.delete_consumer(stream.as_str(), &reader.name).await {
         tracing::debug!(stream = %stream, "a reader was left to expire: {error}");
@@ -77,7 +77,7 @@ struct Gaps {
 
 impl Gaps {
     fn pass(&mut self, seq: u64) {
-        self.found.insert(SeqRange(self.next, seq.saturating_sub(1)));
+        self.found.insert(SeqRange { first: self.next, last: seq.saturating_sub(1) });
         self.next = seq + 1;
     }
 }
@@ -98,7 +98,7 @@ mod tests {
                 gaps.pass(*seq);
             }
             gaps.pass(last + 1);
-            let gone: BTreeSet<_> = gaps.found.iter().flat_map(|range| range.0..=range.1).collect();
+            let gone: BTreeSet<_> = gaps.found.iter().flat_map(|range| range.first..=range.last).collect();
             let expected: BTreeSet<_> = (5..=last).filter(|seq| !left.contains(seq)).collect();
             prop_assert_eq!(gone, expected);
         }

@@ -55,7 +55,7 @@ fn marks(found: &Consumers) -> Marks {
         };
         counts.then(|| (consumer.name.clone(), mark))
     };
-    found.known.iter().filter_map(mark).collect()
+    found.reported.iter().filter_map(mark).collect()
 }
 
 /// Asks for what the consumers of one stream know.
@@ -200,10 +200,10 @@ fn holds(
     found: &Consumers,
     now: &Marks,
 ) -> bool {
-    if found.silent.iter().any(|silent| name.as_str() == silent) {
+    if found.unavailable.iter().any(|silent| name.as_str() == silent) {
         return true;
     }
-    let live = found.known.iter().find(|consumer| consumer.name == *name);
+    let live = found.reported.iter().find(|consumer| consumer.name == *name);
     let Some(live) = live.filter(|_| now.contains_key(name)) else { return false };
     live.created == created && deliveries.holds_for(live)
 }
@@ -262,13 +262,13 @@ mod tests {
         let known = known(&["a", "b", "c", "d", "e", "f"]);
         let created = "2026-01-01T00:00:00Z".parse().unwrap();
         let found = Consumers {
-            known: vec![
+            reported: vec![
                 consumer("a", 4, 9),
                 consumer("b", 9, 9),
                 consumer("c", 2, 5),
                 ConsumerRecord { created, ..consumer("d", 4, 9) },
             ],
-            silent: vec!["e".into()],
+            unavailable: vec!["e".into()],
             ..Consumers::default()
         };
         let mut held = archived(&known);
@@ -281,7 +281,7 @@ mod tests {
     fn a_consumer_that_gave_a_message_up_counts_it() {
         let redelivered = BTreeMap::from([("a".parse().unwrap(), 1)]);
         let known = vec![consumer("a", 9, 9), consumer("b", 9, 9)];
-        let found = Consumers { known, redelivered, ..Consumers::default() };
+        let found = Consumers { reported: known, redelivered, ..Consumers::default() };
         let marks = marks(&found);
         assert_eq!(marks.keys().map(ConsumerName::as_str).collect::<Vec<_>>(), ["a"]);
     }

@@ -3,7 +3,7 @@
 use parquet::errors::ParquetError;
 
 use crate::jetstream::ApiError;
-use crate::s3::{Kind, S3Error};
+use crate::s3::{ErrorKind, S3Error};
 use crate::segment::SegmentError;
 use crate::wire::WireError;
 
@@ -46,6 +46,6 @@ pub enum FetchError {
 impl FetchError {
     /// Returns whether there is no key of it, which says nothing of its being damaged.
     pub fn is_locked(&self) -> bool {
-        matches!(self, Self::S3(S3Error { kind: Kind::Locked(_), .. }))
+        matches!(self, Self::S3(S3Error { kind: ErrorKind::Locked(_), .. }))
     }
 }

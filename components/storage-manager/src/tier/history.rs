@@ -9,7 +9,7 @@ use cim_runtime::error::chain;
 use super::error::FetchError;
 use super::sides::Sides;
 use crate::jetstream::{ApiError, StreamInfo};
-use crate::s3::{Kind, S3Error};
+use crate::s3::{ErrorKind, S3Error};
 use crate::segment::{Rows, SegmentError};
 
 /// What was found.
@@ -313,7 +313,8 @@ async fn messages_of(
     segment: &Segment,
     until: u64,
 ) -> Result<Option<Vec<LastMessage>>, HistoryError> {
-    let says_nothing = |error: &S3Error| !matches!(error.kind, Kind::NotFound | Kind::Locked(_));
+    let says_nothing =
+        |error: &S3Error| !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Locked(_));
     let error = match read_messages(sides, segment, until).await {
         Ok(messages) => return Ok(Some(messages)),
         Err(HistoryError::Fetch(FetchError::S3(error))) if says_nothing(&error) => {

@@ -90,7 +90,7 @@ pub(super) async fn open_chain(
             committer.bootstrap_from(&wasabi, &context.abort).await?;
             fail_point!(AdoptAfter);
         } else {
-            let consumers = consumers.known.clone();
+            let consumers = consumers.reported.clone();
             let draft = Draft::first(live.record.clone(), live.state.clone(), consumers);
             committer.commit(draft, &context.abort).await?;
         }
@@ -105,7 +105,7 @@ pub(super) async fn open_chain(
                 context.previous_nas.missed(stream, state, range).say(stream);
                 let mut draft = Draft::from_state(state);
                 draft.missed = vec![range];
-                draft.watermark.seq = range.1;
+                draft.watermark.seq = range.last;
                 committer.commit(draft, &context.abort).await?;
             }
         }
@@ -113,22 +113,22 @@ pub(super) async fn open_chain(
         Alignment::Forks { parent, last, reason } => {
             tracing::warn!(stream = %stream, "{reason}: opening timeline {}", state.timeline() + 1);
             if let Some(parent) = &parent
-                && let Some(left) = state.beyond(parent)
+                && let Some(left) = state.after_fork(parent)
             {
                 tracing::error!(
                     stream = %stream,
                     "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point, the server has lost them; the archive keeps them, and `restore {stream} --timeline {} --as NAME` brings them back",
-                    left.0, left.1, parent.timeline, parent.timeline
+                    left.first, left.last, parent.timeline, parent.timeline
                 );
             }
             let mut draft = Draft::from_state(state);
             draft.timeline = state.timeline() + 1;
             draft.watermark = Watermark { seq: parent.as_ref().map_or(0, |p| p.last_seq), last };
-            draft.lost = draft.lost.clipped(1, draft.watermark.seq);
+            draft.lost = draft.lost.intersect(1, draft.watermark.seq);
             draft.fork = Some(Fork { parent, reason: reason.into() });
             let jetstream = &context.jetstream;
             let consumers = unsupported_config::consumers(jetstream, &state.consumers, consumers);
-            draft.consumers = consumers.or(&state.consumers);
+            draft.consumers = consumers.merged_with_previous(&state.consumers);
             let record = live.record.clone();
             draft.stream =
                 unsupported_config::stream(jetstream, stream, &state.stream, record, &mut true);

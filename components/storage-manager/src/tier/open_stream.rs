@@ -144,7 +144,7 @@ impl Opening<'_> {
         let state = if let Some(state) = self.state() {
             state
         } else {
-            let begin = self.begin(live, &consumers.known).await?;
+            let begin = self.begin(live, &consumers.reported).await?;
             let begun = self.commit(Change { begin: Some(begin), ..Change::default() }).await?;
             self.context.begun.notify_one();
             begun
@@ -166,7 +166,7 @@ impl Opening<'_> {
                 {
                     self.context.previous_nas.missed(self.stream, &state, range).say(self.stream);
                     let last = state.watermark().last.clone();
-                    let watermark = Some(Watermark { seq: range.1, last });
+                    let watermark = Some(Watermark { seq: range.last, last });
                     self.commit(Change { missed: vec![range], watermark, ..Change::default() })
                         .await?;
                 }
@@ -184,12 +184,12 @@ impl Opening<'_> {
                 let next = state.timeline() + 1;
                 tracing::warn!(stream = %self.stream, "{reason}: opening timeline {next}");
                 if let Some(parent) = &parent
-                    && let Some(left) = state.beyond(parent)
+                    && let Some(left) = state.after_fork(parent)
                 {
                     tracing::error!(
                         stream = %self.stream,
                         "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point, the server has lost them; the archive keeps them, and `restore {} --timeline {} --as NAME` brings them back",
-                        left.0, left.1, parent.timeline, self.stream, parent.timeline
+                        left.first, left.last, parent.timeline, self.stream, parent.timeline
                     );
                 }
                 let seq = parent.as_ref().map_or(0, |p| p.last_seq);
@@ -210,7 +210,7 @@ impl Opening<'_> {
     ) -> Result<(), NotCommitted> {
         let New { parent, watermark, reason } = new;
         let shared = parent.as_ref().map_or(0, |parent| parent.last_seq);
-        let lost = state.current().lost.clipped(1, shared);
+        let lost = state.current().lost.intersect(1, shared);
         let jetstream = &self.context.jetstream;
         let consumers =
             unsupported_config::consumers(jetstream, &state.consumers, consumers.clone());
@@ -221,7 +221,7 @@ impl Opening<'_> {
             watermark: Some(watermark),
             lost: (!lost.is_empty()).then(|| lost.iter().collect()),
             fork: Some(Fork { parent, reason: reason.into() }),
-            consumers: Some(consumers.or(&state.consumers)),
+            consumers: Some(consumers.merged_with_previous(&state.consumers)),
             stream: Some(record),
             state: Some(live.state.clone()),
             served: self.served.and_then(|served| served.news(state.served.as_ref())),
@@ -244,7 +244,7 @@ impl Opening<'_> {
         }
         let (stream, key, left) = (self.stream, &damaged.key, state.timeline());
         let shared = parent.as_ref().map_or(0, |parent| parent.last_seq);
-        let lost = state.current().lost.clipped(shared + 1, u64::MAX);
+        let lost = state.current().lost.intersect(shared + 1, u64::MAX);
         // What limits have dropped is not missed: the stream begins behind it.
         let seq = shared.max(live.state.first_seq.saturating_sub(1));
         let new = New { parent, watermark: Watermark { seq, last }, reason: Fork::ANEW };

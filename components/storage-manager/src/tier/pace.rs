@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{Ask, End, Ended};
+use crate::wire::{EndReason, PullRequest, RequestEnd};
 
 /// Bytes of the small request, of one stream and of all.
 const IDLE: usize = 16 << 10;
@@ -62,19 +62,23 @@ impl Pace {
     }
 
     /// Returns the next request.
-    pub fn ask(&self) -> Ask {
+    pub fn ask(&self) -> PullRequest {
         let bytes = Some(self.size.unwrap_or(self.idle));
         match self.size {
-            None => Ask {
+            None => PullRequest {
                 messages: MESSAGES,
                 bytes,
                 expires: IDLE_EXPIRES,
                 heartbeat: Some(self.heartbeat),
                 at_once: false,
             },
-            Some(_) => {
-                Ask { messages: MESSAGES, bytes, expires: EXPIRES, heartbeat: None, at_once: true }
-            }
+            Some(_) => PullRequest {
+                messages: MESSAGES,
+                bytes,
+                expires: EXPIRES,
+                heartbeat: None,
+                at_once: true,
+            },
         }
     }
 
@@ -88,11 +92,11 @@ impl Pace {
     }
 
     /// Takes into account how a request ended.
-    pub fn ended(&mut self, End { why, lasted }: End) {
+    pub fn ended(&mut self, RequestEnd { why, lasted }: RequestEnd) {
         match why {
-            Ended::Drained => self.size = None,
-            Ended::Full if lasted >= QUICK => {}
-            Ended::Full | Ended::TooSmall => {
+            EndReason::Drained => self.size = None,
+            EndReason::Full if lasted >= QUICK => {}
+            EndReason::Full | EndReason::TooSmall => {
                 self.size = Some((self.size.unwrap_or(self.idle) * GROWTH).min(self.limit));
             }
         }
@@ -107,16 +111,16 @@ mod tests {
 
     const BEAT: Duration = Duration::from_mins(1);
 
-    fn ended(pace: &mut Pace, why: Ended, millis: u64) {
-        pace.ended(End { why, lasted: Duration::from_millis(millis) });
+    fn ended(pace: &mut Pace, why: EndReason, millis: u64) {
+        pace.ended(RequestEnd { why, lasted: Duration::from_millis(millis) });
     }
 
     #[test]
     fn a_trickle_reserves_nothing() {
         let mut pace = Pace::new(8 << 20, 96 << 20, BEAT);
         for _ in 0..10 {
-            ended(&mut pace, Ended::Full, 501);
-            ended(&mut pace, Ended::Drained, 300_000);
+            ended(&mut pace, EndReason::Full, 501);
+            ended(&mut pace, EndReason::Drained, 300_000);
             assert_eq!((pace.reserve(), pace.open()), (None, 1));
         }
     }
@@ -125,10 +129,10 @@ mod tests {
     fn a_flood_has_two_large_requests_open_after_a_few_steps() {
         let mut pace = Pace::new(1 << 20, 96 << 20, BEAT);
         for _ in 0..3 {
-            ended(&mut pace, Ended::Full, 1);
+            ended(&mut pace, EndReason::Full, 1);
         }
         assert_eq!((pace.reserve(), pace.open()), (Some(LARGE), 2));
-        ended(&mut pace, Ended::Drained, 0);
+        ended(&mut pace, EndReason::Drained, 0);
         assert_eq!(pace.reserve(), None);
     }
 
@@ -143,14 +147,14 @@ mod tests {
             let mut pace = Pace::new(max_payload, budget, BEAT);
             pace.share(readers);
             for (why, millis) in before {
-                ended(&mut pace, [Ended::Full, Ended::TooSmall, Ended::Drained][usize::from(why)], millis);
+                ended(&mut pace, [EndReason::Full, EndReason::TooSmall, EndReason::Drained][usize::from(why)], millis);
                 prop_assert!(pace.reserve().is_none_or(|size| size <= LARGE.max(max_payload + MARGIN)));
             }
             for _ in 0..6 {
-                ended(&mut pace, Ended::TooSmall, 0);
+                ended(&mut pace, EndReason::TooSmall, 0);
             }
             prop_assert!(pace.ask().bytes.unwrap() > max_payload);
-            ended(&mut pace, Ended::Drained, 0);
+            ended(&mut pace, EndReason::Drained, 0);
             prop_assert!(pace.ask().bytes.unwrap() * readers <= IDLE_OF_ALL.max(readers * IDLE_LEAST));
             prop_assert!(pace.ask().heartbeat.unwrap() * 2 <= pace.ask().expires);
         }

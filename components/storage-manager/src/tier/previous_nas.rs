@@ -43,11 +43,11 @@ impl PreviousNas {
         let known = self.lock().get(stream).copied().unwrap_or_default();
         let confirmed = known
             .confirmed
-            .filter(|(timeline, seq)| *timeline == state.timeline() && *seq >= range.0);
+            .filter(|(timeline, seq)| *timeline == state.timeline() && *seq >= range.first);
         Missed {
             range,
             archived: state.watermark().seq,
-            confirmed: confirmed.map(|(_, seq)| seq.min(range.1)),
+            confirmed: confirmed.map(|(_, seq)| seq.min(range.last)),
             // What came since this NAS has itself.
             adopted: known.adopted == Some((state.timeline(), state.watermark().seq)),
         }
@@ -83,7 +83,7 @@ impl Missed {
 
 impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { range: SeqRange(first, last), archived, confirmed, adopted } = *self;
+        let Self { range: SeqRange { first, last }, archived, confirmed, adopted } = *self;
         write!(
             f,
             "sequences {first} to {last} are not in JetStream any more, and the archive on the NAS ends at {archived}: they count as missed"
@@ -116,7 +116,8 @@ mod tests {
     use super::*;
 
     fn said(confirmed: Option<u64>, adopted: bool) -> String {
-        Missed { range: SeqRange(41, 90), archived: 40, confirmed, adopted }.to_string()
+        Missed { range: SeqRange { first: 41, last: 90 }, archived: 40, confirmed, adopted }
+            .to_string()
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl ReadGaps {
 
     /// Takes note of a message that was read.
     pub fn observe(&mut self, seq: u64) {
-        self.met.insert(SeqRange(self.next, seq.saturating_sub(1)));
+        self.met.insert(SeqRange { first: self.next, last: seq.saturating_sub(1) });
         self.next = seq + 1;
     }
 
@@ -84,7 +84,7 @@ impl ReadGaps {
             return Err(WireError::Restart { stream: self.stream.to_string(), why }.into());
         }
         self.gone = info.deleted;
-        self.gone.insert(SeqRange(1, info.state.first_seq.saturating_sub(1)));
+        self.gone.insert(SeqRange { first: 1, last: info.state.first_seq.saturating_sub(1) });
         let mut gaps = met.difference(&self.gone);
         if !listed {
             gaps = self.on_leader(&gaps).await?;
@@ -113,12 +113,12 @@ impl ReadGaps {
         Ok(found.iter().flat_map(SeqRanges::iter).collect())
     }
 
-    async fn in_gap(&self, SeqRange(first, last): SeqRange) -> Result<SeqRanges, ReaderError> {
+    async fn in_gap(&self, SeqRange { first, last }: SeqRange) -> Result<SeqRanges, ReaderError> {
         let (mut found, mut next) = (SeqRanges::default(), first);
         while next <= last {
             let message = self.context.jetstream.next_message(self.stream.as_str(), next).await?;
             let Some(message) = message.filter(|message| message.seq <= last) else { break };
-            found.insert(SeqRange(message.seq, message.seq));
+            found.insert(SeqRange { first: message.seq, last: message.seq });
             next = message.seq + 1;
         }
         Ok(found)

@@ -15,7 +15,6 @@ use cim_core::names::StreamName;
 use super::context::Context;
 use super::error::ReaderError;
 use super::headers;
-use crate::jetstream::Depth;
 
 /// A delete reaches the others a moment after the leader. One that was just started again goes through its log
 /// first, and takes longer where it has other work: it is asked again after these times, until it says the same.
@@ -63,14 +62,13 @@ async fn query_replica(
         return Ok(Some(SeqRanges::default()));
     };
     let jetstream = &context.jetstream;
-    let reader =
-        jetstream.create_reader_on(servers, stream.as_str(), first.0, Depth::Headers).await?;
+    let reader = jetstream.create_reader_on(servers, stream.as_str(), first.first, true).await?;
     let Some(reader) = reader else { return Ok(None) };
     let mut found = SeqRanges::default();
-    let range = SeqRange(first.0, last.1);
+    let range = SeqRange { first: first.first, last: last.last };
     let read = headers::sequences(context, stream, &reader.name, range, |seq| {
         if wanted.contains(seq) {
-            found.insert(SeqRange(seq, seq));
+            found.insert(SeqRange { first: seq, last: seq });
         }
     })
     .await;

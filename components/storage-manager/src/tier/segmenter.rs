@@ -157,7 +157,7 @@ impl Segmenter {
         let mut gaps = gaps.iter().peekable();
         for index in 0..read.len() {
             let message = read.message(index);
-            while let Some(gap) = gaps.next_if(|gap| gap.1 < message.seq) {
+            while let Some(gap) = gaps.next_if(|gap| gap.last < message.seq) {
                 self.fetch(gap).await?;
             }
             self.put(message, None);
@@ -166,7 +166,10 @@ impl Segmenter {
     }
 
     /// Reads messages from the stream's leader, and sends them on their way as others.
-    async fn fetch(&mut self, SeqRange(from, to): SeqRange) -> Result<(), ReaderError> {
+    async fn fetch(
+        &mut self,
+        SeqRange { first: from, last: to }: SeqRange,
+    ) -> Result<(), ReaderError> {
         let (jetstream, stream) = (self.context.jetstream.clone(), self.stream.clone());
         let messages = stream::iter(from..=to).map(|seq| jetstream.message(stream.as_str(), seq));
         let mut messages = std::pin::pin!(messages.buffered(AHEAD));

@@ -31,7 +31,7 @@ pub(super) async fn wait_for_jetstream(
             () = stop.cancelled() => return Ok(Vec::new()),
         };
         match listed {
-            Err(error @ ApiError::Silent { .. }) if started.elapsed() < ELECTION => {
+            Err(error @ ApiError::NoResponse { .. }) if started.elapsed() < ELECTION => {
                 tracing::info!("waiting for JetStream: {}", chain(&error));
             }
             other => return other,
@@ -48,7 +48,7 @@ pub(super) async fn check_requirements(
     stop: &CancellationToken,
 ) -> Result<Vec<String>, StartError> {
     let names = async || Ok(wait_for_jetstream(jetstream, stop).await?);
-    let (names, nats) = check::lacking::<StartError>(config, matcher, names).await?;
+    let (names, nats) = check::missing_rights::<StartError>(config, matcher, names).await?;
     let found = Found { nats, tiers: vec![wait_for_store(nas, stop).await?] };
     found.fit()?;
     for note in found.notes() {
@@ -66,9 +66,7 @@ pub(super) async fn wait_for_store(
     let mut tries = 0;
     loop {
         let error = match Tried::by(store, RACES).await {
-            Err(error) if started.elapsed() < STARTUP_TIMEOUT && error.kind.may_pass_soon() => {
-                error
-            }
+            Err(error) if started.elapsed() < STARTUP_TIMEOUT && error.kind.is_transient() => error,
             other => return other,
         };
         tries += 1;
@@ -83,7 +81,7 @@ pub(super) async fn wait_for_store(
 pub(super) async fn probe_wasabi(nas: &Store, wasabi: &Store) {
     let found = match Tried::by(wasabi, 1).await {
         Ok(tried) => Found { nats: Vec::new(), tiers: vec![tried] },
-        Err(error) if error.kind.may_pass_soon() => {
+        Err(error) if error.kind.is_transient() => {
             tracing::warn!("Wasabi does not answer, so nothing is copied there yet; it is tried again: {}", chain(&error));
             return;
         }

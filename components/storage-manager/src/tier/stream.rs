@@ -450,7 +450,7 @@ fn missed(
     if skipped.is_empty() {
         return Vec::new();
     }
-    let mut known = state.gone(state.timeline());
+    let mut known = state.removed(state.timeline());
     draft.deleted.iter().copied().chain(draft.lost.iter()).for_each(|range| known.insert(range));
     let (config, first_seq) = (draft.stream.config.value(), draft.state.first_seq);
     let seen = Seen { config: &config, first_seq, watermark: draft.watermark.seq };

@@ -23,7 +23,7 @@ use crate::chain::Draft;
 use crate::clock;
 use crate::config::Layout;
 use crate::hooks::sabotage;
-use crate::jetstream::{ApiError, Consumers, Damage, Leader, StreamInfo};
+use crate::jetstream::{ApiError, Consumers, Leader, LostStreamData, StreamInfo};
 
 /// How often positions are archived that move all the time.
 const POSITIONS: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub struct Survey {
     /// How old what is known of deletes is by now, unless it was time to ask for them and they were not.
     pub deletes_known: Option<DeletesKnown>,
     /// What the server says that it has lost.
-    pub damage: Option<Damage>,
+    pub damage: Option<LostStreamData>,
     /// Whether other servers have the stream and are asked what its leader has lost.
     pub replicated: bool,
     /// Whether another server leads the stream than at the survey before, or it is the first survey.
@@ -156,7 +156,10 @@ impl Surveyor {
         let replicated = doubtful(&info);
         if led_anew {
             let mut gone = info.deleted.clone();
-            gone.insert(SeqRange(known.first_seq.max(1), info.state.first_seq.saturating_sub(1)));
+            gone.insert(SeqRange {
+                first: known.first_seq.max(1),
+                last: info.state.first_seq.saturating_sub(1),
+            });
             let gone = gone.difference(&known.away);
             let servers = &info.servers.current;
             match replica_check::held_by_replicas(&self.context, &self.stream, servers, &gone)
@@ -173,7 +176,7 @@ impl Surveyor {
         };
         let found = unsupported_config::consumers(&jetstream, &known.consumers, found);
         let tail = self.tail(info.state.last_seq, known.watermark).await?;
-        let quiet = found.or(&known.consumers) == known.consumers;
+        let quiet = found.merged_with_previous(&known.consumers) == known.consumers;
         let mut quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
         let (mut deliveries, mut news) = (None, false);
         if let Some(asker) = &mut self.asker {
@@ -187,7 +190,7 @@ impl Surveyor {
         let said = &mut self.said_shorn;
         let record =
             unsupported_config::stream(&jetstream, &self.stream, &known.record, info.record, said);
-        let durable = !found.known.is_empty() || !found.silent.is_empty();
+        let durable = !found.reported.is_empty() || !found.unavailable.is_empty();
         let (doubtful, consumers) = (replicated, info.consumers);
         self.last = Some(Last { listed, doubtful, consumers, durable, quiet });
         self.looked = looked;
@@ -209,13 +212,13 @@ impl Surveyor {
     /// Returns the consumers as they are to be archived: as they were, while only positions move, and not for long;
     /// with other `news` of them as they are.
     fn settled(&mut self, found: Consumers, known: &[ConsumerRecord], news: bool) -> Consumers {
-        let now = found.or(known);
+        let now = found.merged_with_previous(known);
         if now == known {
             return found;
         }
         let soon = self.positions.is_some_and(|at| at.elapsed() < POSITIONS);
         if soon && !news && !positions::differ(known, &now) && !self.context.stop.is_cancelled() {
-            return Consumers { known: known.to_vec(), ..Consumers::default() };
+            return Consumers { reported: known.to_vec(), ..Consumers::default() };
         }
         self.positions = Some(Instant::now());
         found
@@ -263,7 +266,7 @@ impl Survey {
     /// Puts what was seen into a draft; deletes are the caller's, who knows what is archived.
     pub fn apply_to(&self, draft: &mut Draft) {
         draft.stream = self.record.clone();
-        draft.consumers = self.consumers.or(&draft.consumers);
+        draft.consumers = self.consumers.merged_with_previous(&draft.consumers);
         draft.state = self.state.clone();
         if let Some(seq) = self.tail.and_then(|tail| tail.passes(draft.watermark.seq)) {
             draft.watermark = Watermark { seq, last: draft.watermark.last.clone() };
@@ -278,5 +281,5 @@ pub fn missed(state: &ArchiveState, live: &StreamInfo) -> Option<SeqRange> {
     let (watermark, first_seq) = (state.watermark(), live.state.first_seq);
     let fenced = watermark.last.as_ref().is_some_and(|last| live.last_time == Some(last.time));
     let missed = watermark.seq > 0 && first_seq > watermark.seq + 1 && !fenced;
-    missed.then(|| SeqRange(watermark.seq + 1, first_seq - 1))
+    missed.then(|| SeqRange { first: watermark.seq + 1, last: first_seq - 1 })
 }

@@ -37,7 +37,7 @@ pub fn stream(
 /// Returns consumers as the archive is to have them.
 pub fn consumers(jetstream: &JetStream, known: &[ConsumerRecord], mut now: Consumers) -> Consumers {
     let server = jetstream.server_version();
-    for consumer in &mut now.known {
+    for consumer in &mut now.reported {
         let before = known
             .iter()
             .find(|known| (&known.name, known.created) == (&consumer.name, consumer.created));

@@ -209,7 +209,7 @@ fn begin(connection: Connection) -> Arc<Live> {
 async fn read(live: &Live, mut incoming: Incoming) -> Result<(), WireError> {
     let mut asked = false;
     loop {
-        let used = sort(live, incoming.bytes())?;
+        let used = dispatch(live, incoming.bytes())?;
         incoming.consume(used);
         match tokio::time::timeout(QUIET, incoming.fill()).await {
             Ok(filled) => {
@@ -230,7 +230,7 @@ async fn read(live: &Live, mut incoming: Incoming) -> Result<(), WireError> {
 }
 
 /// Puts every whole operation into its mailbox; returns how many bytes that were.
-fn sort(live: &Live, bytes: &[u8]) -> Result<usize, WireError> {
+fn dispatch(live: &Live, bytes: &[u8]) -> Result<usize, WireError> {
     let mut run = Run { sid: 0, from: 0, messages: 0 };
     let mut at = 0;
     while let Some((op, used)) = parse(&bytes[at..])? {
@@ -329,7 +329,7 @@ mod tests {
         let (live, mut lines) = live();
         let (mut one, mut two) = (mailbox(&live, 1), mailbox(&live, 2));
         let text = "MSG a 1 1\r\nx\r\nMSG b 1 1\r\ny\r\nPING\r\nMSG c 2 1\r\nz\r\nMSG gone 7 0\r\n\r\nMSG d 1 3\r\nxy";
-        let used = sort(&live, text.as_bytes()).unwrap();
+        let used = dispatch(&live, text.as_bytes()).unwrap();
         assert_eq!(&text[used..], "MSG d 1 3\r\nxy");
         assert_eq!(all(&mut one), [("MSG a 1 1\r\nx\r\nMSG b 1 1\r\ny\r\n".to_owned(), 2)]);
         assert_eq!(all(&mut two), [("MSG c 2 1\r\nz\r\n".to_owned(), 1)]);
@@ -341,9 +341,9 @@ mod tests {
         let (live, _lines) = live();
         let (mut one, mut eleven) = (mailbox(&live, 1), mailbox(&live, 11));
         let text = "-ERR 'Permissions Violation for Publish to \"ask1\"'\r\n";
-        sort(&live, text.as_bytes()).unwrap();
+        dispatch(&live, text.as_bytes()).unwrap();
         assert!(one.try_recv().unwrap().unwrap_err().contains("Publish"));
         assert!(eleven.try_recv().is_err());
-        assert!(sort(&live, b"-ERR 'Stale Connection'\r\n").is_err());
+        assert!(dispatch(&live, b"-ERR 'Stale Connection'\r\n").is_err());
     }
 }

@@ -11,7 +11,7 @@ use super::connection::WireError;
 use super::delivery::Delivery;
 use super::link::{Link, Mail, Subscription};
 use super::parse::{Op, parse};
-use super::status::{End, Ended, Request, end, status};
+use super::status::{EndReason, Request, RequestEnd, end, status};
 use crate::segment::Message;
 
 /// The status of a request that nobody takes.
@@ -19,7 +19,7 @@ const NO_RESPONDERS: &str = "503";
 /// How long a server may take to say anything of a request.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often, and with what pauses, a new consumer is looked for until it is known everywhere.
-const LOOKS: u32 = 8;
+const PROBES: u32 = 8;
 const PAUSES: Backoff =
     Backoff { first: Duration::from_millis(100), most: Duration::from_millis(3200) };
 
@@ -42,7 +42,7 @@ pub struct Puller {
 
 /// What to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct PullRequest {
     /// Up to so many messages.
     pub messages: u64,
     /// Of together up to so many bytes.
@@ -57,11 +57,11 @@ pub struct Ask {
 
 /// What a letter brought.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Pumped {
+pub struct PollOutcome {
     /// Messages handed over.
     pub messages: usize,
     /// Requests that ended.
-    pub ended: Vec<End>,
+    pub ended: Vec<RequestEnd>,
 }
 
 impl Puller {
@@ -100,16 +100,16 @@ impl Puller {
 
     /// Waits until the server that this is connected to knows of the consumer, which is new and may be on another one
     /// of the cluster: until then it says that nobody takes a request.
-    pub async fn is_heard(&mut self) -> Result<(), WireError> {
+    pub async fn wait_until_known(&mut self) -> Result<(), WireError> {
         // No message is so small: none comes.
         let (messages, bytes, expires) = (1, Some(1), ANSWER);
-        let ask = Ask { messages, bytes, expires, heartbeat: None, at_once: true };
-        for look in 1..=LOOKS {
+        let ask = PullRequest { messages, bytes, expires, heartbeat: None, at_once: true };
+        for look in 1..=PROBES {
             self.request(&ask)?;
             while !self.requests.is_empty() {
                 let mail = tokio::time::timeout(ANSWER, self.receive()).await;
                 let mail = mail.map_err(|_| self.restart("it says nothing".into()))??;
-                match self.open(&mail, |_| ()) {
+                match self.for_each_message(&mail, |_| ()) {
                     Ok(_) => {}
                     Err(WireError::Restart { why, .. }) if why.starts_with(NO_RESPONDERS) => {
                         self.requests.clear();
@@ -157,7 +157,7 @@ impl Puller {
     }
 
     /// Asks.
-    pub fn request(&mut self, ask: &Ask) -> Result<(), WireError> {
+    pub fn request(&mut self, ask: &PullRequest) -> Result<(), WireError> {
         let id = self.next_request;
         self.next_request += 1;
         let mut body =
@@ -183,12 +183,12 @@ impl Puller {
     }
 
     /// Hands every message of a letter to `sink`, in the order in which they came.
-    pub fn open(
+    pub fn for_each_message(
         &mut self,
         mail: &Mail,
         mut sink: impl FnMut(Message<'_>),
-    ) -> Result<Pumped, WireError> {
-        let mut pumped = Pumped::default();
+    ) -> Result<PollOutcome, WireError> {
+        let mut outcome = PollOutcome::default();
         let mut rest = mail.bytes.as_slice();
         while let Some((op, used)) = parse(rest)? {
             rest = &rest[used..];
@@ -196,17 +196,17 @@ impl Puller {
             let inbox = self.subscription.inbox().as_bytes();
             if let Some(suffix) = subject.strip_prefix(inbox).filter(|_| reply.is_empty()) {
                 let ended = status(suffix, headers, &mut self.requests);
-                pumped.ended.extend(ended.map_err(|why| self.restart(why))?);
+                outcome.ended.extend(ended.map_err(|why| self.restart(why))?);
                 continue;
             }
             let delivery = self.delivery(reply)?;
             let counted = subject.len() + reply.len() + headers.len() + payload.len();
-            pumped.ended.extend(self.count(counted));
-            pumped.messages += 1;
+            outcome.ended.extend(self.count(counted));
+            outcome.messages += 1;
             let (seq, time) = (delivery.stream_seq, delivery.time);
             sink(Message { seq, time, subject, headers, payload });
         }
-        Ok(pumped)
+        Ok(outcome)
     }
 
     /// Reads and checks a delivery: it is this consumer's, and the next one.
@@ -235,7 +235,7 @@ impl Puller {
     /// Counts a message for the request that it answers: they are served in order, so it is the first
     /// that still has room. Of one whose bytes a message uses up to the last the server says nothing: it has
     /// no room for more.
-    fn count(&mut self, bytes: usize) -> Option<End> {
+    fn count(&mut self, bytes: usize) -> Option<RequestEnd> {
         let request = self.requests.front_mut()?;
         request.had += 1;
         request.room = request.room.saturating_sub(1);
@@ -243,7 +243,7 @@ impl Puller {
         if request.room > 0 && request.bytes != Some(0) {
             return None;
         }
-        end(&mut self.requests, 0, Ended::Full)
+        end(&mut self.requests, 0, EndReason::Full)
     }
 
     fn restart(&self, why: String) -> WireError {
@@ -284,7 +284,7 @@ mod tests {
         let mut found = Vec::new();
         while found.is_empty() {
             let mail = puller.receive().await?;
-            puller.open(&mail, |message| found.push(message.seq))?;
+            puller.for_each_message(&mail, |message| found.push(message.seq))?;
         }
         drop((puller, link));
         server.await.unwrap();

@@ -15,7 +15,7 @@ use super::retention::Retention;
 use super::served::Served;
 use crate::archive::entry::believed;
 use crate::archive::format::JOURNAL_FORMAT;
-use crate::archive::state::{Timeline, sound};
+use crate::archive::state::{Timeline, validate};
 use crate::archive::{
     ArchiveState, Checkpoint, ConsumerRecord, Deliveries, EntryError, Segment, Sha256,
     StreamRecord, Superseded, TimelineRecord,
@@ -105,7 +105,7 @@ impl StreamCheckpoint {
         if restated.timelines.is_empty() {
             return Err("it has no timeline".into());
         }
-        sound(&restated)?;
+        validate(&restated)?;
         notes(&self.erased, stream)?;
         for segment in &restated.segments {
             credible(segment, stream)?;

@@ -78,7 +78,7 @@ pub enum JournalError {
     #[error(
         "entry {number} of journal `{journal}` contradicts the archive of stream `{stream}`: {what}"
     )]
-    Contradiction {
+    Inconsistent {
         /// The journal.
         journal: JournalName,
         /// The entry.
@@ -116,7 +116,7 @@ impl JournalState {
         let mut state = Self::empty(of, journal.clone());
         for (stream, restated) in &checkpoint.streams {
             // A checkpoint's segments name all their objects.
-            let opened = restated.open(stream, "").map_err(|what| JournalError::Contradiction {
+            let opened = restated.open(stream, "").map_err(|what| JournalError::Inconsistent {
                 journal: journal.clone(),
                 number,
                 stream: stream.clone(),
@@ -233,7 +233,7 @@ impl JournalState {
         };
         followed.map_err(|what| {
             let (journal, stream) = (self.journal.clone(), stream.clone());
-            JournalError::Contradiction { journal, number: self.next(), stream, what }
+            JournalError::Inconsistent { journal, number: self.next(), stream, what }
         })
     }
 

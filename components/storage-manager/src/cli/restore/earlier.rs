@@ -9,8 +9,8 @@ use crate::restore::Plan;
 /// sequences out again.
 pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
     let stream = &plan.stream;
-    let stand_ins = plan.stand_ins.iter().filter(|(_, range)| range.0 <= plan.last_seq);
-    for (number, SeqRange(first, last)) in stand_ins {
+    let stand_ins = plan.stand_ins.iter().filter(|(_, range)| range.first <= plan.last_seq);
+    for (number, SeqRange { first, last }) in stand_ins {
         tracing::warn!(
             "stream `{stream}`: timeline {} was being archived anew and had come up to sequence {}: sequences {first} to {last} come from timeline {number}, and with them what was deleted of them since; is that one damaged there too, `--timeline {}` brings back what was archived anew alone",
             plan.timeline,
@@ -29,13 +29,15 @@ pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
             continue;
         }
         if let Some(parent) = &fork.parent {
-            if let Some(left) = state.beyond(parent).filter(|_| !state.has_left(parent.timeline)) {
+            if let Some(left) =
+                state.after_fork(parent).filter(|_| !state.has_left(parent.timeline))
+            {
                 tracing::warn!(
                     "stream `{stream}`: timeline {number} goes on from sequence {} of timeline {}, and leaves out its sequences {} to {}; `--timeline {} --as NAME` brings those back too",
                     parent.last_seq,
                     parent.timeline,
-                    left.0,
-                    left.1,
+                    left.first,
+                    left.last,
                     parent.timeline
                 );
             }

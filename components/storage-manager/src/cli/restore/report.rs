@@ -16,7 +16,9 @@ use crate::cli::exit::Failure;
 use crate::cli::{show, show_json, table};
 use crate::clock;
 use crate::journal::expire::in_words;
-use crate::restore::{Done, Plan, RestoreError, Ways, leaves_no_markers, not_kept};
+use crate::restore::{
+    Done, Plan, RestoreError, RetryCommand, leaves_no_markers, unsupported_in_memory,
+};
 
 /// The age that an archive's view of deletes may have: they are looked for once a second, of each of hundreds of streams in
 /// turn.
@@ -28,7 +30,7 @@ pub(super) struct Report {
     dry_run: bool,
     streams: Vec<Restored>,
     #[serde(skip)]
-    ways: Ways,
+    retry: RetryCommand,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,7 +42,8 @@ struct Restored {
     outcome: Outcome,
     /// Why it was not restored.
     why: Option<String>,
-    way_out: Option<String>,
+    #[serde(rename = "way_out")]
+    remedy: Option<String>,
     /// Of what is there, or can be.
     #[serde(flatten)]
     numbers: Option<Numbers>,
@@ -87,7 +90,8 @@ struct Numbers {
     added: u64,
     dropped: u64,
     /// The batch that it would have ended in, and that is left out.
-    half_batch: Option<LeftOutBatch>,
+    #[serde(rename = "half_batch")]
+    partial_batch: Option<LeftOutBatch>,
     /// What has left the archive by rule of what would have come back.
     expired: Vec<Expired>,
     /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
@@ -99,7 +103,8 @@ struct Numbers {
     /// What the archived stream had and this one has not.
     left_out: Vec<String>,
     /// What the snapshot of a stream in memory does not carry.
-    not_kept: Vec<String>,
+    #[serde(rename = "not_kept")]
+    unsupported_in_memory: Vec<String>,
     #[serde(skip)]
     leaves_no_markers: bool,
 }
@@ -138,10 +143,10 @@ impl Numbers {
             fence_for: plan.fence.as_ref().map(|fence| fence.followers.clone()).unwrap_or_default(),
             added: 0,
             dropped: 0,
-            half_batch: plan.half_batch.as_ref().map(|half| LeftOutBatch {
+            partial_batch: plan.partial_batch.as_ref().map(|half| LeftOutBatch {
                 id: half.id.clone(),
-                first_seq: half.messages.0,
-                last_seq: half.messages.1,
+                first_seq: half.messages.first,
+                last_seq: half.messages.last,
             }),
             expired: plan.expired.clone(),
             deletes_known: plan.deletes_known.clone(),
@@ -155,7 +160,7 @@ impl Numbers {
                 })
                 .collect(),
             left_out: plan.left_out.clone(),
-            not_kept: not_kept(plan, clock::now()),
+            unsupported_in_memory: unsupported_in_memory(plan, clock::now()),
             leaves_no_markers: leaves_no_markers(plan),
         }
     }
@@ -172,7 +177,7 @@ impl Numbers {
         self.bytes = done.outcome.bytes;
         (self.added, self.dropped) = (done.outcome.added, done.outcome.dropped);
         if self.leaves_no_markers && self.dropped > 0 {
-            self.not_kept.push(format!(
+            self.unsupported_in_memory.push(format!(
                 "delete markers of {} messages that expired meanwhile: who watches does not hear of it",
                 self.dropped
             ));
@@ -189,7 +194,7 @@ impl Numbers {
     fn nothing_is_done(&mut self) {
         self.fence = 0;
         self.fence_for.clear();
-        self.not_kept.clear();
+        self.unsupported_in_memory.clear();
     }
 
     /// Says which sequences are not given out, and why.
@@ -243,7 +248,7 @@ impl Restored {
             .into_iter()
             .map(|line| format!("{stream}: {line}"))
             .collect();
-        if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.half_batch {
+        if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.partial_batch {
             notes.push(format!(
                 "{stream}: sequences {first_seq} to {last_seq} are left out: they are half of batch `{id}`, and the rest of it is not there"
             ));
@@ -277,9 +282,9 @@ impl Restored {
                 numbers.archived_at.strftime("%F %T UTC")
             ));
         }
-        if !numbers.not_kept.is_empty() {
+        if !numbers.unsupported_in_memory.is_empty() {
             notes.push(format!("{stream}: it is kept in memory, and comes back without"));
-            notes.extend(numbers.not_kept.iter().map(|what| format!("    {what}")));
+            notes.extend(numbers.unsupported_in_memory.iter().map(|what| format!("    {what}")));
         }
         if !numbers.left_out.is_empty() {
             let why = if self.stream == self.target {
@@ -296,18 +301,18 @@ impl Restored {
 
 impl Report {
     /// Of streams of which nothing is known yet.
-    pub(super) fn new(streams: &[StreamName], args: &RestoreArgs, ways: Ways) -> Self {
+    pub(super) fn new(streams: &[StreamName], args: &RestoreArgs, retry: RetryCommand) -> Self {
         let unknown = |stream: &StreamName| Restored {
             stream: stream.clone(),
             target: args.rename.clone().unwrap_or_else(|| stream.clone()),
             from: args.from.to_string(),
             outcome: Outcome::Interrupted,
             why: None,
-            way_out: None,
+            remedy: None,
             numbers: None,
             failure: None,
         };
-        Self { dry_run: args.dry_run, streams: streams.iter().map(unknown).collect(), ways }
+        Self { dry_run: args.dry_run, streams: streams.iter().map(unknown).collect(), retry }
     }
 
     /// Nothing known stands against the stream in this place.
@@ -328,7 +333,7 @@ impl Report {
     /// It was not restored.
     pub(super) fn failed(&mut self, place: usize, error: RestoreError) {
         let restored = &mut self.streams[place];
-        restored.way_out = error.way_out(&restored.stream, &restored.target, self.ways);
+        restored.remedy = error.remedy(&restored.stream, &restored.target, self.retry);
         restored.why = Some(chain(&error));
         let failure = Failure::from(error);
         restored.outcome = Outcome::of(&failure);
@@ -369,13 +374,13 @@ impl Report {
         let rank = |of: &Failure| (of.is_interrupted() != stopped, of_one(of));
         let worst = self.streams.iter_mut().filter_map(|restored| {
             let failure = restored.failure.take()?;
-            Some((failure, restored.way_out.as_deref()))
+            Some((failure, restored.remedy.as_deref()))
         });
-        let (failure, way_out) = worst.min_by_key(|(failure, _)| rank(failure))?;
+        let (failure, remedy) = worst.min_by_key(|(failure, _)| rank(failure))?;
         if wanted == 1 {
             // That a key is missing says what to do itself.
             let says_it_all = failure.is_interrupted() || failure.is_locked();
-            let out = way_out.filter(|_| !says_it_all);
+            let out = remedy.filter(|_| !says_it_all);
             let Some(out) = out else { return Some(failure) };
             let message = format!("{}: {out}", failure.message());
             return Some(failure.with_message(message));
@@ -449,7 +454,7 @@ impl Report {
         for restored in self.streams.iter().filter(|r| r.outcome != Outcome::Unchanged) {
             let Some(why) = &restored.why else { continue };
             write!(text, "\n{}: {why}", restored.stream).expect("memory takes it");
-            if let Some(out) = &restored.way_out {
+            if let Some(out) = &restored.remedy {
                 write!(text, "\n    {out}").expect("memory takes it");
             }
         }
@@ -481,7 +486,8 @@ mod tests {
         let cli = Cli::try_parse_from(["cim-storage-manager", "restore", "--all"]).unwrap();
         let Command::Restore(args) = cli.command else { panic!("it is another command") };
         let streams = ["A", "B", "C"].map(|name| name.parse().unwrap());
-        let mut report = Report::new(&streams, &args, Ways { from: Tier::Nas, other: None });
+        let mut report =
+            Report::new(&streams, &args, RetryCommand { from: Tier::Nas, other: None });
         report.streams.iter_mut().for_each(|restored| restored.outcome = Outcome::Restored);
         for (place, error) in errors.into_iter().enumerate() {
             report.failed(place, error);
@@ -510,13 +516,13 @@ mod tests {
                 fence_for: Vec::new(),
                 added: 0,
                 dropped: 0,
-                half_batch: None,
+                partial_batch: None,
                 expired: Vec::new(),
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
                 erased: Vec::new(),
                 left_out: Vec::new(),
-                not_kept: Vec::new(),
+                unsupported_in_memory: Vec::new(),
                 leaves_no_markers: false,
             };
             change(&mut numbers);
@@ -526,7 +532,7 @@ mod tests {
                 from: String::new(),
                 outcome: Outcome::Restored,
                 why: None,
-                way_out: None,
+                remedy: None,
                 numbers: Some(numbers),
                 failure: None,
             };
@@ -561,7 +567,7 @@ mod tests {
         let interrupted = || RestoreError::Interrupted("B".into());
         let silent = || {
             let after = Duration::from_secs(30);
-            RestoreError::Send(SendError::Silent { stream: "A".into(), after })
+            RestoreError::Send(SendError::NoResponse { stream: "A".into(), after })
         };
         let (status, last) = ends(vec![refused()], false);
         assert_eq!(

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::entries::Unread;
 use self::s2::Unpacked;
-use super::api::ASKED_AGAIN;
+use super::api::FIRST_TIMEOUT;
 use super::{ApiError, JetStream};
 
 /// The first server whose snapshots begin with the consumers.
@@ -62,7 +62,7 @@ impl Unknown {
 
     /// Whether nothing was answered, as where this user may not ask.
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Api(ApiError::Silent { source, .. }) if source.kind() == RequestErrorKind::TimedOut)
+        matches!(self, Self::Api(ApiError::NoResponse { source, .. }) if source.kind() == RequestErrorKind::TimedOut)
     }
 }
 
@@ -87,9 +87,9 @@ impl JetStream {
         let subject = format!("$JS.API.STREAM.SNAPSHOT.{stream}");
         let body = json!({ "deliver_subject": inbox, "chunk_size": CHUNK, "window_size": SENT });
         // A second question would begin a second snapshot.
-        let answer = self.request(&subject, body.to_string().into(), ASKED_AGAIN).await;
+        let answer = self.send_request(&subject, body.to_string().into(), FIRST_TIMEOUT).await;
         let answer =
-            answer.map_err(|source| ApiError::Silent { subject: subject.clone(), source })?;
+            answer.map_err(|source| ApiError::NoResponse { subject: subject.clone(), source })?;
         Self::read::<Value>(&subject, &answer.payload)?;
         let mut unpacked = Unpacked::default();
         let mut known = Err(Unknown::TooMuch);

@@ -1,6 +1,6 @@
 //! S2, what a server's snapshots are packed with, unpacked as it comes.
 //!
-//! Frames are those of Snappy (google/snappy framing_format.txt); blocks are Snappy's too, with repeats
+//! SnappyFrameWriter are those of Snappy (google/snappy framing_format.txt); blocks are Snappy's too, with repeats
 //! (klauspost/compress s2, "Format extensions"): a copy of one byte's offset that is 0 goes on with the offset before it.
 
 /// Most bytes that a frame may unpack to.

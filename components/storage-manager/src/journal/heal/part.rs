@@ -7,7 +7,7 @@ use cim_runtime::error::chain;
 
 use super::source::of_object;
 use crate::journal::Journal;
-use crate::s3::{Kind, S3Error};
+use crate::s3::{ErrorKind, S3Error};
 use crate::segment::Columns;
 use crate::tier::Context;
 
@@ -27,7 +27,7 @@ pub(super) struct DamagedPart {
 /// little later.
 pub(super) fn is_damage(context: &Context, key: &str, error: &S3Error) -> bool {
     let patient = || context.damaged.tries(key) >= LOOKS;
-    error.kind == Kind::NotFound || (error.kind.is_damage() && patient())
+    error.kind == ErrorKind::NotFound || (error.kind.is_damage() && patient())
 }
 
 /// Returns the segments that the journal has in an object, in the order in which they stand there.

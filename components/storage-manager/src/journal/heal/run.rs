@@ -20,7 +20,7 @@ use super::unhealed::{Unhealed, report_unhealed};
 use super::wasabi::of_wasabi;
 use crate::hooks::sabotage;
 use crate::journal::{Commit, Journal, NotCommitted};
-use crate::s3::{Kind, S3Error, Store, Tier};
+use crate::s3::{ErrorKind, S3Error, Store, Tier};
 use crate::segment::{Batch, SharedWriter};
 use crate::tier::Context;
 
@@ -74,7 +74,9 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     let _held = context.budget.reserve_beside(bytes, None).await;
 
     let object = match context.nas.get(key).await {
-        Err(error @ S3Error { kind: Kind::Locked(_), .. }) => return Err(HealError::Locked(error)),
+        Err(error @ S3Error { kind: ErrorKind::Locked(_), .. }) => {
+            return Err(HealError::Locked(error));
+        }
         Err(error) => Err(context.nas.judged(error).await),
         got => got,
     };

@@ -9,7 +9,7 @@ use cim_core::names::StreamName;
 use super::part::{DamagedPart, Place};
 use super::source::of_object;
 use crate::journal::{Journal, OpenError, open};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 use crate::segment::{Columns, Rows, SegmentError, content};
 use crate::tier::Context;
 
@@ -36,7 +36,7 @@ impl<'a> AtWasabi<'a> {
         let archive = self.state.streams.get(stream)?;
         let Segment { timeline, first_seq, last_seq, .. } = *segment;
         let there = archive.timelines.get(&timeline)?;
-        let lacks = there.missed.clipped(first_seq, last_seq).difference(missed);
+        let lacks = there.missed.intersect(first_seq, last_seq).difference(missed);
         if there.watermark.seq < last_seq || !lacks.is_empty() {
             return None;
         }
@@ -55,7 +55,7 @@ impl<'a> AtWasabi<'a> {
         let mut columns = Columns::default();
         for other in from {
             let object = match self.store.get(&other.key).await {
-                Err(error) if error.kind == Kind::NotFound => return Ok(None),
+                Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
                 other => other?,
             };
             let Some(read) = messages(other, object).await else { return Ok(None) };

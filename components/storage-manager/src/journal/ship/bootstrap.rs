@@ -16,7 +16,7 @@ use super::integrity;
 use crate::hooks::fail_point;
 use crate::journal::open::open;
 use crate::journal::{Commit, Journal, NotCommitted, OpenError};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 use crate::tier::Context;
 use crate::tier::context::checked;
 
@@ -205,7 +205,7 @@ async fn bring_back(
     let file = match got {
         Ok(file) => file,
         Err(error) if context.locked.note(&error) => return Ok(false),
-        Err(error) if error.kind == Kind::NotFound => {
+        Err(error) if error.kind == ErrorKind::NotFound => {
             tracing::error!("the NAS lacks an object, and so does Wasabi: {error}");
             return Ok(false);
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::journal::gc::{CollectError, Collector, pace, superseded};
-use crate::s3::{Kind, Store};
+use crate::s3::{ErrorKind, Store};
 use crate::tier::Context;
 
 /// Collecting at Wasabi, from time to time.
@@ -35,7 +35,7 @@ impl Collecting {
             return;
         }
         match self.collect(wasabi, there, age).await {
-            Err(CollectError::S3(error)) if matches!(error.kind, Kind::Denied(_)) => {
+            Err(CollectError::S3(error)) if matches!(error.kind, ErrorKind::Denied(_)) => {
                 // What is locked is refused until it is not; a key that may not delete is no other tomorrow.
                 self.refused = wasabi.lock().is_none();
                 if !std::mem::replace(&mut self.said, true) {

@@ -17,7 +17,7 @@ use crate::journal::object::{Made, read_entry};
 use crate::journal::open::OpenError;
 use crate::journal::writer::Committed;
 use crate::journal::{Journal, checkpoint};
-use crate::s3::{Put, S3Error, Store};
+use crate::s3::{PutOutcome, S3Error, Store};
 
 /// Wasabi's journal, while entries are put into it.
 pub struct Outbox {
@@ -171,7 +171,7 @@ impl Outbox {
 
     async fn copy(&self, key: &str, object: Bytes) -> Result<(), OutboxError> {
         let parsed = ArchiveKey::parse(key).expect("it is one of the archive's");
-        if self.wasabi.put_new(&parsed, object.clone()).await? == Put::Exists
+        if self.wasabi.put_if_absent(&parsed, object.clone()).await? == PutOutcome::AlreadyExists
             && self.wasabi.get_as_is(key).await? != object
         {
             return Err(OutboxError::Diverged(key.to_owned()));

@@ -13,7 +13,7 @@ use super::integrity::check_all;
 use crate::journal::object::read_entry;
 use crate::journal::open::{OpenError, open, open_before_damage};
 use crate::journal::writer::Committed;
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 const OF: JournalOf = JournalOf::Tertiary;
 
@@ -70,7 +70,7 @@ async fn put_back(
 
 async fn get(store: &Store, key: &ArchiveKey) -> Result<Option<Bytes>, S3Error> {
     match store.get(&key.to_string()).await {
-        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
 }

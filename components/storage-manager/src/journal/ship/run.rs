@@ -316,7 +316,7 @@ impl Source<'_> {
             if self.context.damaged.is_given_up(self.stream, segment) {
                 // It is in a timeline that was left: what follows is not to wait for it.
                 let first = segment.first_seq.max(after.seq + 1);
-                change.missed.push(SeqRange(first, segment.last_seq));
+                change.missed.push(SeqRange { first, last: segment.last_seq });
                 end = Some(Watermark { seq: segment.last_seq, last: Some(segment.last.clone()) });
                 taken += 1;
                 continue;
@@ -364,7 +364,7 @@ impl Source<'_> {
             let until = taken.checked_sub(1).map_or(after.seq, |last| segments[last].last_seq);
             let clip = |ranges: Vec<SeqRange>| {
                 let all: SeqRanges = ranges.into_iter().collect();
-                all.clipped(1, until).iter().collect()
+                all.intersect(1, until).iter().collect()
             };
             change.deleted = clip(change.deleted);
             change.missed = clip(change.missed);

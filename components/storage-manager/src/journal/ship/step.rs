@@ -32,9 +32,9 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
     let known = there.current();
     let until = here.watermark.seq.max(after.seq);
     let new = |all: &SeqRanges, known: &SeqRanges| {
-        all.clipped(1, until).difference(known).iter().collect::<Vec<_>>()
+        all.intersect(1, until).difference(known).iter().collect::<Vec<_>>()
     };
-    let lost = here.lost.clipped(1, until);
+    let lost = here.lost.intersect(1, until);
     // The last message that was sent says how far it goes, unless nothing is there behind it.
     let last = segments.last().map_or(after.seq, |last| last.last_seq);
     let Away { missed, expired } = away(nas, there, &after);
@@ -108,7 +108,7 @@ fn away(nas: &ArchiveState, there: &ArchiveState, after: &Watermark) -> Away {
         if none && run.first_seq > after.seq {
             expired.push(run.clone());
         } else {
-            missed = Some(SeqRange(after.seq + 1, run.last_seq));
+            missed = Some(SeqRange { first: after.seq + 1, last: run.last_seq });
         }
     }
     Away { missed, expired }

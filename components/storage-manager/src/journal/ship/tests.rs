@@ -142,7 +142,10 @@ impl Model {
             }
             Event::Delete(draw) if watermark > 0 => {
                 let seq = 1 + draw % watermark;
-                self.say(Change { deleted: vec![SeqRange(seq, seq)], ..Change::default() });
+                self.say(Change {
+                    deleted: vec![SeqRange { first: seq, last: seq }],
+                    ..Change::default()
+                });
             }
             Event::Fork(draw) if watermark > 0 => {
                 let last_seq = draw % (watermark + 1);
@@ -304,7 +307,7 @@ proptest! {
         prop_assert_eq!(&nas.deletes_known, &there.deletes_known);
         for number in nas.timelines.keys() {
             prop_assert_eq!(nas.lineage(*number), there.lineage(*number));
-            prop_assert_eq!(nas.gone(*number), there.gone(*number));
+            prop_assert_eq!(nas.removed(*number), there.removed(*number));
         }
     }
 

@@ -5,7 +5,7 @@ use super::server::Server;
 use crate::restore::error::RestoreError;
 use crate::restore::plan::{Piece, Plan};
 use crate::restore::source::Source;
-use crate::restore::write::wanted;
+use crate::restore::write::is_included;
 use crate::segment::SegmentError;
 
 /// What limits messages, and the bytes that they may have.
@@ -41,13 +41,13 @@ pub(super) async fn find(
     let limits = limits(server, plan);
     for piece in suspects(plan, &limits) {
         let (segment, first, last) = piece;
-        let gone = plan.gone_in(*first, *last);
+        let gone = plan.removed_in(*first, *last);
         let content = source.content(segment).await?;
         let mut found = None;
         let read = content.read::<Ended>(segment, |message| {
             let bytes = (message.headers.len() + message.payload.len()) as u64;
             let above = limits.iter().find(|(_, most)| bytes > *most);
-            let above = above.filter(|_| wanted(plan, &gone, piece, message));
+            let above = above.filter(|_| is_included(plan, &gone, piece, message));
             let Some(&(limit, most)) = above else { return Ok(()) };
             let (stream, seq) = (plan.target.to_string(), message.seq);
             found = Some(RestoreError::TooLarge { stream, seq, bytes, limit, most });

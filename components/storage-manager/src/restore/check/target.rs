@@ -17,7 +17,7 @@ pub(super) async fn look(
     let asked;
     let info = if let Some(info) = server.stream(&plan.target) {
         info
-    } else if server.is_silent(&plan.target) {
+    } else if server.is_unavailable(&plan.target) {
         match jetstream.stream_info(plan.target.as_str(), false).await {
             Ok(info) => asked = info,
             Err(error) if error.not_found() => return Ok(Found::Free),

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::frame::{CHUNK, Frames};
-use super::plan::{Fence, Piece, Plan, Takes};
+use super::frame::{CHUNK, SnappyFrameWriter};
+use super::plan::{Capabilities, Fence, Piece, Plan};
 use super::rolled_up::RolledUp;
 use crate::harm::cases;
 use crate::segment::Message;
@@ -71,23 +71,23 @@ pub(super) fn plan_of(config: Value) -> Plan {
         counts: None,
         expired: Vec::new(),
         pieces: Vec::new(),
-        gone: SeqRanges::default(),
+        removed: SeqRanges::default(),
         tail: None,
         rolled_up: RolledUp::default(),
-        half_batch: None,
+        partial_batch: None,
         resolved: false,
         deletes_known: None,
         archived_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         until_time: None,
         later: None,
-        rest: Vec::new(),
+        segments_after: Vec::new(),
         subject: None,
         consumers: Vec::new(),
         deliveries: BTreeMap::new(),
         erased: Vec::new(),
         left_out: Vec::new(),
         staged: false,
-        takes: Takes::default(),
+        capabilities: Capabilities::default(),
     }
 }
 
@@ -192,7 +192,7 @@ impl Drawn {
             fence: (self.fence > 0).then_some(fence),
             last_time: self.last_time,
             consumers: self.consumers.iter().enumerate().map(consumer).collect(),
-            takes: Takes { compressed: self.compressed, ..Takes::default() },
+            capabilities: Capabilities { compressed: self.compressed, ..Capabilities::default() },
             ..plan_of(json!({ "name": "T", "storage": "file", "compression": "s2" }))
         }
     }
@@ -269,9 +269,9 @@ impl Drawn {
 }
 
 /// What a snapshot is sent as, unpacked by a stock decoder.
-fn unpacked(write: impl FnOnce(Frames) -> Frames) -> Vec<u8> {
+fn unpacked(write: impl FnOnce(SnappyFrameWriter) -> SnappyFrameWriter) -> Vec<u8> {
     let (sender, mut chunks) = mpsc::channel(1 << 12);
-    write(Frames::new(sender, CHUNK)).flush().unwrap();
+    write(SnappyFrameWriter::new(sender, CHUNK)).flush().unwrap();
     let framed: Vec<u8> = std::iter::from_fn(|| chunks.try_recv().ok()).flatten().collect();
     let mut bytes = Vec::new();
     snap::read::FrameDecoder::new(&framed[..]).read_to_end(&mut bytes).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Task;
-use crate::jetstream::{ApiError, Depth, ReadConsumer};
+use crate::jetstream::{ApiError, ReadConsumer};
 use crate::tier::budget::{Reserved, Room, cost_of};
 use crate::tier::error::ReaderError;
 use crate::tier::pace::Pace;
@@ -37,7 +37,7 @@ pub(super) async fn run(
     let (consumer, clustered) = (consumer.name, consumer.clustered);
     let mut puller = Puller::start(&task.context.link, stream, &consumer, task.start_seq).await?;
     if clustered {
-        puller.is_heard().await?;
+        puller.wait_until_known().await?;
     }
     let budget = task.context.budget.limit();
     let pace = Pace::new(puller.max_payload(), budget, heartbeat);
@@ -70,12 +70,12 @@ pub(super) async fn open(task: &Task) -> Result<ReadConsumer, ApiError> {
     let (jetstream, stream) = (&task.context.jetstream, task.stream.as_str());
     if task.replicated {
         let others = jetstream.stream_info(stream, false).await?.servers.current;
-        let made = jetstream.create_reader_on(&others, stream, task.start_seq, Depth::Whole);
+        let made = jetstream.create_reader_on(&others, stream, task.start_seq, false);
         if let Some(made) = made.await? {
             return Ok(made);
         }
     }
-    jetstream.create_reader(stream, task.start_seq, Depth::Whole).await
+    jetstream.create_reader(stream, task.start_seq, false).await
 }
 
 struct ConsumerReader<'a> {
@@ -196,7 +196,8 @@ impl ConsumerReader<'_> {
         mut paid: Option<Reserved>,
         segmenter: &mut Segmenter,
     ) -> Result<(), ReaderError> {
-        let pumped = self.puller.open(mail, |message| segmenter.push(message, paid.take()))?;
+        let outcome =
+            self.puller.for_each_message(mail, |message| segmenter.push(message, paid.take()))?;
         let (seq, count) = (self.puller.last_seq(), self.puller.delivered());
         self.task.progress.update(|read| {
             read.seq = seq;
@@ -204,7 +205,7 @@ impl ConsumerReader<'_> {
                 *delivered = count;
             }
         });
-        pumped.ended.into_iter().for_each(|end| self.pace.ended(end));
+        outcome.ended.into_iter().for_each(|end| self.pace.ended(end));
         segmenter.step().await?;
         self.heard = Instant::now();
         Ok(())

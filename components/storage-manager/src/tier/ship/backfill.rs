@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ShipError;
 use crate::hooks::fail_point;
-use crate::s3::{Kind, S3Error, Store};
-use crate::tier::context::{checked, Context};
+use crate::s3::{ErrorKind, S3Error, Store};
+use crate::tier::context::{Context, checked};
 
 /// Returns the sealed segments of an archive that a tier does not hold, oldest first. Of what was decided Wasabi
 /// lacks none after a crash, for segments go before the entry that names them; a bucket that was lost or emptied
@@ -60,7 +60,7 @@ pub(super) async fn bring_back(
     let file = match wasabi.get_once(&segment.key).await {
         Ok(file) => file,
         // It may have the same messages in others.
-        Err(error) if error.kind == Kind::NotFound => {
+        Err(error) if error.kind == ErrorKind::NotFound => {
             tracing::error!("the NAS lacks a segment, and so does Wasabi: {error}");
             return Ok(false);
         }

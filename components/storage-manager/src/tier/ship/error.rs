@@ -57,10 +57,6 @@ impl ShipError {
         let (Self::S3(error) | Self::Fetch(FetchError::S3(error))) = self else {
             return Class::Permanent;
         };
-        if error.kind.may_pass_soon() && tries < TRIES {
-            Class::Transient
-        } else {
-            Class::Permanent
-        }
+        if error.kind.is_transient() && tries < TRIES { Class::Transient } else { Class::Permanent }
     }
 }

@@ -10,7 +10,7 @@ use cim_core::names::StreamName;
 use super::error::ShipError;
 use crate::chain;
 use crate::hooks::fail_point;
-use crate::s3::{Put, S3Error, Store};
+use crate::s3::{PutOutcome, S3Error, Store};
 use crate::tier::context::Context;
 
 /// That nobody else writes entries of this stream to Wasabi.
@@ -75,7 +75,7 @@ pub(super) async fn put_decided(
     let (wasabi, guard) = (Arc::clone(wasabi), Arc::clone(guard));
     let put = tokio::spawn(async move {
         let _guard = guard;
-        if wasabi.put_new(&key, object.clone()).await? == Put::Exists
+        if wasabi.put_if_absent(&key, object.clone()).await? == PutOutcome::AlreadyExists
             && wasabi.get(&key.to_string()).await? != object
         {
             return Err(ShipError::Diverged(key.to_string()));

@@ -101,10 +101,10 @@ pub(super) fn add_gaps(draft: &mut Draft, archived: &ArchiveState, shipped: Opti
     let Some(timeline) = archived.timelines.get(&draft.timeline) else { return };
     let until = draft.watermark.seq;
     let news = |ours: &SeqRanges, shipped: Option<&SeqRanges>| {
-        let ours = ours.clipped(1, until);
+        let ours = ours.intersect(1, until);
         shipped.map_or_else(|| ours.clone(), |shipped| ours.difference(shipped)).iter().collect()
     };
     draft.deleted = news(&timeline.deleted, known.map(|known| &known.deleted));
     draft.missed = news(&timeline.missed, known.map(|known| &known.missed));
-    draft.lost = timeline.lost.clipped(1, until);
+    draft.lost = timeline.lost.intersect(1, until);
 }

@@ -6,12 +6,12 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 
-use super::ahead::Held;
 use super::error::RestoreError;
 use super::plan::{Piece, Plan, pieces};
+use super::prefetch::Held;
 use super::source::{Content, Source};
 use crate::archive::Archive;
-use crate::s3::{Kind, S3Error};
+use crate::s3::{ErrorKind, S3Error};
 
 /// What comes next.
 pub(super) enum Next {
@@ -98,7 +98,7 @@ async fn renewed(
 ) -> Result<Vec<Piece>, RestoreError> {
     // Of a tier that does not answer nothing new is to be learnt, nor of what is damaged.
     match &error {
-        RestoreError::S3(S3Error { kind: Kind::NotFound, .. }) => {}
+        RestoreError::S3(S3Error { kind: ErrorKind::NotFound, .. }) => {}
         RestoreError::S3(S3Error { tier, .. }) | RestoreError::Locked { tier, .. }
             if *tier != source.tier.tier() => {}
         _ => return Err(error),

@@ -12,14 +12,14 @@ use crate::segment::Message;
 
 /// A batch that is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HalfBatch {
+pub struct PartialBatch {
     /// Its name.
     pub id: String,
     /// Its messages that are there.
     pub messages: SeqRange,
 }
 
-impl HalfBatch {
+impl PartialBatch {
     /// Returns the batch that a stream ends in whose last message this is; `None` where it ends behind one.
     pub(super) fn ending_with(message: &Message<'_>) -> Option<Self> {
         let id = header(message.headers, b"Nats-Batch-Id")?;
@@ -30,7 +30,7 @@ impl HalfBatch {
         let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
         let first = message.seq.checked_sub(number.checked_sub(1)?).filter(|first| *first > 0)?;
         let id = String::from_utf8_lossy(id).into_owned();
-        Some(Self { id, messages: SeqRange(first, message.seq) })
+        Some(Self { id, messages: SeqRange { first, last: message.seq } })
     }
 }
 
@@ -42,8 +42,8 @@ mod tests {
         let headers = format!("NATS/1.0\r\n{headers}\r\n\r\n");
         let (headers, subject, payload) = (headers.as_bytes(), &b"s"[..], &b""[..]);
         let message = Message { seq, time: 0, subject, headers, payload };
-        let half = HalfBatch::ending_with(&message)?;
-        Some((half.id, half.messages.0, half.messages.1))
+        let half = PartialBatch::ending_with(&message)?;
+        Some((half.id, half.messages.first, half.messages.last))
     }
 
     #[test]

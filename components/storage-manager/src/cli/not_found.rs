@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::s3::Tier;
 
 /// Returns that a tier holds no archive, and what the other one has.
-pub(super) async fn nothing(config: &Config, tier: Tier) -> Failure {
+pub(super) async fn no_archive(config: &Config, tier: Tier) -> Failure {
     let bucket = match (tier, &config.tertiary) {
         (Tier::Wasabi, Some(tertiary)) => &tertiary.bucket,
         _ => &config.secondary.bucket,
@@ -26,7 +26,7 @@ pub(super) async fn nothing(config: &Config, tier: Tier) -> Failure {
 }
 
 /// Returns that a tier holds no archive of a stream, and whether the other one does.
-pub(super) async fn unknown(config: &Config, stream: &StreamName, tier: Tier) -> Failure {
+pub(super) async fn unknown_stream(config: &Config, stream: &StreamName, tier: Tier) -> Failure {
     let other = tier.other();
     match streams_on(config, other).await {
         Ok(Some(there)) if there.contains(stream) => Failure::empty(format!(

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::plan::Plan;
 
 /// Returns what a stream that is restored now does not get back, in words.
-pub fn not_kept(plan: &Plan, now: Timestamp) -> Vec<String> {
+pub fn unsupported_in_memory(plan: &Plan, now: Timestamp) -> Vec<String> {
     let mut lost = Vec::new();
     if !plan.in_memory() {
         return lost;
@@ -24,7 +24,7 @@ pub fn not_kept(plan: &Plan, now: Timestamp) -> Vec<String> {
     let age = last.map(|last| now.duration_since(last));
     if let (Some(age), Ok(left)) = (age, SignedDuration::try_from(window))
         && age < left
-        && !plan.takes.duplicates
+        && !plan.capabilities.duplicates
     {
         lost.push(format!(
             "its duplicate window of {left:#}: what is sent again with the same `Nats-Msg-Id` is stored once more"
@@ -52,20 +52,23 @@ mod tests {
             |storage: &str| json!({ "storage": storage, "duplicate_window": 120_000_000_000_u64 });
         let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
         let memory = Plan { followers: vec!["mirror `M`".into()], ..plan_of(config("memory")) };
-        let lost = not_kept(&memory, at(119));
+        let lost = unsupported_in_memory(&memory, at(119));
         assert_eq!(lost.len(), 2, "{lost:?}");
         assert!(lost[0].contains("mirror `M`") && lost[1].contains("window of 2m"), "{lost:?}");
-        assert_eq!(not_kept(&memory, at(121)).len(), 1);
+        assert_eq!(unsupported_in_memory(&memory, at(121)).len(), 1);
         let alone = plan_of(config("memory"));
-        assert!(not_kept(&alone, at(121)).is_empty());
+        assert!(unsupported_in_memory(&alone, at(121)).is_empty());
         assert!(
-            not_kept(&Plan { followers: memory.followers, ..plan_of(config("file")) }, at(1))
-                .is_empty()
+            unsupported_in_memory(
+                &Plan { followers: memory.followers, ..plan_of(config("file")) },
+                at(1)
+            )
+            .is_empty()
         );
         let mut later = plan_of(config("memory"));
-        assert_eq!(not_kept(&later, at(1)).len(), 1);
-        later.takes.duplicates = true;
-        assert!(not_kept(&later, at(1)).is_empty());
+        assert_eq!(unsupported_in_memory(&later, at(1)).len(), 1);
+        later.capabilities.duplicates = true;
+        assert!(unsupported_in_memory(&later, at(1)).is_empty());
         let marks = json!({ "storage": "memory", "subject_delete_marker_ttl": 1 });
         assert!(leaves_no_markers(&plan_of(marks)) && !leaves_no_markers(&alone));
     }

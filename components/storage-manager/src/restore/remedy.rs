@@ -26,14 +26,14 @@ mod code {
 
 /// What the command that restores a stream is made of.
 #[derive(Debug, Clone, Copy)]
-pub struct Ways {
+pub struct RetryCommand {
     /// The tier that was read.
     pub from: Tier,
     /// The other one, where there is one.
     pub other: Option<Tier>,
 }
 
-impl Ways {
+impl RetryCommand {
     /// Returns the command that restores a stream under a name with more arguments.
     fn command(self, stream: &StreamName, target: &StreamName, more: &str) -> String {
         let from = if self.from == Tier::Nas { "" } else { " --from wasabi" };
@@ -44,14 +44,19 @@ impl Ways {
 
 impl RestoreError {
     /// Returns what to do about a stream that was to be restored under a name.
-    pub fn way_out(&self, stream: &StreamName, target: &StreamName, ways: Ways) -> Option<String> {
+    pub fn remedy(
+        &self,
+        stream: &StreamName,
+        target: &StreamName,
+        retry: RetryCommand,
+    ) -> Option<String> {
         let out = match self {
             Self::Empty(_) => format!("delete it (`nats stream rm {target}`) and restore again"),
-            Self::Exists { .. } => exists(stream, target, ways),
-            Self::Missing { first_seq, .. } => damaged(stream, target, ways, Some(*first_seq)),
-            Self::Segment(_) => damaged(stream, target, ways, None),
-            Self::S3(error) if error.kind.is_damage() => damaged(stream, target, ways, None),
-            Self::Archive(_) if self.is_of_one_stream() => match ways.other {
+            Self::Exists { .. } => exists(stream, target, retry),
+            Self::Missing { first_seq, .. } => damaged(stream, target, retry, Some(*first_seq)),
+            Self::Segment(_) => damaged(stream, target, retry, None),
+            Self::S3(error) if error.kind.is_damage() => damaged(stream, target, retry, None),
+            Self::Archive(_) if self.is_of_one_stream() => match retry.other {
                 Some(other) => {
                     format!("`cim-storage-manager restore {stream} --from {other}`")
                 }
@@ -69,9 +74,11 @@ impl RestoreError {
             Self::Shorn { kept: true, .. } => format!(
                 "delete it (`nats stream rm {target}`) and restore it onto a newer nats-server"
             ),
-            Self::Alone(_) => ways.command(stream, target, "--replicas 1"),
-            Self::Overlaps { other, .. } => overlaps(stream, target, other, ways),
-            Self::TooLarge { limit, seq, .. } => too_large(stream, target, limit, Some(*seq), ways),
+            Self::Alone(_) => retry.command(stream, target, "--replicas 1"),
+            Self::Overlaps { other, .. } => overlaps(stream, target, other, retry),
+            Self::TooLarge { limit, seq, .. } => {
+                too_large(stream, target, limit, Some(*seq), retry)
+            }
             Self::NoRoom { limit, .. } => {
                 format!("raise `{limit}` of the account and restore again")
             }
@@ -79,37 +86,44 @@ impl RestoreError {
                 format!("compare it (`nats stream info {target}`), and report this")
             }
             Self::Api(error) | Self::Send(SendError::Api(error)) => {
-                return refused(error, stream, target, ways);
+                return refused(error, stream, target, retry);
             }
             Self::Interrupted(_) => "restore again".into(),
-            Self::Archive(_) | Self::S3(_) | Self::Send(_) | Self::Cut(_) => return None,
+            Self::Archive(_) | Self::S3(_) | Self::Send(_) | Self::SnapshotTruncated(_) => {
+                return None;
+            }
         };
         Some(out)
     }
 }
 
-fn exists(stream: &StreamName, target: &StreamName, ways: Ways) -> String {
-    let beside = ways.command(stream, stream, &format!("--as {target}_OLD --subjects 'old.>'"));
+fn exists(stream: &StreamName, target: &StreamName, retry: RetryCommand) -> String {
+    let beside = retry.command(stream, stream, &format!("--as {target}_OLD --subjects 'old.>'"));
     format!(
         "delete it (`nats stream rm {target}`) and restore again, or restore beside it: {beside}"
     )
 }
 
-fn damaged(stream: &StreamName, target: &StreamName, ways: Ways, first_seq: Option<u64>) -> String {
-    if let Some(other) = ways.other {
+fn damaged(
+    stream: &StreamName,
+    target: &StreamName,
+    retry: RetryCommand,
+    first_seq: Option<u64>,
+) -> String {
+    if let Some(other) = retry.other {
         return format!("`cim-storage-manager restore {stream} --from {other}`");
     }
     match first_seq {
         Some(first) if first > 1 => {
-            let before = ways.command(stream, target, &format!("--until-seq {}", first - 1));
+            let before = retry.command(stream, target, &format!("--until-seq {}", first - 1));
             format!("put the object back from a copy, or restore what is before it: {before}")
         }
         _ => "put the object back from a copy and restore again".into(),
     }
 }
 
-fn overlaps(stream: &StreamName, target: &StreamName, other: &str, ways: Ways) -> String {
-    let subjects = ways.command(stream, target, "--subjects 'other.>'");
+fn overlaps(stream: &StreamName, target: &StreamName, other: &str, retry: RetryCommand) -> String {
+    let subjects = retry.command(stream, target, "--subjects 'other.>'");
     format!(
         "give `{other}` other subjects (`nats stream edit {other} --subjects …`) and restore again, or {subjects}"
     )
@@ -120,10 +134,10 @@ fn too_large(
     target: &StreamName,
     limit: &str,
     seq: Option<u64>,
-    ways: Ways,
+    retry: RetryCommand,
 ) -> String {
     let before = seq.map_or_else(|| "N".to_owned(), |seq| seq.saturating_sub(1).to_string());
-    let before = ways.command(stream, target, &format!("--until-seq {before}"));
+    let before = retry.command(stream, target, &format!("--until-seq {before}"));
     if limit == "max_payload" {
         format!(
             "raise `max_payload` in nats-server's configuration and restore again, or restore what is before the message: {before}"
@@ -138,13 +152,13 @@ fn refused(
     error: &ApiError,
     stream: &StreamName,
     target: &StreamName,
-    ways: Ways,
+    retry: RetryCommand,
 ) -> Option<String> {
     let ApiError::Refused { err_code, description, .. } = error else { return None };
     let out = match *err_code {
-        code if code::EXISTS.contains(&code) => exists(stream, target, ways),
+        code if code::EXISTS.contains(&code) => exists(stream, target, retry),
         code::OVERLAP => {
-            let subjects = ways.command(stream, target, "--subjects 'other.>'");
+            let subjects = retry.command(stream, target, "--subjects 'other.>'");
             format!(
                 "take the subject from the stream that has it (`nats stream subjects` and `nats stream ls` show which) and restore again, or {subjects}"
             )
@@ -154,12 +168,12 @@ fn refused(
             "give JetStream more room (`max_file` of the server and of the account) and restore again".into()
         }
         code::STREAMS => "raise `max_streams` of the account and restore again".into(),
-        code::NO_PEERS => ways.command(stream, target, "--replicas 1"),
+        code::NO_PEERS => retry.command(stream, target, "--replicas 1"),
         code::SNAPSHOT if description.contains("maximum payload") => {
-            too_large(stream, target, "max_payload", None, ways)
+            too_large(stream, target, "max_payload", None, retry)
         }
         code::SNAPSHOT if description.contains("maximum message size") => {
-            too_large(stream, target, "max_msg_size", None, ways)
+            too_large(stream, target, "max_msg_size", None, retry)
         }
         _ => "nats-server's log may say more; mend it and restore again".into(),
     };

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::error::RestoreError;
-use super::plan::{Later, Plan};
+use super::plan::{FirstLater, Plan};
 use super::source::{Content, Source};
 use crate::segment::{Message, SegmentError, times};
 
@@ -32,9 +32,9 @@ pub(super) async fn cut_off(source: &Source, plan: &mut Plan) -> Result<(), Rest
             last_seq = before.unwrap_or(last_seq);
             if let Some(found) = found {
                 let after = plan.pieces[index + 1..].iter().map(|(segment, ..)| segment.clone());
-                plan.rest.splice(..0, after);
+                plan.segments_after.splice(..0, after);
                 let back = found.back || first_later.is_some_and(|later| later.back);
-                first_later = Some(Later { back, ..found });
+                first_later = Some(FirstLater { back, ..found });
                 break;
             }
         }
@@ -42,7 +42,7 @@ pub(super) async fn cut_off(source: &Source, plan: &mut Plan) -> Result<(), Rest
     }
     drop(latest);
     if let Some(later) = &mut first_later {
-        later.back = later.back || is_earlier_again(source, &plan.rest, until).await?;
+        later.back = later.back || is_earlier_again(source, &plan.segments_after, until).await?;
     }
     if let Some(later) = first_later.filter(|later| later.back) {
         tracing::warn!(
@@ -89,14 +89,14 @@ fn cut(
     content: &Content,
     (first, last): (u64, u64),
     until: i64,
-) -> Result<(Option<u64>, Option<Later>), RestoreError> {
-    let (mut before, mut found) = (None, None::<Later>);
+) -> Result<(Option<u64>, Option<FirstLater>), RestoreError> {
+    let (mut before, mut found) = (None, None::<FirstLater>);
     content.read::<RestoreError>(segment, |message| {
         if (first..=last).contains(&message.seq) {
             match &mut found {
                 Some(later) => later.back |= message.time <= until,
                 None if message.time > until => {
-                    found = Some(Later { seq: message.seq, back: false });
+                    found = Some(FirstLater { seq: message.seq, back: false });
                 }
                 None => before = Some(message.seq),
             }

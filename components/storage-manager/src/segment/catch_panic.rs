@@ -15,7 +15,7 @@ thread_local! {
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
 /// Reads with the parquet crate what comes from outside. A panic becomes an error, without a word of its own.
-pub(super) fn guarded<T>(
+pub(super) fn catch_panic<T>(
     read: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T, ParquetError> {
     let panicked = || Err(ParquetError::General("its lengths contradict each other".into()));
@@ -64,9 +64,10 @@ mod tests {
         })));
         let harmless = || -> Result<(), ParquetError> { panic!("harmless") };
         let said = || said.load(Ordering::Relaxed);
-        let error = guarded(harmless).unwrap_err().to_string();
+        let error = catch_panic(harmless).unwrap_err().to_string();
         assert!(error.contains("its lengths contradict each other"), "{error}");
-        let error = guarded(|| guarded(harmless).or_else(|_| harmless())).unwrap_err().to_string();
+        let error =
+            catch_panic(|| catch_panic(harmless).or_else(|_| harmless())).unwrap_err().to_string();
         assert!(error.contains("its lengths contradict each other"), "{error}");
         let quiet = said();
         assert!(panic::catch_unwind(harmless).is_err());
