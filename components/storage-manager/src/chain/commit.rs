@@ -46,6 +46,14 @@ impl Committer {
         self.state.as_ref()
     }
 
+    /// Returns the state after the last commit.
+    ///
+    /// # Errors
+    /// When the chain was not begun, or its last commit failed.
+    pub fn opened(&self) -> Result<&ArchiveState, CommitError> {
+        self.state.as_ref().ok_or_else(|| CommitError::NotOpen { log: Arc::clone(&self.name) })
+    }
+
     /// Commits a draft. Retries until S3 says which entry has the number, or `cancel` comes. Returns the entry's
     /// bytes. After an error the committer is of no use: the chain has to be read again.
     pub async fn commit(

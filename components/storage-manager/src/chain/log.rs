@@ -37,7 +37,9 @@ pub enum CommitError {
         number: u64,
     },
     /// The process was told to end before S3 answered.
-    #[error("manifest entry {number} of {log} was not committed before the process ended; JetStream keeps its messages")]
+    #[error(
+        "manifest entry {number} of {log} was not committed before the process ended; JetStream keeps its messages"
+    )]
     Cancelled {
         /// The stream, or the journal.
         log: Arc<str>,
@@ -53,17 +55,25 @@ pub enum CommitError {
     Contradiction {
         /// The stream.
         stream: StreamName,
-        /// What is wrong with it.
+        /// The contradiction.
         source: ChainError,
+    },
+    /// The state of the log is not known: it was not begun, or its last commit failed.
+    #[error(
+        "the state of {log} is not known, for its last commit failed: its archive is read again"
+    )]
+    NotOpen {
+        /// The stream.
+        log: Arc<str>,
     },
     /// The log's state could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
-/// How long a verified log is taken to be there still.
+/// The time for which a verified log is taken to be there still.
 const ANCHOR_TTL: Duration = Duration::from_secs(1);
-/// How often a log to which nothing is committed is to be looked at.
+/// The interval at which a log to which nothing is committed is to be looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// A log that is being written.
@@ -72,7 +82,7 @@ pub struct Log {
     /// The entry that is looked for to know whether the log is there: the last one when it was verified.
     anchor: Option<EntryRef>,
     verified_at: Option<Instant>,
-    /// What was written since, to the bucket that has the anchor or, unawares, to another one.
+    /// The entries that were written since, to the bucket that has the anchor or, unawares, to another one.
     unverified: Vec<EntryRef>,
 }
 
@@ -83,7 +93,7 @@ impl Log {
     }
 
     /// Writes an entry's bytes under its number, or finds that they are there already. Retries until S3 says
-    /// what is there, or `cancel` comes.
+    /// which entry has the number, or `cancel` comes.
     ///
     /// # Errors
     /// When another entry has the number, or the log is not there any more.
@@ -217,7 +227,7 @@ impl Log {
 /// One entry of a log.
 #[derive(Debug, Clone)]
 pub struct EntryRef {
-    /// Where it is.
+    /// The store that has it.
     pub store: Arc<Store>,
     /// The log, for messages.
     pub log: Arc<str>,

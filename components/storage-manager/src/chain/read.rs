@@ -21,7 +21,7 @@ pub enum ReadError {
         stream: StreamName,
         /// The entry's key.
         key: String,
-        /// How.
+        /// The reason.
         source: EntryError,
     },
     /// An entry is missing, or the entries do not belong together.
@@ -29,12 +29,12 @@ pub enum ReadError {
     Chain {
         /// The stream.
         stream: StreamName,
-        /// How.
+        /// The reason.
         source: ChainError,
     },
 }
 
-/// How many entries are fetched at once.
+/// The number of entries that are fetched at once.
 const FETCHES: usize = 16;
 
 /// Lists the streams that a tier holds, by name.

@@ -57,7 +57,7 @@ pub async fn leftovers(
     looked.buffered(FETCHES).try_filter_map(async |key| Ok(key)).try_collect().await
 }
 
-/// What came of deleting.
+/// The outcome of deleting.
 #[derive(Debug, Default)]
 pub struct Deleted {
     /// The keys that are gone.

@@ -34,7 +34,7 @@ pub enum RewriteError {
     Seal(#[from] SealError),
 }
 
-/// What is on the tier, and what an entry is to say of it.
+/// The new objects on the tier, and their records for an entry.
 #[derive(Debug, Default)]
 pub struct Rewritten {
     /// By stream; notes are not in it yet.
@@ -43,7 +43,7 @@ pub struct Rewritten {
     pub segments: Vec<ErasedFrom>,
 }
 
-/// Where new objects go.
+/// The place of new objects.
 #[derive(Debug, Clone)]
 struct Place {
     tier: Tier,
@@ -141,11 +141,11 @@ fn own(
     Ok(Some(rest.finish(stream, segment.timeline, segment.sealed)?))
 }
 
-/// What became of some shared objects.
+/// The objects in the place of some shared ones.
 struct Made {
     /// The one in their place; none where nothing is left.
     object: Option<(ArchiveKey, Bytes)>,
-    /// What each of the parts is in it; none where nothing of it is left.
+    /// The record of each part in it; none where nothing of it is left.
     by: Vec<Option<SegmentRecord>>,
 }
 

@@ -31,7 +31,7 @@ use crate::s3::{S3Error, Store, Tier};
 
 /// Bytes that may gather while an entry is on its way: nothing else is said here.
 const ROOM: usize = 1 << 20;
-/// How often the journal is read anew where another writer was faster.
+/// The number of times that the journal is read anew where another writer was faster.
 const TRIES: u32 = 5;
 
 /// An erasure that did not come to its end. It is run again.
@@ -52,7 +52,7 @@ pub enum EraseError {
     /// Wasabi's was not.
     #[error(transparent)]
     Decide(#[from] OutboxError),
-    /// What is left could not be written.
+    /// The remaining messages could not be written.
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
     /// Wasabi's entry could not be made.
@@ -92,7 +92,7 @@ pub enum EraseError {
     },
 }
 
-/// Who asks for an erasure, and why.
+/// The request for an erasure: its author and its reason.
 pub struct Request<'a> {
     /// Signs the note.
     pub key: &'a Nkey,
@@ -100,7 +100,7 @@ pub struct Request<'a> {
     pub reason: String,
 }
 
-/// What was, or is to be, erased of a tier.
+/// The messages that were, or are to be, erased of a tier.
 #[derive(Debug, Serialize)]
 pub struct Tiers {
     /// `nas` or `wasabi`.
@@ -121,7 +121,7 @@ pub struct Tiers {
     pub old_versions: Vec<OldVersion>,
 }
 
-/// What erases.
+/// The task that erases.
 pub struct Eraser {
     /// The NAS.
     pub nas: Arc<Store>,
@@ -129,11 +129,11 @@ pub struct Eraser {
     pub wasabi: Option<Arc<Store>>,
     /// The journal.
     pub journal: JournalName,
-    /// What is to be erased.
+    /// The messages to erase.
     pub wanted: Arc<Wanted>,
     /// Node and process.
     pub by: Arc<str>,
-    /// What was looked through already.
+    /// The objects that were looked through already.
     pub seen: Seen,
 }
 

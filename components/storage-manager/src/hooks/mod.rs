@@ -10,7 +10,7 @@
 //!
 //! Why not the `fail` crate: it knows actions that block a thread or unwind, and none that kills; a task
 //! of tokio that unwinds is restarted by the session's own error handling, which is another fault. And
-//! its points are texts: a misspelt one is never reached, and nobody can list those that there are.
+//! its points are texts: a misspelt one is never reached, and there is no list of them.
 
 #[cfg(feature = "sabotage")]
 pub mod mutations;

@@ -159,7 +159,7 @@ pub fn file(honest: Bytes) -> Bytes {
     honest
 }
 
-/// How much later than it says a segment is written.
+/// The delay between the confirmation of a segment and its write.
 const LATER: Duration = Duration::from_secs(3);
 
 /// Takes over every segment's upload: confirms it at once, and does it later. A process that dies in between has

@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint;
+use super::closed::Committed;
 use super::gc::superseded;
 use super::object::{Commit, Item, Place, make};
-use super::writer::Committed;
 use crate::clock::moved;
 use crate::config::Config;
 use crate::s3::{S3Error, Store, Tier};

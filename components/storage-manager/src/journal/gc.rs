@@ -24,7 +24,7 @@ use crate::hooks::fail_point;
 use crate::s3::{ErrorKind, S3Error, Store};
 use crate::tier::Context;
 
-/// How many objects are deleted before the journal says so.
+/// The number of objects that are deleted before the journal says so.
 const AT_ONCE: usize = 256;
 /// The longest and the shortest time between two looks.
 const PACE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -181,7 +181,10 @@ impl Collector {
                 // It goes with the others, when a later one is old enough.
                 Err(source) => {
                     let error = OpenError::Checkpoint { key, source };
-                    tracing::error!("deleting replaced objects goes on without a checkpoint: {}", chain(&error));
+                    tracing::error!(
+                        "deleting replaced objects goes on without a checkpoint: {}",
+                        chain(&error)
+                    );
                     continue;
                 }
             };

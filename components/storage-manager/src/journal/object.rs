@@ -19,7 +19,7 @@ use crate::{clock, crypt};
 /// zstd level of entries: they are made while messages wait, and merged soon.
 const LEVEL: i32 = 1;
 
-/// What a stream gets from an entry.
+/// The content of an entry for a stream.
 #[derive(Debug)]
 pub enum Item {
     /// A segment that has an object of its own, which is on the tier.
@@ -31,9 +31,9 @@ pub enum Item {
 /// One stream's share of an entry.
 #[derive(Debug, Default)]
 pub struct Commit {
-    /// What is decided. Its `add` is filled from `items`.
+    /// The decision. Its `add` is filled from `items`.
     pub change: Change,
-    /// What is new, ascending.
+    /// The new content, ascending.
     pub items: Vec<Item>,
     /// The timeline that it is new in.
     pub timeline: u32,
@@ -69,7 +69,7 @@ pub struct Made {
     pub object: Bytes,
 }
 
-/// Where an entry stands in its journal.
+/// The place of an entry in its journal.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The tier whose journal it is.

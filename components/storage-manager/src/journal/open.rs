@@ -10,8 +10,8 @@ use cim_core::names::JournalName;
 use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::closed::Committed;
 use super::object::{ObjectError, read_entry_at_end};
-use super::writer::Committed;
 use crate::crypt;
 use crate::hooks::sabotage;
 use crate::s3::{ErrorKind, Listed, S3Error, Store};
@@ -33,7 +33,7 @@ pub enum OpenError {
     Entry {
         /// Its key.
         key: String,
-        /// How.
+        /// The reason.
         source: ObjectError,
     },
     /// A checkpoint is damaged.
@@ -41,7 +41,7 @@ pub enum OpenError {
     Checkpoint {
         /// Its key.
         key: String,
-        /// How.
+        /// The reason.
         source: CheckpointError,
     },
     /// An entry does not belong where it stands.
@@ -101,7 +101,7 @@ pub async fn open(
 pub struct Opened {
     /// Its state as [`open`] gives it, or, where an entry is damaged, as it was before that entry.
     pub state: JournalState,
-    /// That damage.
+    /// The damage before which it ends.
     pub damage: Option<OpenError>,
     /// A checkpoint that is damaged, where what is before it says the same.
     pub without: Option<OpenError>,
@@ -123,11 +123,11 @@ pub async fn open_before_damage(
     }
 }
 
-/// What was read of a journal.
+/// The part of a journal that was read.
 struct Read {
     state: JournalState,
     behind: Committed,
-    /// What ended it before its end.
+    /// The damage that ended it before its end.
     damage: Option<OpenError>,
     /// A checkpoint that it was read without.
     without: Option<OpenError>,
@@ -229,9 +229,9 @@ async fn try_fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3E
     Ok(End { key, size: tail.len() as u64, tail })
 }
 
-/// Where reading a journal begins.
+/// The beginning of reading a journal.
 struct Newest {
-    /// What its newest checkpoint that can be read says; nothing where there is none.
+    /// The state in its newest readable checkpoint; empty where there is none.
     state: JournalState,
     /// A newer one that cannot.
     damaged: Option<OpenError>,

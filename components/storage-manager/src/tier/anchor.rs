@@ -96,7 +96,7 @@ impl Anchor {
     }
 }
 
-/// What was delivered and not acknowledged: sequences, and the consumer's count of each.
+/// The messages that were delivered and not acknowledged: sequences, and the consumer's count of each.
 #[derive(Debug, Default)]
 struct Unacknowledged {
     waiting: VecDeque<(u64, u64)>,

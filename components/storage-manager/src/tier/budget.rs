@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::segment::Message;
 
-/// What a message costs besides its bytes: its place in five columns, twice while it is encoded.
+/// The cost of a message besides its bytes: its place in five columns, twice while it is encoded.
 const OVERHEAD: usize = 96;
 
 /// Bytes that may be on their way on the readers' connection: a server cuts one for which it has to keep

@@ -27,7 +27,7 @@ use crate::s3::{S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
 
-/// What every stream's task shares.
+/// The state that the tasks of all streams share.
 pub struct Context {
     /// The configuration.
     pub config: Config,
@@ -41,7 +41,7 @@ pub struct Context {
     pub counting: Semaphore,
     /// One at a time: asking for what consumers know of single messages.
     pub looking: Semaphore,
-    /// How often that was.
+    /// The number of such queries.
     pub delivery_queries: QueryBudget,
     /// The readers' connection.
     pub link: Link,
@@ -64,13 +64,13 @@ pub struct Context {
     pub other_journals: OtherJournals,
     /// Streams that are another host's in the archive, and what the log says of it.
     pub foreign: Mutex<HashMap<StreamName, String>>,
-    /// What is known of a NAS that was there before this one.
+    /// The knowledge of a NAS that was there before this one.
     pub previous_nas: PreviousNas,
     /// Objects of the NAS that could not be read, and are healed.
     pub damaged: DamagedObjects,
     /// Objects that there is no key of.
     pub locked: LockedObjects,
-    /// How far Wasabi has each stream.
+    /// The watermark of each stream at Wasabi.
     pub copied: CopiedTo,
     /// Streams of which a part is to be archived anew.
     pub rearchive: RearchiveQueue,
@@ -82,7 +82,7 @@ pub struct Context {
     pub abort: CancellationToken,
 }
 
-/// How long S3 may fail while a permit is held that others wait for.
+/// The time for which S3 may fail while a permit is held that others wait for.
 const BRIEFLY: Duration = Duration::from_secs(3);
 
 impl Context {
@@ -91,7 +91,7 @@ impl Context {
         self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody else writes entries of this stream to Wasabi.
+    /// Waits until no other task writes entries of this stream to Wasabi.
     pub async fn lock_shipping(&self, stream: &StreamName) -> OwnedMutexGuard<()> {
         let shipping = Arc::clone(
             self.shipping

@@ -69,7 +69,7 @@ pub async fn find(
     Ok(Some(StreamInfo { deleted: left.found, num_deleted: info.num_deleted, ..now }))
 }
 
-/// What lies between messages.
+/// The gaps between messages.
 struct Gaps {
     next: u64,
     found: SeqRanges,

@@ -21,14 +21,14 @@ const LEAST: Duration = Duration::from_secs(2);
 /// Most that is stored of one consumer, and how much of it makes the time above longer by as much again.
 const RUNS: usize = 10_000;
 const MANY: usize = 1_000;
-/// How often it is tried again where the server cannot tell, or may not be asked.
+/// The interval at which it is tried again where the server cannot tell, or may not be asked.
 const AGAIN: Duration = Duration::from_mins(10);
 /// The server makes snapshots for one part in so many of the time.
 const SHARE: u32 = 20;
 /// Up to so many bytes of messages a snapshot is taken to its end, so that the server notes none that failed.
 const SMALL: u64 = 1 << 20;
 
-/// How a consumer looks that counts single messages: while it looks the same it knows the same.
+/// The mark of a consumer that counts single messages: while it looks the same it knows the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mark {
     created: Timestamp,
@@ -61,23 +61,23 @@ fn marks(found: &Consumers) -> Marks {
 /// Asks for what the consumers of one stream know.
 #[derive(Debug, Default)]
 pub struct Asker {
-    /// What they know, as far as it was told, and when each was created; `None` before the first survey. What the archive
+    /// The deliveries that they know, as far as they were told, and when each was created; `None` before the first survey. What the archive
     /// has may be older.
     known: Option<BTreeMap<ConsumerName, (Timestamp, Deliveries)>>,
-    /// How they looked at the last survey, and when they were asked for last.
+    /// Their marks at the last survey, and when they were asked for last.
     seen: Marks,
     asked: Marks,
     last: Option<Instant>,
-    /// How much they knew then.
+    /// The size of their knowledge then.
     runs: usize,
 }
 
-/// What is known after a survey.
+/// The knowledge after a survey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// By consumer.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
-    /// Whether there is more to be known, soon.
+    /// True if there is more to be known, soon.
     pub owing: bool,
 }
 
@@ -173,7 +173,7 @@ impl Asker {
     }
 }
 
-/// What came of asking.
+/// The outcome of asking.
 enum Told {
     /// This, by consumers that looked like that before.
     Now(BTreeMap<ConsumerName, Deliveries>, Marks),

@@ -8,7 +8,8 @@ use cim_core::archive::journal::Served;
 use cim_core::names::{JournalName, StreamName};
 use jiff::Timestamp;
 
-use super::history::{Alignment, HistoryError, align};
+use super::alignment::Alignment;
+use super::history::{HistoryError, align};
 use super::sides::Sides;
 use crate::jetstream::StreamInfo;
 

@@ -5,7 +5,7 @@
 //! `STREAM.INFO` the messages that it could not read look like deleted ones; that something was lost
 //! it says besides, sometimes without saying what, and only until it is started again. So the first look
 //! that sees such a report takes every new gap for damage. A delete of the last second before the
-//! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards nobody could tell any more.
+//! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards no server could tell.
 //!
 //! In a cluster there is more to go by: what another server still has was not deleted ([`super::replica_check`]).
 
@@ -27,7 +27,7 @@ pub struct GapClassifier {
     /// The stream's leader does not have it, another server does.
     elsewhere: SeqRanges,
     looked: bool,
-    /// What the server said last that it had lost.
+    /// The loss that the server reported last.
     damage: Option<LostStreamData>,
 }
 
@@ -247,7 +247,7 @@ mod tests {
     fn what_a_server_lost_is_no_delete_and_what_is_deleted_later_is_one() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        // What was not archived yet, 101 to 110, nobody can keep.
+        // What was not archived yet, 101 to 110, the archive cannot keep.
         let lost = [SeqRange { first: 40, last: 60 }, SeqRange { first: 95, last: 110 }];
         gaps.classify(&survey(1, &lost, UNNAMED), &state);
         assert_eq!(list(&gaps.deleted(100)), []);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-/// How long a place may be held: what takes longer waits for something, and others need not.
+/// The time for which a place may be held: what takes longer waits for something, and others need not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `work` when there is a place for it.

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::hooks::fail_point;
 use crate::s3::S3Error;
 
-/// How many are deleted before the manifest says so.
+/// The number of objects that are deleted before the manifest says so.
 const AT_ONCE: usize = 256;
 
 /// Returns the keys of replaced segments whose grace period has passed.

@@ -8,8 +8,9 @@ use cim_core::archive::key::Chain;
 use cim_core::archive::{ArchiveState, Fork, SeqRange, SeqRanges, Watermark};
 use cim_core::names::StreamName;
 
+use super::alignment::Alignment;
 use super::context::Context;
-use super::history::{Alignment, align};
+use super::history::align;
 use super::session_outcome::{SessionError, SessionOutcome};
 use super::survey::missed;
 use super::{replica_check, unsupported_config};
@@ -17,7 +18,7 @@ use crate::chain::{self, Committer, Draft};
 use crate::hooks::fail_point;
 use crate::jetstream::StreamInfo;
 
-/// How often an empty stream is looked at.
+/// The interval at which an empty stream is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads the chain, and goes on with it where there is something to read.
@@ -96,7 +97,7 @@ pub(super) async fn open_chain(
         }
         drop(alone);
     }
-    let state = committer.state().expect("it was read or begun");
+    let state = committer.opened()?;
     match align(&context.sides(), stream, state, live).await? {
         Alignment::Continues => {
             if let Some(range) = missed(state, live)

@@ -13,10 +13,11 @@ use cim_core::archive::{
 use cim_core::names::StreamName;
 use tokio::time::Instant;
 
+use super::alignment::Alignment;
 use super::context::Context;
 use super::foreign::{Foreign, Here};
 use super::gaps::preview;
-use super::history::{Alignment, align};
+use super::history::align;
 use super::open_chain::{find_remote_archive, has_another, wait_for_a_message};
 use super::rearchive::Cut;
 use super::session_outcome::{SessionError, SessionOutcome};
@@ -24,7 +25,7 @@ use super::sides::Note;
 use super::survey::missed;
 use super::{other_journals, unsupported_config};
 use crate::jetstream::{Consumers, StreamInfo};
-use crate::journal::{Commit, Journal, NotCommitted};
+use crate::journal::{Commit, Journal};
 use crate::tier::damaged;
 use crate::{chain, clock};
 
@@ -120,12 +121,12 @@ impl Opening<'_> {
         self.journal.stream(self.stream, ArchiveState::clone)
     }
 
-    async fn commit(&self, change: Change) -> Result<ArchiveState, NotCommitted> {
+    async fn commit(&self, change: Change) -> Result<ArchiveState, SessionError> {
         let commit = Commit { change, ..Commit::default() };
         self.journal
             .commit(vec![(self.stream.clone(), commit)], Vec::new(), Instant::now())
             .await?;
-        Ok(self.state().expect("it was just committed"))
+        self.state().ok_or_else(|| SessionError::NotInJournal(self.stream.clone()))
     }
 
     /// Begins the stream's archive where there is none; opens a new timeline where the live stream went
@@ -207,7 +208,7 @@ impl Opening<'_> {
         live: &StreamInfo,
         consumers: &Consumers,
         new: New,
-    ) -> Result<(), NotCommitted> {
+    ) -> Result<(), SessionError> {
         let New { parent, watermark, reason } = new;
         let shared = parent.as_ref().map_or(0, |parent| parent.last_seq);
         let lost = state.current().lost.intersect(1, shared);

@@ -29,11 +29,11 @@ pub struct OtherJournals(Mutex<Option<(Instant, BTreeMap<StreamName, Other>)>>);
 pub struct Other {
     /// The journal.
     pub journal: JournalName,
-    /// When it spoke of it last.
+    /// The time at which it spoke of it last.
     pub committed_at: Timestamp,
     /// By whom the stream is served.
     pub served: Option<Served>,
-    /// When the stream was created, in each of its timelines.
+    /// The time at which the stream was created, in each of its timelines.
     pub births: BTreeSet<Timestamp>,
 }
 

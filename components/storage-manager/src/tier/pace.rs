@@ -21,13 +21,13 @@ const GROWTH: usize = 8;
 const MARGIN: usize = 64 << 10;
 /// Used up sooner than this means that more is there, or soon is.
 const QUICK: Duration = Duration::from_millis(500);
-/// How long a small request stays open, and how long a large one may wait for its first message.
+/// The time for which a small request stays open, and how long a large one may wait for its first message.
 const IDLE_EXPIRES: Duration = Duration::from_mins(5);
 const EXPIRES: Duration = Duration::from_secs(1);
 /// More than a server has ever put into a request.
 const MESSAGES: u64 = 1 << 16;
 
-/// What to ask for next.
+/// The next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     idle: usize,

@@ -9,7 +9,7 @@ use cim_core::archive::journal::JournalState;
 use cim_core::archive::{ArchiveState, SeqRange};
 use cim_core::names::StreamName;
 
-/// What is known, by stream.
+/// The knowledge of each stream.
 #[derive(Debug, Default)]
 pub struct PreviousNas(Mutex<BTreeMap<StreamName, Known>>);
 
@@ -62,7 +62,7 @@ impl PreviousNas {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missed {
     range: SeqRange,
-    /// Where the archive ends.
+    /// The end of the archive.
     archived: u64,
     /// Up to where the NAS had confirmed them.
     confirmed: Option<u64>,

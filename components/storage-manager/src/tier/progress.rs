@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// What a reader has handed over to its segmenter.
+/// The messages that a reader has handed over to its segmenter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Read {
     /// The highest sequence.
@@ -99,7 +99,7 @@ mod tests {
     struct World {
         last_seq: u64,
         stream: BTreeSet<u64>,
-        /// What the consumer looks at next.
+        /// The sequence that the consumer looks at next.
         cursor: u64,
         sent: u64,
         on_the_way: VecDeque<u64>,

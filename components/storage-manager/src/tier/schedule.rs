@@ -10,16 +10,16 @@ use tokio::time::Instant;
 
 use crate::config::SealConfig;
 
-/// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly, and each try
+/// The pause after a run that could not be sealed: what is damaged stays so, mostly, and each try
 /// keeps others waiting.
 const AGAIN: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(15) };
 
 /// Decides when runs are due. Asked after each commit, so it keeps apart what is not sealed yet.
 #[derive(Debug)]
 pub struct CompactionSchedule {
-    /// When each unsealed segment was written, by timeline and first sequence.
+    /// The time at which each unsealed segment was written, by timeline and first sequence.
     since: BTreeMap<(u32, u64), Instant>,
-    /// How often in a row the run that was due could not be sealed, and when that is tried again.
+    /// The number of failures in a row of the run that was due, and when that is tried again.
     failed: Option<(u32, Instant)>,
 }
 
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(keys(schedule.next_run(&config, &state)), [2]);
     }
 
-    /// What cannot be sealed for hours is asked for after each commit.
+    /// A run that cannot be sealed for hours is asked for after each commit.
     #[test]
     fn ten_thousands_of_segments_cost_little() {
         const SEGMENTS: u64 = 20_000;

@@ -33,7 +33,7 @@ pub enum StartError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] OpenError),
-    /// What a tier holds cannot be read.
+    /// The content of a tier cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// A journal goes on with what chains once held.
@@ -43,7 +43,7 @@ pub enum StartError {
          `streams.exclude`"
     )]
     TakenOver {
-        /// Where the journal lies.
+        /// The tier with the journal.
         tier: Tier,
         /// A stream that it holds.
         stream: StreamName,
@@ -63,7 +63,7 @@ pub enum StartError {
     },
 }
 
-/// What to do where an archive is damaged that tiering would go on with.
+/// The way out where an archive is damaged that tiering would go on with.
 const DAMAGED: &str = "put it back from a copy of the NAS and start again, or give the NAS a new, empty bucket, \
      which Wasabi and JetStream fill, and keep this one: `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
      docs/recovery.md#an-object-on-the-nas-is-damaged";

@@ -25,7 +25,7 @@ use crate::config::Layout;
 use crate::hooks::sabotage;
 use crate::jetstream::{ApiError, Consumers, Leader, LostStreamData, StreamInfo};
 
-/// How often positions are archived that move all the time.
+/// The interval at which positions are archived that move all the time.
 const POSITIONS: Duration = Duration::from_secs(5);
 
 /// A look at the live stream.
@@ -37,17 +37,17 @@ pub struct Survey {
     pub state: StreamState,
     /// Durable consumers.
     pub consumers: Consumers,
-    /// What they know of single messages, where that is archived.
+    /// Their knowledge of single messages, where that is archived.
     pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
     /// Sequences that are gone, when they were asked for.
     pub deleted: Option<SeqRanges>,
-    /// How old what is known of deletes is by now, unless it was time to ask for them and they were not.
+    /// The age of the known deletes, unless it was time to ask for them and they were not.
     pub deletes_known: Option<DeletesKnown>,
-    /// What the server says that it has lost.
+    /// The loss that the server reports.
     pub damage: Option<LostStreamData>,
-    /// Whether other servers have the stream and are asked what its leader has lost.
+    /// True if other servers have the stream and are asked what its leader has lost.
     pub replicated: bool,
-    /// Whether another server leads the stream than at the survey before, or it is the first survey.
+    /// True if another server leads the stream than at the survey before, or it is the first survey.
     pub led_anew: bool,
     /// Then, what of it another server has and its leader has not.
     pub elsewhere: SeqRanges,
@@ -55,7 +55,7 @@ pub struct Survey {
     pub tail: Option<Tail>,
 }
 
-/// Where a stream begins and how many sequences are gone behind that. While both stay as they are, nothing was deleted;
+/// The beginning of a stream, and the number of sequences that are gone behind it. While both stay as they are, nothing was deleted;
 /// the number alone may stay when the stream's beginning has passed one that was gone, and another one is gone.
 type Deleted = (u64, u64);
 
@@ -71,12 +71,12 @@ pub struct Surveyor {
     seen_deleted: Option<Deleted>,
     /// Until then what is gone is not looked for.
     look_again: Instant,
-    /// Who led the stream when what it shows as gone was looked for elsewhere.
+    /// The leader of the stream when its gone sequences were looked for elsewhere.
     led_by: Option<Leader>,
     last: Option<Last>,
-    /// When the last survey began.
+    /// The time at which the last survey began.
     looked: Instant,
-    /// When positions went into a survey that the archive did not have.
+    /// The time at which positions went into a survey that the archive did not have.
     positions: Option<Instant>,
     /// It was said that the server does not know all of the stream's configuration.
     said_shorn: bool,

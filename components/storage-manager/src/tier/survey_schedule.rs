@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::jetstream::StreamInfo;
 
-/// How often consumers are looked at that move, and where there were none that are archived.
+/// The interval at which consumers are looked at that move, and where there were none that are archived.
 const CONSUMERS: Duration = Duration::from_secs(1);
 const NONE: Duration = Duration::from_mins(5);
 /// Looks at consumers that are at rest: so many a second, of all streams together, and each one at least
@@ -13,17 +13,17 @@ const NONE: Duration = Duration::from_mins(5);
 const LOOKS: u32 = 8;
 const AT_REST: Duration = Duration::from_secs(8);
 
-/// What the last survey of a stream found.
+/// The findings of the last survey of a stream.
 #[derive(Debug, Clone)]
 pub struct Last {
-    /// What the list of all streams had said before it: of one at rest it goes on saying the same. What it
+    /// The stream in the list of all streams before it: of one at rest it goes on saying the same. What it
     /// says is compared with nothing else, for servers leave things out of it.
     pub listed: Option<Arc<StreamInfo>>,
-    /// Whether the stream is told by more than one server.
+    /// True if the stream is told by more than one server.
     pub doubtful: bool,
-    /// How many consumers it had.
+    /// The number of its consumers.
     pub consumers: u64,
-    /// Whether any was durable.
+    /// True if any was durable.
     pub durable: bool,
     /// Surveys in a row that found nothing new.
     pub quiet: u32,

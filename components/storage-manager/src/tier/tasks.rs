@@ -20,13 +20,13 @@ use crate::config::StreamMatcher;
 use crate::journal::Journal;
 use crate::s3::Store;
 
-/// How often streams are looked for.
+/// The interval at which streams are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
-/// How long ending may take before it is cut short.
+/// The time that ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
 /// The same where the NAS refuses the key: a copy of systemd's stays what it is until this process has ended.
 const REFUSED: Duration = Duration::from_millis(500);
-/// How long it may take after that.
+/// The time that it may take after that.
 const LAST: Duration = Duration::from_secs(4);
 
 /// The tasks of all streams.
@@ -128,7 +128,9 @@ impl Tasks {
         );
         abort.cancel();
         if tokio::time::timeout(LAST, &mut end).await.is_err() {
-            tracing::error!("some streams did not end in time: ending without them; the NAS keeps all that it has confirmed");
+            tracing::error!(
+                "some streams did not end in time: ending without them; the NAS keeps all that it has confirmed"
+            );
         }
     }
 }

@@ -174,8 +174,9 @@ impl Lab {
     fn anew(&self) -> Vec<usize> {
         let log = self.log();
         let of = |stream: &str| {
-            let named =
-                format!("of stream `{stream}` exactly as they were archived: the messages that the live");
+            let named = format!(
+                "of stream `{stream}` exactly as they were archived: the messages that the live"
+            );
             log.lines().filter(|line| line.contains("WARN") && line.contains(&named)).count()
         };
         STREAMS.iter().map(|stream| of(stream)).collect()

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::clock::is_old;
 use crate::config::retention::RetentionConfig;
 
-/// What JetStream has of a stream.
+/// The messages that JetStream has of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Live {
     /// It was not asked: what the archive knows counts.
@@ -28,7 +28,7 @@ pub enum Live {
     Absent,
 }
 
-/// How far the other tier has a stream.
+/// The part of a stream that the other tier has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copied {
     /// There is no other tier that is to have it.
@@ -37,12 +37,12 @@ pub enum Copied {
     UpTo(Option<(u32, u64)>),
 }
 
-/// What holds messages back, whatever a rule says.
+/// The bounds that hold messages back, whatever a rule says.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// What JetStream has.
+    /// The messages that JetStream has.
     pub live: Live,
-    /// What the other tier has.
+    /// The messages that the other tier has.
     pub copied: Copied,
     /// The time.
     pub now: Timestamp,

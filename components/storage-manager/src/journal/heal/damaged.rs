@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use crate::journal::log_throttle::LogThrottle;
 
-/// How long an object is left alone that could not be healed.
+/// The time for which an object is left alone that could not be healed.
 const PAUSE: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_mins(1) };
 /// Objects that are named to who asks.
 const NAMED: usize = 4;
-/// How long it is remembered that one could be read.
+/// The time for which it is remembered that one could be read.
 const REMEMBERED: Duration = Duration::from_mins(5);
 
 /// Objects of the NAS that could not be read.
@@ -40,7 +40,7 @@ struct Known {
 #[derive(Debug)]
 struct Case {
     tries: u32,
-    /// When it is looked at.
+    /// The time at which it is looked at.
     due: Instant,
     /// Why it stays as it is, where something has to be done.
     why: Option<String>,

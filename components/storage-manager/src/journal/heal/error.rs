@@ -33,7 +33,7 @@ pub(super) enum HealError {
     Away,
     #[error("`{key}` of the NAS cannot be read, and writing it again failed; it is tried again")]
     S3 { key: String, source: S3Error },
-    /// Whether it is damaged cannot be told without its key.
+    /// Its damage cannot be told without its key.
     #[error("the object cannot be read without its encryption key, and stays as it is")]
     Locked(#[source] S3Error),
     #[error("`{key}` of the NAS cannot be read, and encoding it again failed")]

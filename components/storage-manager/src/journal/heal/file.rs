@@ -51,7 +51,7 @@ pub(super) async fn heal_file(
     };
     let damaged = match &error {
         FetchError::S3(error) => is_damage(context, &key, error),
-        FetchError::Segment(_) => true,
+        FetchError::Segment(_) | FetchError::Key(_) => true,
     };
     // It may have gone with the bucket: then all begins anew.
     if !journal.look().await {
@@ -150,7 +150,7 @@ async fn replace(
     let made = made.await.expect("encoding does not panic").map_err(|error| match error {
         SealError::Encode(source) => HealError::Encode { key: key.clone(), source },
         SealError::S3(source) | SealError::Fetch(FetchError::S3(source)) => failed(source),
-        SealError::Fetch(FetchError::Segment(error)) => {
+        SealError::Fetch(error) => {
             let source = ParquetError::General(chain(&error));
             HealError::Encode { key: key.clone(), source }
         }

@@ -1,5 +1,5 @@
 //! What an entry decides lies in its object beside the messages, and can be damaged alone: then every message is still
-//! there, and the journal cannot be opened any more. Whoever reads an entry's object looks at that too.
+//! there, and the journal cannot be opened any more. Every reader of an entry's object looks at that too.
 
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;

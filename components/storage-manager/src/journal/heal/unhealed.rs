@@ -11,7 +11,7 @@ use super::part::{Place, whose};
 use crate::journal::{Journal, OpenError};
 use crate::tier::Context;
 
-/// How long the session of a stream may take to begin it anew, before it is said that it does not.
+/// The time that the session of a stream may take to begin it anew, before it is said that it does not.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Gives up what only a timeline needs that was left, and has the other streams archived anew. Returns those that

@@ -10,7 +10,7 @@ use cim_core::names::StreamName;
 use super::error::MergeError;
 use crate::tier::Context;
 
-/// What takes the place of what, by stream.
+/// The replacements of each stream.
 pub(super) type Replacements = BTreeMap<StreamName, Vec<Replacement>>;
 
 /// Fetches an object, from Wasabi where the NAS has not got it back yet. Gives up in the end: what one object lacks

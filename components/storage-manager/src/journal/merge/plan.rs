@@ -7,19 +7,19 @@ use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, ArchiveState, Segment};
 use cim_core::names::StreamName;
 
-/// How many neighbours of a kind are merged into one.
+/// The number of neighbours of a kind that are merged into one.
 const FAN: usize = 16;
-/// How many entries of a journal are.
+/// The number of entries of a journal that are merged into one.
 const ENTRIES: usize = 128;
-/// How many bytes of messages a merge of shared objects reads, about: they are in memory, compressed.
+/// The bytes of messages that a merge of shared objects reads, about: they are in memory, compressed.
 const AT_ONCE: u64 = 48 << 20;
-/// How many objects are merged at once.
+/// The number of objects that are merged at once.
 const MOST: usize = 512;
 /// Neighbouring parts of a stream at Wasabi that are merged: so many make a reader's state large,
 /// and each merge leaves them all where they are for months.
 const PARTS: usize = 512;
 
-/// What to merge.
+/// A merge to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
     /// Shared objects, by key, oldest first.

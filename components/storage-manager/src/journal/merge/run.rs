@@ -22,9 +22,9 @@ use crate::tier::Context;
 use crate::tier::merge::{Merge, SealError};
 use crate::tier::upload::{Patience, may_be_sealed, put};
 
-/// How often it is asked whether something is due.
+/// The interval at which it is asked whether something is due.
 const PACE: Duration = Duration::from_secs(1);
-/// How long an object that could not be merged is left alone.
+/// The time for which an object that could not be merged is left alone.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Merges until the journal is closed. What cannot be read is left alone for a while: it stops nothing else.

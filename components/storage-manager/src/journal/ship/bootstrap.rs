@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cim_core::archive::Segment;
 use cim_core::archive::journal::{Change, JournalError, StreamCheckpoint};
 use cim_core::archive::key::JournalOf;
-use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, stream};
@@ -19,6 +19,7 @@ use crate::journal::{Commit, Journal, NotCommitted, OpenError};
 use crate::s3::{ErrorKind, S3Error, Store};
 use crate::tier::Context;
 use crate::tier::context::checked;
+use crate::tier::segment_key::segment_key;
 
 /// Objects that are brought back at once: most are small, and Wasabi is far away.
 const AT_ONCE: usize = 8;
@@ -195,7 +196,14 @@ async fn bring_back(
     journal: &Journal,
     segment: &Segment,
 ) -> Result<bool, S3Error> {
-    let key = ArchiveKey::parse(&segment.key).expect("it was in the journal");
+    let key = match segment_key(segment) {
+        Ok(key) => key,
+        // The other segments are as good as they were.
+        Err(error) => {
+            tracing::error!("cannot copy a segment from Wasabi back to the NAS: {error}");
+            return Ok(false);
+        }
+    };
     // The hash of a file of its own is over what lies there, whether there is a key of it or not.
     let got = if segment.part.is_none() {
         wasabi.get_as_is(&segment.key).await
@@ -222,7 +230,10 @@ async fn bring_back(
         Ok(None) => Ok(false),
         // The other objects are as good as they were.
         Err(error) => {
-            tracing::error!("the NAS lacks an object, and the copy at Wasabi is damaged: `{}`: {error}", segment.key);
+            tracing::error!(
+                "the NAS lacks an object, and the copy at Wasabi is damaged: `{}`: {error}",
+                segment.key
+            );
             Ok(false)
         }
     }

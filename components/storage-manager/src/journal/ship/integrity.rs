@@ -27,7 +27,7 @@ pub(super) enum IntegrityError {
     /// It is an entry, and another one.
     #[error("it is entry {number} of journal `{journal}`")]
     Other {
-        /// Whose.
+        /// The messages of the part.
         journal: JournalName,
         /// Its number.
         number: u64,
@@ -44,7 +44,7 @@ pub(super) enum IntegrityError {
         first_seq: u64,
         /// The last.
         last_seq: u64,
-        /// How.
+        /// The reason.
         source: Box<SegmentError>,
     },
 }

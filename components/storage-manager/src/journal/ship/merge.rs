@@ -40,7 +40,7 @@ enum MergeError {
     Differs { stream: StreamName, first_seq: u64, last_seq: u64 },
 }
 
-/// Where a segment of a stream begins.
+/// The beginning of a segment of a stream.
 type Place = (StreamName, u32, u64);
 
 /// One merge.
@@ -84,7 +84,10 @@ impl Merged {
             Err(error) => {
                 match &error {
                     MergeError::Fetch { key, .. } => context.damaged.report(key),
-                    error => tracing::error!("one merge at Wasabi failed, the others go on: {}", chain(error)),
+                    error => tracing::error!(
+                        "one merge at Wasabi failed, the others go on: {}",
+                        chain(error)
+                    ),
                 }
                 let at = Instant::now();
                 self.failed.extend(places.into_iter().map(|place| (place, at)));

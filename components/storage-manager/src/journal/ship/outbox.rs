@@ -13,9 +13,9 @@ use super::error::OutboxError;
 use super::repair::{Followed, follow, open_mended};
 use crate::chain::{EntryRef, Log};
 use crate::crypt::is_encrypted;
+use crate::journal::closed::Committed;
 use crate::journal::object::{Made, read_entry};
 use crate::journal::open::OpenError;
-use crate::journal::writer::Committed;
 use crate::journal::{Journal, checkpoint};
 use crate::s3::{PutOutcome, S3Error, Store};
 
@@ -23,7 +23,7 @@ use crate::s3::{PutOutcome, S3Error, Store};
 pub struct Outbox {
     nas: Arc<Store>,
     wasabi: Arc<Store>,
-    /// What it says.
+    /// The state of the journal.
     pub state: JournalState,
     log: Log,
     behind: Committed,
@@ -108,7 +108,7 @@ impl Outbox {
             "`{}` was decided for Wasabi and is damaged on the NAS before it got there ({why}): it is decided again, and no message is lost",
             keys[0]
         );
-        // What is left where this ends midway follows from what is there.
+        // Where this ends midway, the rest follows from the entries before it.
         for key in keys.iter().rev() {
             self.nas.delete(key).await?;
         }

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use cim_core::archive::journal::{Absent, Change, Erasure, Expired, Retention, StreamCheckpoint};
 use cim_core::archive::{ArchiveState, Segment, SeqRange, SeqRanges, TimelineRecord, Watermark};
 
-/// What is to be said of a stream, and the segments that it is about.
+/// The next change of a stream at Wasabi, and the segments that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What is said when all of the segments have gone.
+    /// The change when all of the segments have gone.
     pub change: Change,
     /// The timeline that it is about.
     pub timeline: u32,
     /// Segments of the NAS that have messages behind `after`.
     pub segments: Vec<Segment>,
-    /// How far Wasabi is.
+    /// The watermark of Wasabi.
     pub after: Watermark,
 }
 
@@ -89,7 +89,7 @@ fn unknown(nas: &ArchiveState, there: &ArchiveState) -> Vec<Erasure> {
     new.map(|(erasure, _)| erasure.clone()).collect()
 }
 
-/// What the NAS has let go of a timeline before Wasabi got it.
+/// The sequences that the NAS has let go of a timeline before Wasabi got them.
 struct Away {
     missed: Option<SeqRange>,
     expired: Vec<Expired>,

@@ -14,8 +14,8 @@ use crate::tier::read_gaps::ReadGaps;
 use crate::tier::segmenter::Segmenter;
 use crate::wire::{Mail, Puller, WireError};
 
-/// How often a server says that it is there, at rest. One that is lost takes its connections with it; one
-/// of a cluster takes the consumer with it, and nobody else says so.
+/// The interval at which a server says that it is there, at rest. One that is lost takes its connections with it; one
+/// of a cluster takes the consumer with it, and no other server says so.
 const HEARTBEAT: Duration = Duration::from_mins(1);
 const HEARTBEAT_IN_CLUSTERS: Duration = Duration::from_secs(3);
 

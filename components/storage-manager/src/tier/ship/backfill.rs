@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cim_core::archive::{ArchiveKey, ArchiveState, Segment};
+use cim_core::archive::{ArchiveState, Segment};
 use cim_core::names::StreamName;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,7 @@ use super::error::ShipError;
 use crate::hooks::fail_point;
 use crate::s3::{ErrorKind, S3Error, Store};
 use crate::tier::context::{Context, checked};
+use crate::tier::segment_key::segment_key;
 
 /// Returns the sealed segments of an archive that a tier does not hold, oldest first. Of what was decided Wasabi
 /// lacks none after a crash, for segments go before the entry that names them; a bucket that was lost or emptied
@@ -66,12 +67,22 @@ pub(super) async fn bring_back(
         }
         Err(error) => return Err(error),
     };
-    let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
+    let key = match segment_key(segment) {
+        Ok(key) => key,
+        // The other segments are as good as they were.
+        Err(error) => {
+            tracing::error!("cannot copy a segment from Wasabi back to the NAS: {error}");
+            return Ok(false);
+        }
+    };
     match checked(segment, file).await {
         Ok(file) => context.nas.put_once(&key, file).await.map(|()| true),
         // The other segments are as good as they were.
         Err(error) => {
-            tracing::error!("the NAS lacks a segment, and the copy at Wasabi is damaged: {}", cim_runtime::error::chain(&error));
+            tracing::error!(
+                "the NAS lacks a segment, and the copy at Wasabi is damaged: {}",
+                cim_runtime::error::chain(&error)
+            );
             Ok(false)
         }
     }

@@ -26,7 +26,7 @@ pub enum ShipError {
     /// Wasabi did not take it.
     #[error(transparent)]
     S3(#[from] S3Error),
-    /// What is at Wasabi is not what the NAS decided.
+    /// Wasabi holds another entry than the NAS decided.
     #[error(
         "Wasabi holds another `{0}` than the NAS decided: two archives share this bucket; \
          give each its own"
@@ -48,7 +48,7 @@ pub enum ShipError {
     },
 }
 
-/// How often a segment is sent before that is an error. With the waits in between it is about half a minute.
+/// The number of times that a segment is sent before that is an error. With the waits in between it is about half a minute.
 const TRIES: u32 = 12;
 
 impl ShipError {

@@ -18,14 +18,14 @@ pub use backfill::fill_back;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use backfill::missing_at;
+use self::backfill::missing_at;
+use self::error::ShipError;
+use self::outbox::{ShipGuard, copy_decided, next_at, put_decided, recover_decided};
+use self::step::{next_step, partially_shipped, remainder_step};
 use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveKey, ArchiveState, Segment, Watermark};
+use cim_core::archive::{ArchiveState, Segment};
 use cim_core::names::StreamName;
 use cim_runtime::retry::{self, Backoff};
-use error::ShipError;
-use outbox::{ShipGuard, copy_decided, next_at, put_decided, recover_decided};
-use step::{add_gaps, next_step, partially_shipped};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,7 @@ use crate::hooks::fail_point;
 use crate::s3::Store;
 use crate::tier::context::Context;
 use crate::tier::seal;
+use crate::tier::segment_key::segment_key;
 
 /// Ships what each new state has sealed, until the sender of states is gone; then once more. When the session
 /// has `ended` otherwise, its successor ships.
@@ -166,7 +167,7 @@ async fn send_all<'a>(
 
 /// Sends a segment from the NAS to Wasabi. Between its tries others have theirs.
 async fn send(context: &Context, wasabi: &Store, segment: &Segment) -> Result<(), ShipError> {
-    let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
+    let key = segment_key(segment)?;
     let what = format!("copying segment `{key}` to Wasabi");
     let tries = AtomicU32::new(0);
     let class = |error: &ShipError| error.class(tries.fetch_add(1, Ordering::Relaxed) + 1);
@@ -186,14 +187,7 @@ async fn remainder(
     shipped: &ArchiveState,
     segment: &Segment,
 ) -> Result<Draft, ShipError> {
-    let remainder =
-        seal::split_after(context, stream, segment, shipped.watermark().seq).await?.segment;
-    let mut draft = Draft::from_state(shipped);
-    draft.watermark = Watermark { seq: remainder.last_seq, last: Some(remainder.last.clone()) };
-    if let Some(timeline) = archived.timelines.get(&draft.timeline) {
-        draft.state = timeline.state.clone();
-    }
-    draft.add = vec![remainder];
-    add_gaps(&mut draft, archived, Some(shipped));
-    Ok(draft)
+    let seq = shipped.watermark().seq;
+    let remainder = seal::split_after(context, stream, segment, seq).await?.segment;
+    Ok(remainder_step(archived, shipped, remainder))
 }

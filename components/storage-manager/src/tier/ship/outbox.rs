@@ -13,7 +13,7 @@ use crate::hooks::fail_point;
 use crate::s3::{PutOutcome, S3Error, Store};
 use crate::tier::context::Context;
 
-/// That nobody else writes entries of this stream to Wasabi.
+/// The right to be the only one that writes entries of this stream to Wasabi.
 pub(super) type ShipGuard = Arc<tokio::sync::OwnedMutexGuard<()>>;
 
 /// Returns the number after the last entry that Wasabi holds.
@@ -62,8 +62,8 @@ pub(super) async fn recover_decided(
     Ok(())
 }
 
-/// Writes a decided entry at Wasabi. What is there already must be the same. Whoever gives up waiting does
-/// not stop it: nobody else ships before it has ended.
+/// Writes a decided entry at Wasabi. An entry that exists must be the same. A caller that gives up waiting does
+/// not stop it: no other task ships before it has ended.
 pub(super) async fn put_decided(
     wasabi: &Arc<Store>,
     stream: &StreamName,
