@@ -164,20 +164,10 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::testing::good;
 
     fn tried(tier: Tier, probe: Probe) -> Tried {
         Tried { tier, bucket: "archive".into(), single_writer: false, probe }
-    }
-
-    fn good() -> Probe {
-        Probe {
-            missing: vec![],
-            conditional_writes: true,
-            checks: true,
-            lists: true,
-            locks: true,
-            left: None,
-        }
     }
 
     #[test]

@@ -34,15 +34,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that a server may take to say in which account a user is, which it need not.
 const ACCOUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a reader wants of each message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// All of it.
-    Whole,
-    /// That it is there.
-    Headers,
-}
-
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {

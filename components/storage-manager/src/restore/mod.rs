@@ -14,37 +14,49 @@
 //!
 //! File streams go as v1 snapshots (message blocks as the server stores them; every version reads
 //! them, and it only has to move files), memory streams as v2 (2.15 and later).
+//!
+//! It owns the way from an archive's state to a stream on the server. It does not own how an archive is read
+//! (`archive`, `journal`, `chain`), nor how an object is (`s3`, `segment`), nor the words of the report (`cli`).
 
-mod batch;
-mod check;
-mod compare;
-mod consumers;
-mod detach;
-mod error;
-mod fence;
-mod fetch;
-mod frame;
-mod memory_stream;
-mod outcome;
-mod partial_batch;
-mod plan;
-mod point_in_time;
-mod prefetch;
-mod read;
-mod remedy;
-mod removal;
-mod resolve;
-mod rolled_up;
-mod run;
-mod schedule;
-mod send;
-mod source;
+// A plan: pieces, configuration, and what must not come back.
+mod detach; // a copy beside the live stream
+mod plan; // which pieces of which segments
+mod removal; // streams that remove messages by themselves
+// The parts of it that take reading.
+mod partial_batch; // an atomic batch without its end
+mod point_in_time; // which sequence a time is
+mod resolve; // all that takes reading
+mod rolled_up; // messages that took others away
+// Checks, before anything is sent.
+mod check; // is all there, does the server take it
+mod fence; // sequences that are not given out again
+mod memory_stream; // what a stream in memory loses
+// One stream after the other, small ones together.
+mod batch; // small streams, read together
+mod schedule; // the order of all streams
+// Objects into memory, in order.
+mod fetch; // segments in order, ahead of the sender
+mod prefetch; // how many files at once
+mod source; // a tier, and the other one for what it lacks
+// Messages into a snapshot.
+mod frame; // chunks of an S2 stream
+mod v1; // message blocks, for file streams
+mod v2; // named entries, for memory streams
+mod varint; // their numbers
+mod write; // messages into either
+// The snapshot to the server, and what it says then.
+mod compare; // was it restored as it was sent
+mod consumers; // their positions
+mod run; // one restore
+mod send; // chunks in flight
+// Messages for who only reads them.
+mod read; // messages for export
+// The outcome, and what to do about another one.
+mod error; // what went wrong
+mod outcome; // what was restored
+mod remedy; // the command to type
 #[cfg(test)]
 mod tests;
-mod v1;
-mod v2;
-mod varint;
-mod write;
 
 pub use check::{Found, Looks, check};
 pub use error::{RestoreError, SendError};

@@ -6,16 +6,22 @@
 //! - All are URLs that rust-s3 signs, sent by a client that trusts whom the configuration says; rust-s3's
 //!   own cannot be told. A body is sent as the `Bytes` it is: `put_object` would copy and hash it twice
 //!   more. What protects it is a CRC-32C that the service checks, which is tried out at start.
+//!
+//! It owns requests and the classes of their errors. It does not own what an object means, nor which key it has.
 
-mod access;
-mod error;
-mod page;
-mod probe;
-mod store;
-mod tier;
-mod versions;
+mod tier; // NAS or Wasabi
+// The way to a service, and what it answers.
+mod access; // keys and authorities, read again
+mod error; // classes of errors
+mod page; // answers that are none of S3
+// Requests.
+mod store; // get, put, list
+// A service, tried out before it is used.
+mod probe; // rights and guarantees
 
 pub use error::{ErrorKind, S3Error};
+#[cfg(test)]
+pub(crate) use probe::testing;
 pub use probe::{Probe, probe};
 pub use store::{Listed, PutOutcome, Store};
 pub use tier::Tier;

@@ -227,11 +227,29 @@ fn absent_is_fine(got: Result<Bytes, S3Error>) -> Result<(), S3Error> {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use super::Probe;
+
+    /// Returns what a service is found to do that does all that is needed.
+    pub(crate) fn good() -> Probe {
+        Probe {
+            missing: vec![],
+            conditional_writes: true,
+            checks: true,
+            lists: true,
+            locks: true,
+            left: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use cim_fake_wasabi::{Config, FakeWasabi, Fault, Rule};
 
+    use super::testing::good;
     use super::*;
     use crate::s3::Tier;
 
@@ -249,17 +267,6 @@ mod tests {
         );
         let config = cim_runtime::config::parse(Path::new("s3.toml"), &text).unwrap();
         (fake, Store::open(Tier::Nas, &config).unwrap())
-    }
-
-    fn good() -> Probe {
-        Probe {
-            missing: vec![],
-            conditional_writes: true,
-            checks: true,
-            lists: true,
-            locks: true,
-            left: None,
-        }
     }
 
     async fn left(store: &Store) -> Vec<String> {

@@ -18,9 +18,11 @@ use parquet::file::metadata::{
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::catch_panic::catch_panic;
+use super::column::read_rows;
 use super::columns::Columns;
+use super::error::SegmentError;
 use super::file::with_group;
-use super::read::{Rows, SegmentError, read_rows};
+use super::read::Rows;
 use super::shared::{self, Content};
 use crate::crypt::{FileKey, metadata};
 

@@ -5,8 +5,9 @@ use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::file::reader::RowGroupReader;
 
 use super::catch_panic::catch_panic;
+use super::column::read_rows;
+use super::error::SegmentError;
 use super::file::File;
-use super::read::{SegmentError, read_rows};
 use super::schema::{SCHEMA, SEQ, SUBJECT};
 use super::shared;
 

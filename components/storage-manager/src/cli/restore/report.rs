@@ -1,28 +1,21 @@
 //! What came of each stream, as a table or JSON, and what the program ends with.
 
-use std::fmt::Write as _;
-use std::time::Duration;
+mod figures;
+mod notes;
 
-use cim_core::archive::DeletesKnown;
-use cim_core::archive::journal::Expired;
+use std::fmt::Write as _;
+
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::output::note;
-use jiff::Timestamp;
 use serde::Serialize;
+
+use figures::Numbers;
 
 use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
 use crate::cli::{show, show_json, table};
-use crate::clock;
-use crate::journal::expire::in_words;
-use crate::restore::{
-    Done, Plan, RestoreError, RetryCommand, leaves_no_markers, unsupported_in_memory,
-};
-
-/// The age that an archive's view of deletes may have: they are looked for once a second, of each of hundreds of streams in
-/// turn.
-const VIEW: Duration = Duration::from_secs(5);
+use crate::restore::{Done, Plan, RestoreError, RetryCommand};
 
 /// Every stream that was asked for.
 #[derive(Debug, Serialize)]
@@ -68,153 +61,6 @@ enum Outcome {
     Failed,
 }
 
-#[derive(Debug, Serialize)]
-struct Numbers {
-    timeline: u32,
-    first_seq: u64,
-    last_seq: u64,
-    messages: u64,
-    bytes: u64,
-    consumers: usize,
-    method: &'static str,
-    seconds: f64,
-    /// Of those, from the server's first answer to its last.
-    seconds_sending: f64,
-    segments: usize,
-    s3_requests: u64,
-    /// Sequences behind the last one that are not given out, for they may have been before.
-    fence: u64,
-    /// Who may have seen some of them.
-    fence_for: Vec<String>,
-    /// Sequences behind those that the stream has given out since, and messages that it has let go of.
-    added: u64,
-    dropped: u64,
-    /// The batch that it would have ended in, and that is left out.
-    #[serde(rename = "half_batch")]
-    partial_batch: Option<LeftOutBatch>,
-    /// What has left the archive by rule of what would have come back.
-    expired: Vec<Expired>,
-    /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
-    deletes_known: Option<DeletesKnown>,
-    #[serde(skip)]
-    archived_at: Timestamp,
-    /// Messages between the first and the last one that were erased for good, and why.
-    erased: Vec<ErasedHere>,
-    /// What the archived stream had and this one has not.
-    left_out: Vec<String>,
-    /// What the snapshot of a stream in memory does not carry.
-    #[serde(rename = "not_kept")]
-    unsupported_in_memory: Vec<String>,
-    #[serde(skip)]
-    leaves_no_markers: bool,
-}
-
-/// Messages that a person has asked to be erased.
-#[derive(Debug, Serialize)]
-struct ErasedHere {
-    messages: u64,
-    reason: String,
-}
-
-/// A batch of which the end is not in the archive.
-#[derive(Debug, Serialize)]
-struct LeftOutBatch {
-    id: String,
-    first_seq: u64,
-    last_seq: u64,
-}
-
-impl Numbers {
-    /// What a plan says; exact but for messages that are filtered out.
-    fn of(plan: &Plan) -> Self {
-        Self {
-            timeline: plan.timeline,
-            first_seq: plan.first_seq,
-            last_seq: plan.last_seq,
-            messages: plan.messages(),
-            bytes: plan.bytes(),
-            consumers: plan.consumers.len(),
-            method: if plan.in_memory() { "snapshot v2" } else { "snapshot v1" },
-            seconds: 0.0,
-            seconds_sending: 0.0,
-            segments: plan.pieces.len(),
-            s3_requests: 0,
-            fence: plan.end() - plan.last_seq,
-            fence_for: plan.fence.as_ref().map(|fence| fence.followers.clone()).unwrap_or_default(),
-            added: 0,
-            dropped: 0,
-            partial_batch: plan.partial_batch.as_ref().map(|half| LeftOutBatch {
-                id: half.id.clone(),
-                first_seq: half.messages.first,
-                last_seq: half.messages.last,
-            }),
-            expired: plan.expired.clone(),
-            deletes_known: plan.deletes_known.clone(),
-            archived_at: plan.archived_at,
-            erased: plan
-                .erased
-                .iter()
-                .map(|(messages, reason)| ErasedHere {
-                    messages: *messages,
-                    reason: reason.clone(),
-                })
-                .collect(),
-            left_out: plan.left_out.clone(),
-            unsupported_in_memory: unsupported_in_memory(plan, clock::now()),
-            leaves_no_markers: leaves_no_markers(plan),
-        }
-    }
-
-    /// Says what was restored instead of what was planned.
-    fn are_now(&mut self, done: &Done) {
-        self.first_seq = done.outcome.first_seq;
-        if self.fence > 0 {
-            // A point in time was looked for since.
-            self.fence += self.last_seq.saturating_sub(done.outcome.last_seq);
-        }
-        self.last_seq = done.outcome.last_seq;
-        self.messages = done.outcome.messages;
-        self.bytes = done.outcome.bytes;
-        (self.added, self.dropped) = (done.outcome.added, done.outcome.dropped);
-        if self.leaves_no_markers && self.dropped > 0 {
-            self.unsupported_in_memory.push(format!(
-                "delete markers of {} messages that expired meanwhile: who watches does not hear of it",
-                self.dropped
-            ));
-        }
-        self.method = done.outcome.method;
-        self.seconds = done.took.as_secs_f64();
-        self.seconds_sending = done.outcome.sending.as_secs_f64();
-        self.s3_requests = done.requests;
-    }
-}
-
-impl Numbers {
-    /// Of a stream that is as it is.
-    fn nothing_is_done(&mut self) {
-        self.fence = 0;
-        self.fence_for.clear();
-        self.unsupported_in_memory.clear();
-    }
-
-    /// Says which sequences are not given out, and why.
-    fn fence_in_words(&self, stream: &StreamName) -> String {
-        let (first, last) = (self.last_seq + 1, self.last_seq + self.fence);
-        let unused = format!(
-            "{stream}: sequences {first} to {last} stay unused, and the next message gets {}",
-            last + 1
-        );
-        match self.fence_for.as_slice() {
-            [] => unused,
-            followers => format!(
-                "{unused}: of what was lost behind {} some may have reached {} (`--fence 0` leaves none unused)",
-                self.last_seq,
-                followers.join(", ")
-            ),
-        }
-    }
-}
-
 impl Outcome {
     fn in_words(self) -> &'static str {
         match self {
@@ -237,65 +83,6 @@ impl Outcome {
             failure if failure.is_interrupted() => Self::Interrupted,
             _ => Self::Failed,
         }
-    }
-}
-
-impl Restored {
-    /// Returns what is other than in the archive though it was restored, or can be.
-    fn notes(&self) -> Vec<String> {
-        let (Some(numbers), stream) = (&self.numbers, &self.stream) else { return Vec::new() };
-        let mut notes: Vec<String> = in_words(&numbers.expired)
-            .into_iter()
-            .map(|line| format!("{stream}: {line}"))
-            .collect();
-        if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.partial_batch {
-            notes.push(format!(
-                "{stream}: sequences {first_seq} to {last_seq} are left out: they are half of batch `{id}`, and the rest of it is not there"
-            ));
-        }
-        for ErasedHere { messages, reason } in &numbers.erased {
-            notes.push(format!(
-                "{stream}: {messages} messages were erased from the archive for good, and their sequences stay empty: {reason}"
-            ));
-        }
-        if numbers.fence > 0 {
-            notes.push(numbers.fence_in_words(stream));
-        }
-        if numbers.added > 0 {
-            notes.push(format!(
-                "{stream}: goes on to sequence {} since (a schedule that was due, a delete marker, a source or a mirror that goes on, a client)",
-                numbers.last_seq + numbers.fence + numbers.added
-            ));
-        }
-        if numbers.dropped > 0 {
-            notes.push(format!(
-                "{stream}: has let go of {} messages since (its own limits, times to live, retention or roll-ups)",
-                numbers.dropped
-            ));
-        }
-        if let Some(known) = &numbers.deletes_known
-            && clock::is_old(numbers.archived_at, known.at, VIEW)
-        {
-            notes.push(format!(
-                "{stream}: deletes are known up to {}, its messages up to {}: what was deleted or purged in between may be back",
-                known.at.strftime("%F %T UTC"),
-                numbers.archived_at.strftime("%F %T UTC")
-            ));
-        }
-        if !numbers.unsupported_in_memory.is_empty() {
-            notes.push(format!("{stream}: it is kept in memory, and comes back without"));
-            notes.extend(numbers.unsupported_in_memory.iter().map(|what| format!("    {what}")));
-        }
-        if !numbers.left_out.is_empty() {
-            let why = if self.stream == self.target {
-                "with what was dropped it would act on the live system"
-            } else {
-                "in a copy it would reach the live system, `--keep-links` brings it back too"
-            };
-            notes.push(format!("{stream}: left out of `{}` ({why}):", self.target));
-            notes.extend(numbers.left_out.iter().map(|what| format!("    {what}")));
-        }
-        notes
     }
 }
 

@@ -1,194 +1,25 @@
-//! What is to be restored, worked out from the archive's state.
+//! Works out a restore from the archive's state.
 
 use std::collections::BTreeMap;
 
 use cim_core::archive::journal::Expired;
-use cim_core::archive::{
-    ArchiveState, ConsumerRecord, DeletesKnown, Deliveries, LastMessage, RawJson, Segment,
-    SeqRange, SeqRanges, StreamState,
-};
-use cim_core::names::{ConsumerName, StreamName, SubjectFilter};
+use cim_core::archive::{ArchiveState, DeletesKnown, LastMessage, SeqRange, SeqRanges};
+use cim_core::names::StreamName;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::detach::{detach, without_schedules};
-use super::frame::CHUNK;
-use super::partial_batch::PartialBatch;
-use super::removal::rolls_up;
-use super::rolled_up::{RolledUp, Tail, UNKNOWN};
+use super::stream_config::{at_most, lift_limits};
+use super::{Capabilities, FirstLater, Options, Piece, Plan, PlanError};
 use crate::hooks::sabotage;
-
-/// What the user asked for.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Another name for the restored stream.
-    pub rename: Option<StreamName>,
-    /// Other subjects for the restored stream.
-    pub subjects: Option<Vec<String>>,
-    /// Another number of replicas for the restored stream, and no more for its consumers.
-    pub replicas: Option<u8>,
-    /// Only up to this sequence.
-    pub until_seq: Option<u64>,
-    /// Only what comes before the first message that is later than this.
-    pub until_time: Option<Timestamp>,
-    /// Only these subjects.
-    pub subject: Option<SubjectFilter>,
-    /// Another timeline than the current one.
-    pub timeline: Option<u32>,
-    /// Under another name, too, with all that reaches the live system.
-    pub keep_links: bool,
-    /// Also what the stream had dropped by its limits, purges and deletes, as far as it was archived.
-    pub with_dropped: bool,
-    /// Make the whole snapshot in memory before the server hears of it.
-    pub staged: bool,
-}
-
-/// Something that the archive cannot give.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// No such timeline.
-    #[error("stream `{stream}` has no timeline {timeline} in the archive: it has 1 to {last}")]
-    NoTimeline {
-        /// The stream.
-        stream: StreamName,
-        /// The one asked for.
-        timeline: u32,
-        /// The newest.
-        last: u32,
-    },
-    /// All of it has left the archive by rule.
-    #[error(
-        "stream `{stream}`, timeline {timeline}: all its messages up to sequence {last_seq} left the archive by `{rule}` on {}; the other tier may keep them longer", at.strftime("%F")
-    )]
-    Left {
-        /// The stream.
-        stream: StreamName,
-        /// The timeline.
-        timeline: u32,
-        /// The last sequence that it had.
-        last_seq: u64,
-        /// The rule.
-        rule: String,
-        /// When the last of them left.
-        at: Timestamp,
-    },
-}
-
-/// A restore, worked out.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The archived stream.
-    pub stream: StreamName,
-    /// What it is called on the server.
-    pub target: StreamName,
-    /// Its configuration.
-    pub config: Value,
-    /// When it was created.
-    pub created: Timestamp,
-    /// The timeline that is restored.
-    pub timeline: u32,
-    /// Those that stand in for what it does not have yet, and the sequences for which they do.
-    pub stand_ins: Vec<(u32, SeqRange)>,
-    /// The first sequence that may be in it.
-    pub first_seq: u64,
-    /// The last sequence that comes back.
-    pub last_seq: u64,
-    /// The last sequence that the stream is known to have given out.
-    pub given_out: u64,
-    /// Who follows it by its name, in words.
-    pub followers: Vec<String>,
-    /// What it is not to give out again.
-    pub fence: Option<Fence>,
-    /// The time of the last message that it has given out, though that may be gone.
-    pub last_time: i64,
-    /// The last message that was archived of it up to there, though that may be gone; `None` where it takes
-    /// reading to know.
-    pub last: Option<LastMessage>,
-    /// Its counts as the server gave them last, where all of it is restored.
-    pub counts: Option<StreamState>,
-    /// What has left the archive by rule of what would come back otherwise.
-    pub expired: Vec<Expired>,
-    /// Where its messages are: the segment, and the first and last sequence that count.
-    pub pieces: Vec<Piece>,
-    /// Sequences that must not come back.
-    pub removed: SeqRanges,
-    /// The end of it that may say of more.
-    pub tail: Option<Tail>,
-    /// What that says; known when it was read.
-    pub rolled_up: RolledUp,
-    /// The batch that it would end in; known when that was read.
-    pub partial_batch: Option<PartialBatch>,
-    /// What takes reading was read.
-    pub resolved: bool,
-    /// Up to where deletes were known when it was archived last, and when that was.
-    pub deletes_known: Option<DeletesKnown>,
-    /// When something of it was archived last.
-    pub archived_at: Timestamp,
-    /// Only what comes before the first message that is later than this.
-    pub until_time: Option<i64>,
-    /// The first message that is known to be later without reading any.
-    pub later: Option<FirstLater>,
-    /// Segments from there on, as many as are looked at for messages that are not later again.
-    pub segments_after: Vec<Segment>,
-    /// Only these subjects.
-    pub subject: Option<SubjectFilter>,
-    /// Its consumers.
-    pub consumers: Vec<ConsumerRecord>,
-    /// What they know of single messages, as far as that is archived.
-    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
-    /// How many messages between its first and its last were erased for good, and why, each run once.
-    pub erased: Vec<(u64, String)>,
-    /// What the stream had and does not get back, in words.
-    pub left_out: Vec<String>,
-    /// Make the whole snapshot in memory before the server hears of it.
-    pub staged: bool,
-    /// What the server takes.
-    pub capabilities: Capabilities,
-}
-
-/// Sequences behind the last one that are not given out again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fence {
-    /// The last of them.
-    pub last_seq: u64,
-    /// Who may have seen some of them, in words; none where the user asked for it.
-    pub followers: Vec<String>,
-}
-
-/// What a server takes of a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Bytes of a chunk.
-    pub chunk: usize,
-    /// Whether it reads blocks that are compressed.
-    pub compressed: bool,
-    /// Whether it takes note of the messages of a stream in memory, to know them when they are sent again.
-    pub duplicates: bool,
-}
-
-impl Default for Capabilities {
-    fn default() -> Self {
-        Self { chunk: CHUNK, compressed: false, duplicates: false }
-    }
-}
-
-/// A message that is later than a point in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FirstLater {
-    /// Its sequence.
-    pub seq: u64,
-    /// Whether one after it is not: a clock was set back.
-    pub back: bool,
-}
+use crate::restore::detach::{detach, without_schedules};
+use crate::restore::removal::rolls_up;
+use crate::restore::rolled_up::{RolledUp, Tail, UNKNOWN};
 
 /// Segments whose footers are read only to be able to say that a clock was set back: some gigabytes.
 const LOOKED_AT: usize = 256;
 
-/// A segment, and the first and the last sequence of it that count.
-pub type Piece = (Segment, u64, u64);
-
 /// The pieces of a timeline and of those that stand in for its end, ascending.
-pub(super) fn pieces(
+pub(in crate::restore) fn pieces(
     state: &ArchiveState,
     timeline: u32,
     stand_ins: &[(u32, SeqRange)],
@@ -382,58 +213,9 @@ fn given_out(state: &ArchiveState, timeline: u32) -> u64 {
     related.map(|(_, found)| found.watermark.seq.max(found.state.last_seq)).max().unwrap_or(0)
 }
 
-/// With its limits the server would drop at once what is to come back.
-fn lift_limits(config: &mut Value) {
-    for (limit, none) in
-        [("max_msgs", -1), ("max_bytes", -1), ("max_msgs_per_subject", -1), ("max_age", 0)]
-    {
-        if config.get(limit).is_some() {
-            config[limit] = Value::from(none);
-        }
-    }
-}
-
-/// A consumer's configuration with no more replicas than its stream; otherwise as it is.
-fn at_most(config: &RawJson, replicas: u8) -> RawJson {
-    let mut value = config.value();
-    if value["num_replicas"].as_u64().is_none_or(|has| has <= replicas.into()) {
-        return config.clone();
-    }
-    value["num_replicas"] = Value::from(replicas);
-    RawJson::new(value.to_string()).expect("a value is JSON")
-}
-
 fn nanoseconds(time: Timestamp) -> i64 {
     let nanoseconds = time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
     i64::try_from(nanoseconds).expect("it was just clamped")
-}
-
-impl Plan {
-    /// Messages at most; fewer where some are gone or filtered out.
-    pub fn messages(&self) -> u64 {
-        let in_piece = |(segment, first, last): &Piece| segment.messages.min(last - first + 1);
-        self.pieces.iter().map(in_piece).sum()
-    }
-
-    /// Bytes of messages at most.
-    pub fn bytes(&self) -> u64 {
-        self.pieces.iter().fold(0, |sum: u64, (segment, ..)| sum.saturating_add(segment.bytes))
-    }
-
-    /// Returns the last sequence of the restored stream, after which it goes on.
-    pub fn end(&self) -> u64 {
-        self.fence.as_ref().map_or(self.last_seq, |fence| fence.last_seq.max(self.last_seq))
-    }
-
-    /// Whether the stream lives in memory.
-    pub fn in_memory(&self) -> bool {
-        self.config["storage"] == "memory"
-    }
-
-    /// Sequences of a piece that must not come back.
-    pub fn removed_in(&self, first_seq: u64, last_seq: u64) -> Vec<SeqRange> {
-        self.removed.within(first_seq, last_seq).collect()
-    }
 }
 
 #[cfg(test)]
