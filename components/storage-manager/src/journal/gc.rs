@@ -119,7 +119,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// Deletes objects as [`Self::once`] does, but for objects in which messages lie that are nowhere else: `used`
+    /// Deletes objects as [`once`] does, but for objects in which messages lie that are nowhere else: `used`
     /// says so, and the checkpoint itself, which readers under way may go by. Returns the checkpoint, where there is
     /// a newer one than the last time.
     pub(super) async fn sweep(

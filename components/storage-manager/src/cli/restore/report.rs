@@ -260,7 +260,9 @@ impl Report {
 mod tests {
     use std::time::Duration;
 
+    use cim_core::archive::DeletesKnown;
     use clap::Parser as _;
+    use jiff::Timestamp;
 
     use super::*;
     use crate::cli::args::{Cli, Command};

@@ -216,6 +216,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::s3::Tier;
 
     const OBJECT: &[u8] = b"0123456789";
 
