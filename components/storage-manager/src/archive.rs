@@ -25,7 +25,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// What S3 answered, where that is the cause.
+    /// Returns the error of S3, where that is the cause.
     pub fn s3(&self) -> Option<&S3Error> {
         match self {
             Self::S3(error)
@@ -75,7 +75,7 @@ impl Archive {
         Ok(Self { store, journals, damage, without })
     }
 
-    /// The damage that journals were read up to.
+    /// Returns the damage that journals were read up to.
     pub fn damage(&self) -> Option<&OpenError> {
         self.damage.first()
     }
@@ -85,12 +85,12 @@ impl Archive {
         &self.without
     }
 
-    /// The journals.
+    /// Returns the journals.
     pub fn journals(&self) -> &[JournalState] {
         &self.journals
     }
 
-    /// The streams that the tier holds, by name.
+    /// Lists the streams that the tier holds, by name.
     ///
     /// # Errors
     /// When S3 does not answer.
@@ -102,7 +102,7 @@ impl Archive {
         Ok(streams.into_iter().collect())
     }
 
-    /// What the tier holds of a stream; `None` when it has nothing of it. Where two journals have it, the one
+    /// Reads the tier's archive of a stream; `None` when it has nothing of it. Where two journals have it, the one
     /// that spoke of it last counts.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Archive {
         Ok(chain::load(&self.store, Chain::Manifest, stream).await?)
     }
 
-    /// What a journal holds of a stream.
+    /// Returns a journal's archive of a stream.
     pub fn in_journal(&self, stream: &StreamName) -> Option<&ArchiveState> {
         let states = self.journals.iter().filter_map(|journal| journal.streams.get(stream));
         states.max_by_key(|state| state.committed_at)

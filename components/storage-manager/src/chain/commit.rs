@@ -41,13 +41,21 @@ impl Committer {
         committer
     }
 
-    /// The state after the last commit.
+    /// Returns the state after the last commit.
     pub fn state(&self) -> Option<&ArchiveState> {
         self.state.as_ref()
     }
 
-    /// Commits. Retries until S3 says what is there, or `cancel` comes. Returns the entry's bytes.
-    /// After an error the committer is of no use: what is there has to be read again.
+    /// Returns the state after the last commit.
+    ///
+    /// # Errors
+    /// When the chain was not begun, or its last commit failed.
+    pub fn opened(&self) -> Result<&ArchiveState, CommitError> {
+        self.state.as_ref().ok_or_else(|| CommitError::NotOpen { log: Arc::clone(&self.name) })
+    }
+
+    /// Commits a draft. Retries until S3 says which entry has the number, or `cancel` comes. Returns the entry's
+    /// bytes. After an error the committer is of no use: the chain has to be read again.
     pub async fn commit(
         &mut self,
         draft: Draft,
@@ -89,17 +97,17 @@ impl Committer {
         }
     }
 
-    /// See [`Log::verification_due`].
+    /// Returns [`Log::verification_due`].
     pub fn verification_due(&self) -> bool {
         self.log.verification_due()
     }
 
-    /// See [`Log::has_unverified`].
+    /// Returns [`Log::has_unverified`].
     pub fn has_unverified(&self) -> bool {
         self.log.has_unverified()
     }
 
-    /// See [`Log::verify_anchor`].
+    /// Calls [`Log::verify_anchor`].
     pub async fn verify_anchor(&mut self) -> Result<Option<CommitError>, S3Error> {
         self.log.verify_anchor(None).await
     }

@@ -25,7 +25,7 @@ pub struct Draft {
     pub missed: Vec<SeqRange>,
     /// Archived sequences that the live stream has lost by damage, all of them.
     pub lost: SeqRanges,
-    /// How far the tier goes.
+    /// The watermark of the tier.
     pub watermark: Watermark,
     /// The stream's counts.
     pub state: StreamState,
@@ -36,7 +36,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An entry that changes nothing yet.
+    /// Creates a draft that changes nothing yet.
     pub fn from_state(state: &ArchiveState) -> Self {
         let current = state.current();
         Self {
@@ -55,7 +55,7 @@ impl Draft {
         }
     }
 
-    /// The first entry of a chain that begins with this stream.
+    /// Creates the first entry of a chain that begins with this stream.
     pub fn first(stream: StreamRecord, state: StreamState, consumers: Vec<ConsumerRecord>) -> Self {
         Self {
             timeline: 1,
@@ -73,7 +73,7 @@ impl Draft {
         }
     }
 
-    /// Whether committing it would say anything that `state` does not.
+    /// Returns true if committing it would say anything that `state` does not.
     pub fn has_changes(&self, state: &ArchiveState) -> bool {
         let current = state.current();
         self.fork.is_some()
@@ -91,7 +91,7 @@ impl Draft {
 
     /// Returns the entry after `previous`, the state that it leads to, and the object to write. A draft that
     /// does not follow from `previous` is refused, as its reader would refuse it.
-    pub(super) fn into_entry(
+    pub(crate) fn into_entry(
         self,
         previous: Option<ArchiveState>,
         writer: &str,
@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    /// Small, so that drafts meet what is there; and now and then the end of all numbers.
+    /// Small, so that drafts meet the archive; and now and then the end of all numbers.
     fn seqs() -> impl Strategy<Value = u64> {
         prop_oneof![20 => 0u64..30, 1 => Just(u64::MAX)]
     }
@@ -259,13 +259,13 @@ mod tests {
         })
     }
 
-    /// A change of what is there, sensible or not.
+    /// A change of the archive, sensible or not.
     #[derive(Debug, Clone)]
     struct Change {
         on: u32,
         fork: Option<Fork>,
         add: Vec<Segment>,
-        /// Which of the segments that are there, or that never were.
+        /// The segments to remove: existing ones, or some that never were.
         remove: Vec<(usize, Option<Segment>)>,
         deleted: Vec<SeqRange>,
         missed: Vec<SeqRange>,
@@ -322,7 +322,7 @@ mod tests {
     proptest! {
         #![proptest_config(crate::harm::cases(256))]
 
-        /// A draft that contradicts what is there is refused; one that is not leads to the state that a
+        /// A draft that contradicts the archive is refused; one that is not leads to the state that a
         /// reader of its object comes to.
         #[test]
         fn no_order_of_drafts_panics(drawn in prop::collection::vec(changes(), 1..12)) {

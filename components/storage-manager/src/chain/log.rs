@@ -37,7 +37,9 @@ pub enum CommitError {
         number: u64,
     },
     /// The process was told to end before S3 answered.
-    #[error("manifest entry {number} of {log} was not committed before the end")]
+    #[error(
+        "manifest entry {number} of {log} was not committed before the process ended; JetStream keeps its messages"
+    )]
     Cancelled {
         /// The stream, or the journal.
         log: Arc<str>,
@@ -48,22 +50,30 @@ pub enum CommitError {
     },
     /// The entry does not follow from what was committed before. It was not written.
     #[error(
-        "an entry for stream `{stream}` was not written, for no reader would take it: its archive is read anew"
+        "an entry for stream `{stream}` contradicts its archive and was not written: the archive is read again"
     )]
     Contradiction {
         /// The stream.
         stream: StreamName,
-        /// What is wrong with it.
+        /// The contradiction.
         source: ChainError,
+    },
+    /// The state of the log is not known: it was not begun, or its last commit failed.
+    #[error(
+        "the state of {log} is not known, for its last commit failed: its archive is read again"
+    )]
+    NotOpen {
+        /// The stream.
+        log: Arc<str>,
     },
     /// The log's state could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
-/// How long a verified log is taken to be there still.
+/// The time for which a verified log is taken to be there still.
 const ANCHOR_TTL: Duration = Duration::from_secs(1);
-/// How often a log to which nothing is committed is to be looked at.
+/// The interval at which a log to which nothing is committed is to be looked at.
 const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// A log that is being written.
@@ -72,7 +82,7 @@ pub struct Log {
     /// The entry that is looked for to know whether the log is there: the last one when it was verified.
     anchor: Option<EntryRef>,
     verified_at: Option<Instant>,
-    /// What was written since, to the bucket that has the anchor or, unawares, to another one.
+    /// The entries that were written since, to the bucket that has the anchor or, unawares, to another one.
     unverified: Vec<EntryRef>,
 }
 
@@ -83,7 +93,7 @@ impl Log {
     }
 
     /// Writes an entry's bytes under its number, or finds that they are there already. Retries until S3 says
-    /// what is there, or `cancel` comes.
+    /// which entry has the number, or `cancel` comes.
     ///
     /// # Errors
     /// When another entry has the number, or the log is not there any more.
@@ -144,15 +154,15 @@ impl Log {
         })
     }
 
-    /// Whether the log is to be looked at, for no commit does: else what went to a NAS that had been replaced by
-    /// an empty one would stand there alone, and the rest would be missed, until the next message.
+    /// Returns true if the log is to be verified although nothing is committed: else what went to a NAS that had been
+    /// replaced by an empty one would stand there alone, and the rest would be missed, until the next message.
     pub fn verification_due(&self) -> bool {
         let patience = if self.unverified.is_empty() { IDLE_CHECK } else { ANCHOR_TTL };
         self.anchor.is_some()
             && self.verified_at.is_none_or(|verified_at| verified_at.elapsed() > patience)
     }
 
-    /// Whether something was written since the log was last verified.
+    /// Returns true if something was written since the log was last verified.
     pub fn has_unverified(&self) -> bool {
         !self.unverified.is_empty()
     }
@@ -193,7 +203,7 @@ impl Log {
         Ok(None)
     }
 
-    /// The first of the anchor (`Some(None)`) and the unverified entries (`Some(Some(index))`) that is not there.
+    /// Finds the first of the anchor (`Some(None)`) and the unverified entries (`Some(Some(index))`) that is missing.
     async fn first_missing(&self, anchor: &EntryRef) -> Result<Option<Option<usize>>, S3Error> {
         if !anchor.exists().await? {
             return Ok(Some(None));
@@ -217,7 +227,7 @@ impl Log {
 /// One entry of a log.
 #[derive(Debug, Clone)]
 pub struct EntryRef {
-    /// Where it is.
+    /// The store that has it.
     pub store: Arc<Store>,
     /// The log, for messages.
     pub log: Arc<str>,
@@ -232,8 +242,8 @@ pub struct EntryRef {
 }
 
 impl EntryRef {
-    /// Whether the tier has this entry, and no other one in its place. A damaged one counts: it tells of
-    /// bad disks and not of another bucket, and what follows it is of use.
+    /// Returns true if the tier has this entry, and no other one in its place. A damaged one counts: it tells of bad
+    /// disks and not of another bucket, and the entries behind it are of use.
     ///
     /// # Errors
     /// When S3 does not answer.
@@ -242,7 +252,7 @@ impl EntryRef {
         Ok(found.is_some_and(|hash| hash.is_none_or(|hash| hash == self.hash)))
     }
 
-    /// The hash of the entry under this key, if there is one; `None` within, if that is damaged.
+    /// Fetches the hash of the entry under this key, if there is one; `None` within, if that is damaged.
     async fn find(&self) -> Result<Option<Option<Sha256>>, S3Error> {
         let object = match self.store.get(&self.key.to_string()).await {
             Ok(object) => object,

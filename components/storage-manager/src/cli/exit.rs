@@ -189,6 +189,7 @@ impl From<HistoryError> for Failure {
             HistoryError::Api(error) => error.into(),
             HistoryError::Fetch(FetchError::S3(error)) => error.into(),
             HistoryError::Fetch(FetchError::Segment(error)) => error.into(),
+            HistoryError::Fetch(error @ FetchError::Key(_)) => Self::new(DAMAGED, &error),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::s3::{ErrorKind, S3Error, Store};
 /// Objects that are read at once.
 const FETCHES: usize = 16;
 
-/// The prefixes under which messages of a stream may lie, whether or not anything names them.
+/// Returns the prefixes under which messages of a stream may lie, whether or not anything names them.
 pub fn prefixes(name: &JournalName, stream: &StreamName) -> Vec<String> {
     let logs = [JournalOf::Secondary, JournalOf::Tertiary].into_iter();
     let logs = logs.flat_map(|of| [of.entries(name), format!("{}{name}/shared/", of.prefix())]);
@@ -57,7 +57,7 @@ pub async fn leftovers(
     looked.buffered(FETCHES).try_filter_map(async |key| Ok(key)).try_collect().await
 }
 
-/// What came of deleting.
+/// The outcome of deleting.
 #[derive(Debug, Default)]
 pub struct Deleted {
     /// The keys that are gone.

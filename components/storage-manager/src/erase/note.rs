@@ -17,10 +17,10 @@ pub enum NoteError {
     #[error("the note of an erasure names `{0}` as its signer, which is no public nkey")]
     NoKey(String),
     /// The signature is wrong.
-    #[error("the note of an erasure is not what `{0}` has signed")]
+    #[error("the note of an erasure was not signed by `{0}`, or was changed since")]
     Signature(String),
     /// It is right, and another key's than it may be.
-    #[error("the note of an erasure is signed by `{0}`, which is none of the keys that may erase")]
+    #[error("the note of an erasure is signed by `{0}`, which is not a key that may erase")]
     Foreign(String),
 }
 

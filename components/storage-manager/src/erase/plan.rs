@@ -9,7 +9,7 @@ use cim_core::names::{StreamName, SubjectFilter};
 /// Bytes of messages that are rewritten at once, about: they are in memory.
 const AT_ONCE: u64 = 32 << 20;
 
-/// What is to be erased.
+/// The messages to erase.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// The stream.
@@ -29,7 +29,7 @@ impl Wanted {
     }
 }
 
-/// What a tier has of it.
+/// The messages of a tier that are to be erased.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// The messages that count, by timeline.
@@ -56,7 +56,7 @@ impl Found {
 /// A part of a shared object, and whose it is.
 pub type PartOf = (StreamName, Segment);
 
-/// What is written anew.
+/// The objects to write anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Work {
     /// Segments with a file of their own that hold messages to be erased.

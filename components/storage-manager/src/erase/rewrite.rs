@@ -27,14 +27,14 @@ pub enum RewriteError {
     #[error(transparent)]
     Segment(#[from] SegmentError),
     /// Parquet refuses the rest.
-    #[error("cannot write a segment anew")]
+    #[error("cannot rewrite a segment")]
     Encode(#[from] ParquetError),
     /// The same, of a segment with a file of its own.
     #[error(transparent)]
     Seal(#[from] SealError),
 }
 
-/// What is on the tier, and what an entry is to say of it.
+/// The new objects on the tier, and their records for an entry.
 #[derive(Debug, Default)]
 pub struct Rewritten {
     /// By stream; notes are not in it yet.
@@ -43,7 +43,7 @@ pub struct Rewritten {
     pub segments: Vec<ErasedFrom>,
 }
 
-/// Where new objects go.
+/// The place of new objects.
 #[derive(Debug, Clone)]
 struct Place {
     tier: Tier,
@@ -121,7 +121,7 @@ fn replacement(old: &Segment, by: Vec<SegmentRecord>) -> Replacement {
     Replacement { timeline, first_seq, last_seq, by }
 }
 
-/// A segment without what is erased; `None` where nothing else is in it.
+/// Rewrites a segment without what is erased; `None` where nothing else is in it.
 fn own(
     segment: &Segment,
     file: &Bytes,
@@ -141,15 +141,15 @@ fn own(
     Ok(Some(rest.finish(stream, segment.timeline, segment.sealed)?))
 }
 
-/// What became of some shared objects.
+/// The objects in the place of some shared ones.
 struct Made {
     /// The one in their place; none where nothing is left.
     object: Option<(ArchiveKey, Bytes)>,
-    /// What each of the parts is in it; none where nothing of it is left.
+    /// The record of each part in it; none where nothing of it is left.
     by: Vec<Option<SegmentRecord>>,
 }
 
-/// One object in the place of some that streams share.
+/// Writes one object in the place of some that streams share.
 fn shared(
     to: &Place,
     parts: &[PartOf],
@@ -201,7 +201,7 @@ fn shared(
     Ok(Made { by: by.collect(), object: Some((key, object)) })
 }
 
-/// The level of what takes the place of some objects: they are not merged the more often for it.
+/// Returns the level of the object that takes the place of some: they are not merged the more often for it.
 fn level(parts: &[PartOf]) -> u8 {
     let levels = parts.iter().map(|(_, part)| match ArchiveKey::parse(&part.key) {
         Ok(ArchiveKey::Shared { level, .. }) => level,

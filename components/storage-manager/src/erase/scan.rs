@@ -23,7 +23,7 @@ pub struct Unread {
     pub key: String,
     /// Why.
     pub why: String,
-    /// Whether it is not there at all.
+    /// True if the object is missing.
     #[serde(skip)]
     pub gone: bool,
 }
@@ -31,7 +31,7 @@ pub struct Unread {
 /// The rows of an object that are to be erased, by timeline; what has a file of its own and is in no use has timeline 0.
 type Rows = BTreeMap<u32, BTreeSet<u64>>;
 
-/// What was found in objects of a tier that were looked through before: none is written twice with other bytes, so none is
+/// The rows found in objects of a tier that were looked through before: none is written twice with other bytes, so none is
 /// read twice.
 #[derive(Debug, Default)]
 pub struct Seen(Mutex<HashMap<(Tier, String), Rows>>);
@@ -50,12 +50,12 @@ impl Seen {
     }
 }
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Default)]
 pub struct Scanned {
-    /// Where the messages lie.
+    /// The places of the messages.
     pub found: Found,
-    /// What may hold some, and cannot be read.
+    /// Objects that may hold some, and cannot be read.
     pub unread: Vec<Unread>,
 }
 
@@ -133,7 +133,7 @@ pub fn may_have(key: &str, file: &Bytes, wanted: &Wanted) -> bool {
     in_object(key, file, wanted).map_or(true, |rows| !rows.is_empty())
 }
 
-/// What is to be erased of an object, by what lies in it.
+/// Finds the rows of an object that are to be erased, by its content.
 async fn raw(
     store: &Store,
     key: &str,

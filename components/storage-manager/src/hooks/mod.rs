@@ -10,7 +10,7 @@
 //!
 //! Why not the `fail` crate: it knows actions that block a thread or unwind, and none that kills; a task
 //! of tokio that unwinds is restarted by the session's own error handling, which is another fault. And
-//! its points are texts: a misspelt one is never reached, and nobody can list those that there are.
+//! its points are texts: a misspelt one is never reached, and there is no list of them.
 
 #[cfg(feature = "sabotage")]
 pub mod mutations;
@@ -49,8 +49,7 @@ macro_rules! sabotage {
 
 pub(crate) use {fail_point, sabotage};
 
-/// Whether the environment asks for hooks that there are. `None` in a build that has none: it does not
-/// look.
+/// Checks that the environment asks for hooks that this build has. A build without any does not look.
 #[cfg(any(feature = "fail-points", feature = "sabotage"))]
 pub(crate) fn check() -> Result<(), String> {
     #[cfg(feature = "fail-points")]
@@ -63,7 +62,7 @@ pub(crate) fn check() -> Result<(), String> {
     Ok(())
 }
 
-/// What this build has, as JSON: how the harness knows that a program can be made to fail.
+/// Lists the hooks of this build, as JSON: so the harness knows that a program can be made to fail.
 #[cfg(any(feature = "fail-points", feature = "sabotage"))]
 pub(crate) fn list() -> String {
     #[cfg(not(feature = "fail-points"))]

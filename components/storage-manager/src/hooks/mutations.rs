@@ -62,7 +62,7 @@ static ARMED: LazyLock<Result<Option<Sabotage>, String>> = LazyLock::new(armed);
 static ACTED: AtomicBool = AtomicBool::new(false);
 
 impl Sabotage {
-    /// The names of all.
+    /// Returns the names of all.
     pub fn names() -> Vec<&'static str> {
         Self::ALL.iter().map(|(_, name)| plain(name)).collect()
     }
@@ -75,7 +75,7 @@ impl Sabotage {
         matches!(ARMED.as_ref(), Ok(Some(armed)) if *armed == self)
     }
 
-    /// True once a process, when this one is armed.
+    /// Returns true once a process, when this one is armed.
     fn acts(self) -> bool {
         self.is_armed() && !ACTED.swap(true, Ordering::SeqCst)
     }
@@ -108,7 +108,7 @@ pub fn check() -> Result<(), String> {
     ARMED.as_ref().map(drop).map_err(Clone::clone)
 }
 
-/// Of messages on their way into a segment.
+/// Mutates messages on their way into a segment.
 pub fn columns(honest: Columns) -> Columns {
     use Sabotage::{DropEvent, DuplicateEvent, FlipBit, ReorderEvents, ShiftTimestamp};
     // In the middle, where neither neighbours nor bounds give it away.
@@ -149,7 +149,7 @@ pub fn columns(honest: Columns) -> Columns {
     columns
 }
 
-/// Of a segment's file on its way to the NAS, after it was hashed.
+/// Mutates a segment's file on its way to the NAS, after it was hashed.
 pub fn file(honest: Bytes) -> Bytes {
     if Sabotage::TruncateSegment.acts() {
         let half = honest.len() / 2;
@@ -159,10 +159,11 @@ pub fn file(honest: Bytes) -> Bytes {
     honest
 }
 
-/// How much later than it says a segment is written.
+/// The delay between the confirmation of a segment and its write.
 const LATER: Duration = Duration::from_secs(3);
 
-/// Of every segment's upload: done, says this, and does it later. A process that dies in between has confirmed what is not there.
+/// Takes over every segment's upload: confirms it at once, and does it later. A process that dies in between has
+/// confirmed what is not there.
 pub fn counts_as_uploaded(context: &Arc<Context>, key: &ArchiveKey, file: &Bytes) -> bool {
     if !Sabotage::AdvanceWatermark.is_armed() {
         return false;
@@ -181,7 +182,7 @@ pub fn counts_as_uploaded(context: &Arc<Context>, key: &ArchiveKey, file: &Bytes
     true
 }
 
-/// Of the answer to a write.
+/// Mutates the answer to a write.
 pub fn answer(honest: Result<PutOutcome, S3Error>) -> Result<PutOutcome, S3Error> {
     if let Err(error) = &honest
         // Where only the answer was lost, nothing would be wrong.
@@ -194,7 +195,7 @@ pub fn answer(honest: Result<PutOutcome, S3Error>) -> Result<PutOutcome, S3Error
     honest
 }
 
-/// Of the sequences that are gone from a live stream: always the first one that should be there.
+/// Mutates the sequences that are gone from a live stream: leaves out the first one each time.
 pub fn deleted(honest: SeqRanges) -> SeqRanges {
     let Some(first) = honest.iter().next() else { return honest };
     if !Sabotage::ForgetDelete.is_armed() {
@@ -206,7 +207,7 @@ pub fn deleted(honest: SeqRanges) -> SeqRanges {
     honest.intersect(first.0 + 1, u64::MAX)
 }
 
-/// Of the numbers of a manifest's entries, as a listing gives them.
+/// Mutates the numbers of a manifest's entries, as a listing gives them.
 pub fn listed<T>(mut honest: Vec<T>) -> Vec<T> {
     if honest.len() > 1 && Sabotage::StaleManifest.acts() {
         let all = honest.len();
@@ -216,7 +217,7 @@ pub fn listed<T>(mut honest: Vec<T>) -> Vec<T> {
     honest
 }
 
-/// Of the last sequence that a restore is to bring back.
+/// Mutates the last sequence that a restore is to bring back.
 pub fn last_sequence(honest: u64) -> u64 {
     if honest > 1 && Sabotage::RestoreOneTooFew.acts() {
         Sabotage::RestoreOneTooFew.say(&format!("{} instead of {honest}", honest - 1));
@@ -225,7 +226,7 @@ pub fn last_sequence(honest: u64) -> u64 {
     honest
 }
 
-/// Of the position at which a restored consumer goes on: delivered, and acknowledged.
+/// Mutates the position at which a restored consumer goes on: delivered, and acknowledged.
 pub fn position((delivered, floor): (Position, Position)) -> (Position, Position) {
     if !Sabotage::SkipConsumerPosition.acts() {
         return (delivered, floor);

@@ -21,14 +21,14 @@ use super::object::read_entry_at_end;
 use super::open::{CheckpointError, FETCHES, OpenError, fetch_end, unpack};
 use crate::s3::{ErrorKind, S3Error, Store};
 
-/// What is wrong with a journal that can be read.
+/// The problems of a journal that can be read.
 #[derive(Debug, Default)]
 pub struct Audit {
-    /// What there is no second way without.
+    /// Objects without which there is no second way.
     pub problems: Vec<Problem>,
-    /// What is of no use any more, and damaged.
+    /// Damaged objects that are no longer of use.
     pub warnings: Vec<String>,
-    /// What there is no key of: whether it is damaged is not known.
+    /// Objects without a key: their damage cannot be known.
     pub locked: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ struct Log<'a> {
     journal: &'a JournalName,
 }
 
-/// What an entry says of its place: the hash of the one before it, and its own.
+/// The place that an entry states: the hash of the one before it, and its own.
 type Link = (Option<Sha256>, Sha256);
 
 /// Why an entry does not say it, in words.

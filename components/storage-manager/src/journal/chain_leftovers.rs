@@ -51,7 +51,7 @@ pub(super) async fn run(context: Arc<Context>, journal: Journal, mut old: mpsc::
             Ok(others) => others,
             Err(error) => {
                 tracing::error!(
-                    "what is left of chains stays for now, another journal cannot be read: {}",
+                    "leftovers of chains on the NAS are kept for now, because another journal cannot be read: {}",
                     error_chain(&error)
                 );
                 continue;
@@ -67,7 +67,7 @@ pub(super) async fn run(context: Arc<Context>, journal: Journal, mut old: mpsc::
                 Ok(false) => {}
                 Err(error) => tracing::error!(
                     stream = %stream,
-                    "what is left of its chain stays for now: {}",
+                    "leftovers of its chain on the NAS are kept for now: {}",
                     error_chain(&error)
                 ),
             }
@@ -75,7 +75,7 @@ pub(super) async fn run(context: Arc<Context>, journal: Journal, mut old: mpsc::
     }
 }
 
-/// The streams that other journals in the bucket hold.
+/// Lists the streams that other journals in the bucket hold.
 async fn others(context: &Context, journal: &Journal) -> Result<BTreeSet<StreamName>, LeftError> {
     let own = journal.with(|state| state.journal.clone());
     let mut streams = BTreeSet::new();
@@ -129,7 +129,7 @@ async fn clear(
     if unused.len() + entries > 0 {
         tracing::info!(
             stream = %stream,
-            "the journal has its chain: {} segments that it had replaced and {entries} of its entries are deleted",
+            "the journal has taken over its chain: {} replaced segments and {entries} entries of the chain are deleted",
             unused.len()
         );
     }

@@ -24,7 +24,7 @@ use crate::hooks::fail_point;
 use crate::s3::{ErrorKind, S3Error, Store};
 use crate::tier::Context;
 
-/// How many objects are deleted before the journal says so.
+/// The number of objects that are deleted before the journal says so.
 const AT_ONCE: usize = 256;
 /// The longest and the shortest time between two looks.
 const PACE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -58,11 +58,11 @@ async fn run_journal(context: Arc<Context>, journal: Journal, old: mpsc::Sender<
             // An owner who gives out such a key means it. It is tried all the same, for that may change.
             Some(Err(CollectError::S3(error))) if matches!(error.kind, ErrorKind::Denied(_)) => {
                 if !std::mem::replace(&mut refused, true) {
-                    tracing::warn!("what is replaced on the nas stays there: {}", chain(&error));
+                    tracing::warn!("replaced objects stay on the NAS for now: {}", chain(&error));
                 }
             }
             Some(Err(error)) => {
-                tracing::error!("collecting failed, trying again: {}", chain(&error));
+                tracing::error!("cannot delete replaced objects, trying again: {}", chain(&error));
             }
         }
     }
@@ -103,7 +103,7 @@ pub(super) async fn once(
     Ok(())
 }
 
-/// Replaced objects that have been that for so long, as many as are deleted at once.
+/// Returns the objects that were replaced at least `age` ago, as many as are deleted at once.
 pub(super) fn superseded(state: &JournalState, now: Timestamp, age: Duration) -> Vec<String> {
     let old = state.superseded.iter().filter(|s| clock::is_old(now, s.since, age));
     old.take(AT_ONCE).map(|s| s.key.clone()).collect()
@@ -119,9 +119,9 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// The same, but for objects in which messages lie that are nowhere else: `used` says so, and the checkpoint
-    /// itself, which readers under way may go by. Returns the checkpoint, where there is a newer one than the last
-    /// time.
+    /// Deletes objects as [`once`] does, but for objects in which messages lie that are nowhere else: `used`
+    /// says so, and the checkpoint itself, which readers under way may go by. Returns the checkpoint, where there is
+    /// a newer one than the last time.
     pub(super) async fn sweep(
         &mut self,
         store: &Store,
@@ -153,8 +153,8 @@ impl Collector {
         Ok(Some(old))
     }
 
-    /// The newest checkpoint that is old enough, if it is newer than the one that was swept up to. Of those that
-    /// are not, one is read.
+    /// Returns the newest checkpoint that is old enough, if it is newer than the one that was swept up to. Of those
+    /// that are not, one is read.
     async fn newest_old(
         &mut self,
         store: &Store,
@@ -181,7 +181,10 @@ impl Collector {
                 // It goes with the others, when a later one is old enough.
                 Err(source) => {
                     let error = OpenError::Checkpoint { key, source };
-                    tracing::error!("collecting goes on without it: {}", chain(&error));
+                    tracing::error!(
+                        "deleting replaced objects goes on without a checkpoint: {}",
+                        chain(&error)
+                    );
                     continue;
                 }
             };
@@ -207,7 +210,7 @@ pub(super) fn is_free(
     key < end && !checkpoint.shares(key) && !used(key)
 }
 
-/// The numbers of the checkpoints that are there, ascending.
+/// Lists the numbers of the checkpoints, ascending.
 pub(crate) async fn checkpoints(
     store: &Store,
     of: JournalOf,

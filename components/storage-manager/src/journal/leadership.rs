@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::Journal;
 use crate::tier::Context;
 
-/// How long the one that leads may take to answer, and how often it may not. Together with the pauses it is lost
+/// The time that the leader may take to answer, and how often it may fail to. Together with the pauses it is lost
 /// after four and a half seconds; one that is cut off from the NAS so long after it fell silent.
 const ANSWER: Duration = Duration::from_secs(1);
 const MISSED: u32 = 3;
-/// How often it is asked.
+/// The interval at which it is asked.
 const PACE: Duration = Duration::from_millis(500);
 /// Time that an entry may be on its way, or the NAS asked for the last one, before the one that leads does not
 /// answer any more: it is cut off.
@@ -31,9 +31,9 @@ const STUCK: Duration = Duration::from_secs(4);
 const DAMAGE: &[u8] = b"damage";
 /// Begins a question that asks the one that leads to let go of the journal; who asks follows.
 const MAKE_WAY: &[u8] = b"make way: ";
-/// How often that is answered by a manager that does not know the question.
+/// The interval at which that is answered by a manager that does not know the question.
 const ASKED: u32 = 8;
-/// How long a manager may take to let go.
+/// The time that a manager may take to let go.
 const LETS_GO: Duration = Duration::from_secs(60);
 
 fn subject(journal: &JournalName) -> String {
@@ -66,9 +66,7 @@ pub async fn stand_by(
         }
         if missed >= MISSED {
             if said {
-                tracing::warn!(
-                    "journal `{journal}`: its writer does not answer any more: taking over"
-                );
+                tracing::warn!("journal `{journal}`: its writer no longer answers: taking over");
             }
             return true;
         }
@@ -98,7 +96,7 @@ pub async fn serve(context: Arc<Context>, journal: Journal) {
             Ok(questions) => questions,
             Err(error) => {
                 return tracing::warn!(
-                    "another manager of `{name}` is not told of this one: {error}"
+                    "another storage manager of journal `{name}` cannot learn of this one, and may try to write it too: {error}"
                 );
             }
         };
@@ -142,15 +140,15 @@ pub enum TakeError {
     #[error("NATS does not take a subscription to `{0}`")]
     Subscribe(String),
     /// The manager that leads knows nothing of making way.
-    #[error("`{0}` goes on writing the journal: stop that storage manager, and run this again")]
+    #[error("`{0}` still writes the journal: stop that storage manager, then run this again")]
     GoesOn(String),
     /// It makes way, and has not ended what it was at.
-    #[error("`{0}` has not let go of the journal in time: run this again when it is not so busy")]
+    #[error("`{0}` did not release the journal in time: run this again when it is less busy")]
     Hangs(String),
 }
 
 /// Makes the manager that writes a journal let go of it and stand by, and waits until it does: nothing is under way then.
-/// What it was at is given up: JetStream has it.
+/// The manager gives up its work in progress: JetStream has the messages.
 ///
 /// # Errors
 /// When it goes on, or NATS does not take the subscription.

@@ -30,8 +30,8 @@ impl LockedObjects {
         true
     }
 
-    /// The same of a segment that could not be fetched; returns whether the NAS has it. What is gone there, and of which
-    /// there is no key at Wasabi, is damage.
+    /// Notes a segment that could not be fetched for want of a key. Returns true if the NAS has it: an object that is
+    /// gone there, and of which there is no key at Wasabi, is damage.
     pub fn note_fetch(&self, error: &FetchError) -> bool {
         matches!(error, FetchError::S3(error) if self.note(error) && error.tier == Tier::Nas)
     }
@@ -53,7 +53,7 @@ impl LockedObjects {
             more => format!(" (and {more} more)"),
         };
         tracing::error!(
-            "{tier}: `{key}`{more}: {locked}, and restart; until then it stays as it is, neither merged nor healed, what is in it and not at wasabi may wait, and all else goes on"
+            "{tier}: `{key}`{more}: {locked}, and restart; until then the object is neither merged nor healed, its messages may not reach Wasabi, and all else goes on"
         );
     }
 
@@ -62,7 +62,7 @@ impl LockedObjects {
         self.lock().objects.contains(key)
     }
 
-    /// Their keys.
+    /// Returns the keys of all locked objects.
     pub(in crate::journal) fn keys(&self) -> BTreeSet<String> {
         self.lock().objects.clone()
     }

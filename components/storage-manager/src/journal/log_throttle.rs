@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Time after which the same is said again.
 const AGAIN: Duration = Duration::from_mins(5);
 
-/// What was said not long ago.
+/// The lines of the log of the last minutes.
 #[derive(Debug, Default)]
 pub struct LogThrottle(BTreeMap<String, Instant>);
 

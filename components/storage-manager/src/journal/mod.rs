@@ -15,10 +15,10 @@
 //! | lead, or stand by | `journal/leadership.rs` | `stand_by` |
 //! | read the journal | `journal/open.rs` | `open`, `newest_checkpoint` |
 //! | begin with the journal of Wasabi | `journal/ship/bootstrap.rs` | `bootstrap` |
-//! | take shares of streams | `journal/writer.rs`, `journal/share.rs` | `Journal::commit_share`, `Share::grow` |
+//! | take shares of streams | `journal/handle.rs`, `journal/share.rs` | `Journal::commit_share`, `Share::grow` |
 //! | leave out what does not follow | `journal/validate.rs` | `reject_invalid` |
 //! | make the entry | `journal/object.rs` | `make` |
-//! | commit | `journal/writer.rs` | `EntryTask::commit`, `Writer::settle` |
+//! | commit | `journal/entry_task.rs`, `journal/writer.rs` | `EntryTask::commit`, `Writer::settle` |
 //! | restate the sum of entries | `journal/checkpoint.rs` | `write` |
 //! | let go of what is old enough by rule | `journal/expire/decide.rs` | `decide` |
 //! | merge small objects | `journal/merge/plan.rs`, `journal/merge/run.rs` | `next`, `merge` |
@@ -43,7 +43,12 @@ mod open; // reading
 mod object; // one entry as an object
 mod share; // the part of one stream
 mod validate; // what does not follow is left out
+mod closed; // how a commit ends
+mod shared_state; // of handles and writer
+mod gathered; // the content of the next entry
+mod entry_task; // one entry on its way
 mod writer; // gathers and commits
+mod handle; // what others see of it
 mod background; // the tasks beside the writer
 mod checkpoint; // the sum of entries
 pub mod expire; // retention
@@ -63,7 +68,9 @@ pub(crate) mod testing; // journals without data
 pub use audit::{Audit, Problem, audit};
 pub use background::Background;
 pub(crate) use checkpoint::write as write_checkpoint;
+pub use closed::{Committed, JournalClosed, NotCommitted};
 pub(crate) use gc::checkpoints;
+pub use handle::Journal;
 pub use heal::DamagedObjects;
 use heal::check_text;
 pub use leadership::{TakeError, Taken, damage, stand_by, take};
@@ -74,4 +81,3 @@ pub use share::Share;
 pub use ship::{BootstrapError, Outbox, OutboxError, bootstrap};
 pub use tiers::{journal_of, tier_of};
 pub use validate::Refused;
-pub use writer::{Committed, Journal, JournalClosed, NotCommitted};

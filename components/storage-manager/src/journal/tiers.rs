@@ -4,7 +4,7 @@ use cim_core::archive::key::JournalOf;
 
 use crate::s3::Tier;
 
-/// Which journal a tier goes by.
+/// Returns the journal that a tier has.
 pub fn journal_of(tier: Tier) -> JournalOf {
     match tier {
         Tier::Nas => JournalOf::Secondary,
@@ -12,7 +12,7 @@ pub fn journal_of(tier: Tier) -> JournalOf {
     }
 }
 
-/// The tier that a journal is of.
+/// Returns the tier that has a journal.
 pub fn tier_of(of: JournalOf) -> Tier {
     match of {
         JournalOf::Secondary => Tier::Nas,

@@ -10,7 +10,7 @@ use super::object::Commit;
 
 /// A stream's share of an entry that contradicts what the journal holds of it. It was left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the journal did not take what was new: {0}")]
+#[error("the journal refused the new messages of the stream, which is opened again: {0}")]
 pub struct Refused(JournalError);
 
 /// Takes out of `commits` what does not follow from `state`.

@@ -45,7 +45,7 @@ impl Anchor {
             Err(error) if error.is_full() => {
                 tracing::warn!(
                     stream = %stream,
-                    "what its consumers acknowledge before it is on the nas may be lost when this process ends: {error}. Raise `max_consumers`"
+                    "messages that its consumers acknowledge before the NAS has them may be lost when this process ends, because the stream has no room for the consumer that would keep them: {error}; raise `max_consumers` of the stream or its account"
                 );
                 return Ok(None);
             }
@@ -73,7 +73,7 @@ impl Anchor {
         }
     }
 
-    /// Has the next messages delivered, and returns how many there were.
+    /// Requests the next messages, and returns how many were delivered.
     async fn pull(&mut self) -> Result<usize, ReaderError> {
         let room = self.context.budget.make_room(BYTES).await;
         let (messages, expires) = (MESSAGES, EXPIRES);
@@ -96,7 +96,7 @@ impl Anchor {
     }
 }
 
-/// What was delivered and not acknowledged: sequences, and the consumer's count of each.
+/// The messages that were delivered and not acknowledged: sequences, and the consumer's count of each.
 #[derive(Debug, Default)]
 struct Unacknowledged {
     waiting: VecDeque<(u64, u64)>,

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use cim_core::archive::{ConsumerRecord, Deliveries, SeqRanges, StreamRecord};
 use cim_core::names::ConsumerName;
 
-/// What the archive knows when a survey begins.
+/// The facts that the archive has when a survey begins.
 #[derive(Debug)]
 pub struct ArchivedSoFar {
-    /// How far it goes.
+    /// Its watermark.
     pub watermark: u64,
     /// The first sequence that the stream had.
     pub first_seq: u64,
-    /// What is known to be gone or lost, where [`Surveyor::wants_away`].
+    /// The sequences that are known to be gone or lost, where [`Surveyor::wants_away`].
     pub away: SeqRanges,
     /// The stream.
     pub record: StreamRecord,
     /// The consumers.
     pub consumers: Vec<ConsumerRecord>,
-    /// What they know of single messages.
+    /// Their knowledge of single messages.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
 }

@@ -27,7 +27,7 @@ use crate::s3::{S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
 
-/// What every stream's task shares.
+/// The state that the tasks of all streams share.
 pub struct Context {
     /// The configuration.
     pub config: Config,
@@ -41,7 +41,7 @@ pub struct Context {
     pub counting: Semaphore,
     /// One at a time: asking for what consumers know of single messages.
     pub looking: Semaphore,
-    /// How often that was.
+    /// The number of such queries.
     pub delivery_queries: QueryBudget,
     /// The readers' connection.
     pub link: Link,
@@ -64,13 +64,13 @@ pub struct Context {
     pub other_journals: OtherJournals,
     /// Streams that are another host's in the archive, and what the log says of it.
     pub foreign: Mutex<HashMap<StreamName, String>>,
-    /// What is known of a NAS that was there before this one.
+    /// The knowledge of a NAS that was there before this one.
     pub previous_nas: PreviousNas,
     /// Objects of the NAS that could not be read, and are healed.
     pub damaged: DamagedObjects,
     /// Objects that there is no key of.
     pub locked: LockedObjects,
-    /// How far Wasabi has each stream.
+    /// The watermark of each stream at Wasabi.
     pub copied: CopiedTo,
     /// Streams of which a part is to be archived anew.
     pub rearchive: RearchiveQueue,
@@ -82,16 +82,16 @@ pub struct Context {
     pub abort: CancellationToken,
 }
 
-/// How long S3 may fail while a permit is held that others wait for.
+/// The time for which S3 may fail while a permit is held that others wait for.
 const BRIEFLY: Duration = Duration::from_secs(3);
 
 impl Context {
-    /// The streams that are another host's in the archive, and what the log says of it.
+    /// Locks the map of the streams that are another host's in the archive, with what the log says of each.
     pub fn foreign(&self) -> MutexGuard<'_, HashMap<StreamName, String>> {
         self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody else writes entries of this stream to Wasabi.
+    /// Waits until no other task writes entries of this stream to Wasabi.
     pub async fn lock_shipping(&self, stream: &StreamName) -> OwnedMutexGuard<()> {
         let shipping = Arc::clone(
             self.shipping
@@ -135,8 +135,8 @@ impl Context {
         asking.await
     }
 
-    /// A segment's file from the NAS, for who holds a permit and reads it with [`crate::segment::Rows`], which
-    /// checks it.
+    /// Fetches a segment's file from the NAS while a permit is held that others wait for. Does not check the hash:
+    /// [`crate::segment::Rows`], which reads the file, does.
     pub async fn fetch_briefly(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let what = format!("reading segment `{}`", segment.key);
         Ok(self.retry_briefly(&what, || self.nas.get_once(&segment.key)).await?)
@@ -153,14 +153,13 @@ impl Context {
         }
     }
 
-    /// A segment's file, from Wasabi where the NAS does not have it; as often as the stores are patient, and no
-    /// longer.
+    /// Fetches a segment's file, from Wasabi where the NAS does not have it. Gives up when the stores do.
     pub async fn try_fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get(&segment.key));
         Ok(Box::pin(or_wasabi(self.nas.get(&segment.key).await, wasabi)).await?)
     }
 
-    /// The same, whether there is a key of it or not, its hash checked: that is over what lies there.
+    /// Fetches a file as [`Self::try_fetch`] does, encrypted as it lies there, and checks its hash.
     pub async fn try_fetch_as_is(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get_as_is(&segment.key));
         let nas = self.nas.get_as_is(&segment.key).await;
@@ -168,14 +167,14 @@ impl Context {
         Ok(checked(segment, file).await?)
     }
 
-    /// A segment's file from the NAS, asked for once, its hash checked, for who passes it on as it is.
+    /// Fetches a segment's file from the NAS in one attempt, encrypted as it lies there, and checks its hash.
     pub async fn fetch_once(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let file = self.nas.get_once(&segment.key).await?;
         Ok(checked(segment, file).await?)
     }
 }
 
-/// A segment's file, if its hash is the one that the manifest states.
+/// Returns a segment's file if its hash is the one that the manifest states.
 pub async fn checked(segment: &Segment, file: Bytes) -> Result<Bytes, SegmentError> {
     let hashed = file.clone();
     let actual = tokio::task::spawn_blocking(move || Sha256::of(&hashed));

@@ -19,12 +19,12 @@ use crate::jetstream::StreamInfo;
 const LISTED: u64 = 100_000;
 const PAUSE: u32 = 50;
 
-/// How long to wait after a look that took so long.
+/// Returns how long to wait after a search that took `took`.
 pub fn pause(took: Duration) -> Duration {
     took * PAUSE
 }
 
-/// Whether a look is short.
+/// Returns true if a search is short.
 pub fn is_short(info: &StreamInfo) -> bool {
     info.num_deleted.min(info.state.messages) <= LISTED
 }
@@ -34,7 +34,7 @@ pub fn is_listed(info: &StreamInfo) -> bool {
     info.num_deleted <= LISTED
 }
 
-/// Looks. `None` where the server that leads the stream cannot be asked.
+/// Finds the sequences that are gone. Returns `None` where the server that leads the stream cannot be asked.
 pub async fn find(
     context: &Arc<Context>,
     stream: &StreamName,
@@ -69,7 +69,7 @@ pub async fn find(
     Ok(Some(StreamInfo { deleted: left.found, num_deleted: info.num_deleted, ..now }))
 }
 
-/// What lies between messages.
+/// The gaps between messages.
 struct Gaps {
     next: u64,
     found: SeqRanges,

@@ -21,14 +21,14 @@ const LEAST: Duration = Duration::from_secs(2);
 /// Most that is stored of one consumer, and how much of it makes the time above longer by as much again.
 const RUNS: usize = 10_000;
 const MANY: usize = 1_000;
-/// How often it is tried again where the server cannot tell, or may not be asked.
+/// The interval at which it is tried again where the server cannot tell, or may not be asked.
 const AGAIN: Duration = Duration::from_mins(10);
 /// The server makes snapshots for one part in so many of the time.
 const SHARE: u32 = 20;
 /// Up to so many bytes of messages a snapshot is taken to its end, so that the server notes none that failed.
 const SMALL: u64 = 1 << 20;
 
-/// How a consumer looks that counts single messages: while it looks the same it knows the same.
+/// The mark of a consumer that counts single messages: while it looks the same it knows the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mark {
     created: Timestamp,
@@ -61,23 +61,23 @@ fn marks(found: &Consumers) -> Marks {
 /// Asks for what the consumers of one stream know.
 #[derive(Debug, Default)]
 pub struct Asker {
-    /// What they know, as far as it was told, and when each was created; `None` before the first survey. What the archive
+    /// The deliveries that they know, as far as they were told, and when each was created; `None` before the first survey. What the archive
     /// has may be older.
     known: Option<BTreeMap<ConsumerName, (Timestamp, Deliveries)>>,
-    /// How they looked at the last survey, and when they were asked for last.
+    /// Their marks at the last survey, and when they were asked for last.
     seen: Marks,
     asked: Marks,
     last: Option<Instant>,
-    /// How much they knew then.
+    /// The size of their knowledge then.
     runs: usize,
 }
 
-/// What is known after a survey.
+/// The knowledge after a survey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// By consumer.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
-    /// Whether there is more to be known, soon.
+    /// True if there is more to be known, soon.
     pub owing: bool,
 }
 
@@ -106,7 +106,7 @@ impl Asker {
         Found { deliveries, owing }
     }
 
-    /// Asks, where it is time to.
+    /// Asks the server, if it is time to.
     async fn tell(
         &mut self,
         context: &Context,
@@ -143,7 +143,7 @@ impl Asker {
                     next = Instant::now() + LEAST;
                 } else {
                     let error = chain(&error);
-                    tracing::info!(stream = %stream, "what its consumers know of single messages is not archived: {error}");
+                    tracing::info!(stream = %stream, "the pending and redelivered messages of its consumers are not archived: {error}");
                     self.asked = now;
                 }
                 context.delivery_queries.not_before(next);
@@ -157,14 +157,14 @@ impl Asker {
             of_those.partition(|(_, deliveries)| deliveries.runs() <= RUNS);
         if !large.is_empty() {
             let names: Vec<_> = large.keys().map(ConsumerName::as_str).collect();
-            tracing::info!(stream = %stream, "what these consumers know of single messages is too much to be archived: {}", names.join(", "));
+            tracing::info!(stream = %stream, "these consumers have too many pending or redelivered messages for the archive, which keeps their positions only: {}", names.join(", "));
         }
         self.runs = told.values().map(Deliveries::runs).sum();
         self.asked = now.clone();
         Told::Now(told, now)
     }
 
-    /// Whether it is time: at once when it was never asked for, or for the last time.
+    /// Returns true if it is time to ask: at once the first time, and when the process ends.
     fn is_due(&self, settled: bool, every: Duration, ending: bool) -> bool {
         let Some(last) = self.last else { return true };
         let longer = u32::try_from(self.runs / MANY).unwrap_or(u32::MAX).saturating_add(1);
@@ -173,7 +173,7 @@ impl Asker {
     }
 }
 
-/// What came of asking.
+/// The outcome of asking.
 enum Told {
     /// This, by consumers that looked like that before.
     Now(BTreeMap<ConsumerName, Deliveries>, Marks),
@@ -192,7 +192,7 @@ fn archived(known: &ArchivedSoFar) -> BTreeMap<ConsumerName, (Timestamp, Deliver
     known.consumers.iter().filter_map(of).collect()
 }
 
-/// Whether what is known of a consumer still holds: it is the same one, and was not set back.
+/// Returns true if what is known of a consumer still holds: it is the same one, and was not set back.
 fn holds(
     name: &ConsumerName,
     created: Timestamp,
@@ -215,7 +215,7 @@ fn warn(asking: &QueryBudget, error: &Unknown) {
     }
     let error = chain(error);
     tracing::warn!(
-        "which messages consumers have pending or given up, and how often they were delivered, is not archived: {error}; allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`, or set `every` of `[consumers]` to 0s"
+        "the pending, redelivered and given-up messages of consumers are not archived, only their positions: {error}; allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`, or set `every` of `[consumers]` to 0s"
     );
 }
 

@@ -41,6 +41,9 @@ pub enum FetchError {
     /// It is not what it should be.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// A damaged manifest names it by something that is not a key.
+    #[error("the manifest names `{0}`, which is not a key of an archive: the manifest is damaged")]
+    Key(String),
 }
 
 impl FetchError {

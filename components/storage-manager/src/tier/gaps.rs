@@ -5,7 +5,7 @@
 //! `STREAM.INFO` the messages that it could not read look like deleted ones; that something was lost
 //! it says besides, sometimes without saying what, and only until it is started again. So the first look
 //! that sees such a report takes every new gap for damage. A delete of the last second before the
-//! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards nobody could tell any more.
+//! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards no server could tell.
 //!
 //! In a cluster there is more to go by: what another server still has was not deleted ([`super::replica_check`]).
 
@@ -27,12 +27,12 @@ pub struct GapClassifier {
     /// The stream's leader does not have it, another server does.
     elsewhere: SeqRanges,
     looked: bool,
-    /// What the server said last that it had lost.
+    /// The loss that the server reported last.
     damage: Option<LostStreamData>,
 }
 
 impl GapClassifier {
-    /// What the manifest says.
+    /// Begins with the losses that the manifest states.
     pub fn new(stream: StreamName, state: &ArchiveState) -> Self {
         let lost = state.current().lost.clone();
         let (deleted, elsewhere) = (SeqRanges::default(), SeqRanges::default());
@@ -67,7 +67,7 @@ impl GapClassifier {
             if !lost.is_empty() {
                 tracing::error!(
                     stream = %self.stream,
-                    "the server has lost {} archived messages, {}: the archive keeps them, a restore \
+                    "the server has lost {} archived messages, {}: the archive keeps them, and a restore \
                      brings them back",
                     lost.count(),
                     preview(&lost)
@@ -81,8 +81,8 @@ impl GapClassifier {
             tracing::error!(
                 stream = %self.stream,
                 "the stream's leader has lost {} archived messages that another server has, {}: the \
-                 archive keeps them. Let another server lead, `nats stream cluster step-down {}`, and \
-                 give this one the stream anew",
+                 archive keeps them; let another server lead with `nats stream cluster step-down {}`, then \
+                 remove the stream from this one, so that it copies it again",
                 kept.count(),
                 preview(&kept),
                 self.stream
@@ -95,15 +95,15 @@ impl GapClassifier {
         }
     }
 
-    /// What was archived and is known to be away, deleted or lost.
+    /// Returns the archived sequences that are known to be away, deleted or lost.
     pub fn missing(&self, state: &ArchiveState) -> SeqRanges {
         let mut known = state.removed(state.timeline());
         self.lost.iter().for_each(|range| known.insert(range));
         known
     }
 
-    /// What the server says that it lost, and was not known to be. Where another server was asked, a
-    /// report that names nothing says nothing more.
+    /// Returns the sequences that the server reports as lost and that were not known to be. Where another server was
+    /// asked, a report without sequences says nothing more.
     fn damaged(
         &self,
         damage: &LostStreamData,
@@ -132,12 +132,12 @@ impl GapClassifier {
         lost.intersect(1, archived).difference(&self.lost).difference(gone)
     }
 
-    /// The deletes of archived messages.
+    /// Returns the deleted sequences up to `watermark`.
     pub fn deleted(&self, watermark: u64) -> SeqRanges {
         self.deleted.intersect(1, watermark)
     }
 
-    /// The deletes up to a watermark, which are about to be committed.
+    /// Takes out the deleted sequences up to `watermark`, which are about to be committed.
     pub fn take_deleted(&mut self, watermark: u64) -> Vec<SeqRange> {
         let archived = self.deleted(watermark);
         self.deleted = self.deleted.intersect(watermark + 1, u64::MAX);
@@ -168,7 +168,7 @@ impl GapClassifier {
     }
 }
 
-/// The first few ranges.
+/// Formats the first few ranges, for a line of the log.
 pub(super) fn preview(ranges: &SeqRanges) -> String {
     const FEW: usize = 5;
     let mut text: Vec<_> =
@@ -247,7 +247,7 @@ mod tests {
     fn what_a_server_lost_is_no_delete_and_what_is_deleted_later_is_one() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        // What was not archived yet, 101 to 110, nobody can keep.
+        // What was not archived yet, 101 to 110, the archive cannot keep.
         let lost = [SeqRange { first: 40, last: 60 }, SeqRange { first: 95, last: 110 }];
         gaps.classify(&survey(1, &lost, UNNAMED), &state);
         assert_eq!(list(&gaps.deleted(100)), []);

@@ -9,10 +9,10 @@ use crate::clock;
 use crate::hooks::fail_point;
 use crate::s3::S3Error;
 
-/// How many are deleted before the manifest says so.
+/// The number of objects that are deleted before the manifest says so.
 const AT_ONCE: usize = 256;
 
-/// The keys whose grace period has passed.
+/// Returns the keys of replaced segments whose grace period has passed.
 pub fn due(context: &Context, state: &ArchiveState) -> Vec<String> {
     let (now, grace) = (clock::now(), context.config.collect.grace);
     let old = state.superseded.iter().filter(|s| clock::is_old(now, s.since, grace));

@@ -12,7 +12,7 @@ use crate::wire::{PullRequest, Puller, WireError};
 
 /// Messages of one request.
 const MESSAGES: u64 = 1 << 12;
-/// How long a request stays open where nothing comes.
+/// The time for which a request stays open where nothing comes.
 const EXPIRES: Duration = Duration::from_secs(3);
 /// Then it ends, and says so.
 const SILENCE: Duration = Duration::from_secs(6);

@@ -38,7 +38,7 @@ pub async fn run(
                 tries += 1;
                 let out = error.way_out().map(|out| format!("; {out}")).unwrap_or_default();
                 let error = chain(&error);
-                tracing::warn!("the archive cannot be opened, trying again: {error}{out}");
+                tracing::warn!("cannot open the archive, trying again: {error}{out}");
                 if Backoff::default().wait(tries, &stop).await {
                     continue;
                 }

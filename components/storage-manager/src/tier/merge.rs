@@ -9,7 +9,7 @@ use super::upload::ROW_GROUP;
 use crate::s3::{S3Error, Tier};
 use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SegmentWriter};
 
-/// zstd level of merged segments: they are kept for ever, and nobody waits for them.
+/// zstd level of merged segments: they are kept for ever, and nothing waits for them.
 pub(crate) const LEVEL: i32 = 3;
 
 /// A run that could not be sealed; it stays as it is.
@@ -53,7 +53,7 @@ impl Merge {
         Ok(())
     }
 
-    /// How many messages it has.
+    /// Returns the number of messages so far.
     pub(crate) fn messages(&self) -> u64 {
         self.writer.messages() + self.columns.len() as u64
     }

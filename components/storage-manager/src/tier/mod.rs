@@ -56,12 +56,15 @@ mod tasks; // one for each stream
 mod overview; // all streams, once a second
 pub(crate) mod context; // what all tasks share
 pub(crate) mod error; // errors that several parts share
+pub(crate) mod segment_key; // a key that may be damaged
 
 // Open: the archive and the live stream are compared.
 mod open_stream; // in a journal
 mod open_chain; // in a chain
 mod gate; // few at once
 mod history; // the same messages?
+mod parting; // where histories part
+mod alignment; // goes on, or forks
 pub(crate) mod sides; // both, to be compared
 pub(crate) mod other_journals; // of the same bucket
 pub(crate) mod foreign; // the stream of another host
@@ -100,6 +103,7 @@ mod stream; // with a journal
 mod session; // with a chain
 mod session_outcome; // how either ends
 mod ready; // messages into a commit
+mod change; // what a draft says that is new
 
 // Chains only; a journal merges, deletes and copies by itself.
 mod schedule; // which run is merged next
@@ -108,7 +112,8 @@ pub(crate) mod merge; // rows to full row groups
 mod gc; // deletes what was replaced
 mod ship; // copies to Wasabi
 
+pub use alignment::Alignment;
 pub use context::Context;
 pub use daemon::run;
-pub use history::{Alignment, HistoryError, align};
+pub use history::{HistoryError, align};
 pub use start_error::StartError;

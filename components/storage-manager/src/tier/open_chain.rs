@@ -8,8 +8,9 @@ use cim_core::archive::key::Chain;
 use cim_core::archive::{ArchiveState, Fork, SeqRange, SeqRanges, Watermark};
 use cim_core::names::StreamName;
 
+use super::alignment::Alignment;
 use super::context::Context;
-use super::history::{Alignment, align};
+use super::history::align;
 use super::session_outcome::{SessionError, SessionOutcome};
 use super::survey::missed;
 use super::{replica_check, unsupported_config};
@@ -17,7 +18,7 @@ use crate::chain::{self, Committer, Draft};
 use crate::hooks::fail_point;
 use crate::jetstream::StreamInfo;
 
-/// How often an empty stream is looked at.
+/// The interval at which an empty stream is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads the chain, and goes on with it where there is something to read.
@@ -45,7 +46,7 @@ pub(super) async fn wait_for_a_message(
 ) -> Result<SessionOutcome, SessionError> {
     tracing::warn!(
         stream = %stream,
-        "the archive has messages of this stream, the server has a new, empty one: nothing is archived before it has a message. Was the host lost? Then delete it and restore"
+        "the archive has messages of this stream, but the server has a new, empty one: nothing is archived until its first message; if the host was lost, delete the empty stream and restore it"
     );
     loop {
         tokio::time::sleep(LOOK).await;
@@ -83,7 +84,7 @@ pub(super) async fn open_chain(
         if let Some(wasabi) = find_remote_archive(context, stream).await? {
             tracing::warn!(
                 stream = %stream,
-                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
+                "the NAS has no archive of this stream but Wasabi has one: taking that over, up to sequence {}",
                 wasabi.watermark().seq
             );
             context.previous_nas.bootstrapped(stream, &wasabi);
@@ -96,7 +97,7 @@ pub(super) async fn open_chain(
         }
         drop(alone);
     }
-    let state = committer.state().expect("it was read or begun");
+    let state = committer.opened()?;
     match align(&context.sides(), stream, state, live).await? {
         Alignment::Continues => {
             if let Some(range) = missed(state, live)
@@ -117,7 +118,7 @@ pub(super) async fn open_chain(
             {
                 tracing::error!(
                     stream = %stream,
-                    "sequences {} to {} of timeline {} are not in the live stream: where nobody restored it to an earlier point the server has lost them. The archive keeps them: `restore {stream} --timeline {} --as NAME` brings them back",
+                    "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point, the server has lost them; the archive keeps them, and `restore {stream} --timeline {} --as NAME` brings them back",
                     left.first, left.last, parent.timeline, parent.timeline
                 );
             }
@@ -139,7 +140,7 @@ pub(super) async fn open_chain(
     Ok(Some(committer))
 }
 
-/// Whether another server has something of what the stream's leader does not have.
+/// Returns true if another server has some of the messages that the stream's leader does not have.
 pub(super) async fn has_another(
     context: &Arc<Context>,
     stream: &StreamName,
@@ -152,14 +153,14 @@ pub(super) async fn has_another(
     Ok(found.is_some_and(|found| !found.is_empty()))
 }
 
-/// What Wasabi has of a stream that the NAS knows nothing of.
+/// Loads Wasabi's archive of a stream that the NAS has none of.
 pub(super) async fn find_remote_archive(
     context: &Context,
     stream: &StreamName,
 ) -> Result<Option<ArchiveState>, SessionError> {
     let Some(wasabi) = &context.wasabi else { return Ok(None) };
     // Not to know is not to have nothing: a chain begun over one that Wasabi holds would hide it.
-    let what = format!("looking for an archive of stream `{stream}` at wasabi");
+    let what = format!("looking for an archive of stream `{stream}` at Wasabi");
     let prefix = Chain::Manifest.prefix(stream);
     let folders = context.retry_until_cancelled(&what, || wasabi.list(&prefix, true)).await?;
     if folders.is_empty() {

@@ -13,10 +13,11 @@ use cim_core::archive::{
 use cim_core::names::StreamName;
 use tokio::time::Instant;
 
+use super::alignment::Alignment;
 use super::context::Context;
 use super::foreign::{Foreign, Here};
 use super::gaps::preview;
-use super::history::{Alignment, align};
+use super::history::align;
 use super::open_chain::{find_remote_archive, has_another, wait_for_a_message};
 use super::rearchive::Cut;
 use super::session_outcome::{SessionError, SessionOutcome};
@@ -24,7 +25,7 @@ use super::sides::Note;
 use super::survey::missed;
 use super::{other_journals, unsupported_config};
 use crate::jetstream::{Consumers, StreamInfo};
-use crate::journal::{Commit, Journal, NotCommitted};
+use crate::journal::{Commit, Journal};
 use crate::tier::damaged;
 use crate::{chain, clock};
 
@@ -120,12 +121,12 @@ impl Opening<'_> {
         self.journal.stream(self.stream, ArchiveState::clone)
     }
 
-    async fn commit(&self, change: Change) -> Result<ArchiveState, NotCommitted> {
+    async fn commit(&self, change: Change) -> Result<ArchiveState, SessionError> {
         let commit = Commit { change, ..Commit::default() };
         self.journal
             .commit(vec![(self.stream.clone(), commit)], Vec::new(), Instant::now())
             .await?;
-        Ok(self.state().expect("it was just committed"))
+        self.state().ok_or_else(|| SessionError::NotInJournal(self.stream.clone()))
     }
 
     /// Begins the stream's archive where there is none; opens a new timeline where the live stream went
@@ -188,7 +189,7 @@ impl Opening<'_> {
                 {
                     tracing::error!(
                         stream = %self.stream,
-                        "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point the server has lost them. The archive keeps them: `restore {} --timeline {} --as NAME` brings them back",
+                        "sequences {} to {} of timeline {} are not in the live stream: unless it was restored to an earlier point, the server has lost them; the archive keeps them, and `restore {} --timeline {} --as NAME` brings them back",
                         left.first, left.last, parent.timeline, self.stream, parent.timeline
                     );
                 }
@@ -207,7 +208,7 @@ impl Opening<'_> {
         live: &StreamInfo,
         consumers: &Consumers,
         new: New,
-    ) -> Result<(), NotCommitted> {
+    ) -> Result<(), SessionError> {
         let New { parent, watermark, reason } = new;
         let shared = parent.as_ref().map_or(0, |parent| parent.last_seq);
         let lost = state.current().lost.intersect(1, shared);
@@ -251,13 +252,13 @@ impl Opening<'_> {
         self.fork(&state, live, consumers, new).await?;
         tracing::warn!(
             stream = %stream,
-            "`{key}` of the nas is damaged, and nothing else has sequences {} to {} of stream `{stream}` exactly as they were archived: what the live stream still has behind sequence {shared} is archived anew, in timeline {}. What it has dropped or deleted is in timeline {left}, as far as that can be read",
+            "`{key}` of the NAS is damaged, and no other copy has sequences {} to {} of stream `{stream}` exactly as they were archived: the messages that the live stream still has after sequence {shared} are archived again, in timeline {}; those that it has dropped or deleted are in timeline {left} only, as far as that can be read",
             damaged.first_seq, damaged.last_seq, left + 1
         );
         if !lost.is_empty() {
             tracing::error!(
                 stream = %stream,
-                "of what the server had lost by damage, {} is only in timeline {left} now, as far as that can be read: `restore {stream} --timeline {left} --as NAME` brings it back",
+                "sequences {}, which the server has lost by damage, are only in timeline {left} now: `restore {stream} --timeline {left} --as NAME` brings them back, as far as they can be read",
                 preview(&lost)
             );
         }
@@ -294,7 +295,7 @@ impl Opening<'_> {
         if let Some(state) = chain::load(&self.context.nas, Chain::Manifest, self.stream).await? {
             tracing::info!(
                 stream = %self.stream,
-                "the journal goes on with its chain, up to sequence {}",
+                "the journal takes over its chain, up to sequence {}",
                 state.watermark().seq
             );
             return Ok(StreamCheckpoint::of(&state));
@@ -302,7 +303,7 @@ impl Opening<'_> {
         if let Some(state) = find_remote_archive(self.context, self.stream).await? {
             tracing::warn!(
                 stream = %self.stream,
-                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
+                "the NAS has no archive of this stream but Wasabi has one: taking that over, up to sequence {}",
                 state.watermark().seq
             );
             self.context.previous_nas.bootstrapped(self.stream, &state);

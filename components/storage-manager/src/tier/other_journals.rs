@@ -29,11 +29,11 @@ pub struct OtherJournals(Mutex<Option<(Instant, BTreeMap<StreamName, Other>)>>);
 pub struct Other {
     /// The journal.
     pub journal: JournalName,
-    /// When it spoke of it last.
+    /// The time at which it spoke of it last.
     pub committed_at: Timestamp,
     /// By whom the stream is served.
     pub served: Option<Served>,
-    /// When the stream was created, in each of its timelines.
+    /// The time at which the stream was created, in each of its timelines.
     pub births: BTreeSet<Timestamp>,
 }
 
@@ -66,7 +66,7 @@ pub async fn read(nas: &Store, but: &JournalName) -> Result<Vec<JournalState>, S
             Ok(opened) => journals.push(opened.state),
             Err(OpenError::S3(error)) => return Err(error),
             Err(error) => tracing::warn!(
-                "journal `{name}` of this bucket is left out, what it has of this host's streams is not known: {}",
+                "journal `{name}` of this bucket cannot be read, so it is not known whether it has streams of this host: {}",
                 chain(&error)
             ),
         }

@@ -21,13 +21,13 @@ const GROWTH: usize = 8;
 const MARGIN: usize = 64 << 10;
 /// Used up sooner than this means that more is there, or soon is.
 const QUICK: Duration = Duration::from_millis(500);
-/// How long a small request stays open, and how long a large one may wait for its first message.
+/// The time for which a small request stays open, and how long a large one may wait for its first message.
 const IDLE_EXPIRES: Duration = Duration::from_mins(5);
 const EXPIRES: Duration = Duration::from_secs(1);
 /// More than a server has ever put into a request.
 const MESSAGES: u64 = 1 << 16;
 
-/// What to ask for next.
+/// The next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     idle: usize,
@@ -38,8 +38,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Of messages of up to `max_payload` bytes, in a budget of so many. At rest the server is to say that
-    /// it is there as often as `heartbeat` says.
+    /// Creates the pace for messages of up to `max_payload` bytes, in a budget of `budget` bytes. At rest the server
+    /// sends a heartbeat every `heartbeat`.
     pub fn new(max_payload: usize, budget: usize, heartbeat: Duration) -> Self {
         // A quarter of the budget, so that no stream has all of it; but the largest message must fit.
         let limit = LARGE.min(budget / 4).max(max_payload + MARGIN).max(IDLE);
@@ -51,17 +51,17 @@ impl Pace {
         self.idle = (IDLE_OF_ALL / readers.max(1)).clamp(IDLE_LEAST, IDLE);
     }
 
-    /// Bytes to reserve for each request; `None` at rest.
+    /// Returns the bytes to reserve for each request; `None` at rest.
     pub fn reserve(&self) -> Option<usize> {
         self.size
     }
 
-    /// How many requests to have open.
+    /// Returns the number of requests to have open.
     pub fn open(&self) -> usize {
         if self.size.is_some_and(|size| (WIDE..=LARGE).contains(&size)) { 2 } else { 1 }
     }
 
-    /// What to ask for.
+    /// Returns the next request.
     pub fn ask(&self) -> PullRequest {
         let bytes = Some(self.size.unwrap_or(self.idle));
         match self.size {
@@ -82,7 +82,7 @@ impl Pace {
         }
     }
 
-    /// How long a server that is there says nothing, at most.
+    /// Returns how long a healthy server is silent at most.
     pub fn silence(&self) -> Duration {
         const LATE: Duration = Duration::from_secs(5);
         match self.size {

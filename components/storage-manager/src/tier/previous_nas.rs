@@ -9,7 +9,7 @@ use cim_core::archive::journal::JournalState;
 use cim_core::archive::{ArchiveState, SeqRange};
 use cim_core::names::StreamName;
 
-/// What is known, by stream.
+/// The knowledge of each stream.
 #[derive(Debug, Default)]
 pub struct PreviousNas(Mutex<BTreeMap<StreamName, Known>>);
 
@@ -62,7 +62,7 @@ impl PreviousNas {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missed {
     range: SeqRange,
-    /// Where the archive ends.
+    /// The end of the archive.
     archived: u64,
     /// Up to where the NAS had confirmed them.
     confirmed: Option<u64>,
@@ -86,12 +86,12 @@ impl fmt::Display for Missed {
         let Self { range: SeqRange { first, last }, archived, confirmed, adopted } = *self;
         write!(
             f,
-            "sequences {first} to {last} are not in JetStream any more, and the archive on the nas ends at {archived}: they count as missed"
+            "sequences {first} to {last} are not in JetStream any more, and the archive on the NAS ends at {archived}: they count as missed"
         )?;
         if adopted {
             write!(
                 f,
-                "; this nas took the place of another one and has what wasabi had, up to sequence {archived}"
+                "; this NAS took the place of another one and has what Wasabi had, up to sequence {archived}"
             )?;
         }
         match (confirmed, adopted) {
@@ -101,7 +101,7 @@ impl fmt::Display for Missed {
             ),
             (Some(confirmed), false) => write!(
                 f,
-                "; the nas had confirmed them up to sequence {confirmed} and has lost them, or was replaced: keep what is left of it"
+                "; the NAS had confirmed them up to sequence {confirmed} and has lost them, or was replaced: keep what is left of it"
             ),
             (None, true) => {
                 f.write_str("; that one may have them: keep it, they would be there alone")
@@ -122,11 +122,11 @@ mod tests {
 
     #[test]
     fn nothing_is_said_that_is_not_known() {
-        let plain = "sequences 41 to 90 are not in JetStream any more, and the archive on the nas ends at 40: they count as missed";
+        let plain = "sequences 41 to 90 are not in JetStream any more, and the archive on the NAS ends at 40: they count as missed";
         assert_eq!(said(None, false), plain);
-        assert!(said(None, true).contains("what wasabi had, up to sequence 40; that one may have"));
+        assert!(said(None, true).contains("what Wasabi had, up to sequence 40; that one may have"));
         assert!(said(Some(70), true).contains("that one had confirmed them up to sequence 70"));
-        assert!(said(Some(70), false).contains("the nas had confirmed them up to sequence 70 and"));
+        assert!(said(Some(70), false).contains("the NAS had confirmed them up to sequence 70 and"));
         assert!(!said(Some(70), false).contains("wasabi"));
     }
 }

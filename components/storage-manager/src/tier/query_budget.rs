@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// How often the server was asked, all streams together.
+/// The interval at which the server was asked, all streams together.
 #[derive(Debug, Default)]
 pub struct QueryBudget {
     next: Mutex<Option<Instant>>,

@@ -2,7 +2,7 @@
 //!
 //! The reader's consumer is served by one server of the cluster, from what that one has on its disk.
 //! A server whose files were damaged leaves out what it lost, without a word: to the reader that looks
-//! like deleted messages, and an archive without them would have a gap that nobody knows of. So a gap
+//! like deleted messages, and an archive without them would have a gap without a trace. So a gap
 //! is archived as one only when two servers agree on it, the one that was read from and the stream's
 //! leader. What the leader has is read from it, message by message.
 //!
@@ -12,7 +12,7 @@
 //! A server before 2.10 leaves messages out too, where it is alone and a part of the stream is purged by subject
 //! while it is read (an object that is put again): what it leaves out and has is read the same way.
 //!
-//! Work queues have no reader: they are read from the leader alone, and nobody else can be asked.
+//! Work queues have no reader: they are read from the leader alone, and no other server can be asked.
 
 use std::sync::Arc;
 
@@ -37,12 +37,12 @@ pub struct ReadGaps {
     server: Option<String>,
     next: u64,
     met: SeqRanges,
-    /// What the leader said last that is gone.
+    /// The sequences that the leader said last are gone.
     gone: SeqRanges,
 }
 
 impl ReadGaps {
-    /// Of a reader on this server that begins at a sequence.
+    /// Begins at `start_seq`, for a reader on this server.
     pub fn new(
         context: Arc<Context>,
         stream: StreamName,
@@ -64,7 +64,7 @@ impl ReadGaps {
         self.met.difference(&self.gone).is_empty()
     }
 
-    /// Of the gaps since the last call, what is none: the leader has it.
+    /// Confirms the gaps since the last call. Returns the sequences in them that the leader has: those are no gaps.
     pub async fn confirm(&mut self) -> Result<SeqRanges, ReaderError> {
         let met = self.met.difference(&self.gone);
         if met.is_empty() {
@@ -94,9 +94,9 @@ impl ReadGaps {
         if !gaps.is_empty() {
             tracing::error!(
                 stream = %self.stream,
-                "`{0}` does not have what the stream's leader has, sequences {1}: they are read from the \
-                 leader. Its files were damaged: give it the stream anew, `nats stream cluster peer-remove \
-                 {2} {0}`",
+                "server `{0}` does not have what the stream's leader has, sequences {1}: they are archived from the \
+                 leader; the files of `{0}` are damaged, have it copy the stream again with `nats stream cluster \
+                 peer-remove {2} {0}`",
                 server,
                 preview(&gaps),
                 self.stream

@@ -61,7 +61,7 @@ fn behind(item: Item, watermark: u64, stream: &StreamName) -> Option<Item> {
     }
     tracing::warn!(
         stream = %stream,
-        "sequence {first} left the stream while it was read: it counts as deleted before it was archived"
+        "sequence {first} was deleted from the stream while it was read: the archive records it as deleted"
     );
     let Item::Rows(columns) = item else { return None };
     let mut rest = Columns::default();

@@ -10,7 +10,7 @@ use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Segment};
 use cim_core::names::StreamName;
 use tokio::time::Instant;
 
-/// What is to be archived anew, by stream.
+/// The places from which streams are to be archived again.
 #[derive(Debug, Default)]
 pub struct RearchiveQueue(Mutex<BTreeMap<StreamName, Noted>>);
 
@@ -46,12 +46,12 @@ impl RearchiveQueue {
     }
 }
 
-/// Where a stream's archive goes on before a damaged segment.
+/// The place before a damaged segment from which a stream's archive goes on.
 #[derive(Debug)]
 pub struct Cut {
     /// The damaged segment.
     pub damaged: Segment,
-    /// What the new timeline shares with the archive so far.
+    /// The history that the new timeline shares with the archive so far.
     pub parent: Option<ParentTimeline>,
     /// The last message of that.
     pub last: Option<LastMessage>,

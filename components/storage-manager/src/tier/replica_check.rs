@@ -1,7 +1,7 @@
 //! A second witness of what a stream's leader does not have.
 //!
 //! What the leader shows as gone was deleted, or was on a part of its disk that is damaged: it says so
-//! only until it is started again, and it may have led nobody until then. The other servers of the
+//! only until it is started again, and it may not have led the stream until then. The other servers of the
 //! cluster have their own disks. So what a leader shows as gone when it begins to lead is looked for
 //! on another server before the archive follows. Deletes after that went through the leader itself,
 //! and are its word.

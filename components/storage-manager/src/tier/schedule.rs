@@ -10,22 +10,22 @@ use tokio::time::Instant;
 
 use crate::config::SealConfig;
 
-/// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly, and each try
+/// The pause after a run that could not be sealed: what is damaged stays so, mostly, and each try
 /// keeps others waiting.
 const AGAIN: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(15) };
 
 /// Decides when runs are due. Asked after each commit, so it keeps apart what is not sealed yet.
 #[derive(Debug)]
 pub struct CompactionSchedule {
-    /// When each unsealed segment was written, by timeline and first sequence.
+    /// The time at which each unsealed segment was written, by timeline and first sequence.
     since: BTreeMap<(u32, u64), Instant>,
-    /// How often in a row the run that was due could not be sealed, and when that is tried again.
+    /// The number of failures in a row of the run that was due, and when that is tried again.
     failed: Option<(u32, Instant)>,
 }
 
 impl CompactionSchedule {
-    /// What is there and not sealed is as old as its messages: a process or a session that does not live as long
-    /// as an interval must not make it young again.
+    /// Creates the schedule of an archive. An unsealed segment is as old as its messages: a process or a session that
+    /// lives shorter than an interval must not make it young again.
     pub fn new(state: &ArchiveState) -> Self {
         let (now, clock) = (Instant::now(), Timestamp::now());
         let written = |segment: &Segment| {
@@ -53,14 +53,14 @@ impl CompactionSchedule {
         self.since.extend(unsealed.map(|segment| ((segment.timeline, segment.first_seq), now)));
     }
 
-    /// The run that was due could not be sealed.
+    /// Notes that the run that was due could not be sealed.
     pub fn failed(&mut self) {
         let times = self.failed.map_or(1, |(times, _)| times.saturating_add(1));
         self.failed = Some((times, Instant::now() + AGAIN.after(times)));
     }
 
-    /// The oldest run that is due: complete in size, old enough, or never to grow because another
-    /// timeline or a sealed segment follows.
+    /// Returns the oldest run that is due: complete in size, old enough, or never to grow because another timeline or
+    /// a sealed segment follows.
     pub fn next_run(&self, config: &SealConfig, state: &ArchiveState) -> Option<Vec<Segment>> {
         let (&(timeline, first_seq), since) = self.since.first_key_value()?;
         if self.failed.is_some_and(|(_, again)| Instant::now() < again) {
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(keys(schedule.next_run(&config, &state)), [2]);
     }
 
-    /// What cannot be sealed for hours is asked for after each commit.
+    /// A run that cannot be sealed for hours is asked for after each commit.
     #[test]
     fn ten_thousands_of_segments_cost_little() {
         const SEGMENTS: u64 = 20_000;

@@ -14,7 +14,7 @@ use crate::hooks::fail_point;
 use crate::s3::Tier;
 use crate::segment::Finished;
 
-/// How long a merge may keep others waiting before it ends with what it has.
+/// The time for which a merge may keep others waiting before it ends with what it has.
 const TURN: Duration = Duration::from_secs(10);
 
 /// A run of segments and what replaces it.

@@ -31,15 +31,15 @@ pub(crate) const LEVEL: i32 = 1;
 /// Bytes of messages that do not wait for more before they go to a journal, and how long they wait.
 const LITTLE: usize = 256 << 10;
 const AT_ONCE: Duration = Duration::from_millis(10);
-/// How long more than that waits to become a segment.
+/// The time for which more than that waits to become a segment.
 const SOON: Duration = Duration::from_millis(100);
 
-/// What is in no manifest yet, with the budget that its bytes hold.
+/// Messages that are in no manifest yet, with the budget that their bytes hold.
 #[derive(Debug)]
 pub struct Uploaded {
     /// Its record; where there is a journal, the messages themselves when they are few.
     pub item: Item,
-    /// When its first message came.
+    /// The time at which its first message came.
     pub since: Instant,
     /// Dropped when it is committed.
     pub reserved: Option<Reserved>,
@@ -63,7 +63,7 @@ pub struct Segmenter {
     since: Option<Instant>,
     gaps: Option<ReadGaps>,
     between: Between,
-    /// Whether what is little goes into a journal.
+    /// True if few messages go into a journal.
     journal: bool,
 }
 
@@ -119,8 +119,8 @@ impl Segmenter {
         }
     }
 
-    /// When what was gathered must be on its way; `None` while there is nothing. A journal gathers by itself:
-    /// what is little goes there at once, and what is more may become a segment of its own before long.
+    /// Returns when the gathered messages must be on their way; `None` while there are none. A journal gathers by
+    /// itself: few messages go there at once, and more may become a segment of their own before long.
     pub fn deadline(&self, age: Duration) -> Option<Instant> {
         let wait = if !self.journal || self.encoder.is_some() {
             age
@@ -177,7 +177,7 @@ impl Segmenter {
             // Deleted a moment ago.
             let Some(message) = message else { continue };
             let message = message.as_message();
-            // Whoever waited here would hold what the reader reserved; the buffer is small.
+            // Waiting here would hold what the reader reserved; the buffer is small.
             let reserved = self.context.budget.try_reserve(cost(&message));
             self.put(message, reserved);
             self.encode_full().await?;

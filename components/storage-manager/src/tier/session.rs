@@ -34,13 +34,13 @@ use crate::jetstream::StreamInfo;
 use crate::journal::Item;
 use crate::s3::S3Error;
 
-/// How often the live stream is surveyed.
+/// The interval at which the live stream is surveyed.
 const SURVEY: Duration = Duration::from_secs(1);
 
 /// Uploads that may be finished or under way and not committed.
 const UPLOADS: usize = 2;
 
-/// How long the NAS may take to say that it has what was committed last.
+/// The time that the NAS may take to say that it has what was committed last.
 const LAST_LOOK: Duration = Duration::from_secs(3);
 
 /// Tiers one stream.
@@ -55,7 +55,8 @@ pub async fn run(
         None => Ok(SessionOutcome::ShutDown),
         Some(ControlFlow::Break(end)) => Ok(end),
         Some(ControlFlow::Continue((committer, live))) => {
-            Box::pin(Session::start(context, stream, committer, &live).run()).await
+            let session = Session::start(context, stream, committer, &live)?;
+            Box::pin(session.run()).await
         }
     }
 }
@@ -72,7 +73,7 @@ struct Session<'a> {
     surveying: Option<AbortOnDropHandle<FinishedSurvey>>,
     survey: Option<Survey>,
     gaps: GapClassifier,
-    /// When the stream was created that this session reads.
+    /// The time at which the stream was created that this session reads.
     born: Timestamp,
     uploads: mpsc::Receiver<Upload>,
     waiting: VecDeque<Upload>,
@@ -80,7 +81,7 @@ struct Session<'a> {
     sealing: Option<AbortOnDropHandle<Result<Sealed, SealError>>>,
     collecting: Option<AbortOnDropHandle<Result<Vec<String>, S3Error>>>,
     compaction: CompactionSchedule,
-    /// How far the NAS has the stream, for its reader.
+    /// The watermark of the NAS, for the reader.
     watermark: watch::Sender<u64>,
     states: Option<watch::Sender<Arc<ArchiveState>>>,
     /// It ends by itself, between two entries, when the session does: one in the middle of an entry may have a
@@ -98,8 +99,8 @@ impl<'a> Session<'a> {
         stream: &'a StreamName,
         committer: Committer,
         live: &StreamInfo,
-    ) -> Self {
-        let state = committer.state().expect("the chain was opened");
+    ) -> Result<Self, SessionError> {
+        let state = committer.opened()?;
         let ended = context.abort.child_token();
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
@@ -127,7 +128,7 @@ impl<'a> Session<'a> {
             shipper = Some(tokio::spawn(ship::run(ctx, wasabi, name, receiver, ended)));
             states = Some(sender);
         }
-        Self {
+        Ok(Self {
             context,
             stream,
             surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone(), progress)),
@@ -149,7 +150,7 @@ impl<'a> Session<'a> {
             stop_reader,
             _stop_all: ended.drop_guard(),
             committer,
-        }
+        })
     }
 
     async fn run(mut self) -> Result<SessionOutcome, SessionError> {
@@ -160,8 +161,8 @@ impl<'a> Session<'a> {
         outcome
     }
 
-    /// Does what is ready, in no fixed order: an S3 service that takes longer for each than the next needs to get
-    /// ready would have one kind of work done for ever, and the others never.
+    /// Handles events as they come, in no fixed order: an S3 service that takes longer for each than the next needs
+    /// to get ready would have one kind of work done for ever, and the others never.
     async fn work(&mut self) -> Result<SessionOutcome, SessionError> {
         let mut ticks = tokio::time::interval(SURVEY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -203,12 +204,12 @@ impl<'a> Session<'a> {
                     other => other?,
                 },
                 _ = ticks.tick() => {
-                    let state = self.committer.state().expect("the chain was opened");
+                    let state = self.committer.opened()?;
                     if self.surveyor.as_ref().is_some_and(|surveyor| surveyor.due(state)) {
-                        self.start_survey();
+                        self.start_survey()?;
                     }
                     // What is due by its age is due at rest too.
-                    self.start_background();
+                    self.start_background()?;
                     if let Some(lost) = self.verify_archive().await {
                         return Err(lost.into());
                     }
@@ -234,7 +235,7 @@ impl<'a> Session<'a> {
     /// Leaves nothing behind that the next session could not read.
     async fn leave(&mut self, outcome: &Result<SessionOutcome, SessionError>) {
         if let Err(SessionError::Commit(CommitError::LogMissing { .. })) = outcome {
-            // Its successor begins with what is there. A shipper that knows another chain, of a NAS that is
+            // Its successor begins with the new chain. A shipper that knows another chain, of a NAS that is
             // not there any more, must not be at work then.
             if let Some(shipper) = self.shipper.take() {
                 shipper.abort();
@@ -247,7 +248,7 @@ impl<'a> Session<'a> {
                 Ok(Err(error)) => self.log_background("the last look at the archive", &error),
                 Err(_) => tracing::warn!(
                     stream = %self.stream,
-                    "the nas does not say whether it has what was committed last"
+                    "the NAS does not answer whether it has the last commit: the next start checks"
                 ),
             }
         }
@@ -268,7 +269,7 @@ impl<'a> Session<'a> {
                     .expect("uploading does not panic")?,
             );
         }
-        let state = self.committer.state().expect("the chain was opened");
+        let state = self.committer.opened()?;
         let mut draft = Draft::from_state(state);
         if let Some(survey) = self.survey.take() {
             survey.apply_to(&mut draft);
@@ -281,7 +282,9 @@ impl<'a> Session<'a> {
             Item::Rows(_) => None,
         });
         let segments: Vec<Segment> = segments.collect();
-        let last = segments.last().expect("there is at least one").last.clone();
+        let Some(last) = segments.last().map(|segment| segment.last.clone()) else {
+            return Err(SessionError::NoSegment(self.stream.clone()));
+        };
         draft.watermark = Watermark { seq: last.seq.max(draft.watermark.seq), last: Some(last) };
         draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
         draft.add = segments;
@@ -290,15 +293,15 @@ impl<'a> Session<'a> {
         for uploaded in done {
             drop(uploaded.reserved);
         }
-        self.start_background();
+        self.start_background()?;
         Ok(())
     }
 
     /// Looks at the live stream, besides everything else: a cluster that elects answers late, and what
     /// is uploaded must not wait for that.
-    fn start_survey(&mut self) {
-        let Some(mut surveyor) = self.surveyor.take() else { return };
-        let state = self.committer.state().expect("the chain was opened");
+    fn start_survey(&mut self) -> Result<(), SessionError> {
+        let state = self.committer.opened()?;
+        let Some(mut surveyor) = self.surveyor.take() else { return Ok(()) };
         let known = ArchivedSoFar {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
@@ -315,6 +318,7 @@ impl<'a> Session<'a> {
             let survey = surveyor.survey(&known).await;
             (surveyor, survey)
         })));
+        Ok(())
     }
 
     /// Takes a survey in, and commits what is new when nothing else does.
@@ -326,7 +330,7 @@ impl<'a> Session<'a> {
         let (surveyor, survey) = looked;
         (self.surveyor, self.surveying) = (Some(surveyor), None);
         let Some(survey) = survey? else { return Ok(()) };
-        let state = self.committer.state().expect("the chain was opened");
+        let state = self.committer.opened()?;
         if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));
         }
@@ -342,12 +346,12 @@ impl<'a> Session<'a> {
         } else {
             self.survey = Some(survey);
         }
-        self.start_background();
+        self.start_background()?;
         Ok(())
     }
 
-    fn start_background(&mut self) {
-        let state = self.committer.state().expect("the chain was opened");
+    fn start_background(&mut self) -> Result<(), SessionError> {
+        let state = self.committer.opened()?;
         if self.sealing.is_none()
             && let Some(run) = self.compaction.next_run(&self.context.config.seal, state)
         {
@@ -367,20 +371,21 @@ impl<'a> Session<'a> {
         if self.shipped.elapsed() >= self.context.config.seal.interval {
             self.publish_state();
         }
+        Ok(())
     }
 
     async fn commit_sealed(&mut self, sealed: Sealed) -> Result<(), SessionError> {
-        let mut draft = Draft::from_state(self.committer.state().expect("the chain was opened"));
+        let mut draft = Draft::from_state(self.committer.opened()?);
         draft.add = vec![sealed.segment];
         draft.remove = sealed.replaces;
         self.commit(draft, true).await?;
         fail_point!(SealCommitted);
-        self.start_background();
+        self.start_background()?;
         Ok(())
     }
 
     async fn commit_collected(&mut self, keys: Vec<String>) -> Result<(), SessionError> {
-        let mut draft = Draft::from_state(self.committer.state().expect("the chain was opened"));
+        let mut draft = Draft::from_state(self.committer.opened()?);
         draft.collected = keys;
         self.commit(draft, false).await
     }
@@ -390,7 +395,7 @@ impl<'a> Session<'a> {
         self.committer.commit(draft, &self.context.abort).await?;
         self.compaction.committed(&add, &remove);
         self.committed = Instant::now();
-        let state = self.committer.state().expect("the chain was opened");
+        let state = self.committer.opened()?;
         self.watermark.send_replace(state.watermark().seq);
         if sealed {
             self.publish_state();
@@ -406,7 +411,7 @@ impl<'a> Session<'a> {
     }
 
     /// Flushes and commits what there is, seals what is due, and ships. What is not due yet stays as old as it
-    /// is for whoever starts next.
+    /// is for the next process.
     async fn finish(&mut self) -> Result<(), SessionError> {
         self.stop_reader.cancel();
         while let Some(uploaded) = next_uploaded(&mut self.uploads, &mut self.waiting).await {
@@ -418,7 +423,7 @@ impl<'a> Session<'a> {
             let looked = finished_survey(&mut self.surveying).await;
             self.surveyed(looked, false).await?;
         }
-        self.start_survey();
+        self.start_survey()?;
         let looked = finished_survey(&mut self.surveying).await;
         self.surveyed(looked, true).await?;
         while let Some(sealing) = self.sealing.take() {
@@ -460,7 +465,7 @@ async fn join<T, E>(task: &mut Option<AbortOnDropHandle<Result<T, E>>>) -> Resul
     }
 }
 
-/// The survey that is under way, if one is. Cancelling it loses nothing.
+/// Waits for the survey that is under way, if one is. Cancelling it loses nothing.
 async fn finished_survey(
     surveying: &mut Option<AbortOnDropHandle<FinishedSurvey>>,
 ) -> FinishedSurvey {

@@ -14,7 +14,7 @@ use crate::s3::S3Error;
 pub enum SessionOutcome {
     /// The stream is gone.
     StreamDeleted,
-    /// What was waited for has come, or may have.
+    /// The stream has changed as was waited for, or may have.
     StreamChanged,
     /// A part of its archive is to be archived anew.
     ArchiveAnew,
@@ -47,8 +47,18 @@ pub enum SessionError {
     /// The journal did not take what the stream has to say.
     Refused(#[from] Refused),
     /// The live stream became another one.
-    #[error("stream `{0}` was deleted and made again: its archive begins a new timeline")]
+    #[error("stream `{0}` was deleted and created again: its archive begins a new timeline")]
     Recreated(StreamName),
+    /// A chain was to commit messages without a segment.
+    #[error(
+        "stream `{0}` has messages without a segment, which a chain cannot take: its session begins again; this is a bug, please report it"
+    )]
+    NoSegment(StreamName),
+    /// The journal does not have the stream whose session goes on.
+    #[error(
+        "stream `{0}` is no longer in the journal that its session writes: its archive is opened again"
+    )]
+    NotInJournal(StreamName),
 }
 
 impl From<NotCommitted> for SessionError {

@@ -11,10 +11,10 @@ use super::error::FetchError;
 use crate::jetstream::JetStream;
 use crate::s3::{ErrorKind, S3Error, Store};
 
-/// Where both of them are read.
+/// The stores and the server from which both are read.
 #[derive(Debug, Clone)]
 pub struct Sides {
-    /// Where the stream lives.
+    /// The server with the stream.
     pub jetstream: JetStream,
     /// The archive.
     pub nas: Arc<Store>,

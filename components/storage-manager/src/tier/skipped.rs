@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Takes note of what lies between messages.
 #[derive(Debug, Default)]
 pub struct Between {
-    /// What comes behind the last message; where there was none yet it is known what the stream begins with.
+    /// The sequence behind the last message; where there was none yet it is known what the stream begins with.
     next: Option<u64>,
     skipped: SeqRanges,
 }
@@ -34,14 +34,14 @@ impl Between {
 #[derive(Debug, Default)]
 pub struct Skipped(SeqRanges);
 
-/// What a stream is known to be.
+/// The facts that are known of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
     /// Its configuration.
     pub config: &'a Value,
-    /// Where it begins.
+    /// Its first sequence.
     pub first_seq: u64,
-    /// How far its archive goes.
+    /// The watermark of its archive.
     pub watermark: u64,
 }
 

@@ -28,22 +28,22 @@ pub enum StartError {
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// The globs are wrong.
-    #[error("`streams`: a glob cannot be read")]
+    #[error("`streams` in the configuration has a glob that cannot be read")]
     Glob(#[from] globset::Error),
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] OpenError),
-    /// What a tier holds cannot be read.
+    /// The content of a tier cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// A journal goes on with what chains once held.
     #[error(
-        "{tier}: stream `{stream}` is held by journal `{journal}`, a chain beside it would be a second history: \
+        "{tier}: journal `{journal}` holds stream `{stream}`, and a chain beside it would be a second history: \
          set `layout = \"journal\"` and `journal = \"{journal}\"` in `[archive]`, or name the stream in \
          `streams.exclude`"
     )]
     TakenOver {
-        /// Where the journal lies.
+        /// The tier with the journal.
         tier: Tier,
         /// A stream that it holds.
         stream: StreamName,
@@ -63,13 +63,13 @@ pub enum StartError {
     },
 }
 
-/// What to do where an archive is damaged that tiering would go on with.
-const DAMAGED: &str = "put it back from a copy of the nas and start again, or give the nas a new, empty bucket, \
-     which wasabi and JetStream fill, and keep this one: `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
+/// The way out where an archive is damaged that tiering would go on with.
+const DAMAGED: &str = "put it back from a copy of the NAS and start again, or give the NAS a new, empty bucket, \
+     which Wasabi and JetStream fill, and keep this one: `streams` shows what can be read of it, `restore --all --before-damage` brings that back; \
      docs/recovery.md#an-object-on-the-nas-is-damaged";
 
 impl StartError {
-    /// What to do, where an archive on the NAS is damaged.
+    /// Returns what to do, where an archive on the NAS is damaged.
     pub fn way_out(&self) -> Option<&'static str> {
         let is_damage = match self {
             Self::Journal(OpenError::S3(error)) => error.kind.is_damage(),

@@ -12,14 +12,14 @@ use crate::config::{Config, StreamMatcher};
 use crate::jetstream::{ApiError, JetStream};
 use crate::s3::{S3Error, Store};
 
-/// How long a service may take to come up.
+/// The time that a service may take to come up.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Races for one key at start; `check` takes its time.
 const RACES: usize = 2;
-/// How long a cluster may take to elect who leads it; nine seconds at most, and again when votes are split.
+/// The time that a cluster may take to elect who leads it; nine seconds at most, and again when votes are split.
 const ELECTION: Duration = Duration::from_secs(20);
 
-/// Lists the streams, and gives a cluster time to elect: until it has, it answers nobody.
+/// Lists the streams, and gives a cluster time to elect: until it has, it answers no request.
 pub(super) async fn wait_for_jetstream(
     jetstream: &JetStream,
     stop: &CancellationToken,
@@ -82,19 +82,24 @@ pub(super) async fn probe_wasabi(nas: &Store, wasabi: &Store) {
     let found = match Tried::by(wasabi, 1).await {
         Ok(tried) => Found { nats: Vec::new(), tiers: vec![tried] },
         Err(error) if error.kind.is_transient() => {
-            tracing::warn!("wasabi does not answer, going on without: {}", chain(&error));
+            tracing::warn!(
+                "Wasabi does not answer, so nothing is copied there yet; it is tried again: {}",
+                chain(&error)
+            );
             return;
         }
         Err(error) => {
             tracing::error!(
-                "wasabi refuses, nothing is copied before it does not: {}",
+                "Wasabi refuses, so nothing is copied there until that is corrected: {}",
                 chain(&error)
             );
             return;
         }
     };
     if let Err(unfit) = found.fit() {
-        tracing::error!("what wasabi lacks is not copied before that is mended: {unfit}");
+        tracing::error!(
+            "Wasabi does not fit, so nothing is copied there until that is corrected: {unfit}"
+        );
     }
     for note in found.notes() {
         tracing::info!("{note}");

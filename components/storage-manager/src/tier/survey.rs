@@ -25,7 +25,7 @@ use crate::config::Layout;
 use crate::hooks::sabotage;
 use crate::jetstream::{ApiError, Consumers, Leader, LostStreamData, StreamInfo};
 
-/// How often positions are archived that move all the time.
+/// The interval at which positions are archived that move all the time.
 const POSITIONS: Duration = Duration::from_secs(5);
 
 /// A look at the live stream.
@@ -37,17 +37,17 @@ pub struct Survey {
     pub state: StreamState,
     /// Durable consumers.
     pub consumers: Consumers,
-    /// What they know of single messages, where that is archived.
+    /// Their knowledge of single messages, where that is archived.
     pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
     /// Sequences that are gone, when they were asked for.
     pub deleted: Option<SeqRanges>,
-    /// How old what is known of deletes is by now, unless it was time to ask for them and they were not.
+    /// The age of the known deletes, unless it was time to ask for them and they were not.
     pub deletes_known: Option<DeletesKnown>,
-    /// What the server says that it has lost.
+    /// The loss that the server reports.
     pub damage: Option<LostStreamData>,
-    /// Whether other servers have the stream and are asked what its leader has lost.
+    /// True if other servers have the stream and are asked what its leader has lost.
     pub replicated: bool,
-    /// Whether another server leads the stream than at the survey before, or it is the first survey.
+    /// True if another server leads the stream than at the survey before, or it is the first survey.
     pub led_anew: bool,
     /// Then, what of it another server has and its leader has not.
     pub elsewhere: SeqRanges,
@@ -55,7 +55,7 @@ pub struct Survey {
     pub tail: Option<Tail>,
 }
 
-/// Where a stream begins and how many sequences are gone behind that. While both stay as they are, nothing was deleted;
+/// The beginning of a stream, and the number of sequences that are gone behind it. While both stay as they are, nothing was deleted;
 /// the number alone may stay when the stream's beginning has passed one that was gone, and another one is gone.
 type Deleted = (u64, u64);
 
@@ -71,12 +71,12 @@ pub struct Surveyor {
     seen_deleted: Option<Deleted>,
     /// Until then what is gone is not looked for.
     look_again: Instant,
-    /// Who led the stream when what it shows as gone was looked for elsewhere.
+    /// The leader of the stream when its gone sequences were looked for elsewhere.
     led_by: Option<Leader>,
     last: Option<Last>,
-    /// When the last survey began.
+    /// The time at which the last survey began.
     looked: Instant,
-    /// When positions went into a survey that the archive did not have.
+    /// The time at which positions went into a survey that the archive did not have.
     positions: Option<Instant>,
     /// It was said that the server does not know all of the stream's configuration.
     said_shorn: bool,
@@ -85,7 +85,7 @@ pub struct Surveyor {
 }
 
 impl Surveyor {
-    /// Of this stream, which is read as `progress` says.
+    /// Creates the surveyor of a stream, which is read as `progress` says.
     pub fn new(context: Arc<Context>, stream: StreamName, progress: Arc<Progress>) -> Self {
         let asker = context.config.archive.layout == Layout::Journal;
         Self {
@@ -103,7 +103,7 @@ impl Surveyor {
         }
     }
 
-    /// Whether the stream has to be looked at: it is not what the archive says, or may not be.
+    /// Returns true if the stream has to be looked at: it is not what the archive says, or may not be.
     pub fn due(&self, state: &ArchiveState) -> bool {
         let Some(last) = &self.last else { return true };
         let Some((look, streams)) = self.context.overview.latest(self.stream.as_str()) else {
@@ -121,12 +121,12 @@ impl Surveyor {
                 || info.state != state.current().state)
     }
 
-    /// Whether it makes a difference to a survey what is known to be away.
+    /// Returns true if the next survey depends on the sequences that are known to be away.
     pub fn wants_away(&self) -> bool {
         self.last.as_ref().is_none_or(|last| last.doubtful)
     }
 
-    /// Looks. `None` while nobody can be asked whether a new leader has what it should have.
+    /// Surveys the stream. Returns `None` while no server can be asked whether a new leader has what it should have.
     pub async fn survey(&mut self, known: &ArchivedSoFar) -> Result<Option<Survey>, ReaderError> {
         let (jetstream, stream) = (self.context.jetstream.clone(), self.stream.as_str());
         let (looked, at) = (Instant::now(), clock::now());
@@ -209,8 +209,8 @@ impl Surveyor {
         }))
     }
 
-    /// Consumers as they are to be archived: as they were, while only positions move, and not for long; with other `news`
-    /// of them as they are.
+    /// Returns the consumers as they are to be archived: as they were, while only positions move, and not for long;
+    /// with other `news` of them as they are.
     fn settled(&mut self, found: Consumers, known: &[ConsumerRecord], news: bool) -> Consumers {
         let now = found.merged_with_previous(known);
         if now == known {
@@ -224,13 +224,13 @@ impl Surveyor {
         found
     }
 
-    /// Whether it is time to look for what is gone: at the end of the process, if that is short.
+    /// Returns true if it is time to look for deleted sequences; when the process ends, only if that is short.
     fn may_look(&self, info: &StreamInfo) -> bool {
         let ending = self.context.stop.is_cancelled() && deletes::is_short(info);
         ending || Instant::now() >= self.look_again
     }
 
-    /// The end of a stream whose last sequence was `last_seq` a moment ago, where nothing of it can come.
+    /// Returns the end of a stream whose last sequence was `last_seq` a moment ago, where nothing of it can come.
     async fn tail(&self, last_seq: u64, watermark: u64) -> Result<Option<Tail>, ApiError> {
         let (jetstream, stream) = (&self.context.jetstream, self.stream.as_str());
         let read = self.progress.get();
@@ -255,8 +255,8 @@ impl Surveyor {
     }
 }
 
-/// Whether others have the stream, who can be asked what its leader may have lost. A work queue's
-/// messages nobody but the leader tells.
+/// Returns true if other servers have the stream, which can be asked what its leader may have lost. A work queue's
+/// messages only the leader tells.
 fn doubtful(info: &StreamInfo) -> bool {
     let config = info.record.config.value();
     config["num_replicas"].as_u64() > Some(1) && config["retention"] != "workqueue"
@@ -274,8 +274,9 @@ impl Survey {
     }
 }
 
-/// What a stream that begins after the watermark had dropped before it could be archived. Where no message came after
-/// the last one that was archived, what lies between was never given out: a restore has left a fence there.
+/// Returns the sequences that a stream dropped before they could be archived: those between the watermark and its
+/// beginning. Where no message came after the last one that was archived, they were never given out: a restore has
+/// left a fence there.
 pub fn missed(state: &ArchiveState, live: &StreamInfo) -> Option<SeqRange> {
     let (watermark, first_seq) = (state.watermark(), live.state.first_seq);
     let fenced = watermark.last.as_ref().is_some_and(|last| live.last_time == Some(last.time));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::jetstream::StreamInfo;
 
-/// How often consumers are looked at that move, and where there were none that are archived.
+/// The interval at which consumers are looked at that move, and where there were none that are archived.
 const CONSUMERS: Duration = Duration::from_secs(1);
 const NONE: Duration = Duration::from_mins(5);
 /// Looks at consumers that are at rest: so many a second, of all streams together, and each one at least
@@ -13,24 +13,24 @@ const NONE: Duration = Duration::from_mins(5);
 const LOOKS: u32 = 8;
 const AT_REST: Duration = Duration::from_secs(8);
 
-/// What the last survey of a stream found.
+/// The findings of the last survey of a stream.
 #[derive(Debug, Clone)]
 pub struct Last {
-    /// What the list of all streams had said before it: of one at rest it goes on saying the same. What it
+    /// The stream in the list of all streams before it: of one at rest it goes on saying the same. What it
     /// says is compared with nothing else, for servers leave things out of it.
     pub listed: Option<Arc<StreamInfo>>,
-    /// Whether the stream is told by more than one server.
+    /// True if the stream is told by more than one server.
     pub doubtful: bool,
-    /// How many consumers it had.
+    /// The number of its consumers.
     pub consumers: u64,
-    /// Whether any was durable.
+    /// True if any was durable.
     pub durable: bool,
     /// Surveys in a row that found nothing new.
     pub quiet: u32,
 }
 
 impl Last {
-    /// Whether the list says `now` what it did not say before: another stream, or another state of it.
+    /// Returns true if the list shows another stream, or another state of it, than before.
     pub fn differs(&self, now: &StreamInfo) -> bool {
         let Some(info) = &self.listed else { return true };
         info.record != now.record
@@ -40,7 +40,7 @@ impl Last {
             || info.servers.leader != now.servers.leader
     }
 
-    /// After how long its consumers are looked at again, where there are so many streams.
+    /// Returns after how long its consumers are looked at again, in an account with so many streams.
     pub fn consumers_after(&self, streams: usize) -> Option<Duration> {
         if self.quiet == 0 {
             // What was found is not in the archive, or was not a moment ago.

@@ -53,7 +53,7 @@ pub(super) async fn comes(store: &Arc<Store>, matcher: &StreamMatcher) -> StartE
             Ok(Some(taken)) => return taken,
             Ok(None) => {}
             Err(error) => tracing::warn!(
-                "whether a journal has taken streams over is not known, trying again: {}",
+                "cannot find out whether a journal has taken over these streams, trying again: {}",
                 chain(&error)
             ),
         }

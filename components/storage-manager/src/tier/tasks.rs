@@ -20,13 +20,13 @@ use crate::config::StreamMatcher;
 use crate::journal::Journal;
 use crate::s3::Store;
 
-/// How often streams are looked for.
+/// The interval at which streams are looked for.
 const DISCOVER: Duration = Duration::from_secs(1);
-/// How long ending may take before it is cut short.
+/// The time that ending may take before it is cut short.
 const FINISH: Duration = Duration::from_secs(20);
 /// The same where the NAS refuses the key: a copy of systemd's stays what it is until this process has ended.
 const REFUSED: Duration = Duration::from_millis(500);
-/// How long it may take after that.
+/// The time that it may take after that.
 const LAST: Duration = Duration::from_secs(4);
 
 /// The tasks of all streams.
@@ -64,12 +64,13 @@ impl Tasks {
         }
     }
 
-    /// The same at Wasabi, for a new NAS, which begins with what Wasabi holds: its answer is waited for.
+    /// Refuses, for a new NAS, to write chains beside a journal of Wasabi's: the new NAS begins with what Wasabi
+    /// holds, so Wasabi's answer is waited for.
     pub(super) async fn refuse_wasabis_journals(
         &self,
         wasabi: &Arc<Store>,
     ) -> Result<(), StartError> {
-        let what = "looking for a journal at wasabi";
+        let what = "looking for a journal at Wasabi";
         let ask = || takeover::refuse(wasabi, &self.matcher);
         let abort = &self.context.abort;
         retry(what, Backoff::default(), abort, StartError::class, ask).await.map(drop)
@@ -87,7 +88,7 @@ impl Tasks {
                     let task = tokio::spawn(tier(context, journal, stream));
                     self.running.insert(name, task);
                 }
-                Err(error) => tracing::error!("stream is not tiered: {error}"),
+                Err(error) => tracing::error!("a stream is not archived: {error}"),
             }
         }
     }
@@ -109,7 +110,7 @@ impl Tasks {
         let end = async {
             for (_, task) in self.running {
                 if let Err(error) = task.await {
-                    tracing::error!("a stream's task failed: {error}");
+                    tracing::error!("the task of a stream failed: {error}");
                 }
             }
             if let Some(opened) = opened {
@@ -120,14 +121,16 @@ impl Tasks {
         let why = tokio::select! {
             () = &mut end => return,
             () = tokio::time::sleep(FINISH) => format!("in {} s", FINISH.as_secs()),
-            () = refuses(&nas) => "for the nas refuses the key".into(),
+            () = refuses(&nas) => "because the NAS refuses the access key".into(),
         };
         tracing::error!(
-            "not everything could be flushed {why}; what is not on the nas stays in JetStream"
+            "not all messages could be archived {why}; those that the NAS has not confirmed stay in JetStream, and the next start continues with them"
         );
         abort.cancel();
         if tokio::time::timeout(LAST, &mut end).await.is_err() {
-            tracing::error!("some streams did not even notice that, ending without them");
+            tracing::error!(
+                "some streams did not end in time: ending without them; the NAS keeps all that it has confirmed"
+            );
         }
     }
 }
@@ -142,7 +145,7 @@ async fn refuses(store: &Store) {
     }
 }
 
-/// One stream's sessions, until it is gone or everything ends.
+/// Runs one stream's sessions, until it is gone or everything ends.
 async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamName) {
     let mut failures = 0;
     loop {
@@ -153,7 +156,7 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
         };
         match outcome {
             Ok(SessionOutcome::StreamDeleted) => {
-                tracing::info!(stream = %stream, "stream is gone; its archive stays");
+                tracing::info!(stream = %stream, "the stream was deleted; its archive stays");
                 return;
             }
             // Where the journal was closed it is not this stream that is at fault, and all begin anew.
@@ -163,7 +166,7 @@ async fn tier(context: Arc<Context>, journal: Option<Journal>, stream: StreamNam
                 // A session that worked for a while and then failed is not the same failure again.
                 failures =
                     if started.elapsed() > Duration::from_secs(30) { 1 } else { failures + 1 };
-                tracing::warn!(stream = %stream, "starting again from the manifest: {}", chain(&error));
+                tracing::warn!(stream = %stream, "starting again from the archive: {}", chain(&error));
                 if context.stop.is_cancelled()
                     || !Backoff::default().wait(failures, &context.stop).await
                 {

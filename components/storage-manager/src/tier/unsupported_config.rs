@@ -27,14 +27,14 @@ pub fn stream(
         let (major, minor, patch) = server;
         tracing::warn!(
             stream = %name,
-            "nats-server {major}.{minor}.{patch} does not know `{}`, which the stream had: it does without, and the archive keeps it for a newer server",
+            "nats-server {major}.{minor}.{patch} does not support `{}`, which the stream had: the stream runs without, and the archive keeps the setting for a newer server",
             unknown.join("`, `")
         );
     }
     StreamRecord { config, ..now }
 }
 
-/// The same of its consumers.
+/// Returns consumers as the archive is to have them.
 pub fn consumers(jetstream: &JetStream, known: &[ConsumerRecord], mut now: Consumers) -> Consumers {
     let server = jetstream.server_version();
     for consumer in &mut now.reported {

@@ -19,7 +19,7 @@ pub(crate) fn may_be_sealed() -> bool {
 /// Bytes of messages in one row group: what a reader of the archive decodes at once.
 pub(super) const ROW_GROUP: usize = 4 << 20;
 
-/// How long S3 may fail before a segment's file is given up.
+/// The time for which S3 may fail before a segment's file is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     /// For ever: nothing goes on without it.

@@ -42,7 +42,7 @@ async fn nats_is_away_and_there_are_many_streams() {
     let (mut last, mut since) = (0, Instant::now());
     wait_until("every stream's session has failed, and asks", async || {
         let log = daemon.log();
-        let failed = log.lines().filter(|line| line.contains("starting again from the manifest"));
+        let failed = log.lines().filter(|line| line.contains("starting again from the archive"));
         let mut times = BTreeMap::new();
         for line in failed {
             let stream = line.split("stream=").nth(1).and_then(|rest| rest.split(' ').next());

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use crate::journal::log_throttle::LogThrottle;
 
-/// How long an object is left alone that could not be healed.
+/// The time for which an object is left alone that could not be healed.
 const PAUSE: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_mins(1) };
 /// Objects that are named to who asks.
 const NAMED: usize = 4;
-/// How long it is remembered that one could be read.
+/// The time for which it is remembered that one could be read.
 const REMEMBERED: Duration = Duration::from_mins(5);
 
 /// Objects of the NAS that could not be read.
@@ -40,7 +40,7 @@ struct Known {
 #[derive(Debug)]
 struct Case {
     tries: u32,
-    /// When it is looked at.
+    /// The time at which it is looked at.
     due: Instant,
     /// Why it stays as it is, where something has to be done.
     why: Option<String>,
@@ -89,7 +89,7 @@ impl DamagedObjects {
         }
     }
 
-    /// Has one looked at once more, and soon: what it means has changed.
+    /// Schedules another look at an object, soon: the meaning of its damage has changed.
     pub(crate) fn again(&self, key: &str) {
         if let Some(case) = self.lock().objects.get_mut(key) {
             (case.tries, case.due) = (0, Instant::now());
@@ -102,7 +102,7 @@ impl DamagedObjects {
         self.lock().objects.get(key).map_or(0, |case| case.tries)
     }
 
-    /// Their keys.
+    /// Returns the keys of all damaged objects.
     pub(in crate::journal) fn keys(&self) -> BTreeSet<String> {
         self.lock().objects.keys().cloned().collect()
     }
@@ -142,7 +142,7 @@ impl DamagedObjects {
         let mut stay: Vec<_> = why.by_ref().take(NAMED).collect();
         match why.count() {
             0 => {}
-            more => stay.push(format!("{more} more objects of the nas cannot be read")),
+            more => stay.push(format!("{more} more objects of the NAS cannot be read")),
         }
         stay
     }
@@ -200,7 +200,7 @@ mod tests {
             damaged.put_off(key, Some(format!("{key} too")));
         }
         let stay = damaged.stay();
-        assert_eq!((stay.len(), &*stay[4]), (5, "1 more objects of the nas cannot be read"));
+        assert_eq!((stay.len(), &*stay[4]), (5, "1 more objects of the NAS cannot be read"));
         damaged.end("b");
         assert!(damaged.has("a") && !damaged.has("b"));
     }

@@ -51,13 +51,13 @@ pub(super) async fn heal_file(
     };
     let damaged = match &error {
         FetchError::S3(error) => is_damage(context, &key, error),
-        FetchError::Segment(_) => true,
+        FetchError::Segment(_) | FetchError::Key(_) => true,
     };
     // It may have gone with the bucket: then all begins anew.
     if !journal.look().await {
         return Err(HealError::Away);
     }
-    let (mut again, mut from) = (None, "came from wasabi");
+    let (mut again, mut from) = (None, "came from Wasabi");
     if let Some(wasabi) = &context.wasabi
         && let Ok(file) = wasabi.get_as_is(&key).await
     {
@@ -102,7 +102,7 @@ pub(super) async fn heal_file(
         let put = context.nas.put(&parsed, file).await;
         put.map_err(|source| HealError::S3 { key: key.clone(), source })?;
         let whose = whose([(stream, segment)].into_iter());
-        tracing::warn!("`{key}` of the nas could not be read: it {from}, {whose}");
+        tracing::warn!("`{key}` of the NAS could not be read: it {from}, {whose}");
         return Ok(());
     }
     let why = chain(&error);
@@ -150,7 +150,7 @@ async fn replace(
     let made = made.await.expect("encoding does not panic").map_err(|error| match error {
         SealError::Encode(source) => HealError::Encode { key: key.clone(), source },
         SealError::S3(source) | SealError::Fetch(FetchError::S3(source)) => failed(source),
-        SealError::Fetch(FetchError::Segment(error)) => {
+        SealError::Fetch(error) => {
             let source = ParquetError::General(chain(&error));
             HealError::Encode { key: key.clone(), source }
         }
@@ -164,7 +164,7 @@ async fn replace(
     let commit = Commit { change, ..Commit::default() };
     journal.commit(vec![(stream.clone(), commit)], Vec::new(), Instant::now()).await?;
     let whose = whose([(&stream, &segment)].into_iter());
-    tracing::warn!("`{key}` of the nas could not be read: it was written anew, {whose}");
+    tracing::warn!("`{key}` of the NAS could not be read: it was written anew, {whose}");
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(super) fn is_damage(context: &Context, key: &str, error: &S3Error) -> bool {
     error.kind == ErrorKind::NotFound || (error.kind.is_damage() && patient())
 }
 
-/// What the journal has in an object, in the order in which it stands there.
+/// Returns the segments that the journal has in an object, in the order in which they stand there.
 pub(super) fn parts_of(journal: &Journal, key: &str) -> Vec<DamagedPart> {
     journal.with(|state| {
         let all = state.streams.iter().flat_map(|(stream, archive)| {

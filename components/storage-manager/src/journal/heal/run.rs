@@ -88,7 +88,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
         why = take(&mut patients, key, object).await.or(why);
     }
     if patients.iter().all(|patient| patient.columns.is_some()) {
-        tracing::info!("`{key}` of the nas can be read again");
+        tracing::info!("`{key}` of the NAS can be read again");
         return Ok(());
     }
     // It may have gone with the bucket: then all begins anew.
@@ -118,7 +118,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     let named = whose(healed.iter().map(|healed| (&healed.stream, &healed.segment)));
     if !healed.is_empty() {
         replace(context, journal, key, healed).await?;
-        tracing::warn!("`{key}` of the nas could not be read: it was written anew, {named}");
+        tracing::warn!("`{key}` of the NAS could not be read: it was written anew, {named}");
     }
     if !is_entry {
         // Without its entry the journal can be opened only behind a checkpoint.
@@ -135,7 +135,7 @@ async fn heal(context: &Arc<Context>, journal: &Journal, key: &str) -> Result<()
     report_unhealed(context, journal, Unhealed { key, why, damaged, covered, lost }).await
 }
 
-/// The same object at Wasabi, where the NAS has it from there.
+/// Fetches the same object from Wasabi, where the NAS has it from there.
 async fn at_wasabi(context: &Context, key: &str) -> Option<Bytes> {
     let wasabi: &Store = context.wasabi.as_ref()?;
     if !key.starts_with(JournalOf::Tertiary.prefix()) {

@@ -49,13 +49,13 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
     }
 }
 
-/// The keys of all objects in which messages lie.
+/// Returns the keys of all objects with messages.
 fn keys(state: &JournalState) -> BTreeSet<&str> {
     let segments = state.streams.values().flat_map(|archive| archive.segments.values());
     segments.map(|segment| segment.key.as_str()).collect()
 }
 
-/// The object that comes after one, and how many there are; behind the last comes the first.
+/// Returns the object after `last`, and the number of objects; behind the last comes the first.
 fn next(keys: &BTreeSet<&str>, last: &str) -> (Option<String>, usize) {
     let behind = keys.iter().find(|key| **key > last);
     (behind.or_else(|| keys.first()).map(|key| (*key).to_owned()), keys.len())

@@ -11,7 +11,7 @@ use super::part::{Place, whose};
 use crate::journal::{Journal, OpenError};
 use crate::tier::Context;
 
-/// How long the session of a stream may take to begin it anew, before it is said that it does not.
+/// The time that the session of a stream may take to begin it anew, before it is said that it does not.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Gives up what only a timeline needs that was left, and has the other streams archived anew. Returns those that
@@ -41,7 +41,7 @@ pub(super) async fn settle(
     if !left.is_empty() {
         let whose = whose(left.iter().map(|(stream, segment)| (stream, segment)));
         tracing::warn!(
-            "`{key}` of the nas stays damaged, in timelines that the streams have left: {whose}. The newest timelines do without; `restore --timeline N` and `--with-dropped` do not bring these sequences back from there, and wasabi goes on without them, unless it has them"
+            "`{key}` of the NAS stays damaged, in timelines that the streams have left: {whose}; the newest timelines do not need it, but `restore --timeline N` and `--with-dropped` cannot bring these sequences back, and Wasabi goes on without them unless it has them"
         );
     }
     Ok(lost)

@@ -26,7 +26,7 @@ impl<'a> AtWasabi<'a> {
         Ok(Self { store, state })
     }
 
-    /// The segments there that have a segment's messages; `None` where it has not got them, or not all.
+    /// Returns Wasabi's segments with the messages of a segment; `None` where it does not have them all.
     pub(super) fn covering(
         &self,
         stream: &StreamName,

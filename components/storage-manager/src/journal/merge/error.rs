@@ -8,7 +8,7 @@ use crate::tier::merge::SealError;
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// An object could not be read.
-    #[error("`{key}` cannot be merged")]
+    #[error("cannot merge `{key}`")]
     Fetch {
         /// Its key.
         key: String,
@@ -16,7 +16,7 @@ pub enum MergeError {
         source: FetchError,
     },
     /// There is no key of an object. The others are merged without it.
-    #[error("`{0}` cannot be merged, for there is no key of it")]
+    #[error("cannot merge `{0}` without its encryption key")]
     Locked(String),
     /// The result could not be made, or S3 did not take it.
     #[error(transparent)]

@@ -10,11 +10,11 @@ use cim_core::names::StreamName;
 use super::error::MergeError;
 use crate::tier::Context;
 
-/// What takes the place of what, by stream.
+/// The replacements of each stream.
 pub(super) type Replacements = BTreeMap<StreamName, Vec<Replacement>>;
 
-/// An object's bytes, from Wasabi where the NAS has not got it back yet. Gives up in the end: what one object
-/// lacks must not hold up the others.
+/// Fetches an object, from Wasabi where the NAS has not got it back yet. Gives up in the end: what one object lacks
+/// must not hold up the others.
 pub(super) async fn fetch(
     context: &Arc<Context>,
     segment: &Segment,

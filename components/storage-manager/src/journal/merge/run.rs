@@ -22,9 +22,9 @@ use crate::tier::Context;
 use crate::tier::merge::{Merge, SealError};
 use crate::tier::upload::{Patience, may_be_sealed, put};
 
-/// How often it is asked whether something is due.
+/// The interval at which it is asked whether something is due.
 const PACE: Duration = Duration::from_secs(1);
-/// How long an object that could not be merged is left alone.
+/// The time for which an object that could not be merged is left alone.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Merges until the journal is closed. What cannot be read is left alone for a while: it stops nothing else.
@@ -37,7 +37,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
         match closing.run_until_cancelled(expiring.once(&context, &journal)).await {
             None | Some(Err(NotCommitted::Closed(_))) => return,
             Some(Err(error)) => {
-                tracing::warn!("nothing left by rule, it is tried again: {}", chain(&error));
+                tracing::warn!("cannot let messages expire, trying again: {}", chain(&error));
             }
             Some(Ok(())) => {}
         }
@@ -59,7 +59,7 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
                     }
                 }
                 Some(Err(error)) => {
-                    tracing::error!("merging failed, the rest goes on: {}", chain(&error));
+                    tracing::error!("one merge failed, the others go on: {}", chain(&error));
                     let at = Instant::now();
                     match job {
                         Job::Shared { keys, .. } => {
@@ -92,7 +92,7 @@ async fn merge(context: &Arc<Context>, journal: &Journal, job: &Job) -> Result<(
     Ok(())
 }
 
-/// Bytes of the messages that a job merges.
+/// Returns the bytes of the messages that a job merges.
 fn bytes(journal: &Journal, job: &Job) -> usize {
     let sum = match job {
         Job::Own { segments, .. } => segments.iter().map(|segment| segment.bytes).sum(),

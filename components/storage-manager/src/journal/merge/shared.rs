@@ -97,7 +97,7 @@ struct Task {
 type Object = Option<(ArchiveKey, Bytes)>;
 
 impl Task {
-    /// Merges. Runs on a thread of its own.
+    /// Merges shared objects, on a blocking thread.
     fn run(
         &self,
         runs: Vec<Run>,

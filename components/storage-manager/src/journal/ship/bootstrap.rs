@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cim_core::archive::Segment;
 use cim_core::archive::journal::{Change, JournalError, StreamCheckpoint};
 use cim_core::archive::key::JournalOf;
-use cim_core::archive::{ArchiveKey, Segment};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, stream};
@@ -19,6 +19,7 @@ use crate::journal::{Commit, Journal, NotCommitted, OpenError};
 use crate::s3::{ErrorKind, S3Error, Store};
 use crate::tier::Context;
 use crate::tier::context::checked;
+use crate::tier::segment_key::segment_key;
 
 /// Objects that are brought back at once: most are small, and Wasabi is far away.
 const AT_ONCE: usize = 8;
@@ -36,7 +37,7 @@ pub async fn bootstrap(
 ) -> Result<(), BootstrapError> {
     let name = journal.with(|state| state.journal.clone());
     // Not to know is not to have nothing: a journal begun beside the one that Wasabi holds would hide it.
-    let what = format!("looking for journal `{name}` at wasabi");
+    let what = format!("looking for journal `{name}` at Wasabi");
     let folder = JournalOf::Tertiary.entries(&name);
     context.retry_until_cancelled(&what, || wasabi.list(&folder, false)).await?;
     let (there, _) = open(wasabi, JournalOf::Tertiary, &name).await?;
@@ -44,7 +45,7 @@ pub async fn bootstrap(
         return Ok(());
     }
     tracing::warn!(
-        "the nas has no journal `{name}`, wasabi has: taking over {} streams",
+        "the NAS has no journal `{name}` but Wasabi has one: taking over {} streams",
         there.streams.len()
     );
     let mut commits = Vec::new();
@@ -88,14 +89,14 @@ pub async fn backfill(context: Arc<Context>, wasabi: Arc<Store>, journal: Journa
     }
 }
 
-/// The same once, for the streams whose objects were not looked for yet.
+/// Fills the NAS once, for the streams whose objects were not looked for yet.
 async fn fill(
     context: &Arc<Context>,
     wasabi: &Store,
     journal: &Journal,
     looked: &mut BTreeSet<StreamName>,
 ) {
-    let what = "bringing objects back to the nas";
+    let what = "bringing objects back to the NAS";
     let segments = named(journal, looked);
     let missing =
         match context.retry_until_cancelled(what, || missing(context, segments.clone())).await {
@@ -132,11 +133,11 @@ async fn fill(
         }
     }
     if brought > 0 {
-        tracing::info!("brought {brought} objects back to the nas");
+        tracing::info!("copied {brought} objects from Wasabi back to the NAS");
     }
 }
 
-/// A segment of each object that Wasabi may have, of the streams that were not looked at yet.
+/// Returns a segment of each object that Wasabi may have, of the streams that were not looked at yet.
 fn named(journal: &Journal, looked: &mut BTreeSet<StreamName>) -> BTreeMap<String, Segment> {
     let mut segments = BTreeMap::new();
     journal.with(|state| {
@@ -151,7 +152,7 @@ fn named(journal: &Journal, looked: &mut BTreeSet<StreamName>) -> BTreeMap<Strin
     segments
 }
 
-/// Those whose objects the NAS does not have.
+/// Returns the segments whose objects the NAS does not have.
 async fn missing(
     context: &Context,
     mut segments: BTreeMap<String, Segment>,
@@ -188,14 +189,21 @@ fn may_be_at_wasabi(segment: &Segment) -> bool {
     segment.part.is_none() || segment.key.starts_with(JournalOf::Tertiary.prefix())
 }
 
-/// One object from Wasabi to the NAS; false when Wasabi's copy is not what it was.
+/// Copies one object from Wasabi to the NAS. Returns false when Wasabi's copy is not what it was.
 async fn bring_back(
     context: &Arc<Context>,
     wasabi: &Store,
     journal: &Journal,
     segment: &Segment,
 ) -> Result<bool, S3Error> {
-    let key = ArchiveKey::parse(&segment.key).expect("it was in the journal");
+    let key = match segment_key(segment) {
+        Ok(key) => key,
+        // The other segments are as good as they were.
+        Err(error) => {
+            tracing::error!("cannot copy a segment from Wasabi back to the NAS: {error}");
+            return Ok(false);
+        }
+    };
     // The hash of a file of its own is over what lies there, whether there is a key of it or not.
     let got = if segment.part.is_none() {
         wasabi.get_as_is(&segment.key).await
@@ -206,7 +214,7 @@ async fn bring_back(
         Ok(file) => file,
         Err(error) if context.locked.note(&error) => return Ok(false),
         Err(error) if error.kind == ErrorKind::NotFound => {
-            tracing::error!("wasabi cannot help the nas: {error}");
+            tracing::error!("the NAS lacks an object, and so does Wasabi: {error}");
             return Ok(false);
         }
         Err(error) => return Err(error),
@@ -222,7 +230,10 @@ async fn bring_back(
         Ok(None) => Ok(false),
         // The other objects are as good as they were.
         Err(error) => {
-            tracing::error!("wasabi cannot help the nas: `{}`: {error}", segment.key);
+            tracing::error!(
+                "the NAS lacks an object, and the copy at Wasabi is damaged: `{}`: {error}",
+                segment.key
+            );
             Ok(false)
         }
     }

@@ -17,13 +17,13 @@ use crate::tier::Context;
 #[derive(Debug, Default)]
 pub struct Collecting {
     collector: Collector,
-    /// When it was last looked.
+    /// The time at which it was last looked.
     looked: Option<Instant>,
     /// Deleted, and no entry says so yet.
     deleted: BTreeSet<String>,
     /// The key may not delete, so everything stays.
     refused: bool,
-    /// That something may not be deleted was said.
+    /// True if a refused delete was reported.
     said: bool,
 }
 
@@ -41,13 +41,16 @@ impl Collecting {
                 if !std::mem::replace(&mut self.said, true) {
                     let until = if self.refused { "" } else { " until its lock has run out" };
                     tracing::warn!(
-                        "what is replaced at wasabi stays there{until}: {}",
+                        "replaced objects stay at Wasabi for now{until}: {}",
                         chain(&error)
                     );
                 }
             }
             Err(error) => {
-                tracing::error!("collecting at wasabi failed, trying again: {}", chain(&error));
+                tracing::error!(
+                    "cannot delete replaced objects at Wasabi, trying again: {}",
+                    chain(&error)
+                );
             }
             Ok(()) => {}
         }

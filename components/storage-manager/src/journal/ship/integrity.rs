@@ -27,7 +27,7 @@ pub(super) enum IntegrityError {
     /// It is an entry, and another one.
     #[error("it is entry {number} of journal `{journal}`")]
     Other {
-        /// Whose.
+        /// The messages of the part.
         journal: JournalName,
         /// Its number.
         number: u64,
@@ -44,7 +44,7 @@ pub(super) enum IntegrityError {
         first_seq: u64,
         /// The last.
         last_seq: u64,
-        /// How.
+        /// The reason.
         source: Box<SegmentError>,
     },
 }
@@ -93,7 +93,8 @@ pub(super) async fn check_all(
     read.await.expect("reading does not panic")
 }
 
-/// The parts that an entry has in its own object and `named` knows of, in the order in which they stand there.
+/// Returns the parts that an entry has in its own object and `named` knows of, in the order in which they stand
+/// there.
 fn parts(
     entry: &JournalEntry,
     named: impl Fn(&StreamName, u32, u64) -> Option<Segment>,

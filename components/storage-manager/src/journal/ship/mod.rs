@@ -16,6 +16,7 @@ mod merge;
 mod outbox;
 mod repair;
 mod run;
+mod source;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -13,9 +13,9 @@ use super::error::OutboxError;
 use super::repair::{Followed, follow, open_mended};
 use crate::chain::{EntryRef, Log};
 use crate::crypt::is_encrypted;
+use crate::journal::closed::Committed;
 use crate::journal::object::{Made, read_entry};
 use crate::journal::open::OpenError;
-use crate::journal::writer::Committed;
 use crate::journal::{Journal, checkpoint};
 use crate::s3::{PutOutcome, S3Error, Store};
 
@@ -23,7 +23,7 @@ use crate::s3::{PutOutcome, S3Error, Store};
 pub struct Outbox {
     nas: Arc<Store>,
     wasabi: Arc<Store>,
-    /// What it says.
+    /// The state of the journal.
     pub state: JournalState,
     log: Log,
     behind: Committed,
@@ -105,10 +105,10 @@ impl Outbox {
     /// Takes decisions back that only the NAS has, and the first of them damaged: they are made anew.
     async fn withdraw(&self, keys: &[String], why: &str) -> Result<(), S3Error> {
         tracing::warn!(
-            "`{}` was decided for wasabi, did not get there, and is damaged on the nas ({why}): it is decided anew",
+            "`{}` was decided for Wasabi and is damaged on the NAS before it got there ({why}): it is decided again, and no message is lost",
             keys[0]
         );
-        // What is left where this ends midway follows from what is there.
+        // Where this ends midway, the rest follows from the entries before it.
         for key in keys.iter().rev() {
             self.nas.delete(key).await?;
         }
@@ -143,7 +143,7 @@ impl Outbox {
         let key = ArchiveKey::Journal { of: OF, journal: journal.clone(), number };
         let link = EntryRef {
             store: Arc::clone(&self.nas),
-            log: format!("wasabi's journal `{journal}`").into(),
+            log: format!("Wasabi's journal `{journal}`").into(),
             key: key.clone(),
             folder: OF.entries(&journal),
             number,
@@ -206,10 +206,10 @@ async fn restarted(
     let (journal, number) = (&entry.journal, entry.number);
     match there.last {
         None => tracing::warn!(
-            "wasabi has no journal `{journal}`, and the nas had decided its entries up to {number}: everything is copied anew"
+            "Wasabi has no journal `{journal}`, although the NAS had decided its entries up to {number}: everything is copied again"
         ),
         Some((last, ..)) => tracing::warn!(
-            "wasabi's journal `{journal}` ends with entry {last}, and the nas had decided others up to {number}, for another bucket: what is not there is copied"
+            "Wasabi has journal `{journal}` up to entry {last}, and the NAS had decided others up to {number}, for another bucket: missing segments are copied"
         ),
     }
     let mut state = there.clone();

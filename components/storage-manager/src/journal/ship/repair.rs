@@ -10,9 +10,9 @@ use cim_runtime::error::chain;
 
 use super::error::OutboxError;
 use super::integrity::check_all;
+use crate::journal::closed::Committed;
 use crate::journal::object::read_entry;
 use crate::journal::open::{OpenError, open, open_before_damage};
-use crate::journal::writer::Committed;
 use crate::s3::{ErrorKind, S3Error, Store};
 
 const OF: JournalOf = JournalOf::Tertiary;
@@ -34,7 +34,7 @@ pub(super) async fn open_mended(
             return Err(error);
         };
         tracing::warn!(
-            "wasabi's journal could not be read ({}): its entry {key} was put back from the nas",
+            "the journal of Wasabi could not be read ({}): its entry {key} was put back from the NAS",
             chain(&error)
         );
         before = Some(key);

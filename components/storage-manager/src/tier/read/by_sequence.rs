@@ -14,7 +14,7 @@ use crate::tier::segmenter::Segmenter;
 const AHEAD: usize = 64;
 /// Sequences that are asked for until the next one that is there is looked for.
 const AT_ONCE: u64 = 4 * AHEAD as u64;
-/// How often an idle work queue is asked for news.
+/// The interval at which an idle work queue is asked for news.
 const IDLE: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(task: &Task, mut segmenter: Segmenter) -> Result<(), ReaderError> {

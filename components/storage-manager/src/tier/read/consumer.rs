@@ -14,8 +14,8 @@ use crate::tier::read_gaps::ReadGaps;
 use crate::tier::segmenter::Segmenter;
 use crate::wire::{Mail, Puller, WireError};
 
-/// How often a server says that it is there, at rest. One that is lost takes its connections with it; one
-/// of a cluster takes the consumer with it, and nobody else says so.
+/// The interval at which a server says that it is there, at rest. One that is lost takes its connections with it; one
+/// of a cluster takes the consumer with it, and no other server says so.
 const HEARTBEAT: Duration = Duration::from_mins(1);
 const HEARTBEAT_IN_CLUSTERS: Duration = Duration::from_secs(3);
 
@@ -64,8 +64,8 @@ pub(super) async fn run(
     outcome
 }
 
-/// The consumer to read through: in a cluster not on the stream's leader where another server will do,
-/// so that two have to agree on what is gone.
+/// Creates the consumer to read through: in a cluster on another server than the stream's leader where one will do,
+/// so that two servers have to agree on what is gone.
 pub(super) async fn open(task: &Task) -> Result<ReadConsumer, ApiError> {
     let (jetstream, stream) = (&task.context.jetstream, task.stream.as_str());
     if task.replicated {
@@ -149,7 +149,7 @@ impl ConsumerReader<'_> {
         Ok(())
     }
 
-    /// Whether one more request's bytes are reserved, or need not be.
+    /// Returns true if one more request's bytes are reserved, or need not be.
     fn has_room(&mut self) -> bool {
         let Some(size) = self.pace.reserve() else { return true };
         let budget = &self.task.context.budget;
@@ -175,7 +175,7 @@ impl ConsumerReader<'_> {
         }
     }
 
-    /// What a letter costs, out of what was reserved for it and, for the rest, of what is free.
+    /// Pays for a letter, out of its reservation first and out of the free budget for the rest.
     fn pay(&mut self, mail: &Mail) -> Option<Reserved> {
         let cost = cost_of(mail.messages(), mail.bytes());
         let paid = self.room.as_mut().and_then(|room| room.take(cost));

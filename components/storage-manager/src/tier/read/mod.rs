@@ -16,25 +16,25 @@ use super::error::ReaderError;
 use super::progress::Progress;
 use super::segmenter::{Segmenter, Upload};
 
-/// What to read.
+/// A stream to read.
 pub struct Task {
-    /// What every stream shares.
+    /// The state that all streams share.
     pub context: Arc<Context>,
     /// The stream.
     pub stream: StreamName,
     /// Its timeline.
     pub timeline: u32,
-    /// Where to begin.
+    /// The first sequence to read.
     pub start_seq: u64,
-    /// Whether the stream refuses a second consumer.
+    /// True if the stream refuses a second consumer.
     pub work_queue: bool,
-    /// Whether it drops what every consumer has acknowledged.
+    /// True if it drops what every consumer has acknowledged.
     pub interest: bool,
-    /// How far the NAS has it.
+    /// The watermark of the NAS.
     pub committed: watch::Receiver<u64>,
-    /// Whether several servers have it.
+    /// True if several servers have it.
     pub replicated: bool,
-    /// Where it says how far it has read.
+    /// The place where it reports its progress.
     pub progress: Arc<Progress>,
     /// Cancelled when reading is to flush and end.
     pub stop: CancellationToken,
@@ -70,7 +70,7 @@ impl Task {
             Err(error) if error.is_full() => {
                 tracing::warn!(
                     stream = %self.stream,
-                    "it is read message by message, for it has no room for a consumer to read through: {error}. Raise `max_consumers` of the stream or its account"
+                    "it is read message by message, which is slower, because it has no room for a consumer: {error}; raise `max_consumers` of the stream or its account"
                 );
                 self.progress.update(|read| read.by_name = true);
                 by_sequence::run(self, segmenter).await

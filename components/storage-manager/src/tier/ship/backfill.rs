@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cim_core::archive::{ArchiveKey, ArchiveState, Segment};
+use cim_core::archive::{ArchiveState, Segment};
 use cim_core::names::StreamName;
 use tokio_util::sync::CancellationToken;
 
@@ -11,9 +11,10 @@ use super::error::ShipError;
 use crate::hooks::fail_point;
 use crate::s3::{ErrorKind, S3Error, Store};
 use crate::tier::context::{Context, checked};
+use crate::tier::segment_key::segment_key;
 
-/// The sealed segments of an archive that a tier does not hold, oldest first. Of what was decided Wasabi lacks
-/// none after a crash, for segments go before the entry that names them; a bucket that was lost or emptied
+/// Returns the sealed segments of an archive that a tier does not hold, oldest first. Of what was decided Wasabi
+/// lacks none after a crash, for segments go before the entry that names them; a bucket that was lost or emptied
 /// lacks them all.
 pub(super) async fn missing_at<'a>(
     store: &Store,
@@ -28,15 +29,15 @@ pub(super) async fn missing_at<'a>(
     Ok(sealed.filter(|s| !there.contains(&s.key)).collect())
 }
 
-/// The segments that a NAS which was lost and came back empty does not have, newest first: they are
-/// what the next restore needs most. The NAS's manifest names them already, so this insists.
+/// Copies to the NAS the segments that it lost and Wasabi has, newest first: the next restore needs those most. The
+/// NAS's manifest names them already, so this retries until it is cancelled.
 pub async fn backfill(
     context: Arc<Context>,
     wasabi: Arc<Store>,
     stream: StreamName,
     state: ArchiveState,
 ) -> Result<usize, ShipError> {
-    let what = format!("bringing segments of stream `{stream}` back to the nas");
+    let what = format!("bringing segments of stream `{stream}` back to the NAS");
     let listed = context.retry_until_cancelled(&what, || missing_at(&context.nas, &stream, &state));
     let missing = listed.await?;
     let mut brought = 0;
@@ -50,7 +51,7 @@ pub async fn backfill(
     Ok(brought)
 }
 
-/// One segment from Wasabi to the NAS; false when Wasabi's copy is not what it was.
+/// Copies one segment from Wasabi to the NAS. Returns false when Wasabi's copy is not what it was.
 pub(super) async fn bring_back(
     context: &Context,
     wasabi: &Store,
@@ -61,17 +62,27 @@ pub(super) async fn bring_back(
         Ok(file) => file,
         // It may have the same messages in others.
         Err(error) if error.kind == ErrorKind::NotFound => {
-            tracing::error!("wasabi cannot help the nas: {error}");
+            tracing::error!("the NAS lacks a segment, and so does Wasabi: {error}");
             return Ok(false);
         }
         Err(error) => return Err(error),
     };
-    let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
+    let key = match segment_key(segment) {
+        Ok(key) => key,
+        // The other segments are as good as they were.
+        Err(error) => {
+            tracing::error!("cannot copy a segment from Wasabi back to the NAS: {error}");
+            return Ok(false);
+        }
+    };
     match checked(segment, file).await {
         Ok(file) => context.nas.put_once(&key, file).await.map(|()| true),
         // The other segments are as good as they were.
         Err(error) => {
-            tracing::error!("wasabi cannot help the nas: {}", cim_runtime::error::chain(&error));
+            tracing::error!(
+                "the NAS lacks a segment, and the copy at Wasabi is damaged: {}",
+                cim_runtime::error::chain(&error)
+            );
             Ok(false)
         }
     }
@@ -97,11 +108,11 @@ pub fn fill_back(
         match filled {
             Ok(0) => {}
             Ok(segments) => {
-                tracing::info!(stream = %stream, "brought {segments} segments back to the nas");
+                tracing::info!(stream = %stream, "copied {segments} segments from Wasabi back to the NAS");
             }
             Err(error) => {
                 let error = cim_runtime::error::chain(&error);
-                tracing::error!(stream = %stream, "bringing segments back to the nas failed: {error}");
+                tracing::error!(stream = %stream, "cannot copy segments from Wasabi back to the NAS; restores read them from Wasabi: {error}");
             }
         }
     });

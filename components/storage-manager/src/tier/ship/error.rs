@@ -26,17 +26,17 @@ pub enum ShipError {
     /// Wasabi did not take it.
     #[error(transparent)]
     S3(#[from] S3Error),
-    /// What is at Wasabi is not what the NAS decided.
+    /// Wasabi holds another entry than the NAS decided.
     #[error(
-        "wasabi holds another `{0}` than the nas decided: two archives share this bucket; \
+        "Wasabi holds another `{0}` than the NAS decided: two archives share this bucket; \
          give each its own"
     )]
     Diverged(String),
     /// Wasabi holds entries that the NAS has forgotten, with segments that it does not know either.
     #[error(
-        "wasabi holds entry {wasabi} of stream `{stream}` and the nas remembers {nas}: the nas lost what it \
-         had confirmed, segments too, so nothing more is copied; give the nas an empty bucket, and it \
-         takes over wasabi's archive"
+        "Wasabi holds entry {wasabi} of stream `{stream}` and the NAS remembers {nas}: the NAS lost what it \
+         had confirmed, segments too, so nothing more is copied; give the NAS an empty bucket, and it \
+         takes over the archive of Wasabi"
     )]
     Forgotten {
         /// The stream.
@@ -48,11 +48,11 @@ pub enum ShipError {
     },
 }
 
-/// How often a segment is sent before that is an error. With the waits in between it is about half a minute.
+/// The number of times that a segment is sent before that is an error. With the waits in between it is about half a minute.
 const TRIES: u32 = 12;
 
 impl ShipError {
-    /// Whether sending a segment once more may do, after so many tries.
+    /// Classifies the error after `tries` attempts: transient if one more may succeed.
     pub(super) fn class(&self, tries: u32) -> Class {
         let (Self::S3(error) | Self::Fetch(FetchError::S3(error))) = self else {
             return Class::Permanent;

@@ -18,14 +18,14 @@ pub use backfill::fill_back;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use backfill::missing_at;
+use self::backfill::missing_at;
+use self::error::ShipError;
+use self::outbox::{ShipGuard, copy_decided, next_at, put_decided, recover_decided};
+use self::step::{next_step, partially_shipped, remainder_step};
 use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveKey, ArchiveState, Segment, Watermark};
+use cim_core::archive::{ArchiveState, Segment};
 use cim_core::names::StreamName;
 use cim_runtime::retry::{self, Backoff};
-use error::ShipError;
-use outbox::{ShipGuard, copy_decided, next_at, put_decided, recover_decided};
-use step::{add_gaps, next_step, partially_shipped};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,7 @@ use crate::hooks::fail_point;
 use crate::s3::Store;
 use crate::tier::context::Context;
 use crate::tier::seal;
+use crate::tier::segment_key::segment_key;
 
 /// Ships what each new state has sealed, until the sender of states is gone; then once more. When the session
 /// has `ended` otherwise, its successor ships.
@@ -73,7 +74,7 @@ async fn run_until_ended(
             Err(error) => {
                 tries += 1;
                 let error = cim_runtime::error::chain(&error);
-                tracing::warn!(stream = %stream, "copying to wasabi failed, trying again: {error}");
+                tracing::warn!(stream = %stream, "copying to Wasabi failed, trying again: {error}");
                 if !Backoff::default().wait(tries, ended).await {
                     return;
                 }
@@ -116,7 +117,7 @@ async fn ship(
     {
         tracing::warn!(
             stream = %stream,
-            "wasabi has timeline {there}, which the nas does not know any more: nothing is copied until it does"
+            "Wasabi has timeline {there} of this stream and the NAS does not: nothing is copied to Wasabi until the NAS has it"
         );
     }
     let mut said: Option<Draft> = None;
@@ -131,7 +132,7 @@ async fn ship(
         if said.as_ref() == Some(&step) {
             tracing::error!(
                 stream = %stream,
-                "an entry at wasabi did not lead on, so no more is copied before there is news: this is a bug"
+                "an entry for Wasabi changed nothing, so copying pauses until the next commit; this is a bug, please report it"
             );
             return Ok(());
         }
@@ -166,8 +167,8 @@ async fn send_all<'a>(
 
 /// Sends a segment from the NAS to Wasabi. Between its tries others have theirs.
 async fn send(context: &Context, wasabi: &Store, segment: &Segment) -> Result<(), ShipError> {
-    let key = ArchiveKey::parse(&segment.key).expect("it was in the manifest");
-    let what = format!("copying segment `{key}` to wasabi");
+    let key = segment_key(segment)?;
+    let what = format!("copying segment `{key}` to Wasabi");
     let tries = AtomicU32::new(0);
     let class = |error: &ShipError| error.class(tries.fetch_add(1, Ordering::Relaxed) + 1);
     let attempt = || async {
@@ -178,7 +179,7 @@ async fn send(context: &Context, wasabi: &Store, segment: &Segment) -> Result<()
     retry::retry(&what, Backoff::default(), &context.abort, class, attempt).await
 }
 
-/// An entry with what such a segment has beyond Wasabi's watermark: what is before it is there.
+/// Returns an entry with the part of such a segment beyond Wasabi's watermark: the part before it is there.
 async fn remainder(
     context: &Arc<Context>,
     stream: &StreamName,
@@ -186,14 +187,7 @@ async fn remainder(
     shipped: &ArchiveState,
     segment: &Segment,
 ) -> Result<Draft, ShipError> {
-    let remainder =
-        seal::split_after(context, stream, segment, shipped.watermark().seq).await?.segment;
-    let mut draft = Draft::from_state(shipped);
-    draft.watermark = Watermark { seq: remainder.last_seq, last: Some(remainder.last.clone()) };
-    if let Some(timeline) = archived.timelines.get(&draft.timeline) {
-        draft.state = timeline.state.clone();
-    }
-    draft.add = vec![remainder];
-    add_gaps(&mut draft, archived, Some(shipped));
-    Ok(draft)
+    let seq = shipped.watermark().seq;
+    let remainder = seal::split_after(context, stream, segment, seq).await?.segment;
+    Ok(remainder_step(archived, shipped, remainder))
 }

@@ -13,10 +13,10 @@ use crate::hooks::fail_point;
 use crate::s3::{PutOutcome, S3Error, Store};
 use crate::tier::context::Context;
 
-/// That nobody else writes entries of this stream to Wasabi.
+/// The right to be the only one that writes entries of this stream to Wasabi.
 pub(super) type ShipGuard = Arc<tokio::sync::OwnedMutexGuard<()>>;
 
-/// The number after the last entry that Wasabi holds.
+/// Returns the number after the last entry that Wasabi holds.
 pub(super) async fn next_at(wasabi: &Store, stream: &StreamName) -> Result<u64, S3Error> {
     let groups = wasabi.list(&Chain::Manifest.prefix(stream), true).await?;
     let Some(group) = groups.last() else { return Ok(0) };
@@ -27,10 +27,9 @@ pub(super) async fn next_at(wasabi: &Store, stream: &StreamName) -> Result<u64, 
     })
 }
 
-/// A NAS that was lost knows nothing of what it had decided, or the first part of it where bringing it
-/// back was cut off, or where a power cut took the rest: Wasabi knows. Its last group says all that there is
-/// to say. What follows on what the NAS remembers must speak of segments that the NAS has: else it lost more
-/// than this can mend.
+/// Copies back what the NAS had decided and has forgotten: a NAS that was lost has none of it, or the first part
+/// where a copy was cut off or a power cut took the rest. Wasabi's last group says all that there is to say. What
+/// follows on what the NAS remembers must name segments that the NAS has: else it lost more than this can mend.
 pub(super) async fn recover_decided(
     context: &Context,
     wasabi: &Store,
@@ -53,7 +52,7 @@ pub(super) async fn recover_decided(
     }
     tracing::warn!(
         stream = %stream,
-        "the nas has forgotten what it had decided for wasabi from entry {first} on: it comes from there"
+        "the NAS has forgotten its entries for Wasabi from number {first} on: they are copied back from Wasabi"
     );
     for number in first..there {
         let object = wasabi.get(&Chain::Manifest.key(stream, number).to_string()).await?;
@@ -63,8 +62,8 @@ pub(super) async fn recover_decided(
     Ok(())
 }
 
-/// Writes a decided entry at Wasabi. What is there already must be the same. Whoever gives up waiting does
-/// not stop it: nobody else ships before it has ended.
+/// Writes a decided entry at Wasabi. An entry that exists must be the same. A caller that gives up waiting does
+/// not stop it: no other task ships before it has ended.
 pub(super) async fn put_decided(
     wasabi: &Arc<Store>,
     stream: &StreamName,

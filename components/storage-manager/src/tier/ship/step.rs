@@ -4,8 +4,8 @@ use cim_core::archive::{ArchiveState, Segment, SeqRanges, Watermark};
 
 use crate::chain::Draft;
 
-/// A sealed segment of the NAS in whose middle Wasabi's watermark is. A NAS that forgot what it had sealed
-/// seals it anew, and to another end.
+/// Returns the sealed segment of the NAS that Wasabi's watermark divides, if there is one. A NAS that forgot what it
+/// had sealed seals it anew, and to another end.
 pub(super) fn partially_shipped<'a>(
     archived: &'a ArchiveState,
     shipped: Option<&'a ArchiveState>,
@@ -15,17 +15,29 @@ pub(super) fn partially_shipped<'a>(
     segment.sealed.then_some((shipped, segment))
 }
 
-/// The segment of a timeline that begins at or before `seq` and ends after it.
-pub(super) fn spanning_segment(
-    archived: &ArchiveState,
-    timeline: u32,
-    seq: u64,
-) -> Option<&Segment> {
+/// Returns the segment of a timeline that begins at or before `seq` and ends after it.
+fn spanning_segment(archived: &ArchiveState, timeline: u32, seq: u64) -> Option<&Segment> {
     let (_, segment) = archived.segments.range((timeline, 0)..=(timeline, seq)).next_back()?;
     (segment.last_seq > seq).then_some(segment)
 }
 
-/// The next entry of Wasabi's chain; `None` when it says all that it can.
+/// Returns the entry with the remainder of a segment that Wasabi has the beginning of.
+pub(super) fn remainder_step(
+    archived: &ArchiveState,
+    shipped: &ArchiveState,
+    remainder: Segment,
+) -> Draft {
+    let mut draft = Draft::from_state(shipped);
+    draft.watermark = Watermark { seq: remainder.last_seq, last: Some(remainder.last.clone()) };
+    if let Some(timeline) = archived.timelines.get(&draft.timeline) {
+        draft.state = timeline.state.clone();
+    }
+    draft.add = vec![remainder];
+    add_gaps(&mut draft, archived, Some(shipped));
+    draft
+}
+
+/// Returns the next entry of Wasabi's chain; `None` when it says all that it can.
 pub(super) fn next_step(archived: &ArchiveState, shipped: Option<&ArchiveState>) -> Option<Draft> {
     let Some(shipped) = shipped else {
         let first = *archived.timelines.first_key_value()?.0;
@@ -70,12 +82,8 @@ pub(super) fn next_step(archived: &ArchiveState, shipped: Option<&ArchiveState>)
     Some(draft)
 }
 
-/// A timeline's sealed segments after `seq` up to the first unsealed one, and how far they reach.
-pub(super) fn sealed_beyond(
-    archived: &ArchiveState,
-    timeline: u32,
-    seq: u64,
-) -> (Vec<Segment>, Watermark) {
+/// Returns a timeline's sealed segments after `seq` up to the first unsealed one, and how far they reach.
+fn sealed_beyond(archived: &ArchiveState, timeline: u32, seq: u64) -> (Vec<Segment>, Watermark) {
     let nothing = (Vec::new(), Watermark { seq, last: None });
     // A NAS that forgot may not know the timeline any more, or not yet again.
     let Some(found) = archived.timelines.get(&timeline) else { return nothing };
@@ -96,7 +104,7 @@ pub(super) fn sealed_beyond(
 }
 
 /// Puts in what the NAS knows to be gone and Wasabi does not.
-pub(super) fn add_gaps(draft: &mut Draft, archived: &ArchiveState, shipped: Option<&ArchiveState>) {
+fn add_gaps(draft: &mut Draft, archived: &ArchiveState, shipped: Option<&ArchiveState>) {
     let known = shipped.map(ArchiveState::current);
     let Some(timeline) = archived.timelines.get(&draft.timeline) else { return };
     let until = draft.watermark.seq;
@@ -108,3 +116,6 @@ pub(super) fn add_gaps(draft: &mut Draft, archived: &ArchiveState, shipped: Opti
     draft.missed = news(&timeline.missed, known.map(|known| &known.missed));
     draft.lost = timeline.lost.intersect(1, until);
 }
+
+#[cfg(test)]
+mod tests;
