@@ -85,7 +85,7 @@ pub enum NatsError {
 
 impl NatsError {
     /// Reports whether waiting may help: the server may be starting.
-    pub fn may_pass_soon(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         use async_nats::ConnectErrorKind::{Dns, Io, TimedOut};
         matches!(self, Self::Connect { source, .. } if matches!(source.kind(), Io | Dns | TimedOut))
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use cim_core::archive::ArchiveState;
 use cim_core::archive::journal::JournalState;
-use cim_core::archive::key::{Chain, JournalOf};
+use cim_core::archive::key::Chain;
 use cim_core::names::{JournalName, StreamName};
 
 use crate::chain::{self, ReadError};
-use crate::journal::{self, OpenError};
-use crate::s3::{S3Error, Store, Tier};
+use crate::journal::{self, OpenError, journal_of};
+use crate::s3::{S3Error, Store};
 
 /// An archive that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// What S3 answered, where that is the cause.
+    /// Returns the error of S3, where that is the cause.
     pub fn s3(&self) -> Option<&S3Error> {
         match self {
             Self::S3(error)
@@ -43,22 +43,6 @@ pub struct Archive {
     journals: Vec<JournalState>,
     damage: Vec<OpenError>,
     without: Vec<(JournalName, OpenError)>,
-}
-
-/// Which journal a tier goes by.
-pub fn journal_of(tier: Tier) -> JournalOf {
-    match tier {
-        Tier::Nas => JournalOf::Secondary,
-        Tier::Wasabi => JournalOf::Tertiary,
-    }
-}
-
-/// The tier that a journal is of.
-pub fn tier_of(of: JournalOf) -> Tier {
-    match of {
-        JournalOf::Secondary => Tier::Nas,
-        JournalOf::Tertiary => Tier::Wasabi,
-    }
 }
 
 impl Archive {
@@ -91,7 +75,7 @@ impl Archive {
         Ok(Self { store, journals, damage, without })
     }
 
-    /// The damage that journals were read up to.
+    /// Returns the damage that journals were read up to.
     pub fn damage(&self) -> Option<&OpenError> {
         self.damage.first()
     }
@@ -101,12 +85,12 @@ impl Archive {
         &self.without
     }
 
-    /// The journals.
+    /// Returns the journals.
     pub fn journals(&self) -> &[JournalState] {
         &self.journals
     }
 
-    /// The streams that the tier holds, by name.
+    /// Lists the streams that the tier holds, by name.
     ///
     /// # Errors
     /// When S3 does not answer.
@@ -118,7 +102,7 @@ impl Archive {
         Ok(streams.into_iter().collect())
     }
 
-    /// What the tier holds of a stream; `None` when it has nothing of it. Where two journals have it, the one
+    /// Reads the tier's archive of a stream; `None` when it has nothing of it. Where two journals have it, the one
     /// that spoke of it last counts.
     ///
     /// # Errors
@@ -130,7 +114,7 @@ impl Archive {
         Ok(chain::load(&self.store, Chain::Manifest, stream).await?)
     }
 
-    /// What a journal holds of a stream.
+    /// Returns a journal's archive of a stream.
     pub fn in_journal(&self, stream: &StreamName) -> Option<&ArchiveState> {
         let states = self.journals.iter().filter_map(|journal| journal.streams.get(stream));
         states.max_by_key(|state| state.committed_at)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The time.
+/// Returns the time.
 pub fn now() -> Timestamp {
     #[cfg(feature = "fail-points")]
     return Timestamp::now() + moved::ahead();

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     cim_storage_manager::cli::main(option_env!("CIM_COMMIT"))
 }
 
-/// Starts over with an allocator that gives back what is free, as far as whoever started this has not said how
+/// Starts over with an allocator that gives back what is free, where the environment does not say already how
 /// it is to be.
 ///
 /// Whole segments come and go on several threads. glibc gives each thread an arena of its own and gives

@@ -1,21 +1,35 @@
-//! The way of one event in docs/architecture.md: each file exists and has each function that its row names.
+//! The way of one event, in docs/architecture.md and at the heads of modules: each file exists and has each function that
+//! its row names.
 
 use std::path::Path;
 
-/// The heading of the table.
+/// The heading of the table of docs/architecture.md.
 const HEADING: &str = "## The way of one event\n";
+/// Modules of the storage manager with a table of their own at the head.
+const HEADS: [&str; 3] = ["tier/mod.rs", "journal/mod.rs", "chain/mod.rs"];
 
-/// Returns each row of the table: its file, and its functions as `name` or `Type::name`.
-fn rows(page: &str) -> Vec<(&str, Vec<&str>)> {
-    let (_, section) = page.split_once(HEADING).expect("the page has the table");
-    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
-    let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+/// Returns each row of a table: its files, and its functions as `name` or `Type::name`, each of which is in one of them.
+fn rows(table: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let rows = cells.skip(1).map(|line| {
         let cells: Vec<_> = line.split(" | ").collect();
-        let [_, file, functions, _] = cells[..] else { panic!("not four cells: {line}") };
-        (file.trim_matches('`'), functions.split(", ").map(|name| name.trim_matches('`')).collect())
+        let [_, files, functions, ..] = cells[..] else { panic!("not three cells: {line}") };
+        let names = |cell: &str| cell.split(", ").map(|name| name.trim_matches('`')).collect();
+        (names(files), names(functions))
     });
     rows.collect()
+}
+
+/// Returns the section of a page that has the table.
+fn section(page: &str) -> &str {
+    let (_, section) = page.split_once(HEADING).expect("the page has the table");
+    section.split_once("\n## ").map_or(section, |(section, _)| section)
+}
+
+/// Returns the head of a module, without its comment signs.
+fn head(source: &str) -> String {
+    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    lines.map(|line| format!("{}\n", line.trim_start())).collect()
 }
 
 /// Reports whether a source text defines a function, and the type before `::` if there is one.
@@ -36,13 +50,22 @@ fn defines(source: &str, function: &str) -> bool {
 }
 
 /// Returns the rows that do not hold, each with the reason.
-fn wrong(page: &str, folder: &Path) -> Vec<String> {
-    let found = rows(page).into_iter().flat_map(|(file, functions)| {
-        let Ok(source) = std::fs::read_to_string(folder.join(file)) else {
-            return vec![format!("`{file}` does not exist")];
-        };
-        let missing = functions.into_iter().filter(|function| !defines(&source, function));
-        missing.map(|function| format!("`{file}` has no `{function}`")).collect()
+fn wrong(table: &str, folder: &Path) -> Vec<String> {
+    let found = rows(table).into_iter().flat_map(|(files, functions)| {
+        let mut sources = String::new();
+        let mut wrong = Vec::new();
+        for file in &files {
+            match std::fs::read_to_string(folder.join(file)) {
+                Ok(source) => sources.push_str(&source),
+                Err(_) => wrong.push(format!("`{file}` does not exist")),
+            }
+        }
+        if wrong.is_empty() {
+            let missing = functions.into_iter().filter(|function| !defines(&sources, function));
+            let files = files.join("`, `");
+            wrong.extend(missing.map(|function| format!("`{files}` has no `{function}`")));
+        }
+        wrong
     });
     found.collect()
 }
@@ -50,9 +73,21 @@ fn wrong(page: &str, folder: &Path) -> Vec<String> {
 #[test]
 fn each_step_of_the_way_is_in_the_code() {
     let page = std::fs::read_to_string(super::project("docs/architecture.md")).unwrap();
-    assert!(rows(&page).len() > 20, "the table is read");
-    let wrong = wrong(&page, &super::project("components/storage-manager/src"));
+    let folder = super::project("components/storage-manager/src");
+    assert!(rows(section(&page)).len() > 20, "the table is read");
+    let wrong = wrong(section(&page), &folder);
     assert!(wrong.is_empty(), "docs/architecture.md, {HEADING}{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_step_at_the_head_of_a_module_is_in_the_code() {
+    let folder = super::project("components/storage-manager/src");
+    for module in HEADS {
+        let head = head(&std::fs::read_to_string(folder.join(module)).unwrap());
+        assert!(rows(&head).len() >= 5, "the table of {module} is read");
+        let wrong = wrong(&head, &folder);
+        assert!(wrong.is_empty(), "{module}\n{}", wrong.join("\n"));
+    }
 }
 
 #[test]
@@ -61,12 +96,21 @@ fn a_step_that_is_not_in_the_code_is_named() {
     let source =
         "struct A;\nimpl<T> A {\n    pub async fn there<T>(&self) {}\n}\nfn thereby() {}\n";
     std::fs::write(folder.path().join("a.rs"), source).unwrap();
+    std::fs::write(folder.path().join("c.rs"), "fn other() {}\n").unwrap();
     let page = format!(
         "# Page\n{HEADING}\n| step | file | function | after it |\n|---|---|---|---|\n\
          | one | `a.rs` | `A::there`, `thereby` | x |\n\
          | two | `a.rs` | `B::there`, `A::the` | x |\n\
-         | three | `b.rs` | `there` | x |\n\n## Other\n| not | this | one | row |\n"
+         | three | `b.rs` | `there` | x |\n\
+         | four | `a.rs`, `c.rs` | `other`, `another` | x |\n\n## Other\n| not | this | one | row |\n"
     );
-    let expected = ["`a.rs` has no `B::there`", "`a.rs` has no `A::the`", "`b.rs` does not exist"];
-    assert_eq!(wrong(&page, folder.path()), expected);
+    let expected = [
+        "`a.rs` has no `B::there`",
+        "`a.rs` has no `A::the`",
+        "`b.rs` does not exist",
+        "`a.rs`, `c.rs` has no `another`",
+    ];
+    assert_eq!(wrong(section(&page), folder.path()), expected);
+    let module = "//! Head.\n//!\n//! | step | file | function |\n//! |---|---|---|\n//! | one | `a.rs` | `no` |\n\nmod a;\n";
+    assert_eq!(wrong(&head(module), folder.path()), ["`a.rs` has no `no`"]);
 }

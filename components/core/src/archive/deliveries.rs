@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConsumerRecord, Position};
 
-/// What a consumer knew of single messages, and its positions at that moment. Since journal format 7.
+/// A consumer's knowledge of single messages, and its positions at that moment. Since journal format 7.
 ///
 /// It may be older than the positions in the [`ConsumerRecord`], and holds all the same: what was acknowledged stays so,
 /// and counts only grow.
@@ -43,7 +43,7 @@ pub struct Pending {
     pub stream_seq: u64,
     /// The consumer's sequence with which it was delivered at first.
     pub consumer_seq: u64,
-    /// When it was delivered last, in seconds since 1970.
+    /// The time of its last delivery, in seconds since 1970.
     pub time: i64,
 }
 
@@ -52,7 +52,7 @@ pub struct Pending {
 pub struct Redelivered {
     /// The stream's sequence.
     pub stream_seq: u64,
-    /// How often it was delivered again.
+    /// The number of further deliveries.
     pub times: u64,
 }
 

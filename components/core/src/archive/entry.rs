@@ -14,12 +14,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::archive::journal::JOURNAL_FORMAT;
+use super::format::{FORMAT, JOURNAL_FORMAT};
 use crate::archive::{Part, RawJson, SeqRange, Sha256};
 use crate::names::ConsumerName;
-
-/// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 3;
 
 /// One commit to a stream's archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +29,7 @@ pub struct Entry {
     /// SHA-256 of the previous entry's `entry` bytes; absent in entry 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Sha256>,
-    /// When it was committed, by the writer's clock.
+    /// The time of the commit, by the writer's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub committed_at: Timestamp,
     /// Node and process that wrote it, for people; nothing depends on it.
@@ -61,7 +58,7 @@ pub struct Entry {
     /// them back. Present when they differ from the previous entry's. Since format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Vec<SeqRange>>,
-    /// How far the tier goes with this entry.
+    /// The tier's end with this entry.
     pub watermark: Watermark,
     /// The stream's own counts when the entry was made.
     pub state: StreamState,
@@ -105,10 +102,10 @@ pub struct Segment {
     pub sha256: Sha256,
     /// The last message, to tell histories apart without reading the file.
     pub last: LastMessage,
-    /// Whether it has its final size: only such segments go to Wasabi, and they are never replaced.
+    /// True if it has its final size: only such segments go to Wasabi, and they are never replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
-    /// Where it lies, when it shares its object with others. Only a journal has such segments, and it
+    /// Its place, when it shares its object with others. Only a journal has such segments, and it
     /// stores them in a form of its own.
     #[serde(skip)]
     pub part: Option<Part>,
@@ -127,7 +124,7 @@ pub struct LastMessage {
     pub sha256: Sha256,
 }
 
-/// How far a tier goes.
+/// A tier's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Watermark {
@@ -138,11 +135,11 @@ pub struct Watermark {
     pub last: Option<LastMessage>,
 }
 
-/// Why and where a timeline begins.
+/// The reason and the place of a timeline's beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fork {
-    /// What the new timeline inherits; absent when it shares nothing with what was there before.
+    /// The part that the new timeline inherits; absent when it shares nothing with what was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentTimeline>,
     /// For people: `created`, `recreated`, `goes on from an earlier point` (restored to it, or the server
@@ -173,7 +170,7 @@ pub struct ParentTimeline {
 pub struct TimelineRecord {
     /// Counts from 1.
     pub number: u32,
-    /// Why and where it began.
+    /// The reason and the place of its beginning.
     pub fork: Fork,
     /// Sequences deleted after they were archived.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -184,13 +181,13 @@ pub struct TimelineRecord {
     /// Archived sequences that the live stream has lost by damage. Since format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<SeqRange>,
-    /// How far this timeline goes.
+    /// This timeline's end.
     pub watermark: Watermark,
     /// The stream's counts when the timeline was last extended.
     pub state: StreamState,
-    /// What the stream was when another timeline took over; never of the current one. Since format 3.
+    /// The stream as it was when another timeline took over; never of the current one. Since format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<Left>,
+    pub left: Option<TimelineEnd>,
 }
 
 impl TimelineRecord {
@@ -212,7 +209,8 @@ impl TimelineRecord {
 /// A stream as a timeline left it: a restore of that timeline brings this back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Left {
+#[schemars(rename = "Left")]
+pub struct TimelineEnd {
     /// The stream.
     pub stream: StreamRecord,
     /// Its durable consumers.
@@ -233,11 +231,11 @@ pub struct StreamState {
     pub bytes: u64,
 }
 
-/// What makes the stream itself.
+/// The stream's identity: creation and configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamRecord {
-    /// When the stream was created; another value under the same name is another history.
+    /// The stream's creation time; another value under the same name is another history.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created: Timestamp,
     /// Its configuration as the server printed it.
@@ -250,7 +248,7 @@ pub struct StreamRecord {
 pub struct ConsumerRecord {
     /// Its name.
     pub name: ConsumerName,
-    /// When it was created.
+    /// Its creation time.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created: Timestamp,
     /// Its configuration as the server printed it.
@@ -279,7 +277,7 @@ pub struct Position {
 pub struct Superseded {
     /// Its object's key.
     pub key: String,
-    /// When it was replaced.
+    /// The time of its replacement.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,
 }

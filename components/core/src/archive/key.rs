@@ -6,7 +6,7 @@ use std::fmt;
 use crate::archive::Sha256;
 use crate::names::{JournalName, StreamName};
 
-/// How many manifest entries share one group; the first of a group is a checkpoint.
+/// The number of manifest entries in one group; the first of a group is a checkpoint.
 pub const GROUP: u64 = 256;
 
 /// The prefix under which every stream's archive lies.
@@ -114,7 +114,7 @@ pub enum ArchiveKey {
         of: JournalOf,
         /// The journal.
         journal: JournalName,
-        /// How often its messages have been merged.
+        /// The number of times its messages have been merged.
         level: u8,
         /// The number of the next entry when it was made: of one level, older objects have smaller ones.
         number: u64,

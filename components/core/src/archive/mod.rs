@@ -20,9 +20,11 @@
 pub mod anchor;
 pub mod deliveries;
 pub mod entry;
+pub mod format;
 pub mod hash;
 pub mod journal;
 pub mod key;
+pub mod part;
 pub mod ranges;
 pub mod raw;
 pub mod state;
@@ -30,12 +32,14 @@ pub mod state;
 pub use anchor::{ANCHOR, anchor};
 pub use deliveries::{Deliveries, Pending, PendingRun, Redelivered, RedeliveredRun};
 pub use entry::{
-    Checkpoint, ConsumerRecord, Entry, EntryError, FORMAT, Fork, LastMessage, Left, ParentTimeline,
-    Position, Segment, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
+    Checkpoint, ConsumerRecord, Entry, EntryError, Fork, LastMessage, ParentTimeline, Position,
+    Segment, StreamRecord, StreamState, Superseded, TimelineEnd, TimelineRecord, Watermark,
 };
+pub use format::FORMAT;
 pub use hash::{Sha256, message_hash};
-pub use journal::{DeletesKnown, Part};
+pub use journal::DeletesKnown;
 pub use key::{ArchiveKey, KeyError};
+pub use part::Part;
 pub use ranges::{SeqRange, SeqRanges};
 pub use raw::RawJson;
 pub use state::{ArchiveState, ChainError, Piece};

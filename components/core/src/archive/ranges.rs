@@ -1,15 +1,46 @@
 //! Sets of sequences as sorted ranges.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// The sequences from `.0` to `.1`, both included; stored as `[from, to]`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub struct SeqRange(pub u64, pub u64);
+/// The sequences from `first` to `last`, both included; stored as `[first, last]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct SeqRange {
+    /// The first sequence.
+    pub first: u64,
+    /// The last sequence.
+    pub last: u64,
+}
+
+impl From<(u64, u64)> for SeqRange {
+    fn from((first, last): (u64, u64)) -> Self {
+        Self { first, last }
+    }
+}
+
+impl From<SeqRange> for (u64, u64) {
+    fn from(SeqRange { first, last }: SeqRange) -> Self {
+        (first, last)
+    }
+}
+
+impl JsonSchema for SeqRange {
+    fn schema_name() -> Cow<'static, str> {
+        "SeqRange".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = <(u64, u64)>::json_schema(generator);
+        let description =
+            "The sequences from `first` to `last`, both included; stored as `[first, last]`.";
+        schema.insert("description".into(), description.into());
+        schema
+    }
+}
 
 /// A set of sequences. Neighbours are merged, so its size is the number of runs, not of sequences.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,7 +48,7 @@ pub struct SeqRanges(BTreeMap<u64, u64>);
 
 impl SeqRanges {
     /// Adds a range; an empty one (`from > to`) changes nothing.
-    pub fn insert(&mut self, SeqRange(mut from, mut to): SeqRange) {
+    pub fn insert(&mut self, SeqRange { first: mut from, last: mut to }: SeqRange) {
         if from > to {
             return;
         }
@@ -42,7 +73,7 @@ impl SeqRanges {
 
     /// Returns the runs, ascending.
     pub fn iter(&self) -> impl Iterator<Item = SeqRange> + '_ {
-        self.0.iter().map(|(&from, &to)| SeqRange(from, to))
+        self.0.iter().map(|(&from, &to)| SeqRange { first: from, last: to })
     }
 
     /// Reports whether the set is empty.
@@ -61,27 +92,27 @@ impl SeqRanges {
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         let mut rest = Self::default();
-        'runs: for SeqRange(mut from, to) in self.iter() {
+        'runs: for SeqRange { first: mut from, last: to } in self.iter() {
             let before = other.0.range(..=from).next_back().map_or(from, |(&f, _)| f);
             for (&cut_from, &cut_to) in other.0.range(before..=to) {
                 if cut_to < from {
                     continue;
                 }
                 if cut_from > from {
-                    rest.insert(SeqRange(from, cut_from - 1));
+                    rest.insert(SeqRange { first: from, last: cut_from - 1 });
                 }
                 let Some(next) = cut_to.checked_add(1) else { continue 'runs };
                 from = next;
             }
-            rest.insert(SeqRange(from, to));
+            rest.insert(SeqRange { first: from, last: to });
         }
         rest
     }
 
     /// Returns the part of the set between `from` and `to`, both included.
     #[must_use]
-    pub fn clipped(&self, from: u64, to: u64) -> Self {
-        Self(self.within(from, to).map(|SeqRange(from, to)| (from, to)).collect())
+    pub fn intersect(&self, from: u64, to: u64) -> Self {
+        Self(self.within(from, to).map(|SeqRange { first: from, last: to }| (from, to)).collect())
     }
 
     /// Returns the runs between `from` and `to`, both included, cut off there, without visiting the others.
@@ -89,8 +120,11 @@ impl SeqRanges {
         // No run before this one ends behind `from`.
         let begin = self.0.range(..=from).next_back().map_or(from, |(&start, _)| start);
         let runs = (from <= to).then(|| self.0.range(begin..=to));
-        let cut = move |(&start, &end): (&u64, &u64)| SeqRange(start.max(from), end.min(to));
-        runs.into_iter().flatten().map(cut).filter(|SeqRange(from, to)| from <= to)
+        let cut = move |(&start, &end): (&u64, &u64)| SeqRange {
+            first: start.max(from),
+            last: end.min(to),
+        };
+        runs.into_iter().flatten().map(cut).filter(|SeqRange { first: from, last: to }| from <= to)
     }
 }
 
@@ -113,15 +147,15 @@ mod tests {
     use super::*;
 
     fn expand(set: &SeqRanges) -> BTreeSet<u64> {
-        set.iter().flat_map(|SeqRange(from, to)| from..=to).collect()
+        set.iter().flat_map(|SeqRange { first: from, last: to }| from..=to).collect()
     }
 
     #[test]
     fn the_last_sequence_of_all_is_one_like_others() {
-        let all = SeqRanges::from_iter([SeqRange(0, u64::MAX)]);
-        let end = SeqRanges::from_iter([SeqRange(7, u64::MAX)]);
+        let all = SeqRanges::from_iter([SeqRange { first: 0, last: u64::MAX }]);
+        let end = SeqRanges::from_iter([SeqRange { first: 7, last: u64::MAX }]);
         assert!(end.difference(&all).is_empty());
-        assert_eq!(all.difference(&end), SeqRanges::from_iter([SeqRange(0, 6)]));
+        assert_eq!(all.difference(&end), SeqRanges::from_iter([SeqRange { first: 0, last: 6 }]));
         assert_eq!(all.count(), u64::MAX, "one more does not fit");
     }
 
@@ -129,8 +163,9 @@ mod tests {
     #[test]
     fn a_part_of_many_runs_is_found_without_going_over_all() {
         let begun = std::time::Instant::now();
-        let odd: SeqRanges = (0..200_000).map(|n| SeqRange(2 * n + 1, 2 * n + 1)).collect();
-        let found: u64 = (0..100_000).map(|n| odd.clipped(4 * n, 4 * n + 3).count()).sum();
+        let odd: SeqRanges =
+            (0..200_000).map(|n| SeqRange { first: 2 * n + 1, last: 2 * n + 1 }).collect();
+        let found: u64 = (0..100_000).map(|n| odd.intersect(4 * n, 4 * n + 3).count()).sum();
         assert_eq!(found, odd.count());
         assert!(begun.elapsed().as_secs() < 10, "it took {:?}", begun.elapsed());
     }
@@ -141,7 +176,7 @@ mod tests {
             a in prop::collection::vec((0u64..60, 0u64..8), 0..12),
             b in prop::collection::vec((0u64..60, 0u64..8), 0..12),
         ) {
-            let to_ranges = |v: &[(u64, u64)]| v.iter().map(|&(f, n)| SeqRange(f, f + n)).collect::<SeqRanges>();
+            let to_ranges = |v: &[(u64, u64)]| v.iter().map(|&(f, n)| SeqRange { first: f, last: f + n }).collect::<SeqRanges>();
             let (left, right) = (to_ranges(&a), to_ranges(&b));
             let plain = |v: &[(u64, u64)]| v.iter().flat_map(|&(f, n)| f..=f + n).collect::<BTreeSet<_>>();
             let (plain_left, plain_right) = (plain(&a), plain(&b));
@@ -155,14 +190,14 @@ mod tests {
             for (from, more) in &b {
                 let to = from + more;
                 let part = plain_left.range(from..=&to).copied().collect::<BTreeSet<_>>();
-                prop_assert_eq!(expand(&left.clipped(*from, to)), part);
+                prop_assert_eq!(expand(&left.intersect(*from, to)), part);
                 let runs: Vec<_> = left.within(*from, to).collect();
-                prop_assert_eq!(left.clipped(*from, to).iter().collect::<Vec<_>>(), runs);
-                prop_assert!(left.clipped(to + 1, *from).is_empty());
+                prop_assert_eq!(left.intersect(*from, to).iter().collect::<Vec<_>>(), runs);
+                prop_assert!(left.intersect(to + 1, *from).is_empty());
             }
             // Runs never touch: otherwise the set grows with every commit.
             let runs: Vec<_> = left.iter().collect();
-            prop_assert!(runs.windows(2).all(|w| w[0].1 + 1 < w[1].0));
+            prop_assert!(runs.windows(2).all(|w| w[0].last + 1 < w[1].first));
         }
     }
 }

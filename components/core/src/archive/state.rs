@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use crate::archive::journal::{DeletesKnown, Erasure, Retention, Served};
 use crate::archive::key::GROUP;
 use crate::archive::{
-    ArchiveKey, Checkpoint, ConsumerRecord, Deliveries, Entry, Fork, Left, ParentTimeline, Segment,
-    SeqRange, SeqRanges, Sha256, StreamRecord, StreamState, Superseded, TimelineRecord, Watermark,
+    ArchiveKey, Checkpoint, ConsumerRecord, Deliveries, Entry, Fork, ParentTimeline, Segment,
+    SeqRange, SeqRanges, Sha256, StreamRecord, StreamState, Superseded, TimelineEnd,
+    TimelineRecord, Watermark,
 };
 use crate::names::ConsumerName;
 
@@ -19,7 +20,7 @@ pub struct ArchiveState {
     pub number: u64,
     /// The last entry's hash. A journal's stream has no entries of its own; its hash is that of no bytes.
     pub hash: Sha256,
-    /// When the last entry was committed.
+    /// The time of the last entry's commit.
     pub committed_at: Timestamp,
     /// Every timeline; the last is the current one.
     pub timelines: BTreeMap<u32, Timeline>,
@@ -37,7 +38,7 @@ pub struct ArchiveState {
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
     /// Notes of what was erased of it for good, as a journal says; chains do not.
     pub erased: Vec<Erasure>,
-    /// What has left it by rule, and what rules go by, as a journal says; chains do not.
+    /// Messages that have left it by a rule, and the facts that rules go by, from a journal; chains have none.
     pub retention: Retention,
     /// Replaced segments whose objects are still there.
     pub superseded: Vec<Superseded>,
@@ -60,7 +61,7 @@ pub struct Timeline {
     pub state: StreamState,
     /// The stream's configuration and consumers when another timeline took over. `None` for the current
     /// timeline, and for those that ended while entries had format 2.
-    pub left: Option<Left>,
+    pub left: Option<TimelineEnd>,
 }
 
 /// A segment and the part of it that belongs to a timeline.
@@ -96,7 +97,7 @@ pub enum ChainError {
     NoCheckpoint(u64),
     /// An entry contradicts what was committed before.
     #[error("manifest entry {number} contradicts the chain: {what}")]
-    Contradiction {
+    Inconsistent {
         /// The entry.
         number: u64,
         /// The contradiction.
@@ -116,9 +117,9 @@ impl ArchiveState {
         if checkpoint.timelines.last().map(|t| t.number) != Some(entry.timeline) {
             let what =
                 format!("it extends timeline {}, its checkpoint ends in another", entry.timeline);
-            return Err(ChainError::Contradiction { number, what });
+            return Err(ChainError::Inconsistent { number, what });
         }
-        sound(checkpoint).map_err(|what| ChainError::Contradiction { number, what })?;
+        validate(checkpoint).map_err(|what| ChainError::Inconsistent { number, what })?;
         let segments = checkpoint.segments.iter().map(|s| ((s.timeline, s.first_seq), s.clone()));
         Ok(Self {
             number,
@@ -148,7 +149,7 @@ impl ArchiveState {
         if entry.previous != Some(self.hash) {
             return Err(ChainError::Previous { number });
         }
-        self.fold(entry).map_err(|what| ChainError::Contradiction { number, what })?;
+        self.fold(entry).map_err(|what| ChainError::Inconsistent { number, what })?;
         self.number = number;
         self.hash = hash;
         self.committed_at = entry.committed_at;
@@ -156,7 +157,7 @@ impl ArchiveState {
             && *checkpoint != self.checkpoint_of(entry.format)
         {
             let what = "its checkpoint is not what the entries before it add up to".into();
-            return Err(ChainError::Contradiction { number, what });
+            return Err(ChainError::Inconsistent { number, what });
         }
         Ok(())
     }
@@ -214,7 +215,7 @@ impl ArchiveState {
 
     /// Notes the stream's configuration and consumers in the current timeline, which is about to end.
     pub(super) fn leave(&mut self) {
-        let left = Left { stream: self.stream.clone(), consumers: self.consumers.clone() };
+        let left = TimelineEnd { stream: self.stream.clone(), consumers: self.consumers.clone() };
         if let Some(mut current) = self.timelines.last_entry() {
             current.get_mut().left = Some(left);
         }
@@ -239,7 +240,7 @@ impl ArchiveState {
             }
             removed_messages = removed_messages.saturating_add(segment.messages);
             let of_timeline = removed.entry(segment.timeline).or_default();
-            of_timeline.insert(SeqRange(segment.first_seq, segment.last_seq));
+            of_timeline.insert(SeqRange { first: segment.first_seq, last: segment.last_seq });
             // A segment that is sealed unchanged keeps its object.
             if !entry.add.iter().any(|added| added.key == segment.key) {
                 self.superseded.push(Superseded { key: segment.key, since: entry.committed_at });
@@ -335,9 +336,9 @@ impl ArchiveState {
     }
 
     /// Returns the sequences of a timeline after the part that another one continues.
-    pub fn beyond(&self, parent: &ParentTimeline) -> Option<SeqRange> {
+    pub fn after_fork(&self, parent: &ParentTimeline) -> Option<SeqRange> {
         let last = self.timelines.get(&parent.timeline)?.watermark.last.as_ref()?.seq;
-        (last > parent.last_seq).then_some(SeqRange(parent.last_seq + 1, last))
+        (last > parent.last_seq).then_some(SeqRange { first: parent.last_seq + 1, last })
     }
 
     /// Returns the timelines that make up `timeline`, oldest first, each with the last sequence that counts.
@@ -384,7 +385,7 @@ impl ArchiveState {
         {
             let until = left.watermark.seq;
             if until > reach {
-                found.push((*before, SeqRange(reach + 1, until)));
+                found.push((*before, SeqRange { first: reach + 1, last: until }));
                 reach = until;
             }
             number = *before;
@@ -395,7 +396,7 @@ impl ArchiveState {
     /// Returns how many messages the current timeline has fewer than the stream had when last observed. Usually 0,
     /// and 0 while the tier is behind that observation. If the stream is idle, any other number is a gap in the
     /// archive; otherwise recent deletes can explain it until the next observation.
-    pub fn lacking(&self) -> u64 {
+    pub fn missing_messages(&self) -> u64 {
         let current = self.current();
         let seen = &current.state;
         // What has left by rule is not missing: the stream itself was dropped before.
@@ -411,14 +412,14 @@ impl ArchiveState {
     }
 
     /// Returns the sequences of `timeline` that were deleted after they were archived, or dropped before.
-    pub fn gone(&self, timeline: u32) -> SeqRanges {
+    pub fn removed(&self, timeline: u32) -> SeqRanges {
         let mut gone = SeqRanges::default();
         for (number, until) in self.lineage(timeline) {
             let found = &self.timelines[&number];
             for range in found.deleted.iter().chain(found.missed.iter()) {
                 // A delete in a child may concern messages that the parent archived, never the reverse.
-                if range.0 <= until {
-                    gone.insert(SeqRange(range.0, range.1.min(until)));
+                if range.first <= until {
+                    gone.insert(SeqRange { first: range.first, last: range.last.min(until) });
                 }
             }
         }
@@ -428,7 +429,7 @@ impl ArchiveState {
 
 /// Checks that entries can lead to a checkpoint. A reader that accepted one in which a timeline is its own
 /// ancestor would search for its beginning without end.
-pub(super) fn sound(checkpoint: &Checkpoint) -> Result<(), String> {
+pub(super) fn validate(checkpoint: &Checkpoint) -> Result<(), String> {
     let timelines = &checkpoint.timelines;
     if !timelines.windows(2).all(|pair| pair[0].number < pair[1].number) {
         return Err("its timelines do not ascend".into());

@@ -159,17 +159,17 @@ fn an_archive_that_lacks_messages_is_told_by_the_streams_count() {
     current.state.first_seq = 1;
     current.state.last_seq = current.watermark.seq;
     current.state.messages = archived;
-    assert_eq!(state.lacking(), 0);
+    assert_eq!(state.missing_messages(), 0);
     let (key, last) = state.segments.pop_last().unwrap();
-    assert_eq!(state.lacking(), last.messages);
+    assert_eq!(state.missing_messages(), last.messages);
     // A tier that is behind the observation reports no missing messages.
     state.timelines.get_mut(&timeline).unwrap().watermark.seq -= 1;
-    assert_eq!(state.lacking(), 0);
+    assert_eq!(state.missing_messages(), 0);
     state.timelines.get_mut(&timeline).unwrap().watermark.seq += 1;
     // More messages are fine: acknowledged ones leave the stream, and stay in the archive.
     state.segments.insert(key, last);
     state.timelines.get_mut(&timeline).unwrap().state.messages = 1;
-    assert_eq!(state.lacking(), 0);
+    assert_eq!(state.missing_messages(), 0);
 }
 
 #[test]

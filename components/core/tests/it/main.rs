@@ -2,6 +2,7 @@
 
 mod architecture;
 mod archive;
+mod circles;
 mod envelope;
 mod harm;
 mod inventory;

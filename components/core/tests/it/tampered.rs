@@ -106,8 +106,9 @@ pub(crate) fn ask(state: &ArchiveState) {
             let apart = pieces.windows(2).all(|pair| pair[0].last_seq < pair[1].first_seq);
             assert!(apart, "no message is given out twice: {pieces:?}");
         }
-        let gone = state.gone(timeline);
-        let everything = SeqRanges::from_iter([cim_core::archive::SeqRange(0, u64::MAX)]);
+        let gone = state.removed(timeline);
+        let everything =
+            SeqRanges::from_iter([cim_core::archive::SeqRange { first: 0, last: u64::MAX }]);
         assert!(everything.difference(&gone).difference(&everything).is_empty());
         assert!(gone.difference(&everything).is_empty());
         gone.count();

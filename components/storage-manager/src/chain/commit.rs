@@ -9,7 +9,7 @@ use cim_core::names::StreamName;
 use tokio_util::sync::CancellationToken;
 
 use super::Draft;
-use super::log::{CommitError, Link, Log};
+use super::log::{CommitError, EntryRef, Log};
 use crate::s3::{S3Error, Store};
 
 /// Commits to one chain, one entry after the other.
@@ -37,23 +37,31 @@ impl Committer {
         let mut committer =
             Self { store, chain, stream, name, writer, state: None, log: Log::default() };
         let last = state.as_ref().map(|state| committer.link(state.number, state.hash));
-        (committer.log, committer.state) = (Log::behind(last), state);
+        (committer.log, committer.state) = (Log::resume_after(last), state);
         committer
     }
 
-    /// The state after the last commit.
+    /// Returns the state after the last commit.
     pub fn state(&self) -> Option<&ArchiveState> {
         self.state.as_ref()
     }
 
-    /// Commits. Retries until S3 says what is there, or `cancel` comes. Returns the entry's bytes.
-    /// After an error the committer is of no use: what is there has to be read again.
+    /// Returns the state after the last commit.
+    ///
+    /// # Errors
+    /// When the chain was not begun, or its last commit failed.
+    pub fn opened(&self) -> Result<&ArchiveState, CommitError> {
+        self.state.as_ref().ok_or_else(|| CommitError::NotOpen { log: Arc::clone(&self.name) })
+    }
+
+    /// Commits a draft. Retries until S3 says which entry has the number, or `cancel` comes. Returns the entry's
+    /// bytes. After an error the committer is of no use: the chain has to be read again.
     pub async fn commit(
         &mut self,
         draft: Draft,
         cancel: &CancellationToken,
     ) -> Result<Bytes, CommitError> {
-        let made = draft.entry(self.state.take(), &self.writer);
+        let made = draft.into_entry(self.state.take(), &self.writer);
         let (entry, state, object) = made.map_err(|source| self.contradiction(source))?;
         let object = Bytes::from(object);
         self.log.put(self.link(entry.number, state.hash), &object, cancel).await?;
@@ -62,12 +70,12 @@ impl Committer {
     }
 
     /// Begins this chain with what another tier's chain says.
-    pub async fn adopt(
+    pub async fn bootstrap_from(
         &mut self,
         other: &ArchiveState,
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
-        let made = super::draft::adopted(other, &self.writer);
+        let made = super::draft::bootstrap_entry(other, &self.writer);
         let (state, object) = made.map_err(|source| self.contradiction(source))?;
         self.log.put(self.link(0, state.hash), &Bytes::from(object), cancel).await?;
         self.state = Some(state);
@@ -78,8 +86,8 @@ impl Committer {
         CommitError::Contradiction { stream: self.stream.clone(), source }
     }
 
-    fn link(&self, number: u64, hash: Sha256) -> Link {
-        Link {
+    fn link(&self, number: u64, hash: Sha256) -> EntryRef {
+        EntryRef {
             store: Arc::clone(&self.store),
             log: Arc::clone(&self.name),
             key: self.chain.key(&self.stream, number),
@@ -89,18 +97,18 @@ impl Committer {
         }
     }
 
-    /// See [`Log::look_is_due`].
-    pub fn look_is_due(&self) -> bool {
-        self.log.look_is_due()
+    /// Returns [`Log::verification_due`].
+    pub fn verification_due(&self) -> bool {
+        self.log.verification_due()
     }
 
-    /// See [`Log::has_unseen`].
-    pub fn has_unseen(&self) -> bool {
-        self.log.has_unseen()
+    /// Returns [`Log::has_unverified`].
+    pub fn has_unverified(&self) -> bool {
+        self.log.has_unverified()
     }
 
-    /// See [`Log::look`].
-    pub async fn look(&mut self) -> Result<Option<CommitError>, S3Error> {
-        self.log.look(None).await
+    /// Calls [`Log::verify_anchor`].
+    pub async fn verify_anchor(&mut self) -> Result<Option<CommitError>, S3Error> {
+        self.log.verify_anchor(None).await
     }
 }

@@ -25,7 +25,7 @@ pub struct Draft {
     pub missed: Vec<SeqRange>,
     /// Archived sequences that the live stream has lost by damage, all of them.
     pub lost: SeqRanges,
-    /// How far the tier goes.
+    /// The watermark of the tier.
     pub watermark: Watermark,
     /// The stream's counts.
     pub state: StreamState,
@@ -36,8 +36,8 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An entry that changes nothing yet.
-    pub fn of(state: &ArchiveState) -> Self {
+    /// Creates a draft that changes nothing yet.
+    pub fn from_state(state: &ArchiveState) -> Self {
         let current = state.current();
         Self {
             timeline: state.timeline(),
@@ -55,8 +55,8 @@ impl Draft {
         }
     }
 
-    /// The first entry of a chain that begins with this stream.
-    pub fn begin(stream: StreamRecord, state: StreamState, consumers: Vec<ConsumerRecord>) -> Self {
+    /// Creates the first entry of a chain that begins with this stream.
+    pub fn first(stream: StreamRecord, state: StreamState, consumers: Vec<ConsumerRecord>) -> Self {
         Self {
             timeline: 1,
             fork: Some(Fork { parent: None, reason: "created".into() }),
@@ -73,8 +73,8 @@ impl Draft {
         }
     }
 
-    /// Whether committing it would say anything that `state` does not.
-    pub fn says_something(&self, state: &ArchiveState) -> bool {
+    /// Returns true if committing it would say anything that `state` does not.
+    pub fn has_changes(&self, state: &ArchiveState) -> bool {
         let current = state.current();
         self.fork.is_some()
             || !self.add.is_empty()
@@ -91,7 +91,7 @@ impl Draft {
 
     /// Returns the entry after `previous`, the state that it leads to, and the object to write. A draft that
     /// does not follow from `previous` is refused, as its reader would refuse it.
-    pub(super) fn entry(
+    pub(crate) fn into_entry(
         self,
         previous: Option<ArchiveState>,
         writer: &str,
@@ -147,7 +147,7 @@ fn goes_beyond(said: &[SeqRange], known: &SeqRanges) -> bool {
 
 fn first_checkpoint(entry: &Entry) -> Result<Checkpoint, ChainError> {
     let refused =
-        |what: &str| ChainError::Contradiction { number: entry.number, what: what.to_owned() };
+        |what: &str| ChainError::Inconsistent { number: entry.number, what: what.to_owned() };
     let fork = entry.fork.clone().ok_or_else(|| refused("a chain begins with a timeline"))?;
     if !entry.remove.is_empty() || !entry.collected.is_empty() {
         return Err(refused("it removes segments, and there is none before it"));
@@ -167,7 +167,7 @@ fn first_checkpoint(entry: &Entry) -> Result<Checkpoint, ChainError> {
 }
 
 /// Returns entry 0 of a chain that takes over what another one says.
-pub(super) fn adopted(
+pub(super) fn bootstrap_entry(
     other: &ArchiveState,
     writer: &str,
 ) -> Result<(ArchiveState, Vec<u8>), ChainError> {
@@ -206,13 +206,16 @@ mod tests {
 
     use super::*;
 
-    /// Small, so that drafts meet what is there; and now and then the end of all numbers.
+    /// Small, so that drafts meet the archive; and now and then the end of all numbers.
     fn seqs() -> impl Strategy<Value = u64> {
         prop_oneof![20 => 0u64..30, 1 => Just(u64::MAX)]
     }
 
     fn ranges() -> impl Strategy<Value = Vec<SeqRange>> {
-        prop::collection::vec((seqs(), seqs()).prop_map(|(from, to)| SeqRange(from, to)), 0..3)
+        prop::collection::vec(
+            (seqs(), seqs()).prop_map(|(from, to)| SeqRange { first: from, last: to }),
+            0..3,
+        )
     }
 
     fn several<T: Clone + std::fmt::Debug>(
@@ -256,13 +259,13 @@ mod tests {
         })
     }
 
-    /// A change of what is there, sensible or not.
+    /// A change of the archive, sensible or not.
     #[derive(Debug, Clone)]
     struct Change {
         on: u32,
         fork: Option<Fork>,
         add: Vec<Segment>,
-        /// Which of the segments that are there, or that never were.
+        /// The segments to remove: existing ones, or some that never were.
         remove: Vec<(usize, Option<Segment>)>,
         deleted: Vec<SeqRange>,
         missed: Vec<SeqRange>,
@@ -290,7 +293,7 @@ mod tests {
     }
 
     fn drafted(state: &ArchiveState, change: &Change) -> Draft {
-        let mut draft = Draft::of(state);
+        let mut draft = Draft::from_state(state);
         // Mostly the current timeline, or the next one where there is a fork.
         draft.timeline = (state.timeline() + u32::from(change.fork.is_some()) + change.on / 2)
             .saturating_sub(change.on % 2);
@@ -313,23 +316,23 @@ mod tests {
     fn beginning() -> Draft {
         let config = json!({ "created": "2026-01-01T00:00:00Z", "config": {} });
         let stream = serde_json::from_str(&config.to_string()).unwrap();
-        Draft::begin(stream, StreamState::default(), Vec::new())
+        Draft::first(stream, StreamState::default(), Vec::new())
     }
 
     proptest! {
         #![proptest_config(crate::harm::cases(256))]
 
-        /// A draft that contradicts what is there is refused; one that is not leads to the state that a
+        /// A draft that contradicts the archive is refused; one that is not leads to the state that a
         /// reader of its object comes to.
         #[test]
         fn no_order_of_drafts_panics(drawn in prop::collection::vec(changes(), 1..12)) {
-            let (_, mut state, _) = beginning().entry(None, "t").unwrap();
+            let (_, mut state, _) = beginning().into_entry(None, "t").unwrap();
             for change in &drawn {
                 if let Some(number) = change.number {
                     state.number = number;
                 }
                 let draft = drafted(&state, change);
-                let Ok((entry, next, object)) = draft.entry(Some(state.clone()), "t") else { continue };
+                let Ok((entry, next, object)) = draft.into_entry(Some(state.clone()), "t") else { continue };
                 let (read, hash) = Entry::from_object(&object).unwrap();
                 prop_assert_eq!(&read, &entry);
                 state.apply(&read, hash).unwrap();
@@ -337,14 +340,14 @@ mod tests {
                 if entry.checkpoint.is_some() {
                     prop_assert_eq!(&ArchiveState::open(&entry, hash).unwrap(), &next);
                 }
-                adopted(&state, "t").unwrap();
+                bootstrap_entry(&state, "t").unwrap();
             }
         }
 
         #[test]
         fn no_first_draft_panics(change in changes()) {
-            let (_, begun, _) = beginning().entry(None, "t").unwrap();
-            if let Ok((entry, state, object)) = drafted(&begun, &change).entry(None, "t") {
+            let (_, begun, _) = beginning().into_entry(None, "t").unwrap();
+            if let Ok((entry, state, object)) = drafted(&begun, &change).into_entry(None, "t") {
                 let (read, hash) = Entry::from_object(&object).unwrap();
                 prop_assert_eq!(&read, &entry);
                 prop_assert_eq!(&ArchiveState::open(&read, hash).unwrap(), &state);
@@ -355,12 +358,14 @@ mod tests {
     #[test]
     fn what_is_known_to_be_gone_is_no_news() {
         let mut first = beginning();
-        (first.missed, first.deleted) = (vec![SeqRange(3, 9)], vec![SeqRange(1, 2)]);
-        let (_, state, _) = first.entry(None, "t").unwrap();
-        let mut draft = Draft::of(&state);
-        (draft.missed, draft.deleted) = (vec![SeqRange(4, 6)], vec![SeqRange(1, 1)]);
-        assert!(!draft.says_something(&state));
-        draft.missed.push(SeqRange(10, 10));
-        assert!(draft.says_something(&state));
+        (first.missed, first.deleted) =
+            (vec![SeqRange { first: 3, last: 9 }], vec![SeqRange { first: 1, last: 2 }]);
+        let (_, state, _) = first.into_entry(None, "t").unwrap();
+        let mut draft = Draft::from_state(&state);
+        (draft.missed, draft.deleted) =
+            (vec![SeqRange { first: 4, last: 6 }], vec![SeqRange { first: 1, last: 1 }]);
+        assert!(!draft.has_changes(&state));
+        draft.missed.push(SeqRange { first: 10, last: 10 });
+        assert!(draft.has_changes(&state));
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::ReadError;
 use crate::hooks::fail_point;
 use crate::journal;
-use crate::s3::{Kind, Put, S3Error, Store};
+use crate::s3::{ErrorKind, PutOutcome, S3Error, Store};
 
 /// A commit that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -30,14 +30,16 @@ pub enum CommitError {
     #[error(
         "manifest entry {number} of {log} is gone or another one: the bucket was lost, emptied or replaced"
     )]
-    Lost {
+    LogMissing {
         /// The stream, or the journal.
         log: Arc<str>,
         /// The entry that was there before.
         number: u64,
     },
     /// The process was told to end before S3 answered.
-    #[error("manifest entry {number} of {log} was not committed before the end")]
+    #[error(
+        "manifest entry {number} of {log} was not committed before the process ended; JetStream keeps its messages"
+    )]
     Cancelled {
         /// The stream, or the journal.
         log: Arc<str>,
@@ -48,48 +50,56 @@ pub enum CommitError {
     },
     /// The entry does not follow from what was committed before. It was not written.
     #[error(
-        "an entry for stream `{stream}` was not written, for no reader would take it: its archive is read anew"
+        "an entry for stream `{stream}` contradicts its archive and was not written: the archive is read again"
     )]
     Contradiction {
         /// The stream.
         stream: StreamName,
-        /// What is wrong with it.
+        /// The contradiction.
         source: ChainError,
+    },
+    /// The state of the log is not known: it was not begun, or its last commit failed.
+    #[error(
+        "the state of {log} is not known, for its last commit failed: its archive is read again"
+    )]
+    NotOpen {
+        /// The stream.
+        log: Arc<str>,
     },
     /// The log's state could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
-/// How long a log that was seen is believed to be there still.
-const TRUST: Duration = Duration::from_secs(1);
-/// How often a log to which nothing is committed is to be looked at.
-const REST: Duration = Duration::from_secs(10);
+/// The time for which a verified log is taken to be there still.
+const ANCHOR_TTL: Duration = Duration::from_secs(1);
+/// The interval at which a log to which nothing is committed is to be looked at.
+const IDLE_CHECK: Duration = Duration::from_secs(10);
 
 /// A log that is being written.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// The entry that is looked for to know whether the log is there: the last one when it was seen.
-    anchor: Option<Link>,
-    seen: Option<Instant>,
-    /// What was written since, to the bucket that has the anchor or, unawares, to another one.
-    unseen: Vec<Link>,
+    /// The entry that is looked for to know whether the log is there: the last one when it was verified.
+    anchor: Option<EntryRef>,
+    verified_at: Option<Instant>,
+    /// The entries that were written since, to the bucket that has the anchor or, unawares, to another one.
+    unverified: Vec<EntryRef>,
 }
 
 impl Log {
     /// Goes on behind an entry that was just read.
-    pub fn behind(last: Option<Link>) -> Self {
-        Self { anchor: last, seen: None, unseen: Vec::new() }
+    pub fn resume_after(last: Option<EntryRef>) -> Self {
+        Self { anchor: last, verified_at: None, unverified: Vec::new() }
     }
 
     /// Writes an entry's bytes under its number, or finds that they are there already. Retries until S3 says
-    /// what is there, or `cancel` comes.
+    /// which entry has the number, or `cancel` comes.
     ///
     /// # Errors
     /// When another entry has the number, or the log is not there any more.
     pub async fn put(
         &mut self,
-        entry: Link,
+        entry: EntryRef,
         object: &Bytes,
         cancel: &CancellationToken,
     ) -> Result<(), CommitError> {
@@ -101,7 +111,7 @@ impl Log {
                 Err(failure) => failure,
             };
             // Whatever answers next may be another service at the same address.
-            self.seen = None;
+            self.verified_at = None;
             tries += 1;
             tracing::warn!(
                 "commit of manifest entry {} of {} not answered, trying again: {failure}",
@@ -114,29 +124,29 @@ impl Log {
             }
         }
         if self.anchor.is_none() {
-            (self.anchor, self.seen) = (Some(entry), Some(Instant::now()));
+            (self.anchor, self.verified_at) = (Some(entry), Some(Instant::now()));
         } else {
-            self.unseen.push(entry);
+            self.unverified.push(entry);
         }
         Ok(())
     }
 
     async fn try_put(
         &mut self,
-        entry: &Link,
+        entry: &EntryRef,
         object: &Bytes,
     ) -> Result<Result<(), CommitError>, S3Error> {
-        if self.seen.is_none_or(|seen| seen.elapsed() > TRUST)
-            && let Some(lost) = self.look(Some(entry)).await?
+        if self.verified_at.is_none_or(|verified_at| verified_at.elapsed() > ANCHOR_TTL)
+            && let Some(lost) = self.verify_anchor(Some(entry)).await?
         {
             return Ok(Err(lost));
         }
         fail_point!(EntryBefore if !matches!(entry.key, ArchiveKey::Tertiary { .. }));
-        let put = entry.store.put_new(&entry.key, object.clone()).await?;
+        let put = entry.store.put_if_absent(&entry.key, object.clone()).await?;
         fail_point!(EntryAfter if !matches!(entry.key, ArchiveKey::Tertiary { .. }));
         // Ours after all, where an answer was lost after the write had succeeded.
-        let ours =
-            put == Put::Created || entry.store.get_as_is(&entry.key.to_string()).await? == *object;
+        let ours = put == PutOutcome::Created
+            || entry.store.get_as_is(&entry.key.to_string()).await? == *object;
         Ok(if ours {
             Ok(())
         } else {
@@ -144,16 +154,17 @@ impl Log {
         })
     }
 
-    /// Whether the log is to be looked at, for no commit does: else what went to a NAS that had been replaced by
-    /// an empty one would stand there alone, and the rest would be missed, until the next message.
-    pub fn look_is_due(&self) -> bool {
-        let patience = if self.unseen.is_empty() { REST } else { TRUST };
-        self.anchor.is_some() && self.seen.is_none_or(|seen| seen.elapsed() > patience)
+    /// Returns true if the log is to be verified although nothing is committed: else what went to a NAS that had been
+    /// replaced by an empty one would stand there alone, and the rest would be missed, until the next message.
+    pub fn verification_due(&self) -> bool {
+        let patience = if self.unverified.is_empty() { IDLE_CHECK } else { ANCHOR_TTL };
+        self.anchor.is_some()
+            && self.verified_at.is_none_or(|verified_at| verified_at.elapsed() > patience)
     }
 
-    /// Whether something was written since the log was last seen.
-    pub fn has_unseen(&self) -> bool {
-        !self.unseen.is_empty()
+    /// Returns true if something was written since the log was last verified.
+    pub fn has_unverified(&self) -> bool {
+        !self.unverified.is_empty()
     }
 
     /// Looks whether the log is there, and with it all that was written to it. An empty bucket takes any
@@ -164,44 +175,48 @@ impl Log {
     ///
     /// # Errors
     /// When S3 does not answer.
-    pub async fn look(&mut self, trying: Option<&Link>) -> Result<Option<CommitError>, S3Error> {
+    pub async fn verify_anchor(
+        &mut self,
+        trying: Option<&EntryRef>,
+    ) -> Result<Option<CommitError>, S3Error> {
         let Some(anchor) = self.anchor.clone() else { return Ok(None) };
         if let Some(behind) = self.first_missing(&anchor).await? {
             let (gone, after) = match behind {
-                None => (&anchor, &self.unseen[..]),
-                Some(index) => (&self.unseen[index], &self.unseen[index + 1..]),
+                None => (&anchor, &self.unverified[..]),
+                Some(index) => (&self.unverified[index], &self.unverified[index + 1..]),
             };
-            let last = trying.or(self.unseen.last()).unwrap_or(&anchor);
-            if last.is_gone_on_with().await? {
+            let last = trying.or(self.unverified.last()).unwrap_or(&anchor);
+            if last.has_successor().await? {
                 let (log, number) = (Arc::clone(&last.log), last.number + 1);
                 return Ok(Some(CommitError::Conflict { log, number }));
             }
             for written in trying.into_iter().chain(after.iter().rev()) {
-                written.withdraw(gone).await?;
+                written.roll_back(gone).await?;
             }
-            return Ok(Some(gone.lost()));
+            return Ok(Some(gone.missing()));
         }
-        self.seen = Some(Instant::now());
-        if let Some(last) = self.unseen.pop() {
-            self.unseen.clear();
+        self.verified_at = Some(Instant::now());
+        if let Some(last) = self.unverified.pop() {
+            self.unverified.clear();
             self.anchor = Some(last);
         }
         Ok(None)
     }
 
-    /// The first of anchor (`Some(None)`) and unseen ones (`Some(Some(index))`) that is not there.
-    async fn first_missing(&self, anchor: &Link) -> Result<Option<Option<usize>>, S3Error> {
-        if !anchor.is_there().await? {
+    /// Finds the first of the anchor (`Some(None)`) and the unverified entries (`Some(Some(index))`) that is missing.
+    async fn first_missing(&self, anchor: &EntryRef) -> Result<Option<Option<usize>>, S3Error> {
+        if !anchor.exists().await? {
             return Ok(Some(None));
         }
-        let folders: BTreeSet<&str> = self.unseen.iter().map(|link| link.folder.as_str()).collect();
+        let folders: BTreeSet<&str> =
+            self.unverified.iter().map(|link| link.folder.as_str()).collect();
         let mut listed = BTreeSet::new();
         for folder in folders {
             let objects = anchor.store.list_after(folder, &anchor.key.to_string()).await?;
             listed.extend(objects.into_iter().map(|object| object.key));
         }
-        for (index, link) in self.unseen.iter().enumerate() {
-            if !listed.contains(&link.key.to_string()) && !link.is_there().await? {
+        for (index, link) in self.unverified.iter().enumerate() {
+            if !listed.contains(&link.key.to_string()) && !link.exists().await? {
                 return Ok(Some(Some(index)));
             }
         }
@@ -211,8 +226,8 @@ impl Log {
 
 /// One entry of a log.
 #[derive(Debug, Clone)]
-pub struct Link {
-    /// Where it is.
+pub struct EntryRef {
+    /// The store that has it.
     pub store: Arc<Store>,
     /// The log, for messages.
     pub log: Arc<str>,
@@ -226,23 +241,25 @@ pub struct Link {
     pub hash: Sha256,
 }
 
-impl Link {
-    /// Whether the tier has this entry, and no other one in its place. A damaged one counts: it tells of
-    /// bad disks and not of another bucket, and what follows it is of use.
+impl EntryRef {
+    /// Returns true if the tier has this entry, and no other one in its place. A damaged one counts: it tells of bad
+    /// disks and not of another bucket, and the entries behind it are of use.
     ///
     /// # Errors
     /// When S3 does not answer.
-    pub async fn is_there(&self) -> Result<bool, S3Error> {
+    pub async fn exists(&self) -> Result<bool, S3Error> {
         let found = self.find().await?;
         Ok(found.is_some_and(|hash| hash.is_none_or(|hash| hash == self.hash)))
     }
 
-    /// The hash of the entry under this key, if there is one; `None` within, if that is damaged.
+    /// Fetches the hash of the entry under this key, if there is one; `None` within, if that is damaged.
     async fn find(&self) -> Result<Option<Option<Sha256>>, S3Error> {
         let object = match self.store.get(&self.key.to_string()).await {
             Ok(object) => object,
             // What another key has encrypted is another writer's.
-            Err(S3Error { kind: Kind::NotFound | Kind::Locked(_), .. }) => return Ok(None),
+            Err(S3Error { kind: ErrorKind::NotFound | ErrorKind::Locked(_), .. }) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         Ok(Some(match self.key {
@@ -252,19 +269,19 @@ impl Link {
     }
 
     /// Returns whether there are entries behind it.
-    async fn is_gone_on_with(&self) -> Result<bool, S3Error> {
+    async fn has_successor(&self) -> Result<bool, S3Error> {
         Ok(!self.store.list_after(&self.folder, &self.key.to_string()).await?.is_empty())
     }
 
     /// Deletes it, unless the entry that it stands behind is there after all.
-    async fn withdraw(&self, gone: &Self) -> Result<(), S3Error> {
-        if self.find().await? == Some(Some(self.hash)) && !gone.is_there().await? {
+    async fn roll_back(&self, gone: &Self) -> Result<(), S3Error> {
+        if self.find().await? == Some(Some(self.hash)) && !gone.exists().await? {
             self.store.delete(&self.key.to_string()).await?;
         }
         Ok(())
     }
 
-    fn lost(&self) -> CommitError {
-        CommitError::Lost { log: Arc::clone(&self.log), number: self.number }
+    fn missing(&self) -> CommitError {
+        CommitError::LogMissing { log: Arc::clone(&self.log), number: self.number }
     }
 }

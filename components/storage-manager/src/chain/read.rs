@@ -6,7 +6,7 @@ use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::hooks::sabotage;
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// A chain that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -15,35 +15,35 @@ pub enum ReadError {
     #[error(transparent)]
     S3(#[from] S3Error),
     /// An entry is damaged.
-    #[error("archive of stream `{stream}` is damaged at `{key}`")]
+    #[error("the archive of stream `{stream}` is damaged at `{key}`")]
     Entry {
         /// The stream.
         stream: StreamName,
         /// The entry's key.
         key: String,
-        /// How.
+        /// The reason.
         source: EntryError,
     },
     /// An entry is missing, or the entries do not belong together.
-    #[error("archive of stream `{stream}` is damaged")]
+    #[error("the archive of stream `{stream}` is damaged")]
     Chain {
         /// The stream.
         stream: StreamName,
-        /// How.
+        /// The reason.
         source: ChainError,
     },
 }
 
-/// How many entries are fetched at once.
+/// The number of entries that are fetched at once.
 const FETCHES: usize = 16;
 
-/// The streams that a tier holds, by name.
+/// Lists the streams that a tier holds, by name.
 pub async fn streams(store: &Store) -> Result<Vec<StreamName>, S3Error> {
     let folders = store.list(STREAMS, true).await?;
     Ok(folders.iter().filter_map(|folder| stream_of_prefix(&folder.key)).collect())
 }
 
-/// The state at the head of a chain, read from its last checkpoint; `None` when there is no chain.
+/// Loads the state at the head of a chain, from its last checkpoint; `None` when there is no chain.
 pub async fn load(
     store: &Store,
     chain: Chain,
@@ -59,7 +59,7 @@ pub async fn load(
     Ok(None)
 }
 
-/// The same from entry 0, so that every entry is checked.
+/// Loads the state from entry 0, so that every entry is checked.
 pub async fn load_full(
     store: &Store,
     chain: Chain,
@@ -83,7 +83,7 @@ pub async fn first(
     Ok(None)
 }
 
-/// The groups that a tier has of a chain, ascending.
+/// Lists the groups that a tier has of a chain, ascending.
 pub async fn groups(store: &Store, chain: Chain, stream: &StreamName) -> Result<Vec<u64>, S3Error> {
     let prefix = chain.prefix(stream);
     let folders = store.list(&prefix, true).await?;
@@ -91,7 +91,7 @@ pub async fn groups(store: &Store, chain: Chain, stream: &StreamName) -> Result<
     Ok(folders.iter().filter_map(|folder| number(&folder.key)).collect())
 }
 
-/// The state after the entries of these groups; `None` where they have none.
+/// Folds the entries of these groups; `None` where they have none.
 async fn fold(
     store: &Store,
     chain: Chain,
@@ -133,7 +133,7 @@ async fn numbers(
     Ok(sabotage!(listed, listed.iter().filter_map(|object| number(&object.key)).collect()))
 }
 
-/// One entry, checked on its own.
+/// Fetches one entry, checked on its own.
 pub async fn entry(
     store: &Store,
     chain: Chain,
@@ -143,7 +143,7 @@ pub async fn entry(
     let key = chain.key(stream, number).to_string();
     let object = match store.get(&key).await {
         Ok(object) => object,
-        Err(S3Error { kind: Kind::NotFound, .. }) => {
+        Err(S3Error { kind: ErrorKind::NotFound, .. }) => {
             let source = ChainError::Number { expected: number, found: number + 1 };
             return Err(ReadError::Chain { stream: stream.clone(), source });
         }

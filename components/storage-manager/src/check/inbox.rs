@@ -1,6 +1,5 @@
 //! Where a user hears what it is answered: below one prefix alone, as a rule, and the server does not say which.
 
-use super::{Unfit, rights};
 use crate::config::Config;
 use crate::wire::{self, WireError};
 
@@ -28,23 +27,4 @@ pub(super) async fn instead(config: &Config) -> Result<String, WireError> {
         Some(prefix) => format!("set `nats.inbox_prefix` to `{prefix}`, which it may hear"),
         None => "set `nats.inbox_prefix` to what it may hear".into(),
     })
-}
-
-/// Looks whether the user hears what it is answered: else each question would take its time, and nothing would say why.
-///
-/// # Errors
-/// It does not.
-pub async fn heard(config: &Config) -> Result<(), Unfit> {
-    match rights::inbox(config).await {
-        Ok(lacks) if !lacks.is_empty() => Err(Unfit::Rights {
-            lacks: rights::allow(&lacks.iter().collect::<Vec<_>>()),
-            nats: true,
-        }),
-        Ok(_) => Ok(()),
-        // The connection that is there has been heard.
-        Err(error) => {
-            tracing::debug!("whether answers are heard is not known: {error}");
-            Ok(())
-        }
-    }
 }

@@ -1,13 +1,14 @@
 //! The rights of the NATS user and of the S3 keys, and what the services honour: all that tiering stands on, tried.
 
+mod heard;
 mod inbox;
 mod rights;
 mod same;
 
 use std::fmt::Write as _;
 
-pub use inbox::heard;
-pub use rights::{Need, Right, lacking};
+pub use heard::heard;
+pub use rights::{Need, Right, missing_rights};
 use rights::{allow, listed};
 pub use same::{is_same_bucket, one_bucket};
 
@@ -51,7 +52,7 @@ pub enum Unfit {
     Rights {
         /// Whose, and which.
         lacks: String,
-        /// Whether the NATS user lacks some.
+        /// True if the NATS user lacks some.
         nats: bool,
     },
     /// The service cannot keep two writers apart, and there is no promise that there is one.
@@ -163,20 +164,10 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::testing::good;
 
     fn tried(tier: Tier, probe: Probe) -> Tried {
         Tried { tier, bucket: "archive".into(), single_writer: false, probe }
-    }
-
-    fn good() -> Probe {
-        Probe {
-            missing: vec![],
-            conditional_writes: true,
-            checks: true,
-            lists: true,
-            locks: true,
-            left: None,
-        }
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn with(config: &Config, stream: &str) -> Vec<Right> {
 ///
 /// # Errors
 /// The server cannot be reached, or refuses the login.
-pub async fn lacking<E: From<WireError>>(
+pub async fn missing_rights<E: From<WireError>>(
     config: &Config,
     matcher: &StreamMatcher,
     names: impl AsyncFnOnce() -> Result<Vec<String>, E>,
@@ -202,7 +202,7 @@ async fn missing(config: &Config, all: Vec<Right>) -> Result<Vec<Right>, WireErr
 }
 
 impl Right {
-    /// Whether not even the names of streams can be asked for without it.
+    /// Returns true if without it not even the names of streams can be asked for.
     fn is_to_ask_at_all(&self) -> bool {
         self.is_inbox() || self.subject == "$JS.API.STREAM.NAMES"
     }
@@ -212,7 +212,7 @@ impl Right {
         self.verb == Verb::Subscribe && self.need == Need::Tiering
     }
 
-    /// Whether a server's refusal is of this: `Permissions Violation for Publish to "a.b"`.
+    /// Returns true if a server's refusal is of this right: `Permissions Violation for Publish to "a.b"`.
     fn is_what(&self, refusal: &str) -> bool {
         let verb = match self.verb {
             Verb::Publish => "publish",
@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a subject to allow is one of a list, or is covered by one.
+    /// Returns true if a subject to allow is one of a list, or is covered by one.
     fn covers(allowed: &str, subject: &str) -> bool {
         let mut wanted = subject.split('.');
         for token in allowed.split('.') {

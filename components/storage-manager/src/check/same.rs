@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
 
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// Looks whether what is written to one is read from the other. Of one that cannot be written to, which is told
 /// elsewhere, this says no.
@@ -20,7 +20,7 @@ pub async fn is_same_bucket(written: &Store, read: &Store) -> Result<bool, S3Err
     let found = read.get_once(&key.to_string()).await;
     drop(written.delete(&key.to_string()).await);
     match found {
-        Err(error) if error.kind != Kind::NotFound => Err(error),
+        Err(error) if error.kind != ErrorKind::NotFound => Err(error),
         found => Ok(found.is_ok_and(|found| found == mark)),
     }
 }

@@ -10,12 +10,10 @@ use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 
 use super::complete::streams;
-use super::erase::seqs;
+use super::seqs::seqs;
+use crate::config::DEFAULT_FILE;
 use crate::export::Format;
 use crate::s3::Tier;
-
-/// Where a host's own configuration is.
-pub(super) const CONFIG: &str = "/etc/cim/storage-manager.toml";
 
 /// Tiers JetStream streams to S3 and restores them exactly.
 #[derive(Debug, Parser)]
@@ -28,7 +26,7 @@ pub(super) struct Cli {
         global = true,
         env = "CIM_CONFIG",
         value_name = "FILE",
-        default_value = CONFIG
+        default_value = DEFAULT_FILE
     )]
     pub(super) config: PathBuf,
     /// What to log to stderr: `warn`, `debug`, `cim_storage_manager=trace`, … [default: `info` for
@@ -40,7 +38,7 @@ pub(super) struct Cli {
 }
 
 impl Cli {
-    /// What to log: a daemon's log tells its story, a command's is for what goes wrong.
+    /// Returns the log filter: a daemon's log tells its story, a command's shows failures only.
     pub(super) fn log_filter(&self) -> &str {
         let default = if matches!(self.command, Command::Tier(_)) { "info" } else { "warn" };
         self.log.as_deref().unwrap_or(default)
@@ -69,7 +67,7 @@ const EXIT: &str = "Exit status:
      live stream has them still, or a bucket keeps some
   7  the tier holds no archive
   8  `status --check`: a stream is behind; `copy`: the archive was written to meanwhile
-  9  what is there is encrypted with a key that the configuration does not have
+  9  the archive is encrypted with a key that the configuration does not have
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -108,19 +106,19 @@ pub(super) enum Command {
     Restore(RestoreArgs),
     /// Show how much lies on each tier, by stream, and what that costs a month; needs no NATS
     Cost(Show),
-    /// Show what the rules of the configuration would take out of the archive now, and take nothing; needs no NATS
+    /// Show what the retention rules would remove from the archive now, and remove nothing; needs no NATS
     #[command(
-        after_help = "The storage manager takes it out while it runs. A configuration is tried before it holds with `--config`:\n\n  cim-storage-manager --config new.toml retention"
+        after_help = "The storage manager removes it while it runs. Try a new configuration before it takes effect with `--config`:\n\n  cim-storage-manager --config new.toml retention"
     )]
     Retention(Show),
     /// Read a tier's archive and check every hash and count
     Verify(VerifyArgs),
     /// Copy a tier's archive into another bucket, to move to another service; needs no NATS
     #[command(
-        after_help = "Each object is checked before it is copied; what is there already is not copied again. While the storage\nmanager runs this ends with status 8, a few seconds behind: stop it, run this again, and start it with the\nnew configuration. JetStream keeps what comes meanwhile.\n\nExamples:\n  cim-storage-manager copy --to /etc/cim/new-nas.toml --dry-run\n  cim-storage-manager copy --to /etc/cim/new-nas.toml"
+        after_help = "Each object is checked before it is copied; objects that the target has already are not copied again. While the storage\nmanager runs this ends with status 8, a few seconds behind: stop it, run this again, and start it with the\nnew configuration. JetStream keeps what comes meanwhile.\n\nExamples:\n  cim-storage-manager copy --to /etc/cim/new-nas.toml --dry-run\n  cim-storage-manager copy --to /etc/cim/new-nas.toml"
     )]
     Copy(CopyArgs),
-    /// Erase messages of some subjects from the archive for good, on both tiers, because a person asks for it
+    /// Erase messages of some subjects from the archive for good, on both tiers, at a person's request
     #[command(
         after_help = "Purge them from the live stream first: this ends with status 6 while that has one of them. The storage manager\nmay run: it makes way for some seconds. What was erased is named by sequence in a note that is signed and stays in\nthe archive; write no names into the reason. Run it again where it was interrupted. docs/recovery.md says where else\ncopies may be.\n\nExamples:\n  nats stream purge USERS --subject 'users.4711.>'\n  cim-storage-manager erase USERS --subject 'users.4711.>' --dry-run\n  cim-storage-manager erase USERS --subject 'users.4711.>' --reason 'request 2026-118' --key /root/erasures.nk"
     )]
@@ -165,10 +163,10 @@ pub(super) struct Show {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Print one line, and end with status 8 where a stream is further behind than it may be
+    /// Print one line, and end with status 8 if a stream is further behind than allowed
     #[arg(long)]
     pub(super) check: bool,
-    /// The age that the oldest message may have that the NAS does not hold
+    /// The greatest age of the oldest message that the NAS does not hold yet
     #[arg(long, value_name = "TIME", requires = "check", default_value = "30s", value_parser = time)]
     pub(super) max_lag: Duration,
     /// The same for Wasabi [default: twice the interval of the configuration, and 10m at least]
@@ -269,7 +267,7 @@ pub(super) struct RestoreArgs {
     /// The streams
     #[arg(required_unless_present = "all", conflicts_with = "all", add = ArgValueCandidates::new(streams))]
     pub(super) streams: Vec<StreamName>,
-    /// Every stream in the archive that can come back; what is there already is left alone
+    /// Every stream in the archive that can come back; streams that exist already are left alone
     #[arg(long)]
     pub(super) all: bool,
     /// The tier to read
@@ -304,22 +302,22 @@ pub(super) struct RestoreArgs {
     /// Also what the stream had dropped by its limits, purges and deletes
     #[arg(long)]
     pub(super) with_dropped: bool,
-    /// Leave so many sequences unused behind the last one, so that none is given out twice: mirrors and
-    /// caches that lived on would miss as many new messages [default: 0, or 10000 and more where others
+    /// Leave this many sequences unused after the last one, so that none is given out twice: mirrors and
+    /// caches that survived would otherwise miss as many new messages [default: 0, or 10000 and more where others
     /// follow the stream]
     #[arg(long, value_name = "N")]
     pub(super) fence: Option<u64>,
     /// Read from this tier alone, even when another has what is missing here
     #[arg(long)]
     pub(super) no_fallback: bool,
-    /// Where the archive's journal is damaged, bring back what was there before the damaged entry
+    /// If the archive's journal is damaged, restore the state before the damaged entry
     #[arg(long)]
     pub(super) before_damage: bool,
     /// Make the whole snapshot in memory first: what then remains is the restore protocol alone, for
     /// benchmarks
     #[arg(long, hide = true)]
     pub(super) staged: bool,
-    /// Check all that can be known before, say what would be restored, and restore nothing
+    /// Check everything that can be checked, show what would be restored, and restore nothing
     #[arg(long, short = 'n')]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -340,7 +338,7 @@ pub(super) struct VerifyArgs {
     /// Check all that can be checked of an encrypted archive without its keys, and say what was not
     #[arg(long, conflicts_with_all = ["streams", "chain_only"])]
     pub(super) without_keys: bool,
-    /// The public nkey of who may erase; may be given several times. A note that another one has signed is damage
+    /// The public nkey of a person who may erase; repeatable. A note signed with another key counts as damage
     #[arg(long, value_name = "NKEY")]
     pub(super) erased_by: Vec<String>,
     #[command(flatten)]
@@ -355,7 +353,7 @@ pub(super) struct CopyArgs {
     /// The tier to copy
     #[arg(long, value_enum, default_value_t = Tier::Nas)]
     pub(super) from: Tier,
-    /// Say what would be copied, and copy nothing
+    /// Show what would be copied, and copy nothing
     #[arg(long, short = 'n')]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -379,13 +377,13 @@ pub(super) struct EraseArgs {
     /// The seed of the user nkey that signs the note [default: the one that logs in to NATS]
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
-    /// NATS is gone, and no storage manager runs: ask neither
+    /// NATS is lost and no storage manager runs: ask neither
     #[arg(long)]
     pub(super) without_nats: bool,
-    /// Do not ask whether it is meant
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub(super) yes: bool,
-    /// Say what would be erased, and erase nothing
+    /// Show what would be erased, and erase nothing
     #[arg(long, short = 'n')]
     pub(super) dry_run: bool,
     #[command(flatten)]

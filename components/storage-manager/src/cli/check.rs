@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::{connect, show};
-use crate::check::{Found, Right, Tried, is_same_bucket, lacking, one_bucket};
+use crate::check::{Found, Right, Tried, is_same_bucket, missing_rights, one_bucket};
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::s3::Tier;
@@ -51,7 +51,7 @@ async fn rights(config: &Config) -> Result<(Vec<String>, Vec<Right>), Failure> {
     let jetstream = JetStream::new(config.nats.connect("cim-storage-manager").await?);
     let matcher = config.streams.matcher().map_err(|error| Failure::other(&error))?;
     let names = async || Ok::<_, Failure>(jetstream.stream_names().await?);
-    lacking(config, &matcher, names).await
+    missing_rights(config, &matcher, names).await
 }
 
 async fn tried(config: &Config, tier: Tier) -> Result<Option<Tried>, Failure> {

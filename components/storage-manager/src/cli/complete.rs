@@ -8,10 +8,9 @@ use clap::ValueEnum as _;
 use clap_complete::env::Shells;
 use clap_complete::{CompletionCandidate, Shell};
 
-use super::args::CONFIG;
 use super::connect;
 use crate::archive::Archive;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_FILE};
 use crate::crypt;
 use crate::s3::Tier;
 
@@ -40,7 +39,7 @@ pub(super) fn streams() -> Vec<CompletionCandidate> {
 fn held(words: &[String]) -> Option<Vec<StreamName>> {
     let config = option(words, &["--config", "-c"]).map(PathBuf::from);
     let config = config.or_else(|| std::env::var_os("CIM_CONFIG").map(PathBuf::from));
-    let config = Config::load(&config.unwrap_or_else(|| CONFIG.into())).ok()?;
+    let config = Config::load(&config.unwrap_or_else(|| DEFAULT_FILE.into())).ok()?;
     crypt::install(crypt::Keyring::read(config.archive.encryption.as_ref()).ok()?);
     let from = option(words, &["--from"]).and_then(|from| Tier::from_str(from, false).ok());
     let store = connect::store(&config, from.unwrap_or(Tier::Nas)).ok()?;

@@ -1,19 +1,20 @@
 //! From the configuration to connections.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::Cli;
 use super::exit::Failure;
 use crate::check::heard;
 use crate::config::Config;
 use crate::jetstream::JetStream;
-use crate::restore::{Source, Ways};
+use crate::restore::{RetryCommand, Source};
 use crate::s3::{Store, Tier};
 
-pub(super) fn config(cli: &Cli) -> Result<Config, Failure> {
-    Ok(Config::load(&cli.config)?)
+/// Reads the configuration.
+pub(super) fn config(file: &Path) -> Result<Config, Failure> {
+    Ok(Config::load(file)?)
 }
 
 /// Connects a user that hears what it is answered.
@@ -23,7 +24,7 @@ pub(super) async fn jetstream(config: &Config) -> Result<JetStream, Failure> {
     Ok(JetStream::new(client))
 }
 
-/// A tier's bucket, for who only reads; its absence from the configuration is the user's to correct.
+/// Opens a tier's bucket for reading. Its absence from the configuration is an error of the user's.
 pub(super) fn store(config: &Config, tier: Tier) -> Result<Arc<Store>, Failure> {
     optional_store(config, tier)?.ok_or_else(|| {
         Failure::usage(format!(
@@ -32,17 +33,17 @@ pub(super) fn store(config: &Config, tier: Tier) -> Result<Arc<Store>, Failure> 
     })
 }
 
-/// Where messages are read: a tier, and the other one for what it has lost, unless that is not wanted; and the ways out
-/// that a restore from there has.
+/// Opens the tier that messages are read from, and the other one for what the first has lost, unless that is excluded.
+/// Also returns the ingredients of the command that a failed restore suggests.
 pub(super) fn source(
     config: &Config,
     from: Tier,
     no_fallback: bool,
-) -> Result<(Source, Ways), Failure> {
+) -> Result<(Source, RetryCommand), Failure> {
     let tier = store(config, from)?;
     let second = optional_store(config, from.other())?;
-    let ways = Ways { from, other: second.is_some().then_some(from.other()) };
-    Ok((Source::new(tier, second.filter(|_| !no_fallback)), ways))
+    let retry = RetryCommand { from, other: second.is_some().then_some(from.other()) };
+    Ok((Source::new(tier, second.filter(|_| !no_fallback)), retry))
 }
 
 pub(super) fn optional_store(config: &Config, tier: Tier) -> Result<Option<Arc<Store>>, Failure> {
@@ -51,7 +52,8 @@ pub(super) fn optional_store(config: &Config, tier: Tier) -> Result<Option<Arc<S
         Tier::Wasabi => config.tertiary.as_ref(),
     };
     let open = |settings| {
-        Store::open(tier, settings).map(|store| Arc::new(store.patient(CancellationToken::new())))
+        Store::open(tier, settings)
+            .map(|store| Arc::new(store.with_retries(CancellationToken::new())))
     };
     settings.map(open).transpose().map_err(|error| Failure::usage(format!("{tier}: {error:#}")))
 }

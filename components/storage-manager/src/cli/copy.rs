@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args::CopyArgs;
 use super::check::RACES;
 use super::exit::Failure;
-use super::nothing::nothing;
+use super::not_found::no_archive;
 use super::progress::watched;
 use super::table::size;
 use super::{connect, show, show_json};
@@ -35,7 +35,7 @@ struct Report {
     /// Objects that were there already.
     there: u64,
     damaged: Vec<Damaged>,
-    /// Whether what is newest may not be there yet.
+    /// True if what is newest may not be there yet.
     behind: bool,
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn run(config: &Config, args: CopyArgs) -> Result<(), Failure> 
     let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
     let archive = Archive::open_before_damage(Arc::clone(&from)).await?;
     if archive.streams().await?.is_empty() && archive.damage().is_none() {
-        return Err(nothing(config, args.from).await);
+        return Err(no_archive(config, args.from).await);
     }
     let mut report = Report {
         tier: args.from.to_string(),
@@ -126,7 +126,7 @@ impl Report {
     }
 }
 
-/// Does the work, and shows how far it is.
+/// Does the work and shows its progress.
 async fn shown<T>(working: impl Future<Output = T>, progress: &Progress) -> T {
     let bar = bar();
     watched(working, || {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::Show;
 use super::exit::Failure;
-use super::nothing::nothing;
+use super::not_found::no_archive;
 use super::retention::leaving;
 use super::{connect, show, show_json, table};
 use crate::archive::Archive;
@@ -61,7 +61,7 @@ pub(super) async fn run(config: &Config, args: &Show) -> Result<(), Failure> {
         costs.tiers.push(on_tier(config, tier, settings).await?);
     }
     if costs.tiers.iter().all(|tier| tier.objects == 0) {
-        return Err(nothing(config, Tier::Nas).await);
+        return Err(no_archive(config, Tier::Nas).await);
     }
     if args.json {
         return show_json(&costs);

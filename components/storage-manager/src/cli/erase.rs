@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use super::args::EraseArgs;
 use super::exit::Failure;
-use super::nothing::unknown;
+use super::not_found::unknown_stream;
 use super::{connect, show, show_json, table};
 use crate::archive::Archive;
 use crate::config::{Config, Layout};
 use crate::erase::{EraseError, Eraser, Request, RewriteError, Seen, Tiers, Wanted};
 use crate::jetstream::JetStream;
-use crate::journal::{self, DecideError};
+use crate::journal::{self, OutboxError};
 use crate::s3::Tier;
 
 /// Runs of sequences that a table shows.
@@ -44,7 +44,7 @@ pub(super) async fn run(config: &Config, args: EraseArgs) -> Result<(), Failure>
     let wanted = Arc::new(Wanted {
         stream: args.stream.clone(),
         subjects: args.subject.clone(),
-        sequences: args.seq.unwrap_or(SeqRange(1, u64::MAX)),
+        sequences: args.seq.unwrap_or(SeqRange { first: 1, last: u64::MAX }),
     });
     if let Some(jetstream) = &jetstream {
         gone_from_nats(jetstream, &wanted).await?;
@@ -59,7 +59,7 @@ pub(super) async fn run(config: &Config, args: EraseArgs) -> Result<(), Failure>
         seen: Seen::default(),
     };
     if !is_known(&eraser).await? {
-        return Err(unknown(config, &args.stream, Tier::Nas).await);
+        return Err(unknown_stream(config, &args.stream, Tier::Nas).await);
     }
     let stream = args.stream.to_string();
     // Objects are looked through before the storage manager is made to wait.
@@ -118,7 +118,7 @@ async fn is_known(eraser: &Eraser) -> Result<bool, Failure> {
 
 /// Refuses where the live stream still has one of the messages: it would be archived anew.
 async fn gone_from_nats(jetstream: &JetStream, wanted: &Wanted) -> Result<(), Failure> {
-    let (stream, SeqRange(first, last)) = (&wanted.stream, wanted.sequences);
+    let (stream, SeqRange { first, last }) = (&wanted.stream, wanted.sequences);
     for filter in &wanted.subjects {
         let next = jetstream.next_message_on(stream.as_str(), first, filter).await?;
         let Some(there) = next.filter(|message| message.seq <= last) else { continue };
@@ -225,7 +225,7 @@ impl Report {
 fn sequences(tier: &Tiers) -> String {
     let many = tier.timelines.len() > 1;
     let of = tier.timelines.iter().map(|erased| {
-        let runs = erased.sequences.iter().take(SHOWN).map(|SeqRange(from, to)| {
+        let runs = erased.sequences.iter().take(SHOWN).map(|SeqRange { first: from, last: to }| {
             if from == to { from.to_string() } else { format!("{from} to {to}") }
         });
         let mut text = runs.collect::<Vec<_>>().join(", ");
@@ -237,27 +237,13 @@ fn sequences(tier: &Tiers) -> String {
     of.collect::<Vec<_>>().join("; ")
 }
 
-/// Reads a filter of sequences, such as `17`, `17..40` or `17..`.
-pub(super) fn seqs(text: &str) -> Result<SeqRange, String> {
-    let number = |text: &str| text.parse().map_err(|_| "sequences are like 17, 17..40 or 17..");
-    let range = match text.split_once("..") {
-        None => SeqRange(number(text)?, number(text)?),
-        Some((from, "")) => SeqRange(number(from)?, u64::MAX),
-        Some((from, to)) => SeqRange(number(from)?, number(to.trim_start_matches('='))?),
-    };
-    if range.0 == 0 || range.0 > range.1 {
-        return Err("sequences begin at 1, and the first is not behind the last".into());
-    }
-    Ok(range)
-}
-
 impl From<EraseError> for Failure {
     fn from(error: EraseError) -> Self {
         match error {
             EraseError::S3(error)
             | EraseError::Rewrite(RewriteError::S3(error))
-            | EraseError::Decide(DecideError::S3(error)) => error.into(),
-            EraseError::Open(error) | EraseError::Decide(DecideError::Open(error)) => error.into(),
+            | EraseError::Decide(OutboxError::S3(error)) => error.into(),
+            EraseError::Open(error) | EraseError::Decide(OutboxError::Open(error)) => error.into(),
             EraseError::Rewrite(RewriteError::Segment(error)) => error.into(),
             EraseError::Chain(error) => error.into(),
             EraseError::InChain { .. } | EraseError::InTwo { .. } => Self::refused(&error),
@@ -267,22 +253,6 @@ impl From<EraseError> for Failure {
             | EraseError::Rewrite(_)
             | EraseError::Encode(_)
             | EraseError::Refused(_) => Self::other(&error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sequences_are_read_as_they_are_meant() {
-        assert_eq!(seqs("17"), Ok(SeqRange(17, 17)));
-        assert_eq!(seqs("17..40"), Ok(SeqRange(17, 40)));
-        assert_eq!(seqs("17..=40"), Ok(SeqRange(17, 40)));
-        assert_eq!(seqs("17.."), Ok(SeqRange(17, u64::MAX)));
-        for wrong in ["", "..", "..4", "0", "5..4", "a", "1..b", "-1"] {
-            assert!(seqs(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -12,11 +12,11 @@ use crate::check::Unfit;
 use crate::copy::CopyError;
 use crate::crypt::KeyError;
 use crate::jetstream::ApiError;
-use crate::journal::{AdoptError, OpenError};
+use crate::journal::{BootstrapError, OpenError};
 use crate::restore::{PlanError, RestoreError};
-use crate::s3::{Kind, S3Error};
+use crate::s3::{ErrorKind, S3Error};
 use crate::segment::SegmentError;
-use crate::tier::context::FetchError;
+use crate::tier::error::FetchError;
 use crate::tier::{HistoryError, StartError};
 use crate::wire::WireError;
 
@@ -95,7 +95,7 @@ impl Failure {
         self.status == INTERRUPTED
     }
 
-    /// The same status with other words.
+    /// Returns the same status with another message.
     pub(super) fn with_message(self, message: String) -> Self {
         Self { message, ..self }
     }
@@ -134,14 +134,14 @@ impl From<NatsError> for Failure {
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
-        Self::new(if matches!(error, ApiError::Silent { .. }) { NATS } else { REFUSED }, &error)
+        Self::new(if matches!(error, ApiError::NoResponse { .. }) { NATS } else { REFUSED }, &error)
     }
 }
 
 impl From<S3Error> for Failure {
     fn from(error: S3Error) -> Self {
         let status = match &error.kind {
-            Kind::Locked(_) => LOCKED,
+            ErrorKind::Locked(_) => LOCKED,
             kind if kind.is_damage() => DAMAGED,
             _ => S3,
         };
@@ -189,6 +189,7 @@ impl From<HistoryError> for Failure {
             HistoryError::Api(error) => error.into(),
             HistoryError::Fetch(FetchError::S3(error)) => error.into(),
             HistoryError::Fetch(FetchError::Segment(error)) => error.into(),
+            HistoryError::Fetch(error @ FetchError::Key(_)) => Self::new(DAMAGED, &error),
         }
     }
 }
@@ -224,10 +225,13 @@ impl From<RestoreError> for Failure {
             | RestoreError::Alone(_)
             | RestoreError::Overlaps { .. }
             | RestoreError::TooLarge { .. }
-            | RestoreError::NoRoom { .. } => Self::new(REFUSED, &error),
+            | RestoreError::NoRoom { .. }
+            | RestoreError::Unencodable(_) => Self::new(REFUSED, &error),
             RestoreError::Send(_) => Self::new(NATS, &error),
             RestoreError::Interrupted(_) => Self::new(INTERRUPTED, &error),
-            RestoreError::Differs { .. } | RestoreError::Cut(_) => Self::new(OTHER, &error),
+            RestoreError::Differs { .. } | RestoreError::SnapshotTruncated(_) => {
+                Self::new(OTHER, &error)
+            }
         }
     }
 }
@@ -236,7 +240,7 @@ impl From<CopyError> for Failure {
     fn from(error: CopyError) -> Self {
         let status = match &error {
             CopyError::From(cause) | CopyError::To(cause)
-                if matches!(cause.kind, Kind::Locked(_)) =>
+                if matches!(cause.kind, ErrorKind::Locked(_)) =>
             {
                 LOCKED
             }
@@ -270,17 +274,21 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let out = error.way_out();
         let failure: Self = match error {
-            StartError::S3(error) | StartError::Adopt(AdoptError::S3(error)) => error.into(),
-            StartError::Journal(error) | StartError::Adopt(AdoptError::Open(error)) => error.into(),
+            StartError::S3(error) | StartError::Bootstrap(BootstrapError::S3(error)) => {
+                error.into()
+            }
+            StartError::Journal(error) | StartError::Bootstrap(BootstrapError::Open(error)) => {
+                error.into()
+            }
             StartError::Archive(error) => error.into(),
-            StartError::Adopt(AdoptError::Journal(error)) => Self::new(OTHER, &error),
+            StartError::Bootstrap(BootstrapError::Journal(error)) => Self::new(OTHER, &error),
             StartError::Api(error) => error.into(),
             StartError::Wire(error) => error.into(),
             StartError::Unfit(error) => error.into(),
             StartError::Glob(_) | StartError::TakenOver { .. } | StartError::Ready { .. } => {
                 Self::new(USAGE, &error)
             }
-            StartError::Adopt(AdoptError::Refused(error)) => Self::new(DAMAGED, &error),
+            StartError::Bootstrap(BootstrapError::Refused(error)) => Self::new(DAMAGED, &error),
         };
         let Some(out) = out else { return failure };
         let message = format!("{}; {out}", failure.message);

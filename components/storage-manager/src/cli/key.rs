@@ -9,7 +9,7 @@ use super::exit::Failure;
 use super::{connect, show, show_json, table};
 use crate::config::Config;
 use crate::crypt::{self, Key};
-use crate::s3::{Kind, Tier};
+use crate::s3::{ErrorKind, Tier};
 
 /// What is shown of a key: nothing that is secret.
 #[derive(Debug, Serialize)]
@@ -65,7 +65,7 @@ async fn of(config: &Config, object: &str, from: Tier) -> Result<(), Failure> {
     let store = connect::store(config, from)?;
     // It fails where there is no key of it.
     let bytes = match store.get(object).await {
-        Err(error) if error.kind == Kind::NotFound => {
+        Err(error) if error.kind == ErrorKind::NotFound => {
             return Err(Failure::usage(format!(
                 "{from} has no object `{object}`: `cim-storage-manager streams --files --from {from}` lists those with messages"
             )));

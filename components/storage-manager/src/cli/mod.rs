@@ -11,12 +11,13 @@ mod erase;
 mod exit;
 mod export;
 mod key;
-mod nothing;
+mod not_found;
 mod progress;
 mod query;
 mod read;
 mod restore;
 mod retention;
+mod seqs;
 mod status;
 mod streams;
 mod table;
@@ -84,7 +85,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
         .build()
         .map_err(|error| exit::Failure::other(&error))?;
     let done = runtime.block_on(async {
-        let config = connect::config(&cli)?;
+        let config = connect::config(&cli.config)?;
         crypt::install(crypt::Keyring::read(config.archive.encryption.as_ref())?);
         match cli.command {
             Command::Tier(args) => tier::run(config, args).await,
@@ -111,7 +112,7 @@ fn run(cli: Cli) -> Result<(), exit::Failure> {
             Command::Hooks => unreachable!("it needs no configuration and is done"),
         }
     });
-    // What still blocks (a read that nobody waits for) must not hold the process.
+    // What still blocks (a read whose result is not awaited) must not hold the process.
     runtime.shutdown_background();
     done
 }

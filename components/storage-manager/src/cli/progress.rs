@@ -11,7 +11,7 @@ use crate::restore::{Plan, Progress};
 
 const SHOWN_EVERY: Duration = Duration::from_millis(100);
 
-/// Does the work, and shows how far it is.
+/// Does the work and shows its progress.
 pub(super) async fn shown<T>(
     plans: Vec<Plan>,
     work: impl AsyncFnOnce(Vec<Plan>, &Arc<Progress>) -> T,

@@ -7,7 +7,7 @@ use cim_runtime::output::note;
 use super::args::ReadArgs;
 use super::connect;
 use super::exit::Failure;
-use super::nothing::unknown;
+use super::not_found::unknown_stream;
 use crate::archive::Archive;
 use crate::config::Config;
 use crate::export::Since;
@@ -26,7 +26,7 @@ pub(super) async fn opened(config: &Config, args: &ReadArgs) -> Result<(Source, 
     let (source, _) = connect::source(config, args.from, args.no_fallback)?;
     let archive = Archive::open_before_damage(Arc::clone(&source.tier)).await?;
     let Some(state) = archive.stream(&args.stream).await? else {
-        return Err(unknown(config, &args.stream, args.from).await);
+        return Err(unknown_stream(config, &args.stream, args.from).await);
     };
     if let Some(damage) = archive.damage() {
         tracing::warn!("{damage}; what is read was there before it");

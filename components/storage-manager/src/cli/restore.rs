@@ -20,7 +20,7 @@ use self::report::Report;
 use super::args::RestoreArgs;
 use super::connect;
 use super::exit::Failure;
-use super::nothing::{nothing, unknown};
+use super::not_found::{no_archive, unknown_stream};
 use super::progress::shown;
 use crate::archive::Archive;
 use crate::config::Config;
@@ -35,7 +35,7 @@ const CHAINS: usize = 16;
 const NAS_MAY_LAG: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failure> {
-    let (source, ways) = connect::source(config, args.from, args.no_fallback)?;
+    let (source, retry) = connect::source(config, args.from, args.no_fallback)?;
     let jetstream = connect::jetstream(config).await?;
     let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
     if args.rename.is_some() && args.streams.len() > 1 {
@@ -47,7 +47,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
     streams.retain(|stream| named.insert(stream.clone()));
     let nothing_at_all = streams.is_empty() && archive.streams().await?.is_empty();
     if nothing_at_all && archive.damage().is_none() {
-        return Err(nothing(config, args.from).await);
+        return Err(no_archive(config, args.from).await);
     }
     let options = Options {
         rename: args.rename.clone(),
@@ -61,7 +61,7 @@ pub(super) async fn run(config: &Config, args: RestoreArgs) -> Result<(), Failur
         with_dropped: args.with_dropped,
         staged: args.staged,
     };
-    let mut report = Report::new(&streams, &args, ways);
+    let mut report = Report::new(&streams, &args, retry);
     // All that can be known of each stream is known before the first one is touched.
     let planned = plans(config, &archive, &streams, &options, args.from).await?;
     let (mut places, mut plans) = (Vec::new(), Vec::new());
@@ -159,7 +159,7 @@ async fn plans(
     let planned = stream::iter(streams).map(async |stream| {
         let state = match archive.stream(stream).await.map_err(RestoreError::from) {
             Ok(Some(state)) => state,
-            Ok(None) => return Err(unknown(config, stream, from).await),
+            Ok(None) => return Err(unknown_stream(config, stream, from).await),
             Err(error) if error.is_of_one_stream() => return Ok(Err(error)),
             Err(error) => return Err(error.into()),
         };

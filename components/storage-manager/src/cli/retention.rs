@@ -82,7 +82,7 @@ pub(super) fn leaving(config: &Config, tier: Tier, archive: &Archive) -> u64 {
     own(config, archive).map_or(0, |state| preview(config, tier, state, &|_| Copied::All).size)
 }
 
-/// The journal that the storage manager of this configuration writes.
+/// Opens the journal that the storage manager of this configuration writes.
 fn own<'a>(config: &Config, archive: &'a Archive) -> Option<&'a JournalState> {
     archive.journals().iter().find(|journal| journal.journal == config.archive.journal)
 }
@@ -142,7 +142,7 @@ fn preview(
     }
 }
 
-/// A time of days, hours or seconds.
+/// Formats a duration in days, hours or seconds.
 fn in_words(seconds: u64) -> String {
     const HOUR: u64 = 3600;
     match seconds {

@@ -25,7 +25,7 @@ use crate::jetstream::StreamInfo;
 use crate::journal;
 use crate::s3::{Store, Tier};
 use crate::tier::foreign::{Foreign, Here};
-use crate::tier::others;
+use crate::tier::other_journals;
 use crate::tier::sides::{Sides, Unread};
 
 #[derive(Debug, Serialize)]
@@ -70,7 +70,9 @@ pub(super) async fn run(config: Config, args: StatusArgs) -> Result<(), Failure>
     let mut names = jetstream.stream_names().await?;
     names.sort();
     for glob in config.streams.unmatched(&names) {
-        tracing::warn!("`[streams]` has the glob `{glob}`, which no stream on the server matches");
+        tracing::warn!(
+            "`[streams]` has the glob `{glob}`, which matches no stream on the server: correct or remove it"
+        );
     }
     let (names, left_out): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|name| matcher.matches(name));
@@ -202,7 +204,7 @@ impl Readable {
         Ok(Self { tier, archive, damage, locked, away: None })
     }
 
-    /// Its journals.
+    /// Returns a tier's journals.
     fn journals(&self) -> &[JournalState] {
         self.archive.as_ref().map_or(&[], Archive::journals)
     }
@@ -283,7 +285,7 @@ async fn foreign(
     let (own, others): (Vec<_>, Vec<_>) =
         journals.iter().partition(|journal| journal.journal == config.journal);
     let own = own.iter().find_map(|journal| journal.streams.get(stream));
-    let other = others::latest(others, stream);
+    let other = other_journals::latest(others, stream);
     let other =
         other.filter(|(_, other)| own.is_none_or(|own| own.committed_at < other.committed_at));
     let archived = own.into_iter().chain(other.map(|(_, other)| other));

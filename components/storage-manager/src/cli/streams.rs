@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::args::StreamsArgs;
 use super::exit::Failure;
-use super::nothing::{nothing, unknown};
+use super::not_found::{no_archive, unknown_stream};
 use super::{connect, show, show_json, table as tables};
 use crate::archive::Archive;
 use crate::config::Config;
@@ -77,7 +77,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
     let archive = Archive::open_before_damage(store).await?;
     let held = archive.streams().await?;
     if let Some(missing) = args.streams.iter().find(|stream| !held.contains(stream)) {
-        return Err(unknown(config, missing, args.from).await);
+        return Err(unknown_stream(config, missing, args.from).await);
     }
     for stream in held {
         if !args.streams.is_empty() && !args.streams.contains(&stream) {
@@ -110,7 +110,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             gone: plan
                 .as_ref()
                 .filter(|_| args.files)
-                .map(|plan| plan.gone_in(plan.first_seq, plan.last_seq)),
+                .map(|plan| plan.removed_in(plan.first_seq, plan.last_seq)),
             committed_at: state.committed_at,
             entry: state.number,
             segments: state.segments.len(),
@@ -138,7 +138,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
         }
     }
     match archive.damage() {
-        None if held.streams.is_empty() => Err(nothing(config, args.from).await),
+        None if held.streams.is_empty() => Err(no_archive(config, args.from).await),
         None => Ok(()),
         Some(error) => {
             Err(Failure::damaged(format!("{}; what is shown was there before it", chain(error))))

@@ -3,7 +3,7 @@
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-/// A table; columns whose header begins with `#` are numbers.
+/// Makes a table. Columns whose header begins with `#` are numbers.
 pub(super) fn table(headers: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
@@ -18,7 +18,7 @@ pub(super) fn table(headers: &[&str]) -> Table {
     table
 }
 
-/// `1.5 GiB`
+/// Formats a size, as in `1.5 GiB`.
 pub(super) fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }

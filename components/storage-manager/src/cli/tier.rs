@@ -18,7 +18,7 @@ use crate::s3::{Store, Tier};
 use crate::tier;
 
 /// How long NATS may take to come up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {
     if let Some(why) = config.writes_in_the_clear() {
@@ -47,21 +47,21 @@ pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {
     let wasabi =
         config.tertiary.as_ref().map(|settings| open(Tier::Wasabi, settings)).transpose()?;
     let client = tokio::select! {
-        client = patiently_connect(&config, &stop) => client?,
+        client = wait_for_nats(&config, &stop) => client?,
         () = stop.cancelled() => return Ok(()),
     };
     Ok(tier::run(config, client, nas, wasabi, args.ready_file.as_deref(), stop).await?)
 }
 
 /// Connects to NATS, and gives a server that is just starting a while to come up.
-async fn patiently_connect(
+async fn wait_for_nats(
     config: &Config,
     stop: &CancellationToken,
 ) -> Result<async_nats::Client, NatsError> {
     let (started, mut tries) = (Instant::now(), 0);
     loop {
         let error = match config.nats.connect("cim-storage-manager").await {
-            Err(error) if started.elapsed() < PATIENCE && error.may_pass_soon() => error,
+            Err(error) if started.elapsed() < STARTUP_TIMEOUT && error.is_transient() => error,
             other => return other,
         };
         tries += 1;

@@ -20,7 +20,7 @@ use self::journals::Audited;
 use self::objects::{Checked, Of, Problem};
 use super::args::VerifyArgs;
 use super::exit::Failure;
-use super::nothing::{nothing, unknown};
+use super::not_found::{no_archive, unknown_stream};
 use super::{connect, show, show_json, table};
 use crate::archive::Archive;
 use crate::chain::{self, ReadError};
@@ -42,7 +42,8 @@ struct Verified {
     messages: u64,
     bytes: u64,
     /// Fewer messages than the stream had; no damage yet.
-    lacking: u64,
+    #[serde(rename = "lacking")]
+    missing_messages: u64,
     /// What was erased for good.
     erased: Vec<Erased>,
     /// Messages that have left by rule: nothing is wrong with that.
@@ -61,7 +62,7 @@ struct Verified {
 impl Verified {
     /// Takes note of what is wrong with a segment.
     fn add(&mut self, Problem { timeline, first_seq, last_seq, what }: Problem) {
-        let counts = |&(number, SeqRange(from, until)): &(u32, SeqRange)| {
+        let counts = |&(number, SeqRange { first: from, last: until }): &(u32, SeqRange)| {
             number == timeline && first_seq <= until && last_seq >= from
         };
         self.newest |= self.lineage.iter().any(counts);
@@ -92,11 +93,11 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     journals::opened(&mut journals, &archive);
     let mut streams = archive.streams().await?;
     if streams.is_empty() && archive.damage().is_none() {
-        return Err(nothing(config, args.from).await);
+        return Err(no_archive(config, args.from).await);
     }
     if !args.streams.is_empty() {
         if let Some(stream) = args.streams.iter().find(|stream| !streams.contains(stream)) {
-            return Err(unknown(config, stream, args.from).await);
+            return Err(unknown_stream(config, stream, args.from).await);
         }
         streams = args.streams;
     }
@@ -127,10 +128,12 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
     // Streams share objects, and each is read once.
     verify(&store, &mut report.streams, journaled, args.chain_only).await?;
     print(&report, args.show.json)?;
-    for Verified { stream, lacking, .. } in report.streams.iter().filter(|s| s.lacking > 0) {
+    for Verified { stream, missing_messages, .. } in
+        report.streams.iter().filter(|s| s.missing_messages > 0)
+    {
         tracing::warn!(
             stream = %stream,
-            "the archive has {lacking} messages fewer than the stream had when it was last seen: they may have been deleted just then; where the stream is at rest and verify says so again, the archive has a gap"
+            "the archive has {missing_messages} fewer messages than the stream had when it was last observed. Recent deletes can explain this; if the stream is idle and this warning repeats, the archive has a gap"
         );
     }
     for Audited { journal, warnings, .. } in &report.journals {
@@ -275,14 +278,14 @@ impl Missing {
 fn summary(stream: StreamName, state: &ArchiveState) -> Verified {
     let (segments, newest) = (state.segments.values(), state.timeline());
     let lineage = state.lineage(newest).into_iter();
-    let lineage = lineage.map(|(number, until)| (number, SeqRange(1, until)));
+    let lineage = lineage.map(|(number, until)| (number, SeqRange { first: 1, last: until }));
     Verified {
         stream,
         entries: state.number.saturating_add(1),
         segments: state.segments.len(),
         messages: segments.clone().fold(0, |sum: u64, s| sum.saturating_add(s.messages)),
         bytes: segments.fold(0, |sum: u64, s| sum.saturating_add(s.size)),
-        lacking: state.lacking(),
+        missing_messages: state.missing_messages(),
         erased: Vec::new(),
         expired: state
             .retention
@@ -307,7 +310,7 @@ async fn chain(
         Err(ReadError::S3(error)) => return Err(error.into()),
         Err(damaged) => error_chain(&damaged),
     };
-    let (entries, segments, messages, bytes, lacking, expired) = (0, 0, 0, 0, 0, 0);
+    let (entries, segments, messages, bytes, missing_messages, expired) = (0, 0, 0, 0, 0, 0);
     let (problems, lineage, newest) = (vec![problem], Vec::new(), true);
     let erased = Vec::new();
     let locked = Vec::new();
@@ -317,7 +320,7 @@ async fn chain(
         segments,
         messages,
         bytes,
-        lacking,
+        missing_messages,
         erased,
         expired,
         problems,

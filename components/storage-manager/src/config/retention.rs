@@ -9,7 +9,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::de::{Error as _, IntoDeserializer as _};
 use serde::{Deserialize, Deserializer};
 
-use super::globs;
+use super::streams::globs;
 use crate::s3::Tier;
 
 /// One table: limits, and the streams and the tier that they are for. A limit takes what is oldest, whichever is

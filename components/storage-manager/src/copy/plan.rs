@@ -58,7 +58,7 @@ pub enum Clash {
 /// What entries are numbered in: the prefix of a journal's, or of a chain's.
 type Log = String;
 
-/// The log that an object belongs to, and its number in it, if it is an entry.
+/// Returns the log that an object belongs to, and its number in it, if it is an entry.
 fn entry(key: &ArchiveKey) -> Option<(Log, u64)> {
     match key {
         ArchiveKey::Journal { of, journal, number } => Some((of.entries(journal), *number)),
@@ -71,7 +71,7 @@ fn entry(key: &ArchiveKey) -> Option<(Log, u64)> {
     }
 }
 
-/// What an entry or a checkpoint says was decided: the log, and up to which number.
+/// Returns what an entry or a checkpoint says was decided: the log, and up to which number.
 fn decided(key: &ArchiveKey) -> Option<(Log, u64)> {
     match key {
         ArchiveKey::Checkpoint { of, journal, number } => Some((of.entries(journal), *number)),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Clash, Listing, Pass, Work};
 use super::sound::wrong;
-use crate::s3::{Kind, Put, S3Error, Store};
+use crate::s3::{ErrorKind, PutOutcome, S3Error, Store};
 
 /// Objects that are copied at once.
 const AT_ONCE: usize = 4;
@@ -46,7 +46,7 @@ pub struct Copied {
     pub collected: u64,
     /// Objects that were not copied.
     pub damaged: Vec<Damaged>,
-    /// Whether the old bucket was being written to: then what is newest there may not be in the new one.
+    /// True if the old bucket was being written to: then what is newest there may not be in the new one.
     pub behind: bool,
 }
 
@@ -173,7 +173,7 @@ async fn listing(store: &Store) -> Result<Listing, S3Error> {
 
 fn absent_is_none(found: Result<Bytes, S3Error>) -> Result<Option<Bytes>, S3Error> {
     match found {
-        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         found => found.map(Some),
     }
 }
@@ -196,7 +196,7 @@ async fn one(
     let text = work.key.to_string();
     let object = match from.get_at_most(&text, work.size).await {
         Ok(object) => object,
-        Err(error) if error.kind == Kind::NotFound => return Ok(One::Gone),
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(One::Gone),
         Err(error) => {
             let error = from.judged(error).await;
             if !error.kind.is_damage() {
@@ -225,14 +225,16 @@ async fn put(
     let (text, tried) = (key.to_string(), AtomicU32::new(0));
     let class = |error: &S3Error| {
         let again = tried.fetch_add(1, Ordering::Relaxed) + 1 < TRIES;
-        if again && error.kind.may_pass_soon() { Class::Transient } else { Class::Permanent }
+        if again && error.kind.is_transient() { Class::Transient } else { Class::Permanent }
     };
     let what = format!("copying `{text}`");
-    let attempt = || to.put_new(key, object.clone());
+    let attempt = || to.put_if_absent(key, object.clone());
     let put = retry::retry(&what, Backoff::default(), stop, class, attempt).await;
     match put.map_err(CopyError::To)? {
-        Put::Created => Ok(()),
-        Put::Exists if to.get(&text).await.map_err(CopyError::To)? == object => Ok(()),
-        Put::Exists => Err(Clash::Differs(text).into()),
+        PutOutcome::Created => Ok(()),
+        PutOutcome::AlreadyExists if to.get(&text).await.map_err(CopyError::To)? == object => {
+            Ok(())
+        }
+        PutOutcome::AlreadyExists => Err(Clash::Differs(text).into()),
     }
 }

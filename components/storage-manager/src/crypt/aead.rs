@@ -41,7 +41,7 @@ pub(super) fn decrypt(key: &LessSafeKey, about: &[u8], sealed: &[u8]) -> Option<
     Some(text)
 }
 
-/// The same behind what `text` has already.
+/// Decrypts `text` and appends the result.
 pub(super) fn decrypt_into(
     key: &LessSafeKey,
     about: &[u8],

@@ -167,19 +167,19 @@ impl Key {
         }
     }
 
-    /// The text of its file.
+    /// Returns the text of the key's file.
     pub fn to_text(&self) -> String {
         let key = STANDARD.encode(self.bytes);
         let recovery = self.recovery.as_ref().map_or_else(String::new, |wrapped| {
             format!("recovery {} {}\n", wrapped.by, STANDARD.encode(&wrapped.text))
         });
         format!(
-            "# Key {} of an archive. Who has it reads the archive; without it nobody does.\n{key}\n{recovery}",
+            "# Key {} of an archive. With it the archive can be read, without it not.\n{key}\n{recovery}",
             self.id
         )
     }
 
-    /// Its name.
+    /// Returns the key's name.
     pub fn id(&self) -> &KeyId {
         &self.id
     }
@@ -188,7 +188,7 @@ impl Key {
         &self.bytes
     }
 
-    /// The key in Base64, as DuckDB takes it.
+    /// Returns the key in Base64, as DuckDB takes it.
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.bytes)
     }
@@ -197,12 +197,12 @@ impl Key {
         self.recovery.as_ref()
     }
 
-    /// The key that recovers this one, where there is one.
+    /// Returns the key that recovers this one, where there is one.
     pub fn recovered_by(&self) -> Option<&KeyId> {
         self.recovery.as_ref().map(|wrapped| &wrapped.by)
     }
 
-    /// The same, to be recovered with another one.
+    /// Returns the same key, recoverable with another one.
     #[must_use]
     pub fn recoverable_with(self, by: &Self) -> Self {
         let text = aead::encrypt(&by.bytes, &about(&self.id), &self.bytes);

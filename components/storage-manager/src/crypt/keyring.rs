@@ -6,7 +6,7 @@ use cim_core::archive::Sha256;
 use parquet::encryption::encrypt::FileEncryptionProperties;
 
 use super::key::{Key, KeyError, KeyId, Wrapped};
-use super::label::Label;
+use super::label::{Label, Locked};
 use crate::config::{EncryptionConfig, Tiers};
 use crate::s3::Tier;
 
@@ -25,7 +25,7 @@ pub fn install(keyring: Keyring) {
     INSTALLED.set(keyring).unwrap_or_default();
 }
 
-/// The keys of this process; none where none were installed.
+/// Returns the keys of this process, which may be none.
 pub fn installed() -> &'static Keyring {
     #[cfg(test)]
     return INSTALLED.get_or_init(testing::keyring);
@@ -47,12 +47,12 @@ impl Keyring {
         Ok(Self { write, tiers: config.tiers, keys })
     }
 
-    /// All of them, the one that writes first.
+    /// Returns all keys, the one that writes first.
     pub fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// The key that what goes to a tier is encrypted with.
+    /// Returns the key that encrypts what goes to a tier.
     pub fn writes(&self, tier: Tier) -> Option<&Key> {
         self.write.as_ref().filter(|_| self.tiers.have(tier))
     }
@@ -63,7 +63,7 @@ impl Keyring {
         known.or_else(|| self.keys.iter().find_map(|key| key.unwrap(id, wrapped?)))
     }
 
-    /// How a Parquet file is encrypted that goes to a tier; `None` where it is not.
+    /// Returns how a Parquet file is encrypted that goes to a tier; `None` where it is not.
     fn encryption(
         &self,
         tier: Tier,
@@ -76,17 +76,30 @@ impl Keyring {
     }
 }
 
-/// How a Parquet file is encrypted that goes to a tier; `None` where it is not. A journal's entry says what the hash of
-/// the object before it is.
+/// Returns how a Parquet file is encrypted that goes to a tier; `None` where it is not. A journal's entry says what the
+/// hash of the object before it is.
 pub fn encryption(tier: Tier, previous: Option<Sha256>) -> Option<Arc<FileEncryptionProperties>> {
     installed().encryption(tier, previous)
+}
+
+/// Finds the key of a label; `Ok(None)` where the label is damaged.
+///
+/// # Errors
+/// When this process does not have it.
+pub(super) fn open_label(label: &Label) -> Result<Option<Key>, Locked> {
+    let Some(key) = label.key() else { return Ok(None) };
+    let wrapped = label.wrapped();
+    match installed().find(&key, wrapped.as_ref()) {
+        Some(found) => Ok(Some(found)),
+        None => Err(Locked { key, recovery: wrapped.map(|wrapped| wrapped.by) }),
+    }
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
 
-    /// What reads a key of tests, and writes in the clear.
+    /// Returns a keyring that reads a key of tests, and writes in the clear.
     pub(super) fn keyring() -> Keyring {
         Keyring { write: None, tiers: Tiers::None, keys: vec![key()] }
     }
@@ -95,13 +108,13 @@ pub(crate) mod testing {
         Key::parse(&[7; 32]).unwrap()
     }
 
-    /// How a file is encrypted with that key.
+    /// Returns how a file is encrypted with that key.
     pub(crate) fn encryption() -> Option<Arc<FileEncryptionProperties>> {
         let keyring = Keyring { write: Some(key()), tiers: Tiers::Both, keys: Vec::new() };
         keyring.encryption(Tier::Nas, None)
     }
 
-    /// How a file is encrypted with a key that is not there.
+    /// Returns how a file is encrypted with a key that is not there.
     pub(crate) fn locked() -> Option<Arc<FileEncryptionProperties>> {
         let keyring = Keyring { write: Some(Key::random()), tiers: Tiers::Both, keys: Vec::new() };
         keyring.encryption(Tier::Nas, None)

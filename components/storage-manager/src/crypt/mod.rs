@@ -14,6 +14,7 @@ mod end;
 mod key;
 mod keyring;
 mod label;
+mod lookup;
 mod modules;
 mod sealed;
 
@@ -22,7 +23,8 @@ pub use key::{Key, KeyError, KeyId};
 #[cfg(test)]
 pub(crate) use keyring::testing;
 pub use keyring::{Keyring, encryption, install, installed};
-pub use label::{Locked, check, check_range, key_of, label_of, label_range};
+pub use label::Locked;
+pub use lookup::{check, check_range, key_of, label_of, label_range};
 pub(crate) use modules::{FileKey, metadata};
 pub use sealed::SealError;
 pub(crate) use sealed::{is_intact, open, seal};

@@ -11,6 +11,7 @@ use ring::aead::LessSafeKey;
 
 use super::aead;
 use super::end::{End, end, varint};
+use super::keyring::open_label;
 use super::label::Label;
 
 /// Kinds of modules.
@@ -62,7 +63,7 @@ pub(crate) fn metadata(
         End::Encrypted { file, label, footer } => (file, label, footer),
     };
     let label = Label::parse(label).ok_or_else(|| damaged("it does not say with which key"))?;
-    let key = label.open().map_err(|locked| damaged(locked.to_string()))?;
+    let key = open_label(&label).map_err(|locked| damaged(locked.to_string()))?;
     let key = key.ok_or_else(|| damaged("the name of its key is not whole"))?;
     let key = FileKey { key: aead::ready(key.bytes()), file };
     let mut rest = footer;
@@ -155,8 +156,8 @@ fn next<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], ParquetError> {
     Ok(module)
 }
 
-/// A page's header that says another size: what was encrypted is larger. The third of its fields is the size, and all
-/// three are numbers.
+/// Returns a page's header with another size, because encrypted pages are larger. The third of its fields is the size,
+/// and all three are numbers.
 fn resized(header: &[u8], size: usize) -> Option<Vec<u8>> {
     const NUMBER: u8 = 0x15;
     let mut rest = header;

@@ -5,7 +5,7 @@ use cim_core::archive::Sha256;
 use serde::{Deserialize, Serialize};
 
 use super::aead;
-use super::keyring::installed;
+use super::keyring::{installed, open_label};
 use super::label::{Label, Locked};
 use crate::s3::Tier;
 
@@ -51,7 +51,7 @@ fn split(object: &[u8]) -> Option<(Line, &[u8])> {
     Some((line, &object[end + 1..])).filter(|(line, _)| line.sealed == 1)
 }
 
-/// What a sealed object says of its key; `None` where it is none, or damaged there.
+/// Returns the label of a sealed object; `None` if it is not sealed, or is damaged there.
 pub(super) fn label(object: &[u8]) -> Option<Label> {
     if !object.starts_with(BEGIN) {
         return None;
@@ -75,7 +75,7 @@ pub(crate) fn open(object: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, SealErro
         return Ok(object.into());
     }
     let (line, text) = split(object).ok_or(SealError::Damaged)?;
-    let key = line.key.open().map_err(SealError::Locked)?.ok_or(SealError::Damaged)?;
+    let key = open_label(&line.key).map_err(SealError::Locked)?.ok_or(SealError::Damaged)?;
     let opened = aead::decrypt(&aead::ready(key.bytes()), ABOUT, text);
     opened.map(Into::into).ok_or(SealError::Damaged)
 }

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Wanted;
 use super::scan::{Seen, may_hold};
 use crate::journal::{checkpoints, write_checkpoint};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// Objects that are read at once.
 const FETCHES: usize = 16;
 
-/// The prefixes under which messages of a stream may lie, whether or not anything names them.
+/// Returns the prefixes under which messages of a stream may lie, whether or not anything names them.
 pub fn prefixes(name: &JournalName, stream: &StreamName) -> Vec<String> {
     let logs = [JournalOf::Secondary, JournalOf::Tertiary].into_iter();
     let logs = logs.flat_map(|of| [of.entries(name), format!("{}{name}/shared/", of.prefix())]);
@@ -57,7 +57,7 @@ pub async fn leftovers(
     looked.buffered(FETCHES).try_filter_map(async |key| Ok(key)).try_collect().await
 }
 
-/// What came of deleting.
+/// The outcome of deleting.
 #[derive(Debug, Default)]
 pub struct Deleted {
     /// The keys that are gone.
@@ -75,7 +75,7 @@ pub async fn delete(store: &Store, keys: Vec<String>) -> Result<Deleted, S3Error
     for key in keys {
         match store.delete(&key).await {
             Ok(()) => drop(deleted.gone.insert(key)),
-            Err(error) if matches!(error.kind, Kind::Denied(_)) => deleted.refused.push(key),
+            Err(error) if matches!(error.kind, ErrorKind::Denied(_)) => deleted.refused.push(key),
             Err(error) => return Err(error),
         }
     }

@@ -17,10 +17,10 @@ pub enum NoteError {
     #[error("the note of an erasure names `{0}` as its signer, which is no public nkey")]
     NoKey(String),
     /// The signature is wrong.
-    #[error("the note of an erasure is not what `{0}` has signed")]
+    #[error("the note of an erasure was not signed by `{0}`, or was changed since")]
     Signature(String),
     /// It is right, and another key's than it may be.
-    #[error("the note of an erasure is signed by `{0}`, which is none of the keys that may erase")]
+    #[error("the note of an erasure is signed by `{0}`, which is not a key that may erase")]
     Foreign(String),
 }
 
@@ -71,7 +71,10 @@ mod tests {
             by: "host".into(),
             reason: "asked".into(),
             messages: 1,
-            timelines: vec![ErasedIn { timeline: 1, sequences: vec![SeqRange(7, 7)] }],
+            timelines: vec![ErasedIn {
+                timeline: 1,
+                sequences: vec![SeqRange { first: 7, last: 7 }],
+            }],
             segments: Vec::new(),
         }
     }
@@ -86,7 +89,7 @@ mod tests {
         let note = check(&change.erased[0], &[]).unwrap();
         assert_eq!((note.messages, note.reason.as_str()), (3, "request 2026-118"));
         let sequences = note.of(1).iter().collect::<Vec<_>>();
-        assert_eq!(sequences, [SeqRange(7, 8), SeqRange(20, 20)]);
+        assert_eq!(sequences, [SeqRange { first: 7, last: 8 }, SeqRange { first: 20, last: 20 }]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use cim_core::names::{StreamName, SubjectFilter};
 /// Bytes of messages that are rewritten at once, about: they are in memory.
 const AT_ONCE: u64 = 32 << 20;
 
-/// What is to be erased.
+/// The messages to erase.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// The stream.
@@ -23,13 +23,13 @@ pub struct Wanted {
 impl Wanted {
     /// Returns whether a message of the stream is one of them.
     pub fn is(&self, seq: u64, subject: &[u8]) -> bool {
-        let SeqRange(first, last) = self.sequences;
+        let SeqRange { first, last } = self.sequences;
         (first..=last).contains(&seq)
             && self.subjects.iter().any(|filter| filter.matches_bytes(subject))
     }
 }
 
-/// What a tier has of it.
+/// The messages of a tier that are to be erased.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// The messages that count, by timeline.
@@ -48,7 +48,7 @@ impl Found {
     pub fn of(&self, segment: &Segment) -> u64 {
         let hits = self.hits.get(&segment.timeline);
         let within = hits.map(|hits| hits.within(segment.first_seq, segment.last_seq));
-        let count = |SeqRange(from, to): SeqRange| (to - from).saturating_add(1);
+        let count = |SeqRange { first: from, last: to }: SeqRange| (to - from).saturating_add(1);
         within.into_iter().flatten().map(count).fold(0, u64::saturating_add)
     }
 }
@@ -56,7 +56,7 @@ impl Found {
 /// A part of a shared object, and whose it is.
 pub type PartOf = (StreamName, Segment);
 
-/// What is written anew.
+/// The objects to write anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Work {
     /// Segments with a file of their own that hold messages to be erased.
@@ -181,7 +181,7 @@ mod tests {
             stale in prop::collection::btree_set(0u8..4, 0..2),
         ) {
             let (state, wanted) = (state(&all), stream(0));
-            let hits: SeqRanges = hits.into_iter().map(|seq| SeqRange(seq, seq)).collect();
+            let hits: SeqRanges = hits.into_iter().map(|seq| SeqRange { first: seq, last: seq }).collect();
             let mut found = Found { hits: [(1, hits.clone())].into(), dirty: BTreeSet::new() };
             let holds = |segment: &Segment| (segment.first_seq..=segment.last_seq).any(|seq| hits.contains(seq));
             let of_stream: Vec<&Segment> = state.streams[&wanted].segments.values().collect();
@@ -220,7 +220,7 @@ mod tests {
         let wanted = Wanted {
             stream: stream(0),
             subjects: vec!["users.7.>".parse().unwrap(), "mail.*.7".parse().unwrap()],
-            sequences: SeqRange(3, 9),
+            sequences: SeqRange { first: 3, last: 9 },
         };
         assert!(wanted.is(3, b"users.7.name") && wanted.is(9, b"mail.in.7"));
         assert!(!wanted.is(2, b"users.7.name") && !wanted.is(10, b"users.7.name"));

@@ -15,7 +15,7 @@ use parquet::errors::ParquetError;
 use super::plan::{Found, PartOf, Work};
 use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Batch, Columns, Finished, Rows, SegmentError, SharedReader, SharedWriter};
-use crate::tier::seal::{LEVEL, Merge, SealError};
+use crate::tier::merge::{LEVEL, Merge, SealError};
 
 /// Objects that could not be written anew. The archive is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -27,14 +27,14 @@ pub enum RewriteError {
     #[error(transparent)]
     Segment(#[from] SegmentError),
     /// Parquet refuses the rest.
-    #[error("cannot write a segment anew")]
+    #[error("cannot rewrite a segment")]
     Encode(#[from] ParquetError),
     /// The same, of a segment with a file of its own.
     #[error(transparent)]
     Seal(#[from] SealError),
 }
 
-/// What is on the tier, and what an entry is to say of it.
+/// The new objects on the tier, and their records for an entry.
 #[derive(Debug, Default)]
 pub struct Rewritten {
     /// By stream; notes are not in it yet.
@@ -43,7 +43,7 @@ pub struct Rewritten {
     pub segments: Vec<ErasedFrom>,
 }
 
-/// Where new objects go.
+/// The place of new objects.
 #[derive(Debug, Clone)]
 struct Place {
     tier: Tier,
@@ -121,7 +121,7 @@ fn replacement(old: &Segment, by: Vec<SegmentRecord>) -> Replacement {
     Replacement { timeline, first_seq, last_seq, by }
 }
 
-/// A segment without what is erased; `None` where nothing else is in it.
+/// Rewrites a segment without what is erased; `None` where nothing else is in it.
 fn own(
     segment: &Segment,
     file: &Bytes,
@@ -141,15 +141,15 @@ fn own(
     Ok(Some(rest.finish(stream, segment.timeline, segment.sealed)?))
 }
 
-/// What became of some shared objects.
+/// The objects in the place of some shared ones.
 struct Made {
     /// The one in their place; none where nothing is left.
     object: Option<(ArchiveKey, Bytes)>,
-    /// What each of the parts is in it; none where nothing of it is left.
+    /// The record of each part in it; none where nothing of it is left.
     by: Vec<Option<SegmentRecord>>,
 }
 
-/// One object in the place of some that streams share.
+/// Writes one object in the place of some that streams share.
 fn shared(
     to: &Place,
     parts: &[PartOf],
@@ -201,7 +201,7 @@ fn shared(
     Ok(Made { by: by.collect(), object: Some((key, object)) })
 }
 
-/// The level of what takes the place of some objects: they are not merged the more often for it.
+/// Returns the level of the object that takes the place of some: they are not merged the more often for it.
 fn level(parts: &[PartOf]) -> u8 {
     let levels = parts.iter().map(|(_, part)| match ArchiveKey::parse(&part.key) {
         Ok(ArchiveKey::Shared { level, .. }) => level,
@@ -274,7 +274,7 @@ mod tests {
             hits in prop::collection::btree_set(1u64..24, 0..16),
         ) {
             let (parts, files) = objects(&all);
-            let hits: cim_core::archive::SeqRanges = hits.into_iter().map(|seq| SeqRange(seq, seq)).collect();
+            let hits: cim_core::archive::SeqRanges = hits.into_iter().map(|seq| SeqRange { first: seq, last: seq }).collect();
             let found = Found { hits: [(1, hits.clone())].into(), ..Found::default() };
             let to = Place { tier: Tier::Nas, of: JournalOf::Secondary, journal: "main".parse().unwrap(), number: 9 };
             let made = shared(&to, &parts, files, &stream(0), &found).unwrap();

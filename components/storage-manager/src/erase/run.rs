@@ -21,17 +21,17 @@ use super::plan::{Found, Wanted, Work, plan};
 use super::rewrite::{RewriteError, Rewritten, rewrite};
 use super::scan::{Scanned, Seen, Unread, scan};
 use super::versions::{OldVersion, old_versions};
-use crate::archive::journal_of;
 use crate::chain::{self, ReadError};
 use crate::clock;
+use crate::journal::journal_of;
 use crate::journal::{
-    self, Commit, DecideError, Decided, Journal, NotCommitted, OpenError, Place, make,
+    self, Commit, Journal, NotCommitted, OpenError, Outbox, OutboxError, Place, make,
 };
 use crate::s3::{S3Error, Store, Tier};
 
 /// Bytes that may gather while an entry is on its way: nothing else is said here.
 const ROOM: usize = 1 << 20;
-/// How often the journal is read anew where another writer was faster.
+/// The number of times that the journal is read anew where another writer was faster.
 const TRIES: u32 = 5;
 
 /// An erasure that did not come to its end. It is run again.
@@ -51,8 +51,8 @@ pub enum EraseError {
     Journal(#[from] NotCommitted),
     /// Wasabi's was not.
     #[error(transparent)]
-    Decide(#[from] DecideError),
-    /// What is left could not be written.
+    Decide(#[from] OutboxError),
+    /// The remaining messages could not be written.
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
     /// Wasabi's entry could not be made.
@@ -63,12 +63,12 @@ pub enum EraseError {
     Refused(#[from] JournalError),
     /// The NAS did not say whether the last entry is there.
     #[error(
-        "the nas did not say whether it has the last entry, and nothing is deleted there yet: run this again"
+        "the NAS did not answer whether it has the last entry, and nothing is deleted there yet: run this again"
     )]
     Unseen,
     /// The stream is in a chain alone.
     #[error(
-        "stream `{stream}` is archived on {tier} as a chain, of which nothing can be erased: set `layout = \"journal\"` in \
+        "stream `{stream}` is archived on {tier} as a chain, from which messages cannot be erased: set `layout = \"journal\"` in \
          `[archive]`, let the storage manager run until `status` shows it level on both tiers, and run this again"
     )]
     InChain {
@@ -79,8 +79,8 @@ pub enum EraseError {
     },
     /// Another journal of the bucket has it too.
     #[error(
-        "journal `{journal}` on {tier} has stream `{stream}` too, and its objects are that one's to write: run this with its \
-         configuration first, or delete its objects where its host is gone"
+        "journal `{journal}` on {tier} has stream `{stream}` too, and only its own storage manager may write its objects: run this \
+         with its configuration first, or delete its objects if its host is gone"
     )]
     InTwo {
         /// The tier.
@@ -92,7 +92,7 @@ pub enum EraseError {
     },
 }
 
-/// Who asks for an erasure, and why.
+/// The request for an erasure: its author and its reason.
 pub struct Request<'a> {
     /// Signs the note.
     pub key: &'a Nkey,
@@ -100,7 +100,7 @@ pub struct Request<'a> {
     pub reason: String,
 }
 
-/// What was, or is to be, erased of a tier.
+/// The messages that were, or are to be, erased of a tier.
 #[derive(Debug, Serialize)]
 pub struct Tiers {
     /// `nas` or `wasabi`.
@@ -121,7 +121,7 @@ pub struct Tiers {
     pub old_versions: Vec<OldVersion>,
 }
 
-/// What erases.
+/// The task that erases.
 pub struct Eraser {
     /// The NAS.
     pub nas: Arc<Store>,
@@ -129,11 +129,11 @@ pub struct Eraser {
     pub wasabi: Option<Arc<Store>>,
     /// The journal.
     pub journal: JournalName,
-    /// What is to be erased.
+    /// The messages to erase.
     pub wanted: Arc<Wanted>,
     /// Node and process.
     pub by: Arc<str>,
-    /// What was looked through already.
+    /// The objects that were looked through already.
     pub seen: Seen,
 }
 
@@ -164,7 +164,7 @@ impl Eraser {
         Ok(found)
     }
 
-    /// Erases, and deletes all that holds what was erased.
+    /// Erases the messages, and deletes all objects that hold them.
     ///
     /// # Errors
     /// When a tier does not answer, or another writer is always faster.
@@ -182,7 +182,7 @@ impl Eraser {
             writing.await.expect("writing the journal does not panic");
             match done {
                 Err(EraseError::Journal(NotCommitted::Closed(closed))) if tries < TRIES => {
-                    tracing::warn!("another writer was faster, trying again: {closed}");
+                    tracing::warn!("another writer committed first, trying again: {closed}");
                 }
                 other => return other,
             }
@@ -244,7 +244,7 @@ impl Eraser {
         Ok(Looked { others, scanned, work, report })
     }
 
-    /// What is decided for Wasabi lies on the NAS too, so that is cleaned when Wasabi has gone on.
+    /// Erases on both tiers. Wasabi's decided entries lie on the NAS too, so that is cleaned when Wasabi has gone on.
     async fn on_both(
         &self,
         journal: &Journal,
@@ -284,7 +284,7 @@ impl Eraser {
     ) -> Result<Tiers, EraseError> {
         let used = |key: &str| journal.with(|state| state.shares(key));
         let (nas, to) = (Arc::clone(&self.nas), Arc::clone(wasabi));
-        let mut decided = Decided::open(nas, to, &self.journal, used).await?;
+        let mut decided = Outbox::open(nas, to, &self.journal, used).await?;
         let mut looked = self.look_through(wasabi, &decided.state).await?;
         let state = decided.state.clone();
         if let Some(changes) = self.change(wasabi, &state, &mut looked, request, id).await? {
@@ -351,7 +351,7 @@ impl Eraser {
     /// Puts an entry at Wasabi.
     async fn decide(
         &self,
-        decided: &mut Decided,
+        decided: &mut Outbox,
         journal: &Journal,
         changes: BTreeMap<StreamName, Change>,
         collected: Vec<String>,

@@ -10,7 +10,7 @@ use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, stream};
 
 use super::plan::{Found, Wanted};
-use crate::s3::{Kind, S3Error, Store, Tier};
+use crate::s3::{ErrorKind, S3Error, Store, Tier};
 use crate::segment::{self, SegmentError, raw_rows};
 
 /// Shared objects that are read at once. Segments with a file of their own are large, and come one after the other.
@@ -23,7 +23,7 @@ pub struct Unread {
     pub key: String,
     /// Why.
     pub why: String,
-    /// Whether it is not there at all.
+    /// True if the object is missing.
     #[serde(skip)]
     pub gone: bool,
 }
@@ -31,7 +31,7 @@ pub struct Unread {
 /// The rows of an object that are to be erased, by timeline; what has a file of its own and is in no use has timeline 0.
 type Rows = BTreeMap<u32, BTreeSet<u64>>;
 
-/// What was found in objects of a tier that were looked through before: none is written twice with other bytes, so none is
+/// The rows found in objects of a tier that were looked through before: none is written twice with other bytes, so none is
 /// read twice.
 #[derive(Debug, Default)]
 pub struct Seen(Mutex<HashMap<(Tier, String), Rows>>);
@@ -50,12 +50,12 @@ impl Seen {
     }
 }
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Default)]
 pub struct Scanned {
-    /// Where the messages lie.
+    /// The places of the messages.
     pub found: Found,
-    /// What may hold some, and cannot be read.
+    /// Objects that may hold some, and cannot be read.
     pub unread: Vec<Unread>,
 }
 
@@ -133,7 +133,7 @@ pub fn may_have(key: &str, file: &Bytes, wanted: &Wanted) -> bool {
     in_object(key, file, wanted).map_or(true, |rows| !rows.is_empty())
 }
 
-/// What is to be erased of an object, by what lies in it.
+/// Finds the rows of an object that are to be erased, by its content.
 async fn raw(
     store: &Store,
     key: &str,
@@ -163,7 +163,7 @@ async fn looked(
             if !error.kind.is_damage() {
                 return Err(error);
             }
-            return Ok(Err(unread(chain(&error), error.kind == Kind::NotFound)));
+            return Ok(Err(unread(chain(&error), error.kind == ErrorKind::NotFound)));
         }
     };
     let wanted = Arc::clone(wanted);
@@ -180,7 +180,7 @@ impl Scanned {
         if !seqs.is_empty() {
             let hits = self.found.hits.entry(timeline).or_default();
             for seq in seqs {
-                hits.insert(SeqRange(seq, seq));
+                hits.insert(SeqRange { first: seq, last: seq });
             }
         }
     }

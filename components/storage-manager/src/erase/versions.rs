@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::plan::Wanted;
 use super::scan::may_have;
 use crate::crypt;
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// Versions that are read at once.
 const FETCHES: usize = 16;
@@ -40,7 +40,7 @@ pub async fn old_versions(
     let looked = stream::iter(found).map(|(key, version)| async move {
         let (file, locked_until) = match store.get_version(&key, &version).await {
             Ok(got) => got,
-            Err(error) if error.kind == Kind::NotFound => return Ok(None),
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let (wanted, of) = (Arc::clone(wanted), key.clone());

@@ -24,7 +24,7 @@ pub(super) struct NewDirectory {
     path: PathBuf,
 }
 
-/// Where what has no name yet is: beside its place, for a name is given only within one file system.
+/// Returns a temporary path beside the final one: a rename works within one file system only.
 fn beside(path: &Path) -> io::Result<&Path> {
     if path.try_exists()? {
         return Err(io::Error::new(

@@ -1,4 +1,4 @@
-//! Hooks for tests: points at which the program kills itself, and small lies that the harness must find.
+//! Hooks for tests: points at which the program kills itself, and small mutations that the harness must find.
 //!
 //! - `fail-points`: the program kills itself at the point that `CIM_FAIL_POINT` names.
 //! - `sabotage`: the program does what `CIM_SABOTAGE` names, once, and says so in its log.
@@ -10,10 +10,10 @@
 //!
 //! Why not the `fail` crate: it knows actions that block a thread or unwind, and none that kills; a task
 //! of tokio that unwinds is restarted by the session's own error handling, which is another fault. And
-//! its points are texts: a misspelt one is never reached, and nobody can list those that there are.
+//! its points are texts: a misspelt one is never reached, and there is no list of them.
 
 #[cfg(feature = "sabotage")]
-pub mod lies;
+pub mod mutations;
 #[cfg(feature = "fail-points")]
 pub mod points;
 
@@ -36,21 +36,20 @@ macro_rules! sabotage {
     ($hook:ident, $honest:expr) => {{
         let honest = $honest;
         #[cfg(feature = "sabotage")]
-        let honest = $crate::hooks::lies::$hook(honest);
+        let honest = $crate::hooks::mutations::$hook(honest);
         honest
     }};
-    (if $hook:ident($($argument:expr),*) return $lie:expr) => {
+    (if $hook:ident($($argument:expr),*) return $mutated:expr) => {
         #[cfg(feature = "sabotage")]
-        if $crate::hooks::lies::$hook($($argument),*) {
-            return $lie;
+        if $crate::hooks::mutations::$hook($($argument),*) {
+            return $mutated;
         }
     };
 }
 
 pub(crate) use {fail_point, sabotage};
 
-/// Whether the environment asks for hooks that there are. `None` in a build that has none: it does not
-/// look.
+/// Checks that the environment asks for hooks that this build has. A build without any does not look.
 #[cfg(any(feature = "fail-points", feature = "sabotage"))]
 pub(crate) fn check() -> Result<(), String> {
     #[cfg(feature = "fail-points")]
@@ -59,11 +58,11 @@ pub(crate) fn check() -> Result<(), String> {
         crate::clock::moved::check()?;
     }
     #[cfg(feature = "sabotage")]
-    lies::check()?;
+    mutations::check()?;
     Ok(())
 }
 
-/// What this build has, as JSON: how the harness knows that a program can be made to fail.
+/// Lists the hooks of this build, as JSON: so the harness knows that a program can be made to fail.
 #[cfg(any(feature = "fail-points", feature = "sabotage"))]
 pub(crate) fn list() -> String {
     #[cfg(not(feature = "fail-points"))]
@@ -73,6 +72,6 @@ pub(crate) fn list() -> String {
     #[cfg(not(feature = "sabotage"))]
     let sabotages: [&str; 0] = [];
     #[cfg(feature = "sabotage")]
-    let sabotages = lies::Sabotage::names();
+    let sabotages = mutations::Sabotage::names();
     serde_json::json!({ "fail_points": fail_points, "sabotages": sabotages }).to_string()
 }

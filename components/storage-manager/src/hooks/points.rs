@@ -80,7 +80,7 @@ static ARMED: LazyLock<Result<Option<Armed>, String>> = LazyLock::new(armed);
 static REACHED: AtomicU32 = AtomicU32::new(0);
 
 impl FailPoint {
-    /// The names of all.
+    /// Returns the names of all.
     pub fn names() -> Vec<&'static str> {
         Self::ALL.iter().map(|(_, name)| plain(name)).collect()
     }
@@ -109,7 +109,7 @@ fn armed() -> Result<Option<Armed>, String> {
     }
 }
 
-/// Whether the variable names a point that there is.
+/// Checks that the variable names a point that there is.
 pub fn check() -> Result<(), String> {
     ARMED.as_ref().map(drop).map_err(Clone::clone)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::ASKED_AGAIN;
+use super::api::FIRST_TIMEOUT;
 use super::{ApiError, JetStream, StreamInfo};
 
 /// An account, as `INFO` shows it.
@@ -53,7 +53,7 @@ pub struct Limits {
     pub memory_max_stream_bytes: i64,
     /// The same on disk.
     pub storage_max_stream_bytes: i64,
-    /// Whether each stream must say how large it gets.
+    /// True if each stream must say how large it gets.
     pub max_bytes_required: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct AllStreams {
     /// By name.
     pub known: BTreeMap<String, StreamInfo>,
     /// Names of those of which nothing was said.
-    pub silent: Vec<String>,
+    pub unavailable: Vec<String>,
 }
 
 impl JetStream {
@@ -96,12 +96,12 @@ impl JetStream {
     /// When the server refuses, or does not answer soon: who restores need not have the right to ask.
     pub async fn account(&self) -> Result<Account, ApiError> {
         let subject = "$JS.API.INFO";
-        let mut answer = self.request(subject, Bytes::new(), ASKED_AGAIN).await;
+        let mut answer = self.send_request(subject, Bytes::new(), FIRST_TIMEOUT).await;
         if answer.is_err() {
-            answer = self.request(subject, Bytes::new(), ASKED_AGAIN).await;
+            answer = self.send_request(subject, Bytes::new(), FIRST_TIMEOUT).await;
         }
         let answer =
-            answer.map_err(|source| ApiError::Silent { subject: subject.into(), source })?;
+            answer.map_err(|source| ApiError::NoResponse { subject: subject.into(), source })?;
         Self::read(subject, &answer.payload)
     }
 
@@ -115,7 +115,7 @@ impl JetStream {
         loop {
             let page = self.stream_page(offset).await?;
             all.known.extend(page.streams);
-            all.silent.extend(page.silent);
+            all.unavailable.extend(page.unavailable);
             if page.next == 0 {
                 return Ok(all);
             }
@@ -128,7 +128,10 @@ impl JetStream {
     /// # Errors
     /// When nothing is answered: this user may not ask, as a rule.
     pub async fn try_restore(&self, stream: &str) -> Result<(), ApiError> {
-        match self.question::<Value>(&format!("STREAM.RESTORE.{stream}"), &Value::Null).await {
+        match self
+            .request_idempotent::<Value>(&format!("STREAM.RESTORE.{stream}"), &Value::Null)
+            .await
+        {
             Ok(_) | Err(ApiError::Refused { code: 400, .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -15,33 +15,24 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::types::{
-    ConsumerAnswer, ConsumersAnswer, CreatedAnswer, InfoAnswer, MessageAnswer, NamesAnswer,
-    PageAnswer, PositionsAnswer, UserAnswer, lasting_name,
+    ConsumerResponse, ConsumersResponse, CreatedResponse, InfoResponse, MessageResponse,
+    NamesResponse, PageResponse, PositionsResponse, UserResponse, lasting_name,
 };
 use super::{Consumers, ReadConsumer, StoredMessage, StreamInfo, StreamPage};
 
 /// How often a consumer is drawn until it is on the right server: with one of three that is right,
 /// less than one time in a thousand it is not.
-const DRAWS: usize = 18;
+const PLACEMENT_ATTEMPTS: usize = 18;
 
 /// How long an answer to a question is waited for before it is asked a second time, with the
 /// connection's own limit. One that was on its way when a server ended is never answered.
-pub(super) const ASKED_AGAIN: Duration = Duration::from_secs(2);
+pub(super) const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer is waited for in the end. The client's own limit begins when it has taken a request, which
 /// it does not while NATS is away and many others stand in front of it.
-const ANSWERED: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time that a server may take to say in which account a user is, which it need not.
-const TOLD: Duration = Duration::from_secs(1);
-
-/// What a reader wants of each message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// All of it.
-    Whole,
-    /// That it is there.
-    Headers,
-}
+const ACCOUNT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +51,7 @@ pub enum ApiError {
     },
     /// No answer.
     #[error("JetStream did not answer `{subject}`: is JetStream on, and may this user ask?")]
-    Silent {
+    NoResponse {
         /// What was asked.
         subject: String,
         /// How.
@@ -77,18 +68,18 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Whether what was asked for does not exist.
+    /// Returns true if what was asked for does not exist.
     pub fn not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
     }
 
-    /// Whether the stream, or its account, may have no more consumers.
+    /// Returns true if the stream, or its account, may have no more consumers.
     pub fn is_full(&self) -> bool {
         const FULL: u64 = 10_026;
         self.err_code() == Some(FULL)
     }
 
-    /// JetStream's own error code, where it gave one.
+    /// Returns JetStream's own error code, if it gave one.
     pub fn err_code(&self) -> Option<u64> {
         match self {
             Self::Refused { err_code, .. } => Some(*err_code),
@@ -98,7 +89,7 @@ impl ApiError {
 }
 
 #[derive(Deserialize)]
-struct ErrorAnswer {
+struct ErrorResponse {
     error: Option<ErrorBody>,
 }
 
@@ -120,17 +111,17 @@ pub struct JetStream {
 }
 
 impl JetStream {
-    /// Through this connection.
+    /// Uses this connection.
     pub fn new(client: Client) -> Self {
         Self { client, account: Arc::default() }
     }
 
-    /// The connection.
+    /// Returns the connection.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The server's version, for example `(2, 15, 2)`.
+    /// Returns the server's version, for example `(2, 15, 2)`.
     pub fn server_version(&self) -> (u64, u64, u64) {
         let version = self.client.server_info().version;
         let mut numbers = version.split(['.', '-']).map(|n| n.parse().unwrap_or_default());
@@ -150,16 +141,16 @@ impl JetStream {
     /// Returns by whom a stream is served, and in which account; `None` as for [`JetStream::server`].
     pub async fn served(&self, stream: &StreamInfo) -> Option<Served> {
         let name = self.server(stream)?;
-        let account = self.account.get_or_init(|| self.ask_account()).await.clone();
+        let account = self.account.get_or_init(|| self.fetch_account()).await.clone();
         Some(Served { name, account })
     }
 
     /// Asks in which account this user is. Old servers do not answer, nor do others where it may not ask.
-    async fn ask_account(&self) -> Option<String> {
+    async fn fetch_account(&self) -> Option<String> {
         let subject = "$SYS.REQ.USER.INFO";
-        let answer = self.request(subject, Bytes::new(), TOLD).await.ok()?;
-        match Self::read::<UserAnswer>(subject, &answer.payload) {
-            Ok(UserAnswer { data }) => Some(data.account),
+        let answer = self.send_request(subject, Bytes::new(), ACCOUNT_TIMEOUT).await.ok()?;
+        match Self::read::<UserResponse>(subject, &answer.payload) {
+            Ok(UserResponse { data }) => Some(data.account),
             Err(error) => {
                 tracing::debug!("the account is not known: {error}");
                 None
@@ -168,16 +159,20 @@ impl JetStream {
     }
 
     /// Asks `$JS.API.<what>`.
-    pub async fn ask<T: DeserializeOwned>(&self, what: &str, body: &Value) -> Result<T, ApiError> {
+    pub async fn request<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        body: &Value,
+    ) -> Result<T, ApiError> {
         let subject = format!("$JS.API.{what}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = self.request(&subject, body.into(), ANSWERED).await;
+        let answer = self.send_request(&subject, body.into(), REQUEST_TIMEOUT).await;
         let answer =
-            answer.map_err(|source| ApiError::Silent { subject: subject.clone(), source })?;
+            answer.map_err(|source| ApiError::NoResponse { subject: subject.clone(), source })?;
         Self::read(&subject, &answer.payload)
     }
 
-    pub(super) async fn request(
+    pub(super) async fn send_request(
         &self,
         subject: &str,
         payload: Bytes,
@@ -192,16 +187,18 @@ impl JetStream {
     }
 
     /// Asks what changes nothing, so that it may be asked twice.
-    pub(super) async fn question<T: DeserializeOwned>(
+    pub(super) async fn request_idempotent<T: DeserializeOwned>(
         &self,
         what: &str,
         body: &Value,
     ) -> Result<T, ApiError> {
         let subject = format!("$JS.API.{what}");
         let payload = if body.is_null() { String::new() } else { body.to_string() };
-        match self.request(&subject, payload.into(), ASKED_AGAIN).await {
-            Err(error) if error.kind() == RequestErrorKind::TimedOut => self.ask(what, body).await,
-            Err(source) => Err(ApiError::Silent { subject, source }),
+        match self.send_request(&subject, payload.into(), FIRST_TIMEOUT).await {
+            Err(error) if error.kind() == RequestErrorKind::TimedOut => {
+                self.request(what, body).await
+            }
+            Err(source) => Err(ApiError::NoResponse { subject, source }),
             Ok(answer) => Self::read(&subject, &answer.payload),
         }
     }
@@ -212,7 +209,7 @@ impl JetStream {
             subject: subject.into(),
             what: error.to_string(),
         };
-        let ErrorAnswer { error } = serde_json::from_slice(answer).map_err(unreadable)?;
+        let ErrorResponse { error } = serde_json::from_slice(answer).map_err(unreadable)?;
         match error {
             Some(ErrorBody { code, err_code, description }) => {
                 Err(ApiError::Refused { subject: subject.into(), code, err_code, description })
@@ -221,12 +218,12 @@ impl JetStream {
         }
     }
 
-    /// Every stream's name.
+    /// Fetches the names of all streams.
     pub async fn stream_names(&self) -> Result<Vec<String>, ApiError> {
         let mut names = Vec::new();
         loop {
             let body = json!({ "offset": names.len() });
-            let page: NamesAnswer = self.question("STREAM.NAMES", &body).await?;
+            let page: NamesResponse = self.request_idempotent("STREAM.NAMES", &body).await?;
             let found = page.streams.unwrap_or_default();
             let done = found.is_empty();
             names.extend(found);
@@ -236,48 +233,50 @@ impl JetStream {
         }
     }
 
-    /// A stream; with `deleted` also which sequences are gone.
+    /// Fetches the state of a stream; with `deleted`, its deleted sequences too.
     pub async fn stream_info(&self, stream: &str, deleted: bool) -> Result<StreamInfo, ApiError> {
         let body = if deleted { json!({ "deleted_details": true }) } else { Value::Null };
-        let answer: InfoAnswer = self.question(&format!("STREAM.INFO.{stream}"), &body).await?;
+        let answer: InfoResponse =
+            self.request_idempotent(&format!("STREAM.INFO.{stream}"), &body).await?;
         Ok(answer.into())
     }
 
     /// Reads what `STREAM.INFO` answers.
     #[cfg(test)]
     pub(crate) fn read_info(answer: &[u8]) -> Result<StreamInfo, ApiError> {
-        Self::read::<InfoAnswer>("STREAM.INFO", answer).map(StreamInfo::from)
+        Self::read::<InfoResponse>("STREAM.INFO", answer).map(StreamInfo::from)
     }
 
     /// How many streams a page has.
     pub const PAGE: usize = 256;
 
-    /// A page of all streams, each as [`JetStream::stream_info`] shows it.
+    /// Fetches a page of all streams, each as [`JetStream::stream_info`] shows it.
     pub async fn stream_page(&self, offset: usize) -> Result<StreamPage, ApiError> {
-        let page: PageAnswer = self.question("STREAM.LIST", &json!({ "offset": offset })).await?;
+        let page: PageResponse =
+            self.request_idempotent("STREAM.LIST", &json!({ "offset": offset })).await?;
         let found = page.streams.unwrap_or_default();
-        let mut silent = page.missing.unwrap_or_default();
-        let until = offset + found.len() + silent.len();
+        let mut unavailable = page.missing.unwrap_or_default();
+        let until = offset + found.len() + unavailable.len();
         let next = if until > offset && until < page.total { until } else { 0 };
         let mut streams = Vec::with_capacity(found.len());
         for text in &found {
-            match InfoAnswer::named(text) {
+            match InfoResponse::named(text) {
                 Some((name, Some(info))) => streams.push((name, info)),
-                Some((name, None)) => silent.push(name),
+                Some((name, None)) => unavailable.push(name),
                 None => {}
             }
         }
-        Ok(StreamPage { streams, silent, next })
+        Ok(StreamPage { streams, unavailable, next })
     }
 
-    /// How many messages a consumer has delivered and has still to deliver; `None` when it is gone.
+    /// Fetches how many messages a consumer has delivered and has still to deliver; `None` if it does not exist.
     pub async fn delivered(
         &self,
         stream: &str,
         consumer: &str,
     ) -> Result<Option<(u64, u64)>, ApiError> {
         let what = format!("CONSUMER.INFO.{stream}.{consumer}");
-        match self.question::<PositionsAnswer>(&what, &Value::Null).await {
+        match self.request_idempotent::<PositionsResponse>(&what, &Value::Null).await {
             Err(error) if error.not_found() => Ok(None),
             answer => answer.map(|found| Some((found.delivered.consumer_seq, found.num_pending))),
         }
@@ -285,44 +284,44 @@ impl JetStream {
 
     /// Returns a stream's consumers that last, by name: durable ones, and such as outlive their client for long.
     pub async fn lasting_consumers(&self, stream: &str) -> Result<Consumers, ApiError> {
-        let mut answers: Vec<ConsumerAnswer> = Vec::new();
-        let mut silent: Vec<String> = Vec::new();
+        let mut answers: Vec<ConsumerResponse> = Vec::new();
+        let mut unavailable: Vec<String> = Vec::new();
         let mut listed = 0;
         loop {
             let body = json!({ "offset": listed });
             let what = format!("CONSUMER.LIST.{stream}");
-            let page: ConsumersAnswer = self.question(&what, &body).await?;
+            let page: ConsumersResponse = self.request_idempotent(&what, &body).await?;
             let found = page.consumers.unwrap_or_default();
             let missing = page.missing.unwrap_or_default();
             let count = found.len() + missing.len();
             listed += count;
             answers.extend(found);
-            silent.extend(missing);
+            unavailable.extend(missing);
             if count == 0 || listed >= page.total {
                 break;
             }
         }
-        let of = |answer: ConsumerAnswer| {
+        let of = |answer: ConsumerResponse| {
             let redelivered = answer.num_redelivered;
             answer.lasting().map(|consumer| (consumer, redelivered))
         };
-        let (mut known, redelivered): (Vec<_>, BTreeMap<_, _>) = answers
+        let (mut reported, redelivered): (Vec<_>, BTreeMap<_, _>) = answers
             .into_iter()
             .filter_map(of)
             .map(|(consumer, count)| (consumer.clone(), (consumer.name, count)))
             .unzip();
-        // Servers list what nobody answers for with a configuration and without positions.
-        known.retain(|consumer| !silent.iter().any(|name| consumer.name.as_str() == name));
-        known.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Consumers { known, redelivered, silent })
+        // Servers list a consumer that is unavailable with a configuration and without positions.
+        reported.retain(|consumer| !unavailable.iter().any(|name| consumer.name.as_str() == name));
+        reported.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Consumers { reported, redelivered, unavailable })
     }
 
-    /// The message with this sequence.
+    /// Fetches the message with this sequence.
     pub async fn message(&self, stream: &str, seq: u64) -> Result<Option<StoredMessage>, ApiError> {
         self.get_message(stream, &json!({ "seq": seq })).await
     }
 
-    /// The first message at or after this sequence.
+    /// Fetches the first message at or after this sequence.
     pub async fn next_message(
         &self,
         stream: &str,
@@ -331,7 +330,7 @@ impl JetStream {
         self.next_message_on(stream, seq, &SubjectFilter::all()).await
     }
 
-    /// The first one at or after it whose subject matches.
+    /// Fetches the first message at or after this sequence whose subject matches.
     pub async fn next_message_on(
         &self,
         stream: &str,
@@ -347,7 +346,7 @@ impl JetStream {
         body: &Value,
     ) -> Result<Option<StoredMessage>, ApiError> {
         let what = format!("STREAM.MSG.GET.{stream}");
-        let answer: MessageAnswer = match self.question(&what, body).await {
+        let answer: MessageResponse = match self.request_idempotent(&what, body).await {
             Err(error) if error.not_found() => return Ok(None),
             other => other?,
         };
@@ -360,7 +359,7 @@ impl JetStream {
         &self,
         stream: &str,
         start_seq: u64,
-        depth: Depth,
+        headers_only: bool,
     ) -> Result<ReadConsumer, ApiError> {
         let body = json!({
             "stream_name": stream,
@@ -373,10 +372,11 @@ impl JetStream {
                 "inactive_threshold": 60_000_000_000_u64,
                 "mem_storage": true,
                 "num_replicas": 1,
-                "headers_only": depth == Depth::Headers,
+                "headers_only": headers_only,
             },
         });
-        let created: CreatedAnswer = self.ask(&format!("CONSUMER.CREATE.{stream}"), &body).await?;
+        let created: CreatedResponse =
+            self.request(&format!("CONSUMER.CREATE.{stream}"), &body).await?;
         Ok(created.into())
     }
 
@@ -389,7 +389,7 @@ impl JetStream {
         start_seq: u64,
     ) -> Result<(u64, u64), ApiError> {
         let what = format!("CONSUMER.INFO.{stream}.{name}");
-        let answer = match self.question::<PositionsAnswer>(&what, &Value::Null).await {
+        let answer = match self.request_idempotent::<PositionsResponse>(&what, &Value::Null).await {
             Err(error) if error.not_found() => {
                 let body = json!({
                     "stream_name": stream,
@@ -406,28 +406,28 @@ impl JetStream {
                         "headers_only": true,
                     },
                 });
-                self.ask(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), &body).await?
+                self.request(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), &body).await?
             }
             other => other?,
         };
-        let PositionsAnswer { delivered, .. } = answer;
+        let PositionsResponse { delivered, .. } = answer;
         Ok((delivered.consumer_seq, delivered.stream_seq))
     }
 
-    /// A consumer to read through, on one of these servers of a cluster. Which server a consumer is put on is drawn by
-    /// lot, so it is tried some times; `None` when it never was one of them.
+    /// Creates a consumer to read through on one of these servers of a cluster. The cluster places consumers at random,
+    /// so it tries several times; `None` if none was placed on one of them.
     pub async fn create_reader_on(
         &self,
         servers: &[String],
         stream: &str,
         start_seq: u64,
-        depth: Depth,
+        headers_only: bool,
     ) -> Result<Option<ReadConsumer>, ApiError> {
         if servers.is_empty() {
             return Ok(None);
         }
-        for _ in 0..DRAWS {
-            let made = self.create_reader(stream, start_seq, depth).await?;
+        for _ in 0..PLACEMENT_ATTEMPTS {
+            let made = self.create_reader(stream, start_seq, headers_only).await?;
             if made.server.as_ref().is_some_and(|server| servers.contains(server)) {
                 return Ok(Some(made));
             }
@@ -439,7 +439,7 @@ impl JetStream {
     /// Deletes a consumer; one that is gone is fine.
     pub async fn delete_consumer(&self, stream: &str, consumer: &str) -> Result<(), ApiError> {
         let gone: Result<Value, _> =
-            self.ask(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &Value::Null).await;
+            self.request(&format!("CONSUMER.DELETE.{stream}.{consumer}"), &Value::Null).await;
         match gone {
             Err(error) if !error.not_found() => Err(error),
             _ => Ok(()),

@@ -207,7 +207,7 @@ mod tests {
         RawJson::new(value.to_string()).unwrap()
     }
 
-    /// What becomes of a configuration that 2.15.2 had and that this version shows as `now`.
+    /// Returns what becomes of a configuration that 2.15.2 had and that this version shows as `now`.
     fn kept(before: &Value, now: &Value, server: Version) -> Option<(Value, Vec<String>)> {
         let merged = OF_STREAM.with_unknown(&raw(before), &raw(now), server);
         merged.map(|(merged, unknown)| (merged.value(), unknown))

@@ -7,9 +7,10 @@ mod snapshot;
 mod types;
 
 pub use account::{Account, AllStreams, Limits, Usage};
-pub use api::{ApiError, Depth, JetStream};
+pub use api::{ApiError, JetStream};
 pub use fields::{Fields, OF_CONSUMER, OF_SOURCE, OF_STREAM, Version};
 pub use snapshot::Unknown;
 pub use types::{
-    Consumers, Damage, Leader, ReadConsumer, Servers, StoredMessage, StreamInfo, StreamPage,
+    ClusterInfo, Consumers, Leader, LostStreamData, ReadConsumer, StoredMessage, StreamInfo,
+    StreamPage,
 };

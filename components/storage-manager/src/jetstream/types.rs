@@ -28,12 +28,12 @@ pub struct StreamInfo {
     /// Which; only where they were asked for.
     pub deleted: SeqRanges,
     /// What the server says that it lost when it started, if it noticed.
-    pub damage: Option<Damage>,
+    pub damage: Option<LostStreamData>,
     /// How many consumers it has, of whatever kind.
     pub consumers: u64,
     /// Who has it.
-    pub servers: Servers,
-    /// Whether that is a cluster.
+    pub servers: ClusterInfo,
+    /// True if that is a cluster.
     pub clustered: bool,
     /// The name of who serves it; `None` where its answer has none that outlives a server's process.
     pub server: Option<String>,
@@ -46,14 +46,14 @@ pub struct StreamPage {
     pub streams: Vec<(String, StreamInfo)>,
     /// Names of those of which nothing was said, or what this version cannot read, as it will say when that one is
     /// asked for.
-    pub silent: Vec<String>,
+    pub unavailable: Vec<String>,
     /// Where the next page begins; 0 when this was the last.
     pub next: usize,
 }
 
 /// The servers of a cluster that have a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Servers {
+pub struct ClusterInfo {
     /// Who leads it, and since when where the server says so: what it says of the stream is what this
     /// one has on its disk.
     pub leader: Option<Leader>,
@@ -72,7 +72,7 @@ pub struct Leader {
 
 /// What a server lost of a stream because its files were damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
+pub struct LostStreamData {
     /// These sequences; `None` where it does not know which.
     pub named: Option<SeqRanges>,
     /// Bytes of its files.
@@ -83,20 +83,21 @@ pub struct Damage {
 #[derive(Debug, Clone, Default)]
 pub struct Consumers {
     /// Those that the servers know the positions of, by name.
-    pub known: Vec<ConsumerRecord>,
+    pub reported: Vec<ConsumerRecord>,
     /// Of these, how many messages each one counts that were delivered more than once.
     pub redelivered: BTreeMap<ConsumerName, u64>,
-    /// Names that exist and nobody answered for, as in a cluster while one of its servers is away or
+    /// Names that exist and for which no server answered, as in a cluster while one of its servers is away or
     /// elects: what was known of them before still holds. Ephemeral ones may be among them.
-    pub silent: Vec<String>,
+    pub unavailable: Vec<String>,
 }
 
 impl Consumers {
-    /// What is known now, and of those who are silent what was known `before`.
-    pub fn or(&self, before: &[ConsumerRecord]) -> Vec<ConsumerRecord> {
-        let silent = |c: &&ConsumerRecord| self.silent.iter().any(|name| c.name.as_str() == name);
+    /// Returns the reported consumers, and from `before` those that are unavailable now.
+    pub fn merged_with_previous(&self, before: &[ConsumerRecord]) -> Vec<ConsumerRecord> {
+        let silent =
+            |c: &&ConsumerRecord| self.unavailable.iter().any(|name| c.name.as_str() == name);
         let mut all: Vec<_> = before.iter().filter(silent).cloned().collect();
-        all.extend(self.known.iter().cloned());
+        all.extend(self.reported.iter().cloned());
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
@@ -118,15 +119,15 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
-    /// Whether it is the message that was archived with its sequence. `STREAM.MSG.GET` shows a subject that is not UTF-8
-    /// as another one; then the time tells, to the nanosecond.
+    /// Returns true if it is the message that was archived with its sequence. `STREAM.MSG.GET` shows a subject that is
+    /// not UTF-8 as another one; then the time decides, to the nanosecond.
     pub fn is(&self, archived: &LastMessage) -> bool {
         let same_time = || archived.time.as_nanosecond() == i128::from(self.time);
         self.as_message().hash() == archived.sha256
             || (self.subject.contains(char::REPLACEMENT_CHARACTER) && same_time())
     }
 
-    /// The same, borrowed.
+    /// Borrows it as a message.
     pub fn as_message(&self) -> Message<'_> {
         Message {
             seq: self.seq,
@@ -139,18 +140,18 @@ impl StoredMessage {
 }
 
 #[derive(Deserialize)]
-pub(super) struct InfoAnswer {
+pub(super) struct InfoResponse {
     config: RawJson,
     created: Timestamp,
-    state: StateAnswer,
+    state: StateResponse,
     #[serde(default)]
-    cluster: ClusterAnswer,
+    cluster: ClusterResponse,
     #[serde(default)]
     domain: String,
 }
 
 #[derive(Deserialize, Default)]
-pub(super) struct ClusterAnswer {
+pub(super) struct ClusterResponse {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -158,11 +159,11 @@ pub(super) struct ClusterAnswer {
     #[serde(default)]
     leader_since: Option<String>,
     #[serde(default)]
-    replicas: Option<Vec<ReplicaAnswer>>,
+    replicas: Option<Vec<ReplicaResponse>>,
 }
 
 #[derive(Deserialize)]
-struct ReplicaAnswer {
+struct ReplicaResponse {
     name: String,
     #[serde(default)]
     current: bool,
@@ -170,8 +171,8 @@ struct ReplicaAnswer {
     offline: bool,
 }
 
-impl From<ClusterAnswer> for Servers {
-    fn from(ClusterAnswer { leader, leader_since, replicas, .. }: ClusterAnswer) -> Self {
+impl From<ClusterResponse> for ClusterInfo {
+    fn from(ClusterResponse { leader, leader_since, replicas, .. }: ClusterResponse) -> Self {
         let current = replicas.unwrap_or_default().into_iter().filter(|r| r.current && !r.offline);
         Self {
             leader: (!leader.is_empty()).then_some(Leader { name: leader, since: leader_since }),
@@ -181,7 +182,7 @@ impl From<ClusterAnswer> for Servers {
 }
 
 #[derive(Deserialize)]
-struct StateAnswer {
+struct StateResponse {
     messages: u64,
     bytes: u64,
     first_seq: u64,
@@ -195,29 +196,29 @@ struct StateAnswer {
     #[serde(default)]
     deleted: Option<Vec<u64>>,
     #[serde(default)]
-    lost: Option<LostAnswer>,
+    lost: Option<LostResponse>,
 }
 
 #[derive(Deserialize)]
-struct LostAnswer {
+struct LostResponse {
     #[serde(default)]
     msgs: Option<Vec<u64>>,
     #[serde(default)]
     bytes: u64,
 }
 
-impl From<LostAnswer> for Damage {
-    fn from(LostAnswer { msgs, bytes }: LostAnswer) -> Self {
+impl From<LostResponse> for LostStreamData {
+    fn from(LostResponse { msgs, bytes }: LostResponse) -> Self {
         Self { named: msgs.filter(|lost| !lost.is_empty()).map(ranges), bytes }
     }
 }
 
 fn ranges(sequences: Vec<u64>) -> SeqRanges {
-    sequences.into_iter().map(|s| cim_core::archive::SeqRange(s, s)).collect()
+    sequences.into_iter().map(|s| cim_core::archive::SeqRange { first: s, last: s }).collect()
 }
 
-impl From<InfoAnswer> for StreamInfo {
-    fn from(InfoAnswer { config, created, state, cluster, domain }: InfoAnswer) -> Self {
+impl From<InfoResponse> for StreamInfo {
+    fn from(InfoResponse { config, created, state, cluster, domain }: InfoResponse) -> Self {
         let server = lasting_name([&cluster.name, &cluster.leader, &domain]);
         let deleted = state.deleted.unwrap_or_default();
         Self {
@@ -225,7 +226,7 @@ impl From<InfoAnswer> for StreamInfo {
             last_time: state.last_ts,
             num_deleted: state.num_deleted,
             deleted: ranges(deleted),
-            damage: state.lost.map(Damage::from),
+            damage: state.lost.map(LostStreamData::from),
             consumers: state.consumer_count,
             clustered: !cluster.name.is_empty(),
             servers: cluster.into(),
@@ -248,7 +249,7 @@ pub(super) fn lasting_name<'a>(names: impl IntoIterator<Item = &'a String>) -> O
 }
 
 #[derive(Deserialize)]
-pub(super) struct UserAnswer {
+pub(super) struct UserResponse {
     pub(super) data: UserBody,
 }
 
@@ -264,26 +265,26 @@ pub struct ReadConsumer {
     pub name: String,
     /// The server that it reads on; what it gives is what this one has. `None` outside clusters.
     pub server: Option<String>,
-    /// Whether that one is one of a cluster's.
+    /// True if that one is one of a cluster's.
     pub clustered: bool,
 }
 
 #[derive(Deserialize)]
-pub(super) struct CreatedAnswer {
+pub(super) struct CreatedResponse {
     name: String,
     #[serde(default)]
-    cluster: ClusterAnswer,
+    cluster: ClusterResponse,
 }
 
-impl From<CreatedAnswer> for ReadConsumer {
-    fn from(CreatedAnswer { name, cluster }: CreatedAnswer) -> Self {
+impl From<CreatedResponse> for ReadConsumer {
+    fn from(CreatedResponse { name, cluster }: CreatedResponse) -> Self {
         let clustered = !cluster.name.is_empty();
         Self { name, server: (!cluster.leader.is_empty()).then_some(cluster.leader), clustered }
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct PageAnswer {
+pub(super) struct PageResponse {
     pub(super) total: usize,
     #[serde(default)]
     pub(super) streams: Option<Vec<RawJson>>,
@@ -292,61 +293,61 @@ pub(super) struct PageAnswer {
 }
 
 #[derive(Deserialize)]
-struct NamedAnswer {
-    config: NameAnswer,
+struct NamedResponse {
+    config: NameResponse,
 }
 
 #[derive(Deserialize)]
-struct NameAnswer {
+struct NameResponse {
     name: String,
 }
 
-impl InfoAnswer {
+impl InfoResponse {
     /// Returns the name of a stream of a page, and the stream where this version can read it.
     pub(super) fn named(text: &RawJson) -> Option<(String, Option<StreamInfo>)> {
-        let NamedAnswer { config } = serde_json::from_str(text.get()).ok()?;
+        let NamedResponse { config } = serde_json::from_str(text.get()).ok()?;
         let info = serde_json::from_str::<Self>(text.get()).ok();
         Some((config.name, info.map(StreamInfo::from)))
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct PositionsAnswer {
-    pub(super) delivered: PositionAnswer,
+pub(super) struct PositionsResponse {
+    pub(super) delivered: PositionResponse,
     #[serde(default)]
     pub(super) num_pending: u64,
 }
 
 #[derive(Deserialize)]
-pub(super) struct NamesAnswer {
+pub(super) struct NamesResponse {
     pub(super) total: usize,
     #[serde(default)]
     pub(super) streams: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ConsumersAnswer {
+pub(super) struct ConsumersResponse {
     pub(super) total: usize,
     #[serde(default)]
-    pub(super) consumers: Option<Vec<ConsumerAnswer>>,
+    pub(super) consumers: Option<Vec<ConsumerResponse>>,
     #[serde(default)]
     pub(super) missing: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ConsumerAnswer {
+pub(super) struct ConsumerResponse {
     name: ConsumerName,
     created: Timestamp,
     config: RawJson,
-    delivered: PositionAnswer,
-    ack_floor: PositionAnswer,
+    delivered: PositionResponse,
+    ack_floor: PositionResponse,
     num_ack_pending: u64,
     #[serde(default)]
     pub(super) num_redelivered: u64,
 }
 
 #[derive(Deserialize)]
-pub(super) struct PositionAnswer {
+pub(super) struct PositionResponse {
     pub(super) consumer_seq: u64,
     pub(super) stream_seq: u64,
 }
@@ -364,7 +365,7 @@ struct Lifetime {
     inactive_threshold: u64,
 }
 
-impl ConsumerAnswer {
+impl ConsumerResponse {
     /// Returns the record of a consumer that lasts and is not a storage manager's: a durable one, or one that was given
     /// more time without a client than client libraries give. Others end with their client.
     pub(super) fn lasting(self) -> Option<ConsumerRecord> {
@@ -376,7 +377,7 @@ impl ConsumerAnswer {
         if !durable && lifetime.inactive_threshold <= BY_LIBRARY {
             return None;
         }
-        let position = |p: &PositionAnswer| Position {
+        let position = |p: &PositionResponse| Position {
             consumer_seq: p.consumer_seq,
             stream_seq: p.stream_seq,
         };
@@ -392,7 +393,7 @@ impl ConsumerAnswer {
 }
 
 #[derive(Deserialize)]
-pub(super) struct MessageAnswer {
+pub(super) struct MessageResponse {
     message: MessageBody,
 }
 
@@ -407,7 +408,7 @@ struct MessageBody {
     time: Timestamp,
 }
 
-impl MessageAnswer {
+impl MessageResponse {
     pub(super) fn stored(self) -> Result<StoredMessage, String> {
         let MessageBody { subject, seq, hdrs, data, time } = self.message;
         let decode = |text: &str| STANDARD.decode(text).map_err(|e| format!("message {seq}: {e}"));
@@ -441,7 +442,7 @@ mod tests {
                 r#"{{"name":"{name}","created":"2026-01-01T00:00:00Z","config":{config},
                     "delivered":{position},"ack_floor":{position},"num_ack_pending":0}}"#
             );
-            serde_json::from_str::<ConsumerAnswer>(&text).unwrap().lasting().is_some()
+            serde_json::from_str::<ConsumerResponse>(&text).unwrap().lasting().is_some()
         };
         assert!(lasts("a", r#"{"durable_name":"a"}"#));
         assert!(lasts("a", r#"{"name":"a","inactive_threshold":3600000000000}"#));
@@ -463,8 +464,9 @@ mod tests {
     #[test]
     fn who_is_silent_is_kept_as_before_and_who_is_gone_is_not() {
         let before = [consumer("a", 1), consumer("b", 2), consumer("c", 3)];
-        let silent = vec!["a".into(), "x".into()];
-        let now = Consumers { known: vec![consumer("b", 7)], silent, ..Consumers::default() };
-        assert_eq!(now.or(&before), [consumer("a", 1), consumer("b", 7)]);
+        let unavailable = vec!["a".into(), "x".into()];
+        let now =
+            Consumers { reported: vec![consumer("b", 7)], unavailable, ..Consumers::default() };
+        assert_eq!(now.merged_with_previous(&before), [consumer("a", 1), consumer("b", 7)]);
     }
 }

@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint;
-use super::collect::superseded;
+use super::closed::Committed;
+use super::gc::superseded;
 use super::object::{Commit, Item, Place, make};
-use super::writer::Committed;
 use crate::clock::moved;
 use crate::config::Config;
 use crate::s3::{S3Error, Store, Tier};
@@ -67,13 +67,13 @@ pub async fn run(config: &Config, shape: Shape) -> anyhow::Result<()> {
     let year = Year { streams, end: shape.days * 24 * 3600, now: Timestamp::now() };
     let journal = |of| JournalState::empty(of, config.archive.journal.clone());
     let grace = config.collect.grace;
-    let store = Store::open(Tier::Nas, &config.secondary)?.patient(CancellationToken::new());
+    let store = Store::open(Tier::Nas, &config.secondary)?.with_retries(CancellationToken::new());
     year.nas(Log::new(store, journal(JournalOf::Secondary), grace, year.at_age(grace))).await?;
     if let Some(tertiary) = &config.tertiary {
         let age = config.collect.tertiary_age;
         // Somewhat more than is kept: the rest is the collector's to delete.
         let kept = year.at_age(age + Duration::from_secs(3 * 24 * 3600));
-        let store = Store::open(Tier::Wasabi, tertiary)?.patient(CancellationToken::new());
+        let store = Store::open(Tier::Wasabi, tertiary)?.with_retries(CancellationToken::new());
         let log = Log::new(store, journal(JournalOf::Tertiary), age, kept);
         year.wasabi(log, config.seal.interval.as_secs()).await?;
     }
@@ -92,7 +92,7 @@ impl Year {
         self.now - SignedDuration::try_from(age).expect("far below the end of time")
     }
 
-    /// When an event was stored.
+    /// Returns when an event was stored.
     fn at(&self, seq: u64) -> Timestamp {
         self.at_age(Duration::from_secs(self.end.saturating_sub(seq)))
     }
@@ -112,7 +112,7 @@ impl Year {
         columns
     }
 
-    /// A segment of a stream's own.
+    /// Makes a segment of one stream.
     fn own(&self, stream: &StreamName, first: u64, last: u64, sealed: bool) -> Finished {
         let mut writer = SegmentWriter::new(LEVEL);
         writer.append(self.columns(stream, first, last, EVENTS)).expect("it fits");
@@ -145,7 +145,7 @@ impl Year {
         self.streams.iter().map(|name| (name.clone(), commit(name))).collect()
     }
 
-    /// An entry whose messages have been merged: of a stream it says something.
+    /// Makes an entry whose messages have been merged: it says something of one stream.
     fn merged(&self, number: u64) -> BTreeMap<StreamName, Commit> {
         let turn = usize::try_from(number).unwrap_or_default() % self.streams.len();
         let state = StreamState { bytes: number, ..StreamState::default() };
@@ -153,7 +153,7 @@ impl Year {
         BTreeMap::from([(self.streams[turn].clone(), Commit { change, ..Commit::default() })])
     }
 
-    /// An entry with messages of some streams.
+    /// Makes an entry with messages of some streams.
     fn fresh(
         &self,
         first: u64,
@@ -168,7 +168,7 @@ impl Year {
         rows.collect()
     }
 
-    /// Segments of all streams, which an entry adds.
+    /// Adds a segment of each stream, by an entry.
     async fn add(&self, log: &mut Log, first: u64, last: u64, sealed: bool) -> anyhow::Result<()> {
         let mut commits = BTreeMap::new();
         for stream in &self.streams {
@@ -180,7 +180,7 @@ impl Year {
         log.put(self.at(last), commits).await
     }
 
-    /// The same in one object that they share.
+    /// Adds messages of each stream in one object that they share.
     async fn share(&self, log: &mut Log, level: u8, first: u64, last: u64) -> anyhow::Result<()> {
         let mut writer = SharedWriter::new(LEVEL);
         for stream in &self.streams {
@@ -311,7 +311,7 @@ impl Log {
         Self { store, state, behind, checkpoint: 0, age, kept, uploads, collected }
     }
 
-    /// When the last entry was committed.
+    /// Returns when the last entry was committed.
     fn last(&self) -> Timestamp {
         self.state.last.map_or(Timestamp::MIN, |(.., at)| at)
     }

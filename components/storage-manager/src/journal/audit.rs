@@ -16,19 +16,19 @@ use cim_core::names::JournalName;
 use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::collect::checkpoints;
+use super::gc::checkpoints;
 use super::object::read_entry_at_end;
 use super::open::{CheckpointError, FETCHES, OpenError, fetch_end, unpack};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
-/// What is wrong with a journal that can be read.
+/// The problems of a journal that can be read.
 #[derive(Debug, Default)]
 pub struct Audit {
-    /// What there is no second way without.
+    /// Objects without which there is no second way.
     pub problems: Vec<Problem>,
-    /// What is of no use any more, and damaged.
+    /// Damaged objects that are no longer of use.
     pub warnings: Vec<String>,
-    /// What there is no key of: whether it is damaged is not known.
+    /// Objects without a key: their damage cannot be known.
     pub locked: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ struct Log<'a> {
     journal: &'a JournalName,
 }
 
-/// What an entry says of its place: the hash of the one before it, and its own.
+/// The place that an entry states: the hash of the one before it, and its own.
 type Link = (Option<Sha256>, Sha256);
 
 /// Why an entry does not say it, in words.
@@ -189,8 +189,8 @@ impl Log<'_> {
     async fn head(self, number: u64) -> Result<Option<Result<CheckpointHead, OpenError>>, S3Error> {
         let key = self.checkpoint(number);
         let object = match self.store.get(&key).await {
-            Err(error) if error.kind == Kind::NotFound => return Ok(None),
-            Err(error) if matches!(error.kind, Kind::Locked(_)) => {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind, ErrorKind::Locked(_)) => {
                 return Ok(Some(Err(error.into())));
             }
             other => other?,
@@ -223,8 +223,8 @@ impl Log<'_> {
         let read = stream::iter(wanted).map(|(number, key, size)| async move {
             match fetch_end(self.store, key.clone(), size).await {
                 // It was collected meanwhile.
-                Err(error) if error.kind == Kind::NotFound => Ok(None),
-                Err(error) if matches!(error.kind, Kind::Locked(_)) => {
+                Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+                Err(error) if matches!(error.kind, ErrorKind::Locked(_)) => {
                     Ok(Some((number, Err(Silent::Locked(chain(&error))))))
                 }
                 Err(error) => Err(error),

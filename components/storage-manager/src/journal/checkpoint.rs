@@ -9,20 +9,21 @@ use cim_core::archive::journal::JournalState;
 use cim_runtime::error::chain;
 use tokio_util::sync::CancellationToken;
 
-use super::writer::{Committed, Journal};
-use crate::archive::tier_of;
+use super::closed::Committed;
+use super::handle::Journal;
+use super::tiers::tier_of;
 use crate::crypt::seal;
 use crate::hooks::fail_point;
 use crate::s3::{S3Error, Store};
 
-/// How often it is asked whether one is due.
+/// The interval at which it is asked whether one is due.
 const PACE: Duration = Duration::from_secs(1);
 /// Entries that are not worth a checkpoint.
 const FEW: u64 = 256;
 /// zstd level: hashes do not shrink, names and numbers do.
 const LEVEL: i32 = 3;
 
-/// Whether a checkpoint is worth its bytes: it costs as much as the entries that it saves to read.
+/// Returns true if a checkpoint is worth its bytes: it costs as much as the entries that it saves to read.
 pub(super) fn due(committed: Committed, last_size: u64) -> bool {
     committed.entries >= FEW && committed.bytes >= last_size
 }
@@ -51,7 +52,10 @@ pub async fn run(store: Arc<Store>, journal: Journal, mut known: Option<u64>) {
                 known = Some(size);
                 journal.checkpointed(behind);
             }
-            Err(error) => tracing::warn!("a checkpoint was not written: {}", chain(&error)),
+            Err(error) => tracing::warn!(
+                "cannot write a checkpoint; the entries keep all of it, and the next try follows: {}",
+                chain(&error)
+            ),
         }
     }
 }

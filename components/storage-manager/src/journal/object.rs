@@ -11,16 +11,15 @@ use cim_core::archive::{ArchiveKey, EntryError, Segment, Sha256};
 use cim_core::names::{JournalName, StreamName};
 use parquet::errors::ParquetError;
 
-use crate::archive::tier_of;
-use crate::clock;
-use crate::crypt;
+use super::tiers::tier_of;
 use crate::s3::Store;
 use crate::segment::{Batch, Columns, SharedWriter, entry_text};
+use crate::{clock, crypt};
 
 /// zstd level of entries: they are made while messages wait, and merged soon.
 const LEVEL: i32 = 1;
 
-/// What a stream gets from an entry.
+/// The content of an entry for a stream.
 #[derive(Debug)]
 pub enum Item {
     /// A segment that has an object of its own, which is on the tier.
@@ -32,9 +31,9 @@ pub enum Item {
 /// One stream's share of an entry.
 #[derive(Debug, Default)]
 pub struct Commit {
-    /// What is decided. Its `add` is filled from `items`.
+    /// The decision. Its `add` is filled from `items`.
     pub change: Change,
-    /// What is new, ascending.
+    /// The new content, ascending.
     pub items: Vec<Item>,
     /// The timeline that it is new in.
     pub timeline: u32,
@@ -70,7 +69,7 @@ pub struct Made {
     pub object: Bytes,
 }
 
-/// Where an entry stands in its journal.
+/// The place of an entry in its journal.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The tier whose journal it is.
@@ -86,15 +85,15 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place behind the last entry.
+    /// Returns the place behind the last entry.
     pub fn after(state: &JournalState) -> Self {
         let journal = state.journal.clone();
         Self { of: state.of, journal, number: state.next(), previous: state.hash(), before: None }
     }
 
-    /// The same, with the hash of the object before it where entries are encrypted: `last` is the last one that was
-    /// written, and where that is another the store is asked. An entry that does not say it is as good for all but a
-    /// reader without a key.
+    /// Adds the hash of the object before it, where entries are encrypted: `last` is the last one that was written,
+    /// and where that is another the store is asked. An entry without that hash serves all readers but one without a
+    /// key.
     pub async fn behind(self, store: &Store, last: Option<(u64, Sha256)>) -> Self {
         let Some(number) = self.number.checked_sub(1) else { return self };
         if crypt::installed().writes(tier_of(self.of)).is_none() {
@@ -111,7 +110,7 @@ impl Place {
         Self { before, ..self }
     }
 
-    /// The key of the entry's object.
+    /// Returns the key of the entry's object.
     pub fn key(&self) -> ArchiveKey {
         ArchiveKey::Journal { of: self.of, journal: self.journal.clone(), number: self.number }
     }
@@ -207,10 +206,10 @@ fn unknown() -> SegmentRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// It is no Parquet file, or cut short.
-    #[error("it is cut short or not one")]
+    #[error("the object is cut short, or is not a Parquet file")]
     Cut,
     /// It is a Parquet file without an entry.
-    #[error("it has no entry in its metadata")]
+    #[error("the object has no entry in its metadata")]
     Bare,
     /// Its entry cannot be believed.
     #[error(transparent)]
@@ -225,7 +224,7 @@ pub fn read_entry(object: &Bytes) -> Result<(JournalEntry, Sha256), ObjectError>
     read_entry_at_end(object, object.len() as u64)
 }
 
-/// The same, from the end of an object of some size: messages are before it.
+/// Reads an entry from the end of an object of `size` bytes: messages are before it.
 pub(super) fn read_entry_at_end(
     tail: &Bytes,
     size: u64,

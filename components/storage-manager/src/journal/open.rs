@@ -10,11 +10,11 @@ use cim_core::names::JournalName;
 use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::closed::Committed;
 use super::object::{ObjectError, read_entry_at_end};
-use super::writer::Committed;
 use crate::crypt;
 use crate::hooks::sabotage;
-use crate::s3::{Kind, Listed, S3Error, Store};
+use crate::s3::{ErrorKind, Listed, S3Error, Store};
 use crate::segment::entry_text;
 
 /// Entries that are fetched at once.
@@ -33,7 +33,7 @@ pub enum OpenError {
     Entry {
         /// Its key.
         key: String,
-        /// How.
+        /// The reason.
         source: ObjectError,
     },
     /// A checkpoint is damaged.
@@ -41,7 +41,7 @@ pub enum OpenError {
     Checkpoint {
         /// Its key.
         key: String,
-        /// How.
+        /// The reason.
         source: CheckpointError,
     },
     /// An entry does not belong where it stands.
@@ -61,7 +61,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Sealed(#[from] crypt::SealError),
     /// It cannot be unpacked.
-    #[error("it cannot be unpacked")]
+    #[error("the object cannot be decompressed")]
     Zstd(#[source] std::io::Error),
     /// It is not the one that was written.
     #[error(transparent)]
@@ -70,11 +70,11 @@ pub enum CheckpointError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// It belongs elsewhere.
-    #[error("it is not of this journal and this number")]
+    #[error("the object is of another journal, or has another number")]
     Misplaced,
 }
 
-/// The names of the journals that a tier holds.
+/// Lists the names of the journals that a tier holds.
 ///
 /// # Errors
 /// When S3 does not answer.
@@ -83,7 +83,7 @@ pub async fn names(store: &Store, of: JournalOf) -> Result<Vec<JournalName>, S3E
     Ok(folders.iter().filter_map(|folder| of.of_prefix(&folder.key)).collect())
 }
 
-/// A journal's state, read from its newest checkpoint that can be read, and how much is behind that.
+/// Reads a journal's state from its newest checkpoint that can be read, and counts the entries behind that.
 ///
 /// # Errors
 /// When the entries behind it cannot be read, or do not hold together.
@@ -101,7 +101,7 @@ pub async fn open(
 pub struct Opened {
     /// Its state as [`open`] gives it, or, where an entry is damaged, as it was before that entry.
     pub state: JournalState,
-    /// That damage.
+    /// The damage before which it ends.
     pub damage: Option<OpenError>,
     /// A checkpoint that is damaged, where what is before it says the same.
     pub without: Option<OpenError>,
@@ -123,11 +123,11 @@ pub async fn open_before_damage(
     }
 }
 
-/// What was read of a journal.
+/// The part of a journal that was read.
 struct Read {
     state: JournalState,
     behind: Committed,
-    /// What ended it before its end.
+    /// The damage that ended it before its end.
     damage: Option<OpenError>,
     /// A checkpoint that it was read without.
     without: Option<OpenError>,
@@ -164,7 +164,7 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
             Ok(Some(end)) => end,
             Ok(None) => break,
             // A disk has damaged it.
-            Err(error @ S3Error { kind: Kind::Withheld(_), .. }) => {
+            Err(error @ S3Error { kind: ErrorKind::Withheld(_), .. }) => {
                 return Ok(Read { state, behind, damage: Some(error.into()), without: None });
             }
             Err(error) => return Err(error.into()),
@@ -186,7 +186,7 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
     }
     let without = damaged.take_if(|_| state.last.is_some());
     if let Some(error) = &without {
-        tracing::error!("going on without it: {}", chain(error));
+        tracing::error!("reading the journal without this checkpoint: {}", chain(error));
     }
     Ok(Read { state, behind, damage: damaged, without })
 }
@@ -196,7 +196,7 @@ async fn read(store: &Store, of: JournalOf, journal: &JournalName) -> Result<Rea
 fn is_own(key: &str, wanted: impl Fn(&ArchiveKey) -> bool) -> bool {
     let own = ArchiveKey::parse(key).is_ok_and(|key| wanted(&key));
     if !own {
-        tracing::warn!("`{key}` is nothing that this program writes, and is left alone");
+        tracing::warn!("`{key}` is not an object of this program: it is left alone");
     }
     own
 }
@@ -208,7 +208,7 @@ pub(super) struct End {
     pub(super) tail: Bytes,
 }
 
-/// As much of an object as it takes to read its entry: messages may be a thousand times as much.
+/// Fetches as much of the end of an object as it takes to read its entry: messages may be a thousand times as much.
 pub(super) async fn fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3Error> {
     match try_fetch_end(store, key, size).await {
         Err(error) => Err(store.judged(error).await),
@@ -229,9 +229,9 @@ async fn try_fetch_end(store: &Store, key: String, size: u64) -> Result<End, S3E
     Ok(End { key, size: tail.len() as u64, tail })
 }
 
-/// Where reading a journal begins.
+/// The beginning of reading a journal.
 struct Newest {
-    /// What its newest checkpoint that can be read says; nothing where there is none.
+    /// The state in its newest readable checkpoint; empty where there is none.
     state: JournalState,
     /// A newer one that cannot.
     damaged: Option<OpenError>,
@@ -268,7 +268,7 @@ async fn newest_checkpoint(
     Ok(Newest { state: JournalState::empty(of, journal.clone()), damaged })
 }
 
-/// The state that a checkpoint's object restates.
+/// Reads the state that a checkpoint's object restates.
 ///
 /// # Errors
 /// When it is damaged.
@@ -276,7 +276,7 @@ pub fn read_checkpoint(of: JournalOf, object: &[u8]) -> Result<JournalState, Che
     Ok(JournalState::open(of, &JournalCheckpoint::from_bytes(&unpack(object)?)?)?)
 }
 
-/// The JSON in a checkpoint's object.
+/// Returns the JSON in a checkpoint's object.
 pub(super) fn unpack(object: &[u8]) -> Result<Vec<u8>, CheckpointError> {
     let object = crypt::open(object)?;
     zstd::stream::decode_all(&object[..]).map_err(CheckpointError::Zstd)

@@ -19,7 +19,7 @@ impl Share {
         Self(Arc::new(Mutex::new(Some(commit))))
     }
 
-    /// Bytes of its messages.
+    /// Returns the bytes of its messages.
     pub(super) fn bytes(&self) -> usize {
         self.lock().as_ref().map_or(0, Commit::bytes)
     }
@@ -48,7 +48,7 @@ impl Share {
 }
 
 impl Commit {
-    /// Bytes of messages that are to go into the entry's object.
+    /// Returns the bytes of messages that are to go into the entry's object.
     fn bytes(&self) -> usize {
         self.items.iter().map(bytes).sum()
     }

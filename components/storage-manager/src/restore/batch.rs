@@ -29,7 +29,7 @@ const BYTES_AT_ONCE: usize = 12 << 20;
 /// Bytes between two parts that are read too: a request takes longer.
 const BETWEEN: u64 = 256 << 10;
 
-/// Bytes of memory that a stream takes when all of it is read.
+/// Returns the bytes of memory that a stream takes when all of it is read.
 pub(super) fn weight(plan: &Plan) -> u64 {
     plan.bytes().saturating_add(plan.messages().saturating_mul(MESSAGE))
 }
@@ -133,4 +133,64 @@ fn stretches(mut parts: Vec<(Range<u64>, usize, Segment)>) -> Vec<Stretch> {
         }
     }
     stretches
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::restore::tests::{piece, plan_of};
+
+    proptest! {
+        /// Every stream is in one batch, in its order, and a batch has its bounds unless one stream alone breaks them.
+        #[test]
+        fn batches_have_all_streams_within_bounds(
+            sizes in prop::collection::vec(prop_oneof![1..1000_u64, 1..2 * BATCH / MESSAGE], 0..60)
+        ) {
+            let plans: Batch = sizes
+                .iter()
+                .map(|messages| {
+                    let mut plan = plan_of(json!({}));
+                    plan.pieces = vec![piece(*messages, 1)];
+                    plan
+                })
+                .enumerate()
+                .collect();
+            let batches = batches(plans);
+            let order: Vec<usize> = batches.iter().flatten().map(|(index, _)| *index).collect();
+            prop_assert_eq!(order, (0..sizes.len()).collect::<Vec<_>>());
+            for batch in &batches {
+                let bytes: u64 = batch.iter().map(|(_, plan)| weight(plan)).sum();
+                prop_assert!(bytes <= BATCH || batch.len() == 1);
+            }
+            for two in batches.windows(2) {
+                let first: u64 = two[0].iter().map(|(_, plan)| weight(plan)).sum();
+                prop_assert!(first + weight(&two[1][0].1) > BATCH, "two batches could be one");
+            }
+        }
+
+        /// Every part lies in the stretch that it is read with, and stretches are far apart.
+        #[test]
+        fn stretches_cover_all_parts(
+            ranges in prop::collection::vec((0..100 * BETWEEN, 1..3 * BETWEEN), 0..40)
+        ) {
+            let segment = piece(1, 1).0;
+            let parts = ranges.iter().enumerate();
+            let parts = parts.map(|(place, (from, size))| (*from..from + size, place, segment.clone()));
+            let stretches = stretches(parts.collect());
+            let mut places: Vec<usize> = Vec::new();
+            for (whole, parts) in &stretches {
+                for (place, _) in parts {
+                    let (from, size) = ranges[*place];
+                    prop_assert!(whole.start <= from && from + size <= whole.end);
+                    places.push(*place);
+                }
+            }
+            places.sort_unstable();
+            prop_assert_eq!(places, (0..ranges.len()).collect::<Vec<_>>());
+            prop_assert!(stretches.windows(2).all(|two| two[0].0.end + BETWEEN < two[1].0.start));
+        }
+    }
 }

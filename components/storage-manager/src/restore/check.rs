@@ -59,7 +59,7 @@ pub async fn check(
     server.followers(&mut fences.followers);
     for plan in &mut *plans {
         fences.put_up(plan);
-        plan.takes = server.takes();
+        plan.capabilities = server.capabilities();
     }
     let looked =
         stream::iter(&*plans).map(|plan| target::look(jetstream, &server, plan, looks.again));
@@ -124,7 +124,7 @@ async fn read(
     Ok(())
 }
 
-/// The streams that nothing is known to stand against, and their places.
+/// Returns the streams that nothing known prevents, and their places.
 fn free<'a>(found: &[Found], plans: &'a [Plan]) -> impl Iterator<Item = (usize, &'a Plan)> {
     let free = found.iter().map(|found| matches!(found, Found::Free));
     plans.iter().enumerate().zip(free).filter_map(|(plan, free)| free.then_some(plan))
@@ -142,5 +142,28 @@ fn hinder(
         {
             *found = Found::Hindered(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::restore::tests::plan_of;
+
+    #[test]
+    fn what_hinders_one_stream_does_not_hinder_the_others() {
+        let plans: Vec<Plan> = (0..3).map(|_| plan_of(json!({}))).collect();
+        let mut found = vec![Found::Free, Found::There("already".into()), Found::Free];
+        let mut asked = 0;
+        hinder(&mut found, &plans, |_| {
+            asked += 1;
+            (asked == 1).then(|| RestoreError::Empty("T".into()))
+        });
+        assert_eq!(asked, 2, "only those that are free are looked at");
+        assert!(matches!(found[0], Found::Hindered(RestoreError::Empty(_))));
+        let free: Vec<usize> = free(&found, &plans).map(|(index, _)| index).collect();
+        assert_eq!(free, [2]);
     }
 }

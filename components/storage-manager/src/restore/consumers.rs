@@ -6,7 +6,7 @@ use cim_core::archive::{ConsumerRecord, Pending, Position, Redelivered};
 use tokio::time::Instant;
 
 use super::plan::Plan;
-use super::v2::uvarint;
+use super::varint::uvarint;
 use crate::jetstream::JetStream;
 
 /// How long a cluster may take to hand out the consumers of a restored stream, and how often it is asked.
@@ -56,7 +56,7 @@ pub(super) fn resume(plan: &Plan, consumer: &ConsumerRecord) -> Resume {
     let (delivered, floor) = sabotage!(position, (clip(delivered), clip(floor)));
     let mut resume = Resume { delivered, floor, pending: Vec::new(), redelivered: Vec::new() };
     let Some(known) = known else { return resume };
-    let is_there = |seq: u64| seq >= plan.first_seq && !plan.gone.contains(seq);
+    let is_there = |seq: u64| seq >= plan.first_seq && !plan.removed.contains(seq);
     if !through {
         let pending = known.pending(floor.stream_seq, delivered.stream_seq);
         resume.pending.extend(pending.filter(|pending| is_there(pending.stream_seq)));
@@ -110,7 +110,7 @@ impl Resume {
     }
 }
 
-/// Zigzag, as Go's `binary.PutVarint`.
+/// Writes a zigzag number, as Go's `binary.PutVarint`.
 fn varint(bytes: &mut Vec<u8>, number: i64) {
     uvarint(bytes, ((number << 1) ^ (number >> 63)).cast_unsigned());
 }
@@ -123,13 +123,13 @@ fn begins_anew(plan: &Plan, consumer: &ConsumerRecord) -> bool {
 
 /// Waits until every consumer is where it was restored to. A cluster hands them out after the stream is
 /// there, and until it has, a client would begin at the first message.
-pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
+pub(super) async fn wait_for_consumers(jetstream: &JetStream, plan: &Plan) {
     let (anew, wanted): (Vec<_>, Vec<_>) =
         plan.consumers.iter().partition(|consumer| begins_anew(plan, consumer));
     if !anew.is_empty() {
         let names: Vec<_> = anew.iter().map(|consumer| consumer.name.as_str()).collect();
         tracing::warn!(
-            "stream `{}`: consumers with `mem_storage` begin anew, for the server does not take their positions: {}",
+            "stream `{}`: consumers with `mem_storage` start over and deliver messages again, because the server cannot restore their positions: {}",
             plan.target,
             names.join(", ")
         );
@@ -142,7 +142,7 @@ pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
         let there = jetstream.lasting_consumers(plan.target.as_str()).await.unwrap_or_default();
         let late = wanted.iter().filter(|consumer| {
             let floor = resume(plan, consumer).least_floor();
-            let found = there.known.iter().find(|c| c.name == consumer.name);
+            let found = there.reported.iter().find(|c| c.name == consumer.name);
             found.is_none_or(|c| c.ack_floor.stream_seq < floor)
         });
         let late: Vec<_> = late.map(|consumer| consumer.name.as_str()).collect();
@@ -151,7 +151,7 @@ pub(super) async fn in_place(jetstream: &JetStream, plan: &Plan) {
         }
         if Instant::now() > deadline {
             tracing::warn!(
-                "stream `{}`: not at their positions {} s after the restore: {}",
+                "stream `{}`: {} s after the restore these consumers are not yet at their restored positions, and may deliver messages again: {}",
                 plan.target,
                 IN_PLACE.as_secs(),
                 late.join(", ")
@@ -174,7 +174,7 @@ mod tests {
         Position { consumer_seq, stream_seq }
     }
 
-    /// 3, 5 and 6 of 1 to 6 are pending, the last one for the third time; 1 was given up.
+    /// Returns deliveries: 3, 5 and 6 of 1 to 6 are pending, the last one for the third time; 1 was given up.
     fn known() -> Deliveries {
         let pending = [(3, 3), (5, 5), (6, 6)].map(|(stream_seq, consumer_seq)| Pending {
             stream_seq,
@@ -237,7 +237,7 @@ mod tests {
         let same = (at(9, 6), at(2, 2), 3);
         let early = resumed(same, 3, |plan| plan.last_seq = 5);
         assert_eq!(shown(&early), (2, 5, vec![3, 5], vec![(1, 1)]));
-        let gone = resumed(same, 3, |plan| plan.gone.insert(SeqRange(5, 5)));
+        let gone = resumed(same, 3, |plan| plan.removed.insert(SeqRange { first: 5, last: 5 }));
         assert_eq!(shown(&gone), (2, 6, vec![3, 6], vec![(1, 1), (6, 2)]));
         let dropped = resumed(same, 3, |plan| plan.first_seq = 4);
         assert_eq!(shown(&dropped), (2, 6, vec![5, 6], vec![(6, 2)]));

@@ -1,16 +1,55 @@
 //! Why a stream was not restored.
 
 use std::io;
+use std::time::Duration;
 
-use super::send::SendError;
 use crate::archive::ArchiveError;
 use crate::crypt::Locked;
 use crate::jetstream::ApiError;
-use crate::s3::{Kind, S3Error, Tier};
+use crate::s3::{ErrorKind, S3Error, Tier};
 use crate::segment::SegmentError;
 
+/// A restore that the server did not accept.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// It refused.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// It did not answer, or the connection broke.
+    #[error("NATS did not answer within {} s while stream `{stream}` was restored", after.as_secs())]
+    NoResponse {
+        /// The stream.
+        stream: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// Nothing could be sent.
+    #[error("cannot send to NATS: {0}")]
+    Publish(String),
+}
+
+/// A message that no snapshot can hold: the archive has it from another program, for no server takes such a one.
+#[derive(Debug, thiserror::Error)]
+#[error("message {seq} has {what} of {bytes} bytes, and a snapshot holds {most}")]
+pub struct Unencodable {
+    /// Its sequence.
+    pub seq: u64,
+    /// The part of it that is too long.
+    pub what: &'static str,
+    /// The bytes of that part.
+    pub bytes: usize,
+    /// The most that a snapshot holds.
+    pub most: u64,
+}
+
+impl From<Unencodable> for io::Error {
+    fn from(error: Unencodable) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
 /// A restore that did not happen; the server has no part of it. The way out is told apart from it
-/// ([`RestoreError::way_out`]).
+/// ([`RestoreError::remedy`]).
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The stream is there already.
@@ -92,7 +131,7 @@ pub enum RestoreError {
         stream: String,
         /// The settings.
         what: String,
-        /// Whether it was left on the server, for something has come behind it since.
+        /// True if it was left on the server, for something has come behind it since.
         kept: bool,
     },
     /// The server is alone and the stream has replicas.
@@ -153,7 +192,19 @@ pub enum RestoreError {
     Interrupted(String),
     /// The pipe to the sender broke: its error comes instead of this one.
     #[error("the snapshot was cut off")]
-    Cut(#[from] io::Error),
+    SnapshotTruncated(#[source] io::Error),
+    /// A message does not fit into a snapshot.
+    #[error(transparent)]
+    Unencodable(Unencodable),
+}
+
+impl From<io::Error> for RestoreError {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Unencodable>() {
+            Ok(error) => Self::Unencodable(error),
+            Err(error) => Self::SnapshotTruncated(error),
+        }
+    }
 }
 
 impl From<S3Error> for RestoreError {
@@ -171,7 +222,7 @@ impl From<ArchiveError> for RestoreError {
 impl RestoreError {
     /// Returns that there is no key of an object, where that is what went wrong.
     fn locked(error: &S3Error) -> Option<Self> {
-        let Kind::Locked(locked) = &error.kind else { return None };
+        let ErrorKind::Locked(locked) = &error.kind else { return None };
         Some(Self::Locked { tier: error.tier, key: error.key.clone(), locked: locked.clone() })
     }
 
@@ -197,8 +248,52 @@ impl RestoreError {
             | Self::Overlaps { .. }
             | Self::TooLarge { .. }
             | Self::NoRoom { .. }
+            | Self::Unencodable(_)
             | Self::Differs { .. } => true,
-            Self::Send(_) | Self::Interrupted(_) | Self::Cut(_) => false,
+            Self::Send(_) | Self::Interrupted(_) | Self::SnapshotTruncated(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_one_stream_does_not_end_the_others() {
+        let s3 = |kind| {
+            let bucket = Box::new("archive".parse().unwrap());
+            let (tier, operation, key) = (Tier::Nas, "get", "k".to_owned());
+            RestoreError::from(S3Error { tier, bucket, operation, key, kind })
+        };
+        let refused = ApiError::Refused {
+            subject: "s".into(),
+            code: 400,
+            err_code: 10_058,
+            description: "stream name already in use".into(),
+        };
+        for one in [
+            s3(ErrorKind::NotFound),
+            s3(ErrorKind::Withheld("503".into())),
+            RestoreError::Send(SendError::Api(refused)),
+            RestoreError::Empty("S".into()),
+            RestoreError::from(io::Error::from(Unencodable {
+                seq: 7,
+                what: "a subject",
+                bytes: 70_000,
+                most: 65_535,
+            })),
+        ] {
+            assert!(one.is_of_one_stream(), "{one}");
+        }
+        for all in [
+            s3(ErrorKind::Timeout),
+            s3(ErrorKind::Denied("AccessDenied".into())),
+            RestoreError::Send(SendError::Publish("closed".into())),
+            RestoreError::Interrupted("S".into()),
+            RestoreError::from(io::Error::from(io::ErrorKind::UnexpectedEof)),
+        ] {
+            assert!(!all.is_of_one_stream(), "{all}");
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use cim_core::archive::RawJson;
 
-use super::plan::Plan;
+use super::plan::{Fence, Plan};
 
 /// Sequences that are passed over at least, where there is a reason to: one second of a busy stream, and few enough to
 /// be listed wherever a server lists what was deleted.
@@ -24,15 +24,6 @@ const RATE_OVER: u64 = 10_000;
 const SECOND: u64 = 1000;
 /// A server has the two highest bits of a sequence for itself.
 const HIGHEST: u64 = (1 << 62) - 1;
-
-/// Sequences behind the last one that are not given out again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fence {
-    /// The last of them.
-    pub last_seq: u64,
-    /// Who may have seen some of them, in words; none where the user asked for it.
-    pub followers: Vec<String>,
-}
 
 /// Fences, as they are wanted.
 #[derive(Debug, Default)]
@@ -153,7 +144,7 @@ mod tests {
         Fences { asked, window: Duration::from_secs(10), followers }
     }
 
-    /// Up to where a stream `S` with this configuration is fenced that ends at 40, and why.
+    /// Returns up to where a stream `S` with this configuration is fenced that ends at 40, and why.
     fn fenced(fences: &Fences, config: Value, change: impl FnOnce(&mut Plan)) -> Option<Fence> {
         let mut plan = Plan { last_seq: 40, ..plan_of(config) };
         plan.target = plan.stream.clone();

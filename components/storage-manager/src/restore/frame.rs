@@ -26,20 +26,20 @@ const STREAM_IDENTIFIER: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 /// than everything else a restore does. This one notices that it does not help and tries only every
 /// sixteenth frame until it does again. No frame is divided among chunks, so that between two of them
 /// there is room for [`PADDING`].
-pub(super) struct Frames {
+pub(super) struct SnappyFrameWriter {
     sender: mpsc::Sender<Bytes>,
     /// Bytes of a chunk, and of a frame's data, at most.
     most: usize,
     frame: usize,
     chunk: BytesMut,
-    /// Of the next frame, what is there.
+    /// The part of the next frame that was written.
     begun: Vec<u8>,
     compressed: Vec<u8>,
     encoder: snap::raw::Encoder,
     futile: u32,
 }
 
-impl Frames {
+impl SnappyFrameWriter {
     /// Begins, with chunks of so many bytes at most.
     pub(super) fn new(sender: mpsc::Sender<Bytes>, most: usize) -> Self {
         let most = most.clamp(LEAST_CHUNK, CHUNK);
@@ -87,7 +87,7 @@ impl Frames {
     }
 }
 
-impl Write for Frames {
+impl Write for SnappyFrameWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.begun.is_empty() && bytes.len() >= self.frame {
             self.frame(&bytes[..self.frame])?;
@@ -140,7 +140,7 @@ mod tests {
                 }));
             }
             let (sender, mut chunks) = mpsc::channel(1 << 13);
-            let mut frames = Frames::new(sender, most);
+            let mut frames = SnappyFrameWriter::new(sender, most);
             frames.write_all(&bytes).unwrap();
             frames.flush().unwrap();
             let mut framed = Vec::new();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::error::RestoreError;
-use super::feed::feed;
+use super::fetch::feed;
 use super::plan::Plan;
 use super::resolve::resolve;
 use super::source::Source;

@@ -10,9 +10,6 @@ use std::collections::HashMap;
 
 use cim_core::archive::Segment;
 
-use super::error::RestoreError;
-use super::plan::Plan;
-use super::source::Source;
 use crate::segment::Message;
 
 /// Where an archive does not say up to where it knows deletes: what is that much older than its last message was looked
@@ -29,7 +26,8 @@ pub enum Tail {
 }
 
 impl Tail {
-    fn has(self, (segment, _, last): &(Segment, u64, u64)) -> bool {
+    /// Returns true if a piece may have such messages.
+    pub(super) fn has(self, (segment, _, last): &(Segment, u64, u64)) -> bool {
         match self {
             Self::Behind(seq) => *last > seq,
             Self::Since(time) => segment.last_time >= time,
@@ -48,7 +46,7 @@ pub struct RolledUp {
 
 impl RolledUp {
     /// Notes what a message takes away.
-    fn note(&mut self, message: &Message<'_>) {
+    pub(super) fn note(&mut self, message: &Message<'_>) {
         let headers = message.headers;
         let rollup = header(headers, b"Nats-Rollup").unwrap_or_default();
         if rollup.eq_ignore_ascii_case(b"all") {
@@ -84,25 +82,6 @@ pub(super) fn header<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(b":")?.trim_ascii()))
 }
 
-/// Finds what the end of a stream says that it took away, where it may say that.
-pub(super) async fn find(source: &Source, plan: &mut Plan) -> Result<(), RestoreError> {
-    let Some(tail) = plan.tail else { return Ok(()) };
-    let mut found = RolledUp::default();
-    for piece in plan.pieces.iter().filter(|piece| tail.has(piece)) {
-        let (segment, first, last) = piece;
-        let content = source.content(segment).await?;
-        content.read::<RestoreError>(segment, |message| {
-            if (first..=last).contains(&&message.seq) {
-                found.note(message);
-            }
-            Ok(())
-        })?;
-        source.put_back(segment, content);
-    }
-    plan.rolled_up = found;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +91,7 @@ mod tests {
         Message { seq, time: 0, subject, headers, payload: b"" }
     }
 
-    /// Which of some messages before sequence 10 are taken away by messages with such headers on `k.a`.
+    /// Returns which of some messages before sequence 10 are removed by messages with such headers on `k.a`.
     fn taken(headers: &[&str]) -> Vec<(u64, &'static str)> {
         let mut found = RolledUp::default();
         for (more, headers) in headers.iter().enumerate() {

@@ -2,8 +2,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cim_core::names::StreamName;
@@ -13,11 +11,12 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::arrived::{compare, shorn};
-use super::error::RestoreError;
-use super::feed::feed;
+use super::compare::{compare, shorn};
+use super::error::{RestoreError, SendError};
+use super::fetch::feed;
+use super::outcome::{Outcome, Progress};
 use super::plan::Plan;
-use super::send::{SendError, Transfer};
+use super::send::Transfer;
 use super::source::Source;
 use super::write::write;
 use super::{consumers, resolve::resolve};
@@ -27,36 +26,6 @@ use crate::jetstream::JetStream;
 const CHUNKS: usize = 16;
 /// More chunks than a snapshot has.
 const ALL_CHUNKS: usize = 1 << 24;
-
-/// What was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// Messages.
-    pub messages: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// First sequence.
-    pub first_seq: u64,
-    /// Last sequence.
-    pub last_seq: u64,
-    /// Sequences behind that one which the stream has given out since.
-    pub added: u64,
-    /// Messages that it has let go of since, as far as that is sure.
-    pub dropped: u64,
-    /// `snapshot v1` or `snapshot v2`.
-    pub method: &'static str,
-    /// From the server's first answer to its last.
-    pub sending: Duration,
-}
-
-/// Progress of a restore, of one stream or of several.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Messages sent.
-    pub messages: AtomicU64,
-    /// Streams that are done with.
-    pub streams: AtomicU64,
-}
 
 /// Restores a stream that was [checked](super::check()). When `stop` is cancelled the server is made to forget what
 /// it was sent; once it has everything it is too late for that.
@@ -69,7 +38,7 @@ pub async fn restore(
 ) -> Result<Outcome, RestoreError> {
     if plan.staged {
         let target = plan.target.clone();
-        let staged = unless(stop, &target, stage(source, plan, progress)).await?;
+        let staged = or_cancelled(stop, &target, stage(source, plan, progress)).await?;
         return staged.send(jetstream, stop).await;
     }
     let (plan, chunks, made) = snapshot(source, plan, progress, CHUNKS).await?;
@@ -150,7 +119,7 @@ async fn send(
         let ((), sent) = tokio::join!(made.as_mut(), send);
         sent
     };
-    let sent = unless(stop, &plan.target, both).await;
+    let sent = or_cancelled(stop, &plan.target, both).await;
     // Where it was interrupted the writer is still at work.
     chunks.close();
     // What the server refused explains why the writer was cut off, not the other way round.
@@ -211,7 +180,7 @@ async fn arrived(
     let outcome = compare(plan, sent, answer)?;
     let lost = shorn(&plan.config, &answer["config"]);
     if !lost.is_empty() {
-        // Else the storage manager would archive it as it is now. What somebody has published into it is not ours.
+        // Else the storage manager would archive it as it is now. Messages that a client has published into it are not ours.
         let kept = outcome.added > 0;
         if !kept {
             remove(jetstream, plan, "without some of its settings").await;
@@ -219,7 +188,7 @@ async fn arrived(
         let (stream, what) = (plan.target.to_string(), lost.join(", "));
         return Err(RestoreError::Shorn { stream, what, kept });
     }
-    consumers::in_place(jetstream, plan).await;
+    consumers::wait_for_consumers(jetstream, plan).await;
     Ok(outcome)
 }
 
@@ -240,7 +209,7 @@ async fn send_chunks<'a>(
 /// JetStream's error for replicas where there is no cluster.
 const NO_CLUSTER: u64 = 10_074;
 
-/// What the server says, or the way out where there is one.
+/// Converts an error of the server, with the remedy if there is one.
 fn refused(plan: &Plan, error: SendError) -> RestoreError {
     match error {
         SendError::Api(error) if error.err_code() == Some(NO_CLUSTER) => {
@@ -250,8 +219,8 @@ fn refused(plan: &Plan, error: SendError) -> RestoreError {
     }
 }
 
-/// The work's outcome, or that it was interrupted.
-async fn unless<T>(
+/// Returns the outcome of the work, or that it was interrupted.
+async fn or_cancelled<T>(
     stop: &CancellationToken,
     target: &StreamName,
     work: impl Future<Output = Result<T, RestoreError>>,
@@ -262,7 +231,8 @@ async fn unless<T>(
     }
 }
 
-/// A v2 restore makes the stream before it has all of it. It was not there before: it is ours.
+/// Removes a stream that a failed v2 restore left: the server creates it before it has all of it. It did not exist
+/// before, so it is ours.
 async fn remove_partial(jetstream: &JetStream, plan: &Plan) {
     if plan.in_memory() {
         remove(jetstream, plan, "in part").await;
@@ -272,12 +242,12 @@ async fn remove_partial(jetstream: &JetStream, plan: &Plan) {
 /// Deletes a stream that this restore has made.
 async fn remove(jetstream: &JetStream, plan: &Plan, how: &str) {
     let gone: Result<Value, _> =
-        jetstream.ask(&format!("STREAM.DELETE.{}", plan.target), &Value::Null).await;
+        jetstream.request(&format!("STREAM.DELETE.{}", plan.target), &Value::Null).await;
     if let Err(error) = gone
         && !error.not_found()
     {
         tracing::error!(
-            "stream `{}` is there {how} and could not be deleted: {error}",
+            "stream `{}` is on the server {how} and could not be deleted ({error}): delete it before you restore again",
             plan.target
         );
     }

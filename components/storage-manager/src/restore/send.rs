@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::error::SendError;
 use super::frame::PADDING;
 use super::plan::Plan;
 use crate::hooks::fail_point;
@@ -33,27 +34,8 @@ fn recovery(bytes: u64) -> Duration {
     Duration::from_secs(600 + bytes / (8 << 20))
 }
 
-/// A restore that the server did not accept.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// It refused.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// It did not answer, or the connection broke.
-    #[error("NATS did not answer within {} s while stream `{stream}` was restored", after.as_secs())]
-    Silent {
-        /// The stream.
-        stream: String,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// Nothing could be sent.
-    #[error("cannot send to NATS: {0}")]
-    Publish(String),
-}
-
 impl SendError {
-    /// Whether no server took what was sent.
+    /// Returns true if no server took what was sent.
     fn is_unheard(&self) -> bool {
         matches!(self, Self::Api(ApiError::Refused { code: 503, err_code: 0, .. }))
     }
@@ -68,7 +50,7 @@ pub(super) struct Transfer<'a> {
     answers: Subscriber,
     in_flight: usize,
     begun: Instant,
-    /// Whether a chunk arrived.
+    /// True if a chunk arrived.
     heard: bool,
 }
 
@@ -93,14 +75,14 @@ impl<'a> Transfer<'a> {
             },
         });
         let what = format!("STREAM.RESTORE.{}", plan.target);
-        let begun: Begun = jetstream.ask(&what, &request).await?;
+        let begun: Begun = jetstream.request(&what, &request).await?;
         let (stream, subject) = (plan.target.to_string(), begun.deliver_subject);
         fail_point!(RestoreBegun);
         let (begun, in_flight, heard) = (Instant::now(), 0, false);
         Ok(Self { jetstream, stream, subject, inbox, answers, in_flight, begun, heard })
     }
 
-    /// When the server said yes.
+    /// Returns the time at which the server accepted.
     pub(super) fn begun(&self) -> Instant {
         self.begun
     }
@@ -197,7 +179,7 @@ impl<'a> Transfer<'a> {
         sent.map_err(|error| SendError::Publish(error.to_string()))
     }
 
-    /// One chunk's answer: empty, or an error.
+    /// Waits for the answer to one chunk: empty, or an error.
     async fn answer(&mut self) -> Result<(), SendError> {
         let answer = self.receive(ANSWER).await?;
         self.in_flight -= 1;
@@ -218,7 +200,7 @@ impl<'a> Transfer<'a> {
                 }
                 Ok(message.payload)
             }
-            _ => Err(SendError::Silent { stream: self.stream.clone(), after }),
+            _ => Err(SendError::NoResponse { stream: self.stream.clone(), after }),
         }
     }
 }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use cim_core::archive::{ArchiveKey, Part, Segment};
 use tokio::sync::Semaphore;
 
-use super::ahead::REQUESTS;
 use super::error::RestoreError;
-use crate::s3::{Kind, S3Error, Store};
+use super::prefetch::REQUESTS;
+use crate::s3::{ErrorKind, S3Error, Store};
 use crate::segment::{Columns, Footer, Message, Rows, SegmentError, Window, read_parts};
 
 /// Bytes of footers that are kept: the same objects have parts of many streams.
@@ -36,7 +36,7 @@ pub struct Source {
     footers: Arc<Mutex<Footers>>,
     turns: Arc<Semaphore>,
     /// Objects that the tier does not give though it answers, and what it says.
-    withheld: Arc<Mutex<BTreeMap<String, Kind>>>,
+    withheld: Arc<Mutex<BTreeMap<String, ErrorKind>>>,
     /// Requests that this one and its copies made.
     requests: Arc<AtomicU64>,
     /// Of a stream, what was read of it together with others.
@@ -67,7 +67,7 @@ pub(super) enum Content {
 }
 
 impl Source {
-    /// Segments of a tier, and of another one.
+    /// Reads segments of a tier, and of another one.
     pub fn new(tier: Arc<Store>, fallback: Option<Arc<Store>>) -> Self {
         Self {
             tier,
@@ -80,13 +80,13 @@ impl Source {
         }
     }
 
-    /// The same for one stream, some parts of which were read. It counts requests anew.
+    /// Returns the same for one stream, some parts of which were read. It counts requests anew.
     pub(super) fn of_stream(&self, loaded: Loaded) -> Self {
         let loaded = Arc::new(Mutex::new(loaded));
         Self { requests: Arc::default(), loaded, ..self.clone() }
     }
 
-    /// Requests that were made.
+    /// Returns the number of requests that were made.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -135,7 +135,7 @@ impl Source {
             .await
     }
 
-    /// The footer of a shared object; where it had to be fetched, the object's end too.
+    /// Reads the footer of a shared object; also returns the object's end if it was fetched.
     pub(super) async fn footer(
         &self,
         key: &str,
@@ -164,7 +164,7 @@ impl Source {
         }
     }
 
-    /// A stretch of an object, of which the end may be there.
+    /// Reads a stretch of an object, the end of which may be in memory.
     pub(super) async fn window(
         &self,
         key: &str,
@@ -200,7 +200,9 @@ impl Source {
         tracing::warn!("{error}; reading it from {}", other.tier());
         match (get(other).await, &error.kind) {
             // The first answer says more.
-            (Err(missing), Kind::Withheld(_)) if missing.kind == Kind::NotFound => Err(error),
+            (Err(missing), ErrorKind::Withheld(_)) if missing.kind == ErrorKind::NotFound => {
+                Err(error)
+            }
             (outcome, _) => outcome,
         }
     }
@@ -211,8 +213,10 @@ impl Source {
         let mut known = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = match new.map(|error| &error.kind) {
             None => known.get(key)?.clone(),
-            Some(Kind::Withheld(why)) if known.len() >= WITHHELD => Kind::Unavailable(why.clone()),
-            Some(kind @ Kind::Withheld(_)) => {
+            Some(ErrorKind::Withheld(why)) if known.len() >= WITHHELD => {
+                ErrorKind::Unavailable(why.clone())
+            }
+            Some(kind @ ErrorKind::Withheld(_)) => {
                 known.insert(key.to_owned(), kind.clone());
                 kind.clone()
             }
@@ -308,7 +312,7 @@ mod tests {
         ArchiveKey::Journal { of: JournalOf::Secondary, journal, number }
     }
 
-    /// A tier with two objects.
+    /// Returns a tier with two objects.
     async fn source(dir: &Path) -> (FakeWasabi, Source) {
         let config = Config { buckets: vec!["archive".into()], ..Config::new(dir.join("s3")) };
         let fake = FakeWasabi::start(config).await.unwrap();
@@ -335,7 +339,7 @@ mod tests {
         fake.set_faults(vec![slow().operation("GetObject").keys(one.clone())]).unwrap();
         for _ in 0..2 {
             let error = source.window(&one, 0..5, None).await.unwrap_err();
-            assert!(matches!(error.kind, Kind::Withheld(_)), "{error}");
+            assert!(matches!(error.kind, ErrorKind::Withheld(_)), "{error}");
             assert!(RestoreError::S3(error).is_of_one_stream());
         }
         // It takes long to know, and is asked for once.

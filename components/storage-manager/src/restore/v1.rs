@@ -13,8 +13,9 @@ use highway::{HighwayHash as _, HighwayHasher, Key};
 use serde_json::Value;
 
 use super::consumers::resume;
+use super::error::Unencodable;
 use super::plan::Plan;
-use super::v2::uvarint;
+use super::varint::uvarint;
 use crate::segment::Message;
 
 /// Bytes of a block before the next one begins: the server's own size for limits streams.
@@ -56,7 +57,7 @@ impl<W: Write> Snapshot<W> {
             index: 0,
             key: [0; 4],
             last_seq: 0,
-            compressed: plan.takes.compressed && plan.config["compression"] == "s2",
+            compressed: plan.capabilities.compressed && plan.config["compression"] == "s2",
         };
         snapshot.next_block();
         Ok(snapshot)
@@ -68,7 +69,7 @@ impl<W: Write> Snapshot<W> {
         if self.block.len() >= BLOCK {
             self.end_block()?;
         }
-        record(&mut self.block, self.key, message);
+        record(&mut self.block, self.key, message)?;
         self.last_seq = message.seq;
         Ok(())
     }
@@ -82,14 +83,14 @@ impl<W: Write> Snapshot<W> {
             return self.end_block();
         }
         for gone in self.last_seq + 1..seq {
-            self.erased(gone, 0);
+            self.erased(gone, 0)?;
         }
         Ok(())
     }
 
-    fn erased(&mut self, seq: u64, time: i64) {
+    fn erased(&mut self, seq: u64, time: i64) -> Result<(), Unencodable> {
         let message = Message { seq: seq | ERASED, time, subject: b"", headers: b"", payload: b"" };
-        record(&mut self.block, self.key, &message);
+        record(&mut self.block, self.key, &message)
     }
 
     /// Ends: the tail up to `last_seq`, the consumers, the end of the tar.
@@ -98,7 +99,7 @@ impl<W: Write> Snapshot<W> {
         if end > self.last_seq {
             self.fill_gap(end)?;
             let alone = self.block.is_empty();
-            self.erased(end, plan.last_time);
+            self.erased(end, plan.last_time)?;
             if alone {
                 self.index_of_nothing(end, plan.last_time)?;
             }
@@ -192,11 +193,21 @@ fn file<W: Write>(tar: &mut tar::Builder<W>, name: &str, content: &[u8]) -> io::
     tar.append_data(&mut header, name, content)
 }
 
-fn record(block: &mut Vec<u8>, key: [u64; 4], message: &Message<'_>) {
+/// Appends a message as the server's file store has it.
+///
+/// # Errors
+/// A part of it is longer than its field can say.
+fn record(block: &mut Vec<u8>, key: [u64; 4], message: &Message<'_>) -> Result<(), Unencodable> {
     let Message { seq, time, subject, headers, payload } = *message;
     let with_headers = if headers.is_empty() { 0 } else { 4 + headers.len() };
     let length = 22 + subject.len() + with_headers + payload.len() + 8;
-    let mut length = u32::try_from(length).expect("a message is far below 2 GiB");
+    let too_long =
+        |what, bytes, most: u32| Unencodable { seq: message.seq, what, bytes, most: most.into() };
+    // The highest bit of the length says that there are headers.
+    let fits = u32::try_from(length).ok().filter(|length| length & HEADERS == 0);
+    let mut length = fits.ok_or_else(|| too_long("a record", length, HEADERS - 1))?;
+    let subject_length = u16::try_from(subject.len())
+        .map_err(|_| too_long("a subject", subject.len(), u16::MAX.into()))?;
     if !headers.is_empty() {
         length |= HEADERS;
     }
@@ -206,12 +217,12 @@ fn record(block: &mut Vec<u8>, key: [u64; 4], message: &Message<'_>) {
     block.extend_from_slice(&time.to_le_bytes());
     let mut hasher = HighwayHasher::new(Key(key));
     hasher.append(&block[hashed..]);
-    let subject_length = u16::try_from(subject.len()).expect("a subject is far below 64 KiB");
     block.extend_from_slice(&subject_length.to_le_bytes());
     block.extend_from_slice(subject);
     hasher.append(subject);
     if !headers.is_empty() {
-        let header_length = u32::try_from(headers.len()).expect("so are headers");
+        let header_length = u32::try_from(headers.len())
+            .map_err(|_| too_long("headers", headers.len(), u32::MAX))?;
         block.extend_from_slice(&header_length.to_le_bytes());
         block.extend_from_slice(headers);
         hasher.append(headers);
@@ -219,9 +230,10 @@ fn record(block: &mut Vec<u8>, key: [u64; 4], message: &Message<'_>) {
     block.extend_from_slice(payload);
     hasher.append(payload);
     block.extend_from_slice(&hasher.finalize64().to_le_bytes());
+    Ok(())
 }
 
-/// A HighwayHash key: the SHA-256 of a name.
+/// Returns a HighwayHash key: the SHA-256 of a name.
 fn hash_key(name: &str) -> [u64; 4] {
     let hash = Sha256::of(name.as_bytes());
     let mut key = [0; 4];
@@ -231,7 +243,7 @@ fn hash_key(name: &str) -> [u64; 4] {
     key
 }
 
-/// What a `meta.sum` holds: the hash as hex digits.
+/// Returns the content of a `meta.sum`: the hash as hex digits.
 fn checksum(name: &str, content: &[u8]) -> String {
     let mut hasher = HighwayHasher::new(Key(hash_key(name)));
     hasher.append(content);
@@ -240,4 +252,24 @@ fn checksum(name: &str, content: &[u8]) -> String {
         write!(hex, "{byte:02x}").expect("writing to a string does not fail");
         hex
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_that_no_record_can_hold_is_an_error_that_names_it() {
+        let subject = vec![b's'; 70_000];
+        let message = Message { seq: 7, time: 0, subject: &subject, headers: b"", payload: b"" };
+        let mut block = Vec::new();
+        let error = record(&mut block, [0; 4], &message).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "message 7 has a subject of 70000 bytes, and a snapshot holds 65535"
+        );
+        assert!(block.is_empty(), "nothing of it is written");
+        let longest = Message { subject: &subject[..65_535], ..message };
+        record(&mut block, [0; 4], &longest).unwrap();
+    }
 }

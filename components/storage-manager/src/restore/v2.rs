@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::consumers::{Resume, resume};
 use super::plan::Plan;
+use super::varint::uvarint;
 use crate::segment::Message;
 
 /// Writes a snapshot.
@@ -104,13 +105,4 @@ fn consumer_state(plan: &Plan, consumer: &ConsumerRecord) -> Value {
             "redelivered": redelivered.collect::<Map<_, _>>(),
         },
     })
-}
-
-/// LEB128, as Go's `binary.PutUvarint`.
-pub(super) fn uvarint(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number.to_le_bytes()[0]);
 }

@@ -11,10 +11,10 @@ use cim_core::archive::SeqRange;
 use tokio::sync::mpsc;
 
 use super::error::RestoreError;
-use super::feed::Next;
-use super::frame::Frames;
+use super::fetch::Next;
+use super::frame::SnappyFrameWriter;
+use super::outcome::{Outcome, Progress};
 use super::plan::{Piece, Plan};
-use super::run::{Outcome, Progress};
 use super::{v1, v2};
 use crate::hooks::fail_point;
 use crate::segment::{Message, SegmentError};
@@ -23,13 +23,13 @@ use crate::segment::{Message, SegmentError};
 const SHOWN_EVERY: u64 = 256;
 
 enum Writer {
-    V1(Box<v1::Snapshot<Frames>>),
-    V2(Box<v2::Snapshot<Frames>>),
+    V1(Box<v1::Snapshot<SnappyFrameWriter>>),
+    V2(Box<v2::Snapshot<SnappyFrameWriter>>),
 }
 
 impl Writer {
     fn begin(plan: &Plan, chunks: mpsc::Sender<Bytes>) -> io::Result<Self> {
-        let frames = Frames::new(chunks, plan.takes.chunk);
+        let frames = SnappyFrameWriter::new(chunks, plan.capabilities.chunk);
         Ok(if plan.in_memory() {
             Self::V2(Box::new(v2::Snapshot::new(frames)))
         } else {
@@ -120,9 +120,9 @@ pub(super) fn messages<E: From<RestoreError>>(
             }
         };
         let (segment, first, last) = &fetched.piece;
-        let gone = plan.gone_in(*first, *last);
+        let gone = plan.removed_in(*first, *last);
         let read = fetched.content.read(segment, |message| {
-            if !wanted(plan, &gone, &fetched.piece, message) {
+            if !is_included(plan, &gone, &fetched.piece, message) {
                 return Ok(());
             }
             match each(message) {
@@ -140,16 +140,45 @@ pub(super) fn messages<E: From<RestoreError>>(
 }
 
 /// Returns whether a message of a piece comes back, where these sequences of it must not.
-pub(super) fn wanted(plan: &Plan, gone: &[SeqRange], piece: &Piece, message: &Message<'_>) -> bool {
+pub(super) fn is_included(
+    plan: &Plan,
+    gone: &[SeqRange],
+    piece: &Piece,
+    message: &Message<'_>,
+) -> bool {
     let (seq, (_, first, last)) = (message.seq, piece);
     (*first..=*last).contains(&seq)
         && plan.subject.as_ref().is_none_or(|filter| filter.matches_bytes(message.subject))
         && gone
-            .binary_search_by(|range| match (range.1 < seq, range.0 > seq) {
+            .binary_search_by(|range| match (range.last < seq, range.first > seq) {
                 (true, _) => Ordering::Less,
                 (_, true) => Ordering::Greater,
                 _ => Ordering::Equal,
             })
             .is_err()
         && !plan.rolled_up.has(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::restore::tests::{piece, plan_of};
+
+    #[test]
+    fn a_message_comes_back_unless_it_was_removed_or_is_not_asked_for() {
+        let mut plan = plan_of(json!({}));
+        plan.subject = Some("a.*".parse().unwrap());
+        let removed = [SeqRange { first: 3, last: 4 }, SeqRange { first: 8, last: 8 }];
+        let piece = (piece(10, 1).0, 2, 9);
+        let included = |seq: u64, subject: &str| {
+            let (headers, payload, subject) = (&b""[..], &b""[..], subject.as_bytes());
+            let message = Message { seq, time: 0, subject, headers, payload };
+            is_included(&plan, &removed, &piece, &message)
+        };
+        let all: Vec<u64> = (1..=10).filter(|seq| included(*seq, "a.b")).collect();
+        assert_eq!(all, [2, 5, 6, 7, 9]);
+        assert!(!included(5, "b.a") && !included(5, "a.b.c"));
+    }
 }

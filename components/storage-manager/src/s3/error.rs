@@ -21,12 +21,12 @@ pub struct S3Error {
     /// The key or prefix.
     pub key: String,
     /// What happened.
-    pub kind: Kind,
+    pub kind: ErrorKind,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// No such object.
     NotFound,
     /// No such bucket.
@@ -34,7 +34,7 @@ pub enum Kind {
     /// The credentials are refused, or do not allow this.
     Denied(String),
     /// The service and this host do not agree on the time.
-    Skewed(String),
+    ClockSkew(String),
     /// The bucket is not where it is asked for, or in another region.
     Elsewhere(String),
     /// The service has no room left.
@@ -70,20 +70,20 @@ impl S3Error {
     /// Returns which bucket it was, where that may be what is wrong.
     fn in_bucket(&self) -> String {
         match self.kind {
-            Kind::NoBucket | Kind::Denied(_) => format!(" in bucket `{}`", self.bucket),
+            ErrorKind::NoBucket | ErrorKind::Denied(_) => format!(" in bucket `{}`", self.bucket),
             _ => String::new(),
         }
     }
 
-    /// While running, all may pass (credentials are replaced, disks are emptied) but a missing object, and a missing key:
-    /// keys are read once.
+    /// Classifies the error for a retry. While running, all may pass (credentials are replaced, disks are emptied) but
+    /// a missing object and a missing encryption key, for keys are read once.
     pub fn class(&self) -> Class {
-        let lasts = matches!(self.kind, Kind::NotFound | Kind::Locked(_));
+        let lasts = matches!(self.kind, ErrorKind::NotFound | ErrorKind::Locked(_));
         if lasts { Class::Permanent } else { Class::Transient }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound => f.write_str("there is no such object"),
@@ -93,7 +93,7 @@ impl fmt::Display for Kind {
             Self::Denied(code) => {
                 write!(f, "access denied ({code}): check `credentials_file` and the key's policy")
             }
-            Self::Skewed(what) => {
+            Self::ClockSkew(what) => {
                 write!(
                     f,
                     "the clocks of this host and of the service differ too much ({what}): set them right"
@@ -124,9 +124,9 @@ impl fmt::Display for Kind {
     }
 }
 
-impl Kind {
-    /// Whether waiting a little may be all that it takes: a service that is starting, a restart.
-    pub fn may_pass_soon(&self) -> bool {
+impl ErrorKind {
+    /// Returns true if waiting a little may be enough: a service that is starting, a restart.
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Timeout | Self::Unreachable(_))
     }
 
@@ -140,7 +140,7 @@ impl Kind {
 
     /// Returns whether it may be this object's alone.
     pub(super) fn may_be_of_an_object(&self) -> bool {
-        self.may_pass_soon() || matches!(self, Self::Unexpected(_))
+        self.is_transient() || matches!(self, Self::Unexpected(_))
     }
 
     /// Returns whether the object is not there any more, or nothing that can be read.
@@ -148,8 +148,8 @@ impl Kind {
         matches!(self, Self::NotFound | Self::Withheld(_))
     }
 
-    /// From a status and the XML that came with it.
-    pub(super) fn of_answer(status: u16, body: &str) -> Self {
+    /// Classifies a status and the XML that came with it.
+    pub(super) fn from_response(status: u16, body: &str) -> Self {
         let code = element(body, "Code").unwrap_or_default();
         let message = element(body, "Message").unwrap_or_default();
         // versitygw ends it with a full stop.
@@ -179,10 +179,10 @@ impl Kind {
             (507, _) | (_, "XMinioStorageFull" | "InsufficientStorage") => Self::Full,
             // MinIO's is of a bucket.
             (_, code) if code.ends_with("QuotaExceeded") => Self::Full,
-            (403, "RequestTimeTooSkewed") => Self::Skewed(shown),
+            (403, "RequestTimeTooSkewed") => Self::ClockSkew(shown),
             // What S3 says of a signed URL that is too old, or of a time to come.
             (403, _) if says(&["Request has expired", "Request is not valid yet"]) => {
-                Self::Skewed(message.to_owned())
+                Self::ClockSkew(message.to_owned())
             }
             (401 | 403, _) => Self::Denied(shown),
             (408 | 429 | 500..=599, _) => Self::Unavailable(shown),
@@ -190,19 +190,21 @@ impl Kind {
         }
     }
 
-    /// From an error of the client library.
-    pub(super) fn of_client(error: &s3::error::S3Error) -> Self {
+    /// Classifies an error of the client library.
+    pub(super) fn from_client(error: &s3::error::S3Error) -> Self {
         match error {
-            s3::error::S3Error::HttpFailWithBody(status, body) => Self::of_answer(*status, body),
+            s3::error::S3Error::HttpFailWithBody(status, body) => {
+                Self::from_response(*status, body)
+            }
             s3::error::S3Error::Reqwest(error) if error.is_timeout() => Self::Timeout,
-            s3::error::S3Error::Reqwest(error) => Self::Unreachable(deepest(error)),
+            s3::error::S3Error::Reqwest(error) => Self::Unreachable(root_cause(error)),
             other => Self::Unexpected(cim_runtime::error::chain(other)),
         }
     }
 }
 
-/// The innermost source says what really happened: `connection refused`.
-pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+/// Returns the innermost source, which says what really happened: `connection refused`.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -222,14 +224,14 @@ mod tests {
     #[test]
     fn only_s3_itself_can_say_that_an_object_is_not_there() {
         let gone = "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Key>k</Key></Error>";
-        assert_eq!(Kind::of_answer(404, gone), Kind::NotFound);
+        assert_eq!(ErrorKind::from_response(404, gone), ErrorKind::NotFound);
         for page in [
             "",
             "<html><body>404 page not found</body></html>",
             "<Error><Code>NoSuchUpload</Code></Error>",
         ] {
-            let kind = Kind::of_answer(404, page);
-            assert!(matches!(kind, Kind::Unexpected(_)), "{page}: {kind:?}");
+            let kind = ErrorKind::from_response(404, page);
+            assert!(matches!(kind, ErrorKind::Unexpected(_)), "{page}: {kind:?}");
         }
     }
 
@@ -237,7 +239,7 @@ mod tests {
     fn a_key_that_is_refused_is_told_from_what_it_may_not() {
         let answer = |status, code: &str| {
             let body = format!("<Error><Code>{code}</Code><Message>It is so.</Message></Error>");
-            Kind::of_answer(status, &body)
+            ErrorKind::from_response(status, &body)
         };
         for (status, code) in [
             (403, "InvalidAccessKeyId"),
@@ -257,14 +259,14 @@ mod tests {
     fn a_quota_is_no_room() {
         for code in ["QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"] {
             let body = format!("<Error><Code>{code}</Code></Error>");
-            assert_eq!(Kind::of_answer(400, &body), Kind::Full, "{code}");
+            assert_eq!(ErrorKind::from_response(400, &body), ErrorKind::Full, "{code}");
         }
     }
 
     #[test]
     fn another_region_is_named() {
         let answer = |status, code: &str, more: &str| {
-            Kind::of_answer(status, &format!("<Error><Code>{code}</Code>{more}</Error>"))
+            ErrorKind::from_response(status, &format!("<Error><Code>{code}</Code>{more}</Error>"))
         };
         let kinds = [
             answer(301, "PermanentRedirect", "<Endpoint>s3.eu-central-1.example.com</Endpoint>"),
@@ -283,7 +285,7 @@ mod tests {
     fn a_clock_that_is_wrong_is_told_from_a_key_that_is() {
         let answer = |code: &str, message: &str| {
             let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
-            Kind::of_answer(403, &body)
+            ErrorKind::from_response(403, &body)
         };
         let kinds = [
             answer("RequestTimeTooSkewed", "The difference is too large."),
@@ -291,8 +293,11 @@ mod tests {
             answer("AccessDenied", "Request has expired."),
             answer("AccessDenied", "Request is not valid yet"),
         ];
-        assert!(kinds.iter().all(|kind| matches!(kind, Kind::Skewed(_))), "{kinds:?}");
-        assert_eq!(answer("AccessDenied", "Access Denied."), Kind::Denied("AccessDenied".into()));
+        assert!(kinds.iter().all(|kind| matches!(kind, ErrorKind::ClockSkew(_))), "{kinds:?}");
+        assert_eq!(
+            answer("AccessDenied", "Access Denied."),
+            ErrorKind::Denied("AccessDenied".into())
+        );
         assert_eq!(
             kinds[1].to_string(),
             "the clocks of this host and of the service differ too much (Request has expired): set them right"

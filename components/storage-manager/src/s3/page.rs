@@ -4,7 +4,7 @@
 use http::HeaderMap;
 use s3::serde_types::ListBucketResult;
 
-use super::Kind;
+use super::ErrorKind;
 
 /// Returns where a list goes on behind a page; `None` where that was the last one.
 ///
@@ -28,12 +28,12 @@ pub(super) fn next(
 }
 
 /// Returns what an answer means that says in its text that nothing was done; `None` where it does not say that.
-pub(super) fn not_done(text: &str) -> Option<Kind> {
+pub(super) fn not_done(text: &str) -> Option<ErrorKind> {
     if is_page(text) {
-        return Some(Kind::Unexpected(A_PAGE.into()));
+        return Some(ErrorKind::Unexpected(A_PAGE.into()));
     }
     // As if it had failed by itself, which is tried again.
-    text.contains("<Error>").then(|| Kind::of_answer(500, text))
+    text.contains("<Error>").then(|| ErrorKind::from_response(500, text))
 }
 
 /// Returns why an answer's body cannot be an object's.
@@ -89,9 +89,9 @@ mod tests {
     fn what_was_not_done_is_told_from_what_was() {
         assert_eq!(not_done(""), None);
         let error = "<?xml version=\"1.0\"?><Error><Code>InternalError</Code></Error>";
-        assert_eq!(not_done(error), Some(Kind::Unavailable("InternalError".into())));
+        assert_eq!(not_done(error), Some(ErrorKind::Unavailable("InternalError".into())));
         for text in ["<html><body>", "\n<!DOCTYPE html>\n<title>Log in</title>"] {
-            assert!(matches!(not_done(text), Some(Kind::Unexpected(_))), "{text}");
+            assert!(matches!(not_done(text), Some(ErrorKind::Unexpected(_))), "{text}");
         }
     }
 

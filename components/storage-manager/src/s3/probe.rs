@@ -8,7 +8,7 @@ use cim_core::archive::ArchiveKey;
 use cim_runtime::retry::Backoff;
 use futures_util::future::join_all;
 
-use super::{Kind, Put, S3Error, Store};
+use super::{ErrorKind, PutOutcome, S3Error, Store};
 
 /// What a service was found to do, and a key to be allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
     found
 }
 
-/// Writes these keys, each in a race, and one that is damaged on its way, and looks at what is there then.
+/// Writes these keys, each in a race, and one that is damaged on its way, and looks at the result.
 async fn try_out(
     store: &Store,
     prefix: &str,
@@ -90,13 +90,13 @@ async fn try_out(
         let Some((Race { winners, unknown }, again)) = missing.is(PUT, raced)? else { break };
         // One that could not be deleted is there since the first time.
         conditional_writes &= winners == 1 || winners == 0 && (alone || unknown > 0);
-        conditional_writes &= again == Put::Exists;
+        conditional_writes &= again == PutOutcome::AlreadyExists;
     }
     let first = keys[0].to_string();
     missing.is(GET, absent_is_fine(patiently(|| store.get(&first)).await))?;
     let checks = match patiently(|| store.put_damaged(damaged, BODY)).await {
         Ok(()) => false,
-        Err(error) if error.kind.may_pass_soon() => return Err(error),
+        Err(error) if error.kind.is_transient() => return Err(error),
         Err(_) => true,
     };
     let listed = missing.is(LIST, patiently(|| store.list(prefix, false)).await)?;
@@ -125,9 +125,7 @@ async fn locks(store: &Store, missing: &mut Missing) -> Result<bool, S3Error> {
             }
             Ok(true)
         }
-        Err(error) if error.kind.may_pass_soon() || error.kind.refused_key().is_some() => {
-            Err(error)
-        }
+        Err(error) if error.kind.is_transient() || error.kind.refused_key().is_some() => Err(error),
         Err(error) => {
             tracing::debug!("an object cannot be locked: {}", cim_runtime::error::chain(&error));
             Ok(false)
@@ -149,16 +147,16 @@ struct Race {
     unknown: usize,
 }
 
-/// Has many write one key at once.
+/// Writes one key from many tasks at once.
 async fn race(store: &Store, key: &ArchiveKey) -> Result<Race, S3Error> {
     let mut told = Race { winners: 0, unknown: 0 };
-    for put in join_all((0..WRITERS).map(|_| store.put_new(key, BODY))).await {
+    for put in join_all((0..WRITERS).map(|_| store.put_if_absent(key, BODY))).await {
         match put {
-            Ok(Put::Created) => told.winners += 1,
-            Ok(Put::Exists) => {}
+            Ok(PutOutcome::Created) => told.winners += 1,
+            Ok(PutOutcome::AlreadyExists) => {}
             // What S3 says to one of two that overlap: it is to ask again.
-            Err(S3Error { kind: Kind::Unavailable(code), .. }) if code == "conflict" => {}
-            Err(error) if error.kind.may_pass_soon() && told.unknown + 1 < WRITERS => {
+            Err(S3Error { kind: ErrorKind::Unavailable(code), .. }) if code == "conflict" => {}
+            Err(error) if error.kind.is_transient() && told.unknown + 1 < WRITERS => {
                 told.unknown += 1;
             }
             Err(error) => return Err(error),
@@ -167,10 +165,10 @@ async fn race(store: &Store, key: &ArchiveKey) -> Result<Race, S3Error> {
     Ok(told)
 }
 
-/// Has many write one key at once, and one more when they are done, which has to find it there.
-async fn race_and_again(store: &Store, key: &ArchiveKey) -> Result<(Race, Put), S3Error> {
+/// Writes one key from many tasks at once, and once more afterwards, which must find it there.
+async fn race_and_again(store: &Store, key: &ArchiveKey) -> Result<(Race, PutOutcome), S3Error> {
     let race = race(store, key).await?;
-    let again = patiently(|| store.put_new(key, BODY)).await?;
+    let again = patiently(|| store.put_if_absent(key, BODY)).await?;
     Ok((race, again))
 }
 
@@ -183,7 +181,7 @@ where
     let (begun, mut tries) = (Instant::now(), 0);
     loop {
         match ask().await {
-            Err(error) if error.kind.may_pass_soon() && begun.elapsed() < PATIENCE => {
+            Err(error) if error.kind.is_transient() && begun.elapsed() < PATIENCE => {
                 tries += 1;
                 tokio::time::sleep(Backoff::default().after(tries)).await;
             }
@@ -215,16 +213,33 @@ impl Missing {
 fn allowed<T>(asked: Result<T, S3Error>) -> Result<Result<T, S3Error>, S3Error> {
     match asked {
         Err(error) if error.kind.refused_key().is_some() => Err(error),
-        Err(error) if matches!(error.kind, Kind::Denied(_)) => Ok(Err(error)),
+        Err(error) if matches!(error.kind, ErrorKind::Denied(_)) => Ok(Err(error)),
         other => other.map(Ok),
     }
 }
 
-/// What could not be written is not there to be read, and who may read is told so.
+/// Accepts a missing object: what could not be written cannot be read, and the right to read is known all the same.
 fn absent_is_fine(got: Result<Bytes, S3Error>) -> Result<(), S3Error> {
     match got {
-        Err(error) if error.kind == Kind::NotFound => Ok(()),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
         got => got.map(drop),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::Probe;
+
+    /// Returns what a service is found to do that does all that is needed.
+    pub(crate) fn good() -> Probe {
+        Probe {
+            missing: vec![],
+            conditional_writes: true,
+            checks: true,
+            lists: true,
+            locks: true,
+            left: None,
+        }
     }
 }
 
@@ -234,6 +249,7 @@ mod tests {
 
     use cim_fake_wasabi::{Config, FakeWasabi, Fault, Rule};
 
+    use super::testing::good;
     use super::*;
     use crate::s3::Tier;
 
@@ -251,17 +267,6 @@ mod tests {
         );
         let config = cim_runtime::config::parse(Path::new("s3.toml"), &text).unwrap();
         (fake, Store::open(Tier::Nas, &config).unwrap())
-    }
-
-    fn good() -> Probe {
-        Probe {
-            missing: vec![],
-            conditional_writes: true,
-            checks: true,
-            lists: true,
-            locks: true,
-            left: None,
-        }
     }
 
     async fn left(store: &Store) -> Vec<String> {

@@ -23,17 +23,17 @@ pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
 }
 
 impl Message<'_> {
-    /// Its time.
+    /// Returns its time.
     pub fn timestamp(&self) -> Timestamp {
         timestamp(self.time)
     }
 
-    /// What the message counts as in segment sizes and budgets: its three byte strings.
+    /// Returns what the message counts as in segment sizes and budgets: its three byte strings.
     pub fn bytes(&self) -> usize {
         self.subject.len() + self.headers.len() + self.payload.len()
     }
 
-    /// See [`cim_core::archive::message_hash`].
+    /// Returns its hash: see [`cim_core::archive::message_hash`].
     pub fn hash(&self) -> cim_core::archive::Sha256 {
         cim_core::archive::message_hash(
             self.seq,
@@ -105,27 +105,27 @@ impl Columns {
         self.payload.reserve(count, payload);
     }
 
-    /// Messages in it.
+    /// Returns the number of messages.
     pub fn len(&self) -> usize {
         self.seq.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no messages.
     pub fn is_empty(&self) -> bool {
         self.seq.is_empty()
     }
 
-    /// Their bytes.
+    /// Returns the bytes of the messages.
     pub fn bytes(&self) -> usize {
         self.subject.bytes.len() + self.headers.bytes.len() + self.payload.bytes.len()
     }
 
-    /// The messages, as they were put there.
+    /// Returns the messages, in the order in which they were added.
     pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         (0..self.len()).map(|index| self.message(index))
     }
 
-    /// One of them.
+    /// Returns one of the messages.
     pub fn message(&self, index: usize) -> Message<'_> {
         Message {
             seq: self.seq[index].cast_unsigned(),

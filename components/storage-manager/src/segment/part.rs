@@ -17,10 +17,12 @@ use parquet::file::metadata::{
 };
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::catch_panic::catch_panic;
+use super::column::read_rows;
 use super::columns::Columns;
+use super::error::SegmentError;
 use super::file::with_group;
-use super::guard::guarded;
-use super::read::{Rows, SegmentError, read_rows};
+use super::read::Rows;
 use super::shared::{self, Content};
 use crate::crypt::{FileKey, metadata};
 
@@ -48,7 +50,7 @@ impl Footer {
     /// # Errors
     /// When it is no object that streams share.
     pub fn read(key: &str, tail: &Bytes, size: u64) -> Result<Result<Self, u64>, SegmentError> {
-        let (metadata, file_key) = match guarded(|| metadata(tail, size)) {
+        let (metadata, file_key) = match catch_panic(|| metadata(tail, size)) {
             Ok(read) => read,
             Err(ParquetError::NeedMoreData(needed)) if needed as u64 > tail.len() as u64 => {
                 return Ok(Err(needed as u64));
@@ -73,15 +75,15 @@ impl Footer {
         Ok(Ok(Self { metadata, key: file_key }))
     }
 
-    /// Bytes of memory that it takes.
+    /// Returns the bytes of memory that it takes.
     pub fn memory(&self) -> usize {
         self.metadata.memory_size()
     }
 
-    /// Where a part's row groups are in the object.
+    /// Returns the range of a part's row groups in the object.
     ///
     /// # Errors
-    /// When the object has no such row groups.
+    /// The object has no such row groups.
     pub fn range(&self, segment: &Segment, part: &Part) -> Result<Range<u64>, SegmentError> {
         let groups = groups(part);
         let contradiction = |what| SegmentError::Contradiction { key: segment.key.clone(), what };
@@ -106,7 +108,7 @@ impl Footer {
     }
 }
 
-/// The row groups that a part is in.
+/// Returns the row groups that a part is in.
 fn groups(part: &Part) -> Range<usize> {
     part.group as usize..(part.group as usize).saturating_add(part.groups as usize)
 }
@@ -183,7 +185,7 @@ fn read_group(
         return Err(ParquetError::General(format!("it has {there} row groups")));
     }
     let key = footer.key.as_ref();
-    let (first, streams, rows) = guarded(|| {
+    let (first, streams, rows) = catch_panic(|| {
         with_group(window, &footer.metadata, key, group, |reader| {
             let all = 0..usize::try_from(reader.metadata().num_rows()).unwrap_or_default();
             let streams = read_rows::<ByteArrayType>(reader, shared::STREAM, all.clone())?;
@@ -267,14 +269,14 @@ mod tests {
 
     type Row = (u64, i64, Vec<u8>);
 
-    /// Messages of one stream: gap, time, payload. Some are so large that they fill a row group.
+    /// Draws messages of one stream: gap, time, payload. Some are so large that they fill a row group.
     fn rows() -> impl Strategy<Value = Vec<Row>> {
         let size = prop_oneof![8 => 0..40_usize, 1 => Just(600 << 10)];
         let payload = (any::<u8>(), size).prop_map(|(byte, size)| vec![byte; size]);
         prop::collection::vec((1..9_u64, any::<i64>(), payload), 1..8)
     }
 
-    /// An object in which each of some streams has a part.
+    /// Makes an object in which each of some streams has a part.
     fn object(streams: &[Vec<Row>], encrypted: bool) -> (Bytes, Vec<Segment>, Vec<Vec<Row>>) {
         let encryption = testing::encryption().filter(|_| encrypted);
         let (mut writer, mut written) = (SharedWriter::begin(1, encryption), Vec::new());

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::file::reader::RowGroupReader;
 
+use super::catch_panic::catch_panic;
+use super::column::read_rows;
+use super::error::SegmentError;
 use super::file::File;
-use super::guard::guarded;
-use super::read::{SegmentError, read_rows};
 use super::schema::{SCHEMA, SEQ, SUBJECT};
 use super::shared;
 
@@ -38,7 +39,7 @@ pub fn raw_rows(
     mut each: impl FnMut(RawRow<'_>),
 ) -> Result<(), SegmentError> {
     let unreadable = |source| SegmentError::Unreadable { key: key.into(), source };
-    let reader = guarded(|| File::open(file.clone())).map_err(unreadable)?;
+    let reader = catch_panic(|| File::open(file.clone())).map_err(unreadable)?;
     let schema = reader.metadata().file_metadata().schema();
     let is_shared = schema == shared::SCHEMA.as_ref();
     if !is_shared && schema != SCHEMA.as_ref() {
@@ -59,7 +60,7 @@ pub fn raw_rows(
             let subject = read_rows::<ByteArrayType>(group, before + SUBJECT, all)?;
             Ok(Group { of, seq, subject })
         };
-        let group = guarded(|| reader.with_group(index, read)).map_err(unreadable)?;
+        let group = catch_panic(|| reader.with_group(index, read)).map_err(unreadable)?;
         for (at, (seq, subject)) in group.seq.iter().zip(&group.subject).enumerate() {
             let of = group.of.as_ref();
             let of =

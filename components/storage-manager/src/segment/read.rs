@@ -4,53 +4,21 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use cim_core::archive::{Part, Segment, Sha256};
-use parquet::column::reader::get_typed_column_reader;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::reader::RowGroupReader;
-use parquet::file::statistics::Statistics;
 
+use super::catch_panic::catch_panic;
+use super::column::{read_column, read_rows};
 use super::columns::Message;
+use super::error::SegmentError;
 use super::file::File;
-use super::guard::guarded;
 use super::schema::{HEADERS, PAYLOAD, SCHEMA, SEQ, SUBJECT, TIME};
 use super::shared::{self, Content};
-use crate::crypt::metadata;
-
-/// A segment that is not what the manifest says it is.
-#[derive(Debug, thiserror::Error)]
-pub enum SegmentError {
-    /// Other bytes than were written.
-    #[error("segment `{key}` is damaged: its SHA-256 is {actual}, the manifest says {stated}")]
-    Damaged {
-        /// Its key.
-        key: String,
-        /// What the manifest says.
-        stated: Sha256,
-        /// What its bytes give.
-        actual: Sha256,
-    },
-    /// The right bytes, but not a segment that this version reads.
-    #[error("segment `{key}` cannot be read")]
-    Unreadable {
-        /// Its key.
-        key: String,
-        /// Why.
-        source: ParquetError,
-    },
-    /// The rows are not those that the manifest counted.
-    #[error("segment `{key}` does not hold what the manifest says: {what}")]
-    Contradiction {
-        /// Its key.
-        key: String,
-        /// What differs.
-        what: String,
-    },
-}
 
 /// The rows of one row group.
 pub struct Rows {
-    seq: Vec<i64>,
+    pub(super) seq: Vec<i64>,
     time: Vec<i64>,
     subject: Vec<ByteArray>,
     headers: Vec<ByteArray>,
@@ -77,13 +45,13 @@ impl Rows {
         }
         let unreadable = |source| SegmentError::Unreadable { key: key(), source };
         let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
-        let reader = guarded(|| File::open(file.clone())).map_err(unreadable)?;
+        let reader = catch_panic(|| File::open(file.clone())).map_err(unreadable)?;
         if reader.metadata().file_metadata().schema() != SCHEMA.as_ref() {
             return Err(contradiction("it has other columns".into()).into());
         }
         let (mut messages, mut last_seq) = (0, None);
         for index in 0..reader.metadata().num_row_groups() {
-            let rows = guarded(|| reader.with_group(index, |group| Self::read_group(group, 0)));
+            let rows = catch_panic(|| reader.with_group(index, |group| Self::read_group(group, 0)));
             let rows = rows.map_err(unreadable)?;
             for seq in rows.seq.iter().map(|seq| seq.cast_unsigned()) {
                 if last_seq.is_some_and(|last| seq <= last)
@@ -104,13 +72,13 @@ impl Rows {
         Ok(())
     }
 
-    /// The rows of a segment that shares its object with others, row group by row group. All of them are
-    /// checked before the first one is believed.
+    /// Reads the rows of a segment that shares its object with others, row group by row group. All of them are checked
+    /// before the first one is believed.
     fn read_part(segment: &Segment, part: &Part, file: &Bytes) -> Result<Vec<Self>, SegmentError> {
         let key = || segment.key.clone();
         let unreadable = |source| SegmentError::Unreadable { key: key(), source };
         let contradiction = |what: String| SegmentError::Contradiction { key: key(), what };
-        let reader = guarded(|| File::open(file.clone())).map_err(unreadable)?;
+        let reader = catch_panic(|| File::open(file.clone())).map_err(unreadable)?;
         if reader.metadata().file_metadata().schema() != shared::SCHEMA.as_ref() {
             return Err(contradiction("it has other columns".into()));
         }
@@ -133,7 +101,7 @@ impl Rows {
                         && (segment.first_seq..=segment.last_seq).contains(&seq)
                 }))
             };
-            let rows = guarded(|| reader.with_group(index, read)).map_err(unreadable)?;
+            let rows = catch_panic(|| reader.with_group(index, read)).map_err(unreadable)?;
             rows.messages().for_each(|message| content.push(&message.hash()));
             messages += rows.len() as u64;
             found.push(rows);
@@ -148,7 +116,7 @@ impl Rows {
         Ok(found)
     }
 
-    /// The rows for which `keep` says so, of their index and sequence.
+    /// Keeps the rows for which `keep` says so, of their index and sequence.
     fn retain(self, keep: impl Fn(usize, u64) -> bool) -> Self {
         let kept: Vec<usize> = (0..self.len())
             .filter(|index| keep(*index, self.seq[*index].cast_unsigned()))
@@ -165,12 +133,15 @@ impl Rows {
     }
 
     /// Reads a row group in whose schema `before` columns stand before a segment's.
-    fn read_group(group: &dyn RowGroupReader, before: usize) -> Result<Self, ParquetError> {
+    pub(super) fn read_group(
+        group: &dyn RowGroupReader,
+        before: usize,
+    ) -> Result<Self, ParquetError> {
         let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
         Self::read_some(group, before, 0..rows)
     }
 
-    /// The same of some of its rows.
+    /// Reads some rows of a row group.
     pub(super) fn read_some(
         group: &dyn RowGroupReader,
         before: usize,
@@ -185,17 +156,17 @@ impl Rows {
         })
     }
 
-    /// Rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.seq.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.seq.is_empty()
     }
 
-    /// The messages, ascending by sequence.
+    /// Returns the messages, ascending by sequence.
     pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         (0..self.len()).map(|index| self.message(index))
     }
@@ -211,165 +182,6 @@ impl Rows {
     }
 }
 
-/// Reads a shared object from its beginning to its end, part by part.
-pub struct SharedReader {
-    key: String,
-    reader: File,
-    next: usize,
-    group: Option<SharedRows>,
-}
-
-/// The rows of one row group of a shared object, and the first that was not read yet.
-struct SharedRows {
-    streams: Vec<ByteArray>,
-    timelines: Vec<i32>,
-    rows: Rows,
-    at: usize,
-}
-
-impl SharedReader {
-    /// Opens an object.
-    ///
-    /// # Errors
-    /// When it is none that streams share.
-    pub fn open(key: &str, file: Bytes) -> Result<Self, SegmentError> {
-        let reader = guarded(|| File::open(file))
-            .map_err(|source| SegmentError::Unreadable { key: key.into(), source })?;
-        if reader.metadata().file_metadata().schema() != shared::SCHEMA.as_ref() {
-            let what = "it has other columns".into();
-            return Err(SegmentError::Contradiction { key: key.into(), what });
-        }
-        Ok(Self { key: key.into(), reader, next: 0, group: None })
-    }
-
-    /// Hands the messages of a part to `each`. Parts are asked for in the order in which they stand in the
-    /// object. Whether they are what they should be is known only at the end.
-    ///
-    /// # Errors
-    /// When they are not, or `each` fails.
-    pub fn read<E: From<SegmentError>>(
-        &mut self,
-        segment: &Segment,
-        part: &Part,
-        mut each: impl FnMut(Message<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let (mut content, mut messages) = (Content::default(), 0);
-        let wanted = (part.stream.as_str().as_bytes(), segment.timeline, segment.last_seq);
-        while messages < segment.messages && self.load()? {
-            let Some(group) = &mut self.group else { break };
-            let place = group.place();
-            if place > wanted {
-                break;
-            }
-            let is_first = (place.0, place.1) == (wanted.0, wanted.1);
-            let message = group.rows.message(group.at);
-            if is_first && message.seq >= segment.first_seq {
-                content.push(&message.hash());
-                messages += 1;
-                each(message)?;
-            }
-            group.at += 1;
-        }
-        let actual = content.finish();
-        if actual != segment.sha256 {
-            let (key, stated) = (self.key.clone(), segment.sha256);
-            return Err(SegmentError::Damaged { key, stated, actual }.into());
-        }
-        Ok(())
-    }
-
-    /// Makes sure that there is a row to be read; false at the end.
-    fn load(&mut self) -> Result<bool, SegmentError> {
-        while self.group.as_ref().is_none_or(|group| group.at >= group.rows.len()) {
-            if self.next >= self.reader.metadata().num_row_groups() {
-                return Ok(false);
-            }
-            let (reader, index) = (&self.reader, self.next);
-            let read = |group: &dyn RowGroupReader| {
-                let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
-                Ok(SharedRows {
-                    streams: read_column::<ByteArrayType>(group, shared::STREAM, rows)?,
-                    timelines: read_column::<Int32Type>(group, shared::TIMELINE, rows)?,
-                    rows: Rows::read_group(group, shared::BEFORE)?,
-                    at: 0,
-                })
-            };
-            let group = guarded(|| reader.with_group(index, read));
-            let key = &self.key;
-            self.group = Some(
-                group.map_err(|source| SegmentError::Unreadable { key: key.clone(), source })?,
-            );
-            self.next += 1;
-        }
-        Ok(true)
-    }
-}
-
-impl SharedRows {
-    /// Where the next row stands: rows come by stream, timeline and sequence.
-    fn place(&self) -> (&[u8], u32, u64) {
-        let seq = self.rows.seq[self.at].cast_unsigned();
-        (self.streams[self.at].data(), self.timelines[self.at].cast_unsigned(), seq)
-    }
-}
-
-/// Returns how many messages each row group of a file has, as its end says; `None` where that cannot be read.
-pub fn group_sizes(file: &Bytes) -> Option<Vec<u64>> {
-    let (groups, _) = guarded(|| metadata(file, file.len() as u64)).ok()?;
-    groups.row_groups().iter().map(|group| u64::try_from(group.num_rows()).ok()).collect()
-}
-
-/// The times of the earliest and the latest message of a segment of `size` bytes, from its end; `None`
-/// where that does not say. The error is how many bytes of its end are needed.
-pub fn times(tail: &Bytes, size: u64) -> Result<Option<(i64, i64)>, u64> {
-    let metadata = match guarded(|| metadata(tail, size)) {
-        Ok((metadata, _)) => metadata,
-        Err(ParquetError::NeedMoreData(needed)) => return Err(needed as u64),
-        Err(_) => return Ok(None),
-    };
-    let of_group = metadata.row_groups().iter().map(|group| {
-        match group.columns().get(TIME)?.statistics()? {
-            Statistics::Int64(times) => Some((*times.min_opt()?, *times.max_opt()?)),
-            _ => None,
-        }
-    });
-    // One row group that does not say is enough not to know.
-    let of_groups = of_group.collect::<Option<Vec<_>>>();
-    let whole = |all: Vec<(i64, i64)>| {
-        all.into_iter().reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
-    };
-    Ok(of_groups.and_then(whole))
-}
-
-fn read_column<T: DataType>(
-    group: &dyn RowGroupReader,
-    index: usize,
-    rows: usize,
-) -> Result<Vec<T::T>, ParquetError> {
-    read_rows::<T>(group, index, 0..rows)
-}
-
-/// Reads some rows of a column.
-pub(super) fn read_rows<T: DataType>(
-    group: &dyn RowGroupReader,
-    index: usize,
-    rows: Range<usize>,
-) -> Result<Vec<T::T>, ParquetError> {
-    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(index)?);
-    let skipped = if rows.start > 0 { reader.skip_records(rows.start)? } else { 0 };
-    let mut values = Vec::new();
-    let (mut read, mut last) = (0, 1);
-    while read < rows.len() && last > 0 {
-        (last, ..) = reader.read_records(rows.len() - read, None, None, &mut values)?;
-        read += last;
-    }
-    if skipped == rows.start && values.len() == rows.len() {
-        return Ok(values);
-    }
-    let (there, wanted) = (skipped + values.len(), rows.end);
-    Err(ParquetError::General(format!("column {index} has {there} of {wanted} values")))
-}
-
 #[cfg(test)]
 mod tests {
     use cim_core::names::StreamName;
@@ -379,7 +191,7 @@ mod tests {
     use crate::crypt::{self, testing};
     use crate::harm::{cases, harmed, harms};
     use crate::segment::schema::Encryption;
-    use crate::segment::{Columns, Finished, SegmentWriter};
+    use crate::segment::{Columns, Finished, SegmentWriter, group_sizes, times};
 
     type Row = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
@@ -442,7 +254,7 @@ mod tests {
             }
         }
 
-        /// Even bytes whose hash agrees (somebody else's file) are refused, not believed.
+        /// Even bytes whose hash agrees (a foreign file) are refused, not believed.
         #[test]
         fn foreign_bytes_never_panic(rows in prop::collection::vec(row(), 1..20), harms in harms()) {
             let (_, mut finished) = write(&[rows]);

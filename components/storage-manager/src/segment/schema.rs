@@ -29,7 +29,7 @@ pub(super) static SCHEMA: LazyLock<Arc<Type>> = LazyLock::new(|| {
     Arc::new(parse_message_type(schema).expect("the schema above is valid"))
 });
 
-/// zstd levels: fresh segments want speed, sealed ones are kept for ever.
+/// Returns the properties of a file, with a zstd level: fresh segments want speed, sealed ones are kept for ever.
 pub(super) fn properties(level: i32, encryption: Encryption) -> Arc<WriterProperties> {
     Arc::new(common(level, encryption).build())
 }
@@ -37,7 +37,7 @@ pub(super) fn properties(level: i32, encryption: Encryption) -> Arc<WriterProper
 /// How a file is encrypted, if it is.
 pub(super) type Encryption = Option<Arc<FileEncryptionProperties>>;
 
-/// The same for objects that several streams share.
+/// Returns the properties of objects that several streams share.
 pub(super) fn shared_properties(level: i32, encryption: Encryption) -> Arc<WriterProperties> {
     let column = |name: &str| ColumnPath::from(name);
     let properties = common(level, encryption)

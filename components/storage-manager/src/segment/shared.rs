@@ -17,8 +17,8 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 use sha2::Digest as _;
 
+use super::catch_panic::catch_panic;
 use super::columns::Columns;
-use super::guard::guarded;
 use super::schema::{Encryption, shared_properties};
 use super::write::write_column;
 use crate::crypt::{encryption, metadata};
@@ -77,12 +77,12 @@ impl SharedWriter {
         Self::begin(level, None)
     }
 
-    /// The same for a tier, encrypted where what goes there is.
+    /// Begins an object for a tier, encrypted if the tier is.
     pub fn to(tier: Tier, level: i32) -> Self {
         Self::begin(level, encryption(tier, None))
     }
 
-    /// The same for an entry behind another one, whose object has this hash where that is known.
+    /// Begins an entry behind another one, whose object has this hash if that is known.
     pub fn behind(previous: Option<Sha256>, tier: Tier, level: i32) -> Self {
         Self::begin(level, encryption(tier, previous))
     }
@@ -109,7 +109,7 @@ impl SharedWriter {
         Ok(())
     }
 
-    /// Bytes of messages in the object so far.
+    /// Returns the bytes of messages in the object so far.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
@@ -170,7 +170,7 @@ impl SharedWriter {
     }
 }
 
-/// The segment that a batch becomes, without the key of its object.
+/// Returns the segment that a batch becomes, without the key of its object.
 fn part(batch: &Batch, group: u32) -> Segment {
     let columns = &batch.columns;
     let first = columns.message(0);
@@ -226,13 +226,13 @@ impl Content {
     }
 }
 
-/// The text of the entry in a journal's object, of which `tail` is the end and `size` the length. `Ok(None)`
-/// where the object has none.
+/// Reads the text of the entry in a journal's object, of which `tail` is the end and `size` the length. `Ok(None)` if
+/// the object has none.
 ///
 /// # Errors
-/// How many bytes of its end are needed, if more; else 0: it is no Parquet file, or cut short.
+/// The number of bytes of its end that are needed, if more; else 0: it is no Parquet file, or cut short.
 pub fn entry_text(tail: &Bytes, size: u64) -> Result<Option<String>, u64> {
-    let metadata = match guarded(|| metadata(tail, size)) {
+    let metadata = match catch_panic(|| metadata(tail, size)) {
         Ok((metadata, _)) => metadata,
         Err(ParquetError::NeedMoreData(needed)) if (needed as u64) > tail.len() as u64 => {
             return Err(needed as u64);

@@ -26,7 +26,7 @@ const SMALL_GROUPS: usize = 16 << 10;
 /// A segment being written.
 pub struct SegmentWriter {
     file: SerializedFileWriter<Hashed>,
-    /// Whether it is encrypted.
+    /// True if it is encrypted.
     encrypted: bool,
     groups: usize,
     messages: u64,
@@ -68,7 +68,7 @@ impl SegmentWriter {
         Self::begin(level, None)
     }
 
-    /// The same for a tier, encrypted where what goes there is.
+    /// Begins a segment for a tier, encrypted if the tier is.
     pub fn to(tier: Tier, level: i32) -> Self {
         Self::begin(level, encryption(tier, None))
     }
@@ -81,7 +81,7 @@ impl SegmentWriter {
         Self { file, encrypted, groups: 0, messages: 0, bytes: 0, first: (0, 0), last: None }
     }
 
-    /// Messages so far.
+    /// Returns the number of messages so far.
     pub fn messages(&self) -> u64 {
         self.messages
     }
@@ -117,7 +117,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Bytes of the file so far.
+    /// Returns the bytes of the file so far.
     pub fn written(&self) -> usize {
         self.file.bytes_written()
     }

@@ -14,8 +14,8 @@ use cim_core::names::StreamName;
 use tokio::sync::watch;
 
 use super::context::Context;
-use super::reader::ReaderError;
-use crate::wire::{Ask, Puller};
+use super::error::ReaderError;
+use crate::wire::{PullRequest, Puller};
 
 /// Messages of one request.
 const MESSAGES: u64 = 1 << 12;
@@ -45,7 +45,7 @@ impl Anchor {
             Err(error) if error.is_full() => {
                 tracing::warn!(
                     stream = %stream,
-                    "what its consumers acknowledge before it is on the nas may be lost when this process ends: {error}. Raise `max_consumers`"
+                    "messages that its consumers acknowledge before the NAS has them may be lost when this process ends, because the stream has no room for the consumer that would keep them: {error}; raise `max_consumers` of the stream or its account"
                 );
                 return Ok(None);
             }
@@ -73,30 +73,30 @@ impl Anchor {
         }
     }
 
-    /// Has the next messages delivered, and returns how many there were.
+    /// Requests the next messages, and returns how many were delivered.
     async fn pull(&mut self) -> Result<usize, ReaderError> {
         let room = self.context.budget.make_room(BYTES).await;
         let (messages, expires) = (MESSAGES, EXPIRES);
-        let ask = Ask { messages, bytes: None, expires, heartbeat: None, at_once: true };
+        let ask = PullRequest { messages, bytes: None, expires, heartbeat: None, at_once: true };
         self.puller.request(&ask)?;
         let mut got = 0;
         while self.puller.open_requests() > 0 {
             let mail = self.puller.receive().await?;
             let mut count = self.puller.delivered();
             let (delivered, waiting) = (&mut self.delivered, &mut self.waiting);
-            let pumped = self.puller.open(&mail, |message| {
+            let outcome = self.puller.for_each_message(&mail, |message| {
                 count += 1;
                 *delivered = message.seq.max(*delivered);
                 waiting.push(message.seq, count);
             })?;
-            got += pumped.messages;
+            got += outcome.messages;
         }
         drop(room);
         Ok(got)
     }
 }
 
-/// What was delivered and not acknowledged: sequences, and the consumer's count of each.
+/// The messages that were delivered and not acknowledged: sequences, and the consumer's count of each.
 #[derive(Debug, Default)]
 struct Unacknowledged {
     waiting: VecDeque<(u64, u64)>,

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::segment::Message;
 
-/// What a message costs besides its bytes: its place in five columns, twice while it is encoded.
+/// The cost of a message besides its bytes: its place in five columns, twice while it is encoded.
 const OVERHEAD: usize = 96;
 
 /// Bytes that may be on their way on the readers' connection: a server cuts one for which it has to keep
@@ -32,18 +32,18 @@ pub struct Room {
     window: Reserved,
 }
 
-/// What a message takes out of the budget.
+/// Returns the bytes that a message takes out of the budget.
 pub fn cost(message: &Message<'_>) -> usize {
     cost_of(1, message.bytes())
 }
 
-/// What so many messages of so many bytes take.
+/// Returns the bytes that a number of messages with a total size takes out of the budget.
 pub fn cost_of(messages: usize, bytes: usize) -> usize {
     bytes + messages * OVERHEAD
 }
 
 impl Budget {
-    /// So many bytes.
+    /// Creates a budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
         let limit = limit.min(u32::MAX as usize);
         let window = Arc::new(Semaphore::new(WINDOW.min(limit)));
@@ -64,7 +64,7 @@ impl Budget {
         self.reserve(bytes.min((self.limit / 2).saturating_sub(have))).await
     }
 
-    /// The same as [`Budget::reserve`], now or not at all.
+    /// Reserves as [`Budget::reserve`] does, without waiting. Returns `None` where there is no room.
     pub fn try_reserve(&self, bytes: usize) -> Option<Reserved> {
         Arc::clone(&self.bytes).try_acquire_many_owned(self.clamped(bytes)).ok().map(Reserved)
     }
@@ -78,18 +78,18 @@ impl Budget {
         Room { window, bytes: self.reserve(bytes).await }
     }
 
-    /// The same, now or not at all.
+    /// Makes room as [`Budget::make_room`] does, without waiting. Returns `None` where there is none.
     pub fn try_make_room(&self, bytes: usize) -> Option<Room> {
         let window = Arc::clone(&self.window).try_acquire_many_owned(self.clamped(bytes)).ok()?;
         Some(Room { window: Reserved(window), bytes: self.try_reserve(bytes)? })
     }
 
-    /// The most that can be on its way: of a message that is larger, a part is not accounted for.
+    /// Returns the most bytes that can be on their way: of a larger message a part is not accounted for.
     pub fn largest_room(&self) -> usize {
         WINDOW.min(self.limit)
     }
 
-    /// Bytes in all.
+    /// Returns the bytes of the whole budget.
     pub fn limit(&self) -> usize {
         self.limit
     }
@@ -100,7 +100,7 @@ impl Budget {
 }
 
 impl Room {
-    /// Bytes.
+    /// Returns the bytes of the room.
     pub fn bytes(&self) -> usize {
         self.bytes.bytes()
     }
@@ -119,7 +119,7 @@ impl Room {
 }
 
 impl Reserved {
-    /// Bytes.
+    /// Returns the reserved bytes.
     pub fn bytes(&self) -> usize {
         self.0.num_permits()
     }

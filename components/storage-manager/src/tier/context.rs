@@ -5,29 +5,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cim_core::archive::Segment;
-use cim_core::archive::Sha256;
+use cim_core::archive::{Segment, Sha256};
 use cim_core::names::StreamName;
 use cim_runtime::retry::{self, Backoff};
 use tokio::sync::{Notify, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::anew::Anew;
 use super::budget::Budget;
-use super::deliveries::Asking;
-use super::former::Former;
-use super::others::Others;
+use super::error::FetchError;
+use super::other_journals::OtherJournals;
 use super::overview::Overview;
+use super::previous_nas::PreviousNas;
+use super::query_budget::QueryBudget;
+use super::rearchive::RearchiveQueue;
 use super::sides::{Sides, Unread, or_wasabi};
 use crate::config::Config;
 use crate::jetstream::JetStream;
 use crate::journal::expire::CopiedTo;
-use crate::journal::{Ailing, Unopened};
-use crate::s3::{Kind, S3Error, Store};
+use crate::journal::{DamagedObjects, LockedObjects};
+use crate::s3::{S3Error, Store};
 use crate::segment::SegmentError;
 use crate::wire::Link;
 
-/// What every stream's task shares.
+/// The state that the tasks of all streams share.
 pub struct Context {
     /// The configuration.
     pub config: Config,
@@ -41,8 +41,8 @@ pub struct Context {
     pub counting: Semaphore,
     /// One at a time: asking for what consumers know of single messages.
     pub looking: Semaphore,
-    /// How often that was.
-    pub asking: Asking,
+    /// The number of such queries.
+    pub delivery_queries: QueryBudget,
     /// The readers' connection.
     pub link: Link,
     /// The secondary tier.
@@ -61,19 +61,19 @@ pub struct Context {
     /// Held, by stream, while entries are written to Wasabi.
     pub shipping: Mutex<HashMap<StreamName, Arc<tokio::sync::Mutex<()>>>>,
     /// Other journals of the NAS's bucket.
-    pub others: Others,
+    pub other_journals: OtherJournals,
     /// Streams that are another host's in the archive, and what the log says of it.
     pub foreign: Mutex<HashMap<StreamName, String>>,
-    /// What is known of a NAS that was there before this one.
-    pub former: Former,
+    /// The knowledge of a NAS that was there before this one.
+    pub previous_nas: PreviousNas,
     /// Objects of the NAS that could not be read, and are healed.
-    pub ailing: Ailing,
+    pub damaged: DamagedObjects,
     /// Objects that there is no key of.
-    pub unopened: Unopened,
-    /// How far Wasabi has each stream.
+    pub locked: LockedObjects,
+    /// The watermark of each stream at Wasabi.
     pub copied: CopiedTo,
     /// Streams of which a part is to be archived anew.
-    pub anew: Anew,
+    pub rearchive: RearchiveQueue,
     /// Told when a journal has begun with a stream, whose objects Wasabi alone may have.
     pub begun: Notify,
     /// Cancelled when tiering is to finish what it has and end.
@@ -82,35 +82,17 @@ pub struct Context {
     pub abort: CancellationToken,
 }
 
-/// How long S3 may fail while a permit is held that others wait for.
+/// The time for which S3 may fail while a permit is held that others wait for.
 const BRIEFLY: Duration = Duration::from_secs(3);
 
-/// A segment's file that could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// S3 does not give it.
-    #[error(transparent)]
-    S3(#[from] S3Error),
-    /// It is not what it should be.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-}
-
-impl FetchError {
-    /// Returns whether there is no key of it, which says nothing of its being damaged.
-    pub fn is_locked(&self) -> bool {
-        matches!(self, Self::S3(S3Error { kind: Kind::Locked(_), .. }))
-    }
-}
-
 impl Context {
-    /// The streams that are another host's in the archive, and what the log says of it.
+    /// Locks the map of the streams that are another host's in the archive, with what the log says of each.
     pub fn foreign(&self) -> MutexGuard<'_, HashMap<StreamName, String>> {
         self.foreign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until nobody else writes entries of this stream to Wasabi.
-    pub async fn ship_alone(&self, stream: &StreamName) -> OwnedMutexGuard<()> {
+    /// Waits until no other task writes entries of this stream to Wasabi.
+    pub async fn lock_shipping(&self, stream: &StreamName) -> OwnedMutexGuard<()> {
         let shipping = Arc::clone(
             self.shipping
                 .lock()
@@ -122,7 +104,11 @@ impl Context {
     }
 
     /// Calls S3 until it answers, the object is missing, or everything is to end.
-    pub async fn insist<T, F>(&self, what: &str, attempt: impl FnMut() -> F) -> Result<T, S3Error>
+    pub async fn retry_until_cancelled<T, F>(
+        &self,
+        what: &str,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, S3Error>
     where
         F: Future<Output = Result<T, S3Error>>,
     {
@@ -130,7 +116,7 @@ impl Context {
     }
 
     /// Calls S3 and, where that fails, again for a short while: for who holds a permit that others wait for.
-    pub async fn ask_briefly<T, F>(
+    pub async fn retry_briefly<T, F>(
         &self,
         what: &str,
         attempt: impl FnMut() -> F,
@@ -149,11 +135,11 @@ impl Context {
         asking.await
     }
 
-    /// A segment's file from the NAS, for who holds a permit and reads it with [`crate::segment::Rows`], which
-    /// checks it.
+    /// Fetches a segment's file from the NAS while a permit is held that others wait for. Does not check the hash:
+    /// [`crate::segment::Rows`], which reads the file, does.
     pub async fn fetch_briefly(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let what = format!("reading segment `{}`", segment.key);
-        Ok(self.ask_briefly(&what, || self.nas.get_once(&segment.key)).await?)
+        Ok(self.retry_briefly(&what, || self.nas.get_once(&segment.key)).await?)
     }
 
     /// Returns what it takes to compare the archive with a live stream.
@@ -167,14 +153,13 @@ impl Context {
         }
     }
 
-    /// A segment's file, from Wasabi where the NAS does not have it; as often as the stores are patient, and no
-    /// longer.
+    /// Fetches a segment's file, from Wasabi where the NAS does not have it. Gives up when the stores do.
     pub async fn try_fetch(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get(&segment.key));
         Ok(Box::pin(or_wasabi(self.nas.get(&segment.key).await, wasabi)).await?)
     }
 
-    /// The same, whether there is a key of it or not, its hash checked: that is over what lies there.
+    /// Fetches a file as [`Self::try_fetch`] does, encrypted as it lies there, and checks its hash.
     pub async fn try_fetch_as_is(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let wasabi = self.wasabi.as_ref().map(|wasabi| wasabi.get_as_is(&segment.key));
         let nas = self.nas.get_as_is(&segment.key).await;
@@ -182,14 +167,14 @@ impl Context {
         Ok(checked(segment, file).await?)
     }
 
-    /// A segment's file from the NAS, asked for once, its hash checked, for who passes it on as it is.
+    /// Fetches a segment's file from the NAS in one attempt, encrypted as it lies there, and checks its hash.
     pub async fn fetch_once(&self, segment: &Segment) -> Result<Bytes, FetchError> {
         let file = self.nas.get_once(&segment.key).await?;
         Ok(checked(segment, file).await?)
     }
 }
 
-/// A segment's file, if its hash is the one that the manifest states.
+/// Returns a segment's file if its hash is the one that the manifest states.
 pub async fn checked(segment: &Segment, file: Bytes) -> Result<Bytes, SegmentError> {
     let hashed = file.clone();
     let actual = tokio::task::spawn_blocking(move || Sha256::of(&hashed));

@@ -2,8 +2,6 @@
 //! given up. The server tells it in the snapshot of a whole stream alone, so it is asked for with moderation.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cim_core::archive::{ConsumerRecord, Deliveries, Position};
@@ -12,8 +10,9 @@ use cim_runtime::error::chain;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::archived::ArchivedSoFar;
 use super::context::Context;
-use super::survey::Known;
+use super::query_budget::QueryBudget;
 use crate::jetstream::{Consumers, StreamInfo, Unknown};
 
 /// Of a stream whose consumers have come to rest it is asked for so long after the last time; longer where they know
@@ -22,34 +21,14 @@ const LEAST: Duration = Duration::from_secs(2);
 /// Most that is stored of one consumer, and how much of it makes the time above longer by as much again.
 const RUNS: usize = 10_000;
 const MANY: usize = 1_000;
-/// How often it is tried again where the server cannot tell, or may not be asked.
+/// The interval at which it is tried again where the server cannot tell, or may not be asked.
 const AGAIN: Duration = Duration::from_mins(10);
 /// The server makes snapshots for one part in so many of the time.
 const SHARE: u32 = 20;
 /// Up to so many bytes of messages a snapshot is taken to its end, so that the server notes none that failed.
 const SMALL: u64 = 1 << 20;
 
-/// How often the server was asked, all streams together.
-#[derive(Debug, Default)]
-pub struct Asking {
-    next: Mutex<Option<Instant>>,
-    /// The server did not answer the last time, which happens.
-    silent: AtomicBool,
-    warned: AtomicBool,
-}
-
-impl Asking {
-    fn may(&self) -> bool {
-        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        next.is_none_or(|next| Instant::now() >= next)
-    }
-
-    fn not_before(&self, next: Instant) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
-    }
-}
-
-/// How a consumer looks that counts single messages: while it looks the same it knows the same.
+/// The mark of a consumer that counts single messages: while it looks the same it knows the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mark {
     created: Timestamp,
@@ -76,29 +55,29 @@ fn marks(found: &Consumers) -> Marks {
         };
         counts.then(|| (consumer.name.clone(), mark))
     };
-    found.known.iter().filter_map(mark).collect()
+    found.reported.iter().filter_map(mark).collect()
 }
 
 /// Asks for what the consumers of one stream know.
 #[derive(Debug, Default)]
 pub struct Asker {
-    /// What they know, as far as it was told, and when each was created; `None` before the first survey. What the archive
+    /// The deliveries that they know, as far as they were told, and when each was created; `None` before the first survey. What the archive
     /// has may be older.
     known: Option<BTreeMap<ConsumerName, (Timestamp, Deliveries)>>,
-    /// How they looked at the last survey, and when they were asked for last.
+    /// Their marks at the last survey, and when they were asked for last.
     seen: Marks,
     asked: Marks,
     last: Option<Instant>,
-    /// How much they knew then.
+    /// The size of their knowledge then.
     runs: usize,
 }
 
-/// What is known after a survey.
+/// The knowledge after a survey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// By consumer.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
-    /// Whether there is more to be known, soon.
+    /// True if there is more to be known, soon.
     pub owing: bool,
 }
 
@@ -110,7 +89,7 @@ impl Asker {
         stream: &StreamName,
         info: &StreamInfo,
         found: &Consumers,
-        known: &Known,
+        known: &ArchivedSoFar,
     ) -> Found {
         let now = marks(found);
         let mut held = self.known.take().unwrap_or_else(|| archived(known));
@@ -127,7 +106,7 @@ impl Asker {
         Found { deliveries, owing }
     }
 
-    /// Asks, where it is time to.
+    /// Asks the server, if it is time to.
     async fn tell(
         &mut self,
         context: &Context,
@@ -142,7 +121,9 @@ impl Asker {
         if now.is_empty() || now == self.asked || !can {
             return Told::Nothing;
         }
-        if !self.is_due(settled, every, context.stop.is_cancelled()) || !context.asking.may() {
+        if !self.is_due(settled, every, context.stop.is_cancelled())
+            || !context.delivery_queries.may()
+        {
             return Told::Owing;
         }
         let Ok(_alone) = context.looking.try_acquire() else { return Told::Owing };
@@ -154,36 +135,36 @@ impl Asker {
         let told = match told {
             Ok(told) => told,
             Err(error) => {
-                let silent = context.asking.silent.swap(error.is_silence(), Ordering::Relaxed);
+                let silent = context.delivery_queries.note_silence(error.is_silence());
                 if error.is_of_all() || (error.is_silence() && silent) {
                     next = Instant::now() + AGAIN;
-                    warn(&context.asking, &error);
+                    warn(&context.delivery_queries, &error);
                 } else if error.is_of_now() {
                     next = Instant::now() + LEAST;
                 } else {
                     let error = chain(&error);
-                    tracing::info!(stream = %stream, "what its consumers know of single messages is not archived: {error}");
+                    tracing::info!(stream = %stream, "the pending and redelivered messages of its consumers are not archived: {error}");
                     self.asked = now;
                 }
-                context.asking.not_before(next);
+                context.delivery_queries.not_before(next);
                 return Told::Owing;
             }
         };
-        context.asking.not_before(next);
-        context.asking.silent.store(false, Ordering::Relaxed);
+        context.delivery_queries.not_before(next);
+        context.delivery_queries.note_silence(false);
         let of_those = told.into_iter().filter(|(name, _)| now.contains_key(name));
         let (told, large): (BTreeMap<_, _>, BTreeMap<_, _>) =
             of_those.partition(|(_, deliveries)| deliveries.runs() <= RUNS);
         if !large.is_empty() {
             let names: Vec<_> = large.keys().map(ConsumerName::as_str).collect();
-            tracing::info!(stream = %stream, "what these consumers know of single messages is too much to be archived: {}", names.join(", "));
+            tracing::info!(stream = %stream, "these consumers have too many pending or redelivered messages for the archive, which keeps their positions only: {}", names.join(", "));
         }
         self.runs = told.values().map(Deliveries::runs).sum();
         self.asked = now.clone();
         Told::Now(told, now)
     }
 
-    /// Whether it is time: at once when it was never asked for, or for the last time.
+    /// Returns true if it is time to ask: at once the first time, and when the process ends.
     fn is_due(&self, settled: bool, every: Duration, ending: bool) -> bool {
         let Some(last) = self.last else { return true };
         let longer = u32::try_from(self.runs / MANY).unwrap_or(u32::MAX).saturating_add(1);
@@ -192,7 +173,7 @@ impl Asker {
     }
 }
 
-/// What came of asking.
+/// The outcome of asking.
 enum Told {
     /// This, by consumers that looked like that before.
     Now(BTreeMap<ConsumerName, Deliveries>, Marks),
@@ -203,7 +184,7 @@ enum Told {
 }
 
 /// Returns what an archive knows.
-fn archived(known: &Known) -> BTreeMap<ConsumerName, (Timestamp, Deliveries)> {
+fn archived(known: &ArchivedSoFar) -> BTreeMap<ConsumerName, (Timestamp, Deliveries)> {
     let of = |consumer: &ConsumerRecord| {
         let deliveries = known.deliveries.get(&consumer.name)?.clone();
         Some((consumer.name.clone(), (consumer.created, deliveries)))
@@ -211,7 +192,7 @@ fn archived(known: &Known) -> BTreeMap<ConsumerName, (Timestamp, Deliveries)> {
     known.consumers.iter().filter_map(of).collect()
 }
 
-/// Whether what is known of a consumer still holds: it is the same one, and was not set back.
+/// Returns true if what is known of a consumer still holds: it is the same one, and was not set back.
 fn holds(
     name: &ConsumerName,
     created: Timestamp,
@@ -219,22 +200,22 @@ fn holds(
     found: &Consumers,
     now: &Marks,
 ) -> bool {
-    if found.silent.iter().any(|silent| name.as_str() == silent) {
+    if found.unavailable.iter().any(|silent| name.as_str() == silent) {
         return true;
     }
-    let live = found.known.iter().find(|consumer| consumer.name == *name);
+    let live = found.reported.iter().find(|consumer| consumer.name == *name);
     let Some(live) = live.filter(|_| now.contains_key(name)) else { return false };
     live.created == created && deliveries.holds_for(live)
 }
 
 /// Says once that it is not archived, and why.
-fn warn(asking: &Asking, error: &Unknown) {
-    if asking.warned.swap(true, Ordering::Relaxed) {
+fn warn(asking: &QueryBudget, error: &Unknown) {
+    if !asking.is_first_warning() {
         return;
     }
     let error = chain(error);
     tracing::warn!(
-        "which messages consumers have pending or given up, and how often they were delivered, is not archived: {error}; allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`, or set `every` of `[consumers]` to 0s"
+        "the pending, redelivered and given-up messages of consumers are not archived, only their positions: {error}; allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`, or set `every` of `[consumers]` to 0s"
     );
 }
 
@@ -259,11 +240,11 @@ mod tests {
         }
     }
 
-    fn known(of: &[&str]) -> Known {
+    fn known(of: &[&str]) -> ArchivedSoFar {
         let pending = vec![Pending { stream_seq: 4, consumer_seq: 4, time: 0 }];
         let deliveries = Deliveries::of(position(5), position(3), pending, Vec::new());
         let all = of.iter().map(|name| (name.parse().unwrap(), deliveries.clone()));
-        Known {
+        ArchivedSoFar {
             watermark: 0,
             first_seq: 1,
             away: SeqRanges::default(),
@@ -281,13 +262,13 @@ mod tests {
         let known = known(&["a", "b", "c", "d", "e", "f"]);
         let created = "2026-01-01T00:00:00Z".parse().unwrap();
         let found = Consumers {
-            known: vec![
+            reported: vec![
                 consumer("a", 4, 9),
                 consumer("b", 9, 9),
                 consumer("c", 2, 5),
                 ConsumerRecord { created, ..consumer("d", 4, 9) },
             ],
-            silent: vec!["e".into()],
+            unavailable: vec!["e".into()],
             ..Consumers::default()
         };
         let mut held = archived(&known);
@@ -300,7 +281,7 @@ mod tests {
     fn a_consumer_that_gave_a_message_up_counts_it() {
         let redelivered = BTreeMap::from([("a".parse().unwrap(), 1)]);
         let known = vec![consumer("a", 9, 9), consumer("b", 9, 9)];
-        let found = Consumers { known, redelivered, ..Consumers::default() };
+        let found = Consumers { reported: known, redelivered, ..Consumers::default() };
         let marks = marks(&found);
         assert_eq!(marks.keys().map(ConsumerName::as_str).collect::<Vec<_>>(), ["a"]);
     }

@@ -8,7 +8,8 @@ use cim_core::archive::journal::Served;
 use cim_core::names::{JournalName, StreamName};
 use jiff::Timestamp;
 
-use super::history::{Alignment, HistoryError, align};
+use super::alignment::Alignment;
+use super::history::{HistoryError, align};
 use super::sides::Sides;
 use crate::jetstream::StreamInfo;
 
@@ -94,7 +95,7 @@ impl Here<'_> {
         is_unrelated(alignment).then_some(foreign)
     }
 
-    /// The same, of a journal that another process writes.
+    /// Compares as [`Self::in_own_aligned`] does, with the journal of another process.
     ///
     /// # Errors
     /// When the two cannot be compared.

@@ -5,20 +5,20 @@
 //! `STREAM.INFO` the messages that it could not read look like deleted ones; that something was lost
 //! it says besides, sometimes without saying what, and only until it is started again. So the first look
 //! that sees such a report takes every new gap for damage. A delete of the last second before the
-//! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards nobody could tell any more.
+//! damage may be among them: what is in doubt stays in the archive. The manifest remembers what was lost, for afterwards no server could tell.
 //!
-//! In a cluster there is more to go by: what another server still has was not deleted ([`super::witness`]).
+//! In a cluster there is more to go by: what another server still has was not deleted ([`super::replica_check`]).
 
 use cim_core::archive::{ArchiveState, SeqRange, SeqRanges};
 use cim_core::names::StreamName;
 
 use super::survey::Survey;
 use crate::chain::Draft;
-use crate::jetstream::Damage;
+use crate::jetstream::LostStreamData;
 
-/// Gaps of one stream, as far as a session knows them.
+/// The gaps of one stream, each classified as deleted or lost, as far as a session knows them.
 #[derive(Debug)]
-pub struct Gaps {
+pub struct GapClassifier {
     stream: StreamName,
     /// Deleted from the live stream and not in the manifest yet; some may not be archived yet.
     deleted: SeqRanges,
@@ -27,12 +27,12 @@ pub struct Gaps {
     /// The stream's leader does not have it, another server does.
     elsewhere: SeqRanges,
     looked: bool,
-    /// What the server said last that it had lost.
-    damage: Option<Damage>,
+    /// The loss that the server reported last.
+    damage: Option<LostStreamData>,
 }
 
-impl Gaps {
-    /// What the manifest says.
+impl GapClassifier {
+    /// Begins with the losses that the manifest states.
     pub fn new(stream: StreamName, state: &ArchiveState) -> Self {
         let lost = state.current().lost.clone();
         let (deleted, elsewhere) = (SeqRanges::default(), SeqRanges::default());
@@ -40,7 +40,7 @@ impl Gaps {
     }
 
     /// Takes a survey into account.
-    pub fn weigh(&mut self, survey: &Survey, state: &ArchiveState) {
+    pub fn classify(&mut self, survey: &Survey, state: &ArchiveState) {
         let first_look = !std::mem::replace(&mut self.looked, true);
         let news = first_look
             || survey.led_anew
@@ -52,11 +52,11 @@ impl Gaps {
             // What is known to be gone can be long, and is not gone through for nothing.
             return;
         }
-        let gone = state.gone(state.timeline());
+        let gone = state.removed(state.timeline());
         if first_look || survey.led_anew {
             // A restore has brought back what is not missing any more, or a server leads that has it.
             let mut missing = survey.deleted.clone().unwrap_or_default();
-            missing.insert(SeqRange(1, survey.state.first_seq.saturating_sub(1)));
+            missing.insert(SeqRange { first: 1, last: survey.state.first_seq.saturating_sub(1) });
             self.lost = self.lost.difference(&self.lost.difference(&missing));
             self.elsewhere = survey.elsewhere.clone();
         }
@@ -67,24 +67,24 @@ impl Gaps {
             if !lost.is_empty() {
                 tracing::error!(
                     stream = %self.stream,
-                    "the server has lost {} archived messages, {}: the archive keeps them, a restore \
+                    "the server has lost {} archived messages, {}: the archive keeps them, and a restore \
                      brings them back",
                     lost.count(),
-                    shown(&lost)
+                    preview(&lost)
                 );
                 lost.iter().for_each(|range| self.lost.insert(range));
             }
         }
-        let archived = self.elsewhere.clipped(1, state.current().watermark.seq);
+        let archived = self.elsewhere.intersect(1, state.current().watermark.seq);
         let kept = archived.difference(&self.lost).difference(&gone);
         if !kept.is_empty() {
             tracing::error!(
                 stream = %self.stream,
                 "the stream's leader has lost {} archived messages that another server has, {}: the \
-                 archive keeps them. Let another server lead, `nats stream cluster step-down {}`, and \
-                 give this one the stream anew",
+                 archive keeps them; let another server lead with `nats stream cluster step-down {}`, then \
+                 remove the stream from this one, so that it copies it again",
                 kept.count(),
-                shown(&kept),
+                preview(&kept),
                 self.stream
             );
             kept.iter().for_each(|range| self.lost.insert(range));
@@ -95,18 +95,18 @@ impl Gaps {
         }
     }
 
-    /// What was archived and is known to be away, deleted or lost.
-    pub fn known(&self, state: &ArchiveState) -> SeqRanges {
-        let mut known = state.gone(state.timeline());
+    /// Returns the archived sequences that are known to be away, deleted or lost.
+    pub fn missing(&self, state: &ArchiveState) -> SeqRanges {
+        let mut known = state.removed(state.timeline());
         self.lost.iter().for_each(|range| known.insert(range));
         known
     }
 
-    /// What the server says that it lost, and was not known to be. Where another server was asked, a
-    /// report that names nothing says nothing more.
+    /// Returns the sequences that the server reports as lost and that were not known to be. Where another server was
+    /// asked, a report without sequences says nothing more.
     fn damaged(
         &self,
-        damage: &Damage,
+        damage: &LostStreamData,
         first_report: bool,
         survey: &Survey,
         state: &ArchiveState,
@@ -118,46 +118,48 @@ impl Gaps {
         let new = new.difference(gone).difference(&self.deleted);
         let mut lost = match &damage.named {
             Some(named) => new.difference(&new.difference(named)),
-            None if first_report && !survey.witnessed => new,
+            None if first_report && !survey.replicated => new,
             None => SeqRanges::default(),
         };
-        if first_report && !survey.witnessed {
-            let head =
-                SeqRange(current.state.first_seq.max(1), survey.state.first_seq.saturating_sub(1));
+        if first_report && !survey.replicated {
+            let head = SeqRange {
+                first: current.state.first_seq.max(1),
+                last: survey.state.first_seq.saturating_sub(1),
+            };
             lost.insert(head);
         }
         // What the archive does not have, it cannot keep.
-        lost.clipped(1, archived).difference(&self.lost).difference(gone)
+        lost.intersect(1, archived).difference(&self.lost).difference(gone)
     }
 
-    /// The deletes of archived messages.
+    /// Returns the deleted sequences up to `watermark`.
     pub fn deleted(&self, watermark: u64) -> SeqRanges {
-        self.deleted.clipped(1, watermark)
+        self.deleted.intersect(1, watermark)
     }
 
-    /// The deletes up to a watermark, which are about to be committed.
+    /// Takes out the deleted sequences up to `watermark`, which are about to be committed.
     pub fn take_deleted(&mut self, watermark: u64) -> Vec<SeqRange> {
         let archived = self.deleted(watermark);
-        self.deleted = self.deleted.clipped(watermark + 1, u64::MAX);
+        self.deleted = self.deleted.intersect(watermark + 1, u64::MAX);
         archived.iter().collect()
     }
 
     /// Puts into a draft what was lost, and where the stream would begin without the loss.
-    pub fn fill(&self, draft: &mut Draft, state: &ArchiveState) {
+    pub fn apply_to(&self, draft: &mut Draft, state: &ArchiveState) {
         draft.lost = self.lost.clone();
         let first = draft.state.first_seq;
         if first > 1 && self.lost.contains(first - 1) {
-            let mut away = state.gone(state.timeline());
+            let mut away = state.removed(state.timeline());
             self.lost.iter().for_each(|range| away.insert(range));
-            let before = away.iter().find(|range| range.0 < first && range.1 >= first - 1);
-            draft.state.first_seq = before.map_or(first, |range| range.0);
+            let before = away.iter().find(|range| range.first < first && range.last >= first - 1);
+            draft.state.first_seq = before.map_or(first, |range| range.first);
         }
     }
 }
 
 #[cfg(test)]
-impl Gaps {
-    /// Gaps of a stream of which these sequences were deleted.
+impl GapClassifier {
+    /// Returns the classifier of a stream of which these sequences were deleted.
     pub(super) fn of_deleted(deleted: &[SeqRange]) -> Self {
         let (lost, elsewhere) = (SeqRanges::default(), SeqRanges::default());
         let deleted = deleted.iter().copied().collect();
@@ -166,10 +168,11 @@ impl Gaps {
     }
 }
 
-/// The first few ranges.
-pub(super) fn shown(ranges: &SeqRanges) -> String {
+/// Formats the first few ranges, for a line of the log.
+pub(super) fn preview(ranges: &SeqRanges) -> String {
     const FEW: usize = 5;
-    let mut text: Vec<_> = ranges.iter().take(FEW).map(|r| format!("{} to {}", r.0, r.1)).collect();
+    let mut text: Vec<_> =
+        ranges.iter().take(FEW).map(|r| format!("{} to {}", r.first, r.last)).collect();
     if ranges.iter().nth(FEW).is_some() {
         text.push("…".to_owned());
     }
@@ -204,7 +207,7 @@ mod tests {
         ArchiveState::open(&entry, Sha256::of(b"")).unwrap()
     }
 
-    fn survey(first_seq: u64, deleted: &[SeqRange], damage: Option<Damage>) -> Survey {
+    fn survey(first_seq: u64, deleted: &[SeqRange], damage: Option<LostStreamData>) -> Survey {
         let state = archive(&json!([]));
         Survey {
             record: state.stream.clone(),
@@ -214,28 +217,28 @@ mod tests {
             deleted: Some(deleted.iter().copied().collect()),
             deletes_known: None,
             damage,
-            witnessed: false,
+            replicated: false,
             led_anew: false,
             elsewhere: SeqRanges::default(),
             tail: None,
         }
     }
 
-    const UNNAMED: Option<Damage> = Some(Damage { named: None, bytes: 1 });
+    const UNNAMED: Option<LostStreamData> = Some(LostStreamData { named: None, bytes: 1 });
 
-    fn gaps(state: &ArchiveState) -> Gaps {
-        Gaps::new("S".parse().unwrap(), state)
+    fn gaps(state: &ArchiveState) -> GapClassifier {
+        GapClassifier::new("S".parse().unwrap(), state)
     }
 
     fn list(ranges: &SeqRanges) -> Vec<(u64, u64)> {
-        ranges.iter().map(|range| (range.0, range.1)).collect()
+        ranges.iter().map(|range| (range.first, range.last)).collect()
     }
 
     #[test]
     fn a_delete_is_a_delete() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        gaps.weigh(&survey(1, &[SeqRange(40, 60)], None), &state);
+        gaps.classify(&survey(1, &[SeqRange { first: 40, last: 60 }], None), &state);
         assert_eq!(list(&gaps.deleted(100)), [(40, 60)]);
         assert_eq!(list(&gaps.lost), []);
     }
@@ -244,14 +247,18 @@ mod tests {
     fn what_a_server_lost_is_no_delete_and_what_is_deleted_later_is_one() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        // What was not archived yet, 101 to 110, nobody can keep.
-        let lost = [SeqRange(40, 60), SeqRange(95, 110)];
-        gaps.weigh(&survey(1, &lost, UNNAMED), &state);
+        // What was not archived yet, 101 to 110, the archive cannot keep.
+        let lost = [SeqRange { first: 40, last: 60 }, SeqRange { first: 95, last: 110 }];
+        gaps.classify(&survey(1, &lost, UNNAMED), &state);
         assert_eq!(list(&gaps.deleted(100)), []);
         assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
         // The server goes on saying that it lost something.
-        let later = [SeqRange(40, 60), SeqRange(70, 70), SeqRange(95, 110)];
-        gaps.weigh(&survey(1, &later, UNNAMED), &state);
+        let later = [
+            SeqRange { first: 40, last: 60 },
+            SeqRange { first: 70, last: 70 },
+            SeqRange { first: 95, last: 110 },
+        ];
+        gaps.classify(&survey(1, &later, UNNAMED), &state);
         assert_eq!(list(&gaps.deleted(100)), [(70, 70)]);
         assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
     }
@@ -260,13 +267,24 @@ mod tests {
     fn a_server_that_starts_damaged_within_a_session_is_seen_too() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        gaps.weigh(&survey(1, &[SeqRange(20, 20)], None), &state);
-        gaps.weigh(&survey(1, &[SeqRange(20, 20), SeqRange(40, 60)], UNNAMED), &state);
+        gaps.classify(&survey(1, &[SeqRange { first: 20, last: 20 }], None), &state);
+        gaps.classify(
+            &survey(
+                1,
+                &[SeqRange { first: 20, last: 20 }, SeqRange { first: 40, last: 60 }],
+                UNNAMED,
+            ),
+            &state,
+        );
         assert_eq!(list(&gaps.lost), [(40, 60)]);
         assert_eq!(list(&gaps.deleted(100)), [(20, 20)]);
-        let more = Some(Damage { named: None, bytes: 2 });
-        let worse = [SeqRange(20, 20), SeqRange(40, 60), SeqRange(80, 90)];
-        gaps.weigh(&survey(1, &worse, more), &state);
+        let more = Some(LostStreamData { named: None, bytes: 2 });
+        let worse = [
+            SeqRange { first: 20, last: 20 },
+            SeqRange { first: 40, last: 60 },
+            SeqRange { first: 80, last: 90 },
+        ];
+        gaps.classify(&survey(1, &worse, more), &state);
         assert_eq!(list(&gaps.lost), [(40, 60), (80, 90)]);
     }
 
@@ -274,9 +292,12 @@ mod tests {
     fn a_loss_that_the_server_names_is_told_from_a_delete() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        let named = [SeqRange(40, 60)].into_iter().collect();
-        let both = [SeqRange(20, 20), SeqRange(40, 60)];
-        gaps.weigh(&survey(1, &both, Some(Damage { named: Some(named), bytes: 1 })), &state);
+        let named = [SeqRange { first: 40, last: 60 }].into_iter().collect();
+        let both = [SeqRange { first: 20, last: 20 }, SeqRange { first: 40, last: 60 }];
+        gaps.classify(
+            &survey(1, &both, Some(LostStreamData { named: Some(named), bytes: 1 })),
+            &state,
+        );
         assert_eq!(list(&gaps.deleted(100)), [(20, 20)]);
         assert_eq!(list(&gaps.lost), [(40, 60)]);
     }
@@ -285,7 +306,10 @@ mod tests {
     fn the_manifest_remembers_what_the_server_does_not_say_any_more() {
         let state = archive(&json!([[40, 60]]));
         let mut gaps = gaps(&state);
-        gaps.weigh(&survey(1, &[SeqRange(40, 60), SeqRange(70, 70)], None), &state);
+        gaps.classify(
+            &survey(1, &[SeqRange { first: 40, last: 60 }, SeqRange { first: 70, last: 70 }], None),
+            &state,
+        );
         assert_eq!(list(&gaps.deleted(100)), [(70, 70)]);
         assert_eq!(list(&gaps.lost), [(40, 60)]);
     }
@@ -294,20 +318,30 @@ mod tests {
     fn what_another_server_has_is_no_delete_until_a_server_leads_that_has_it() {
         let state = archive(&json!([]));
         let mut gaps = gaps(&state);
-        let gone = [SeqRange(20, 20), SeqRange(40, 60), SeqRange(95, 110)];
-        let elsewhere = [SeqRange(40, 60), SeqRange(95, 110)].into_iter().collect();
+        let gone = [
+            SeqRange { first: 20, last: 20 },
+            SeqRange { first: 40, last: 60 },
+            SeqRange { first: 95, last: 110 },
+        ];
+        let elsewhere = [SeqRange { first: 40, last: 60 }, SeqRange { first: 95, last: 110 }]
+            .into_iter()
+            .collect();
         let damaged =
-            Survey { witnessed: true, led_anew: true, elsewhere, ..survey(1, &gone, UNNAMED) };
-        gaps.weigh(&damaged, &state);
+            Survey { replicated: true, led_anew: true, elsewhere, ..survey(1, &gone, UNNAMED) };
+        gaps.classify(&damaged, &state);
         assert_eq!(list(&gaps.deleted(120)), [(20, 20)]);
         // What was not archived yet will be, and is no delete then either.
         assert_eq!(list(&gaps.lost), [(40, 60), (95, 100)]);
-        gaps.weigh(&survey(1, &gone, None), &state);
+        gaps.classify(&survey(1, &gone, None), &state);
         assert_eq!(list(&gaps.deleted(120)), [(20, 20)]);
-        let whole = Survey { led_anew: true, ..survey(1, &[SeqRange(20, 20)], None) };
-        gaps.weigh(&whole, &state);
+        let whole =
+            Survey { led_anew: true, ..survey(1, &[SeqRange { first: 20, last: 20 }], None) };
+        gaps.classify(&whole, &state);
         assert_eq!(list(&gaps.lost), []);
-        gaps.weigh(&survey(1, &[SeqRange(20, 20), SeqRange(50, 50)], None), &state);
+        gaps.classify(
+            &survey(1, &[SeqRange { first: 20, last: 20 }, SeqRange { first: 50, last: 50 }], None),
+            &state,
+        );
         assert_eq!(list(&gaps.deleted(120)), [(20, 20), (50, 50)]);
     }
 
@@ -315,7 +349,7 @@ mod tests {
     fn what_a_restore_brought_back_is_lost_no_more() {
         let state = archive(&json!([[40, 60]]));
         let mut gaps = gaps(&state);
-        gaps.weigh(&survey(1, &[SeqRange(50, 50)], None), &state);
+        gaps.classify(&survey(1, &[SeqRange { first: 50, last: 50 }], None), &state);
         assert_eq!(list(&gaps.lost), [(50, 50)]);
     }
 
@@ -324,10 +358,10 @@ mod tests {
         let state = archive(&json!([]));
         let first_seq = |survey: &Survey| {
             let mut gaps = gaps(&state);
-            gaps.weigh(survey, &state);
-            let mut draft = Draft::of(&state);
-            survey.fill(&mut draft);
-            gaps.fill(&mut draft, &state);
+            gaps.classify(survey, &state);
+            let mut draft = Draft::from_state(&state);
+            survey.apply_to(&mut draft);
+            gaps.apply_to(&mut draft, &state);
             draft.state.first_seq
         };
         assert_eq!(first_seq(&survey(31, &[], UNNAMED)), 1);

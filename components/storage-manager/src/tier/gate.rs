@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-/// How long a place may be held: what takes longer waits for something, and others need not.
+/// The time for which a place may be held: what takes longer waits for something, and others need not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Does `work` when there is a place for it.
+/// Runs `work` when there is a place for it.
 pub async fn through<T>(gate: &Semaphore, work: impl Future<Output = T>) -> T {
     let place = gate.acquire().await.expect("the semaphore is never closed");
     let mut work = Box::pin(work);

@@ -7,12 +7,12 @@ use cim_core::archive::SeqRange;
 use cim_core::names::StreamName;
 
 use super::context::Context;
-use super::reader::ReaderError;
-use crate::wire::{Ask, Puller, WireError};
+use super::error::ReaderError;
+use crate::wire::{PullRequest, Puller, WireError};
 
 /// Messages of one request.
 const MESSAGES: u64 = 1 << 12;
-/// How long a request stays open where nothing comes.
+/// The time for which a request stays open where nothing comes.
 const EXPIRES: Duration = Duration::from_secs(3);
 /// Then it ends, and says so.
 const SILENCE: Duration = Duration::from_secs(6);
@@ -23,17 +23,18 @@ pub async fn sequences(
     context: &Arc<Context>,
     stream: &StreamName,
     consumer: &str,
-    SeqRange(first, last): SeqRange,
+    SeqRange { first, last }: SeqRange,
     mut each: impl FnMut(u64),
 ) -> Result<(), ReaderError> {
     let mut puller = Puller::start(&context.link, stream.as_str(), consumer, first).await?;
-    puller.is_heard().await?;
+    puller.wait_until_known().await?;
     let (mut at, mut served) = (0, 0);
     while at < last {
         if puller.open_requests() == 0 {
             served = 0;
             let (messages, expires) = (MESSAGES, EXPIRES);
-            let ask = Ask { messages, bytes: None, expires, heartbeat: None, at_once: true };
+            let ask =
+                PullRequest { messages, bytes: None, expires, heartbeat: None, at_once: true };
             puller.request(&ask)?;
         }
         let silent = || WireError::Restart {
@@ -44,15 +45,15 @@ pub async fn sequences(
             ),
         };
         let mail = tokio::time::timeout(SILENCE, puller.receive()).await;
-        let pumped = puller.open(&mail.map_err(|_| silent())??, |message| {
+        let outcome = puller.for_each_message(&mail.map_err(|_| silent())??, |message| {
             at = message.seq;
             if at <= last {
                 each(at);
             }
         })?;
-        served += pumped.messages;
+        served += outcome.messages;
         // A whole request without a message: there are no more.
-        if !pumped.ended.is_empty() && served == 0 {
+        if !outcome.ended.is_empty() && served == 0 {
             break;
         }
     }

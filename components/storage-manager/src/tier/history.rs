@@ -2,31 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use cim_core::archive::{ArchiveState, LastMessage, ParentTimeline, Piece, Segment, Sha256};
+use cim_core::archive::{ArchiveState, LastMessage, Piece, Segment, Sha256};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 
-use super::context::FetchError;
+use super::alignment::Alignment;
+use super::error::FetchError;
+use super::parting::{self, Parting, Same};
 use super::sides::Sides;
 use crate::jetstream::{ApiError, StreamInfo};
-use crate::s3::{Kind, S3Error};
+use crate::s3::{ErrorKind, S3Error};
 use crate::segment::{Rows, SegmentError};
-
-/// What was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Alignment {
-    /// The archive's current timeline goes on.
-    Continues,
-    /// The live stream went another way: a new timeline begins.
-    Forks {
-        /// What both share.
-        parent: Option<ParentTimeline>,
-        /// The last message that both share.
-        last: Option<LastMessage>,
-        /// In words.
-        reason: &'static str,
-    },
-}
 
 /// The comparison could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -39,17 +25,7 @@ pub enum HistoryError {
     Fetch(#[from] FetchError),
 }
 
-/// What one message says about both histories.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Same {
-    Yes,
-    No,
-    /// The live stream does not have it any more.
-    Gone,
-}
-
-/// Compares the archive with the live stream. One that has what has left the archive by rule, as it has when it was
-/// restored from a tier that keeps more, is archived anew: the archive is never less than the live stream.
+/// Compares the archive with the live stream. One that has what has left the archive by rule is archived anew.
 pub async fn align(
     sides: &Sides,
     stream: &StreamName,
@@ -57,16 +33,7 @@ pub async fn align(
     live: &StreamInfo,
 ) -> Result<Alignment, HistoryError> {
     let alignment = compare_histories(sides, stream, state, live).await?;
-    let kept_from = match &alignment {
-        Alignment::Continues => state.kept_from(state.timeline()),
-        Alignment::Forks { parent: Some(parent), .. } => {
-            state.kept_within(parent.timeline, parent.last_seq)
-        }
-        Alignment::Forks { parent: None, .. } => return Ok(alignment),
-    };
-    let has_more = live.state.messages > 0 && live.state.first_seq < kept_from;
-    let reason = "has what had left the archive by rule";
-    Ok(if has_more { Alignment::Forks { parent: None, last: None, reason } } else { alignment })
+    Ok(alignment.unless_more_is_live(state, &live.state))
 }
 
 /// Compares them, whatever has left.
@@ -115,39 +82,19 @@ async fn compare_histories(
     other_history(sides, stream, state, live).await
 }
 
-/// Not the current timeline: an earlier one may have been restored, and goes on then.
+/// Compares with the earlier timelines: one of them may have been restored, and goes on then.
 async fn other_history(
     sides: &Sides,
     stream: &StreamName,
     state: &ArchiveState,
     live: &StreamInfo,
 ) -> Result<Alignment, HistoryError> {
-    let mut longest: Option<(u32, LastMessage)> = None;
+    let mut shared = Vec::new();
     for timeline in state.timelines.keys().rev() {
-        let shared = last_shared(sides, stream, state, *timeline, live).await?;
-        if let Some(last) = shared
-            && longest.as_ref().is_none_or(|(_, longest)| longest.seq < last.seq)
-        {
-            longest = Some((*timeline, last));
-        }
+        let last = last_shared(sides, stream, state, *timeline, live).await?;
+        shared.extend(last.map(|last| (*timeline, last)));
     }
-    Ok(match longest {
-        None => recreated(),
-        Some((timeline, last)) => Alignment::Forks {
-            // A deleted tail that both have is beyond the last message that both have.
-            parent: Some(ParentTimeline { timeline, last_seq: last.seq }),
-            last: Some(last),
-            reason: if timeline == state.timeline() {
-                "goes on from an earlier point"
-            } else {
-                "restored from an earlier timeline"
-            },
-        },
-    })
-}
-
-fn recreated() -> Alignment {
-    Alignment::Forks { parent: None, last: None, reason: "recreated" }
+    Ok(Alignment::of_shared(state.timeline(), shared))
 }
 
 async fn compare(
@@ -167,14 +114,14 @@ async fn compare(
     })
 }
 
-/// What a timeline has of a segment.
+/// The part of a segment that a timeline has.
 struct Share<'a> {
     segment: &'a Segment,
     /// Its last message in there: another timeline may have the rest.
     last: LastMessage,
 }
 
-/// What a timeline has of its segments, but for those of which nothing can be said.
+/// Returns what a timeline has of each of its segments, but for those of which nothing can be said.
 async fn shares<'a>(
     sides: &Sides,
     stream: &StreamName,
@@ -193,9 +140,22 @@ async fn shares<'a>(
     Ok(shares)
 }
 
-/// What the newest message of a segment says that the live stream still has; [`Same::Gone`] where it has
-/// none. A server that lost its newest messages and gave their sequences out again may have deleted since
-/// what took the last ones' place.
+/// Compares the end of a segment, or its newest message that the live stream still has.
+async fn compare_share(
+    sides: &Sides,
+    stream: &StreamName,
+    share: &Share<'_>,
+    live: &StreamInfo,
+) -> Result<Same, HistoryError> {
+    match compare(sides, stream, live, &share.last).await? {
+        Same::Gone => newest_in(sides, stream, share, live).await,
+        same => Ok(same),
+    }
+}
+
+/// Compares the newest message of a segment that the live stream still has; [`Same::Gone`] where it has none. A
+/// server that lost its newest messages and gave their sequences out again may have deleted since what took the last
+/// ones' place.
 async fn newest_in(
     sides: &Sides,
     stream: &StreamName,
@@ -236,7 +196,7 @@ async fn newest_in(
     })
 }
 
-/// The last archived message of a timeline that the live stream has too. Histories share a beginning and then
+/// Finds the last archived message of a timeline that the live stream has too. Histories share a beginning and then
 /// nothing, so the place where they part is found by halving.
 async fn last_shared(
     sides: &Sides,
@@ -247,26 +207,10 @@ async fn last_shared(
 ) -> Result<Option<LastMessage>, HistoryError> {
     let pieces = state.pieces(timeline, 1, u64::MAX);
     let shares = shares(sides, stream, pieces).await?;
-    let (mut low, mut high) = (0, shares.len());
-    // Those before `low` are shared to their end, those from `high` on are not.
-    let mut witnessed = false;
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        let mut same = compare(sides, stream, live, &shares[middle].last).await?;
-        if same == Same::Gone {
-            same = newest_in(sides, stream, &shares[middle], live).await?;
-        }
-        match same {
-            Same::Yes => {
-                witnessed = true;
-                low = middle + 1;
-            }
-            // Gone from the front is what limits do to a stream that shares it.
-            Same::Gone => low = middle + 1,
-            Same::No => high = middle,
-        }
-    }
-    let within = match shares.get(low) {
+    let compared =
+        parting::find(shares.len(), |index| compare_share(sides, stream, &shares[index], live));
+    let Parting { shared, same } = compared.await?;
+    let within = match shares.get(shared) {
         // The live stream does not go as far as it begins: it need not be read.
         Some(share) if share.segment.first_seq > live.state.last_seq => None,
         // Where it cannot be read the new timeline begins before it, and archives again what the live stream has.
@@ -277,9 +221,9 @@ async fn last_shared(
         return Ok(within);
     }
     let same_birth = state.stream_of(timeline).0.created == live.record.created;
-    let before = low.checked_sub(1).map(|index| shares[index].last.clone());
+    let before = shared.checked_sub(1).map(|index| shares[index].last.clone());
     // Without a single message that both have, only the birth can speak for a shared beginning.
-    Ok(before.filter(|_| witnessed || same_birth))
+    Ok(before.filter(|_| same.is_some() || same_birth))
 }
 
 async fn last_shared_in(
@@ -290,19 +234,10 @@ async fn last_shared_in(
 ) -> Result<Option<LastMessage>, HistoryError> {
     let messages = messages_of(sides, stream, share.segment, share.last.seq).await?;
     let Some(messages) = messages else { return Ok(None) };
-    let (mut low, mut high, mut found) = (0, messages.len(), None);
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        match compare(sides, stream, live, &messages[middle]).await? {
-            Same::No => high = middle,
-            Same::Gone => low = middle + 1,
-            Same::Yes => {
-                found = Some(messages[middle].clone());
-                low = middle + 1;
-            }
-        }
-    }
-    Ok(found)
+    let compared =
+        parting::find(messages.len(), |index| compare(sides, stream, live, &messages[index]));
+    let same = compared.await?.same;
+    Ok(same.map(|index| messages[index].clone()))
 }
 
 /// Returns what every message of a segment up to a sequence is known by, ascending; `None`, which is noted, where the
@@ -313,7 +248,8 @@ async fn messages_of(
     segment: &Segment,
     until: u64,
 ) -> Result<Option<Vec<LastMessage>>, HistoryError> {
-    let says_nothing = |error: &S3Error| !matches!(error.kind, Kind::NotFound | Kind::Locked(_));
+    let says_nothing =
+        |error: &S3Error| !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Locked(_));
     let error = match read_messages(sides, segment, until).await {
         Ok(messages) => return Ok(Some(messages)),
         Err(HistoryError::Fetch(FetchError::S3(error))) if says_nothing(&error) => {
@@ -322,7 +258,7 @@ async fn messages_of(
         Err(HistoryError::Fetch(error)) => error,
         Err(error) => return Err(error),
     };
-    tracing::error!(stream = %stream, "the histories are not compared there: {}", chain(&error));
+    tracing::error!(stream = %stream, "a segment cannot be read, so the archive and the stream are compared without it: {}", chain(&error));
     sides.unread.note(&segment.key, error);
     Ok(None)
 }

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::jetstream::{JetStream, StreamInfo};
 
-/// How often a page is asked for.
+/// The interval at which a page is asked for.
 const EVERY: Duration = Duration::from_secs(1);
 /// After how long it is tried again where a user may not ask.
 const AGAIN: Duration = Duration::from_mins(1);
-/// How old a look may be, besides the time that one round takes.
+/// The greatest age of a look, besides the time that one round takes.
 const OLD: Duration = Duration::from_secs(10);
 
 /// A stream, and when it was seen like that.
@@ -23,19 +23,19 @@ const OLD: Duration = Duration::from_secs(10);
 pub struct Look {
     /// The stream.
     pub info: Arc<StreamInfo>,
-    /// When it was asked for.
+    /// The time at which it was asked for.
     pub at: Instant,
 }
 
-/// What the last round saw.
+/// The streams that the last round saw.
 #[derive(Debug, Default)]
 pub struct Overview {
     looks: Mutex<HashMap<String, Look>>,
 }
 
 impl Overview {
-    /// The newest look at a stream, and how many streams there are; `None` where that is too old to say
-    /// that nothing has changed.
+    /// Returns the newest look at a stream, and the number of streams; `None` where the look is too old to prove that
+    /// nothing has changed.
     pub fn latest(&self, stream: &str) -> Option<(Look, usize)> {
         let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let look = looks.get(stream)?;
@@ -60,7 +60,10 @@ impl Overview {
                 }
                 Err(error) => {
                     // Until then each stream is asked for by itself.
-                    tracing::info!("streams are looked at one by one: {}", chain(&error));
+                    tracing::info!(
+                        "cannot list the streams at once, asking for each by itself: {}",
+                        chain(&error)
+                    );
                     AGAIN
                 }
             };

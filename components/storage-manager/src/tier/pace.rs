@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{Ask, End, Ended};
+use crate::wire::{EndReason, PullRequest, RequestEnd};
 
 /// Bytes of the small request, of one stream and of all.
 const IDLE: usize = 16 << 10;
@@ -21,13 +21,13 @@ const GROWTH: usize = 8;
 const MARGIN: usize = 64 << 10;
 /// Used up sooner than this means that more is there, or soon is.
 const QUICK: Duration = Duration::from_millis(500);
-/// How long a small request stays open, and how long a large one may wait for its first message.
+/// The time for which a small request stays open, and how long a large one may wait for its first message.
 const IDLE_EXPIRES: Duration = Duration::from_mins(5);
 const EXPIRES: Duration = Duration::from_secs(1);
 /// More than a server has ever put into a request.
 const MESSAGES: u64 = 1 << 16;
 
-/// What to ask for next.
+/// The next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     idle: usize,
@@ -38,8 +38,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Of messages of up to `max_payload` bytes, in a budget of so many. At rest the server is to say that
-    /// it is there as often as `heartbeat` says.
+    /// Creates the pace for messages of up to `max_payload` bytes, in a budget of `budget` bytes. At rest the server
+    /// sends a heartbeat every `heartbeat`.
     pub fn new(max_payload: usize, budget: usize, heartbeat: Duration) -> Self {
         // A quarter of the budget, so that no stream has all of it; but the largest message must fit.
         let limit = LARGE.min(budget / 4).max(max_payload + MARGIN).max(IDLE);
@@ -51,34 +51,38 @@ impl Pace {
         self.idle = (IDLE_OF_ALL / readers.max(1)).clamp(IDLE_LEAST, IDLE);
     }
 
-    /// Bytes to reserve for each request; `None` at rest.
+    /// Returns the bytes to reserve for each request; `None` at rest.
     pub fn reserve(&self) -> Option<usize> {
         self.size
     }
 
-    /// How many requests to have open.
+    /// Returns the number of requests to have open.
     pub fn open(&self) -> usize {
         if self.size.is_some_and(|size| (WIDE..=LARGE).contains(&size)) { 2 } else { 1 }
     }
 
-    /// What to ask for.
-    pub fn ask(&self) -> Ask {
+    /// Returns the next request.
+    pub fn ask(&self) -> PullRequest {
         let bytes = Some(self.size.unwrap_or(self.idle));
         match self.size {
-            None => Ask {
+            None => PullRequest {
                 messages: MESSAGES,
                 bytes,
                 expires: IDLE_EXPIRES,
                 heartbeat: Some(self.heartbeat),
                 at_once: false,
             },
-            Some(_) => {
-                Ask { messages: MESSAGES, bytes, expires: EXPIRES, heartbeat: None, at_once: true }
-            }
+            Some(_) => PullRequest {
+                messages: MESSAGES,
+                bytes,
+                expires: EXPIRES,
+                heartbeat: None,
+                at_once: true,
+            },
         }
     }
 
-    /// How long a server that is there says nothing, at most.
+    /// Returns how long a healthy server is silent at most.
     pub fn silence(&self) -> Duration {
         const LATE: Duration = Duration::from_secs(5);
         match self.size {
@@ -88,11 +92,11 @@ impl Pace {
     }
 
     /// Takes into account how a request ended.
-    pub fn ended(&mut self, End { why, lasted }: End) {
+    pub fn ended(&mut self, RequestEnd { why, lasted }: RequestEnd) {
         match why {
-            Ended::Drained => self.size = None,
-            Ended::Full if lasted >= QUICK => {}
-            Ended::Full | Ended::TooSmall => {
+            EndReason::Drained => self.size = None,
+            EndReason::Full if lasted >= QUICK => {}
+            EndReason::Full | EndReason::TooSmall => {
                 self.size = Some((self.size.unwrap_or(self.idle) * GROWTH).min(self.limit));
             }
         }
@@ -107,16 +111,16 @@ mod tests {
 
     const BEAT: Duration = Duration::from_mins(1);
 
-    fn ended(pace: &mut Pace, why: Ended, millis: u64) {
-        pace.ended(End { why, lasted: Duration::from_millis(millis) });
+    fn ended(pace: &mut Pace, why: EndReason, millis: u64) {
+        pace.ended(RequestEnd { why, lasted: Duration::from_millis(millis) });
     }
 
     #[test]
     fn a_trickle_reserves_nothing() {
         let mut pace = Pace::new(8 << 20, 96 << 20, BEAT);
         for _ in 0..10 {
-            ended(&mut pace, Ended::Full, 501);
-            ended(&mut pace, Ended::Drained, 300_000);
+            ended(&mut pace, EndReason::Full, 501);
+            ended(&mut pace, EndReason::Drained, 300_000);
             assert_eq!((pace.reserve(), pace.open()), (None, 1));
         }
     }
@@ -125,10 +129,10 @@ mod tests {
     fn a_flood_has_two_large_requests_open_after_a_few_steps() {
         let mut pace = Pace::new(1 << 20, 96 << 20, BEAT);
         for _ in 0..3 {
-            ended(&mut pace, Ended::Full, 1);
+            ended(&mut pace, EndReason::Full, 1);
         }
         assert_eq!((pace.reserve(), pace.open()), (Some(LARGE), 2));
-        ended(&mut pace, Ended::Drained, 0);
+        ended(&mut pace, EndReason::Drained, 0);
         assert_eq!(pace.reserve(), None);
     }
 
@@ -143,14 +147,14 @@ mod tests {
             let mut pace = Pace::new(max_payload, budget, BEAT);
             pace.share(readers);
             for (why, millis) in before {
-                ended(&mut pace, [Ended::Full, Ended::TooSmall, Ended::Drained][usize::from(why)], millis);
+                ended(&mut pace, [EndReason::Full, EndReason::TooSmall, EndReason::Drained][usize::from(why)], millis);
                 prop_assert!(pace.reserve().is_none_or(|size| size <= LARGE.max(max_payload + MARGIN)));
             }
             for _ in 0..6 {
-                ended(&mut pace, Ended::TooSmall, 0);
+                ended(&mut pace, EndReason::TooSmall, 0);
             }
             prop_assert!(pace.ask().bytes.unwrap() > max_payload);
-            ended(&mut pace, Ended::Drained, 0);
+            ended(&mut pace, EndReason::Drained, 0);
             prop_assert!(pace.ask().bytes.unwrap() * readers <= IDLE_OF_ALL.max(readers * IDLE_LEAST));
             prop_assert!(pace.ask().heartbeat.unwrap() * 2 <= pace.ask().expires);
         }

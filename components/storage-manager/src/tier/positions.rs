@@ -3,7 +3,7 @@
 
 use cim_core::archive::ConsumerRecord;
 
-/// Whether `now` says more than positions that `before` did not.
+/// Returns true if `now` differs from `before` in more than positions.
 pub fn differ(before: &[ConsumerRecord], now: &[ConsumerRecord]) -> bool {
     let same = |(before, now): (&ConsumerRecord, &ConsumerRecord)| {
         before.name == now.name && before.created == now.created && before.config == now.config

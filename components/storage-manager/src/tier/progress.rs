@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// What a reader has handed over to its segmenter.
+/// The messages that a reader has handed over to its segmenter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Read {
     /// The highest sequence.
@@ -30,7 +30,7 @@ impl Progress {
         Self(Mutex::new(Read { seq, ..Read::default() }))
     }
 
-    /// What was read until now.
+    /// Returns how far the stream has been read.
     pub fn get(&self) -> Read {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -59,9 +59,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// The tail of a stream whose last sequence was `last_seq`, and which then had no message behind
-    /// what had been read, and then a consumer that had delivered so much. `now` is what was read when
-    /// all of that was known.
+    /// Returns the tail of a stream whose last sequence was `last_seq`, which then had no message behind what had
+    /// been read, and then a consumer that had delivered so much. `now` is what was read when all of that was known.
     pub fn seen(last_seq: u64, delivered: Option<Delivered>, now: &Read) -> Option<Self> {
         let until = match (delivered, &now.consumer) {
             // What is on its way has not been read.
@@ -73,7 +72,7 @@ impl Tail {
         (now.seq <= until).then_some(Self { read: now.seq, until })
     }
 
-    /// Where a watermark may move.
+    /// Returns the sequence to which a watermark may move.
     pub fn passes(&self, watermark: u64) -> Option<u64> {
         (self.read <= watermark && watermark < self.until).then_some(self.until)
     }
@@ -100,7 +99,7 @@ mod tests {
     struct World {
         last_seq: u64,
         stream: BTreeSet<u64>,
-        /// What the consumer looks at next.
+        /// The sequence that the consumer looks at next.
         cursor: u64,
         sent: u64,
         on_the_way: VecDeque<u64>,

@@ -6,7 +6,7 @@ use cim_core::archive::LastMessage;
 use cim_core::names::StreamName;
 
 use super::budget::Reserved;
-use super::gaps::Gaps;
+use super::gaps::GapClassifier;
 use super::segmenter::Uploaded;
 use crate::journal::{Commit, Item};
 use crate::segment::{Columns, Message};
@@ -17,7 +17,7 @@ pub(super) fn add(
     ready: &mut VecDeque<Uploaded>,
     held: &mut Vec<Reserved>,
     commit: &mut Commit,
-    gaps: &mut Gaps,
+    gaps: &mut GapClassifier,
     known: u64,
     stream: &StreamName,
 ) {
@@ -61,7 +61,7 @@ fn behind(item: Item, watermark: u64, stream: &StreamName) -> Option<Item> {
     }
     tracing::warn!(
         stream = %stream,
-        "sequence {first} left the stream while it was read: it counts as deleted before it was archived"
+        "sequence {first} was deleted from the stream while it was read: the archive records it as deleted"
     );
     let Item::Rows(columns) = item else { return None };
     let mut rest = Columns::default();
@@ -99,7 +99,11 @@ mod tests {
     #[test]
     fn what_was_deleted_before_it_was_added_is_said_with_it() {
         let stream: StreamName = "S".parse().unwrap();
-        let mut gaps = Gaps::of_deleted(&[SeqRange(3, 3), SeqRange(6, 7), SeqRange(9, 12)]);
+        let mut gaps = GapClassifier::of_deleted(&[
+            SeqRange { first: 3, last: 3 },
+            SeqRange { first: 6, last: 7 },
+            SeqRange { first: 9, last: 12 },
+        ]);
         let mut commit = Commit { items: vec![rows(&[4, 5])], ..Commit::default() };
         commit.change.deleted = gaps.take_deleted(5);
         let (mut ready, mut held) = (VecDeque::new(), Vec::new());
@@ -110,7 +114,7 @@ mod tests {
         add(&mut ready, &mut held, &mut commit, &mut gaps, 2, &stream);
         assert!(matches!(&commit.items[..], [Item::Rows(rows)] if rows.len() == 6));
         let deleted: Vec<_> =
-            commit.change.deleted.iter().map(|range| (range.0, range.1)).collect();
+            commit.change.deleted.iter().map(|range| (range.first, range.last)).collect();
         assert_eq!(deleted, [(3, 3), (6, 7), (9, 10)]);
         assert_eq!(gaps.deleted(20).count(), 2, "11 and 12 are to come");
     }

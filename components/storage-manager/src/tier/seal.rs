@@ -1,31 +1,21 @@
 //! Sealing: runs of small segments become one, which is what goes to Wasabi.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::{ArchiveKey, ArchiveState, Segment};
+use cim_core::archive::Segment;
 use cim_core::names::StreamName;
-use cim_runtime::retry::Backoff;
-use jiff::Timestamp;
-use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
-use super::context::{Context, FetchError};
-use super::segmenter::{Patience, ROW_GROUP, put};
-use crate::config::SealConfig;
-use crate::crypt::installed;
+use super::context::Context;
+use super::merge::{Merge, SealError};
+use super::upload::{Patience, put};
 use crate::hooks::fail_point;
-use crate::s3::{S3Error, Tier};
-use crate::segment::{Columns, Finished, Message, Rows, SegmentError, SegmentWriter};
+use crate::s3::Tier;
+use crate::segment::Finished;
 
-/// How long after a run could not be sealed it is tried again: what is damaged stays so, mostly, and each try
-/// keeps others waiting.
-const AGAIN: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(15) };
-/// How long a merge may keep others waiting before it ends with what it has.
+/// The time for which a merge may keep others waiting before it ends with what it has.
 const TURN: Duration = Duration::from_secs(10);
-/// zstd level of merged segments: they are kept for ever, and nobody waits for them.
-pub(crate) const LEVEL: i32 = 3;
 
 /// A run of segments and what replaces it.
 #[derive(Debug)]
@@ -34,102 +24,6 @@ pub struct Sealed {
     pub segment: Segment,
     /// The keys that it replaces.
     pub replaces: Vec<String>,
-}
-
-/// A run that could not be sealed; it stays as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    /// One of its segments could not be read.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    /// Its rows could not be written again.
-    #[error("cannot merge segments")]
-    Encode(#[from] parquet::errors::ParquetError),
-    /// S3 did not take the result.
-    #[error(transparent)]
-    S3(#[from] S3Error),
-}
-
-impl From<SegmentError> for SealError {
-    fn from(error: SegmentError) -> Self {
-        FetchError::from(error).into()
-    }
-}
-
-/// Decides when runs are due. Asked after each commit, so it keeps apart what is not sealed yet.
-#[derive(Debug)]
-pub struct Ages {
-    /// When each unsealed segment was written, by timeline and first sequence.
-    since: BTreeMap<(u32, u64), Instant>,
-    /// How often in a row the run that was due could not be sealed, and when that is tried again.
-    failed: Option<(u32, Instant)>,
-}
-
-impl Ages {
-    /// What is there and not sealed is as old as its messages: a process or a session that does not live as long
-    /// as an interval must not make it young again.
-    pub fn new(state: &ArchiveState) -> Self {
-        let (now, clock) = (Instant::now(), Timestamp::now());
-        let written = |segment: &Segment| {
-            // A clock that was set back makes ages negative: then it is new.
-            let age = Duration::try_from(clock.duration_since(segment.last_time));
-            now.checked_sub(age.unwrap_or_default()).unwrap_or(now)
-        };
-        let unsealed = state.segments.iter().filter(|(_, segment)| !segment.sealed);
-        Self {
-            since: unsealed.map(|(at, segment)| (*at, written(segment))).collect(),
-            failed: None,
-        }
-    }
-
-    /// Takes a commit into account, with what it added and replaced.
-    pub fn committed(&mut self, add: &[Segment], remove: &[String]) {
-        for key in remove {
-            if let Ok(ArchiveKey::Segment { timeline, first_seq, .. }) = ArchiveKey::parse(key) {
-                self.since.remove(&(timeline, first_seq));
-                self.failed = None;
-            }
-        }
-        let now = Instant::now();
-        let unsealed = add.iter().filter(|segment| !segment.sealed);
-        self.since.extend(unsealed.map(|segment| ((segment.timeline, segment.first_seq), now)));
-    }
-
-    /// The run that was due could not be sealed.
-    pub fn failed(&mut self) {
-        let times = self.failed.map_or(1, |(times, _)| times.saturating_add(1));
-        self.failed = Some((times, Instant::now() + AGAIN.after(times)));
-    }
-
-    /// The oldest run that is due: complete in size, old enough, or never to grow because another
-    /// timeline or a sealed segment follows.
-    pub fn due(&self, config: &SealConfig, state: &ArchiveState) -> Option<Vec<Segment>> {
-        let (&(timeline, first_seq), since) = self.since.first_key_value()?;
-        if self.failed.is_some_and(|(_, again)| Instant::now() < again) {
-            return None;
-        }
-        let limit = config.size.bytes() as u64;
-        let (mut run, mut bytes, mut complete) = (Vec::new(), 0, timeline < state.timeline());
-        for segment in state.segments.range((timeline, first_seq)..).map(|(_, s)| s) {
-            if segment.sealed
-                || segment.timeline != timeline
-                || (bytes + segment.bytes > limit && !run.is_empty())
-            {
-                complete = true;
-                break;
-            }
-            bytes += segment.bytes;
-            run.push(segment);
-        }
-        let due = complete || bytes >= limit || since.elapsed() >= config.interval;
-        due.then(|| run.into_iter().cloned().collect())
-    }
-}
-
-/// Returns whether a segment of the NAS may be one that nothing takes the place of any more. What is encrypted is not the
-/// same bytes twice, so where it is damaged another does.
-pub(crate) fn may_be_sealed() -> bool {
-    installed().writes(Tier::Nas).is_none()
 }
 
 /// Makes one sealed segment of a run, or of its beginning where that takes long.
@@ -166,7 +60,7 @@ pub async fn seal(
 }
 
 /// Makes a sealed segment of what another one has after `seq`. It is on the NAS, and no entry names it.
-pub async fn cut(
+pub async fn split_after(
     context: &Arc<Context>,
     stream: &StreamName,
     segment: &Segment,
@@ -183,163 +77,4 @@ pub async fn cut(
     let finished = cut.await.expect("cutting does not panic")?;
     put(context, &finished, Patience::Brief).await?;
     Ok(finished)
-}
-
-/// Rows on their way from small row groups into full ones: a row group of ten rows compresses badly.
-pub(crate) struct Merge {
-    writer: SegmentWriter,
-    columns: Columns,
-}
-
-impl Merge {
-    /// Begins a segment that goes to a tier.
-    pub(crate) fn to(tier: Tier) -> Self {
-        Self { writer: SegmentWriter::to(tier, LEVEL), columns: Columns::default() }
-    }
-
-    /// Takes a message.
-    pub(crate) fn push(&mut self, message: Message<'_>) -> Result<(), ParquetError> {
-        self.columns.push(message);
-        if self.columns.bytes() >= ROW_GROUP {
-            self.writer.append(std::mem::take(&mut self.columns))?;
-        }
-        Ok(())
-    }
-
-    /// How many messages it has.
-    pub(crate) fn messages(&self) -> u64 {
-        self.writer.messages() + self.columns.len() as u64
-    }
-
-    /// Takes the rows after `seq`.
-    pub(crate) fn append(
-        &mut self,
-        segment: &Segment,
-        file: &bytes::Bytes,
-        seq: u64,
-    ) -> Result<(), SealError> {
-        Rows::read(segment, file, |rows| {
-            let rows = rows.messages().filter(|message| message.seq > seq);
-            rows.for_each(|message| self.columns.push(message));
-            if self.columns.bytes() >= ROW_GROUP {
-                self.writer.append(std::mem::take(&mut self.columns))?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Ends the segment.
-    pub(crate) fn finish(
-        mut self,
-        stream: &StreamName,
-        timeline: u32,
-        sealed: bool,
-    ) -> Result<Finished, SealError> {
-        self.writer.append(self.columns)?;
-        Ok(self.writer.finish(stream, timeline, sealed)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use cim_core::archive::{Entry, LastMessage, Sha256};
-    use serde_json::json;
-
-    use super::*;
-
-    const NONE: [u64; 0] = [];
-
-    /// A segment of one message, so many seconds old.
-    fn segment(seq: u64, sealed: bool, seconds: i64) -> Segment {
-        let time = Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
-        let (stream, sha256) = ("S".parse().unwrap(), Sha256::of(b""));
-        let (timeline, hash) = (1, sha256.short());
-        let key = ArchiveKey::Segment { stream, timeline, first_seq: seq, last_seq: seq, hash };
-        Segment {
-            part: None,
-            key: key.to_string(),
-            timeline,
-            first_seq: seq,
-            last_seq: seq,
-            first_time: time,
-            last_time: time,
-            messages: 1,
-            bytes: 1,
-            size: 1,
-            sha256,
-            last: LastMessage { seq, time, sha256 },
-            sealed,
-        }
-    }
-
-    fn archive(segments: &[Segment]) -> ArchiveState {
-        let time = "2026-01-01T00:00:00Z";
-        let last = segments.last().map_or(0, |segment| segment.last_seq);
-        let state = json!({ "first_seq": 1, "last_seq": last, "messages": last, "bytes": last });
-        let (fork, watermark) = (json!({ "reason": "created" }), json!({ "seq": last }));
-        let entry = json!({
-            "format": 2, "number": 0, "committed_at": time, "writer": "t", "timeline": 1,
-            "fork": fork, "watermark": watermark, "state": state, "consumers": [],
-            "stream": { "created": time, "config": {} },
-            "checkpoint": {
-                "segments": segments,
-                "timelines": [{ "number": 1, "fork": fork, "watermark": watermark, "state": state }],
-            },
-        });
-        let entry: Entry = serde_json::from_str(&entry.to_string()).unwrap();
-        ArchiveState::open(&entry, Sha256::of(b"")).unwrap()
-    }
-
-    fn keys(run: Option<Vec<Segment>>) -> Vec<u64> {
-        run.into_iter().flatten().map(|segment| segment.first_seq).collect()
-    }
-
-    #[test]
-    fn what_was_archived_before_is_as_old_as_its_messages() {
-        let config = SealConfig { interval: Duration::from_secs(60), ..SealConfig::default() };
-        let old = archive(&[segment(1, true, 900), segment(2, false, 90), segment(3, false, 30)]);
-        assert_eq!(keys(Ages::new(&old).due(&config, &old)), [2, 3]);
-        let young = archive(&[segment(1, true, 900), segment(2, false, 30)]);
-        let mut ages = Ages::new(&young);
-        assert_eq!(keys(ages.due(&config, &young)), NONE);
-        // A clock that was set back.
-        let ahead = archive(&[segment(1, false, -90)]);
-        assert_eq!(keys(Ages::new(&ahead).due(&config, &ahead)), NONE);
-        // What is committed now is new, however old its messages are.
-        let added = segment(3, false, 900);
-        ages.committed(std::slice::from_ref(&added), &[]);
-        let grown = archive(&[segment(1, true, 900), segment(2, false, 30), added]);
-        assert_eq!(keys(ages.due(&config, &grown)), NONE);
-    }
-
-    #[test]
-    fn a_run_that_failed_waits() {
-        let config = SealConfig { interval: Duration::ZERO, ..SealConfig::default() };
-        let state = archive(&[segment(1, false, 9), segment(2, false, 9)]);
-        let mut ages = Ages::new(&state);
-        assert_eq!(keys(ages.due(&config, &state)), [1, 2]);
-        ages.failed();
-        assert_eq!(keys(ages.due(&config, &state)), NONE);
-        ages.committed(&[], &[state.segments[&(1, 1)].key.clone()]);
-        assert_eq!(keys(ages.due(&config, &state)), [2]);
-    }
-
-    /// What cannot be sealed for hours is asked for after each commit.
-    #[test]
-    fn ten_thousands_of_segments_cost_little() {
-        const SEGMENTS: u64 = 20_000;
-        let segments: Vec<_> = (1..=SEGMENTS).map(|seq| segment(seq, false, 0)).collect();
-        let state = archive(&segments);
-        let config = SealConfig::default();
-        let mut ages = Ages::new(&archive(&[]));
-        let begun = Instant::now();
-        for added in &segments {
-            ages.committed(std::slice::from_ref(added), &[]);
-        }
-        for _ in 0..100 {
-            assert_eq!(keys(ages.due(&config, &state)), NONE);
-        }
-        // Each with each would be some 10^10 comparisons.
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::{ArchiveKey, SeqRange, SeqRanges};
+use cim_core::archive::{SeqRange, SeqRanges};
 use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parquet::errors::ParquetError;
@@ -14,18 +14,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::budget::{Reserved, cost};
 use super::context::Context;
-use super::holes::Holes;
-use super::reader::ReaderError;
-use super::seal::may_be_sealed;
+use super::error::{ReaderError, UploadError};
+use super::read_gaps::ReadGaps;
 use super::skipped::Between;
+use super::upload::{Patience, ROW_GROUP, may_be_sealed, put};
 use crate::config::Layout;
 use crate::hooks::{fail_point, sabotage};
 use crate::journal::Item;
-use crate::s3::{S3Error, Tier};
-use crate::segment::{Columns, Finished, Message, SegmentWriter};
+use crate::s3::Tier;
+use crate::segment::{Columns, Message, SegmentWriter};
 
-/// Bytes of messages in one row group: what a reader of the archive decodes at once.
-pub(super) const ROW_GROUP: usize = 4 << 20;
 /// Requests under way for messages that a damaged server did not give.
 const AHEAD: usize = 64;
 /// zstd level of segments that are made while their messages arrive.
@@ -33,31 +31,20 @@ pub(crate) const LEVEL: i32 = 1;
 /// Bytes of messages that do not wait for more before they go to a journal, and how long they wait.
 const LITTLE: usize = 256 << 10;
 const AT_ONCE: Duration = Duration::from_millis(10);
-/// How long more than that waits to become a segment.
+/// The time for which more than that waits to become a segment.
 const SOON: Duration = Duration::from_millis(100);
 
-/// What is in no manifest yet, with the budget that its bytes hold.
+/// Messages that are in no manifest yet, with the budget that their bytes hold.
 #[derive(Debug)]
 pub struct Uploaded {
     /// Its record; where there is a journal, the messages themselves when they are few.
     pub item: Item,
-    /// When its first message came.
+    /// The time at which its first message came.
     pub since: Instant,
     /// Dropped when it is committed.
     pub reserved: Option<Reserved>,
     /// Sequences before its messages, or between them, that there was no message for.
     pub skipped: SeqRanges,
-}
-
-/// A segment that did not get to the tier.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    /// Encoding failed.
-    #[error("cannot encode a segment")]
-    Encode(#[from] ParquetError),
-    /// S3 did not take it before the end.
-    #[error(transparent)]
-    S3(#[from] S3Error),
 }
 
 /// An upload under way, which ends with the session that waits for it.
@@ -74,9 +61,9 @@ pub struct Segmenter {
     bytes: usize,
     reserved: Option<Reserved>,
     since: Option<Instant>,
-    holes: Option<Holes>,
+    gaps: Option<ReadGaps>,
     between: Between,
-    /// Whether what is little goes into a journal.
+    /// True if few messages go into a journal.
     journal: bool,
 }
 
@@ -100,14 +87,14 @@ impl Segmenter {
             bytes: 0,
             reserved: None,
             since: None,
-            holes: None,
+            gaps: None,
             between: Between::default(),
         }
     }
 
     /// Lets gaps be checked before they are archived.
-    pub fn check(&mut self, holes: Holes) {
-        self.holes = Some(holes);
+    pub fn check(&mut self, gaps: ReadGaps) {
+        self.gaps = Some(gaps);
     }
 
     /// Copies a message. Call [`Segmenter::step`] after each batch of them.
@@ -115,8 +102,8 @@ impl Segmenter {
         if self.since.is_none() {
             self.since = Some(Instant::now());
         }
-        if let Some(holes) = &mut self.holes {
-            holes.pass(message.seq);
+        if let Some(gaps) = &mut self.gaps {
+            gaps.observe(message.seq);
         }
         self.between.pass(message.seq);
         self.put(message, reserved);
@@ -132,8 +119,8 @@ impl Segmenter {
         }
     }
 
-    /// When what was gathered must be on its way; `None` while there is nothing. A journal gathers by itself:
-    /// what is little goes there at once, and what is more may become a segment of its own before long.
+    /// Returns when the gathered messages must be on their way; `None` while there are none. A journal gathers by
+    /// itself: few messages go there at once, and more may become a segment of their own before long.
     pub fn deadline(&self, age: Duration) -> Option<Instant> {
         let wait = if !self.journal || self.encoder.is_some() {
             age
@@ -160,18 +147,18 @@ impl Segmenter {
 
     /// Puts into its place what was not read and is there.
     async fn mend(&mut self) -> Result<(), ReaderError> {
-        let Some(holes) = &mut self.holes else { return Ok(()) };
-        let holes = holes.take().await?;
-        if holes.is_empty() {
+        let Some(gaps) = &mut self.gaps else { return Ok(()) };
+        let gaps = gaps.confirm().await?;
+        if gaps.is_empty() {
             return Ok(());
         }
         let read = std::mem::take(&mut self.columns);
         self.bytes -= read.bytes();
-        let mut holes = holes.iter().peekable();
+        let mut gaps = gaps.iter().peekable();
         for index in 0..read.len() {
             let message = read.message(index);
-            while let Some(hole) = holes.next_if(|hole| hole.1 < message.seq) {
-                self.fetch(hole).await?;
+            while let Some(gap) = gaps.next_if(|gap| gap.last < message.seq) {
+                self.fetch(gap).await?;
             }
             self.put(message, None);
         }
@@ -179,7 +166,10 @@ impl Segmenter {
     }
 
     /// Reads messages from the stream's leader, and sends them on their way as others.
-    async fn fetch(&mut self, SeqRange(from, to): SeqRange) -> Result<(), ReaderError> {
+    async fn fetch(
+        &mut self,
+        SeqRange { first: from, last: to }: SeqRange,
+    ) -> Result<(), ReaderError> {
         let (jetstream, stream) = (self.context.jetstream.clone(), self.stream.clone());
         let messages = stream::iter(from..=to).map(|seq| jetstream.message(stream.as_str(), seq));
         let mut messages = std::pin::pin!(messages.buffered(AHEAD));
@@ -187,7 +177,7 @@ impl Segmenter {
             // Deleted a moment ago.
             let Some(message) = message else { continue };
             let message = message.as_message();
-            // Whoever waited here would hold what the reader reserved; the buffer is small.
+            // Waiting here would hold what the reader reserved; the buffer is small.
             let reserved = self.context.budget.try_reserve(cost(&message));
             self.put(message, reserved);
             self.encode_full().await?;
@@ -226,7 +216,7 @@ impl Segmenter {
     /// Hands over what was gathered before reading failed: the stream may be gone. Where a gap in it was not checked
     /// it is left out, for another stream may have the name by now.
     pub async fn leave(&mut self) -> Result<(), UploadError> {
-        if self.holes.as_ref().is_none_or(Holes::are_settled) {
+        if self.gaps.as_ref().is_none_or(ReadGaps::are_confirmed) {
             self.end_segment().await
         } else {
             Ok(())
@@ -279,32 +269,5 @@ impl Segmenter {
     async fn send(&mut self, upload: JoinHandle<Result<Uploaded, UploadError>>) {
         // The other end hangs up only when the session is over, and the upload with it.
         drop(self.uploads.send(AbortOnDropHandle::new(upload)).await);
-    }
-}
-
-/// How long S3 may fail before a segment's file is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// For ever: nothing goes on without it.
-    Endless,
-    /// For a moment: others wait for a permit that is held.
-    Brief,
-}
-
-/// Writes a segment's file to the NAS.
-pub async fn put(
-    context: &Arc<Context>,
-    finished: &Finished,
-    patience: Patience,
-) -> Result<(), S3Error> {
-    let key = &finished.segment.key;
-    let parsed = ArchiveKey::parse(key).expect("the writer spelled it");
-    let what = format!("writing segment `{key}`");
-    let file = sabotage!(file, finished.file.clone());
-    sabotage!(if counts_as_uploaded(context, &parsed, &file) return Ok(()));
-    let attempt = || context.nas.put_once(&parsed, file.clone());
-    match patience {
-        Patience::Endless => context.insist(&what, attempt).await,
-        Patience::Brief => context.ask_briefly(&what, attempt).await,
     }
 }

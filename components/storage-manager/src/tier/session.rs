@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cim_core::archive::key::Chain;
-use cim_core::archive::{ArchiveState, Fork, Segment, SeqRange, SeqRanges, Watermark};
+use cim_core::archive::{ArchiveState, Segment, SeqRanges, Watermark};
 use cim_core::names::StreamName;
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -16,239 +15,54 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::context::{Context, FetchError};
-use super::gaps::Gaps;
-use super::history::{Alignment, HistoryError, align};
+use super::archived::ArchivedSoFar;
+use super::context::Context;
+use super::error::{ReaderError, UploadError};
+use super::gaps::GapClassifier;
+use super::merge::SealError;
+use super::open_chain::open;
 use super::progress::Progress;
-use super::reader::{self, ReaderError};
-use super::seal::{self, Ages, SealError, Sealed};
-use super::segmenter::{Upload, UploadError, Uploaded};
-use super::survey::{Known, Survey, Surveyor, missed};
-use super::witness;
-use super::{collect, gate, ship, shorn};
-use crate::chain::{self, CommitError, Committer, Draft, ReadError};
+use super::schedule::CompactionSchedule;
+use super::seal::{self, Sealed};
+use super::segmenter::{Upload, Uploaded};
+use super::session_outcome::{SessionError, SessionOutcome};
+use super::survey::{Survey, Surveyor};
+use super::{gate, gc, read, ship};
+use crate::chain::{CommitError, Committer, Draft};
 use crate::hooks::fail_point;
-use crate::jetstream::{ApiError, StreamInfo};
-use crate::journal::{Item, JournalClosed, NotCommitted, Refused};
+use crate::jetstream::StreamInfo;
+use crate::journal::Item;
 use crate::s3::S3Error;
 
-/// How often the live stream is surveyed.
+/// The interval at which the live stream is surveyed.
 const SURVEY: Duration = Duration::from_secs(1);
+
 /// Uploads that may be finished or under way and not committed.
 const UPLOADS: usize = 2;
 
-/// How long the NAS may take to say that it has what was committed last.
+/// The time that the NAS may take to say that it has what was committed last.
 const LAST_LOOK: Duration = Duration::from_secs(3);
 
-/// Why a session ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The stream is gone.
-    Gone,
-    /// What was waited for has come, or may have.
-    Replaced,
-    /// A part of its archive is to be archived anew.
-    Anew,
-    /// Everything is to end, and everything is committed.
-    Stopped,
-}
-
-/// Why a session ended otherwise. The next one begins at the manifest.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub enum SessionError {
-    /// JetStream.
-    Api(#[from] ApiError),
-    /// The archive could not be read.
-    Read(#[from] ReadError),
-    /// A commit did not happen.
-    Commit(#[from] CommitError),
-    /// The histories could not be compared.
-    History(#[from] HistoryError),
-    /// Reading the stream failed.
-    Reader(#[from] ReaderError),
-    /// A segment did not get to the NAS.
-    Upload(#[from] UploadError),
-    /// A segment could not be read.
-    Fetch(#[from] FetchError),
-    /// S3.
-    S3(#[from] S3Error),
-    /// The journal was closed.
-    Journal(#[from] JournalClosed),
-    /// The journal did not take what the stream has to say.
-    Refused(#[from] Refused),
-    /// The live stream became another one.
-    #[error("stream `{0}` was deleted and made again: its archive begins a new timeline")]
-    Recreated(StreamName),
-}
-
-impl From<NotCommitted> for SessionError {
-    fn from(error: NotCommitted) -> Self {
-        match error {
-            NotCommitted::Closed(closed) => closed.into(),
-            NotCommitted::Refused(refused) => refused.into(),
-        }
-    }
-}
-
 /// Tiers one stream.
-pub async fn run(context: &Arc<Context>, stream: &StreamName) -> Result<End, SessionError> {
+pub async fn run(
+    context: &Arc<Context>,
+    stream: &StreamName,
+) -> Result<SessionOutcome, SessionError> {
     // Nothing is read yet that an end could lose, and who is asked here may be away.
     let opening = Box::pin(gate::through(&context.beginning, open(context, stream)));
     let opened = context.stop.run_until_cancelled(opening).await;
     match opened.transpose()? {
-        None => Ok(End::Stopped),
+        None => Ok(SessionOutcome::ShutDown),
         Some(ControlFlow::Break(end)) => Ok(end),
         Some(ControlFlow::Continue((committer, live))) => {
-            Box::pin(Session::start(context, stream, committer, &live).run()).await
+            let session = Session::start(context, stream, committer, &live)?;
+            Box::pin(session.run()).await
         }
     }
-}
-
-/// Reads the chain, and goes on with it where there is something to read.
-async fn open(
-    context: &Arc<Context>,
-    stream: &StreamName,
-) -> Result<ControlFlow<End, (Committer, StreamInfo)>, SessionError> {
-    let live = match context.jetstream.stream_info(stream.as_str(), false).await {
-        Err(error) if error.not_found() => return Ok(ControlFlow::Break(End::Gone)),
-        other => other?,
-    };
-    Ok(match open_chain(context, stream, &live).await? {
-        Some(committer) => ControlFlow::Continue((committer, live)),
-        None => ControlFlow::Break(wait_for_a_message(context, stream, &live).await?),
-    })
-}
-
-/// Waits for an empty stream to become more than that, or to go.
-pub(super) async fn wait_for_a_message(
-    context: &Arc<Context>,
-    stream: &StreamName,
-    empty: &StreamInfo,
-) -> Result<End, SessionError> {
-    tracing::warn!(
-        stream = %stream,
-        "the archive has messages of this stream, the server has a new, empty one: nothing is archived before it has a message. Was the host lost? Then delete it and restore"
-    );
-    loop {
-        tokio::time::sleep(SURVEY).await;
-        match context.jetstream.stream_info(stream.as_str(), false).await {
-            Err(error) if error.not_found() => return Ok(End::Gone),
-            Err(error) => return Err(error.into()),
-            Ok(live) if live.record.created != empty.record.created => return Ok(End::Replaced),
-            Ok(live) if live.state.last_seq > 0 => return Ok(End::Replaced),
-            Ok(_) => {}
-        }
-    }
-}
-
-/// Reads the chain, or begins it; opens a new timeline where the live stream went another way. `None`
-/// where an empty stream stands in the place of one that was archived: as often as not that is a host
-/// that was lost and not restored yet, and what would be archived of it would hide what is to come back.
-async fn open_chain(
-    context: &Arc<Context>,
-    stream: &StreamName,
-    live: &StreamInfo,
-) -> Result<Option<Committer>, SessionError> {
-    let state = chain::load(&context.nas, Chain::Manifest, stream).await?;
-    let known = state.is_some();
-    let committer = |state| {
-        let (nas, writer) = (Arc::clone(&context.nas), Arc::clone(&context.writer));
-        Committer::new(nas, Chain::Manifest, stream.clone(), writer, state)
-    };
-    let mut committer = committer(state);
-    let consumers = context.jetstream.lasting_consumers(stream.as_str()).await?;
-    if !known {
-        // What the one before has on its way to Wasabi is part of what is taken over.
-        let alone = context.abort.run_until_cancelled(context.ship_alone(stream)).await;
-        if let Some(wasabi) = adoptable(context, stream).await? {
-            tracing::warn!(
-                stream = %stream,
-                "the nas has no archive of this stream, wasabi has: taking it over up to sequence {}",
-                wasabi.watermark().seq
-            );
-            context.former.adopted(stream, &wasabi);
-            committer.adopt(&wasabi, &context.abort).await?;
-            fail_point!(AdoptAfter);
-        } else {
-            let consumers = consumers.known.clone();
-            let draft = Draft::begin(live.record.clone(), live.state.clone(), consumers);
-            committer.commit(draft, &context.abort).await?;
-        }
-        drop(alone);
-    }
-    let state = committer.state().expect("it was read or begun");
-    match align(&context.sides(), stream, state, live).await? {
-        Alignment::Continues => {
-            if let Some(range) = missed(state, live)
-                && !has_another(context, stream, live, range).await?
-            {
-                context.former.missed(stream, state, range).say(stream);
-                let mut draft = Draft::of(state);
-                draft.missed = vec![range];
-                draft.watermark.seq = range.1;
-                committer.commit(draft, &context.abort).await?;
-            }
-        }
-        Alignment::Forks { parent: None, .. } if live.state.last_seq == 0 => return Ok(None),
-        Alignment::Forks { parent, last, reason } => {
-            tracing::warn!(stream = %stream, "{reason}: opening timeline {}", state.timeline() + 1);
-            if let Some(parent) = &parent
-                && let Some(left) = state.beyond(parent)
-            {
-                tracing::error!(
-                    stream = %stream,
-                    "sequences {} to {} of timeline {} are not in the live stream: where nobody restored it to an earlier point the server has lost them. The archive keeps them: `restore {stream} --timeline {} --as NAME` brings them back",
-                    left.0, left.1, parent.timeline, parent.timeline
-                );
-            }
-            let mut draft = Draft::of(state);
-            draft.timeline = state.timeline() + 1;
-            draft.watermark = Watermark { seq: parent.as_ref().map_or(0, |p| p.last_seq), last };
-            draft.lost = draft.lost.clipped(1, draft.watermark.seq);
-            draft.fork = Some(Fork { parent, reason: reason.into() });
-            let jetstream = &context.jetstream;
-            let consumers = shorn::consumers(jetstream, &state.consumers, consumers);
-            draft.consumers = consumers.or(&state.consumers);
-            let record = live.record.clone();
-            draft.stream = shorn::stream(jetstream, stream, &state.stream, record, &mut true);
-            draft.state = live.state.clone();
-            committer.commit(draft, &context.abort).await?;
-        }
-    }
-    Ok(Some(committer))
-}
-
-/// Whether another server has something of what the stream's leader does not have.
-pub(super) async fn has_another(
-    context: &Arc<Context>,
-    stream: &StreamName,
-    live: &StreamInfo,
-    range: SeqRange,
-) -> Result<bool, SessionError> {
-    let gone = SeqRanges::from_iter([range]);
-    let found = witness::elsewhere(context, stream, &live.servers.current, &gone).await?;
-    Ok(found.is_some_and(|found| !found.is_empty()))
-}
-
-/// What Wasabi has of a stream that the NAS knows nothing of.
-pub(super) async fn adoptable(
-    context: &Context,
-    stream: &StreamName,
-) -> Result<Option<ArchiveState>, SessionError> {
-    let Some(wasabi) = &context.wasabi else { return Ok(None) };
-    // Not to know is not to have nothing: a chain begun over one that Wasabi holds would hide it.
-    let what = format!("looking for an archive of stream `{stream}` at wasabi");
-    let prefix = Chain::Manifest.prefix(stream);
-    let folders = context.insist(&what, || wasabi.list(&prefix, true)).await?;
-    if folders.is_empty() {
-        return Ok(None);
-    }
-    Ok(chain::load(wasabi, Chain::Manifest, stream).await?)
 }
 
 /// A survey, and by whom.
-type Looked = (Surveyor, Result<Option<Survey>, ReaderError>);
+type FinishedSurvey = (Surveyor, Result<Option<Survey>, ReaderError>);
 
 struct Session<'a> {
     context: &'a Arc<Context>,
@@ -256,18 +70,18 @@ struct Session<'a> {
     committer: Committer,
     /// `None` while it looks.
     surveyor: Option<Surveyor>,
-    surveying: Option<AbortOnDropHandle<Looked>>,
+    surveying: Option<AbortOnDropHandle<FinishedSurvey>>,
     survey: Option<Survey>,
-    gaps: Gaps,
-    /// When the stream was created that this session reads.
+    gaps: GapClassifier,
+    /// The time at which the stream was created that this session reads.
     born: Timestamp,
     uploads: mpsc::Receiver<Upload>,
     waiting: VecDeque<Upload>,
     reader: AbortOnDropHandle<Result<(), ReaderError>>,
     sealing: Option<AbortOnDropHandle<Result<Sealed, SealError>>>,
     collecting: Option<AbortOnDropHandle<Result<Vec<String>, S3Error>>>,
-    ages: Ages,
-    /// How far the NAS has the stream, for its reader.
+    compaction: CompactionSchedule,
+    /// The watermark of the NAS, for the reader.
     watermark: watch::Sender<u64>,
     states: Option<watch::Sender<Arc<ArchiveState>>>,
     /// It ends by itself, between two entries, when the session does: one in the middle of an entry may have a
@@ -285,15 +99,15 @@ impl<'a> Session<'a> {
         stream: &'a StreamName,
         committer: Committer,
         live: &StreamInfo,
-    ) -> Self {
-        let state = committer.state().expect("the chain was opened");
+    ) -> Result<Self, SessionError> {
+        let state = committer.opened()?;
         let ended = context.abort.child_token();
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
         let config = live.record.config.value();
         let progress = Arc::new(Progress::begin(state.watermark().seq));
         let (watermark, committed) = watch::channel(state.watermark().seq);
-        let task = reader::Task {
+        let task = read::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline: state.timeline(),
@@ -309,25 +123,25 @@ impl<'a> Session<'a> {
         if let Some(wasabi) = &context.wasabi {
             let (sender, receiver) = watch::channel(Arc::new(state.clone()));
             let (ctx, wasabi, name) = (Arc::clone(context), Arc::clone(wasabi), stream.clone());
-            fill_back(&ctx, &wasabi, stream, state, ended.child_token());
+            ship::fill_back(&ctx, &wasabi, stream, state, ended.child_token());
             let ended = ended.child_token();
             shipper = Some(tokio::spawn(ship::run(ctx, wasabi, name, receiver, ended)));
             states = Some(sender);
         }
-        Self {
+        Ok(Self {
             context,
             stream,
             surveyor: Some(Surveyor::new(Arc::clone(context), stream.clone(), progress)),
             surveying: None,
             survey: None,
-            gaps: Gaps::new(stream.clone(), state),
+            gaps: GapClassifier::new(stream.clone(), state),
             born: live.record.created,
             uploads,
             waiting: VecDeque::new(),
             reader: AbortOnDropHandle::new(tokio::spawn(task.run(sender))),
             sealing: None,
             collecting: None,
-            ages: Ages::new(state),
+            compaction: CompactionSchedule::new(state),
             watermark,
             states,
             shipper,
@@ -336,32 +150,33 @@ impl<'a> Session<'a> {
             stop_reader,
             _stop_all: ended.drop_guard(),
             committer,
-        }
+        })
     }
 
-    async fn run(mut self) -> Result<End, SessionError> {
+    async fn run(mut self) -> Result<SessionOutcome, SessionError> {
         let abort = &self.context.abort;
-        let outcome = abort.run_until_cancelled(self.work()).await.unwrap_or(Ok(End::Stopped));
+        let outcome =
+            abort.run_until_cancelled(self.work()).await.unwrap_or(Ok(SessionOutcome::ShutDown));
         self.leave(&outcome).await;
         outcome
     }
 
-    /// Does what is ready, in no fixed order: an S3 service that takes longer for each than the next needs to get
-    /// ready would have one kind of work done for ever, and the others never.
-    async fn work(&mut self) -> Result<End, SessionError> {
+    /// Handles events as they come, in no fixed order: an S3 service that takes longer for each than the next needs
+    /// to get ready would have one kind of work done for ever, and the others never.
+    async fn work(&mut self) -> Result<SessionOutcome, SessionError> {
         let mut ticks = tokio::time::interval(SURVEY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.context.stop.cancelled() => {
                     self.finish().await?;
-                    return Ok(End::Stopped);
+                    return Ok(SessionOutcome::ShutDown);
                 }
                 uploaded = next_uploaded(&mut self.uploads, &mut self.waiting) => {
                     let Some(uploaded) = uploaded else {
                         // It ends well only when it is told to.
                         (&mut self.reader).await.expect("reading does not panic")?;
-                        return Ok(End::Stopped);
+                        return Ok(SessionOutcome::ShutDown);
                     };
                     self.append(uploaded?).await?;
                 }
@@ -371,7 +186,7 @@ impl<'a> Session<'a> {
                         Ok(sealed) => self.commit_sealed(sealed).await?,
                         Err(error) => {
                             self.log_background("sealing", &error);
-                            self.ages.failed();
+                            self.compaction.failed();
                         }
                     }
                 }
@@ -382,20 +197,20 @@ impl<'a> Session<'a> {
                         Err(error) => self.log_background("deleting replaced segments", &error),
                     }
                 }
-                looked = look(&mut self.surveying) => match self.surveyed(looked, false).await {
+                looked = finished_survey(&mut self.surveying) => match self.surveyed(looked, false).await {
                     Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => {
-                        return Ok(End::Gone);
+                        return Ok(SessionOutcome::StreamDeleted);
                     }
                     other => other?,
                 },
                 _ = ticks.tick() => {
-                    let state = self.committer.state().expect("the chain was opened");
+                    let state = self.committer.opened()?;
                     if self.surveyor.as_ref().is_some_and(|surveyor| surveyor.due(state)) {
-                        self.start_survey();
+                        self.start_survey()?;
                     }
                     // What is due by its age is due at rest too.
-                    self.start_background();
-                    if let Some(lost) = self.look().await {
+                    self.start_background()?;
+                    if let Some(lost) = self.verify_archive().await {
                         return Err(lost.into());
                     }
                 }
@@ -404,11 +219,11 @@ impl<'a> Session<'a> {
     }
 
     /// Looks whether the archive is there, where no commit has for a while.
-    async fn look(&mut self) -> Option<CommitError> {
-        if !self.committer.look_is_due() {
+    async fn verify_archive(&mut self) -> Option<CommitError> {
+        if !self.committer.verification_due() {
             return None;
         }
-        match self.context.stop.run_until_cancelled(self.committer.look()).await? {
+        match self.context.stop.run_until_cancelled(self.committer.verify_anchor()).await? {
             Ok(lost) => lost,
             Err(error) => {
                 self.log_background("looking for the archive", &error);
@@ -418,22 +233,22 @@ impl<'a> Session<'a> {
     }
 
     /// Leaves nothing behind that the next session could not read.
-    async fn leave(&mut self, outcome: &Result<End, SessionError>) {
-        if let Err(SessionError::Commit(CommitError::Lost { .. })) = outcome {
-            // Its successor begins with what is there. A shipper that knows another chain, of a NAS that is
+    async fn leave(&mut self, outcome: &Result<SessionOutcome, SessionError>) {
+        if let Err(SessionError::Commit(CommitError::LogMissing { .. })) = outcome {
+            // Its successor begins with the new chain. A shipper that knows another chain, of a NAS that is
             // not there any more, must not be at work then.
             if let Some(shipper) = self.shipper.take() {
                 shipper.abort();
                 drop(shipper.await);
             }
-        } else if self.committer.has_unseen() {
-            match tokio::time::timeout(LAST_LOOK, self.committer.look()).await {
+        } else if self.committer.has_unverified() {
+            match tokio::time::timeout(LAST_LOOK, self.committer.verify_anchor()).await {
                 Ok(Ok(None)) => {}
                 Ok(Ok(Some(lost))) => self.log_background("the last look at the archive", &lost),
                 Ok(Err(error)) => self.log_background("the last look at the archive", &error),
                 Err(_) => tracing::warn!(
                     stream = %self.stream,
-                    "the nas does not say whether it has what was committed last"
+                    "the NAS does not answer whether it has the last commit: the next start checks"
                 ),
             }
         }
@@ -454,11 +269,11 @@ impl<'a> Session<'a> {
                     .expect("uploading does not panic")?,
             );
         }
-        let state = self.committer.state().expect("the chain was opened");
-        let mut draft = Draft::of(state);
+        let state = self.committer.opened()?;
+        let mut draft = Draft::from_state(state);
         if let Some(survey) = self.survey.take() {
-            survey.fill(&mut draft);
-            self.gaps.fill(&mut draft, state);
+            survey.apply_to(&mut draft);
+            self.gaps.apply_to(&mut draft, state);
         }
         // A survey taken before these messages arrived knows nothing of what follows them.
         let segments = done.iter().filter_map(|uploaded| match &uploaded.item {
@@ -467,7 +282,9 @@ impl<'a> Session<'a> {
             Item::Rows(_) => None,
         });
         let segments: Vec<Segment> = segments.collect();
-        let last = segments.last().expect("there is at least one").last.clone();
+        let Some(last) = segments.last().map(|segment| segment.last.clone()) else {
+            return Err(SessionError::NoSegment(self.stream.clone()));
+        };
         draft.watermark = Watermark { seq: last.seq.max(draft.watermark.seq), last: Some(last) };
         draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
         draft.add = segments;
@@ -476,19 +293,23 @@ impl<'a> Session<'a> {
         for uploaded in done {
             drop(uploaded.reserved);
         }
-        self.start_background();
+        self.start_background()?;
         Ok(())
     }
 
     /// Looks at the live stream, besides everything else: a cluster that elects answers late, and what
     /// is uploaded must not wait for that.
-    fn start_survey(&mut self) {
-        let Some(mut surveyor) = self.surveyor.take() else { return };
-        let state = self.committer.state().expect("the chain was opened");
-        let known = Known {
+    fn start_survey(&mut self) -> Result<(), SessionError> {
+        let state = self.committer.opened()?;
+        let Some(mut surveyor) = self.surveyor.take() else { return Ok(()) };
+        let known = ArchivedSoFar {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
-            away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            away: if surveyor.wants_away() {
+                self.gaps.missing(state)
+            } else {
+                SeqRanges::default()
+            },
             record: state.stream.clone(),
             consumers: state.consumers.clone(),
             deliveries: BTreeMap::new(),
@@ -497,48 +318,52 @@ impl<'a> Session<'a> {
             let survey = surveyor.survey(&known).await;
             (surveyor, survey)
         })));
+        Ok(())
     }
 
     /// Takes a survey in, and commits what is new when nothing else does.
-    async fn surveyed(&mut self, looked: Looked, at_once: bool) -> Result<(), SessionError> {
+    async fn surveyed(
+        &mut self,
+        looked: FinishedSurvey,
+        at_once: bool,
+    ) -> Result<(), SessionError> {
         let (surveyor, survey) = looked;
         (self.surveyor, self.surveying) = (Some(surveyor), None);
         let Some(survey) = survey? else { return Ok(()) };
-        let state = self.committer.state().expect("the chain was opened");
+        let state = self.committer.opened()?;
         if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));
         }
-        self.gaps.weigh(&survey, state);
-        let mut draft = Draft::of(state);
-        survey.fill(&mut draft);
-        self.gaps.fill(&mut draft, state);
+        self.gaps.classify(&survey, state);
+        let mut draft = Draft::from_state(state);
+        survey.apply_to(&mut draft);
+        self.gaps.apply_to(&mut draft, state);
         let deleted = self.gaps.deleted(draft.watermark.seq);
-        let news = draft.says_something(state) || !deleted.is_empty();
+        let news = draft.has_changes(state) || !deleted.is_empty();
         if news && (at_once || self.committed.elapsed() >= SURVEY) {
             draft.deleted = self.gaps.take_deleted(draft.watermark.seq);
             self.commit(draft, false).await?;
         } else {
             self.survey = Some(survey);
         }
-        self.start_background();
+        self.start_background()?;
         Ok(())
     }
 
-    fn start_background(&mut self) {
-        let state = self.committer.state().expect("the chain was opened");
+    fn start_background(&mut self) -> Result<(), SessionError> {
+        let state = self.committer.opened()?;
         if self.sealing.is_none()
-            && let Some(run) = self.ages.due(&self.context.config.seal, state)
+            && let Some(run) = self.compaction.next_run(&self.context.config.seal, state)
         {
             let (context, stream) = (Arc::clone(self.context), self.stream.clone());
             let sealing = tokio::spawn(async move { seal::seal(&context, &stream, run).await });
             self.sealing = Some(AbortOnDropHandle::new(sealing));
         }
         if self.collecting.is_none() {
-            let keys = collect::due(self.context, state);
+            let keys = gc::due(self.context, state);
             if !keys.is_empty() {
                 let context = Arc::clone(self.context);
-                let collecting =
-                    tokio::spawn(async move { collect::collect(&context, keys).await });
+                let collecting = tokio::spawn(async move { gc::collect(&context, keys).await });
                 self.collecting = Some(AbortOnDropHandle::new(collecting));
             }
         }
@@ -546,20 +371,21 @@ impl<'a> Session<'a> {
         if self.shipped.elapsed() >= self.context.config.seal.interval {
             self.publish_state();
         }
+        Ok(())
     }
 
     async fn commit_sealed(&mut self, sealed: Sealed) -> Result<(), SessionError> {
-        let mut draft = Draft::of(self.committer.state().expect("the chain was opened"));
+        let mut draft = Draft::from_state(self.committer.opened()?);
         draft.add = vec![sealed.segment];
         draft.remove = sealed.replaces;
         self.commit(draft, true).await?;
         fail_point!(SealCommitted);
-        self.start_background();
+        self.start_background()?;
         Ok(())
     }
 
     async fn commit_collected(&mut self, keys: Vec<String>) -> Result<(), SessionError> {
-        let mut draft = Draft::of(self.committer.state().expect("the chain was opened"));
+        let mut draft = Draft::from_state(self.committer.opened()?);
         draft.collected = keys;
         self.commit(draft, false).await
     }
@@ -567,9 +393,9 @@ impl<'a> Session<'a> {
     async fn commit(&mut self, draft: Draft, sealed: bool) -> Result<(), SessionError> {
         let (add, remove) = (draft.add.clone(), draft.remove.clone());
         self.committer.commit(draft, &self.context.abort).await?;
-        self.ages.committed(&add, &remove);
+        self.compaction.committed(&add, &remove);
         self.committed = Instant::now();
-        let state = self.committer.state().expect("the chain was opened");
+        let state = self.committer.opened()?;
         self.watermark.send_replace(state.watermark().seq);
         if sealed {
             self.publish_state();
@@ -585,7 +411,7 @@ impl<'a> Session<'a> {
     }
 
     /// Flushes and commits what there is, seals what is due, and ships. What is not due yet stays as old as it
-    /// is for whoever starts next.
+    /// is for the next process.
     async fn finish(&mut self) -> Result<(), SessionError> {
         self.stop_reader.cancel();
         while let Some(uploaded) = next_uploaded(&mut self.uploads, &mut self.waiting).await {
@@ -594,11 +420,11 @@ impl<'a> Session<'a> {
         (&mut self.reader).await.expect("reading does not panic")?;
         // One that is under way may know nothing of what was just committed.
         if self.surveying.is_some() {
-            let looked = look(&mut self.surveying).await;
+            let looked = finished_survey(&mut self.surveying).await;
             self.surveyed(looked, false).await?;
         }
-        self.start_survey();
-        let looked = look(&mut self.surveying).await;
+        self.start_survey()?;
+        let looked = finished_survey(&mut self.surveying).await;
         self.surveyed(looked, true).await?;
         while let Some(sealing) = self.sealing.take() {
             match sealing.await.expect("sealing does not panic") {
@@ -639,40 +465,12 @@ async fn join<T, E>(task: &mut Option<AbortOnDropHandle<Result<T, E>>>) -> Resul
     }
 }
 
-/// The survey that is under way, if one is. Cancelling it loses nothing.
-async fn look(surveying: &mut Option<AbortOnDropHandle<Looked>>) -> Looked {
+/// Waits for the survey that is under way, if one is. Cancelling it loses nothing.
+async fn finished_survey(
+    surveying: &mut Option<AbortOnDropHandle<FinishedSurvey>>,
+) -> FinishedSurvey {
     match surveying {
         Some(task) => task.await.expect("surveying does not panic"),
         None => std::future::pending().await,
     }
-}
-
-/// Brings back to the NAS what only Wasabi has.
-fn fill_back(
-    context: &Arc<Context>,
-    wasabi: &Arc<crate::s3::Store>,
-    stream: &StreamName,
-    state: &ArchiveState,
-    ended: CancellationToken,
-) {
-    if !state.segments.values().any(|s: &Segment| s.sealed) {
-        return;
-    }
-    let (context, wasabi, state, stream) =
-        (Arc::clone(context), Arc::clone(wasabi), state.clone(), stream.clone());
-    tokio::spawn(async move {
-        let filling = ship::backfill(context, wasabi, stream.clone(), state);
-        // The next session looks for itself.
-        let Some(filled) = ended.run_until_cancelled(filling).await else { return };
-        match filled {
-            Ok(0) => {}
-            Ok(segments) => {
-                tracing::info!(stream = %stream, "brought {segments} segments back to the nas");
-            }
-            Err(error) => {
-                let error = cim_runtime::error::chain(&error);
-                tracing::error!(stream = %stream, "bringing segments back to the nas failed: {error}");
-            }
-        }
-    });
 }

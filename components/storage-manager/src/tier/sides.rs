@@ -7,14 +7,14 @@ use cim_core::archive::Segment;
 use cim_runtime::retry::{Backoff, retry};
 use tokio_util::sync::CancellationToken;
 
-use super::context::FetchError;
+use super::error::FetchError;
 use crate::jetstream::JetStream;
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
-/// Where both of them are read.
+/// The stores and the server from which both are read.
 #[derive(Debug, Clone)]
 pub struct Sides {
-    /// Where the stream lives.
+    /// The server with the stream.
     pub jetstream: JetStream,
     /// The archive.
     pub nas: Arc<Store>,
@@ -61,7 +61,7 @@ pub(super) async fn or_wasabi(
     nas: Result<Bytes, S3Error>,
     wasabi: Option<impl Future<Output = Result<Bytes, S3Error>>>,
 ) -> Result<Bytes, S3Error> {
-    let is_missing = |error: &S3Error| error.kind == Kind::NotFound;
+    let is_missing = |error: &S3Error| error.kind == ErrorKind::NotFound;
     match (nas, wasabi) {
         (Err(missing), Some(wasabi)) if is_missing(&missing) => {
             wasabi.await.map_err(|error| if is_missing(&error) { missing } else { error })

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Takes note of what lies between messages.
 #[derive(Debug, Default)]
 pub struct Between {
-    /// What comes behind the last message; where there was none yet it is known what the stream begins with.
+    /// The sequence behind the last message; where there was none yet it is known what the stream begins with.
     next: Option<u64>,
     skipped: SeqRanges,
 }
@@ -19,7 +19,7 @@ impl Between {
     /// Takes note of a message.
     pub fn pass(&mut self, seq: u64) {
         if let Some(next) = self.next.filter(|next| seq > *next) {
-            self.skipped.insert(SeqRange(next, seq - 1));
+            self.skipped.insert(SeqRange { first: next, last: seq - 1 });
         }
         self.next = Some(seq + 1);
     }
@@ -34,14 +34,14 @@ impl Between {
 #[derive(Debug, Default)]
 pub struct Skipped(SeqRanges);
 
-/// What a stream is known to be.
+/// The facts that are known of a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
     /// Its configuration.
     pub config: &'a Value,
-    /// Where it begins.
+    /// Its first sequence.
     pub first_seq: u64,
-    /// How far its archive goes.
+    /// The watermark of its archive.
     pub watermark: u64,
 }
 
@@ -63,7 +63,7 @@ impl Skipped {
             return SeqRanges::default();
         }
         let open = self.0.difference(known);
-        let missed = open.clipped(1, seen.first_seq.saturating_sub(1).min(seen.watermark));
+        let missed = open.intersect(1, seen.first_seq.saturating_sub(1).min(seen.watermark));
         self.0 = open.difference(&missed);
         missed
     }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn all(ranges: &SeqRanges) -> BTreeSet<u64> {
-        ranges.iter().flat_map(|range| range.0..=range.1).collect()
+        ranges.iter().flat_map(|range| range.first..=range.last).collect()
     }
 
     fn skipped(ranges: &[SeqRange]) -> Skipped {
@@ -106,8 +106,9 @@ mod tests {
 
     #[test]
     fn what_was_deleted_is_not_missed() {
-        let (mut skipped, config) = (skipped(&[SeqRange(3, 3), SeqRange(7, 9)]), json!({}));
-        let deleted = SeqRanges::from_iter([SeqRange(3, 3)]);
+        let (mut skipped, config) =
+            (skipped(&[SeqRange { first: 3, last: 3 }, SeqRange { first: 7, last: 9 }]), json!({}));
+        let deleted = SeqRanges::from_iter([SeqRange { first: 3, last: 3 }]);
         let begins_before = Seen { config: &config, first_seq: 2, watermark: 20 };
         assert!(skipped.missed(begins_before, &deleted).is_empty());
         assert_eq!(look(&mut skipped, &config, 12, 8), BTreeSet::from([7, 8]));
@@ -123,7 +124,7 @@ mod tests {
             (json!({ "retention": "workqueue" }), 0),
             (json!({ "retention": "limits", "max_msgs_per_subject": -1 }), 7),
         ] {
-            let mut skipped = skipped(&[SeqRange(3, 9)]);
+            let mut skipped = skipped(&[SeqRange { first: 3, last: 9 }]);
             assert_eq!(look(&mut skipped, &config, 12, 20).len(), missed, "{config}");
             assert!(skipped.is_empty());
         }
@@ -143,7 +144,7 @@ mod tests {
             }
             skipped.add(&between.take());
             let last = *read.last().unwrap();
-            let gone: SeqRanges = deleted.difference(&read).map(|seq| SeqRange(*seq, *seq)).collect();
+            let gone: SeqRanges = deleted.difference(&read).map(|seq| SeqRange { first: *seq, last: *seq }).collect();
             let mut missed = BTreeSet::new();
             let mut first = 1;
             for look in looks {

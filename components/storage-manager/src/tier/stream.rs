@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cim_core::archive::journal::{Change, Served};
-use cim_core::archive::{ArchiveState, SeqRange, SeqRanges, StreamState, Watermark};
+use cim_core::archive::{SeqRanges, Watermark};
 use cim_core::names::StreamName;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -16,29 +16,34 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::archived::ArchivedSoFar;
 use super::budget::Reserved;
+use super::change::{change, missed};
 use super::context::Context;
-use super::gaps::{Gaps, shown};
-use super::gate;
-use super::opening::open;
+use super::error::ReaderError;
+use super::gaps::GapClassifier;
+use super::open_stream::open;
 use super::progress::{Progress, Read};
-use super::reader::{self, ReaderError};
-use super::ready::{add, last_of, take};
+use super::ready::{add, take};
 use super::segmenter::{Upload, Uploaded};
-use super::session::{End, SessionError};
-use super::skipped::{Seen, Skipped};
-use super::survey::{Known, Survey, Surveyor};
+use super::session_outcome::{SessionError, SessionOutcome};
+use super::skipped::Skipped;
+use super::survey::{Survey, Surveyor};
+use super::{gate, read};
 use crate::chain::Draft;
 use crate::jetstream::StreamInfo;
 use crate::journal::{Commit, Item, Journal, NotCommitted, Share};
 
-/// How often the live stream is surveyed.
+/// The interval at which the live stream is surveyed.
 const SURVEY: Duration = Duration::from_secs(1);
+
 /// Uploads that the reader may have under way.
 const UPLOADS: usize = 2;
-/// How long a reader may take to hear that its stream is gone. It hears it behind the last message.
+
+/// The time that a reader may take to hear that its stream is gone. It hears it behind the last message.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// What may be ready and wait for the commit before it.
+
+/// The uploads that may be ready and wait for the commit before them.
 const READY: usize = 4;
 
 /// Tiers one stream into a journal.
@@ -46,15 +51,15 @@ pub async fn run(
     context: &Arc<Context>,
     journal: &Journal,
     stream: &StreamName,
-) -> Result<End, SessionError> {
+) -> Result<SessionOutcome, SessionError> {
     // Nothing is read yet that an end could lose, and NATS may be away.
     let opening = Box::pin(gate::through(&context.beginning, open(context, journal, stream)));
     let (live, served) = match context.stop.run_until_cancelled(opening).await.transpose()? {
-        None => return Ok(End::Stopped),
+        None => return Ok(SessionOutcome::ShutDown),
         Some(ControlFlow::Break(end)) => return Ok(end),
         Some(ControlFlow::Continue(begun)) => begun,
     };
-    let mut follower = Follower::start(context, journal, stream, &live, served);
+    let mut follower = Follower::start(context, journal, stream, &live, served)?;
     let outcome = follower.run().await;
     if let Some(surveying) = follower.surveying.take() {
         surveying.abort();
@@ -62,15 +67,21 @@ pub async fn run(
     let left = match &outcome {
         // All is read again, or what follows would not be taken either.
         Err(SessionError::Journal(_) | SessionError::Refused(_)) => Ok(()),
-        Ok(End::Gone) | Err(SessionError::Recreated(_)) => follower.leave(true).await,
-        Ok(End::Stopped | End::Replaced | End::Anew) | Err(_) => follower.leave(false).await,
+        Ok(SessionOutcome::StreamDeleted) | Err(SessionError::Recreated(_)) => {
+            follower.leave(true).await
+        }
+        Ok(
+            SessionOutcome::ShutDown | SessionOutcome::StreamChanged | SessionOutcome::ArchiveAnew,
+        )
+        | Err(_) => follower.leave(false).await,
     };
     follower.reader.abort();
     left.and(outcome)
 }
 
 /// A survey, and by whom.
-type Looked = (Surveyor, Result<Option<Survey>, ReaderError>);
+type FinishedSurvey = (Surveyor, Result<Option<Survey>, ReaderError>);
+
 /// A commit on its way.
 type Committing = Pin<Box<dyn Future<Output = Result<(), NotCommitted>> + Send>>;
 
@@ -78,7 +89,7 @@ struct Follower<'a> {
     context: &'a Arc<Context>,
     journal: &'a Journal,
     stream: &'a StreamName,
-    /// When the stream was created that is read.
+    /// The time at which the stream was created that is read.
     born: Timestamp,
     /// By whom it is served, where that is known.
     served: Option<Served>,
@@ -91,18 +102,18 @@ struct Follower<'a> {
     /// The upload that is waited for.
     upload: Option<Upload>,
     ready: VecDeque<Uploaded>,
-    /// How far the reader is.
+    /// The progress of the reader.
     progress: Arc<Progress>,
     /// `None` while it looks.
     surveyor: Option<Surveyor>,
-    surveying: Option<JoinHandle<Looked>>,
+    surveying: Option<JoinHandle<FinishedSurvey>>,
     survey: Option<Survey>,
-    /// How far the NAS has the stream, for its reader.
+    /// The watermark of the NAS, for the reader.
     confirmed: watch::Sender<u64>,
-    gaps: Gaps,
+    gaps: GapClassifier,
     skipped: Skipped,
     committing: Option<Committing>,
-    /// What was handed over last: until it is in an entry, more can be added.
+    /// The share that was handed over last: until it is in an entry, more can be added.
     share: Option<Share>,
     /// The budget of what is on its way.
     held: Vec<Reserved>,
@@ -118,19 +129,19 @@ impl<'a> Follower<'a> {
         stream: &'a StreamName,
         live: &StreamInfo,
         served: Option<Served>,
-    ) -> Self {
+    ) -> Result<Self, SessionError> {
         let (timeline, watermark, gaps) = journal
             .stream(stream, |state| {
-                (state.timeline(), state.watermark().seq, Gaps::new(stream.clone(), state))
+                (state.timeline(), state.watermark().seq, GapClassifier::new(stream.clone(), state))
             })
-            .expect("it was opened");
+            .ok_or_else(|| SessionError::NotInJournal(stream.clone()))?;
         let ended = CancellationToken::new();
         let stop_reader = ended.child_token();
         let (sender, uploads) = mpsc::channel(UPLOADS);
         let config = live.record.config.value();
         let progress = Arc::new(Progress::begin(watermark));
         let (confirmed, committed) = watch::channel(watermark);
-        let task = reader::Task {
+        let task = read::Task {
             context: Arc::clone(context),
             stream: stream.clone(),
             timeline,
@@ -142,7 +153,7 @@ impl<'a> Follower<'a> {
             replicated: config["num_replicas"].as_u64() > Some(1),
             stop: stop_reader.clone(),
         };
-        Self {
+        Ok(Self {
             context,
             journal,
             stream,
@@ -171,10 +182,10 @@ impl<'a> Follower<'a> {
             committed: Instant::now(),
             stop_reader,
             _stop_all: ended.drop_guard(),
-        }
+        })
     }
 
-    async fn run(&mut self) -> Result<End, SessionError> {
+    async fn run(&mut self) -> Result<SessionOutcome, SessionError> {
         let mut ticks = tokio::time::interval(SURVEY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stop = self.context.stop.clone();
@@ -183,11 +194,11 @@ impl<'a> Follower<'a> {
             // One last look, which knows of all that was read: one that is under way does not.
             if self.last_look && self.surveyor.is_some() {
                 self.last_look = false;
-                self.start_survey();
+                self.start_survey()?;
             }
-            self.commit_what_is_due(stopping);
+            self.commit_what_is_due(stopping)?;
             if stopping && self.is_done() {
-                return Ok(End::Stopped);
+                return Ok(SessionOutcome::ShutDown);
             }
             let room = self.ready.len() < READY;
             tokio::select! {
@@ -217,21 +228,21 @@ impl<'a> Follower<'a> {
                     let seq = self.journal.stream(self.stream, |state| state.watermark().seq);
                     self.confirmed.send_replace(seq.unwrap_or_default());
                 }
-                looked = look(&mut self.surveying) => match self.surveyed(looked) {
+                looked = finished_survey(&mut self.surveying) => match self.surveyed(looked) {
                     Err(SessionError::Reader(ReaderError::Api(error))) if error.not_found() => {
-                        return Ok(End::Gone);
+                        return Ok(SessionOutcome::StreamDeleted);
                     }
                     other => other?,
                 },
                 _ = ticks.tick(), if !stopping => {
-                    if self.context.anew.wants(self.stream) {
-                        return Ok(End::Anew);
+                    if self.context.rearchive.wants(self.stream) {
+                        return Ok(SessionOutcome::ArchiveAnew);
                     }
                     let due = self.surveyor.as_ref().is_some_and(|surveyor| {
                         self.journal.stream(self.stream, |state| surveyor.due(state)) == Some(true)
                     });
                     if due {
-                        self.start_survey();
+                        self.start_survey()?;
                     }
                 }
             }
@@ -252,7 +263,7 @@ impl<'a> Follower<'a> {
         let (mut wait, mut patience) = (gone, Instant::now() + LAST_WORDS);
         journal.grown(0, Instant::now());
         loop {
-            self.commit_what_is_due(true);
+            self.commit_what_is_due(true)?;
             if self.read && self.ready.is_empty() && self.committing.is_none() {
                 if gone {
                     self.say_what_is_left();
@@ -289,7 +300,7 @@ impl<'a> Follower<'a> {
                             let (stream, error) = (self.stream, cim_runtime::error::chain(&error));
                             tracing::warn!(
                                 stream = %stream,
-                                "what was read last is not archived: {error}"
+                                "the messages that were read last are not archived: {error}"
                             );
                             return Ok(());
                         }
@@ -306,13 +317,13 @@ impl<'a> Follower<'a> {
         if !by_name && archived.is_some_and(|archived| archived < read) {
             tracing::error!(
                 stream = %self.stream,
-                "sequences {} to {read} were read before the stream was deleted, and could not be archived",
+                "sequences {} to {read} are lost: they were read, and the stream was deleted before they could be archived",
                 archived.unwrap_or_default() + 1
             );
         }
     }
 
-    /// Whether, after the reader has ended, nothing is left to be said.
+    /// Returns true if, after the reader has ended, nothing is left to be committed.
     fn is_done(&self) -> bool {
         self.read
             && !self.last_look
@@ -323,43 +334,48 @@ impl<'a> Follower<'a> {
     }
 
     /// Looks at the live stream, beside everything else: a cluster that elects answers late.
-    fn start_survey(&mut self) {
-        let Some(mut surveyor) = self.surveyor.take() else { return };
-        let known = self.journal.stream(self.stream, |state| Known {
+    fn start_survey(&mut self) -> Result<(), SessionError> {
+        let Some(mut surveyor) = self.surveyor.take() else { return Ok(()) };
+        let known = self.journal.stream(self.stream, |state| ArchivedSoFar {
             watermark: state.watermark().seq,
             first_seq: state.current().state.first_seq,
-            away: if surveyor.wants_away() { self.gaps.known(state) } else { SeqRanges::default() },
+            away: if surveyor.wants_away() {
+                self.gaps.missing(state)
+            } else {
+                SeqRanges::default()
+            },
             record: state.stream.clone(),
             consumers: state.consumers.clone(),
             deliveries: state.deliveries.clone(),
         });
-        let known = known.expect("it was opened");
+        let known = known.ok_or_else(|| SessionError::NotInJournal(self.stream.clone()))?;
         self.surveying = Some(tokio::spawn(async move {
             let survey = surveyor.survey(&known).await;
             (surveyor, survey)
         }));
+        Ok(())
     }
 
-    fn surveyed(&mut self, (surveyor, survey): Looked) -> Result<(), SessionError> {
+    fn surveyed(&mut self, (surveyor, survey): FinishedSurvey) -> Result<(), SessionError> {
         (self.surveyor, self.surveying) = (Some(surveyor), None);
         let Some(survey) = survey? else { return Ok(()) };
         if survey.record.created != self.born {
             return Err(SessionError::Recreated(self.stream.clone()));
         }
-        self.journal.stream(self.stream, |state| self.gaps.weigh(&survey, state));
+        self.journal.stream(self.stream, |state| self.gaps.classify(&survey, state));
         self.survey = Some(survey);
         Ok(())
     }
 
     /// Hands to the journal what is ready, when nothing is on its way.
-    fn commit_what_is_due(&mut self, stopping: bool) {
+    fn commit_what_is_due(&mut self, stopping: bool) -> Result<(), SessionError> {
         if self.committing.is_some() {
             return self.add_to_share(stopping);
         }
         let first = self.ready.front().map(|uploaded| (uploaded.since, is_segment(uploaded)));
         let idle = self.committed.elapsed() >= SURVEY || stopping;
         if first.is_none() && (self.survey.is_none() || !idle) {
-            return;
+            return Ok(());
         }
         let age = self.context.config.segment.flush_age;
         let due = match first {
@@ -369,38 +385,43 @@ impl<'a> Follower<'a> {
             Some((since, false)) => since + age,
             None => Instant::now() + age,
         };
-        let Some(commit) = self.draft() else { return };
+        let Some(commit) = self.draft() else { return Ok(()) };
         let (journal, stream) = (self.journal.clone(), self.stream.clone());
         let share = Share::new(commit);
         self.share = Some(share.clone());
         self.committing =
             Some(Box::pin(async move { journal.commit_share(stream, share, due).await }));
+        Ok(())
     }
 
     /// Adds what is ready to what was handed to the journal and is in no entry yet.
-    fn add_to_share(&mut self, stopping: bool) {
-        let Some(share) = self.share.as_ref().filter(|_| !self.ready.is_empty()) else { return };
+    fn add_to_share(&mut self, stopping: bool) -> Result<(), SessionError> {
+        let Some(share) = self.share.as_ref().filter(|_| !self.ready.is_empty()) else {
+            return Ok(());
+        };
         let at_once = stopping || self.ready.iter().any(is_segment);
         let age = if at_once { Duration::ZERO } else { self.context.config.segment.flush_age };
         let known = self.journal.stream(self.stream, |state| state.watermark().seq);
-        let known = known.expect("it was opened");
+        let known = known.ok_or_else(|| SessionError::NotInJournal(self.stream.clone()))?;
         let (ready, held, stream) = (&mut self.ready, &mut self.held, self.stream);
         let gaps = &mut self.gaps;
         let grown = share.grow(|commit| add(ready, held, commit, gaps, known, stream));
         if let Some(bytes) = grown {
             self.journal.grown(bytes, Instant::now() + age);
         }
+        Ok(())
     }
 
-    /// All that is ready, and what the last survey has found; `None` where that is nothing new.
+    /// Drafts the stream's next share: all messages that are ready, and the findings of the last survey. Returns
+    /// `None` where that is nothing new.
     fn draft(&mut self) -> Option<Commit> {
         let journal = self.journal.clone();
         journal.stream(self.stream, |state| {
-            let mut draft = Draft::of(state);
+            let mut draft = Draft::from_state(state);
             let (mut deletes_known, mut deliveries) = (None, None);
             if let Some(survey) = self.survey.take() {
-                survey.fill(&mut draft);
-                self.gaps.fill(&mut draft, state);
+                survey.apply_to(&mut draft);
+                self.gaps.apply_to(&mut draft, state);
                 (deletes_known, deliveries) = (survey.deletes_known, survey.deliveries);
             }
             let mut commit = Commit { timeline: state.timeline(), ..Commit::default() };
@@ -429,62 +450,15 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Returns what a draft's stream had dropped before it was read, and says so.
-fn missed(
-    skipped: &mut Skipped,
-    draft: &Draft,
-    state: &ArchiveState,
-    stream: &StreamName,
-) -> Vec<SeqRange> {
-    if skipped.is_empty() {
-        return Vec::new();
-    }
-    let mut known = state.gone(state.timeline());
-    draft.deleted.iter().copied().chain(draft.lost.iter()).for_each(|range| known.insert(range));
-    let (config, first_seq) = (draft.stream.config.value(), draft.state.first_seq);
-    let seen = Seen { config: &config, first_seq, watermark: draft.watermark.seq };
-    let missed = skipped.missed(seen, &known);
-    if !missed.is_empty() {
-        tracing::warn!(
-            stream = %stream,
-            "{} messages were gone before they could be read, {}: the stream's limits, or a purge, were faster; they count as missed",
-            missed.count(),
-            shown(&missed)
-        );
-    }
-    missed.iter().collect()
-}
-
 fn is_segment(uploaded: &Uploaded) -> bool {
     matches!(uploaded.item, Item::Segment(_))
 }
 
-/// What a draft says that `state` and the items do not.
-fn change(draft: Draft, state: &ArchiveState, items: &[Item]) -> Change {
-    let current = state.current();
-    let last = items.last().map(last_of);
-    let watermark = last.map_or_else(
-        || current.watermark.clone(),
-        |last| Watermark { seq: last.seq, last: Some(last) },
-    );
-    let differs = |counts: &StreamState| *counts != current.state;
-    Change {
-        deleted: draft.deleted,
-        missed: draft.missed,
-        lost: (draft.lost != current.lost).then(|| draft.lost.iter().collect()),
-        watermark: Some(draft.watermark).filter(|found| *found != watermark),
-        state: Some(draft.state).filter(differs),
-        stream: Some(draft.stream).filter(|stream| *stream != state.stream),
-        consumers: Some(draft.consumers).filter(|consumers| *consumers != state.consumers),
-        ..Change::default()
-    }
-}
-
-/// The next upload in order; `None` when the reader has ended. Cancelling it loses nothing.
+/// Waits for the next upload in order; `None` when the reader has ended. Cancelling it loses nothing.
 async fn next(
     uploads: &mut mpsc::Receiver<Upload>,
     waiting: &mut Option<Upload>,
-) -> Option<Result<Uploaded, super::segmenter::UploadError>> {
+) -> Option<Result<Uploaded, super::error::UploadError>> {
     if waiting.is_none() {
         *waiting = uploads.recv().await;
     }
@@ -500,8 +474,8 @@ async fn join(committing: &mut Option<Committing>) -> Result<(), NotCommitted> {
     }
 }
 
-/// The survey that is under way, if one is. Cancelling it loses nothing.
-async fn look(surveying: &mut Option<JoinHandle<Looked>>) -> Looked {
+/// Waits for the survey that is under way, if one is. Cancelling it loses nothing.
+async fn finished_survey(surveying: &mut Option<JoinHandle<FinishedSurvey>>) -> FinishedSurvey {
     match surveying {
         Some(task) => task.await.expect("surveying does not panic"),
         None => std::future::pending().await,

@@ -12,19 +12,20 @@ use cim_core::archive::{
 use cim_core::names::{ConsumerName, StreamName};
 use tokio::time::Instant;
 
+use super::archived::ArchivedSoFar;
 use super::context::Context;
 use super::deliveries::Asker;
-use super::need::Last;
+use super::error::ReaderError;
 use super::progress::{Delivered, Progress, Tail};
-use super::reader::ReaderError;
-use super::{gone, positions, shorn, witness};
+use super::survey_schedule::Last;
+use super::{deletes, positions, replica_check, unsupported_config};
 use crate::chain::Draft;
 use crate::clock;
 use crate::config::Layout;
 use crate::hooks::sabotage;
-use crate::jetstream::{ApiError, Consumers, Damage, Leader, StreamInfo};
+use crate::jetstream::{ApiError, Consumers, Leader, LostStreamData, StreamInfo};
 
-/// How often positions are archived that move all the time.
+/// The interval at which positions are archived that move all the time.
 const POSITIONS: Duration = Duration::from_secs(5);
 
 /// A look at the live stream.
@@ -36,17 +37,17 @@ pub struct Survey {
     pub state: StreamState,
     /// Durable consumers.
     pub consumers: Consumers,
-    /// What they know of single messages, where that is archived.
+    /// Their knowledge of single messages, where that is archived.
     pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
     /// Sequences that are gone, when they were asked for.
     pub deleted: Option<SeqRanges>,
-    /// How old what is known of deletes is by now, unless it was time to ask for them and they were not.
+    /// The age of the known deletes, unless it was time to ask for them and they were not.
     pub deletes_known: Option<DeletesKnown>,
-    /// What the server says that it has lost.
-    pub damage: Option<Damage>,
-    /// Whether other servers have the stream and are asked what its leader has lost.
-    pub witnessed: bool,
-    /// Whether another server leads the stream than at the survey before, or it is the first survey.
+    /// The loss that the server reports.
+    pub damage: Option<LostStreamData>,
+    /// True if other servers have the stream and are asked what its leader has lost.
+    pub replicated: bool,
+    /// True if another server leads the stream than at the survey before, or it is the first survey.
     pub led_anew: bool,
     /// Then, what of it another server has and its leader has not.
     pub elsewhere: SeqRanges,
@@ -54,7 +55,7 @@ pub struct Survey {
     pub tail: Option<Tail>,
 }
 
-/// Where a stream begins and how many sequences are gone behind that. While both stay as they are, nothing was deleted;
+/// The beginning of a stream, and the number of sequences that are gone behind it. While both stay as they are, nothing was deleted;
 /// the number alone may stay when the stream's beginning has passed one that was gone, and another one is gone.
 type Deleted = (u64, u64);
 
@@ -70,12 +71,12 @@ pub struct Surveyor {
     seen_deleted: Option<Deleted>,
     /// Until then what is gone is not looked for.
     look_again: Instant,
-    /// Who led the stream when what it shows as gone was looked for elsewhere.
+    /// The leader of the stream when its gone sequences were looked for elsewhere.
     led_by: Option<Leader>,
     last: Option<Last>,
-    /// When the last survey began.
+    /// The time at which the last survey began.
     looked: Instant,
-    /// When positions went into a survey that the archive did not have.
+    /// The time at which positions went into a survey that the archive did not have.
     positions: Option<Instant>,
     /// It was said that the server does not know all of the stream's configuration.
     said_shorn: bool,
@@ -83,25 +84,8 @@ pub struct Surveyor {
     asker: Option<Asker>,
 }
 
-/// What the archive knows when a survey begins.
-#[derive(Debug)]
-pub struct Known {
-    /// How far it goes.
-    pub watermark: u64,
-    /// The first sequence that the stream had.
-    pub first_seq: u64,
-    /// What is known to be gone or lost, where [`Surveyor::wants_away`].
-    pub away: SeqRanges,
-    /// The stream.
-    pub record: StreamRecord,
-    /// The consumers.
-    pub consumers: Vec<ConsumerRecord>,
-    /// What they know of single messages.
-    pub deliveries: BTreeMap<ConsumerName, Deliveries>,
-}
-
 impl Surveyor {
-    /// Of this stream, which is read as `progress` says.
+    /// Creates the surveyor of a stream, which is read as `progress` says.
     pub fn new(context: Arc<Context>, stream: StreamName, progress: Arc<Progress>) -> Self {
         let asker = context.config.archive.layout == Layout::Journal;
         Self {
@@ -119,7 +103,7 @@ impl Surveyor {
         }
     }
 
-    /// Whether the stream has to be looked at: it is not what the archive says, or may not be.
+    /// Returns true if the stream has to be looked at: it is not what the archive says, or may not be.
     pub fn due(&self, state: &ArchiveState) -> bool {
         let Some(last) = &self.last else { return true };
         let Some((look, streams)) = self.context.overview.latest(self.stream.as_str()) else {
@@ -137,13 +121,13 @@ impl Surveyor {
                 || info.state != state.current().state)
     }
 
-    /// Whether it makes a difference to a survey what is known to be away.
+    /// Returns true if the next survey depends on the sequences that are known to be away.
     pub fn wants_away(&self) -> bool {
         self.last.as_ref().is_none_or(|last| last.doubtful)
     }
 
-    /// Looks. `None` while nobody can be asked whether a new leader has what it should have.
-    pub async fn survey(&mut self, known: &Known) -> Result<Option<Survey>, ReaderError> {
+    /// Surveys the stream. Returns `None` while no server can be asked whether a new leader has what it should have.
+    pub async fn survey(&mut self, known: &ArchivedSoFar) -> Result<Option<Survey>, ReaderError> {
         let (jetstream, stream) = (self.context.jetstream.clone(), self.stream.as_str());
         let (looked, at) = (Instant::now(), clock::now());
         let listed = self.context.overview.latest(stream).map(|(look, _)| look.info);
@@ -155,11 +139,11 @@ impl Surveyor {
         if ask {
             let clustered = doubtful(&info);
             let began = Instant::now();
-            match gone::look(&self.context, &self.stream, info, clustered).await? {
+            match deletes::find(&self.context, &self.stream, info, clustered).await? {
                 Some(looked) => info = looked,
                 None => return Ok(None),
             }
-            self.look_again = Instant::now() + gone::pause(began.elapsed());
+            self.look_again = Instant::now() + deletes::pause(began.elapsed());
             led_anew = doubtful(&info) && self.led_by != info.servers.leader;
         }
         if ask || info.num_deleted == 0 {
@@ -169,13 +153,18 @@ impl Surveyor {
         let deletes_known = (self.seen_deleted == Some(deleted(&info)))
             .then_some(DeletesKnown { seq: known.watermark, at });
         let mut elsewhere = SeqRanges::default();
-        let witnessed = doubtful(&info);
+        let replicated = doubtful(&info);
         if led_anew {
             let mut gone = info.deleted.clone();
-            gone.insert(SeqRange(known.first_seq.max(1), info.state.first_seq.saturating_sub(1)));
+            gone.insert(SeqRange {
+                first: known.first_seq.max(1),
+                last: info.state.first_seq.saturating_sub(1),
+            });
             let gone = gone.difference(&known.away);
             let servers = &info.servers.current;
-            match witness::elsewhere(&self.context, &self.stream, servers, &gone).await? {
+            match replica_check::held_by_replicas(&self.context, &self.stream, servers, &gone)
+                .await?
+            {
                 Some(found) => elsewhere = found,
                 None => return Ok(None),
             }
@@ -185,9 +174,9 @@ impl Surveyor {
             0 => Consumers::default(),
             _ => jetstream.lasting_consumers(stream).await?,
         };
-        let found = shorn::consumers(&jetstream, &known.consumers, found);
+        let found = unsupported_config::consumers(&jetstream, &known.consumers, found);
         let tail = self.tail(info.state.last_seq, known.watermark).await?;
-        let quiet = found.or(&known.consumers) == known.consumers;
+        let quiet = found.merged_with_previous(&known.consumers) == known.consumers;
         let mut quiet = if quiet { self.last.as_ref().map_or(1, |last| last.quiet + 1) } else { 0 };
         let (mut deliveries, mut news) = (None, false);
         if let Some(asker) = &mut self.asker {
@@ -199,9 +188,10 @@ impl Surveyor {
             deliveries = Some(told.deliveries);
         }
         let said = &mut self.said_shorn;
-        let record = shorn::stream(&jetstream, &self.stream, &known.record, info.record, said);
-        let durable = !found.known.is_empty() || !found.silent.is_empty();
-        let (doubtful, consumers) = (witnessed, info.consumers);
+        let record =
+            unsupported_config::stream(&jetstream, &self.stream, &known.record, info.record, said);
+        let durable = !found.reported.is_empty() || !found.unavailable.is_empty();
+        let (doubtful, consumers) = (replicated, info.consumers);
         self.last = Some(Last { listed, doubtful, consumers, durable, quiet });
         self.looked = looked;
         Ok(Some(Survey {
@@ -212,35 +202,35 @@ impl Surveyor {
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
             deletes_known,
             damage: info.damage,
-            witnessed,
+            replicated,
             led_anew,
             elsewhere,
             tail,
         }))
     }
 
-    /// Consumers as they are to be archived: as they were, while only positions move, and not for long; with other `news`
-    /// of them as they are.
+    /// Returns the consumers as they are to be archived: as they were, while only positions move, and not for long;
+    /// with other `news` of them as they are.
     fn settled(&mut self, found: Consumers, known: &[ConsumerRecord], news: bool) -> Consumers {
-        let now = found.or(known);
+        let now = found.merged_with_previous(known);
         if now == known {
             return found;
         }
         let soon = self.positions.is_some_and(|at| at.elapsed() < POSITIONS);
         if soon && !news && !positions::differ(known, &now) && !self.context.stop.is_cancelled() {
-            return Consumers { known: known.to_vec(), ..Consumers::default() };
+            return Consumers { reported: known.to_vec(), ..Consumers::default() };
         }
         self.positions = Some(Instant::now());
         found
     }
 
-    /// Whether it is time to look for what is gone: at the end of the process, if that is short.
+    /// Returns true if it is time to look for deleted sequences; when the process ends, only if that is short.
     fn may_look(&self, info: &StreamInfo) -> bool {
-        let ending = self.context.stop.is_cancelled() && gone::is_short(info);
+        let ending = self.context.stop.is_cancelled() && deletes::is_short(info);
         ending || Instant::now() >= self.look_again
     }
 
-    /// The end of a stream whose last sequence was `last_seq` a moment ago, where nothing of it can come.
+    /// Returns the end of a stream whose last sequence was `last_seq` a moment ago, where nothing of it can come.
     async fn tail(&self, last_seq: u64, watermark: u64) -> Result<Option<Tail>, ApiError> {
         let (jetstream, stream) = (&self.context.jetstream, self.stream.as_str());
         let read = self.progress.get();
@@ -265,8 +255,8 @@ impl Surveyor {
     }
 }
 
-/// Whether others have the stream, who can be asked what its leader may have lost. A work queue's
-/// messages nobody but the leader tells.
+/// Returns true if other servers have the stream, which can be asked what its leader may have lost. A work queue's
+/// messages only the leader tells.
 fn doubtful(info: &StreamInfo) -> bool {
     let config = info.record.config.value();
     config["num_replicas"].as_u64() > Some(1) && config["retention"] != "workqueue"
@@ -274,9 +264,9 @@ fn doubtful(info: &StreamInfo) -> bool {
 
 impl Survey {
     /// Puts what was seen into a draft; deletes are the caller's, who knows what is archived.
-    pub fn fill(&self, draft: &mut Draft) {
+    pub fn apply_to(&self, draft: &mut Draft) {
         draft.stream = self.record.clone();
-        draft.consumers = self.consumers.or(&draft.consumers);
+        draft.consumers = self.consumers.merged_with_previous(&draft.consumers);
         draft.state = self.state.clone();
         if let Some(seq) = self.tail.and_then(|tail| tail.passes(draft.watermark.seq)) {
             draft.watermark = Watermark { seq, last: draft.watermark.last.clone() };
@@ -284,11 +274,12 @@ impl Survey {
     }
 }
 
-/// What a stream that begins after the watermark had dropped before it could be archived. Where no message came after
-/// the last one that was archived, what lies between was never given out: a restore has left a fence there.
+/// Returns the sequences that a stream dropped before they could be archived: those between the watermark and its
+/// beginning. Where no message came after the last one that was archived, they were never given out: a restore has
+/// left a fence there.
 pub fn missed(state: &ArchiveState, live: &StreamInfo) -> Option<SeqRange> {
     let (watermark, first_seq) = (state.watermark(), live.state.first_seq);
     let fenced = watermark.last.as_ref().is_some_and(|last| live.last_time == Some(last.time));
     let missed = watermark.seq > 0 && first_seq > watermark.seq + 1 && !fenced;
-    missed.then(|| SeqRange(watermark.seq + 1, first_seq - 1))
+    missed.then(|| SeqRange { first: watermark.seq + 1, last: first_seq - 1 })
 }

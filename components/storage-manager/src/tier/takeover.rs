@@ -7,10 +7,11 @@ use std::time::Duration;
 use cim_runtime::error::chain;
 use tokio::time::Instant;
 
-use super::daemon::StartError;
-use crate::archive::{Archive, ArchiveError, journal_of};
+use super::start_error::StartError;
+use crate::archive::{Archive, ArchiveError};
 use crate::config::StreamMatcher;
 use crate::journal;
+use crate::journal::journal_of;
 use crate::s3::Store;
 
 /// Time between two looks for a journal: one request.
@@ -52,7 +53,7 @@ pub(super) async fn comes(store: &Arc<Store>, matcher: &StreamMatcher) -> StartE
             Ok(Some(taken)) => return taken,
             Ok(None) => {}
             Err(error) => tracing::warn!(
-                "whether a journal has taken streams over is not known, trying again: {}",
+                "cannot find out whether a journal has taken over these streams, trying again: {}",
                 chain(&error)
             ),
         }

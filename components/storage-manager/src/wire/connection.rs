@@ -279,12 +279,12 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// The server.
+    /// Returns the server.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// What was read and not used.
+    /// Returns the bytes that were read and not used.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
@@ -334,7 +334,7 @@ pub async fn refusals(config: &NatsConfig, lines: &str) -> Result<Vec<String>, W
     })
 }
 
-/// Whether a server's error is of one thing that a user may not do.
+/// Returns true if a server's error is of one thing that a user may not do.
 pub(super) fn is_denial(text: &str) -> bool {
     text.to_ascii_lowercase().contains("permissions violation")
 }
@@ -354,7 +354,7 @@ fn connector(config: &NatsConfig) -> Result<TlsConnector, WireError> {
     Ok(TlsConnector::from(Arc::new(tls)))
 }
 
-/// A signature as `CONNECT` carries it.
+/// Encodes a signature as `CONNECT` carries it.
 fn encoded(signature: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature)
 }

@@ -29,12 +29,12 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// Bytes of all of it.
+    /// Returns the bytes of all of it.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// How many messages it has; statuses are some, too.
+    /// Returns the number of messages; statuses count too.
     pub fn messages(&self) -> usize {
         self.messages
     }
@@ -79,7 +79,7 @@ impl Link {
         Self { config, live: tokio::sync::Mutex::default(), next_sid: AtomicU64::new(1) }
     }
 
-    /// A mailbox for a reader that asks on this subject.
+    /// Opens a mailbox for a reader that asks on this subject.
     pub(super) async fn subscribe(&self, asks: &str) -> Result<Subscription, WireError> {
         let live = self.live().await?;
         let sid = self.next_sid.fetch_add(1, Ordering::Relaxed);
@@ -123,17 +123,17 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// What answers begin with.
+    /// Returns the prefix of the subjects of answers.
     pub fn inbox(&self) -> &str {
         &self.inbox
     }
 
-    /// The largest payload that the server takes, in bytes.
+    /// Returns the largest payload that the server takes, in bytes.
     pub fn max_payload(&self) -> usize {
         self.live.max_payload
     }
 
-    /// How many readers share the connection.
+    /// Returns the number of readers that share the connection.
     pub fn readers(&self) -> usize {
         self.live.mailboxes().len()
     }
@@ -143,7 +143,7 @@ impl Subscription {
         self.live.outgoing.send(lines).map_err(|_| self.broken())
     }
 
-    /// What comes next. Cancelling it loses nothing.
+    /// Waits for the next messages. Cancelling it loses nothing.
     pub async fn receive(&mut self) -> Result<Mail, WireError> {
         match self.mail.recv().await {
             Some(letter) => letter.map_err(WireError::Refused),
@@ -209,7 +209,7 @@ fn begin(connection: Connection) -> Arc<Live> {
 async fn read(live: &Live, mut incoming: Incoming) -> Result<(), WireError> {
     let mut asked = false;
     loop {
-        let used = sort(live, incoming.bytes())?;
+        let used = dispatch(live, incoming.bytes())?;
         incoming.consume(used);
         match tokio::time::timeout(QUIET, incoming.fill()).await {
             Ok(filled) => {
@@ -230,7 +230,7 @@ async fn read(live: &Live, mut incoming: Incoming) -> Result<(), WireError> {
 }
 
 /// Puts every whole operation into its mailbox; returns how many bytes that were.
-fn sort(live: &Live, bytes: &[u8]) -> Result<usize, WireError> {
+fn dispatch(live: &Live, bytes: &[u8]) -> Result<usize, WireError> {
     let mut run = Run { sid: 0, from: 0, messages: 0 };
     let mut at = 0;
     while let Some((op, used)) = parse(&bytes[at..])? {
@@ -329,7 +329,7 @@ mod tests {
         let (live, mut lines) = live();
         let (mut one, mut two) = (mailbox(&live, 1), mailbox(&live, 2));
         let text = "MSG a 1 1\r\nx\r\nMSG b 1 1\r\ny\r\nPING\r\nMSG c 2 1\r\nz\r\nMSG gone 7 0\r\n\r\nMSG d 1 3\r\nxy";
-        let used = sort(&live, text.as_bytes()).unwrap();
+        let used = dispatch(&live, text.as_bytes()).unwrap();
         assert_eq!(&text[used..], "MSG d 1 3\r\nxy");
         assert_eq!(all(&mut one), [("MSG a 1 1\r\nx\r\nMSG b 1 1\r\ny\r\n".to_owned(), 2)]);
         assert_eq!(all(&mut two), [("MSG c 2 1\r\nz\r\n".to_owned(), 1)]);
@@ -341,9 +341,9 @@ mod tests {
         let (live, _lines) = live();
         let (mut one, mut eleven) = (mailbox(&live, 1), mailbox(&live, 11));
         let text = "-ERR 'Permissions Violation for Publish to \"ask1\"'\r\n";
-        sort(&live, text.as_bytes()).unwrap();
+        dispatch(&live, text.as_bytes()).unwrap();
         assert!(one.try_recv().unwrap().unwrap_err().contains("Publish"));
         assert!(eleven.try_recv().is_err());
-        assert!(sort(&live, b"-ERR 'Stale Connection'\r\n").is_err());
+        assert!(dispatch(&live, b"-ERR 'Stale Connection'\r\n").is_err());
     }
 }

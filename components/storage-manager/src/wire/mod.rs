@@ -19,5 +19,5 @@ mod status;
 pub use connection::{WireError, refusals};
 pub use link::{Link, Mail};
 pub use parse::{Op, ParseError, parse};
-pub use puller::{Ask, Puller, Pumped};
-pub use status::{End, Ended};
+pub use puller::{PollOutcome, PullRequest, Puller};
+pub use status::{EndReason, RequestEnd};

@@ -38,7 +38,7 @@ pub struct ParseError(&'static str);
 /// The longest control line that is waited for: `INFO` of a big cluster stays far below.
 const MAX_LINE: usize = 1 << 20;
 
-/// The first operation in `buffer` and its length; `None` when it is not all there yet.
+/// Returns the first operation in `buffer` and its length; `None` if it is incomplete.
 pub fn parse(buffer: &[u8]) -> Result<Option<(Op<'_>, usize)>, ParseError> {
     let Some(end) = line_end(buffer) else {
         return if buffer.len() > MAX_LINE {

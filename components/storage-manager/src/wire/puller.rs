@@ -11,15 +11,15 @@ use super::connection::WireError;
 use super::delivery::Delivery;
 use super::link::{Link, Mail, Subscription};
 use super::parse::{Op, parse};
-use super::status::{End, Ended, Request, end, status};
+use super::status::{EndReason, Request, RequestEnd, end, status};
 use crate::segment::Message;
 
-/// The status of a request that nobody takes.
+/// The status of a request that no server takes.
 const NO_RESPONDERS: &str = "503";
 /// How long a server may take to say anything of a request.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often, and with what pauses, a new consumer is looked for until it is known everywhere.
-const LOOKS: u32 = 8;
+const PROBES: u32 = 8;
 const PAUSES: Backoff =
     Backoff { first: Duration::from_millis(100), most: Duration::from_millis(3200) };
 
@@ -34,7 +34,7 @@ pub struct Puller {
     /// The consumer's count of the delivery that is due.
     next_delivery: u64,
     last_seq: u64,
-    /// Whether messages may come again.
+    /// True if messages may come again.
     repeats: bool,
     /// What acknowledgements begin with.
     acks: String,
@@ -42,7 +42,7 @@ pub struct Puller {
 
 /// What to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
+pub struct PullRequest {
     /// Up to so many messages.
     pub messages: u64,
     /// Of together up to so many bytes.
@@ -51,21 +51,21 @@ pub struct Ask {
     pub expires: Duration,
     /// How often the server is to say that it has not forgotten.
     pub heartbeat: Option<Duration>,
-    /// Whether it is to end when there are no more, instead of waiting for some.
+    /// True if it is to end when there are no more, instead of waiting for some.
     pub at_once: bool,
 }
 
 /// What a letter brought.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Pumped {
+pub struct PollOutcome {
     /// Messages handed over.
     pub messages: usize,
     /// Requests that ended.
-    pub ended: Vec<End>,
+    pub ended: Vec<RequestEnd>,
 }
 
 impl Puller {
-    /// Subscribes to a new consumer of nobody else's, which delivers messages from `start_seq` on.
+    /// Subscribes to a new consumer of its own, which delivers messages from `start_seq` on.
     pub async fn start(
         link: &Link,
         stream: &str,
@@ -99,17 +99,17 @@ impl Puller {
     }
 
     /// Waits until the server that this is connected to knows of the consumer, which is new and may be on another one
-    /// of the cluster: until then it says that nobody takes a request.
-    pub async fn is_heard(&mut self) -> Result<(), WireError> {
+    /// of the cluster: until then it says that no server takes a request.
+    pub async fn wait_until_known(&mut self) -> Result<(), WireError> {
         // No message is so small: none comes.
         let (messages, bytes, expires) = (1, Some(1), ANSWER);
-        let ask = Ask { messages, bytes, expires, heartbeat: None, at_once: true };
-        for look in 1..=LOOKS {
+        let ask = PullRequest { messages, bytes, expires, heartbeat: None, at_once: true };
+        for look in 1..=PROBES {
             self.request(&ask)?;
             while !self.requests.is_empty() {
                 let mail = tokio::time::timeout(ANSWER, self.receive()).await;
                 let mail = mail.map_err(|_| self.restart("it says nothing".into()))??;
-                match self.open(&mail, |_| ()) {
+                match self.for_each_message(&mail, |_| ()) {
                     Ok(_) => {}
                     Err(WireError::Restart { why, .. }) if why.starts_with(NO_RESPONDERS) => {
                         self.requests.clear();
@@ -131,33 +131,33 @@ impl Puller {
         self.subscription.send(format!("PUB {}1.{seq}.{count}.0.0 4\r\n+ACK\r\n", self.acks))
     }
 
-    /// The largest payload that the server takes, in bytes.
+    /// Returns the largest payload that the server takes, in bytes.
     pub fn max_payload(&self) -> usize {
         self.subscription.max_payload()
     }
 
-    /// The last sequence that was handed over, or the one before the first that is due.
+    /// Returns the last sequence that was handed over, or the one before the first that is due.
     pub fn last_seq(&self) -> u64 {
         self.last_seq
     }
 
-    /// How many messages were handed over.
+    /// Returns the number of messages that were handed over.
     pub fn delivered(&self) -> u64 {
         self.next_delivery - 1
     }
 
-    /// How many readers share the connection.
+    /// Returns the number of readers that share the connection.
     pub fn readers(&self) -> usize {
         self.subscription.readers()
     }
 
-    /// Requests that are open.
+    /// Returns the number of open requests.
     pub fn open_requests(&self) -> usize {
         self.requests.len()
     }
 
     /// Asks.
-    pub fn request(&mut self, ask: &Ask) -> Result<(), WireError> {
+    pub fn request(&mut self, ask: &PullRequest) -> Result<(), WireError> {
         let id = self.next_request;
         self.next_request += 1;
         let mut body =
@@ -177,18 +177,18 @@ impl Puller {
         Ok(())
     }
 
-    /// What comes next. Cancelling it loses nothing.
+    /// Waits for the next messages. Cancelling it loses nothing.
     pub async fn receive(&mut self) -> Result<Mail, WireError> {
         self.subscription.receive().await
     }
 
     /// Hands every message of a letter to `sink`, in the order in which they came.
-    pub fn open(
+    pub fn for_each_message(
         &mut self,
         mail: &Mail,
         mut sink: impl FnMut(Message<'_>),
-    ) -> Result<Pumped, WireError> {
-        let mut pumped = Pumped::default();
+    ) -> Result<PollOutcome, WireError> {
+        let mut outcome = PollOutcome::default();
         let mut rest = mail.bytes.as_slice();
         while let Some((op, used)) = parse(rest)? {
             rest = &rest[used..];
@@ -196,17 +196,17 @@ impl Puller {
             let inbox = self.subscription.inbox().as_bytes();
             if let Some(suffix) = subject.strip_prefix(inbox).filter(|_| reply.is_empty()) {
                 let ended = status(suffix, headers, &mut self.requests);
-                pumped.ended.extend(ended.map_err(|why| self.restart(why))?);
+                outcome.ended.extend(ended.map_err(|why| self.restart(why))?);
                 continue;
             }
             let delivery = self.delivery(reply)?;
             let counted = subject.len() + reply.len() + headers.len() + payload.len();
-            pumped.ended.extend(self.count(counted));
-            pumped.messages += 1;
+            outcome.ended.extend(self.count(counted));
+            outcome.messages += 1;
             let (seq, time) = (delivery.stream_seq, delivery.time);
             sink(Message { seq, time, subject, headers, payload });
         }
-        Ok(pumped)
+        Ok(outcome)
     }
 
     /// Reads and checks a delivery: it is this consumer's, and the next one.
@@ -235,7 +235,7 @@ impl Puller {
     /// Counts a message for the request that it answers: they are served in order, so it is the first
     /// that still has room. Of one whose bytes a message uses up to the last the server says nothing: it has
     /// no room for more.
-    fn count(&mut self, bytes: usize) -> Option<End> {
+    fn count(&mut self, bytes: usize) -> Option<RequestEnd> {
         let request = self.requests.front_mut()?;
         request.had += 1;
         request.room = request.room.saturating_sub(1);
@@ -243,7 +243,7 @@ impl Puller {
         if request.room > 0 && request.bytes != Some(0) {
             return None;
         }
-        end(&mut self.requests, 0, Ended::Full)
+        end(&mut self.requests, 0, EndReason::Full)
     }
 
     fn restart(&self, why: String) -> WireError {
@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    /// What a reader of consumer `c` of stream `S` from sequence 5 on makes of what a server sends to it.
+    /// Returns what a reader of consumer `c` of stream `S` from sequence 5 on makes of what a server sends to it.
     async fn reads(sent: &'static str) -> Result<Vec<u64>, WireError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = format!("url = \"nats://{}\"\n", listener.local_addr().unwrap());
@@ -284,7 +284,7 @@ mod tests {
         let mut found = Vec::new();
         while found.is_empty() {
             let mail = puller.receive().await?;
-            puller.open(&mail, |message| found.push(message.seq))?;
+            puller.for_each_message(&mail, |message| found.push(message.seq))?;
         }
         drop((puller, link));
         server.await.unwrap();

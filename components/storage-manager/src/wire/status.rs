@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Why a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum EndReason {
     /// It had all that it had room for.
     Full,
     /// The next message is larger than all that it had room for.
@@ -19,9 +19,9 @@ pub enum Ended {
 
 /// A request that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+pub struct RequestEnd {
     /// Why.
-    pub why: Ended,
+    pub why: EndReason,
     /// How long it was the first of those that were open.
     pub lasted: Duration,
 }
@@ -41,7 +41,11 @@ pub(super) struct Request {
 }
 
 /// Ends the request at this place; the next one is the first from now on.
-pub(super) fn end(requests: &mut VecDeque<Request>, at: usize, why: Ended) -> Option<End> {
+pub(super) fn end(
+    requests: &mut VecDeque<Request>,
+    at: usize,
+    why: EndReason,
+) -> Option<RequestEnd> {
     let request = requests.remove(at)?;
     let now = Instant::now();
     if at == 0
@@ -49,7 +53,7 @@ pub(super) fn end(requests: &mut VecDeque<Request>, at: usize, why: Ended) -> Op
     {
         next.since = now;
     }
-    Some(End { why, lasted: now - request.since })
+    Some(RequestEnd { why, lasted: now - request.since })
 }
 
 /// Reads a status: 404 and 408 are a request's ordinary end, 409 may be. `Err` ends the consumer.
@@ -57,7 +61,7 @@ pub(super) fn status(
     suffix: &[u8],
     headers: &[u8],
     requests: &mut VecDeque<Request>,
-) -> Result<Option<End>, String> {
+) -> Result<Option<RequestEnd>, String> {
     let line = headers.split(|b| *b == b'\r').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     let status = line.strip_prefix("NATS/1.0").unwrap_or_default().trim();
@@ -67,16 +71,17 @@ pub(super) fn status(
     let lower = text.to_ascii_lowercase();
     let why = match code {
         "100" => return Ok(None),
-        "404" | "408" => Ended::Drained,
-        "409" if lower.contains("maxbytes") => Ended::TooSmall,
+        "404" | "408" => EndReason::Drained,
+        "409" if lower.contains("maxbytes") => EndReason::TooSmall,
         // All of its messages came, and they were smaller than it had room for.
-        "409" if lower == "batch completed" => Ended::Full,
+        "409" if lower == "batch completed" => EndReason::Full,
         _ => return Err(status.into()),
     };
     let Some(at) = requests.iter().position(|request| Some(request.id) == id) else {
         return Ok(None);
     };
-    let why = if why == Ended::TooSmall && requests[at].had > 0 { Ended::Full } else { why };
+    let why =
+        if why == EndReason::TooSmall && requests[at].had > 0 { EndReason::Full } else { why };
     Ok(end(requests, at, why))
 }
 
@@ -84,7 +89,7 @@ pub(super) fn status(
 mod tests {
     use super::*;
 
-    fn told(line: &str, request: &str, had: u64) -> Result<(usize, Option<Ended>), String> {
+    fn told(line: &str, request: &str, had: u64) -> Result<(usize, Option<EndReason>), String> {
         let since = Instant::now();
         let mut requests: VecDeque<_> =
             [7, 8].map(|id| Request { id, room: 1, bytes: None, had, since }).into_iter().collect();
@@ -96,17 +101,17 @@ mod tests {
     #[test]
     fn what_ends_a_request_does_not_end_reading() {
         for (line, why) in [
-            ("404 No Messages", Ended::Drained),
-            ("408 Request Timeout", Ended::Drained),
-            ("409 Batch Completed", Ended::Full),
+            ("404 No Messages", EndReason::Drained),
+            ("408 Request Timeout", EndReason::Drained),
+            ("409 Batch Completed", EndReason::Full),
         ] {
             assert_eq!(told(line, ".7", 0), Ok((1, Some(why))), "{line}");
             // It had all of its messages, so it is not waited for any more.
             assert_eq!(told(line, ".6", 0), Ok((2, None)), "{line}");
         }
         let large = "409 Message Size Exceeds MaxBytes";
-        assert_eq!(told(large, ".8", 0), Ok((1, Some(Ended::TooSmall))));
-        assert_eq!(told(large, ".8", 3), Ok((1, Some(Ended::Full))));
+        assert_eq!(told(large, ".8", 0), Ok((1, Some(EndReason::TooSmall))));
+        assert_eq!(told(large, ".8", 3), Ok((1, Some(EndReason::Full))));
         assert_eq!(told("100 Idle Heartbeat", ".7", 0), Ok((2, None)));
     }
 

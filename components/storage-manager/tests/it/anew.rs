@@ -174,15 +174,16 @@ impl Lab {
     fn anew(&self) -> Vec<usize> {
         let log = self.log();
         let of = |stream: &str| {
-            let named =
-                format!("of stream `{stream}` exactly as they were archived: what the live");
+            let named = format!(
+                "of stream `{stream}` exactly as they were archived: the messages that the live"
+            );
             log.lines().filter(|line| line.contains("WARN") && line.contains(&named)).count()
         };
         STREAMS.iter().map(|stream| of(stream)).collect()
     }
 
     fn is_healed(&self, key: &str) -> bool {
-        let named = format!("`{key}` of the nas could not be read: it was written anew");
+        let named = format!("`{key}` of the NAS could not be read: it was written anew");
         self.log().contains(&named)
     }
 
@@ -200,7 +201,7 @@ impl Lab {
             let said = String::from_utf8(output.stderr).unwrap();
             assert!(output.status.success(), "{tier}: {said}");
             // The streams are the same ones, and nothing of them is left out.
-            assert!(!said.contains("made again") && !said.contains("leaves out"), "{said}");
+            assert!(!said.contains("created again") && !said.contains("leaves out"), "{said}");
             for (stream, before) in STREAMS.iter().zip(&before) {
                 assert_eq!(fingerprint(&new, stream).await, *before, "{stream} from {tier}");
             }
@@ -312,7 +313,7 @@ async fn what_cannot_be_healed_is_archived_anew_and_gets_to_wasabi() {
     lab.publish().await;
     wait_until("an entry for wasabi was decided", async || {
         let log = lab.log();
-        if log.contains("copying to wasabi failed") { Ok(()) } else { Err(log) }
+        if log.contains("copying to Wasabi failed") { Ok(()) } else { Err(log) }
     })
     .await;
     lab.reach(&["nas"]).await;

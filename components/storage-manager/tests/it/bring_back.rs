@@ -59,7 +59,7 @@ async fn an_object_with_damaged_messages_is_not_brought_back() {
     wait_until("the others are back, and the damaged one is named", async || {
         let others = with_messages[1..].iter().all(|(key, _)| there(key));
         let log = daemon.log();
-        let named = format!("wasabi cannot help the nas: `{damaged}`: stream `");
+        let named = format!("the copy at Wasabi is damaged: `{damaged}`: stream `");
         if others && log.contains(&named) { Ok(()) } else { Err(log) }
     })
     .await;

@@ -30,7 +30,7 @@ pub(crate) fn store_of(tier: Tier, dir: &Path, url: &str) -> Arc<Store> {
 
 fn begin() -> Draft {
     let record = r#"{"created": "2026-01-01T00:00:00Z", "config": {"name": "S"}}"#;
-    Draft::begin(serde_json::from_str(record).unwrap(), StreamState::default(), Vec::new())
+    Draft::first(serde_json::from_str(record).unwrap(), StreamState::default(), Vec::new())
 }
 
 /// A chain with entries 0 up to `last`.
@@ -49,7 +49,7 @@ async fn commit(committer: &mut Committer, draft: Draft) -> Result<(), CommitErr
 }
 
 async fn next(committer: &mut Committer) -> Result<(), CommitError> {
-    let draft = Draft::of(committer.state().unwrap());
+    let draft = Draft::from_state(committer.state().unwrap());
     commit(committer, draft).await
 }
 
@@ -60,7 +60,7 @@ async fn notices(committer: &mut Committer) -> CommitError {
             return error;
         }
     }
-    committer.look().await.unwrap().expect("it is gone")
+    committer.verify_anchor().await.unwrap().expect("it is gone")
 }
 
 /// A moment after a commit, so that no request has failed and nothing looks old.
@@ -72,7 +72,7 @@ async fn an_empty_bucket_does_not_go_on_with_another_ones_chain() {
     let mut committer = chain(&store, "first", 2).await;
     minio.replace();
     let lost = notices(&mut committer).await;
-    assert!(matches!(lost, CommitError::Lost { .. }), "{lost}");
+    assert!(matches!(lost, CommitError::LogMissing { .. }), "{lost}");
     assert_eq!(minio.files("manifest/"), Vec::<std::path::PathBuf>::new());
     // Whoever begins anew is not in anybody's way.
     let anew = chain(&store, "second", 1).await;
@@ -90,7 +90,7 @@ async fn a_bucket_with_another_chain_does_not_go_on_with_this_one() {
     minio.replace();
     let other = chain(&store, "second", 2).await;
     let lost = notices(&mut committer).await;
-    assert!(matches!(lost, CommitError::Lost { .. }), "{lost}");
+    assert!(matches!(lost, CommitError::LogMissing { .. }), "{lost}");
     let read = chain::load_full(&store, Chain::Manifest, &"S".parse().unwrap()).await.unwrap();
     assert_eq!(read.as_ref(), other.state());
 }
@@ -105,8 +105,8 @@ async fn what_was_written_behind_lost_entries_is_withdrawn() {
     for file in &minio.files("manifest/")[3..5] {
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
-    let lost = committer.look().await.unwrap().expect("two are gone");
-    assert!(matches!(lost, CommitError::Lost { number: 3, .. }), "{lost}");
+    let lost = committer.verify_anchor().await.unwrap().expect("two are gone");
+    assert!(matches!(lost, CommitError::LogMissing { number: 3, .. }), "{lost}");
     let read = chain::load_full(&store, Chain::Manifest, &"S".parse().unwrap()).await.unwrap();
     assert_eq!(read.unwrap().number, 2);
 }
@@ -120,8 +120,8 @@ async fn what_follows_a_damaged_entry_is_committed() {
     let mut committer = chain(&store, "first", 2).await;
     let key = Chain::Manifest.key(&"S".parse().unwrap(), 2);
     // What is looked for is the last one.
-    assert!(committer.look().await.unwrap().is_none());
+    assert!(committer.verify_anchor().await.unwrap().is_none());
     store.put(&key, "not an entry".into()).await.unwrap();
-    assert!(committer.look().await.unwrap().is_none());
+    assert!(committer.verify_anchor().await.unwrap().is_none());
     next(&mut committer).await.unwrap();
 }

@@ -36,7 +36,7 @@ async fn an_upload_is_not_tried_any_more_when_the_stream_is_gone() {
     nats.api("STREAM.DELETE.S", Value::Null).await;
     wait_until("the session has ended", async || {
         let log = daemon.log();
-        if log.contains("stream is gone") { Ok(()) } else { Err(log) }
+        if log.contains("the stream was deleted") { Ok(()) } else { Err(log) }
     })
     .await;
     // Tries are five seconds apart at most.

@@ -230,7 +230,7 @@ async fn an_entry_that_cannot_be_read() {
         }
         let (_, error) = lab.manager.error(&["tier"]);
         assert!(
-            error.contains("put it back from a copy of the nas")
+            error.contains("put it back from a copy of the NAS")
                 && error.contains("a new, empty bucket")
                 && error.contains("`restore --all --before-damage`")
                 && error.contains("docs/recovery.md#an-object-on-the-nas-is-damaged"),

@@ -176,7 +176,7 @@ async fn what_jetstream_has_is_written_anew() {
             lab.manager.reaches(stream, "wasabi", lab.last).await;
         }
         let log = lab.log();
-        let named = format!("`{key}` of the nas could not be read: it was written anew, stream `");
+        let named = format!("`{key}` of the NAS could not be read: it was written anew, stream `");
         assert!(log.contains(&named), "{kind}: {log}");
         assert!(!log.contains("ERROR"), "{kind}: {log}");
         lab.is_whole().await;
@@ -196,7 +196,7 @@ async fn an_entry_whose_text_alone_is_damaged_is_restated() {
     for stream in STREAMS {
         lab.manager.reaches(stream, "wasabi", lab.last).await;
     }
-    let said = format!("what journal entry `{key}` decides cannot be read any more");
+    let said = format!("the decisions of journal entry `{key}` can no longer be read");
     wait_until("it is said", async || {
         let log = lab.log();
         if log.contains(&said) { Ok(()) } else { Err(log) }
@@ -232,7 +232,7 @@ async fn what_jetstream_lacks_keeps_its_streams_alone() {
     assert!((20..archived).contains(&at_wasabi()));
     wait_until("it was tried more than once", async || {
         let log = lab.log();
-        if log.contains("JetStream does not have exactly") { Ok(()) } else { Err(log) }
+        if log.contains("JetStream no longer has exactly") { Ok(()) } else { Err(log) }
     })
     .await;
     let log = lab.log();
@@ -249,7 +249,7 @@ async fn what_jetstream_lacks_keeps_its_streams_alone() {
     // Monitoring is told, though `C` is level, and what can be read is shown.
     let (status, error) = lab.manager.error(&["status", "--check"]);
     assert_eq!(status, 5, "{error}");
-    assert!(error.contains(&format!("`{key}` of the nas cannot be read")), "{error}");
+    assert!(error.contains(&format!("`{key}` of the NAS cannot be read")), "{error}");
     assert!(lab.manager.json(&["status"])["damage"][0].as_str().unwrap().contains(&key));
     // The way out: the object comes from somewhere else.
     lab.nas.put_object(&key, &object).await.unwrap();
@@ -313,7 +313,7 @@ async fn either_tier_helps_the_other_with_what_was_decided_for_wasabi() {
     lab.is_whole().await;
     let log = lab.log();
     assert!(
-        log.contains(&format!("`{decided}` was decided for wasabi, did not get there")),
+        log.contains(&format!("`{decided}` was decided for Wasabi and is damaged on the NAS")),
         "{log}"
     );
     lab.daemon.take().unwrap().stop().await;
@@ -323,7 +323,7 @@ async fn either_tier_helps_the_other_with_what_was_decided_for_wasabi() {
     wasabi.put_object(&both[2], &flipped(&object)).await.unwrap();
     lab.daemon = Some(lab.manager.tier().await);
     lab.is_whole().await;
-    assert_eq!(lab.log().matches("was put back from the nas").count(), 2, "{}", lab.log());
+    assert_eq!(lab.log().matches("was put back from the NAS").count(), 2, "{}", lab.log());
     lab.daemon.take().unwrap().stop().await;
 }
 
@@ -352,7 +352,7 @@ async fn what_nothing_reads_is_looked_at_once_in_a_while() {
     }
     wait_until("all is written anew", async || {
         let log = daemon.log();
-        let named = |key: &String| log.contains(&format!("`{key}` of the nas could not be read"));
+        let named = |key: &String| log.contains(&format!("`{key}` of the NAS could not be read"));
         if damaged.iter().all(named) { Ok(()) } else { Err(log) }
     })
     .await;

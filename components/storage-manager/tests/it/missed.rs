@@ -31,7 +31,7 @@ async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
     manager.reaches("M", "nas", 60).await;
     manager.reaches("M", "wasabi", 60).await;
     let log = daemon.log();
-    let said = "sequences 11 to 40 are not in JetStream any more, and the archive on the nas ends at 10: they count as missed stream=M";
+    let said = "sequences 11 to 40 are not in JetStream any more, and the archive on the NAS ends at 10: they count as missed stream=M";
     assert!(log.contains(said), "{log}");
     let count = || nas.stats().storage.objects + wasabi.stats().storage.objects;
     let (mut last, mut since) = (count(), Instant::now());
@@ -139,7 +139,7 @@ async fn what_a_nas_had_that_was_replaced_did_not_come_too_late() {
             if log.contains("sequences 41 to 90 are not in") { Ok(log) } else { Err(log) }
         })
         .await;
-        assert!(log.contains("what wasabi had, up to sequence 40"), "{log}");
+        assert!(log.contains("what Wasabi had, up to sequence 40"), "{log}");
         let known = log.contains("that one had confirmed them up to sequence 90");
         assert_eq!((known, log.contains("that one may have them")), (running, !running), "{log}");
         assert!(!log.contains("before they could be archived"), "{log}");

@@ -61,8 +61,11 @@ async fn a_page_is_not_an_answer_of_the_nas() {
     // Writing fails, and so does the look for the archive, which comes every ten seconds at the latest.
     wait_until("the archive was looked for", async || {
         let log = daemon.log();
-        let looked =
-            ["looking for the archive failed", "bucket was lost", "trying again: nas: get"];
+        let looked = [
+            "cannot verify that the archive is still there",
+            "bucket was lost",
+            "trying again: nas: get",
+        ];
         let looked = looked.iter().any(|text| log.contains(text));
         if looked { Ok(()) } else { Err(log) }
     })

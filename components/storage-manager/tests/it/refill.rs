@@ -24,7 +24,7 @@ async fn decide(nas: &Arc<Store>) {
         if state.number == ENTRIES {
             return;
         }
-        let mut draft = Draft::of(state);
+        let mut draft = Draft::from_state(state);
         draft.state.bytes += 1;
         committer.commit(draft, &CancellationToken::new()).await.unwrap();
     }

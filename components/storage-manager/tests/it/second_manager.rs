@@ -52,7 +52,7 @@ async fn begins_late(layout: &str) {
         // The first one ends where a journal takes its streams over.
         let readers = if layout == "journal" { 1 } else { 2 };
         let log = other.log();
-        let opened = layout == "chains" || log.contains("the journal goes on with its chain");
+        let opened = layout == "chains" || log.contains("the journal takes over its chain");
         let names = nats.api("CONSUMER.NAMES.S", Value::Null).await;
         let found = names["consumers"].as_array().map_or(0, Vec::len);
         if opened && found >= readers { Ok(()) } else { Err(log) }

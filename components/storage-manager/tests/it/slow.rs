@@ -115,7 +115,7 @@ async fn archive(store: &Arc<Store>, name: &str, storage: &str, parts: &[(u64, u
     let draft = Draft {
         add: segments,
         watermark: Watermark { seq: last_seq, last: Some(last) },
-        ..Draft::begin(record, state, Vec::new())
+        ..Draft::first(record, state, Vec::new())
     };
     let mut committer =
         Committer::new(Arc::clone(store), Chain::Manifest, stream, "test".into(), None);

@@ -39,7 +39,7 @@ async fn a_manager_of_chains_ends_when_a_journal_takes_over() {
     old.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
     assert_eq!(status.code(), Some(2), "{error}");
     assert!(
-        error.contains("error: nas: stream `S` is held by journal `main`")
+        error.contains("error: nas: journal `main` holds stream `S`")
             && error.contains("`layout = \"journal\"`"),
         "{error}"
     );

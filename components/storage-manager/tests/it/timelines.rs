@@ -113,7 +113,7 @@ async fn a_server_that_lost_its_newest_messages() {
     let daemon = manager.tier().await;
     let found = timelines(&manager, 2).await;
     assert_eq!((&found[1]["parent"], &found[1]["parent_seq"]), (&json!(1), &json!(kept)));
-    assert_eq!(found[1]["reason"], "goes on from an earlier point", "nobody restored it");
+    assert_eq!(found[1]["reason"], "goes on from an earlier point", "it was not restored");
     manager.reaches("S", "nas", kept + 300).await;
     let log = daemon.log();
     let said = format!("sequences {} to 200 of timeline 1 are not in the live stream", kept + 1);

@@ -209,9 +209,9 @@ async fn of_a_chain_that_merges_meanwhile() {
     let record = r#"{"created": "2026-01-01T00:00:00Z", "config": {"name": "S"}}"#;
     let record = serde_json::from_str(record).unwrap();
     let counts = StreamState { first_seq: 1, last_seq: 20, messages: 20, bytes: 40 };
-    chain.commit(Draft::begin(record, counts, Vec::new()), &never).await.unwrap();
+    chain.commit(Draft::first(record, counts, Vec::new()), &never).await.unwrap();
     let small = [segment(&nas, 1, 10).await, segment(&nas, 11, 20).await];
-    let mut draft = Draft::of(chain.state().unwrap());
+    let mut draft = Draft::from_state(chain.state().unwrap());
     draft.add = small.to_vec();
     draft.watermark = Watermark { seq: 20, last: Some(small[1].last.clone()) };
     chain.commit(draft, &never).await.unwrap();
@@ -219,7 +219,7 @@ async fn of_a_chain_that_merges_meanwhile() {
     let manager =
         Manager::new(dir.path(), "host", &Settings::new("nats://127.0.0.1:1", &fake.s3_url()));
     let output = verify(&manager, &fake, "v1/streams/S/segments/*", async {
-        let mut draft = Draft::of(chain.state().unwrap());
+        let mut draft = Draft::from_state(chain.state().unwrap());
         draft.add = vec![segment(&nas, 1, 20).await];
         draft.remove = small.iter().map(|segment| segment.key.clone()).collect();
         chain.commit(draft, &never).await.unwrap();

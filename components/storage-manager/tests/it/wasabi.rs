@@ -429,7 +429,7 @@ async fn what_the_nas_has_forgotten_of_its_decisions_comes_from_wasabi() {
     let daemon = manager.tier().await;
     nats.publish("S", 20).await;
     manager.reaches("S", "wasabi", 100).await;
-    assert!(daemon.log().contains("the nas has forgotten"), "{}", daemon.log());
+    assert!(daemon.log().contains("the NAS has forgotten"), "{}", daemon.log());
     daemon.stop().await;
     let report = manager.json(&["verify", "--from", "wasabi"]);
     assert_eq!(report["streams"][0]["messages"], 100, "{report}");
@@ -531,7 +531,7 @@ async fn a_nas_that_lost_segments_as_well_does_not_damage_wasabi() {
     manager.reaches("S", "nas", 100).await;
     wait_until("nothing more is copied", async || {
         let log = daemon.log();
-        if log.contains("the nas lost what it had confirmed") { Ok(()) } else { Err(log) }
+        if log.contains("the NAS lost what it had confirmed") { Ok(()) } else { Err(log) }
     })
     .await;
     daemon.stop().await;

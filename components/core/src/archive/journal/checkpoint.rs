@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::deletes::DeletesKnown;
-use super::entry::{JOURNAL_FORMAT, SegmentRecord};
 use super::erased::{Erasure, notes};
-use super::expired::Retention;
-use super::fold::credible;
+use super::record::{SegmentRecord, credible};
+use super::retention::Retention;
 use super::served::Served;
 use crate::archive::entry::believed;
-use crate::archive::state::{Timeline, sound};
+use crate::archive::format::JOURNAL_FORMAT;
+use crate::archive::state::{Timeline, validate};
 use crate::archive::{
     ArchiveState, Checkpoint, ConsumerRecord, Deliveries, EntryError, Segment, Sha256,
     StreamRecord, Superseded, TimelineRecord,
@@ -34,7 +34,7 @@ pub struct JournalCheckpoint {
     pub number: u64,
     /// That entry's hash.
     pub hash: Sha256,
-    /// When that entry was committed, by its writer's clock.
+    /// The time of that entry's commit, by its writer's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub committed_at: Timestamp,
     /// Every stream.
@@ -60,21 +60,21 @@ pub struct StreamCheckpoint {
     /// By whom it was served, where that is known. Since format 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
-    /// How old the view of deletes of the last timeline is, where that is known. Since format 6.
+    /// The age of the last timeline's view of deletes, if known. Since format 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletes_known: Option<DeletesKnown>,
-    /// What its consumers know of single messages, by consumer. Since format 7.
+    /// The knowledge that its consumers have of single messages, by consumer. Since format 7.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
     /// Notes of what was erased of it for good. Since format 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub erased: Vec<Erasure>,
-    /// What has left its archive by rule, and what rules go by. Since format 8.
+    /// Messages that have left its archive by a rule, and the facts that rules go by. Since format 8.
     #[serde(default, skip_serializing_if = "Retention::is_empty")]
     pub retention: Retention,
     /// The number of the last entry that said something about it; 0 where it begins.
     pub number: u64,
-    /// When that was committed, by its writer's clock.
+    /// The time of that commit, by its writer's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub committed_at: Timestamp,
 }
@@ -105,7 +105,7 @@ impl StreamCheckpoint {
         if restated.timelines.is_empty() {
             return Err("it has no timeline".into());
         }
-        sound(&restated)?;
+        validate(&restated)?;
         notes(&self.erased, stream)?;
         for segment in &restated.segments {
             credible(segment, stream)?;
@@ -179,7 +179,7 @@ impl JournalCheckpoint {
     /// Reads an object's bytes, after their hash was verified.
     ///
     /// # Errors
-    /// When it is cut short, damaged, or of a newer format.
+    /// It is cut short, damaged, or of a newer format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
         read(bytes)
     }
@@ -187,7 +187,7 @@ impl JournalCheckpoint {
     /// Reads only the entry that a checkpoint restates, after the hash of all its bytes was verified.
     ///
     /// # Errors
-    /// When it is cut short, damaged, or of a newer format.
+    /// It is cut short, damaged, or of a newer format.
     pub fn head(bytes: &[u8]) -> Result<CheckpointHead, EntryError> {
         read(bytes)
     }

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// When the live stream was last looked at for what it has deleted. Since format 6.
+/// The last look at the live stream for its deletes. Since format 6.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeletesKnown {
-    /// What messages up to this one had taken away (roll-ups, schedules that fired) is among `deleted`.
+    /// The last message whose removals (roll-ups, schedules that fired) are all among `deleted`.
     pub seq: u64,
     /// So is what was deleted or purged before this time, by the writer's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]

@@ -16,18 +16,16 @@ use serde_json::value::RawValue;
 use super::checkpoint::StreamCheckpoint;
 use super::deletes::DeletesKnown;
 use super::erased::Erasure;
-use super::expired::{Absent, Expired};
+use super::record::{Replacement, SegmentRecord};
+use super::retention::{Absent, Expired};
 use super::served::Served;
 use crate::archive::entry::believed;
+use crate::archive::format::JOURNAL_FORMAT;
 use crate::archive::{
-    ConsumerRecord, Deliveries, EntryError, Fork, LastMessage, Segment, SeqRange, Sha256,
-    StreamRecord, StreamState, Watermark,
+    ConsumerRecord, Deliveries, EntryError, Fork, SeqRange, Sha256, StreamRecord, StreamState,
+    Watermark,
 };
 use crate::names::{ConsumerName, JournalName, StreamName};
-
-/// The format that this version writes, and the newest that it reads. Formats up to 3 are those of chains,
-/// [`crate::archive::FORMAT`].
-pub const JOURNAL_FORMAT: u32 = 8;
 
 /// One commit to a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,12 +40,12 @@ pub struct JournalEntry {
     /// SHA-256 of the previous entry's `entry` bytes; absent in entry 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Sha256>,
-    /// When it was committed, by the writer's clock.
+    /// The time of the commit, by the writer's clock.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub committed_at: Timestamp,
     /// Node and process that wrote it, for people; nothing depends on it.
     pub writer: String,
-    /// What is decided, by stream.
+    /// The decisions, by stream.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub streams: BTreeMap<StreamName, Change>,
     /// Keys of replaced objects that have been deleted.
@@ -55,7 +53,7 @@ pub struct JournalEntry {
     pub collected: Vec<String>,
 }
 
-/// What an entry decides for one stream. What is absent stays as it was.
+/// The decisions of an entry for one stream. An absent field stays as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
@@ -80,7 +78,7 @@ pub struct Change {
     /// Archived sequences that the live stream has lost by damage, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Vec<SeqRange>>,
-    /// How far the tier goes; absent where that is the last message of `add`, as far as before, or in a new
+    /// The tier's end; absent where that is the last message of `add`, as far as before, or in a new
     /// timeline to where it forks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
@@ -96,11 +94,11 @@ pub struct Change {
     /// By whom it is served, when that differs. Since format 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
-    /// How old the view of deletes is, when that differs: what a message in `add` behind it took away may not be in
+    /// The age of the view of deletes, when that differs: what a message in `add` behind it took away may not be in
     /// `deleted` yet. Absent too in a new timeline of which it is not known. Since format 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletes_known: Option<DeletesKnown>,
-    /// What consumers know of single messages, by consumer: all of it, when one differs. In a new timeline nothing is
+    /// The knowledge that consumers have of single messages, by consumer: all of it, when one differs. In a new timeline nothing is
     /// known. Since format 7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<BTreeMap<ConsumerName, Deliveries>>,
@@ -115,7 +113,7 @@ pub struct Change {
     /// format 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expired: Vec<Expired>,
-    /// Whether JetStream has the stream, when that differs. Since format 8.
+    /// The stream's absence from JetStream, when that differs. Since format 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<Absent>,
 }
@@ -125,127 +123,6 @@ impl Change {
     pub(super) fn says_more(&self) -> bool {
         *self != Self { begin: self.begin.clone(), ..Self::default() }
     }
-}
-
-/// Segments of one timeline and what takes their place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Replacement {
-    /// The timeline.
-    pub timeline: u32,
-    /// First sequence of the first replaced segment.
-    pub first_seq: u64,
-    /// Last sequence of the last one.
-    pub last_seq: u64,
-    /// What has the same messages, or in `cut` those that were not erased, ascending.
-    pub by: Vec<SegmentRecord>,
-}
-
-/// Where a segment lies that shares its object with others: rows whose `stream` and `timeline` are the
-/// segment's and whose `seq` is within its bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// The stream.
-    pub stream: StreamName,
-    /// The first row group that has rows of it.
-    pub group: u32,
-    /// How many row groups have.
-    pub groups: u32,
-}
-
-/// A segment, as a journal stores it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SegmentRecord {
-    /// Its object's key; absent where that is the entry's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// The timeline that it was written in.
-    pub timeline: u32,
-    /// Sequence of its first message.
-    pub first_seq: u64,
-    /// Sequence of its last message.
-    pub last_seq: u64,
-    /// Time of its first message, in nanoseconds since 1970.
-    pub first_time: i64,
-    /// Time of its last message, in nanoseconds since 1970.
-    pub last_time: i64,
-    /// Messages in it.
-    pub messages: u64,
-    /// Bytes of their subjects, headers and payloads.
-    pub bytes: u64,
-    /// Bytes of the file, of a segment that has one of its own. Of a part: its share of its row groups' bytes in
-    /// the object, for people; absent where the writer did not say it.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub size: u64,
-    /// SHA-256 of its file; of a part, that of the [`message_hash`](crate::archive::message_hash)es of all its
-    /// messages, end to end.
-    pub sha256: Sha256,
-    /// [`message_hash`](crate::archive::message_hash) of its last message.
-    pub last: Sha256,
-    /// Of a part: its first row group, and how many there are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub groups: Option<(u32, u32)>,
-    /// Whether it has its final size.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sealed: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_zero(size: &u64) -> bool {
-    *size == 0
-}
-
-impl SegmentRecord {
-    /// Converts a segment to its stored form; `own` is the key of the entry that stores it.
-    pub fn of(segment: &Segment, own: Option<&str>) -> Self {
-        Self {
-            key: (own != Some(&segment.key)).then(|| segment.key.clone()),
-            timeline: segment.timeline,
-            first_seq: segment.first_seq,
-            last_seq: segment.last_seq,
-            first_time: nanoseconds(segment.first_time),
-            last_time: nanoseconds(segment.last_time),
-            messages: segment.messages,
-            bytes: segment.bytes,
-            size: segment.size,
-            sha256: segment.sha256,
-            last: segment.last.sha256,
-            groups: segment.part.as_ref().map(|part| (part.group, part.groups)),
-            sealed: segment.sealed,
-        }
-    }
-
-    /// Returns the segment of a stream that this describes, stored in the entry with the key `own`.
-    pub fn to_segment(&self, stream: &StreamName, own: &str) -> Segment {
-        let last_time = timestamp(self.last_time);
-        let part =
-            self.groups.map(|(group, groups)| Part { stream: stream.clone(), group, groups });
-        Segment {
-            key: self.key.clone().unwrap_or_else(|| own.to_owned()),
-            timeline: self.timeline,
-            first_seq: self.first_seq,
-            last_seq: self.last_seq,
-            first_time: timestamp(self.first_time),
-            last_time,
-            messages: self.messages,
-            bytes: self.bytes,
-            size: self.size,
-            sha256: self.sha256,
-            last: LastMessage { seq: self.last_seq, time: last_time, sha256: self.last },
-            sealed: self.sealed,
-            part,
-        }
-    }
-}
-
-fn nanoseconds(time: Timestamp) -> i64 {
-    let nanoseconds = time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
-    i64::try_from(nanoseconds).expect("it was just clamped")
-}
-
-fn timestamp(nanoseconds: i64) -> Timestamp {
-    Timestamp::from_nanosecond(nanoseconds.into()).expect("i64 nanoseconds are in range")
 }
 
 #[derive(Serialize, Deserialize)]
@@ -267,7 +144,7 @@ impl JournalEntry {
     /// Reads a stored text, after its hash was verified.
     ///
     /// # Errors
-    /// When it is cut short, damaged, or of a newer format.
+    /// It is cut short, damaged, or of a newer format.
     pub fn from_text(text: &str) -> Result<(Self, Sha256), EntryError> {
         let stored: Stored = serde_json::from_str(text).map_err(EntryError::Unreadable)?;
         believed(&stored.entry, stored.sha256, JOURNAL_FORMAT, EntryError::TooNewJournal)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{ArchiveState, RawJson, SeqRange, SeqRanges, Sha256};
+use crate::archive::{RawJson, SeqRange, SeqRanges, Sha256};
 use crate::names::{JournalName, StreamName};
 
 /// A signed note of what was erased. Since format 8.
@@ -40,7 +40,7 @@ pub struct ErasureNote {
     pub by: String,
     /// The reason, in the requester's words.
     pub reason: String,
-    /// How many messages were erased.
+    /// The number of erased messages.
     pub messages: u64,
     /// Their sequences, by timeline.
     pub timelines: Vec<ErasedIn>,
@@ -72,7 +72,7 @@ impl Erasure {
     /// Reads the note.
     ///
     /// # Errors
-    /// When this version cannot read it.
+    /// This version cannot read it.
     pub fn read(&self) -> Result<ErasureNote, serde_json::Error> {
         serde_json::from_str(self.note.get())
     }
@@ -97,29 +97,4 @@ pub(super) fn notes(erased: &[Erasure], stream: &StreamName) -> Result<Vec<Erasu
         Ok(note)
     };
     erased.iter().map(read).collect()
-}
-
-impl ArchiveState {
-    /// Returns the notes of what was erased that can be read; a journal has no others.
-    pub fn erasures(&self) -> impl Iterator<Item = (&Erasure, ErasureNote)> {
-        self.erased.iter().filter_map(|erasure| Some((erasure, erasure.read().ok()?)))
-    }
-
-    /// Returns the sequences between two that were erased of a timeline, and of those that it goes on from.
-    pub fn erased_between(&self, timeline: u32, first_seq: u64, last_seq: u64) -> SeqRanges {
-        let mut found = SeqRanges::default();
-        if self.erased.is_empty() {
-            return found;
-        }
-        let notes: Vec<ErasureNote> = self.erasures().map(|(_, note)| note).collect();
-        let mut from = first_seq;
-        for (number, until) in self.lineage(timeline) {
-            let until = until.min(last_seq);
-            for note in &notes {
-                note.of(number).within(from, until).for_each(|range| found.insert(range));
-            }
-            from = from.max(until.saturating_add(1));
-        }
-        found
-    }
 }

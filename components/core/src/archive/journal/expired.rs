@@ -1,99 +1,10 @@
-//! Messages that have left the archive by a rule, and what rules go by. Since format 8.
+//! Messages that leave the archive by a rule: the check that they may, and the questions of those that did.
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::entry::Replacement;
+use super::record::Replacement;
+use super::retention::Expired;
 use crate::archive::{ArchiveState, Segment};
-
-/// A run of messages that left the archive by a rule: the oldest of a timeline, or what only a timeline had that was
-/// left. Since format 8.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Expired {
-    /// The timeline that they were written in.
-    pub timeline: u32,
-    /// First sequence of the first segment that left.
-    pub first_seq: u64,
-    /// Last sequence of the last one. None of the timeline's is left between the two.
-    pub last_seq: u64,
-    /// Messages in them.
-    pub messages: u64,
-    /// Bytes of their subjects, headers and payloads.
-    pub bytes: u64,
-    /// When, by the writer's clock; of several runs that are told as one, the last.
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    pub at: Timestamp,
-    /// The rule, for people, as the configuration has it: `max_age = "400d"`.
-    pub rule: String,
-}
-
-/// Whether JetStream has a stream. Since format 8.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Absent {
-    /// Since when it has not, by the writer's clock; absent where it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub since: Option<Timestamp>,
-}
-
-/// When a timeline was left. Since format 8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LeftAt {
-    /// The timeline.
-    pub timeline: u32,
-    /// When the next one began, by the writer's clock.
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    pub at: Timestamp,
-}
-
-/// What has left a stream's archive, and what rules go by. Since format 8.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Retention {
-    /// What has left it, in the order in which it did.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub expired: Vec<Expired>,
-    /// When each of its timelines was left, ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_at: Vec<LeftAt>,
-    /// Since when JetStream does not have the stream; absent where it has, or that is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub absent_since: Option<Timestamp>,
-}
-
-impl Retention {
-    /// Returns whether there is nothing to say.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Returns when a timeline was left.
-    pub fn left_at(&self, timeline: u32) -> Option<Timestamp> {
-        self.left_at.iter().find(|left| left.timeline == timeline).map(|left| left.at)
-    }
-
-    /// Takes note that a timeline was left.
-    pub(super) fn leave(&mut self, timeline: u32, at: Timestamp) {
-        self.left_at.push(LeftAt { timeline, at });
-    }
-
-    /// Fills in what formats before 8 did not say: the timelines were left at this time at the latest.
-    pub(super) fn left_by(&mut self, timelines: impl Iterator<Item = u32>, at: Timestamp) {
-        for timeline in timelines {
-            if self.left_at(timeline).is_none() {
-                self.leave(timeline, at);
-            }
-        }
-        self.left_at.sort_unstable_by_key(|left| left.timeline);
-    }
-}
 
 /// Refuses what is said to have expired and cannot have; returns the segments that it takes out.
 pub(super) fn check<'a>(
@@ -206,7 +117,7 @@ impl ArchiveState {
         self.kept_within(timeline, u64::MAX)
     }
 
-    /// The same of the part of `timeline` up to a sequence.
+    /// Returns the first sequence that may still be in the archive of the part of `timeline` up to a sequence.
     pub fn kept_within(&self, timeline: u32, last_seq: u64) -> u64 {
         let lineage: BTreeMap<u32, u64> = self.lineage(timeline).into_iter().collect();
         let ends = self.retention.expired.iter().filter_map(|run| {

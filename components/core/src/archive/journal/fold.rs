@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Change, Replacement};
+use super::entry::Change;
 use super::erased::{ErasureNote, notes};
 use super::expired;
+use super::record::{Replacement, SegmentRecord, credible};
 use crate::archive::state::Timeline;
-use crate::archive::{ArchiveKey, ArchiveState, ParentTimeline, Segment, SeqRanges, Watermark};
+use crate::archive::{ArchiveState, ParentTimeline, Segment, SeqRanges, Watermark};
 use crate::names::StreamName;
 
 /// A change that follows from a state, with its segments resolved.
@@ -56,7 +57,7 @@ pub(super) fn check(
             (next, fork.parent.as_ref().map_or(Ok(0), |parent| shared(state, parent))?)
         }
     };
-    let resolve = |record: &super::SegmentRecord| record.to_segment(origin.stream, origin.key);
+    let resolve = |record: &SegmentRecord| record.to_segment(origin.stream, origin.key);
     let added: Vec<Segment> = change.add.iter().map(resolve).collect();
     let mut last = base;
     for segment in &added {
@@ -107,36 +108,6 @@ fn shared(state: &ArchiveState, parent: &ParentTimeline) -> Result<u64, String> 
         ));
     }
     Ok(last_seq)
-}
-
-/// Refuses a segment that no writer makes: a reader would look for it in the wrong place, or count wrongly.
-pub(super) fn credible(segment: &Segment, stream: &StreamName) -> Result<(), String> {
-    let Segment { key, first_seq, last_seq, messages, .. } = segment;
-    if *first_seq == 0 {
-        return Err(format!("segment `{key}` begins before sequence 1"));
-    }
-    if first_seq > last_seq {
-        return Err(format!("segment `{key}` ends before it begins"));
-    }
-    if *messages == 0 || messages - 1 > last_seq - first_seq {
-        return Err(format!("segment `{key}` cannot have {messages} messages"));
-    }
-    if let Some(part) = &segment.part {
-        let parsed = ArchiveKey::parse(key);
-        if !matches!(parsed, Ok(ArchiveKey::Journal { .. } | ArchiveKey::Shared { .. })) {
-            return Err(format!("segment `{key}` is no part of that object"));
-        }
-        if part.groups == 0 || part.group.checked_add(part.groups).is_none() {
-            return Err(format!("segment `{key}` is in no row group"));
-        }
-    } else {
-        let sha256 = &segment.sha256;
-        let its = ArchiveKey::segment(stream, segment.timeline, *first_seq, *last_seq, sha256);
-        if its.to_string() != *key {
-            return Err(format!("segment `{key}` is not the one that its key names"));
-        }
-    }
-    Ok(())
 }
 
 /// Refuses a segment that does not begin after `last`, and moves `last` to its end.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::checkpoint::{JournalCheckpoint, StreamCheckpoint};
-use super::entry::{Change, JOURNAL_FORMAT, JournalEntry};
+use super::entry::{Change, JournalEntry};
 use super::fold::{self, Checked, Origin};
+use crate::archive::format::JOURNAL_FORMAT;
 use crate::archive::key::JournalOf;
 use crate::archive::{ArchiveKey, ArchiveState, Segment, Sha256, Superseded};
 use crate::names::{JournalName, StreamName};
@@ -77,7 +78,7 @@ pub enum JournalError {
     #[error(
         "entry {number} of journal `{journal}` contradicts the archive of stream `{stream}`: {what}"
     )]
-    Contradiction {
+    Inconsistent {
         /// The journal.
         journal: JournalName,
         /// The entry.
@@ -109,13 +110,13 @@ impl JournalState {
     /// Starts from a checkpoint.
     ///
     /// # Errors
-    /// When it contradicts itself.
+    /// It contradicts itself.
     pub fn open(of: JournalOf, checkpoint: &JournalCheckpoint) -> Result<Self, JournalError> {
         let (journal, number) = (checkpoint.journal.clone(), checkpoint.number);
         let mut state = Self::empty(of, journal.clone());
         for (stream, restated) in &checkpoint.streams {
             // A checkpoint's segments name all their objects.
-            let opened = restated.open(stream, "").map_err(|what| JournalError::Contradiction {
+            let opened = restated.open(stream, "").map_err(|what| JournalError::Inconsistent {
                 journal: journal.clone(),
                 number,
                 stream: stream.clone(),
@@ -160,7 +161,7 @@ impl JournalState {
     /// Folds an entry in. After an error the state is as it was before.
     ///
     /// # Errors
-    /// When the entry is not the next one, does not continue the last one, or contradicts it.
+    /// The entry is not the next one, does not continue the last one, or contradicts it.
     pub fn apply(&mut self, entry: &JournalEntry, hash: Sha256) -> Result<(), JournalError> {
         let follows = self.follow(entry)?;
         self.take(entry, hash, follows);
@@ -206,7 +207,7 @@ impl JournalState {
     /// matter to it.
     ///
     /// # Errors
-    /// When it contradicts the stream's archive.
+    /// It contradicts the stream's archive.
     pub fn check_change(&self, stream: &StreamName, change: &Change) -> Result<(), JournalError> {
         self.follow_one(stream, change, &self.next_key()).map(drop)
     }
@@ -232,7 +233,7 @@ impl JournalState {
         };
         followed.map_err(|what| {
             let (journal, stream) = (self.journal.clone(), stream.clone());
-            JournalError::Contradiction { journal, number: self.next(), stream, what }
+            JournalError::Inconsistent { journal, number: self.next(), stream, what }
         })
     }
 

@@ -9,7 +9,8 @@ use super::refused::{filled, hold, own, part, say, stream};
 
 /// Returns a note about sequences of timeline 1.
 fn note(of: &str, sequences: &[(u64, u64)]) -> Erasure {
-    let sequences: SeqRanges = sequences.iter().map(|(from, to)| SeqRange(*from, *to)).collect();
+    let sequences: SeqRanges =
+        sequences.iter().map(|(from, to)| SeqRange { first: *from, last: *to }).collect();
     let note = ErasureNote {
         id: "1".into(),
         stream: of.parse().unwrap(),
@@ -104,10 +105,16 @@ fn what_was_erased_is_known_and_is_not_lacking() {
     let archived = &restated.streams[&stream()];
     assert_eq!(archived.erasures().count(), 2);
     let erased = |first, last| archived.erased_between(1, first, last).iter().collect::<Vec<_>>();
-    assert_eq!(erased(1, u64::MAX), [SeqRange(11, 20), SeqRange(41, 49)]);
-    assert_eq!(erased(15, 41), [SeqRange(15, 20), SeqRange(41, 41)]);
+    assert_eq!(
+        erased(1, u64::MAX),
+        [SeqRange { first: 11, last: 20 }, SeqRange { first: 41, last: 49 }]
+    );
+    assert_eq!(
+        erased(15, 41),
+        [SeqRange { first: 15, last: 20 }, SeqRange { first: 41, last: 41 }]
+    );
     // The stream had them when it was last seen: they are not missing by mistake.
-    assert_eq!(archived.lacking(), 0);
+    assert_eq!(archived.missing_messages(), 0);
     // The objects are of no more use.
     let free: Vec<&str> = restated.superseded.iter().map(|s| s.key.as_str()).collect();
     assert_eq!(free, [own(1, 41, 50).key.unwrap()]);

@@ -36,7 +36,7 @@ fn what_the_live_stream_dropped_leaves_from_the_front() {
     assert_eq!(first, Some(21));
     // Its object goes like one that was replaced; parts go with their entry.
     assert_eq!(state.superseded.len(), 1);
-    assert_eq!(archive.lacking(), 0);
+    assert_eq!(archive.missing_messages(), 0);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_stream_that_is_not_there_any_more_may_leave_as_a_whole() {
     say(&mut state, expired(&[run(1, 1, 40, 40)])).unwrap();
     let archive = &state.streams[&stream()];
     assert!(archive.has_left(1) && archive.segments.is_empty());
-    assert_eq!((archive.kept_from(1), archive.lacking()), (41, 0));
+    assert_eq!((archive.kept_from(1), archive.missing_messages()), (41, 0));
     say(&mut state, Change { absent: Some(Absent::default()), ..Change::default() }).unwrap();
     assert_eq!(state.streams[&stream()].retention.absent_since, None);
     // One of which there is news is there, whether that was said or not.

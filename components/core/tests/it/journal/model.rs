@@ -212,7 +212,7 @@ impl Model {
             history.end = end.saturating_add(act.tail);
             if history.end > end {
                 history.missed.extend(end + 1..=history.end);
-                change.missed = vec![SeqRange(end + 1, history.end)];
+                change.missed = vec![SeqRange { first: end + 1, last: history.end }];
             }
         }
         // A value that follows from the others is left out.
@@ -221,13 +221,13 @@ impl Model {
         if let Some((at, count)) = &act.deleted
             && let Some(range) = history.some(*at, *count)
         {
-            history.deleted.extend(range.0..=range.1);
+            history.deleted.extend(range.first..=range.last);
             change.deleted = vec![range];
         }
         if let Some((at, count)) = &act.lost
             && let Some(range) = history.some(*at, *count)
         {
-            history.lost = (range.0..=range.1).collect();
+            history.lost = (range.first..=range.last).collect();
             change.lost = Some(vec![range]);
         }
         if let Some(count) = act.consumers {
@@ -510,12 +510,12 @@ impl History {
     /// Returns some sequences, from one of its messages on.
     fn some(&self, at: Index, count: u64) -> Option<SeqRange> {
         let first = *self.messages.keys().nth(at.index(self.messages.len().max(1)))?;
-        Some(SeqRange(first, first.saturating_add(count).min(self.end)))
+        Some(SeqRange { first, last: first.saturating_add(count).min(self.end) })
     }
 }
 
 fn same(found: &SeqRanges, wanted: &BTreeSet<u64>) -> bool {
-    let found: BTreeSet<u64> = found.iter().flat_map(|range| range.0..=range.1).collect();
+    let found: BTreeSet<u64> = found.iter().flat_map(|range| range.first..=range.last).collect();
     found == *wanted
 }
 

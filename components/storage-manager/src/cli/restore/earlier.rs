@@ -4,15 +4,15 @@ use cim_core::archive::{ArchiveState, Fork, SeqRange};
 
 use crate::restore::Plan;
 
-/// Says what the newest history does not have and an earlier one does: whoever made the stream again
-/// before restoring it has hidden what was in it, and a server that lost its newest messages gives their
+/// Warns of what the newest history does not have and an earlier one does: making the stream again before restoring it
+/// hides what was in it, and a server that lost its newest messages gives their
 /// sequences out again.
 pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
     let stream = &plan.stream;
-    let stand_ins = plan.stand_ins.iter().filter(|(_, range)| range.0 <= plan.last_seq);
-    for (number, SeqRange(first, last)) in stand_ins {
+    let stand_ins = plan.stand_ins.iter().filter(|(_, range)| range.first <= plan.last_seq);
+    for (number, SeqRange { first, last }) in stand_ins {
         tracing::warn!(
-            "stream `{stream}`: timeline {} was being archived anew and had come up to sequence {}: sequences {first} to {last} come from timeline {number}, and with them what was deleted of them since; is that one damaged there too, `--timeline {}` brings back what was archived anew alone",
+            "stream `{stream}`: timeline {} was being archived anew and had reached sequence {}, so sequences {first} to {last} are taken from timeline {number}, including messages deleted since. If they are damaged there too, `--timeline {}` restores only what was archived anew",
             plan.timeline,
             first - 1,
             plan.timeline
@@ -23,19 +23,21 @@ pub(super) fn warn_of_earlier(plan: &Plan, state: &ArchiveState) {
         if fork.reason == Fork::ANEW {
             let seq = fork.parent.as_ref().map_or(0, |parent| parent.last_seq);
             tracing::warn!(
-                "stream `{stream}`: timeline {number} archives anew what the stream had behind sequence {seq}, for timeline {} is damaged there; what had been deleted or dropped before is in that one, as far as it can be read",
+                "stream `{stream}`: timeline {number} is a new archive of the messages after sequence {seq}, because timeline {} is damaged there. Messages that had been deleted or dropped before are only in that damaged timeline, as far as it can be read",
                 number - 1
             );
             continue;
         }
         if let Some(parent) = &fork.parent {
-            if let Some(left) = state.beyond(parent).filter(|_| !state.has_left(parent.timeline)) {
+            if let Some(left) =
+                state.after_fork(parent).filter(|_| !state.has_left(parent.timeline))
+            {
                 tracing::warn!(
                     "stream `{stream}`: timeline {number} goes on from sequence {} of timeline {}, and leaves out its sequences {} to {}; `--timeline {} --as NAME` brings those back too",
                     parent.last_seq,
                     parent.timeline,
-                    left.0,
-                    left.1,
+                    left.first,
+                    left.last,
                     parent.timeline
                 );
             }

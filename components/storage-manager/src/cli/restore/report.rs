@@ -1,26 +1,21 @@
 //! What came of each stream, as a table or JSON, and what the program ends with.
 
-use std::fmt::Write as _;
-use std::time::Duration;
+mod figures;
+mod notes;
 
-use cim_core::archive::DeletesKnown;
-use cim_core::archive::journal::Expired;
+use std::fmt::Write as _;
+
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use cim_runtime::output::note;
-use jiff::Timestamp;
 use serde::Serialize;
+
+use figures::Numbers;
 
 use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
 use crate::cli::{show, show_json, table};
-use crate::clock;
-use crate::journal::expire::in_words;
-use crate::restore::{Done, Plan, RestoreError, Ways, leaves_no_markers, not_kept};
-
-/// The age that an archive's view of deletes may have: they are looked for once a second, of each of hundreds of streams in
-/// turn.
-const VIEW: Duration = Duration::from_secs(5);
+use crate::restore::{Done, Plan, RestoreError, RetryCommand};
 
 /// Every stream that was asked for.
 #[derive(Debug, Serialize)]
@@ -28,7 +23,7 @@ pub(super) struct Report {
     dry_run: bool,
     streams: Vec<Restored>,
     #[serde(skip)]
-    ways: Ways,
+    retry: RetryCommand,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,8 +35,9 @@ struct Restored {
     outcome: Outcome,
     /// Why it was not restored.
     why: Option<String>,
-    way_out: Option<String>,
-    /// Of what is there, or can be.
+    #[serde(rename = "way_out")]
+    remedy: Option<String>,
+    /// Figures of the stream that exists now, or can be restored.
     #[serde(flatten)]
     numbers: Option<Numbers>,
     #[serde(skip)]
@@ -63,151 +59,6 @@ enum Outcome {
     Interrupted,
     /// Something else went wrong with it.
     Failed,
-}
-
-#[derive(Debug, Serialize)]
-struct Numbers {
-    timeline: u32,
-    first_seq: u64,
-    last_seq: u64,
-    messages: u64,
-    bytes: u64,
-    consumers: usize,
-    method: &'static str,
-    seconds: f64,
-    /// Of those, from the server's first answer to its last.
-    seconds_sending: f64,
-    segments: usize,
-    s3_requests: u64,
-    /// Sequences behind the last one that are not given out, for they may have been before.
-    fence: u64,
-    /// Who may have seen some of them.
-    fence_for: Vec<String>,
-    /// Sequences behind those that the stream has given out since, and messages that it has let go of.
-    added: u64,
-    dropped: u64,
-    /// The batch that it would have ended in, and that is left out.
-    half_batch: Option<LeftOutBatch>,
-    /// What has left the archive by rule of what would have come back.
-    expired: Vec<Expired>,
-    /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
-    deletes_known: Option<DeletesKnown>,
-    #[serde(skip)]
-    archived_at: Timestamp,
-    /// Messages between the first and the last one that were erased for good, and why.
-    erased: Vec<ErasedHere>,
-    /// What the archived stream had and this one has not.
-    left_out: Vec<String>,
-    /// What the snapshot of a stream in memory does not carry.
-    not_kept: Vec<String>,
-    #[serde(skip)]
-    leaves_no_markers: bool,
-}
-
-/// Messages that a person has asked to be erased.
-#[derive(Debug, Serialize)]
-struct ErasedHere {
-    messages: u64,
-    reason: String,
-}
-
-/// A batch of which the end is not in the archive.
-#[derive(Debug, Serialize)]
-struct LeftOutBatch {
-    id: String,
-    first_seq: u64,
-    last_seq: u64,
-}
-
-impl Numbers {
-    /// What a plan says; exact but for messages that are filtered out.
-    fn of(plan: &Plan) -> Self {
-        Self {
-            timeline: plan.timeline,
-            first_seq: plan.first_seq,
-            last_seq: plan.last_seq,
-            messages: plan.messages(),
-            bytes: plan.bytes(),
-            consumers: plan.consumers.len(),
-            method: if plan.in_memory() { "snapshot v2" } else { "snapshot v1" },
-            seconds: 0.0,
-            seconds_sending: 0.0,
-            segments: plan.pieces.len(),
-            s3_requests: 0,
-            fence: plan.end() - plan.last_seq,
-            fence_for: plan.fence.as_ref().map(|fence| fence.followers.clone()).unwrap_or_default(),
-            added: 0,
-            dropped: 0,
-            half_batch: plan.half_batch.as_ref().map(|half| LeftOutBatch {
-                id: half.id.clone(),
-                first_seq: half.messages.0,
-                last_seq: half.messages.1,
-            }),
-            expired: plan.expired.clone(),
-            deletes_known: plan.deletes_known.clone(),
-            archived_at: plan.archived_at,
-            erased: plan
-                .erased
-                .iter()
-                .map(|(messages, reason)| ErasedHere {
-                    messages: *messages,
-                    reason: reason.clone(),
-                })
-                .collect(),
-            left_out: plan.left_out.clone(),
-            not_kept: not_kept(plan, clock::now()),
-            leaves_no_markers: leaves_no_markers(plan),
-        }
-    }
-
-    /// Says what was restored instead of what was planned.
-    fn are_now(&mut self, done: &Done) {
-        self.first_seq = done.outcome.first_seq;
-        if self.fence > 0 {
-            // A point in time was looked for since.
-            self.fence += self.last_seq.saturating_sub(done.outcome.last_seq);
-        }
-        self.last_seq = done.outcome.last_seq;
-        self.messages = done.outcome.messages;
-        self.bytes = done.outcome.bytes;
-        (self.added, self.dropped) = (done.outcome.added, done.outcome.dropped);
-        if self.leaves_no_markers && self.dropped > 0 {
-            self.not_kept.push(format!(
-                "delete markers of {} messages that expired meanwhile: who watches does not hear of it",
-                self.dropped
-            ));
-        }
-        self.method = done.outcome.method;
-        self.seconds = done.took.as_secs_f64();
-        self.seconds_sending = done.outcome.sending.as_secs_f64();
-        self.s3_requests = done.requests;
-    }
-}
-
-impl Numbers {
-    /// Of a stream that is as it is.
-    fn nothing_is_done(&mut self) {
-        self.fence = 0;
-        self.fence_for.clear();
-        self.not_kept.clear();
-    }
-
-    /// Says which sequences are not given out, and why.
-    fn fence_in_words(&self, stream: &StreamName) -> String {
-        let (first, last) = (self.last_seq + 1, self.last_seq + self.fence);
-        let unused = format!(
-            "{stream}: sequences {first} to {last} stay unused, and the next message gets {}",
-            last + 1
-        );
-        match self.fence_for.as_slice() {
-            [] => unused,
-            followers => format!(
-                "{unused}: of what was lost behind {} some may have reached {} (`--fence 0` leaves none unused)",
-                self.last_seq,
-                followers.join(", ")
-            ),
-        }
-    }
 }
 
 impl Outcome {
@@ -235,88 +86,29 @@ impl Outcome {
     }
 }
 
-impl Restored {
-    /// Returns what is other than in the archive though it was restored, or can be.
-    fn notes(&self) -> Vec<String> {
-        let (Some(numbers), stream) = (&self.numbers, &self.stream) else { return Vec::new() };
-        let mut notes: Vec<String> = in_words(&numbers.expired)
-            .into_iter()
-            .map(|line| format!("{stream}: {line}"))
-            .collect();
-        if let Some(LeftOutBatch { id, first_seq, last_seq }) = &numbers.half_batch {
-            notes.push(format!(
-                "{stream}: sequences {first_seq} to {last_seq} are left out: they are half of batch `{id}`, and the rest of it is not there"
-            ));
-        }
-        for ErasedHere { messages, reason } in &numbers.erased {
-            notes.push(format!(
-                "{stream}: {messages} messages were erased from the archive for good, and their sequences stay empty: {reason}"
-            ));
-        }
-        if numbers.fence > 0 {
-            notes.push(numbers.fence_in_words(stream));
-        }
-        if numbers.added > 0 {
-            notes.push(format!(
-                "{stream}: goes on to sequence {} since (a schedule that was due, a delete marker, a source or a mirror that goes on, a client)",
-                numbers.last_seq + numbers.fence + numbers.added
-            ));
-        }
-        if numbers.dropped > 0 {
-            notes.push(format!(
-                "{stream}: has let go of {} messages since (its own limits, times to live, retention or roll-ups)",
-                numbers.dropped
-            ));
-        }
-        if let Some(known) = &numbers.deletes_known
-            && clock::is_old(numbers.archived_at, known.at, VIEW)
-        {
-            notes.push(format!(
-                "{stream}: deletes are known up to {}, its messages up to {}: what was deleted or purged in between may be back",
-                known.at.strftime("%F %T UTC"),
-                numbers.archived_at.strftime("%F %T UTC")
-            ));
-        }
-        if !numbers.not_kept.is_empty() {
-            notes.push(format!("{stream}: it is kept in memory, and comes back without"));
-            notes.extend(numbers.not_kept.iter().map(|what| format!("    {what}")));
-        }
-        if !numbers.left_out.is_empty() {
-            let why = if self.stream == self.target {
-                "with what was dropped it would act on the live system"
-            } else {
-                "in a copy it would reach the live system, `--keep-links` brings it back too"
-            };
-            notes.push(format!("{stream}: left out of `{}` ({why}):", self.target));
-            notes.extend(numbers.left_out.iter().map(|what| format!("    {what}")));
-        }
-        notes
-    }
-}
-
 impl Report {
-    /// Of streams of which nothing is known yet.
-    pub(super) fn new(streams: &[StreamName], args: &RestoreArgs, ways: Ways) -> Self {
+    /// Starts a report of streams of which nothing is known yet.
+    pub(super) fn new(streams: &[StreamName], args: &RestoreArgs, retry: RetryCommand) -> Self {
         let unknown = |stream: &StreamName| Restored {
             stream: stream.clone(),
             target: args.rename.clone().unwrap_or_else(|| stream.clone()),
             from: args.from.to_string(),
             outcome: Outcome::Interrupted,
             why: None,
-            way_out: None,
+            remedy: None,
             numbers: None,
             failure: None,
         };
-        Self { dry_run: args.dry_run, streams: streams.iter().map(unknown).collect(), ways }
+        Self { dry_run: args.dry_run, streams: streams.iter().map(unknown).collect(), retry }
     }
 
-    /// Nothing known stands against the stream in this place.
+    /// Records that nothing known prevents the restore of a stream.
     pub(super) fn ready(&mut self, place: usize, plan: &Plan) {
         self.streams[place].outcome = Outcome::Ready;
         self.streams[place].numbers = Some(Numbers::of(plan));
     }
 
-    /// It is there already.
+    /// Records that a stream exists already and is the same.
     pub(super) fn unchanged(&mut self, place: usize, plan: &Plan, why: String) {
         self.ready(place, plan);
         let restored = &mut self.streams[place];
@@ -325,10 +117,10 @@ impl Report {
         restored.numbers.iter_mut().for_each(Numbers::nothing_is_done);
     }
 
-    /// It was not restored.
+    /// Records that a stream was not restored.
     pub(super) fn failed(&mut self, place: usize, error: RestoreError) {
         let restored = &mut self.streams[place];
-        restored.way_out = error.way_out(&restored.stream, &restored.target, self.ways);
+        restored.remedy = error.remedy(&restored.stream, &restored.target, self.retry);
         restored.why = Some(chain(&error));
         let failure = Failure::from(error);
         restored.outcome = Outcome::of(&failure);
@@ -336,7 +128,7 @@ impl Report {
         restored.numbers = None;
     }
 
-    /// What came of those that were [ready](Self::ready), in their order.
+    /// Records the results of the streams that were [ready](Self::ready), in their order.
     pub(super) fn done(&mut self, done: Vec<Result<Done, RestoreError>>) {
         let ready = self.streams.iter().enumerate();
         let ready = ready.filter(|(_, restored)| restored.outcome == Outcome::Ready);
@@ -369,13 +161,13 @@ impl Report {
         let rank = |of: &Failure| (of.is_interrupted() != stopped, of_one(of));
         let worst = self.streams.iter_mut().filter_map(|restored| {
             let failure = restored.failure.take()?;
-            Some((failure, restored.way_out.as_deref()))
+            Some((failure, restored.remedy.as_deref()))
         });
-        let (failure, way_out) = worst.min_by_key(|(failure, _)| rank(failure))?;
+        let (failure, remedy) = worst.min_by_key(|(failure, _)| rank(failure))?;
         if wanted == 1 {
             // That a key is missing says what to do itself.
             let says_it_all = failure.is_interrupted() || failure.is_locked();
-            let out = way_out.filter(|_| !says_it_all);
+            let out = remedy.filter(|_| !says_it_all);
             let Some(out) = out else { return Some(failure) };
             let message = format!("{}: {out}", failure.message());
             return Some(failure.with_message(message));
@@ -449,7 +241,7 @@ impl Report {
         for restored in self.streams.iter().filter(|r| r.outcome != Outcome::Unchanged) {
             let Some(why) = &restored.why else { continue };
             write!(text, "\n{}: {why}", restored.stream).expect("memory takes it");
-            if let Some(out) = &restored.way_out {
+            if let Some(out) = &restored.remedy {
                 write!(text, "\n    {out}").expect("memory takes it");
             }
         }
@@ -468,7 +260,9 @@ impl Report {
 mod tests {
     use std::time::Duration;
 
+    use cim_core::archive::DeletesKnown;
     use clap::Parser as _;
+    use jiff::Timestamp;
 
     use super::*;
     use crate::cli::args::{Cli, Command};
@@ -476,12 +270,13 @@ mod tests {
     use crate::restore::SendError;
     use crate::s3::Tier;
 
-    /// The status and the last line where the first streams of three were not restored.
+    /// Returns the status and the last line when the first streams of three were not restored.
     fn ends(errors: Vec<RestoreError>, stopped: bool) -> (u8, String) {
         let cli = Cli::try_parse_from(["cim-storage-manager", "restore", "--all"]).unwrap();
         let Command::Restore(args) = cli.command else { panic!("it is another command") };
         let streams = ["A", "B", "C"].map(|name| name.parse().unwrap());
-        let mut report = Report::new(&streams, &args, Ways { from: Tier::Nas, other: None });
+        let mut report =
+            Report::new(&streams, &args, RetryCommand { from: Tier::Nas, other: None });
         report.streams.iter_mut().for_each(|restored| restored.outcome = Outcome::Restored);
         for (place, error) in errors.into_iter().enumerate() {
             report.failed(place, error);
@@ -510,13 +305,13 @@ mod tests {
                 fence_for: Vec::new(),
                 added: 0,
                 dropped: 0,
-                half_batch: None,
+                partial_batch: None,
                 expired: Vec::new(),
                 deletes_known: None,
                 archived_at: at("2026-01-01T00:00:10Z"),
                 erased: Vec::new(),
                 left_out: Vec::new(),
-                not_kept: Vec::new(),
+                unsupported_in_memory: Vec::new(),
                 leaves_no_markers: false,
             };
             change(&mut numbers);
@@ -526,7 +321,7 @@ mod tests {
                 from: String::new(),
                 outcome: Outcome::Restored,
                 why: None,
-                way_out: None,
+                remedy: None,
                 numbers: Some(numbers),
                 failure: None,
             };
@@ -561,7 +356,7 @@ mod tests {
         let interrupted = || RestoreError::Interrupted("B".into());
         let silent = || {
             let after = Duration::from_secs(30);
-            RestoreError::Send(SendError::Silent { stream: "A".into(), after })
+            RestoreError::Send(SendError::NoResponse { stream: "A".into(), after })
         };
         let (status, last) = ends(vec![refused()], false);
         assert_eq!(

@@ -6,7 +6,7 @@ use cim_core::archive::journal::JournalState;
 use cim_core::names::StreamName;
 use futures_util::{StreamExt as _, stream};
 
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// Objects that are looked at at once.
 const AT_ONCE: usize = 64;
@@ -38,7 +38,7 @@ pub(super) async fn look(store: &Store, journals: &[JournalState]) -> Result<Vec
     while let Some((streams, looked)) = looks.next().await {
         let Err(error) = looked else { continue };
         match &error.kind {
-            Kind::Locked(locked) => {
+            ErrorKind::Locked(locked) => {
                 let key = locked.key.to_string();
                 let none = || Found { first: error, objects: 0, streams: BTreeSet::new() };
                 let found = found.entry(key).or_insert_with(none);

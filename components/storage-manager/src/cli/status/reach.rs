@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::exit::Failure;
 use crate::jetstream::StreamInfo;
-use crate::tier::context::FetchError;
+use crate::tier::error::FetchError;
 use crate::tier::sides::{Note, Sides, Unread};
 use crate::tier::{Alignment, align};
 
@@ -92,7 +92,7 @@ pub(super) async fn reach(
 }
 
 impl TierStatus {
-    /// A tier that cannot be reached.
+    /// Returns a tier that cannot be reached.
     pub(super) fn unreachable() -> Self {
         Self {
             unreachable: true,
@@ -108,7 +108,7 @@ impl TierStatus {
         }
     }
 
-    /// A tier that is so far behind.
+    /// Returns a tier that is so far behind.
     #[cfg(test)]
     pub(super) fn behind(lag_seconds: f64, lag_events: u64) -> Self {
         Self {

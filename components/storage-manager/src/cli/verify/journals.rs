@@ -5,7 +5,8 @@ use cim_runtime::error::chain;
 use serde::Serialize;
 
 use super::super::exit::Failure;
-use crate::archive::{Archive, journal_of};
+use crate::archive::Archive;
+use crate::journal::journal_of;
 use crate::journal::{self, Audit, OpenError, Problem};
 use crate::s3::Store;
 

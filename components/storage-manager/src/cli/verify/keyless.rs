@@ -12,13 +12,13 @@ use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use super::super::exit::Failure;
-use super::super::nothing::nothing;
+use super::super::not_found::no_archive;
 use super::super::{connect, show, show_json};
-use crate::archive::journal_of;
 use crate::config::Config;
 use crate::crypt::{self, label_of};
+use crate::journal::journal_of;
 use crate::journal::{read_checkpoint, read_entry};
-use crate::s3::{Kind, Listed, S3Error, Store, Tier};
+use crate::s3::{ErrorKind, Listed, S3Error, Store, Tier};
 
 /// Objects read at once.
 const AT_ONCE: usize = 2;
@@ -68,7 +68,7 @@ pub(super) async fn run(config: &Config, from: Tier, json: bool) -> Result<(), F
     let store = connect::store(config, from)?;
     let report = check(&store).await?;
     if report.intact + report.clear + report.unproven.len() + report.problems.len() == 0 {
-        return Err(nothing(config, from).await);
+        return Err(no_archive(config, from).await);
     }
     print(&report, json)?;
     match report.problems.len() {
@@ -130,7 +130,7 @@ async fn look(store: &Store, key: String) -> Result<Found, S3Error> {
     let Ok(parsed) = ArchiveKey::parse(&key) else { return Ok(Found::Other) };
     let object = match store.get_as_is(&key).await {
         Ok(object) => object,
-        Err(error) if error.kind == Kind::NotFound => return Ok(Found::Other),
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(Found::Other),
         Err(error) => {
             let error = store.judged(error).await;
             return if error.kind.is_damage() {
@@ -196,8 +196,8 @@ struct Object {
 }
 
 impl Journal {
-    /// The entries that have to be there and are not, from one number to another: of those between the last two
-    /// checkpoints, which are two ways to the same, and those behind.
+    /// Returns the ranges of entries that must exist and do not: those between the last two checkpoints (two ways to
+    /// the same state), and those behind.
     fn missing(&mut self) -> Vec<(u64, u64)> {
         self.checkpoints.sort_unstable();
         let before_last = self.checkpoints.len().saturating_sub(2);

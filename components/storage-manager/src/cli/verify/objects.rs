@@ -8,7 +8,7 @@ use cim_runtime::error::chain;
 use futures_util::{StreamExt as _, stream};
 
 use crate::crypt::{self, Locked};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 use crate::segment::{Rows, SegmentError};
 use crate::tier::context;
 
@@ -99,7 +99,7 @@ pub(super) async fn check(
 async fn object(store: &Store, key: String, segments: Vec<Of>) -> Result<Checked, S3Error> {
     let file = match store.get_as_is(&key).await {
         Ok(file) => file,
-        Err(error) if error.kind == Kind::NotFound => {
+        Err(error) if error.kind == ErrorKind::NotFound => {
             return Ok(Checked { gone: segments, ..Checked::default() });
         }
         Err(error) => {

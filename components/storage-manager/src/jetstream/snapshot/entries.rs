@@ -49,7 +49,7 @@ struct PendingState {
     timestamp: i64,
 }
 
-/// LEB128, as Go's `binary.Uvarint`; `None` where it is not whole, or too large.
+/// Reads an LEB128 number, as Go's `binary.Uvarint`; `None` if it is cut off or too large.
 pub(super) fn uvarint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
@@ -63,7 +63,7 @@ pub(super) fn uvarint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The reverse.
+/// Writes an LEB128 number.
 #[cfg(test)]
 pub(super) fn put_uvarint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {

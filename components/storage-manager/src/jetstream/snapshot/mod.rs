@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::entries::Unread;
 use self::s2::Unpacked;
-use super::api::ASKED_AGAIN;
+use super::api::FIRST_TIMEOUT;
 use super::{ApiError, JetStream};
 
 /// The first server whose snapshots begin with the consumers.
@@ -50,30 +50,30 @@ pub enum Unknown {
 }
 
 impl Unknown {
-    /// Whether it is the same of every stream.
+    /// Returns true if the answer is the same for every stream.
     pub fn is_of_all(&self) -> bool {
         matches!(self, Self::Old)
     }
 
-    /// Whether it may be another one the next time.
+    /// Returns true if the answer may change the next time.
     pub fn is_of_now(&self) -> bool {
         matches!(self, Self::Api(_) | Self::Deaf(_))
     }
 
-    /// Whether nothing was answered, as where this user may not ask.
+    /// Returns true if there was no answer, as when this user may not ask.
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Api(ApiError::Silent { source, .. }) if source.kind() == RequestErrorKind::TimedOut)
+        matches!(self, Self::Api(ApiError::NoResponse { source, .. }) if source.kind() == RequestErrorKind::TimedOut)
     }
 }
 
 impl JetStream {
-    /// Whether the server's snapshots may begin with the consumers.
+    /// Returns true if the server's snapshots may begin with the consumers.
     pub fn tells_deliveries(&self) -> bool {
         self.server_version() >= SINCE
     }
 
     /// Returns what each consumer of a stream knows of single messages. A `small` snapshot is taken to its end; of others
-    /// the server notes that nobody took the rest.
+    /// the server notes that the rest was not taken.
     ///
     /// # Errors
     /// When that cannot be had.
@@ -87,9 +87,9 @@ impl JetStream {
         let subject = format!("$JS.API.STREAM.SNAPSHOT.{stream}");
         let body = json!({ "deliver_subject": inbox, "chunk_size": CHUNK, "window_size": SENT });
         // A second question would begin a second snapshot.
-        let answer = self.request(&subject, body.to_string().into(), ASKED_AGAIN).await;
+        let answer = self.send_request(&subject, body.to_string().into(), FIRST_TIMEOUT).await;
         let answer =
-            answer.map_err(|source| ApiError::Silent { subject: subject.clone(), source })?;
+            answer.map_err(|source| ApiError::NoResponse { subject: subject.clone(), source })?;
         Self::read::<Value>(&subject, &answer.payload)?;
         let mut unpacked = Unpacked::default();
         let mut known = Err(Unknown::TooMuch);

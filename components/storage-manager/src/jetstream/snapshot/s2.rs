@@ -1,6 +1,6 @@
 //! S2, what a server's snapshots are packed with, unpacked as it comes.
 //!
-//! Frames are those of Snappy (google/snappy framing_format.txt); blocks are Snappy's too, with repeats
+//! SnappyFrameWriter are those of Snappy (google/snappy framing_format.txt); blocks are Snappy's too, with repeats
 //! (klauspost/compress s2, "Format extensions"): a copy of one byte's offset that is 0 goes on with the offset before it.
 
 /// Most bytes that a frame may unpack to.
@@ -14,7 +14,7 @@ const SUM: usize = 4;
 /// What was unpacked so far.
 #[derive(Debug, Default)]
 pub(super) struct Unpacked {
-    /// Of the next frame, what is there.
+    /// The part of the next frame that was read.
     begun: Vec<u8>,
     pub(super) bytes: Vec<u8>,
 }
@@ -79,7 +79,7 @@ fn number(from: &mut &[u8], bytes: usize) -> Result<usize, NotS2> {
     Ok(taken.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
 }
 
-/// Unpacks a block behind what is there.
+/// Unpacks a block and appends it.
 fn unpack(mut block: &[u8], out: &mut Vec<u8>) -> Result<(), NotS2> {
     let length =
         super::entries::uvarint(&mut block).and_then(|length| usize::try_from(length).ok());

@@ -49,7 +49,7 @@ pub(super) async fn news(context: &Context, journal: &Journal) -> Vec<(StreamNam
         let rule = rules.into_iter().flatten().find(|table| table.dropped.is_some());
         if let (true, Some(rule)) = (gone, rule) {
             tracing::warn!(
-                "stream `{stream}` is not in JetStream any more: by `{}` it leaves the archive, unless it is restored before",
+                "stream `{stream}` is no longer in JetStream: by `{}` it leaves the archive, unless it is restored before",
                 rule.of_dropped()
             );
         }

@@ -9,7 +9,7 @@ use cim_core::names::StreamName;
 
 use super::decide::Copied;
 
-/// What is known of it in this process: nothing, until Wasabi's journal was read.
+/// The knowledge of it in this process: none, until Wasabi's journal was read.
 #[derive(Debug, Default)]
 pub struct CopiedTo(Mutex<HashMap<StreamName, (u32, u64)>>);
 

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::clock::is_old;
 use crate::config::retention::RetentionConfig;
 
-/// What JetStream has of a stream.
+/// The messages that JetStream has of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Live {
     /// It was not asked: what the archive knows counts.
@@ -28,7 +28,7 @@ pub enum Live {
     Absent,
 }
 
-/// How far the other tier has a stream.
+/// The part of a stream that the other tier has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copied {
     /// There is no other tier that is to have it.
@@ -37,12 +37,12 @@ pub enum Copied {
     UpTo(Option<(u32, u64)>),
 }
 
-/// What holds messages back, whatever a rule says.
+/// The bounds that hold messages back, whatever a rule says.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// What JetStream has.
+    /// The messages that JetStream has.
     pub live: Live,
-    /// What the other tier has.
+    /// The messages that the other tier has.
     pub copied: Copied,
     /// The time.
     pub now: Timestamp,
@@ -70,7 +70,7 @@ pub fn decide(state: &ArchiveState, rule: &RetentionConfig, bounds: &Bounds) -> 
     runs(state, |segment| leaving.by(segment, &whole, rule), bounds.now)
 }
 
-/// The timelines that leave as a whole, but for what others need of them, each with its rule.
+/// Returns the timelines that leave as a whole, but for what others need of them, each with its rule.
 fn leaving_whole(
     state: &ArchiveState,
     rule: &RetentionConfig,
@@ -138,7 +138,7 @@ impl<'a> Leaving<'a> {
         !fewer.is_empty()
     }
 
-    /// The timelines that need a segment, and for each whether it may go.
+    /// Iterates over the timelines that need a segment: for each, whether it may go.
     fn needed<'b>(&'b self, segment: &'b Segment) -> impl Iterator<Item = bool> + 'b {
         let at = place(segment);
         self.kept.values().filter_map(move |(places, count)| Some(*places.get(&at)? < *count))
@@ -183,7 +183,7 @@ fn is_copied(segment: &Segment, copied: Copied) -> bool {
     }
 }
 
-/// How many of the oldest segments of a timeline a rule lets go, and JetStream does not hold.
+/// Returns how many of the oldest segments of a timeline a rule lets go and JetStream does not hold.
 fn allowed(state: &ArchiveState, timeline: u32, rule: &RetentionConfig, bounds: &Bounds) -> usize {
     let pieces = state.pieces(timeline, 1, u64::MAX);
     let is_newest = timeline == state.timeline();

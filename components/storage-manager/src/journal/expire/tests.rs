@@ -13,7 +13,7 @@ use super::decide::{Bounds, Copied, Live, decide, taken};
 use crate::config::retention::{RetentionConfig, tables};
 use crate::journal::testing::{apply_at, begin, empty, record, stream};
 
-/// What happens to a stream, a second after what happened before.
+/// An event of a stream, a second after the one before.
 #[derive(Debug, Clone)]
 enum Step {
     /// A segment of so many messages, behind a gap. A clock that was set back makes it older.
@@ -155,7 +155,7 @@ fn archived(steps: &[Step]) -> (JournalState, i64) {
     (state, at)
 }
 
-/// What a timeline has, by the places of its segments.
+/// The segments of a timeline, by their places.
 fn places(state: &ArchiveState, timeline: u32) -> Vec<(u32, u64)> {
     let pieces = state.pieces(timeline, 1, u64::MAX);
     pieces.iter().map(|piece| (piece.segment.timeline, piece.segment.first_seq)).collect()

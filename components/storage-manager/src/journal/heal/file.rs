@@ -15,19 +15,22 @@ use cim_runtime::error::chain;
 use parquet::errors::ParquetError;
 use tokio::time::Instant;
 
-use super::run::{HealError, Patient, Stays, is_damage, of_wasabi, stays, whose};
+use super::error::HealError;
+use super::part::{DamagedPart, Place, is_damage, whose};
 use super::source::messages;
-use super::stays::Place;
+use super::unhealed::{Unhealed, report_unhealed};
+use super::wasabi::of_wasabi;
 use crate::crypt::{installed, is_encrypted};
 use crate::journal::{Commit, Journal};
 use crate::s3::Tier;
 use crate::segment::{Columns, SegmentWriter, group_sizes};
 use crate::tier::Context;
-use crate::tier::context::{FetchError, checked};
-use crate::tier::seal::{Merge, SealError};
+use crate::tier::context::checked;
+use crate::tier::error::FetchError;
+use crate::tier::merge::{Merge, SealError};
 
 /// zstd levels with which segments are written.
-const LEVELS: [i32; 2] = [crate::tier::segmenter::LEVEL, crate::tier::seal::LEVEL];
+const LEVELS: [i32; 2] = [crate::tier::segmenter::LEVEL, crate::tier::merge::LEVEL];
 
 /// Heals a segment's file.
 pub(super) async fn heal_file(
@@ -48,13 +51,13 @@ pub(super) async fn heal_file(
     };
     let damaged = match &error {
         FetchError::S3(error) => is_damage(context, &key, error),
-        FetchError::Segment(_) => true,
+        FetchError::Segment(_) | FetchError::Key(_) => true,
     };
     // It may have gone with the bucket: then all begins anew.
     if !journal.look().await {
         return Err(HealError::Away);
     }
-    let (mut again, mut from) = (None, "came from wasabi");
+    let (mut again, mut from) = (None, "came from Wasabi");
     if let Some(wasabi) = &context.wasabi
         && let Ok(file) = wasabi.get_as_is(&key).await
     {
@@ -65,17 +68,17 @@ pub(super) async fn heal_file(
         Some(file) => is_encrypted(file),
         None => installed().writes(Tier::Nas).is_some(),
     };
-    if again.is_none() && encrypted && !context.ailing.is_given_up(stream, segment) {
+    if again.is_none() && encrypted && !context.damaged.is_given_up(stream, segment) {
         let known = there(context, &place).await?;
         let columns = known.filter(|columns| is_all(segment, columns));
         let (stream, segment) = place.clone();
-        let mut patient = [Patient { stream, segment, columns }];
+        let mut patient = [DamagedPart { stream, segment, columns }];
         covered = of_wasabi(context, journal, &mut patient).await;
-        let [Patient { columns, .. }] = patient;
+        let [DamagedPart { columns, .. }] = patient;
         if let Some(columns) = columns {
             return replace(context, journal, place, columns).await;
         }
-    } else if again.is_none() && !context.ailing.is_given_up(stream, segment) {
+    } else if again.is_none() && !context.damaged.is_given_up(stream, segment) {
         from = "was written anew";
         let sizes = found.and_then(|found| group_sizes(&found));
         let whole = |sizes: &[u64]| sizes.iter().sum::<u64>() == segment.messages;
@@ -86,9 +89,9 @@ pub(super) async fn heal_file(
         }
         if again.is_none() {
             let (stream, segment) = place.clone();
-            let mut patient = [Patient { stream, segment, columns: None }];
+            let mut patient = [DamagedPart { stream, segment, columns: None }];
             covered = of_wasabi(context, journal, &mut patient).await;
-            let [Patient { columns, .. }] = patient;
+            let [DamagedPart { columns, .. }] = patient;
             if let Some(sizes) = &sizes {
                 again = made_of(columns, &place, sizes).await?;
             }
@@ -99,11 +102,16 @@ pub(super) async fn heal_file(
         let put = context.nas.put(&parsed, file).await;
         put.map_err(|source| HealError::S3 { key: key.clone(), source })?;
         let whose = whose([(stream, segment)].into_iter());
-        tracing::warn!("`{key}` of the nas could not be read: it {from}, {whose}");
+        tracing::warn!("`{key}` of the NAS could not be read: it {from}, {whose}");
         return Ok(());
     }
     let why = chain(&error);
-    stays(context, journal, Stays { key: &key, why, damaged, covered, lost: vec![place] }).await
+    report_unhealed(
+        context,
+        journal,
+        Unhealed { key: &key, why, damaged, covered, lost: vec![place] },
+    )
+    .await
 }
 
 /// Reads a segment's messages from JetStream; `None` where it does not have them any more.
@@ -142,7 +150,7 @@ async fn replace(
     let made = made.await.expect("encoding does not panic").map_err(|error| match error {
         SealError::Encode(source) => HealError::Encode { key: key.clone(), source },
         SealError::S3(source) | SealError::Fetch(FetchError::S3(source)) => failed(source),
-        SealError::Fetch(FetchError::Segment(error)) => {
+        SealError::Fetch(error) => {
             let source = ParquetError::General(chain(&error));
             HealError::Encode { key: key.clone(), source }
         }
@@ -156,7 +164,7 @@ async fn replace(
     let commit = Commit { change, ..Commit::default() };
     journal.commit(vec![(stream.clone(), commit)], Vec::new(), Instant::now()).await?;
     let whose = whose([(&stream, &segment)].into_iter());
-    tracing::warn!("`{key}` of the nas could not be read: it was written anew, {whose}");
+    tracing::warn!("`{key}` of the NAS could not be read: it was written anew, {whose}");
     Ok(())
 }
 

@@ -7,16 +7,18 @@
 //! from there on; what only a timeline needs that was left stays as it is, and nothing waits for it.
 //! What is exactly the same the hash of a part decides: it is over the hashes of its messages.
 
-mod ailing;
+mod damaged;
+mod error;
 mod file;
-mod rounds;
+mod part;
 mod run;
+mod scrub;
 mod source;
-mod stays;
 mod text;
+mod unhealed;
 mod wasabi;
 
-pub use ailing::Ailing;
-pub use rounds::run as rounds;
+pub use damaged::DamagedObjects;
 pub use run::run;
+pub use scrub::run as scrub;
 pub use text::check_text;

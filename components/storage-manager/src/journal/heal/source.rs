@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// How many were collected of messages of so many bytes, and how many were read.
+    /// Returns how many messages of so many bytes were collected, and how many were read.
     async fn collected(bytes: usize) -> (Option<usize>, usize) {
         let (segment, mut read) = (segment(), 0);
         let found = collect(&segment, |seq| {

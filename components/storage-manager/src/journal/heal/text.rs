@@ -1,5 +1,5 @@
 //! What an entry decides lies in its object beside the messages, and can be damaged alone: then every message is still
-//! there, and the journal cannot be opened any more. Whoever reads an entry's object looks at that too.
+//! there, and the journal cannot be opened any more. Every reader of an entry's object looks at that too.
 
 use bytes::Bytes;
 use cim_core::archive::ArchiveKey;
@@ -16,7 +16,7 @@ pub fn check_text(context: &Context, journal: &Journal, key: &str, object: &Byte
         && restate(context, journal, key)
     {
         tracing::warn!(
-            "what journal entry `{key}` decides cannot be read any more ({why}), its messages may be whole: a checkpoint says it anew"
+            "the decisions of journal entry `{key}` can no longer be read ({why}); its messages may be whole, and a new checkpoint repeats the decisions"
         );
     }
 }
@@ -31,7 +31,7 @@ pub(super) fn says(journal: &Journal, key: &str, object: &Bytes) -> Result<(), S
 
 /// Asks for a checkpoint behind an entry of this journal that cannot be read, once; returns whether this is the time.
 pub(super) fn restate(context: &Context, journal: &Journal, key: &str) -> bool {
-    let first = is_of_this(journal, key) && context.ailing.is_first(key);
+    let first = is_of_this(journal, key) && context.damaged.is_first(key);
     if first {
         journal.restate();
     }

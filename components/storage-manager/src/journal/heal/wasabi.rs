@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use cim_core::archive::journal::JournalState;
 use cim_core::archive::key::JournalOf;
-use cim_core::archive::{Segment, SeqRanges};
+use cim_core::archive::{ArchiveState, Segment, SeqRanges};
 use cim_core::names::StreamName;
 
+use super::part::{DamagedPart, Place};
 use super::source::of_object;
 use crate::journal::{Journal, OpenError, open};
-use crate::s3::{Kind, S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 use crate::segment::{Columns, Rows, SegmentError, content};
+use crate::tier::Context;
 
 /// Wasabi's journal.
 pub(super) struct AtWasabi<'a> {
@@ -24,7 +26,7 @@ impl<'a> AtWasabi<'a> {
         Ok(Self { store, state })
     }
 
-    /// The segments there that have a segment's messages; `None` where it has not got them, or not all.
+    /// Returns Wasabi's segments with the messages of a segment; `None` where it does not have them all.
     pub(super) fn covering(
         &self,
         stream: &StreamName,
@@ -34,7 +36,7 @@ impl<'a> AtWasabi<'a> {
         let archive = self.state.streams.get(stream)?;
         let Segment { timeline, first_seq, last_seq, .. } = *segment;
         let there = archive.timelines.get(&timeline)?;
-        let lacks = there.missed.clipped(first_seq, last_seq).difference(missed);
+        let lacks = there.missed.intersect(first_seq, last_seq).difference(missed);
         if there.watermark.seq < last_seq || !lacks.is_empty() {
             return None;
         }
@@ -53,7 +55,7 @@ impl<'a> AtWasabi<'a> {
         let mut columns = Columns::default();
         for other in from {
             let object = match self.store.get(&other.key).await {
-                Err(error) if error.kind == Kind::NotFound => return Ok(None),
+                Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
                 other => other?,
             };
             let Some(read) = messages(other, object).await else { return Ok(None) };
@@ -87,4 +89,33 @@ async fn messages(segment: Segment, object: Bytes) -> Option<Columns> {
         .map(|()| columns)
     });
     read.await.expect("reading does not panic").ok()
+}
+
+/// Takes from Wasabi what nothing else has exactly. Returns what it has and a part could not be made of.
+pub(super) async fn of_wasabi(
+    context: &Context,
+    journal: &Journal,
+    patients: &mut [DamagedPart],
+) -> Result<Vec<Place>, OpenError> {
+    let ill = patients.iter_mut().filter(|patient| patient.columns.is_none());
+    let mut ill = ill
+        .filter(|ill| !context.damaged.is_given_up(&ill.stream, &ill.segment))
+        .collect::<Vec<_>>();
+    let Some(store) = context.wasabi.as_deref().filter(|_| !ill.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let there = AtWasabi::open(store, journal).await?;
+    let mut covered = Vec::new();
+    for DamagedPart { stream, segment, columns } in &mut ill {
+        let missed =
+            |state: &ArchiveState| Some(state.timelines.get(&segment.timeline)?.missed.clone());
+        let missed = journal.stream(stream, missed).flatten().unwrap_or_default();
+        let Some(from) = there.covering(stream, segment, &missed) else { continue };
+        // What is damaged there too is of no help, and nothing is to wait for it.
+        *columns = there.read(segment, from).await?;
+        if columns.is_some() && segment.part.is_none() {
+            covered.push((stream.clone(), segment.clone()));
+        }
+    }
+    Ok(covered)
 }

@@ -9,6 +9,8 @@
 //! Levels are ordered by age, and so are the objects within one. So the parts of a stream in the oldest objects
 //! of a level are neighbours, but for its own segments between them; a merged part never reaches across one.
 
+mod error;
+mod fetch;
 pub(super) mod plan;
 mod run;
 mod shared;

@@ -7,19 +7,19 @@ use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, ArchiveState, Segment};
 use cim_core::names::StreamName;
 
-/// How many neighbours of a kind are merged into one.
+/// The number of neighbours of a kind that are merged into one.
 const FAN: usize = 16;
-/// How many entries of a journal are.
+/// The number of entries of a journal that are merged into one.
 const ENTRIES: usize = 128;
-/// How many bytes of messages a merge of shared objects reads, about: they are in memory, compressed.
+/// The bytes of messages that a merge of shared objects reads, about: they are in memory, compressed.
 const AT_ONCE: u64 = 48 << 20;
-/// How many objects are merged at once.
+/// The number of objects that are merged at once.
 const MOST: usize = 512;
 /// Neighbouring parts of a stream at Wasabi that are merged: so many make a reader's state large,
 /// and each merge leaves them all where they are for months.
 const PARTS: usize = 512;
 
-/// What to merge.
+/// A merge to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
     /// Shared objects, by key, oldest first.
@@ -38,14 +38,14 @@ pub enum Job {
     },
 }
 
-/// How many bytes of one stream's messages are enough for a segment of its own, when what was merged `level`
+/// Returns how many bytes of one stream's messages are enough for a segment of its own, when what was merged `level`
 /// times is merged again: the less often that happens, the less it takes.
 pub fn enough(level: u8) -> u64 {
     const FIRST: u32 = 20;
     1 << FIRST.saturating_sub(2 * u32::from(level))
 }
 
-/// The next merge; `None` while there is none worth its bytes. `seal` is the final size of a segment's file;
+/// Returns the next merge; `None` while there is none worth its bytes. `seal` is the final size of a segment's file;
 /// objects in `avoid` are left as they are.
 pub fn next(state: &JournalState, seal: u64, avoid: &BTreeSet<String>) -> Option<Job> {
     shared(state, avoid).or_else(|| {
@@ -61,8 +61,8 @@ pub fn is_final(size: u64, seal: u64) -> bool {
     size > seal / 2
 }
 
-/// The segments of a stream at Wasabi that are to become one, of those that the NAS has merged. What is replaced
-/// there stays for months, so it happens seldom: parts that lie in many objects become a segment, and such
+/// Returns the segments of a stream at Wasabi that are to become one, of those that the NAS has merged. Replaced
+/// objects stay there for months, so it happens seldom: parts that lie in many objects become a segment, and such
 /// segments larger ones, as on the NAS. Those for which `leave` says so are left as they are.
 pub fn at_wasabi(
     there: &ArchiveState,
@@ -74,7 +74,7 @@ pub fn at_wasabi(
     parts(there, seal, &leave).or_else(|| own(there, seal, &leave))
 }
 
-/// The NAS's segments in which the messages of one at Wasabi lie; `None` while they are not all segments of the
+/// Returns the NAS's segments with the messages of one at Wasabi; `None` while they are not all segments of the
 /// stream alone: then they are merged once more there, and soon. `None` too where the NAS has let some of them go.
 pub fn merged<'a>(nas: &'a ArchiveState, segment: &Segment) -> Option<Vec<&'a Segment>> {
     let Segment { timeline, first_seq, last_seq, .. } = *segment;
@@ -87,7 +87,7 @@ pub fn merged<'a>(nas: &'a ArchiveState, segment: &Segment) -> Option<Vec<&'a Se
     (all && found.iter().all(|segment| segment.part.is_none())).then_some(found)
 }
 
-/// Neighbouring parts: many, enough for a segment of final size, or such that there will be no more of them.
+/// Returns neighbouring parts: many, enough for a segment of final size, or such that there will be no more of them.
 fn parts(
     archive: &ArchiveState,
     seal: u64,
@@ -115,7 +115,7 @@ fn parts(
     run.last().is_some_and(|last| last.timeline != current).then(|| taken(&run))
 }
 
-/// The level of a shared object, and whether it was made for the NAS; `None` of other keys.
+/// Returns the level of a shared object, and whether it was made for the NAS; `None` of other keys.
 fn level(key: &str) -> Option<(u8, bool)> {
     match ArchiveKey::parse(key).ok()? {
         ArchiveKey::Journal { of, .. } => Some((0, of == JournalOf::Secondary)),
@@ -124,7 +124,7 @@ fn level(key: &str) -> Option<(u8, bool)> {
     }
 }
 
-/// Shared objects of the lowest level that has enough of them.
+/// Returns the shared objects of the lowest level that has enough of them.
 fn shared(state: &JournalState, avoid: &BTreeSet<String>) -> Option<Job> {
     // By level and age: what Wasabi's journal has brought was there before this one.
     let mut levels: BTreeMap<u8, BTreeMap<(bool, &str), u64>> = BTreeMap::new();
@@ -152,7 +152,7 @@ fn shared(state: &JournalState, avoid: &BTreeSet<String>) -> Option<Job> {
     None
 }
 
-/// Neighbouring segments of one timeline that are of about the same size, or smaller, and enough of them.
+/// Returns neighbouring segments of one timeline that are of about the same size, or smaller, and enough of them.
 fn own(
     archive: &ArchiveState,
     seal: u64,
@@ -197,7 +197,7 @@ fn own(
     None
 }
 
-/// The parts of a stream that lie in some objects, in runs of neighbours: what one merged part can replace.
+/// Returns the parts of a stream in some objects, in runs of neighbours: what one merged part can replace.
 pub fn runs<'a>(archive: &'a ArchiveState, keys: &BTreeSet<&str>) -> Vec<Vec<&'a Segment>> {
     let mut runs: Vec<Vec<&Segment>> = Vec::new();
     let mut before: Option<&Segment> = None;

@@ -10,6 +10,8 @@ use cim_core::names::StreamName;
 use cim_runtime::error::chain;
 use tokio::time::Instant;
 
+use super::error::MergeError;
+use super::fetch::{Replacements, fetch};
 use super::plan::{self, Job};
 use super::shared;
 use crate::hooks::fail_point;
@@ -17,39 +19,13 @@ use crate::journal::expire::Expiring;
 use crate::journal::{Commit, Journal, NotCommitted};
 use crate::s3::Tier;
 use crate::tier::Context;
-use crate::tier::context::FetchError;
-use crate::tier::seal::{Merge, SealError, may_be_sealed};
-use crate::tier::segmenter::{Patience, put};
+use crate::tier::merge::{Merge, SealError};
+use crate::tier::upload::{Patience, may_be_sealed, put};
 
-/// How often it is asked whether something is due.
+/// The interval at which it is asked whether something is due.
 const PACE: Duration = Duration::from_secs(1);
-/// How long an object that could not be merged is left alone.
+/// The time for which an object that could not be merged is left alone.
 const AGAIN: Duration = Duration::from_secs(60);
-
-/// A merge that did not come about; what was to be merged stays as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum MergeError {
-    /// An object could not be read.
-    #[error("`{key}` cannot be merged")]
-    Fetch {
-        /// Its key.
-        key: String,
-        /// Why.
-        source: FetchError,
-    },
-    /// There is no key of an object. The others are merged without it.
-    #[error("`{0}` cannot be merged, for there is no key of it")]
-    Unopened(String),
-    /// The result could not be made, or S3 did not take it.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The journal was closed, or did not take it.
-    #[error(transparent)]
-    Journal(#[from] NotCommitted),
-}
-
-/// What takes the place of what, by stream.
-pub(super) type Replacements = BTreeMap<StreamName, Vec<Replacement>>;
 
 /// Merges until the journal is closed. What cannot be read is left alone for a while: it stops nothing else.
 pub async fn run(context: Arc<Context>, journal: Journal) {
@@ -61,29 +37,29 @@ pub async fn run(context: Arc<Context>, journal: Journal) {
         match closing.run_until_cancelled(expiring.once(&context, &journal)).await {
             None | Some(Err(NotCommitted::Closed(_))) => return,
             Some(Err(error)) => {
-                tracing::warn!("nothing left by rule, it is tried again: {}", chain(&error));
+                tracing::warn!("cannot let messages expire, trying again: {}", chain(&error));
             }
             Some(Ok(())) => {}
         }
         loop {
             failed.retain(|_, at| at.elapsed() < AGAIN);
-            let mut avoid = context.ailing.keys();
+            let mut avoid = context.damaged.keys();
             avoid.extend(failed.keys().cloned());
-            avoid.extend(context.unopened.keys());
+            avoid.extend(context.locked.keys());
             let seal = context.config.seal.size.bytes() as u64;
             let Some(job) = journal.with(|state| plan::next(state, seal, &avoid)) else { break };
             let merged = closing.run_until_cancelled(merge(&context, &journal, &job)).await;
             match merged {
                 None | Some(Err(MergeError::Journal(NotCommitted::Closed(_)))) => return,
-                Some(Ok(()) | Err(MergeError::Unopened(_))) => {}
+                Some(Ok(()) | Err(MergeError::Locked(_))) => {}
                 Some(Err(MergeError::Fetch { key, source })) => {
                     // The others are merged without it.
-                    if !context.unopened.note_fetch(&source) {
-                        context.ailing.report(&key);
+                    if !context.locked.note_fetch(&source) {
+                        context.damaged.report(&key);
                     }
                 }
                 Some(Err(error)) => {
-                    tracing::error!("merging failed, the rest goes on: {}", chain(&error));
+                    tracing::error!("one merge failed, the others go on: {}", chain(&error));
                     let at = Instant::now();
                     match job {
                         Job::Shared { keys, .. } => {
@@ -116,7 +92,7 @@ async fn merge(context: &Arc<Context>, journal: &Journal, job: &Job) -> Result<(
     Ok(())
 }
 
-/// Bytes of the messages that a job merges.
+/// Returns the bytes of the messages that a job merges.
 fn bytes(journal: &Journal, job: &Job) -> usize {
     let sum = match job {
         Job::Own { segments, .. } => segments.iter().map(|segment| segment.bytes).sum(),
@@ -159,14 +135,4 @@ async fn own(
     let by = vec![SegmentRecord::of(&finished.segment, None)];
     let replacement = Replacement { timeline, first_seq, last_seq, by };
     Ok(BTreeMap::from([(stream.clone(), vec![replacement])]))
-}
-
-/// An object's bytes, from Wasabi where the NAS has not got it back yet. Gives up in the end: what one object
-/// lacks must not hold up the others.
-pub(super) async fn fetch(
-    context: &Arc<Context>,
-    segment: &Segment,
-) -> Result<bytes::Bytes, MergeError> {
-    let fetched = context.try_fetch(segment).await;
-    fetched.map_err(|source| MergeError::Fetch { key: segment.key.clone(), source })
 }

@@ -10,15 +10,16 @@ use cim_core::archive::{ArchiveKey, Segment, Sha256};
 use cim_core::names::{JournalName, StreamName};
 use tokio::sync::mpsc;
 
+use super::error::MergeError;
+use super::fetch::{Replacements, fetch};
 use super::plan;
-use super::run::{MergeError, Replacements, fetch};
 use crate::journal::{Journal, check_text};
 use crate::s3::Tier;
 use crate::segment::{Batch, Columns, Finished, SegmentError, SharedReader, SharedWriter};
 use crate::tier::Context;
-use crate::tier::context::FetchError;
-use crate::tier::seal::{Merge, SealError, may_be_sealed};
-use crate::tier::segmenter::{Patience, put};
+use crate::tier::error::FetchError;
+use crate::tier::merge::{Merge, SealError};
+use crate::tier::upload::{Patience, may_be_sealed, put};
 
 /// zstd level: what is merged is kept.
 const LEVEL: i32 = 3;
@@ -48,7 +49,7 @@ pub(super) async fn merge(
         if files.contains_key(&segment.key) {
             continue;
         }
-        if context.unopened.has(&segment.key) {
+        if context.locked.has(&segment.key) {
             locked = Some(&segment.key);
             continue;
         }
@@ -58,7 +59,7 @@ pub(super) async fn merge(
                 files.insert(segment.key.clone(), file);
             }
             // It is tried again without all that there is no key of.
-            Err(MergeError::Fetch { source, .. }) if context.unopened.note_fetch(&source) => {
+            Err(MergeError::Fetch { source, .. }) if context.locked.note_fetch(&source) => {
                 locked = Some(&segment.key);
                 files.clear();
             }
@@ -66,7 +67,7 @@ pub(super) async fn merge(
         }
     }
     if let Some(key) = locked {
-        return Err(MergeError::Unopened(key.clone()));
+        return Err(MergeError::Locked(key.clone()));
     }
     let (sender, mut made) = mpsc::channel::<Finished>(AHEAD);
     let seal = context.config.seal.size.bytes() as u64;
@@ -78,7 +79,8 @@ pub(super) async fn merge(
     let (object, replacements) = merging.await.expect("merging does not panic")?;
     if let Some((key, object)) = object {
         let what = format!("writing `{key}`");
-        let put = context.insist(&what, || context.nas.put(&key, object.clone())).await;
+        let put =
+            context.retry_until_cancelled(&what, || context.nas.put(&key, object.clone())).await;
         put.map_err(SealError::from)?;
     }
     Ok(replacements)
@@ -95,7 +97,7 @@ struct Task {
 type Object = Option<(ArchiveKey, Bytes)>;
 
 impl Task {
-    /// Merges. Runs on a thread of its own.
+    /// Merges shared objects, on a blocking thread.
     fn run(
         &self,
         runs: Vec<Run>,

@@ -19,8 +19,8 @@ use crate::journal::{Commit, Journal};
 use crate::s3::{S3Error, Store, Tier};
 use crate::segment::{Rows, SegmentError};
 use crate::tier::Context;
-use crate::tier::context::FetchError;
-use crate::tier::seal::{Merge, SealError};
+use crate::tier::error::FetchError;
+use crate::tier::merge::{Merge, SealError};
 
 /// Time for which segments that could not be merged are left alone.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -28,19 +28,19 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// A merge that did not come about; Wasabi stays as it is.
 #[derive(Debug, thiserror::Error)]
 enum MergeError {
-    #[error("stream `{stream}`: `{key}` cannot be merged for wasabi")]
+    #[error("stream `{stream}`: cannot merge `{key}` for Wasabi")]
     Fetch { stream: StreamName, key: String, source: FetchError },
-    #[error("cannot merge segments for wasabi")]
+    #[error("cannot merge segments for Wasabi")]
     Seal(#[from] SealError),
     #[error(transparent)]
     S3(#[from] S3Error),
     #[error(
-        "stream `{stream}`: the nas has other messages from {first_seq} to {last_seq} than wasabi, which stays as it is"
+        "stream `{stream}`: the NAS has other messages from {first_seq} to {last_seq} than Wasabi, where they stay as they are"
     )]
     Differs { stream: StreamName, first_seq: u64, last_seq: u64 },
 }
 
-/// Where a segment of a stream begins.
+/// The beginning of a segment of a stream.
 type Place = (StreamName, u32, u64);
 
 /// One merge.
@@ -80,11 +80,14 @@ impl Merged {
                 self.replace.push((job.stream, replacement));
             }
             // The others are merged without it.
-            Err(MergeError::Fetch { source, .. }) if context.unopened.note_fetch(&source) => {}
+            Err(MergeError::Fetch { source, .. }) if context.locked.note_fetch(&source) => {}
             Err(error) => {
                 match &error {
-                    MergeError::Fetch { key, .. } => context.ailing.report(key),
-                    error => tracing::error!("the rest goes on: {}", chain(error)),
+                    MergeError::Fetch { key, .. } => context.damaged.report(key),
+                    error => tracing::error!(
+                        "one merge at Wasabi failed, the others go on: {}",
+                        chain(error)
+                    ),
                 }
                 let at = Instant::now();
                 self.failed.extend(places.into_iter().map(|place| (place, at)));
@@ -100,7 +103,7 @@ impl Merged {
         there: &JournalState,
         seal: u64,
     ) -> Option<Job> {
-        let unopened = context.unopened.keys();
+        let unopened = context.locked.keys();
         journal.with(|nas| {
             there.streams.iter().find_map(|(stream, archive)| {
                 let nas = nas.streams.get(stream)?;
@@ -135,7 +138,7 @@ fn place(stream: &StreamName, segment: &Segment) -> Place {
     (stream.clone(), segment.timeline, segment.first_seq)
 }
 
-/// The NAS's segments in which the messages of some at Wasabi lie, each once.
+/// Returns the NAS's segments with the messages of some at Wasabi, each once.
 fn sources(nas: &ArchiveState, segments: &[Segment]) -> Vec<Segment> {
     let found = segments.iter().filter_map(|segment| plan::merged(nas, segment)).flatten();
     let by_place: BTreeMap<(u32, u64), &Segment> =

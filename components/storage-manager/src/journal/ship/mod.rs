@@ -8,19 +8,22 @@
 //!
 //! What lies there in many objects is merged, and what that replaces is deleted when it is old enough.
 
-mod adopt;
-mod collect;
-mod decide;
-mod mend;
+mod bootstrap;
+mod error;
+mod gc;
+mod integrity;
 mod merge;
+mod outbox;
+mod repair;
 mod run;
-mod sound;
+mod source;
 mod step;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod year;
 
-pub use adopt::{AdoptError, adopt, backfill};
-pub use decide::{DecideError, Decided};
+pub use bootstrap::{BootstrapError, backfill, bootstrap};
+pub use error::OutboxError;
+pub use outbox::Outbox;
 pub use run::run;

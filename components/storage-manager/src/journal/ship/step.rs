@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use cim_core::archive::journal::{Absent, Change, Erasure, Expired, Retention, StreamCheckpoint};
 use cim_core::archive::{ArchiveState, Segment, SeqRange, SeqRanges, TimelineRecord, Watermark};
 
-/// What is to be said of a stream, and the segments that it is about.
+/// The next change of a stream at Wasabi, and the segments that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What is said when all of the segments have gone.
+    /// The change when all of the segments have gone.
     pub change: Change,
     /// The timeline that it is about.
     pub timeline: u32,
     /// Segments of the NAS that have messages behind `after`.
     pub segments: Vec<Segment>,
-    /// How far Wasabi is.
+    /// The watermark of Wasabi.
     pub after: Watermark,
 }
 
-/// The next step; `None` when Wasabi says all that the NAS says. Each timeline is complete before the next one
-/// begins, and a step that was taken is never the next one again.
+/// Returns the next step; `None` when Wasabi says all that the NAS says. Each timeline is complete before the next
+/// one begins, and a step that was taken is never the next one again.
 pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
     let Some(there) = there else { return first(nas) };
     let timeline = there.timeline();
@@ -32,9 +32,9 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
     let known = there.current();
     let until = here.watermark.seq.max(after.seq);
     let new = |all: &SeqRanges, known: &SeqRanges| {
-        all.clipped(1, until).difference(known).iter().collect::<Vec<_>>()
+        all.intersect(1, until).difference(known).iter().collect::<Vec<_>>()
     };
-    let lost = here.lost.clipped(1, until);
+    let lost = here.lost.intersect(1, until);
     // The last message that was sent says how far it goes, unless nothing is there behind it.
     let last = segments.last().map_or(after.seq, |last| last.last_seq);
     let Away { missed, expired } = away(nas, there, &after);
@@ -79,7 +79,7 @@ pub fn next(nas: &ArchiveState, there: Option<&ArchiveState>) -> Option<Step> {
     Some(Step { change, timeline: timeline + 1, segments: Vec::new(), after })
 }
 
-/// The NAS's notes of what was erased that Wasabi does not have, nor one of the same run.
+/// Returns the NAS's notes of what was erased that Wasabi does not have, nor one of the same run.
 fn unknown(nas: &ArchiveState, there: &ArchiveState) -> Vec<Erasure> {
     if nas.erased.is_empty() {
         return Vec::new();
@@ -89,7 +89,7 @@ fn unknown(nas: &ArchiveState, there: &ArchiveState) -> Vec<Erasure> {
     new.map(|(erasure, _)| erasure.clone()).collect()
 }
 
-/// What the NAS has let go of a timeline before Wasabi got it.
+/// The sequences that the NAS has let go of a timeline before Wasabi got them.
 struct Away {
     missed: Option<SeqRange>,
     expired: Vec<Expired>,
@@ -108,13 +108,13 @@ fn away(nas: &ArchiveState, there: &ArchiveState, after: &Watermark) -> Away {
         if none && run.first_seq > after.seq {
             expired.push(run.clone());
         } else {
-            missed = Some(SeqRange(after.seq + 1, run.last_seq));
+            missed = Some(SeqRange { first: after.seq + 1, last: run.last_seq });
         }
     }
     Away { missed, expired }
 }
 
-/// A stream of which Wasabi has nothing: it begins with its first timeline, empty.
+/// Returns the first step of a stream that Wasabi has nothing of: it begins with its first timeline, empty.
 fn first(nas: &ArchiveState) -> Option<Step> {
     let (number, timeline) = nas.timelines.first_key_value()?;
     let (stream, consumers) = nas.stream_of(*number);

@@ -18,14 +18,14 @@ use crate::journal::testing::{apply, begin, empty, record, stream};
 /// The size at which a segment is final.
 const SEAL: u64 = 400;
 
-/// What happens to a stream on the NAS.
+/// An event of a stream on the NAS.
 #[derive(Debug, Clone)]
 enum Event {
     /// Messages come; some before them were gone.
     Add(u64, u64),
-    /// What is there is merged.
+    /// Small objects are merged.
     Merge,
-    /// What is there becomes segments of the stream alone, of so many messages about.
+    /// Parts become segments of the stream alone, of so many messages about.
     Settle(u64),
     /// Wasabi's own levels: so many merges at most.
     Levels(usize),
@@ -142,7 +142,10 @@ impl Model {
             }
             Event::Delete(draw) if watermark > 0 => {
                 let seq = 1 + draw % watermark;
-                self.say(Change { deleted: vec![SeqRange(seq, seq)], ..Change::default() });
+                self.say(Change {
+                    deleted: vec![SeqRange { first: seq, last: seq }],
+                    ..Change::default()
+                });
             }
             Event::Fork(draw) if watermark > 0 => {
                 let last_seq = draw % (watermark + 1);
@@ -304,7 +307,7 @@ proptest! {
         prop_assert_eq!(&nas.deletes_known, &there.deletes_known);
         for number in nas.timelines.keys() {
             prop_assert_eq!(nas.lineage(*number), there.lineage(*number));
-            prop_assert_eq!(nas.gone(*number), there.gone(*number));
+            prop_assert_eq!(nas.removed(*number), there.removed(*number));
         }
     }
 
@@ -321,7 +324,7 @@ proptest! {
             let timeline = (segment.timeline, 0)..=(segment.timeline, segment.last_seq);
             let last = there.segments.range(timeline).next_back();
             let has = last.is_some_and(|(_, last)| last.last_seq >= segment.last_seq);
-            prop_assert!(has, "wasabi lacks sequence {}", segment.last_seq);
+            prop_assert!(has, "Wasabi lacks sequence {}", segment.last_seq);
         }
         // What it never got it says, in one way or the other.
         for run in &nas.retention.expired {

@@ -9,27 +9,27 @@ use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, Sha256};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::journal::collect::{is_free, superseded};
+use crate::journal::gc::{is_free, superseded};
 use crate::journal::merge::plan;
 use crate::journal::testing::{apply, apply_at, begin, empty, record, stream};
 
 const STREAMS: usize = 100;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// What is the default of `seal.interval`, `seal.size` and `collect.tertiary_age`.
+/// The defaults of `seal.interval`, `seal.size` and `collect.tertiary_age`.
 const INTERVAL: Duration = Duration::from_secs(300);
 const SEAL: u64 = 32 << 20;
 const AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// An event's bytes, and what they take in a file, as `quiet_streams_bytes` of the benchmarks measures them.
 const BYTES: u64 = 214;
 const STORED: u64 = 52;
-/// How many entries a checkpoint is made of at least.
+/// The least number of entries behind a checkpoint.
 const CHECKPOINT: u64 = 256;
 
 /// A bucket without bytes.
 struct Bucket {
-    /// When each object was put.
+    /// The time at which each object was put.
     objects: BTreeMap<String, Timestamp>,
-    /// What the checkpoints that are there say.
+    /// The states of the checkpoints.
     checkpoints: BTreeMap<u64, JournalState>,
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
 
-use crate::restore::ahead::REQUESTS;
 use crate::restore::error::RestoreError;
 use crate::restore::plan::Plan;
+use crate::restore::prefetch::REQUESTS;
 use crate::restore::source::Source;
 
 /// Returns the places of streams that have messages in an object which there is no key of, and which that is.

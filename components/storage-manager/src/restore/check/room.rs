@@ -20,7 +20,7 @@ pub(super) struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    /// That of an account.
+    /// Returns the room of an account.
     pub(super) fn of(server: &'a Server) -> Self {
         Self { account: server.account.as_ref(), used: BTreeMap::new() }
     }
@@ -94,4 +94,60 @@ fn stored(plan: &Plan) -> u64 {
     let each = if plan.in_memory() { ENTRY } else { RECORD };
     let sent = plan.bytes().saturating_add(plan.messages().saturating_mul(each));
     counts.bytes.min(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::restore::tests::{piece, plan_of};
+
+    /// Returns the limit that keeps each of some streams out, one after the other.
+    fn limits(account: &str, streams: &[Value]) -> Vec<Option<&'static str>> {
+        let account: Account = serde_json::from_str(account).unwrap();
+        let mut room = Room { account: Some(&account), used: BTreeMap::new() };
+        let take = |config: &Value| {
+            let mut plan = plan_of(config.clone());
+            plan.pieces = vec![piece(1000, 1)];
+            let counts =
+                json!({ "first_seq": 1, "last_seq": 1000, "messages": 1000, "bytes": 500 });
+            plan.counts = Some(serde_json::from_value(counts).unwrap());
+            room.take(&plan).map(|error| match error {
+                RestoreError::NoRoom { limit, .. } => limit,
+                other => panic!("{other}"),
+            })
+        };
+        streams.iter().map(take).collect()
+    }
+
+    #[test]
+    fn each_stream_takes_room_from_the_next() {
+        let two = [json!({ "storage": "file" }), json!({ "storage": "file" })];
+        let of = |account: &str| limits(account, &two);
+        assert_eq!(of("{}"), [None, None]);
+        assert_eq!(of(r#"{"limits":{"max_storage":1000}}"#), [None, None]);
+        assert_eq!(of(r#"{"limits":{"max_storage":999}}"#), [None, Some("max_storage")]);
+        assert_eq!(of(r#"{"storage":600,"limits":{"max_storage":1000}}"#)[0], Some("max_storage"));
+        assert_eq!(of(r#"{"streams":3,"limits":{"max_streams":4}}"#), [None, Some("max_streams")]);
+        // Memory is another room.
+        assert_eq!(of(r#"{"limits":{"max_memory":1}}"#), [None, None]);
+    }
+
+    #[test]
+    fn what_a_stream_asks_for_counts_too() {
+        let asks = |bytes: u64| json!({ "storage": "file", "max_bytes": bytes });
+        let account = r#"{"limits":{"storage_max_stream_bytes":700,"max_storage":2000}}"#;
+        assert_eq!(
+            limits(account, &[asks(701), asks(700), asks(600), asks(700)]),
+            [Some("storage_max_stream_bytes"), None, None, Some("max_storage")]
+        );
+        let required = r#"{"limits":{"max_bytes_required":true}}"#;
+        assert_eq!(limits(required, &[json!({})]), [Some("max_bytes_required")]);
+        let shares = r#"{"limits":{},"tiers":{"R1":{"streams":1}}}"#;
+        assert_eq!(
+            limits(shares, &[json!({ "num_replicas": 3 }), json!({})]),
+            [Some("max_storage"), None]
+        );
+    }
 }

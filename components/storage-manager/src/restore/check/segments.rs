@@ -71,3 +71,32 @@ fn is_there(listed: &Folders, segment: &Segment) -> Option<bool> {
 fn folder(key: &str) -> &str {
     key.rfind('/').map_or("", |end| &key[..=end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restore::tests::piece;
+
+    #[test]
+    fn a_segment_is_there_with_its_size_and_a_shared_object_with_any() {
+        let mut segment = piece(1, 1).0;
+        segment.key = "v1/streams/S/a.parquet".into();
+        segment.size = 10;
+        let listed = |size: u64| {
+            let objects = BTreeMap::from([(segment.key.clone(), size)]);
+            Folders::from([("v1/streams/S/".to_owned(), objects)])
+        };
+        assert_eq!(is_there(&listed(10), &segment), Some(true));
+        assert_eq!(is_there(&listed(9), &segment), Some(false), "it is cut short");
+        assert_eq!(is_there(&Folders::default(), &segment), None);
+        let stream = "S".parse().unwrap();
+        let part = cim_core::archive::Part { stream, group: 0, groups: 1 };
+        let shared = Segment { part: Some(part), ..segment.clone() };
+        assert_eq!(is_there(&listed(9), &shared), Some(true));
+    }
+
+    #[test]
+    fn a_folder_is_all_before_the_last_slash() {
+        assert_eq!((folder("a/b/c"), folder("a/"), folder("a")), ("a/b/", "a/", ""));
+    }
+}

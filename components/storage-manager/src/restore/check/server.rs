@@ -8,7 +8,7 @@ use super::settings::{Unknown, unknown};
 use crate::jetstream::{Account, AllStreams, ApiError, JetStream, StreamInfo, Version};
 use crate::restore::error::RestoreError;
 use crate::restore::fence::Followers;
-use crate::restore::plan::{Plan, Takes};
+use crate::restore::plan::{Capabilities, Plan};
 
 /// The first version that restores streams in memory.
 const MEMORY: Version = (2, 15, 0);
@@ -27,7 +27,7 @@ pub(super) struct Server {
     pub(super) max_payload: u64,
     /// Its JetStream's.
     domain: Option<String>,
-    /// Whether it stands alone for sure.
+    /// True if it stands alone for sure.
     alone: bool,
 }
 
@@ -36,9 +36,9 @@ impl Server {
         let (streams, account) = tokio::join!(jetstream.all_streams(), jetstream.account());
         let account = match account {
             Ok(account) => Some(account),
-            Err(error @ ApiError::Silent { .. }) => {
+            Err(error @ ApiError::NoResponse { .. }) => {
                 tracing::warn!(
-                    "limits of the account and the server's level are not checked before: {}",
+                    "the account's limits and the server's API level are not checked before the restore, so it may be refused later: {}",
                     chain(&error)
                 );
                 None
@@ -73,13 +73,13 @@ impl Server {
     }
 
     /// Returns whether there is a stream of which nothing was shown.
-    pub(super) fn is_silent(&self, name: &StreamName) -> bool {
-        self.streams.silent.iter().any(|silent| silent == name.as_str())
+    pub(super) fn is_unavailable(&self, name: &StreamName) -> bool {
+        self.streams.unavailable.iter().any(|named| named == name.as_str())
     }
 
     /// Returns what it takes of a snapshot.
-    pub(super) fn takes(&self) -> Takes {
-        Takes {
+    pub(super) fn capabilities(&self) -> Capabilities {
+        Capabilities {
             chunk: usize::try_from(self.max_payload).unwrap_or(usize::MAX),
             compressed: self.version >= COMPRESSION,
             duplicates: self.version >= DUPLICATES,

@@ -26,7 +26,7 @@ struct Taken {
 }
 
 impl Subjects {
-    /// Those of the streams that the server has.
+    /// Returns the subjects of the streams that the server has.
     pub(super) fn of(server: &Server) -> Self {
         let mut subjects = Self { taken: BTreeMap::new() };
         for (name, info) in &server.streams.known {

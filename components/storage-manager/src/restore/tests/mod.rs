@@ -13,9 +13,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::fence::Fence;
-use super::frame::{CHUNK, Frames};
-use super::plan::{Piece, Plan, Takes};
+use super::frame::{CHUNK, SnappyFrameWriter};
+use super::plan::{Capabilities, Fence, Piece, Plan};
 use super::rolled_up::RolledUp;
 use crate::harm::cases;
 use crate::segment::Message;
@@ -53,7 +52,7 @@ struct Drawn {
 
 type Known = ([u64; 2], [u64; 2], Vec<(u64, u64, i64)>, Vec<(u64, u64)>);
 
-/// The plan of a stream with this configuration, and nothing else.
+/// Returns the plan of a stream with this configuration, and nothing else.
 pub(super) fn plan_of(config: Value) -> Plan {
     Plan {
         stream: "S".parse().unwrap(),
@@ -72,27 +71,27 @@ pub(super) fn plan_of(config: Value) -> Plan {
         counts: None,
         expired: Vec::new(),
         pieces: Vec::new(),
-        gone: SeqRanges::default(),
+        removed: SeqRanges::default(),
         tail: None,
         rolled_up: RolledUp::default(),
-        half_batch: None,
+        partial_batch: None,
         resolved: false,
         deletes_known: None,
         archived_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         until_time: None,
         later: None,
-        rest: Vec::new(),
+        segments_after: Vec::new(),
         subject: None,
         consumers: Vec::new(),
         deliveries: BTreeMap::new(),
         erased: Vec::new(),
         left_out: Vec::new(),
         staged: false,
-        takes: Takes::default(),
+        capabilities: Capabilities::default(),
     }
 }
 
-/// A segment with so many messages, which came within so many seconds.
+/// Returns a segment with so many messages, which came within so many seconds.
 pub(super) fn piece(messages: u64, seconds: i64) -> Piece {
     let first = jiff::Timestamp::UNIX_EPOCH;
     let last = first + jiff::SignedDuration::from_secs(seconds);
@@ -193,7 +192,7 @@ impl Drawn {
             fence: (self.fence > 0).then_some(fence),
             last_time: self.last_time,
             consumers: self.consumers.iter().enumerate().map(consumer).collect(),
-            takes: Takes { compressed: self.compressed, ..Takes::default() },
+            capabilities: Capabilities { compressed: self.compressed, ..Capabilities::default() },
             ..plan_of(json!({ "name": "T", "storage": "file", "compression": "s2" }))
         }
     }
@@ -208,8 +207,8 @@ impl Drawn {
         })
     }
 
-    /// Where each consumer is to begin: never beyond what it acknowledged where something was pending and is not known,
-    /// and never beyond the end of the stream.
+    /// Returns where each consumer is to begin: never beyond what it acknowledged if something pending is unknown, and
+    /// never beyond the end of the stream.
     fn places(&self) -> Vec<Place> {
         let clip = |[own, stream]: [u64; 2]| [own, stream.min(self.last_seq)];
         let place = |(n, (delivered, floor, pending)): (usize, &([u64; 2], [u64; 2], u64))| {
@@ -222,7 +221,7 @@ impl Drawn {
         self.consumers.iter().enumerate().map(place).collect()
     }
 
-    /// What is known holds from the floor on that is farther; nobody gives up here.
+    /// Returns what is known, which holds from the floor on that is farther; no message is given up here.
     fn known_place(
         &self,
         delivered: [u64; 2],
@@ -251,7 +250,7 @@ impl Drawn {
         ("c0".into(), end, floor, pending, again)
     }
 
-    /// In the server's file the floor is one less where the message there was delivered again.
+    /// Returns the places of the server's file, whose floor is one less if the message there was delivered again.
     fn places_in_a_file(&self) -> Vec<Place> {
         let mut places = self.places();
         for (_, _, floor, _, again) in &mut places {
@@ -269,17 +268,17 @@ impl Drawn {
     }
 }
 
-/// What a snapshot is sent as, unpacked by a stock decoder.
-fn unpacked(write: impl FnOnce(Frames) -> Frames) -> Vec<u8> {
+/// Unpacks a snapshot with a stock decoder.
+fn unpacked(write: impl FnOnce(SnappyFrameWriter) -> SnappyFrameWriter) -> Vec<u8> {
     let (sender, mut chunks) = mpsc::channel(1 << 12);
-    write(Frames::new(sender, CHUNK)).flush().unwrap();
+    write(SnappyFrameWriter::new(sender, CHUNK)).flush().unwrap();
     let framed: Vec<u8> = std::iter::from_fn(|| chunks.try_recv().ok()).flatten().collect();
     let mut bytes = Vec::new();
     snap::read::FrameDecoder::new(&framed[..]).read_to_end(&mut bytes).unwrap();
     bytes
 }
 
-/// LEB128, and what is left.
+/// Reads an LEB128 number; also returns the rest.
 fn uvarint(bytes: &mut &[u8]) -> u64 {
     let mut number = 0;
     for shift in (0..).step_by(7) {

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Found, Place, Row, take, uvarint};
 
-/// `last_time` is what the record of a deleted last sequence must say.
+/// Reads a snapshot. `last_time` is what the record of a deleted last sequence must say.
 pub(super) fn read(bytes: &[u8], stream: &str, last_time: i64) -> Found {
     let mut files = Vec::new();
     for entry in tar::Archive::new(bytes).entries().unwrap() {
@@ -52,7 +52,7 @@ pub(super) fn read(bytes: &[u8], stream: &str, last_time: i64) -> Found {
     Found { rows, last_seq, consumers }
 }
 
-/// A block as it was before it was compressed, if it was. The server goes on writing to the last one.
+/// Returns a block as it was before it was compressed, if it was. The server goes on writing to the last one.
 fn decompressed(block: Vec<u8>, is_last: bool) -> Vec<u8> {
     let Some(mut rest) = block.strip_prefix(b"cmp\x01") else { return block };
     assert!(!is_last, "the last block is compressed");
@@ -65,7 +65,7 @@ fn decompressed(block: Vec<u8>, is_last: bool) -> Vec<u8> {
     plain
 }
 
-/// A `meta.inf` and the checksum behind it.
+/// Returns a `meta.inf` and the checksum behind it.
 fn with_sum(files: &mut impl Iterator<Item = (String, Vec<u8>)>, at: &str, name: &str) -> Value {
     let (file, meta) = files.next().unwrap();
     assert_eq!(file, format!("{at}meta.inf"));
@@ -118,7 +118,7 @@ fn varint(bytes: &mut &[u8]) -> i64 {
 /// The end of a block: its last record's sequence and checksum.
 type End = (u64, [u8; 8]);
 
-/// The records of a block: all sequences from its first to its last, each a message or erased.
+/// Reads the records of a block: all sequences from its first to its last, each a message or erased.
 fn read_block(
     mut block: &[u8],
     name: &str,
@@ -163,7 +163,7 @@ fn read_block(
     last.unwrap()
 }
 
-/// The index of the only block, of a stream without messages.
+/// Reads the index of the only block of a stream without messages.
 fn empty(mut index: &[u8], (last_seq, sum): End) {
     assert_eq!(take(&mut index, 2), [22, 1], "magic and version");
     let numbers: Vec<u64> = (0..7).map(|_| uvarint(&mut index)).collect();
