@@ -3,7 +3,6 @@
 mod architecture;
 mod archive;
 mod envelope;
-mod harm;
 mod inventory;
 mod journal;
 mod names;

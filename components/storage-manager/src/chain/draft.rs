@@ -317,7 +317,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(crate::harm::cases(256))]
+        #![proptest_config(cim_testing::cases(256))]
 
         /// A draft that contradicts what is there is refused; one that is not leads to the state that a
         /// reader of its object comes to.

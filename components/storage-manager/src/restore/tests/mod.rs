@@ -9,6 +9,7 @@ use std::io::{Read as _, Write};
 use cim_core::archive::{
     ConsumerRecord, Deliveries, Pending, Position, RawJson, Redelivered, SeqRanges, Sha256,
 };
+use cim_testing::cases;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -17,7 +18,6 @@ use super::fence::Fence;
 use super::frame::{CHUNK, Frames};
 use super::plan::{Piece, Plan, Takes};
 use super::rolled_up::RolledUp;
-use crate::harm::cases;
 use crate::segment::Message;
 
 /// A message: sequence, time, subject, headers, payload.
