@@ -14,4 +14,4 @@ pub use noise::noise;
 pub use skipped::skipped;
 pub use tools::{optional_tool, required_tool, tools_are_required};
 #[cfg(feature = "wait")]
-pub use wait::{LIMIT, wait_until, wait_until_within};
+pub use wait::{LIMIT, wait_until, wait_until_seldom, wait_until_within};

@@ -260,11 +260,10 @@ fn may(from: &str, kind: &str, to: &str) -> bool {
     let of_tests = kind == "dev";
     match (from, to) {
         ("components/testing", _) => false,
-        (_, "components/testing") => of_tests,
+        (_, "components/testing") | ("harness", "harness/fake-wasabi") => of_tests,
         ("components/core", _) => false,
         ("components/runtime", to) => to == "components/core",
         ("harness", "components/core") => kind != "build",
-        ("harness", "harness/fake-wasabi") => of_tests,
         (component, "components/core" | "components/runtime") => {
             component.starts_with("components/")
         }

@@ -111,10 +111,8 @@ async fn configurations_and_services_that_are_wrong() {
     insta::assert_snapshot!(errors.join("\n"));
 }
 
-/// Damage of every kind, at the object that holds it: refused, and the server has no stream.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_is_damaged() {
-    // Of a chain's files; of a journal's: journal_damage.rs.
+/// A lab with a chain of three segments of a stream, which NATS has no more.
+async fn lost_stream() -> Lab {
     let lab = Lab::with().layout("chains").start().await;
     lab.nats.create("S", json!({})).await;
     let daemon = lab.manager.tier().await;
@@ -124,6 +122,14 @@ async fn an_archive_that_is_damaged() {
     }
     daemon.stop().await;
     lab.nats.delete_stream("S").await;
+    lab
+}
+
+/// Damage of every kind, at the object that holds it: refused, and the server has no stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_is_damaged() {
+    // Of a chain's files; of a journal's: journal_damage.rs.
+    let lab = lost_stream().await;
     let bucket = lab.bucket();
     let keys = |prefix: &'static str| {
         let bucket = bucket.clone();
@@ -194,15 +200,7 @@ async fn twice(bucket: &s3::Bucket, timeline: u32) -> Vec<Segment> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_was_forged() {
     // Of a chain's files; of a journal's: journal_forged.rs.
-    let lab = Lab::with().layout("chains").start().await;
-    lab.nats.create("S", json!({})).await;
-    let daemon = lab.manager.tier().await;
-    for target in [20, 40, 60] {
-        lab.nats.publish("S", 20).await;
-        lab.manager.reaches("S", "nas", target).await;
-    }
-    daemon.stop().await;
-    lab.nats.delete_stream("S").await;
+    let lab = lost_stream().await;
     let bucket = lab.bucket();
     let pages = bucket.list("v1/streams/S/manifest/".into(), None).await.unwrap();
     let (mut segments, mut head) = (Vec::new(), None);

@@ -378,19 +378,17 @@ async fn damaged(harm: impl FnOnce(&std::fs::File)) {
     store.put("large", &mut &large[..]).await.unwrap();
     lab.manager.reaches("OBJ_files", "nas", lab.nats.last_seq("OBJ_files").await).await;
     daemon.kill();
-    lab.nats
-        .crash_and_start_after(|streams| {
-            let blocks = streams.join("OBJ_files/msgs");
-            assert!(blocks.join("2.blk").exists(), "a block that is not the last is to be damaged");
-            let block = std::fs::File::options().read(true).write(true).open(blocks.join("1.blk"));
-            harm(&block.unwrap());
-        })
-        .await;
+    lab.crash_nats(|streams| {
+        let blocks = streams.join("OBJ_files/msgs");
+        assert!(blocks.join("2.blk").exists(), "a block that is not the last is to be damaged");
+        let block = std::fs::File::options().read(true).write(true).open(blocks.join("1.blk"));
+        harm(&block.unwrap());
+    })
+    .await;
     let store = context(&lab.nats).get_object_store("files").await.unwrap();
     let broken = content(&store, "large").await;
     broken.expect_err("a chunk was to be damaged: this test proves nothing");
     // Tiering goes on on the damaged host, and does not take the damage for deletes.
-    lab.configure(|_| ());
     let daemon = lab.manager.tier().await;
     store.put("after", &mut &noise(3, 1000)[..]).await.unwrap();
     lab.manager.reaches("OBJ_files", "nas", lab.nats.last_seq("OBJ_files").await).await;

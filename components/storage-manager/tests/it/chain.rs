@@ -5,10 +5,10 @@ use std::sync::Arc;
 use cim_core::archive::StreamState;
 use cim_core::archive::key::Chain;
 use cim_storage_manager::chain::{self, CommitError, Committer, Draft};
-use cim_storage_manager::s3::{Store, Tier};
+use cim_storage_manager::s3::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Minio, store_at};
+use crate::support::Lab;
 
 fn begin() -> Draft {
     let record = r#"{"created": "2026-01-01T00:00:00Z", "config": {"name": "S"}}"#;
@@ -48,13 +48,13 @@ async fn notices(committer: &mut Committer) -> CommitError {
 /// A moment after a commit, so that no request has failed and nothing looks old.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_bucket_does_not_go_on_with_another_ones_chain() {
-    let (dir, minio) = (tempfile::tempdir().unwrap(), Minio::shared().await);
-    let store = store_at(Tier::Nas, dir.path(), &minio.url, &minio.bucket);
+    let lab = Lab::start().await;
+    let store = lab.store();
     let mut committer = chain(&store, "first", 2).await;
-    minio.replace();
+    lab.nas.replace();
     let lost = notices(&mut committer).await;
     assert!(matches!(lost, CommitError::Lost { .. }), "{lost}");
-    assert_eq!(minio.files("manifest/"), Vec::<std::path::PathBuf>::new());
+    assert_eq!(lab.nas.files("manifest/"), Vec::<std::path::PathBuf>::new());
     // Whoever begins anew is not in anybody's way.
     let anew = chain(&store, "second", 1).await;
     let read = chain::load_full(&store, Chain::Manifest, &"S".parse().unwrap()).await.unwrap();
@@ -64,10 +64,10 @@ async fn an_empty_bucket_does_not_go_on_with_another_ones_chain() {
 /// It is another archive's, as long as this one's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_with_another_chain_does_not_go_on_with_this_one() {
-    let (dir, minio) = (tempfile::tempdir().unwrap(), Minio::shared().await);
-    let store = store_at(Tier::Nas, dir.path(), &minio.url, &minio.bucket);
+    let lab = Lab::start().await;
+    let store = lab.store();
     let mut committer = chain(&store, "first", 2).await;
-    minio.replace();
+    lab.nas.replace();
     let other = chain(&store, "second", 2).await;
     let lost = notices(&mut committer).await;
     assert!(matches!(lost, CommitError::Lost { .. }), "{lost}");
@@ -78,10 +78,10 @@ async fn a_bucket_with_another_chain_does_not_go_on_with_this_one() {
 /// The bucket lost its newest entries, as a service does that answers before it has synced.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_behind_lost_entries_is_withdrawn() {
-    let (dir, minio) = (tempfile::tempdir().unwrap(), Minio::shared().await);
-    let store = store_at(Tier::Nas, dir.path(), &minio.url, &minio.bucket);
+    let lab = Lab::start().await;
+    let store = lab.store();
     let mut committer = chain(&store, "first", 5).await;
-    for file in &minio.files("manifest/")[3..5] {
+    for file in &lab.nas.files("manifest/")[3..5] {
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
     let lost = committer.look().await.unwrap().expect("two are gone");
@@ -93,8 +93,8 @@ async fn what_was_written_behind_lost_entries_is_withdrawn() {
 /// Bad disks are no reason to stop archiving.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_follows_a_damaged_entry_is_committed() {
-    let (dir, minio) = (tempfile::tempdir().unwrap(), Minio::shared().await);
-    let store = store_at(Tier::Nas, dir.path(), &minio.url, &minio.bucket);
+    let lab = Lab::start().await;
+    let store = lab.store();
     let mut committer = chain(&store, "first", 2).await;
     let key = Chain::Manifest.key(&"S".parse().unwrap(), 2);
     // What is looked for is the last one.

@@ -20,12 +20,9 @@ use crate::support::{Cluster, Host, Lab, Nats, Version, noise, wait_until};
 const HOUR: u64 = 3_600_000_000_000;
 
 async fn consumer(nats: &Nats, stream: &str, name: &str, more: Value) {
-    let mut config = json!({ "durable_name": name, "ack_policy": "explicit", "ack_wait": HOUR });
-    for (key, value) in more.as_object().unwrap() {
-        config[key] = value.clone();
-    }
-    let body = json!({ "stream_name": stream, "config": config });
-    nats.api(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), body).await;
+    let mut config = json!({ "ack_wait": HOUR });
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    nats.create_consumer(stream, name, config).await;
 }
 
 /// Has a consumer deliver so many messages.

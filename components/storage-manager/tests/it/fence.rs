@@ -101,9 +101,7 @@ async fn followed(lab: &Lab) -> Value {
     nats.create("MIRROR", json!({ "subjects": null, "mirror": { "name": "S" } })).await;
     nats.create("TAKER", json!({ "subjects": null, "sources": [{ "name": "S" }] })).await;
     nats.create("ALONE", json!({})).await;
-    let consumer = json!({ "durable_name": "half", "ack_policy": "explicit" });
-    let consumer = json!({ "stream_name": "S", "config": consumer });
-    nats.api("CONSUMER.DURABLE.CREATE.S.half", consumer).await;
+    nats.create_consumer("S", "half", json!({})).await;
     nats.publish("S", 40).await;
     nats.publish("ALONE", 3).await;
     for n in 1..=15_u64 {

@@ -88,9 +88,7 @@ async fn streams_at_rest_are_asked_next_to_nothing() {
     };
     lab.nats.delete("S7", &[1]).await;
     shows("the delete is archived", &["timelines", "0", "first_seq"], 2).await;
-    let body =
-        json!({ "stream_name": "S7", "config": { "durable_name": "c", "ack_policy": "explicit" } });
-    lab.nats.api("CONSUMER.DURABLE.CREATE.S7.c", body).await;
+    lab.nats.create_consumer("S7", "c", json!({})).await;
     shows("the consumer is archived", &["consumers"], 1).await;
     lab.nats.api("CONSUMER.DELETE.S7.c", json!(null)).await;
     shows("its end is archived", &["consumers"], 0).await;

@@ -44,8 +44,7 @@ async fn nas_away(version: Version, killed: bool) {
         return;
     };
     lab.nats.create("I", json!({ "retention": "interest" })).await;
-    let body = json!({ "stream_name": "I", "config": { "durable_name": "app", "ack_policy": "explicit" } });
-    lab.nats.api("CONSUMER.DURABLE.CREATE.I.app", body).await;
+    lab.nats.create_consumer("I", "app", json!({})).await;
     let daemon = lab.manager.tier().await;
     wait_until("the anchor is there", async || {
         let found = lab.nats.try_api("CONSUMER.INFO.I.cim-tier-archive", Value::Null).await;

@@ -63,9 +63,7 @@ async fn a_stream_without_room_for_a_reader_is_archived() {
     lab.nats.create("S", json!({ "max_consumers": 1 })).await;
     lab.nats.create("I", json!({ "max_consumers": 1, "retention": "interest" })).await;
     for stream in ["S", "I"] {
-        let config = json!({ "durable_name": "app", "ack_policy": "explicit" });
-        let body = json!({ "stream_name": stream, "config": config });
-        lab.nats.api(&format!("CONSUMER.DURABLE.CREATE.{stream}.app"), body).await;
+        lab.nats.create_consumer(stream, "app", json!({})).await;
     }
     let daemon = lab.manager.tier().await;
     for stream in ["S", "I"] {

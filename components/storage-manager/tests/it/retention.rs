@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Fault, Rule};
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clock::stream_of_times;
@@ -283,17 +282,6 @@ async fn a_timeline_that_was_left_goes_and_what_it_shares_stays() {
     assert!(status == 7 && error.contains("timeline 1: all its messages"), "{error}");
 }
 
-/// Waits until a message is older than this, by the time that its server gave it.
-async fn is_older(nats: &Nats, stream: &str, seq: u64, age: Duration) {
-    let message = nats.api(&format!("STREAM.MSG.GET.{stream}"), json!({ "seq": seq })).await;
-    let time: Timestamp = message["message"]["time"].as_str().unwrap().parse().unwrap();
-    wait_until("the message is old enough", async || {
-        let found = Timestamp::now().duration_since(time);
-        if found.unsigned_abs() > age { Ok(()) } else { Err(found.to_string()) }
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_wasabi_lacks_stays_on_the_nas_and_what_it_keeps_comes_back_from_there() {
     let lab = lab("[[retention]]\nstreams = [\"*\"]\ntier = \"nas\"\nmax_age = \"4s\"\n")
@@ -311,7 +299,7 @@ async fn what_wasabi_lacks_stays_on_the_nas_and_what_it_keeps_comes_back_from_th
         lab.manager.reaches("S", "nas", seq).await;
     }
     // `max_age` and a look have passed for those too, by the times that the server gave them; it is all there.
-    is_older(&lab.nats, "S", 61, Duration::from_secs(6)).await;
+    lab.nats.becomes_older("S", 61, Duration::from_secs(6)).await;
     assert_eq!(expired(&held(&lab.manager, "nas", "S")), 0);
     lab.wasabi().set_faults(Vec::new()).unwrap();
     leave(&lab.manager, "nas", "S", waiting).await;

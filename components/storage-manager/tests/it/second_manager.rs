@@ -10,7 +10,7 @@ const OTHER: &str = "othermanager";
 
 /// While one manager writes chains, another one begins, by `layout`, and is slow to see what is in the archive.
 async fn begins_late(layout: &str) {
-    let lab = Lab::start().await;
+    let lab = Lab::with().faulty_nas().start().await;
     let fake = fake_s3_with(lab.dir(), "of-both", |config| {
         config.credentials.push(Credentials::new(OTHER, SECRET));
     })

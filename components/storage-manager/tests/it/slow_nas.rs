@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cim_fake_wasabi::{Fault, Rule};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Host, Lab, fingerprint, wait_until};
 
@@ -31,7 +31,7 @@ async fn nothing_starves() {
         }
     });
     lab.manager.reaches("S", "nas", 10).await;
-    lab.nats.api("CONSUMER.DURABLE.CREATE.S.D", consumer()).await;
+    lab.nats.create_consumer("S", "D", json!({})).await;
     // Wasabi follows, however much comes; and so does the consumer, which no segment brings along.
     lab.manager.reaches("S", "wasabi", 10).await;
     let here = lab.nats.last_seq("S").await;
@@ -46,11 +46,6 @@ async fn nothing_starves() {
     );
     load.abort();
     daemon.stop().await;
-}
-
-fn consumer() -> Value {
-    let config = json!({ "durable_name": "D", "ack_policy": "explicit" });
-    json!({ "stream_name": "S", "config": config })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -178,8 +178,7 @@ async fn after_a_loss() -> (Lab, Host, Value) {
     let mut lab = Lab::start().await;
     let Lab { nats, manager, .. } = &lab;
     nats.create("S", json!({ "description": "of the lost host" })).await;
-    let consumer = json!({ "stream_name": "S", "config": { "durable_name": "all", "ack_policy": "explicit" } });
-    nats.api("CONSUMER.DURABLE.CREATE.S.all", consumer).await;
+    nats.create_consumer("S", "all", json!({})).await;
     let daemon = manager.tier().await;
     nats.publish("S", 40).await;
     manager.reaches("S", "nas", 40).await;
@@ -299,7 +298,7 @@ impl Forgetful {
             let file = std::fs::File::options().write(true).open(&block).unwrap();
             file.set_len(file.metadata().unwrap().len() * 3 / 4).unwrap();
         };
-        lab.nats.crash_and_start_after(cut).await;
+        lab.crash_nats(cut).await;
         let left = lab.nats.last_seq("S").await;
         assert!((1..40).contains(&left), "it was to lose its newest messages, it is at {left}");
         lab.nats.publish("S", 35).await;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cim_fake_wasabi::Config;
+use cim_testing::optional_tool;
 
 use crate::support::{Server, noise};
 

@@ -1,8 +1,11 @@
 //! Streams, consumers and messages of a server.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use cim_testing::wait_until;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Nats;
@@ -98,6 +101,17 @@ impl Nats {
         for seq in seqs {
             self.api(&format!("STREAM.MSG.DELETE.{stream}"), json!({ "seq": seq })).await;
         }
+    }
+
+    /// Waits until a message is older than this, by the time that the server gave it.
+    pub(crate) async fn becomes_older(&self, stream: &str, seq: u64, age: Duration) {
+        let message = self.api(&format!("STREAM.MSG.GET.{stream}"), json!({ "seq": seq })).await;
+        let time: Timestamp = message["message"]["time"].as_str().unwrap().parse().unwrap();
+        wait_until("the message is old enough", async || {
+            let found = Timestamp::now().duration_since(time);
+            if found.unsigned_abs() > age { Ok(()) } else { Err(found.to_string()) }
+        })
+        .await;
     }
 
     pub(crate) async fn info(&self, stream: &str) -> Value {

@@ -233,6 +233,14 @@ impl<N: Nas> Lab<N> {
         self.manager = Manager::new(self.dir.path(), "host", &self.settings);
     }
 
+    /// Crashes the host's server, does something to the files of its streams, and starts it on the same disk. It has another
+    /// address then, for which the host's storage manager is configured.
+    pub(crate) async fn crash_nats(&mut self, between: impl FnOnce(&Path)) {
+        self.nats.crash_and_start_after(between).await;
+        let url = self.nats.url.clone();
+        self.configure(|settings| settings.nats = url);
+    }
+
     /// Configures a storage manager of this name with the host's settings, changed.
     pub(crate) fn manager_with(&self, name: &str, change: impl FnOnce(&mut Settings)) -> Manager {
         let mut settings = self.settings();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cim_testing::wait_until;
+use cim_testing::wait_until_seldom;
 use serde_json::Value;
 
 use super::{Manager, Nats};
@@ -10,7 +10,7 @@ use super::{Manager, Nats};
 impl Manager {
     /// Waits until a tier's watermark has reached a sequence and the stream's positions are in.
     pub(crate) async fn reaches(&self, stream: &str, tier: &str, seq: u64) {
-        wait_until(&format!("`{stream}` is on {tier} up to {seq}"), async || {
+        wait_until_seldom(&format!("`{stream}` is on {tier} up to {seq}"), async || {
             // A tier that was just replaced may have nothing that can be read.
             let output = self.run(&["status", "--json"]);
             if !output.status.success() {
@@ -45,7 +45,7 @@ impl Manager {
         for stream in streams {
             ends.insert(stream.as_ref(), nats.last_seq(stream.as_ref()).await);
         }
-        wait_until(&format!("all of the streams is on {tiers:?}"), async || {
+        wait_until_seldom(&format!("all of the streams is on {tiers:?}"), async || {
             // What is damaged is no matter here.
             let output = self.run(&["status", "--json"]);
             let said = || String::from_utf8_lossy(&output.stderr).into_owned();
@@ -66,7 +66,7 @@ impl Manager {
 
     /// Waits until `verify` finds nothing wrong with a tier, whose objects may still be on their way.
     pub(crate) async fn becomes_whole(&self, tier: &str) {
-        wait_until(&format!("{tier} is whole"), async || {
+        wait_until_seldom(&format!("{tier} is whole"), async || {
             let output = self.run(&["verify", "--from", tier]);
             if output.status.success() { Ok(()) } else { Err(format!("{output:?}")) }
         })
