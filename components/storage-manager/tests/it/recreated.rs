@@ -96,7 +96,6 @@ async fn what_was_read_while_the_nas_was_away_is_archived_too() {
     lab.nats.create("S", json!({})).await;
     lab.nats.publish("S", 3).await;
     // It is away until what the old one had was tried some times more.
-    is_read(&lab.nats, "S", 3).await;
     let tries = struck(&lab.nas, "unavailable");
     wait_until("it is tried again", async || {
         let more = struck(&lab.nas, "unavailable") - tries;

@@ -12,7 +12,7 @@ use super::ports::{free_ports, listens};
 use super::routes::slow_route;
 use super::{Child, Nats};
 
-/// Their names are `n1`, `n2` and `n3`.
+/// The cluster; its servers' names are `n1`, `n2` and `n3`.
 pub(crate) struct Cluster {
     servers: Vec<Server>,
 }
@@ -29,8 +29,7 @@ impl Cluster {
         Self::start_at(dir, free_ports(), None).await
     }
 
-    /// What an account's clients send from one server to another is `late`; what the servers say among themselves
-    /// is not.
+    /// Starts one in which messages of an account's clients go `late` from server to server; the servers' own do not.
     pub(crate) async fn start_with_slow_routes(dir: &Path, late: Duration) -> Self {
         let ports = free_ports();
         let mut advertised = [0; 3];
@@ -76,12 +75,12 @@ impl Cluster {
         cluster
     }
 
-    /// What a configuration says of it.
+    /// Returns the addresses for a configuration.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.servers.iter().map(|s| format!("nats://127.0.0.1:{}", s.port)).collect()
     }
 
-    /// A client of those that run.
+    /// Connects to those that run.
     pub(crate) async fn connect(&self) -> Nats {
         let running = self.servers.iter().filter(|s| s.runs());
         Nats::at(running.map(|s| format!("nats://127.0.0.1:{}", s.port)).collect()).await

@@ -16,7 +16,7 @@ pub(crate) const OFTEN: &str =
 
 pub(crate) struct Encrypted {
     lab: Lab,
-    /// How often it tiers.
+    /// Settings of how often it tiers.
     pub(crate) pace: &'static str,
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Host {
     pub(crate) manager: Manager,
 }
 
-/// What a lab is to be.
+/// The parts that a lab is to have.
 pub(crate) struct Builder<N> {
     own_nas: bool,
     wasabi: Option<bool>,

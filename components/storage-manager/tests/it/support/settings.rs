@@ -7,7 +7,7 @@ use super::{SECRET, USER, credentials_file};
 /// Where nothing listens: a service that is lost.
 pub(crate) const NOWHERE: &str = "http://127.0.0.1:1";
 
-/// What a configuration says.
+/// The content of the file.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) nats: String,
