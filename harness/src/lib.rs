@@ -9,9 +9,6 @@ pub mod cli;
 pub mod engine;
 mod error;
 mod fleet;
-#[cfg(test)]
-#[path = "../../components/core/tests/it/harm.rs"]
-mod harm;
 mod interrupt;
 mod inventory;
 pub mod lab;

@@ -17,9 +17,6 @@ pub mod copy;
 mod crypt;
 mod erase;
 pub mod export;
-#[cfg(test)]
-#[path = "../../core/tests/it/harm.rs"]
-mod harm;
 mod hooks;
 pub mod jetstream;
 pub mod journal;

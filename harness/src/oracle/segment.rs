@@ -161,13 +161,13 @@ pub(super) fn check(segment: &Segment, prints: &[Print], volume: u64) -> Result<
 mod tests {
     use std::sync::Arc;
 
+    use cim_testing::{cases, corrupted, corruptions};
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::harm::{cases, harmed, harms};
 
     const SCHEMA: &str = "message segment {
         required int64 seq (INTEGER(64,false));
@@ -260,19 +260,19 @@ mod tests {
         #![proptest_config(cases(64))]
 
         #[test]
-        fn a_changed_segment_is_refused(harms in harms()) {
+        fn a_changed_segment_is_refused(corruptions in corruptions()) {
             let seqs = [3, 4, 9];
             let bytes = parquet(&seqs);
-            let changed = harmed(&bytes, &harms);
+            let changed = corrupted(&bytes, &corruptions);
             let same = changed == bytes;
             prop_assert_eq!(read(&describe(&bytes, &seqs), changed.into(), 0).is_ok(), same);
         }
 
         /// Forges segments with correct hashes: they are refused or read, and the judge goes on.
         #[test]
-        fn a_forged_segment_is_refused_or_read(harms in harms()) {
+        fn a_forged_segment_is_refused_or_read(corruptions in corruptions()) {
             let seqs = [3, 4, 9];
-            let changed = harmed(&parquet(&seqs), &harms);
+            let changed = corrupted(&parquet(&seqs), &corruptions);
             drop(read(&describe(&changed, &seqs), changed.into(), 0));
         }
     }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use cim_harness::lab::process::Launcher;
 use cim_harness::lab::tools::Tools;
+pub use cim_testing::skipped;
+use cim_testing::tools_are_required;
 
 pub const HARNESS: &str = env!("CARGO_BIN_EXE_cim-harness");
 
@@ -78,8 +80,7 @@ pub fn sabotaged(test: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    let required = std::env::var_os("CIM_REQUIRE_TOOLS").is_some_and(|v| v == "1");
-    assert!(!required, "`{}` is not there: run `ci/selftest --build`", path.display());
+    assert!(!tools_are_required(), "`{}` is not there: run `ci/selftest --build`", path.display());
     skipped(test, "`cim-storage-manager-sabotaged` is not there: run `ci/selftest --build`");
     None
 }
@@ -101,16 +102,6 @@ pub fn stderr(output: &Output) -> String {
 
 pub fn scenarios() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/scenarios")
-}
-
-/// Prints the reason why a test was not done, so that it counts as skipped and not as passed.
-pub fn skipped(name: &str, reason: &str) {
-    use std::io::Write as _;
-    eprintln!("skipped: {name}: {reason}");
-    if let Some(path) = std::env::var_os("CIM_SKIPPED_FILE") {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        writeln!(file.unwrap(), "{name}: {reason}").unwrap();
-    }
 }
 
 /// Writes a scenario small enough for a test, without bounds on times: the machine is shared.

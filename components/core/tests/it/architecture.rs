@@ -94,6 +94,10 @@ fn a_planted_dependency_is_found() {
         ("harness", "cim-storage-manager", Value::Null, within("components/storage-manager")),
         ("harness", "cim-runtime", json!("build"), within("components/runtime")),
         ("harness/fake-wasabi", "cim-core", json!("dev"), within("components/core")),
+        ("components/core", "cim-testing", Value::Null, within("components/testing")),
+        ("harness", "cim-testing", json!("build"), within("components/testing")),
+        ("components/testing", "cim-core", Value::Null, within("components/core")),
+        ("components/testing", "cim-fake-wasabi", json!("dev"), within("harness/fake-wasabi")),
         ("components/runtime", "planted", Value::Null, git),
         ("harness", "planted", Value::Null, json!({ "path": "/elsewhere" })),
     ];
@@ -111,6 +115,10 @@ fn a_planted_dependency_is_found() {
     `harness` depends on `components/storage-manager` (normal)
     `harness` depends on `components/runtime` (build)
     `harness/fake-wasabi` depends on `components/core` (dev)
+    `components/core` depends on `components/testing` (normal)
+    `harness` depends on `components/testing` (build)
+    `components/testing` depends on `components/core` (normal)
+    `components/testing` depends on `harness/fake-wasabi` (dev)
     `components/runtime` depends on `planted` from `git+https://example.org/planted`: only crates.io and this workspace are allowed
     `harness` depends on `/elsewhere` (normal)
     ");
@@ -122,6 +130,8 @@ fn a_planted_dependency_is_found() {
             within("harness/fake-wasabi"),
         ),
         ("components/core", "tokio", json!("dev"), registry),
+        ("components/core", "cim-testing", json!("dev"), within("components/testing")),
+        ("harness", "cim-testing", json!("dev"), within("components/testing")),
     ];
     for (from, name, kind, rest) in allowed {
         assert!(wrong(&with(from, dependency(name, &kind, &rest))).is_empty(), "{from} to {name}");
@@ -146,16 +156,50 @@ fn the_top_level_does_not_grow() {
     if !root().join(".git").exists() {
         return;
     }
-    let listed = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    let new = listed.lines().filter_map(|path| path.split('/').next());
+    let listed = listed(&[]);
+    let new = listed.iter().filter_map(|path| path.split('/').next());
     let new: Vec<_> = new.filter(|name| !TOP.contains(name)).collect();
     assert!(new.is_empty(), "put it into a folder, or allow it here: {new:?}");
+}
+
+/// What two crates need lies in cim-testing, so that it is compiled, read and changed once.
+#[test]
+fn no_crate_includes_a_file_of_another_one() {
+    if !root().join(".git").exists() {
+        return;
+    }
+    let mut found = Vec::new();
+    for file in listed(&["*.rs"]) {
+        // One that was moved away is listed still.
+        let text = std::fs::read_to_string(root().join(&file)).unwrap_or_default();
+        found.extend(
+            included(&text)
+                .filter(|path| is_foreign(&file, path))
+                .map(|path| format!("`{file}` includes `{path}`")),
+        );
+    }
+    assert!(found.is_empty(), "put it into components/testing: {found:?}");
+    let planted = "#[path = \"../../core/tests/it/model.rs\"]\nmod model;";
+    let planted =
+        included(planted).filter(|path| is_foreign("components/runtime/src/lib.rs", path));
+    assert_eq!(planted.collect::<Vec<_>>(), ["../../core/tests/it/model.rs"]);
+}
+
+/// Returns the paths of a file's `#[path]` attributes.
+fn included(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("#[path = \""));
+    lines.filter_map(|rest| rest.split('"').next())
+}
+
+/// Returns true if a path, as a file names it, leads out of the file's crate.
+fn is_foreign(file: &str, path: &str) -> bool {
+    let folders = file.split('/').count() - 1;
+    let manifest = |depth: &usize| {
+        let folder: PathBuf = file.split('/').take(*depth).collect();
+        root().join(folder).join("Cargo.toml").is_file()
+    };
+    let crate_depth = (1..=folders).rev().find(manifest).unwrap_or_default();
+    path.split('/').filter(|part| *part == "..").count() > folders - crate_depth
 }
 
 #[test]
@@ -215,10 +259,11 @@ fn is_layer(folder: &str) -> bool {
 fn may(from: &str, kind: &str, to: &str) -> bool {
     let of_tests = kind == "dev";
     match (from, to) {
+        ("components/testing", _) => false,
+        (_, "components/testing") | ("harness", "harness/fake-wasabi") => of_tests,
         ("components/core", _) => false,
         ("components/runtime", to) => to == "components/core",
         ("harness", "components/core") => kind != "build",
-        ("harness", "harness/fake-wasabi") => of_tests,
         (component, "components/core" | "components/runtime") => {
             component.starts_with("components/")
         }
@@ -235,6 +280,18 @@ fn folder(path: &Path) -> String {
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.canonicalize().unwrap()
+}
+
+/// Lists the files that git has or would have, by patterns.
+fn listed(patterns: &[&str]) -> Vec<String> {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .args(patterns)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
 fn metadata() -> Metadata {

@@ -4,7 +4,6 @@ mod architecture;
 mod archive;
 mod circles;
 mod envelope;
-mod harm;
 mod inventory;
 mod journal;
 mod names;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::Value;
 
-use crate::harm::{cases, harmed, harms};
+use cim_testing::{cases, corrupted, corruptions};
 
 fn fixtures(folder: &str) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(folder);
@@ -161,11 +161,11 @@ proptest! {
     #![proptest_config(cases(256))]
 
     #[test]
-    fn a_changed_entry_is_refused_or_the_same(at in any::<Index>(), harms in harms()) {
+    fn a_changed_entry_is_refused_or_the_same(at in any::<Index>(), corruptions in corruptions()) {
         let entries = entries();
         let entry = at.get(&entries);
         let (object, hash) = entry.to_object();
-        if let Ok((read, its_hash)) = Entry::from_object(&harmed(&object, &harms)) {
+        if let Ok((read, its_hash)) = Entry::from_object(&corrupted(&object, &corruptions)) {
             prop_assert_eq!(&read, entry);
             prop_assert_eq!(its_hash, hash);
         }
@@ -198,7 +198,7 @@ proptest! {
     /// archive, which only a watermark from elsewhere tells.
     #[test]
     fn a_changed_chain_is_refused_or_cut_at_its_end(
-        at in any::<Index>(), to in any::<Index>(), how in 0..5, harms in harms(),
+        at in any::<Index>(), to in any::<Index>(), how in 0..5, corruptions in corruptions(),
     ) {
         let whole = chain(8);
         let mut objects = whole.clone();
@@ -208,7 +208,7 @@ proptest! {
             1 => objects.insert(to, whole[at].clone()),
             2 => objects.swap(at, to),
             3 => objects.truncate(at),
-            _ => objects[at] = harmed(&whole[at], &harms),
+            _ => objects[at] = corrupted(&whole[at], &corruptions),
         }
         if let Some(state) = fold(&objects) {
             let same = usize::try_from(state.number).unwrap() + 1;
@@ -219,12 +219,12 @@ proptest! {
 
     #[test]
     fn a_changed_inventory_is_refused_or_told_what_is_wrong(
-        at in any::<Index>(), changes in changes(), harms in harms(),
+        at in any::<Index>(), changes in changes(), corruptions in corruptions(),
     ) {
         let inventories = fixtures("inventory");
         let inventory = at.get(&inventories);
         let values = changed(inventory, &changes).to_string();
-        let bytes = harmed(inventory.to_string().as_bytes(), &harms);
+        let bytes = corrupted(inventory.to_string().as_bytes(), &corruptions);
         for text in [values.as_bytes(), &bytes] {
             let Ok(read) = serde_json::from_slice::<Inventory>(text) else { continue };
             prop_assert!(read.problems().iter().all(|p| !p.message.contains('\n')));

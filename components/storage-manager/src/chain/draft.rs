@@ -320,7 +320,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(crate::harm::cases(256))]
+        #![proptest_config(cim_testing::cases(256))]
 
         /// A draft that contradicts the archive is refused; one that is not leads to the state that a
         /// reader of its object comes to.

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(crate::harm::cases(32))]
+        #![proptest_config(cim_testing::cases(32))]
 
         #[test]
         fn a_stock_decoder_reads_the_chunks(

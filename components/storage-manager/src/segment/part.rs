@@ -259,13 +259,13 @@ impl<'a> Reading<'a> {
 #[cfg(test)]
 mod tests {
     use cim_core::names::StreamName;
+    use cim_testing::{cases, corrupted, corruptions};
     use proptest::prelude::*;
 
     use super::super::columns::Message;
     use super::super::shared::{Batch, SharedWriter};
     use super::*;
     use crate::crypt::testing;
-    use crate::harm::{cases, harmed, harms};
 
     type Row = (u64, i64, Vec<u8>);
 
@@ -344,13 +344,13 @@ mod tests {
         #[test]
         fn a_changed_object_is_noticed(
             streams in prop::collection::vec(rows(), 1..5),
-            harms in harms(),
+            corruptions in corruptions(),
             encrypted in any::<bool>(),
         ) {
             let (object, parts, written) = object(&streams, encrypted);
-            let harmed = Bytes::from(harmed(&object, &harms));
+            let corrupted = Bytes::from(corrupted(&object, &corruptions));
             for (part, written) in parts.iter().zip(written) {
-                if let Ok(read) = read(&harmed, &[part]) {
+                if let Ok(read) = read(&corrupted, &[part]) {
                     prop_assert_eq!(&read, &[written]);
                 }
             }

@@ -185,11 +185,11 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use cim_core::names::StreamName;
+    use cim_testing::{cases, corrupted, corruptions};
     use proptest::prelude::*;
 
     use super::*;
     use crate::crypt::{self, testing};
-    use crate::harm::{cases, harmed, harms};
     use crate::segment::schema::Encryption;
     use crate::segment::{Columns, Finished, SegmentWriter, group_sizes, times};
 
@@ -242,9 +242,9 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_file_is_noticed(rows in prop::collection::vec(row(), 1..20), harms in harms()) {
+        fn a_changed_file_is_noticed(rows in prop::collection::vec(row(), 1..20), corruptions in corruptions()) {
             let (written, mut finished) = write(&[rows]);
-            let file = harmed(&finished.file, &harms);
+            let file = corrupted(&finished.file, &corruptions);
             let same = finished.file == file;
             finished.file = file.into();
             match read(&finished) {
@@ -256,9 +256,9 @@ mod tests {
 
         /// Even bytes whose hash agrees (a foreign file) are refused, not believed.
         #[test]
-        fn foreign_bytes_never_panic(rows in prop::collection::vec(row(), 1..20), harms in harms()) {
+        fn foreign_bytes_never_panic(rows in prop::collection::vec(row(), 1..20), corruptions in corruptions()) {
             let (_, mut finished) = write(&[rows]);
-            finished.file = harmed(&finished.file, &harms).into();
+            finished.file = corrupted(&finished.file, &corruptions).into();
             finished.segment.sha256 = Sha256::of(&finished.file);
             drop(read(&finished));
         }
@@ -275,9 +275,9 @@ mod tests {
 
         /// Whatever is done to an encrypted file: its rows come out, or none.
         #[test]
-        fn a_changed_encrypted_file_is_refused(rows in prop::collection::vec(row(), 1..20), harms in harms()) {
+        fn a_changed_encrypted_file_is_refused(rows in prop::collection::vec(row(), 1..20), corruptions in corruptions()) {
             let (written, mut finished) = write_with(&[rows], testing::encryption());
-            finished.file = harmed(&finished.file, &harms).into();
+            finished.file = corrupted(&finished.file, &corruptions).into();
             finished.segment.sha256 = Sha256::of(&finished.file);
             if let Ok(read) = read(&finished) {
                 prop_assert_eq!(read, written);

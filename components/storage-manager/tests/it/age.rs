@@ -4,35 +4,33 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Manager, Nats, Settings, fake_s3};
+use crate::support::Lab;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_due_goes_to_wasabi_however_short_a_process_lives() {
     const INTERVAL: Duration = Duration::from_secs(10);
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = format!(
-        "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"{}s\"\n",
-        INTERVAL.as_secs()
-    );
-    let manager = Manager::new(path, "host", &settings);
+    let lab = Lab::with()
+        .faulty_nas()
+        .wasabi()
+        .settings(format!(
+            "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"{}s\"\n",
+            INTERVAL.as_secs()
+        ))
+        .start()
+        .await;
+    lab.nats.create("S", json!({})).await;
     let (mut published, mut longest) = (0, Duration::ZERO);
     let begun = Instant::now();
     // Three intervals, in lives that are shorter than one.
     let reached = loop {
         let born = Instant::now();
-        let daemon = manager.tier().await;
-        nats.publish("S", 5).await;
+        let daemon = lab.manager.tier().await;
+        lab.nats.publish("S", 5).await;
         published += 5;
-        manager.reaches("S", "nas", published).await;
+        lab.manager.reaches("S", "nas", published).await;
         daemon.stop().await;
         longest = longest.max(born.elapsed());
-        let status = manager.json(&["status"]);
+        let status = lab.manager.json(&["status"]);
         let reached = status["streams"][0]["wasabi"]["seq"].as_u64().unwrap_or_default();
         if reached > 0 || begun.elapsed() > 3 * INTERVAL {
             break reached;

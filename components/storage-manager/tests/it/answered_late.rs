@@ -2,34 +2,30 @@
 
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, Settings};
+use crate::support::{Host, Lab};
 
 /// The server puts them in place between the stream and its answer.
 const CONSUMERS: usize = 100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_before_the_answer_is_no_failed_restore() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
+    let mut lab = Lab::start().await;
     for stream in ["S", "T"] {
-        nats.create(stream, json!({})).await;
-        nats.publish(stream, 20).await;
+        lab.nats.create(stream, json!({})).await;
+        lab.nats.publish(stream, 20).await;
     }
     for n in 0..CONSUMERS {
         let config = json!({ "durable_name": format!("c{n}"), "ack_policy": "explicit" });
         let consumer = json!({ "stream_name": "S", "config": config });
-        nats.api(&format!("CONSUMER.CREATE.S.c{n}"), consumer).await;
+        lab.nats.api(&format!("CONSUMER.CREATE.S.c{n}"), consumer).await;
     }
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 20).await;
-    manager.reaches("T", "nas", 20).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 20).await;
+    lab.manager.reaches("T", "nas", 20).await;
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     // A client that does not wait until all is back.
     let client = nats.client.clone();
     let impatient = tokio::spawn(async move {

@@ -9,7 +9,7 @@ use cim_core::names::StreamName;
 use cim_storage_manager::segment::{Columns, Message, SegmentWriter};
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, credentials_file};
+use crate::support::{Lab, Manager, Settings, credentials_file};
 
 /// Paths and ports differ from run to run.
 fn plain(text: &str, dir: &Path) -> String {
@@ -27,17 +27,14 @@ fn plain(text: &str, dir: &Path) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn configurations_and_services_that_are_wrong() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let minio = Minio::start(path).await;
-    let nats = Nats::start(&path.join("host")).await;
+    let lab = Lab::with().own_nas().start().await;
     let mut errors = Vec::new();
     let mut see = |what: &str, (status, error): (i32, String)| {
-        errors.push(format!("{what} ({status})\n  {}", plain(&error, path)));
+        errors.push(format!("{what} ({status})\n  {}", plain(&error, lab.dir())));
     };
-    let manager = |name: &str, settings: &Settings| Manager::new(path, name, settings);
+    let manager = |name: &str, settings: &Settings| Manager::new(lab.dir(), name, settings);
 
-    let mut settings = Settings::new(&nats.url, &minio.url);
+    let mut settings = Settings::new(&lab.nats.url, &lab.nas.url);
     settings.more = "[segment]\nflush_age = 5\n".into();
     see("a value of the wrong kind", manager("a", &settings).error(&["tier"]));
     settings.more = "[segment]\nflsh_age = \"5s\"\n".into();
@@ -52,88 +49,88 @@ async fn configurations_and_services_that_are_wrong() {
     see("no stream at all", manager("c", &settings).error(&["tier"]));
     settings.more = "[memory]\nbudget = \"1MiB\"\n".into();
     see("a budget that is too small", manager("c", &settings).error(&["tier"]));
-    let mut settings = Settings::new(&nats.url, &minio.url);
+    let mut settings = Settings::new(&lab.nats.url, &lab.nas.url);
     settings.bucket = "CIM_archive".into();
     see("a bucket's name that S3 refuses", manager("h", &settings).error(&["tier"]));
     settings.bucket = "10.0.0.1".into();
     see("a bucket's name that is an address", manager("h", &settings).error(&["restore", "--all"]));
 
-    let away = Settings::new("nats://127.0.0.1:1", &minio.url);
+    let away = Settings::new("nats://127.0.0.1:1", &lab.nas.url);
     see("no NATS", manager("d", &away).error(&["tier"]));
     see("no NATS, restore", manager("d", &away).error(&["restore", "--all"]));
-    let away = Settings::new(&nats.url, "127.0.0.1:9000");
+    let away = Settings::new(&lab.nats.url, "127.0.0.1:9000");
     see("an endpoint without a scheme", manager("e", &away).error(&["tier"]));
-    let away = Settings::new(&nats.url, "http://127.0.0.1:1");
+    let away = Settings::new(&lab.nats.url, "http://127.0.0.1:1");
     see("no S3", manager("e", &away).error(&["tier"]));
     see("no S3, verify", manager("e", &away).error(&["verify"]));
 
-    let secure = Settings::new(&nats.url, &minio.url.replace("http:", "https:"));
+    let secure = Settings::new(&lab.nats.url, &lab.nas.url.replace("http:", "https:"));
     see("S3 without TLS", manager("e", &secure).error(&["verify"]));
-    let secure = Settings::new(&nats.url.replace("nats:", "tls:"), &minio.url);
+    let secure = Settings::new(&lab.nats.url.replace("nats:", "tls:"), &lab.nas.url);
     see("NATS without TLS", manager("e", &secure).error(&["status"]));
-    let other = Settings::new("http://127.0.0.1:8222", &minio.url);
+    let other = Settings::new("http://127.0.0.1:8222", &lab.nas.url);
     see("a server that is none of NATS", manager("e", &other).error(&["status"]));
 
-    let settings = Settings::new(&nats.url, &minio.url);
+    let settings = Settings::new(&lab.nats.url, &lab.nas.url);
     let wrong = manager("f", &settings);
-    credentials_file(path, "f.env", "nobody", "nothing-at-all");
+    credentials_file(lab.dir(), "f.env", "nobody", "nothing-at-all");
     see("wrong credentials", wrong.error(&["tier"]));
-    fs::write(path.join("f.env"), "AWS_ACCESS_KEY_ID=x\n").unwrap();
+    fs::write(lab.path("f.env"), "AWS_ACCESS_KEY_ID=x\n").unwrap();
     see("half a credentials file", wrong.error(&["tier"]));
-    fs::remove_file(path.join("f.env")).unwrap();
+    fs::remove_file(lab.path("f.env")).unwrap();
     see("no credentials file", wrong.error(&["tier"]));
 
     let right = manager("g", &settings);
     see("no such stream", right.error(&["restore", "NOPE"]));
     see("no third tier", right.error(&["restore", "--all", "--from", "wasabi"]));
-    nats.create("S", json!({})).await;
+    lab.nats.create("S", json!({})).await;
     let daemon = right.tier().await;
-    nats.publish("S", 1).await;
+    lab.nats.publish("S", 1).await;
     right.reaches("S", "nas", 1).await;
     daemon.stop().await;
     see("the stream exists", right.error(&["restore", "S"]));
     see("no such timeline", right.error(&["restore", "S", "--timeline", "9"]));
     see("no such object", right.error(&["key", "of", "nope"]));
-    let nowhere = path.join("nowhere/there").display().to_string();
+    let nowhere = lab.path("nowhere/there").display().to_string();
     see("no such directory", right.error(&["export", "S", "--output", &nowhere]));
     see("no place for a ready file", right.error(&["tier", "--ready-file", &nowhere]));
     // As editors of other systems write it.
-    let bytes = fs::read_to_string(path.join("g.env")).unwrap();
-    fs::write(path.join("g.env"), format!("\u{feff}{}", bytes.replace('\n', "\r\n"))).unwrap();
+    let bytes = fs::read_to_string(lab.path("g.env")).unwrap();
+    fs::write(lab.path("g.env"), format!("\u{feff}{}", bytes.replace('\n', "\r\n"))).unwrap();
     let output = right.run(&["check"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut settings = Settings::new(&nats.url, &minio.url);
+    let mut settings = Settings::new(&lab.nats.url, &lab.nas.url);
     settings.more = "[streams]\ninclude = [\">\"]\n".into();
     let output = manager("i", &settings).run(&["check"]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("has the glob `>`, which no stream matches"), "{said}");
     assert!(said.contains("no stream on the server matches `[streams]`"), "{said}");
-    nats.api("STREAM.DELETE.S", Value::Null).await;
+    lab.nats.delete_stream("S").await;
     // Named twice it is one.
     right.json(&["restore", "S", "S"]);
     insta::assert_snapshot!(errors.join("\n"));
 }
 
+/// A lab with a chain of three segments of a stream, which NATS has no more.
+async fn lost_stream() -> Lab {
+    let lab = Lab::with().layout("chains").start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    for target in [20, 40, 60] {
+        lab.nats.publish("S", 20).await;
+        lab.manager.reaches("S", "nas", target).await;
+    }
+    daemon.stop().await;
+    lab.nats.delete_stream("S").await;
+    lab
+}
+
 /// Damage of every kind, at the object that holds it: refused, and the server has no stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_is_damaged() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let minio = Minio::start(path).await;
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
     // Of a chain's files; of a journal's: journal_damage.rs.
-    settings.layout = "chains".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    for target in [20, 40, 60] {
-        nats.publish("S", 20).await;
-        manager.reaches("S", "nas", target).await;
-    }
-    daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    let bucket = bucket(&minio.url);
+    let lab = lost_stream().await;
+    let bucket = lab.bucket();
     let keys = |prefix: &'static str| {
         let bucket = bucket.clone();
         async move {
@@ -168,19 +165,19 @@ async fn an_archive_that_is_damaged() {
             } else {
                 bucket.put_object(key, &bytes).await.unwrap();
             }
-            let (status, error) = manager.error(&["restore", "S"]);
+            let (status, error) = lab.manager.error(&["restore", "S"]);
             assert_eq!(status, 5, "{key} {kind}: {error}");
-            let (status, error) = manager.error(&["verify"]);
+            let (status, error) = lab.manager.error(&["verify"]);
             assert_eq!(status, 5, "{key} {kind}: {error}");
-            let names = nats.api("STREAM.NAMES", Value::Null).await;
+            let names = lab.nats.api("STREAM.NAMES", Value::Null).await;
             assert_eq!(names["total"], 0, "{key} {kind} left a stream behind: {names}");
         }
         bucket.put_object(key, &whole).await.unwrap();
     }
     // With everything back in its place the archive is whole.
-    manager.json(&["verify"]);
-    manager.json(&["restore", "S"]);
-    assert_eq!(nats.last_seq("S").await, 60);
+    lab.manager.json(&["verify"]);
+    lab.manager.json(&["restore", "S"]);
+    assert_eq!(lab.nats.last_seq("S").await, 60);
 }
 
 /// Two segments that both hold the sequences 25 to 30, each as whole as any.
@@ -202,22 +199,9 @@ async fn twice(bucket: &s3::Bucket, timeline: u32) -> Vec<Segment> {
 /// Segments that overlap, in an entry of the right number and with the right hashes.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_was_forged() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
     // Of a chain's files; of a journal's: journal_forged.rs.
-    settings.layout = "chains".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
-    for target in [20, 40, 60] {
-        nats.publish("S", 20).await;
-        manager.reaches("S", "nas", target).await;
-    }
-    daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    let bucket = bucket(&minio.url);
+    let lab = lost_stream().await;
+    let bucket = lab.bucket();
     let pages = bucket.list("v1/streams/S/manifest/".into(), None).await.unwrap();
     let (mut segments, mut head) = (Vec::new(), None);
     for object in pages.iter().flat_map(|page| &page.contents) {
@@ -245,54 +229,34 @@ async fn an_archive_that_was_forged() {
     for forged in [merged, forked] {
         bucket.put_object(&key, &forged.to_object().0).await.unwrap();
         for command in [&["restore", "S"][..], &["restore", "S", "--dry-run"], &["verify"]] {
-            let output = manager.run(command);
+            let output = lab.manager.run(command);
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8_lossy(&said);
             assert_eq!(output.status.code(), Some(5), "{command:?}: {said}");
             assert!(said.contains("overlaps another one"), "{command:?}: {said}");
         }
-        let names = nats.api("STREAM.NAMES", Value::Null).await;
+        let names = lab.nats.api("STREAM.NAMES", Value::Null).await;
         assert_eq!(names["total"], 0, "it left a stream behind: {names}");
     }
     bucket.delete_object(&key).await.unwrap();
-    manager.json(&["restore", "S"]);
-    assert_eq!(nats.last_seq("S").await, 60);
-}
-
-pub(crate) fn bucket(url: &str) -> Box<s3::Bucket> {
-    use crate::support::{SECRET, USER};
-    let credentials =
-        s3::creds::Credentials::new(Some(USER), Some(SECRET), None, None, None).unwrap();
-    let region = s3::Region::Custom { region: "us-east-1".into(), endpoint: url.into() };
-    s3::Bucket::new("archive", region, credentials).unwrap().with_path_style()
-}
-
-/// The keys of a bucket below a prefix, ascending.
-pub(crate) async fn keys(bucket: &s3::Bucket, prefix: &str) -> Vec<String> {
-    let pages = bucket.list(prefix.into(), None).await.unwrap();
-    let mut keys: Vec<String> =
-        pages.into_iter().flat_map(|page| page.contents).map(|object| object.key).collect();
-    keys.sort();
-    keys
+    lab.manager.json(&["restore", "S"]);
+    assert_eq!(lab.nats.last_seq("S").await, 60);
 }
 
 /// MinIO lists the folder of an object that it is just about to store.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_folder_of_an_entry_that_is_not_there_yet_is_no_damage() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
-    let group = minio.data.join("archive/v1/streams/S/manifest/00000000/x");
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
+    let group = lab.nas.bucket_dir().join("v1/streams/S/manifest/00000000/x");
     std::fs::create_dir_all(&group).unwrap();
     let prefix = "v1/streams/S/manifest/".to_owned();
-    let pages = bucket(&minio.url).list(prefix, Some("/".into())).await.unwrap();
+    let pages = lab.bucket().list(prefix, Some("/".into())).await.unwrap();
     let listed = pages.iter().any(|page| page.common_prefixes.is_some());
     assert!(listed, "it is not listed: this test proves nothing");
-    manager.json(&["status"]);
-    let daemon = manager.tier().await;
-    nats.publish("S", 20).await;
-    manager.reaches("S", "nas", 20).await;
+    lab.manager.json(&["status"]);
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 20).await;
+    lab.manager.reaches("S", "nas", 20).await;
     daemon.stop().await;
 }

@@ -11,37 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::io::AsyncReadExt as _;
 
-use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint, wait_until};
-
-/// A lab whose host can be lost.
-struct Lab {
-    dir: tempfile::TempDir,
-    minio: Minio,
-    version: Version,
-    hosts: u32,
-}
-
-impl Lab {
-    async fn new(version: Version) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let minio = Minio::start(dir.path()).await;
-        Self { dir, minio, version, hosts: 0 }
-    }
-
-    /// A host with an empty disk, and a storage manager for it.
-    async fn host(&mut self) -> Option<(Nats, Manager)> {
-        self.hosts += 1;
-        let name = format!("host-{}", self.hosts);
-        let nats = Nats::start_version(&self.dir.path().join(&name), self.version).await?;
-        let manager = self.manager(&nats);
-        Some((nats, manager))
-    }
-
-    fn manager(&self, nats: &Nats) -> Manager {
-        let name = format!("manager-{}", uuid::Uuid::now_v7());
-        Manager::new(self.dir.path(), &name, &Settings::new(&nats.url, &self.minio.url))
-    }
-}
+use crate::support::{Host, Lab, Manager, Nats, Version, fingerprint, noise, wait_until};
 
 fn context(nats: &Nats) -> Context {
     jetstream::new(nats.client.clone())
@@ -136,16 +106,17 @@ async fn last_seq(nats: &Nats, bucket: &str) -> u64 {
 /// `$JS.API.INFO` it does not understand.
 #[tokio::test(flavor = "multi_thread")]
 async fn key_value_buckets_come_back_exactly() {
-    let mut lab = Lab::new(Version::Current).await;
-    let (nats, manager) = lab.host().await.unwrap();
-    let daemon = manager.tier().await;
+    let mut lab = Lab::start().await;
+    let daemon = lab.manager.tier().await;
     let buckets = [StorageType::File, StorageType::Memory]
         .map(|storage| (format!("settings-{storage:?}"), storage));
     let mut before = Vec::new();
     for (bucket, storage) in &buckets {
-        fill(&nats, &manager, bucket, *storage).await;
-        manager.reaches(&format!("KV_{bucket}"), "nas", last_seq(&nats, bucket).await).await;
-        let seen = values(&nats, bucket).await;
+        fill(&lab.nats, &lab.manager, bucket, *storage).await;
+        lab.manager
+            .reaches(&format!("KV_{bucket}"), "nas", last_seq(&lab.nats, bucket).await)
+            .await;
+        let seen = values(&lab.nats, bucket).await;
         assert_eq!(seen.history, 5);
         assert!(
             !seen.keys.contains(&"deleted".to_owned()) && seen.keys.contains(&"again".to_owned())
@@ -156,12 +127,12 @@ async fn key_value_buckets_come_back_exactly() {
                 .iter()
                 .all(|o| operations.contains(o))
         );
-        before.push((seen, fingerprint(&nats, &format!("KV_{bucket}")).await));
+        before.push((seen, fingerprint(&lab.nats, &format!("KV_{bucket}")).await));
     }
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
-    let (nats, manager) = lab.host().await.unwrap();
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "--all"]);
     for ((bucket, _), (seen, stored)) in buckets.iter().zip(&before) {
         assert_eq!(&values(&nats, bucket).await, seen, "{bucket}");
@@ -215,8 +186,7 @@ async fn next(watch: &mut kv::Watch) -> Entry {
 /// A value that was to live for a while lives no longer for having been restored, and no shorter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_keeps_the_time_that_it_has_to_live() {
-    let mut lab = Lab::new(Version::Current).await;
-    let (nats, manager) = lab.host().await.unwrap();
+    let mut lab = Lab::start().await;
     for storage in [StorageType::File, StorageType::Memory] {
         let config = kv::Config {
             bucket: format!("sessions-{storage:?}"),
@@ -225,17 +195,17 @@ async fn a_value_keeps_the_time_that_it_has_to_live() {
             limit_markers: Some(Duration::from_secs(3600)),
             ..kv::Config::default()
         };
-        let store = context(&nats).create_key_value(config).await.unwrap();
+        let store = context(&lab.nats).create_key_value(config).await.unwrap();
         store.create_with_ttl("long", "x".into(), Duration::from_secs(3600)).await.unwrap();
         store.create_with_ttl("short", "x".into(), Duration::from_secs(8)).await.unwrap();
     }
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     for storage in ["File", "Memory"] {
-        manager.reaches(&format!("KV_sessions-{storage}"), "nas", 2).await;
+        lab.manager.reaches(&format!("KV_sessions-{storage}"), "nas", 2).await;
     }
     daemon.stop().await;
-    drop(nats);
-    let (nats, manager) = lab.host().await.unwrap();
+    lab.nats.kill();
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "--all"]);
     for storage in ["File", "Memory"] {
         let store = context(&nats).get_key_value(format!("sessions-{storage}")).await.unwrap();
@@ -246,16 +216,6 @@ async fn a_value_keeps_the_time_that_it_has_to_live() {
         .await;
         assert_eq!(store.get("long").await.unwrap().unwrap(), "x", "{storage}");
     }
-}
-
-/// Bytes that nothing compresses, the same for the same seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let byte = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_be_bytes()[0]
-    };
-    std::iter::repeat_with(byte).take(length).collect()
 }
 
 /// What the API says of an object store.
@@ -362,26 +322,25 @@ async fn store_objects(nats: &Nats, manager: &Manager, bucket: &str, storage: St
 }
 
 async fn objects_come_back(version: Version, storages: &[StorageType]) {
-    let mut lab = Lab::new(version).await;
-    let Some((nats, manager)) = lab.host().await else { return };
-    let daemon = manager.tier().await;
+    let Some(mut lab) = Lab::with().version(version).start_if_there().await else { return };
+    let daemon = lab.manager.tier().await;
     let mut before = Vec::new();
     for storage in storages {
         let bucket = format!("files-{storage:?}");
-        store_objects(&nats, &manager, &bucket, *storage).await;
-        let seen = objects(&nats, &bucket).await;
+        store_objects(&lab.nats, &lab.manager, &bucket, *storage).await;
+        let seen = objects(&lab.nats, &bucket).await;
         for (name, content) in NAMES.iter().zip(&seen.contents) {
             let there = !["deleted", "elsewhere"].contains(name);
             assert_eq!(content.is_ok(), there, "{name}: {:?}", content.as_ref().err());
         }
         assert_eq!(seen.contents[2].as_ref().unwrap(), &noise(6, 400_000));
         assert_eq!(seen.contents[2], seen.contents[5], "a link");
-        before.push((fingerprint(&nats, &format!("OBJ_{bucket}")).await, seen, bucket));
+        before.push((fingerprint(&lab.nats, &format!("OBJ_{bucket}")).await, seen, bucket));
     }
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
-    let (nats, manager) = lab.host().await.expect("it was there before");
+    let Host { nats, manager } = lab.host_of("new", version).await.expect("it was there before");
     manager.json(&["restore", "--all"]);
     for (stored, seen, bucket) in &before {
         assert!(&objects(&nats, bucket).await == seen, "{bucket}");
@@ -410,35 +369,33 @@ async fn object_stores_come_back_exactly_on_debians_old_server() {
 
 /// An object of which one block was damaged on the host: its users cannot have it until a restore.
 async fn damaged(harm: impl FnOnce(&std::fs::File)) {
-    let mut lab = Lab::new(Version::Current).await;
-    let (nats, manager) = lab.host().await.unwrap();
+    let mut lab = Lab::start().await;
     // Blocks of a quarter of that: the object lies in several.
-    let store = make_store(&nats, "files", StorageType::File, 8 << 20).await;
-    let daemon = manager.tier().await;
+    let store = make_store(&lab.nats, "files", StorageType::File, 8 << 20).await;
+    let daemon = lab.manager.tier().await;
     let large = noise(1, 5 << 20);
     store.put("before", &mut &noise(2, 1000)[..]).await.unwrap();
     store.put("large", &mut &large[..]).await.unwrap();
-    manager.reaches("OBJ_files", "nas", nats.last_seq("OBJ_files").await).await;
+    lab.manager.reaches("OBJ_files", "nas", lab.nats.last_seq("OBJ_files").await).await;
     daemon.kill();
-    let nats = nats.crash_and_start_after(|streams| {
+    lab.crash_nats(|streams| {
         let blocks = streams.join("OBJ_files/msgs");
         assert!(blocks.join("2.blk").exists(), "a block that is not the last is to be damaged");
         let block = std::fs::File::options().read(true).write(true).open(blocks.join("1.blk"));
         harm(&block.unwrap());
-    });
-    let nats = nats.await;
-    let store = context(&nats).get_object_store("files").await.unwrap();
+    })
+    .await;
+    let store = context(&lab.nats).get_object_store("files").await.unwrap();
     let broken = content(&store, "large").await;
     broken.expect_err("a chunk was to be damaged: this test proves nothing");
     // Tiering goes on on the damaged host, and does not take the damage for deletes.
-    let manager = lab.manager(&nats);
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     store.put("after", &mut &noise(3, 1000)[..]).await.unwrap();
-    manager.reaches("OBJ_files", "nas", nats.last_seq("OBJ_files").await).await;
+    lab.manager.reaches("OBJ_files", "nas", lab.nats.last_seq("OBJ_files").await).await;
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
-    let (nats, manager) = lab.host().await.unwrap();
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "--all"]);
     let store = context(&nats).get_object_store("files").await.unwrap();
     assert!(content(&store, "large").await.unwrap() == large);

@@ -1,32 +1,14 @@
 //! Committing to a chain on a real MinIO that is replaced meanwhile.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use cim_core::archive::StreamState;
 use cim_core::archive::key::Chain;
-use cim_runtime::config;
 use cim_storage_manager::chain::{self, CommitError, Committer, Draft};
-use cim_storage_manager::s3::{Store, Tier};
+use cim_storage_manager::s3::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Minio, SECRET, USER, credentials_file};
-
-/// The bucket of the NAS, or another service's.
-pub(crate) fn store(dir: &Path, url: &str) -> Arc<Store> {
-    store_of(Tier::Nas, dir, url)
-}
-
-pub(crate) fn store_of(tier: Tier, dir: &Path, url: &str) -> Arc<Store> {
-    let credentials = credentials_file(dir, &format!("{tier}.env"), USER, SECRET);
-    let text = format!(
-        "endpoint = \"{}\"\nbucket = \"archive\"\ncredentials_file = \"{}\"\n",
-        url,
-        credentials.display()
-    );
-    let config = config::parse(Path::new("tier.toml"), &text).unwrap();
-    Arc::new(Store::open(tier, &config).unwrap())
-}
+use crate::support::Lab;
 
 fn begin() -> Draft {
     let record = r#"{"created": "2026-01-01T00:00:00Z", "config": {"name": "S"}}"#;
@@ -66,14 +48,13 @@ async fn notices(committer: &mut Committer) -> CommitError {
 /// A moment after a commit, so that no request has failed and nothing looks old.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_bucket_does_not_go_on_with_another_ones_chain() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let store = store(dir.path(), &minio.url);
+    let lab = Lab::start().await;
+    let store = lab.store();
     let mut committer = chain(&store, "first", 2).await;
-    minio.replace();
+    lab.nas.replace();
     let lost = notices(&mut committer).await;
     assert!(matches!(lost, CommitError::LogMissing { .. }), "{lost}");
-    assert_eq!(minio.files("manifest/"), Vec::<std::path::PathBuf>::new());
+    assert_eq!(lab.nas.files("manifest/"), Vec::<std::path::PathBuf>::new());
     // Whoever begins anew is not in anybody's way.
     let anew = chain(&store, "second", 1).await;
     let read = chain::load_full(&store, Chain::Manifest, &"S".parse().unwrap()).await.unwrap();
@@ -83,11 +64,10 @@ async fn an_empty_bucket_does_not_go_on_with_another_ones_chain() {
 /// It is another archive's, as long as this one's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_with_another_chain_does_not_go_on_with_this_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let store = store(dir.path(), &minio.url);
+    let lab = Lab::start().await;
+    let store = lab.store();
     let mut committer = chain(&store, "first", 2).await;
-    minio.replace();
+    lab.nas.replace();
     let other = chain(&store, "second", 2).await;
     let lost = notices(&mut committer).await;
     assert!(matches!(lost, CommitError::LogMissing { .. }), "{lost}");
@@ -98,11 +78,10 @@ async fn a_bucket_with_another_chain_does_not_go_on_with_this_one() {
 /// The bucket lost its newest entries, as a service does that answers before it has synced.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_behind_lost_entries_is_withdrawn() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let store = store(dir.path(), &minio.url);
+    let lab = Lab::start().await;
+    let store = lab.store();
     let mut committer = chain(&store, "first", 5).await;
-    for file in &minio.files("manifest/")[3..5] {
+    for file in &lab.nas.files("manifest/")[3..5] {
         std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
     }
     let lost = committer.verify_anchor().await.unwrap().expect("two are gone");
@@ -114,9 +93,8 @@ async fn what_was_written_behind_lost_entries_is_withdrawn() {
 /// Bad disks are no reason to stop archiving.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_follows_a_damaged_entry_is_committed() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let store = store(dir.path(), &minio.url);
+    let lab = Lab::start().await;
+    let store = lab.store();
     let mut committer = chain(&store, "first", 2).await;
     let key = Chain::Manifest.key(&"S".parse().unwrap(), 2);
     // What is looked for is the last one.

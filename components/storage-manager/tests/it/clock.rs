@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint};
+use crate::support::{Lab, Manager, Nats, fingerprint};
 
 /// 2026-01-01T00:00:00Z, in seconds.
 const BEGIN: i64 = 1_767_225_600;
@@ -65,16 +65,12 @@ pub(crate) async fn stream_of_times(nats: &Nats, name: &str, times: &[i64]) {
 }
 
 /// Tiers the stream into several segments.
-async fn archived(dir: &std::path::Path, nats: &Nats, minio: &Minio, last: u64) -> Manager {
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.more = "[segment]\nflush_size = \"4KiB\"\n".into();
-    let manager = Manager::new(dir, "host", &settings);
+async fn is_archived(manager: &Manager, last: u64) {
     let daemon = manager.tier().await;
     manager.reaches("S", "nas", last).await;
     daemon.stop().await;
     let held = manager.json(&["streams"]);
     assert!(held["streams"][0]["segments"].as_u64().unwrap() > 1, "{held}");
-    manager
 }
 
 fn at(second: i64) -> String {
@@ -97,35 +93,31 @@ async fn ends(manager: &Manager, nats: &Nats, all: &[Value], points: &[(i64, usi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn set_back_it_gives_a_history_and_no_sieve() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let lab = Lab::with().settings("[segment]\nflush_size = \"4KiB\"\n").start().await;
     // Thirty seconds back after the fortieth message.
     let times: Vec<i64> = (1..=40).chain(11..=30).collect();
-    stream_of_times(&nats, "S", &times).await;
-    let manager = archived(dir.path(), &nats, &minio, 60).await;
-    let all = fingerprint(&nats, "S").await["all"].as_array().unwrap().clone();
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S"]);
-    assert_eq!(fingerprint(&nats, "S").await["all"].as_array().unwrap()[..], all[..]);
-    ends(&manager, &nats, &all, &[(5, 5), (20, 20), (39, 39), (40, 60), (100, 60)]).await;
+    stream_of_times(&lab.nats, "S", &times).await;
+    is_archived(&lab.manager, 60).await;
+    let all = fingerprint(&lab.nats, "S").await["all"].as_array().unwrap().clone();
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&lab.nats, "S").await["all"].as_array().unwrap()[..], all[..]);
+    ends(&lab.manager, &lab.nats, &all, &[(5, 5), (20, 20), (39, 39), (40, 60), (100, 60)]).await;
     let point = at(20);
     let options = ["--until", point.as_str(), "--as", "U", "--subjects", "u.>"];
-    let output = manager.run(&[&["restore", "S"][..], &options].concat());
+    let output = lab.manager.run(&[&["restore", "S"][..], &options].concat());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("sequence 21 is later than the point in time"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn set_forward_for_a_moment_the_moment_counts_wherever_it_lies_in_a_segment() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let lab = Lab::with().settings("[segment]\nflush_size = \"4KiB\"\n").start().await;
     // An hour ahead for one message in the middle of a segment: neither its first nor its last.
     let mut times: Vec<i64> = (1..=60).collect();
     times[27] += 3600;
-    stream_of_times(&nats, "S", &times).await;
-    let manager = archived(dir.path(), &nats, &minio, 60).await;
-    let all = fingerprint(&nats, "S").await["all"].as_array().unwrap().clone();
-    ends(&manager, &nats, &all, &[(20, 20), (28, 27), (50, 27), (3628, 60)]).await;
+    stream_of_times(&lab.nats, "S", &times).await;
+    is_archived(&lab.manager, 60).await;
+    let all = fingerprint(&lab.nats, "S").await["all"].as_array().unwrap().clone();
+    ends(&lab.manager, &lab.nats, &all, &[(20, 20), (28, 27), (50, 27), (3628, 60)]).await;
 }

@@ -5,12 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{Cluster, Manager, Minio, Nats, Settings, fingerprint, wait_until};
+use crate::support::{Cluster, Host, Lab, Nats, fingerprint, wait_until};
 
-fn settings(cluster: &Cluster, minio: &Minio) -> Settings {
-    let mut settings = Settings::new(&cluster.urls().join(","), &minio.url);
-    settings.more = "[segment]\nflush_age = \"50ms\"\n".into();
-    settings
+/// A lab whose host is a cluster.
+async fn lab() -> Lab {
+    Lab::with().cluster().settings("[segment]\nflush_age = \"50ms\"\n").start().await
 }
 
 /// Which server leads a stream, or the consumer of it that the storage manager reads through.
@@ -98,10 +97,7 @@ async fn has(nats: &Nats, server: &str) -> u64 {
 
 /// Damages the stream on every server but the one that leads it, which leads on. Returns a connection to the
 /// cluster, and the servers that are damaged.
-async fn damage_all_but_the_leader(
-    cluster: &mut Cluster,
-    nats: &Nats,
-) -> (Nats, Vec<&'static str>) {
+async fn damage_all_but_the_leader(cluster: &Cluster, nats: &Nats) -> (Nats, Vec<&'static str>) {
     let leads = leader(nats, "STREAM.INFO.S").await;
     let others: Vec<_> = ["n1", "n2", "n3"].into_iter().filter(|name| *name != leads).collect();
     for server in &others {
@@ -115,30 +111,25 @@ async fn damage_all_but_the_leader(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_damaged_server_leaves_out_is_read_from_the_leader() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
-    let nats = cluster.connect().await;
-    blocks(&cluster, &nats).await;
+    let lab = lab().await;
+    blocks(lab.cluster(), &lab.nats).await;
     // A gap that is none of damage.
-    nats.delete("S", &[3, 50, 100]).await;
-    let before = fingerprint(&nats, "S").await;
-    let (nats, others) = damage_all_but_the_leader(&mut cluster, &nats).await;
+    lab.nats.delete("S", &[3, 50, 100]).await;
+    let before = fingerprint(&lab.nats, "S").await;
+    let (nats, others) = damage_all_but_the_leader(lab.cluster(), &lab.nats).await;
     for server in &others {
         let has = has(&nats, server).await;
         assert!(has < BLOCKS as u64 - 5, "{server} must lack something, and has {has}");
     }
-    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", BLOCKS as u64).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", BLOCKS as u64).await;
     assert!(
         daemon.log().contains("does not have what the stream's leader has"),
         "{}",
         daemon.log()
     );
     daemon.stop().await;
-    let single = Nats::start(&dir.path().join("single")).await;
-    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let Host { nats: single, manager } = lab.host("single").await;
     manager.json(&["verify"]);
     manager.json(&["restore", "S", "--replicas", "1"]);
     let after = fingerprint(&single, "S").await;
@@ -153,33 +144,29 @@ const MANY: usize = 100_001;
 /// The same behind a stream with more deletes than can be listed.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_damaged_server_leaves_out_is_found_among_many_deletes() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
-    let nats = cluster.connect().await;
-    blocks(&cluster, &nats).await;
-    nats.delete("S", &[3, 50, 100]).await;
-    let before = fingerprint(&nats, "S").await;
-    let mut config = nats.info("S").await["config"].clone();
+    let lab = lab().await;
+    blocks(lab.cluster(), &lab.nats).await;
+    lab.nats.delete("S", &[3, 50, 100]).await;
+    let before = fingerprint(&lab.nats, "S").await;
+    let mut config = lab.nats.info("S").await["config"].clone();
     config["max_bytes"] = json!(-1);
-    nats.api("STREAM.UPDATE.S", config).await;
+    lab.nats.api("STREAM.UPDATE.S", config).await;
     for _ in 0..MANY.div_ceil(1000) {
-        nats.publish_bare("s.hot", 1000).await;
+        lab.nats.publish_bare("s.hot", 1000).await;
     }
-    nats.publish_bare("s.last", 1).await;
-    nats.api("STREAM.PURGE.S", json!({ "filter": "s.hot" })).await;
-    let state = nats.info("S").await["state"].clone();
+    lab.nats.publish_bare("s.last", 1).await;
+    lab.nats.api("STREAM.PURGE.S", json!({ "filter": "s.hot" })).await;
+    let state = lab.nats.info("S").await["state"].clone();
     assert!(state["num_deleted"].as_u64().unwrap() >= MANY as u64, "{state}");
-    let (nats, _) = damage_all_but_the_leader(&mut cluster, &nats).await;
+    let (nats, _) = damage_all_but_the_leader(lab.cluster(), &lab.nats).await;
     let mut questions = nats.client.subscribe("$JS.API.STREAM.INFO.S").await.unwrap();
-    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", state["last_seq"].as_u64().unwrap()).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", state["last_seq"].as_u64().unwrap()).await;
     let log = daemon.log();
     assert!(log.contains("does not have what the stream's leader has"), "{log}");
     // A server that was just started again may still have sent what was purged.
     wait_until("what was purged is gone from the archive", async || {
-        let report = manager.json(&["verify"]);
+        let report = lab.manager.json(&["verify"]);
         let there = report["streams"][0]["messages"] == state["messages"];
         if there { Ok(()) } else { Err(format!("{report}\n{}", daemon.log())) }
     })
@@ -193,8 +180,7 @@ async fn what_a_damaged_server_leaves_out_is_found_among_many_deletes() {
         assert!(!question.contains("deleted_details"), "{question}");
     }
     assert!(asked > 0);
-    let single = Nats::start(&dir.path().join("single")).await;
-    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let Host { nats: single, manager } = lab.host("single").await;
     let report = manager.json(&["verify"]);
     assert_eq!(report["streams"][0]["messages"], state["messages"], "{report}");
     let until = BLOCKS.to_string();
@@ -204,24 +190,20 @@ async fn what_a_damaged_server_leaves_out_is_found_among_many_deletes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_damaged_server_lacks_is_no_delete_when_it_leads() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
-    let nats = cluster.connect().await;
-    blocks(&cluster, &nats).await;
-    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", BLOCKS as u64).await;
-    let before = fingerprint(&nats, "S").await;
-    let leads = leader(&nats, "STREAM.INFO.S").await;
+    let lab = lab().await;
+    blocks(lab.cluster(), &lab.nats).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", BLOCKS as u64).await;
+    let before = fingerprint(&lab.nats, "S").await;
+    let leads = leader(&lab.nats, "STREAM.INFO.S").await;
     let damaged = ["n1", "n2", "n3"].into_iter().find(|name| *name != leads).unwrap();
-    cluster.damage(damaged, "S");
-    whole(&cluster.connect().await).await;
+    lab.cluster().damage(damaged, "S");
+    whole(&lab.cluster().connect().await).await;
     // Only until it is started again does it say that it has lost something.
-    cluster.kill(damaged);
-    cluster.start_again(damaged);
-    whole(&cluster.connect().await).await;
-    let nats = cluster.connect().await;
+    lab.cluster().kill(damaged);
+    lab.cluster().start_again(damaged);
+    whole(&lab.cluster().connect().await).await;
+    let nats = lab.cluster().connect().await;
     let lacks = BLOCKS as u64 - has(&nats, damaged).await;
     assert!(lacks > 5, "{damaged} lacks {lacks}");
     wait_until("the damaged server leads", async || {
@@ -235,17 +217,12 @@ async fn what_a_damaged_server_lacks_is_no_delete_when_it_leads() {
     // Something to commit, and a delete that is one.
     nats.publish("S", 6).await;
     let published = BLOCKS as u64 + 6;
-    manager.reaches("S", "nas", published).await;
+    lab.manager.reaches("S", "nas", published).await;
     nats.delete("S", &[published - 1]).await;
-    wait_until("the log says what was lost", async || {
-        let log = daemon.log();
-        if log.contains("archived messages that another server has") { Ok(()) } else { Err(log) }
-    })
-    .await;
+    daemon.says("archived messages that another server has").await;
     // The last thing that it does is to look at the stream again.
     daemon.stop().await;
-    let single = Nats::start(&dir.path().join("single")).await;
-    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let Host { nats: single, manager } = lab.host("single").await;
     manager.json(&["restore", "S", "--replicas", "1"]);
     let expected = before["all"].as_array().unwrap();
     let mut after = fingerprint(&single, "S").await["all"].as_array().unwrap().clone();
@@ -258,27 +235,21 @@ async fn what_a_damaged_server_lacks_is_no_delete_when_it_leads() {
 /// fill it: the server then says that its batch is completed.
 #[tokio::test(flavor = "multi_thread")]
 async fn deletes_that_are_far_apart_are_followed() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let cluster = Cluster::start(&dir.path().join("lab")).await;
-    let nats = cluster.connect().await;
-    cluster.create(&nats, "S", json!({ "num_replicas": 3 })).await;
-    nats.publish_bare("s.a", FAR).await;
-    nats.delete("S", &[2, FAR as u64 - 1]).await;
+    let mut lab = lab().await;
+    lab.cluster().create(&lab.nats, "S", json!({ "num_replicas": 3 })).await;
+    lab.nats.publish_bare("s.a", FAR).await;
+    lab.nats.delete("S", &[2, FAR as u64 - 1]).await;
     // Longer than the second witness takes.
-    let mut settings = settings(&cluster, &minio);
-    settings.more = "[segment]\nflush_age = \"2s\"\n".into();
-    let manager = Manager::new(dir.path(), "lab", &settings);
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", FAR as u64).await;
+    lab.configure(|settings| settings.more = "[segment]\nflush_age = \"2s\"\n".into());
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", FAR as u64).await;
     // A consumer that was just made may not be known yet to the server that is asked.
     let again = |line: &str| line.contains("starting again") && !line.contains("503");
     assert!(!daemon.log().lines().any(again), "{}", daemon.log());
     daemon.stop().await;
-    let single = Nats::start(&dir.path().join("single")).await;
-    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let Host { nats: single, manager } = lab.host("single").await;
     manager.json(&["restore", "S", "--replicas", "1"]);
-    let before = fingerprint(&nats, "S").await;
+    let before = fingerprint(&lab.nats, "S").await;
     let after = fingerprint(&single, "S").await;
     for part in ["first_seq", "last_seq", "messages", "all"] {
         assert_eq!(after[part], before[part], "{part}");
@@ -289,25 +260,21 @@ const FAR: usize = 5_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_three_replicas_comes_back_on_another_cluster_and_on_a_single_server() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let cluster = Cluster::start(&dir.path().join("lost")).await;
-    let nats = cluster.connect().await;
-    cluster.create(&nats, "S", json!({ "num_replicas": 3 })).await;
-    consumer(&nats, "whole", 0, 0).await;
-    let manager = Manager::new(dir.path(), "lost", &settings(&cluster, &minio));
-    let daemon = manager.tier().await;
-    nats.publish("S", 300).await;
-    consumer(&nats, "halfway", 3, 40).await;
-    manager.reaches("S", "nas", 300).await;
-    nats.delete("S", &[3, 150]).await;
+    let lab = lab().await;
+    lab.cluster().create(&lab.nats, "S", json!({ "num_replicas": 3 })).await;
+    consumer(&lab.nats, "whole", 0, 0).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 300).await;
+    consumer(&lab.nats, "halfway", 3, 40).await;
+    lab.manager.reaches("S", "nas", 300).await;
+    lab.nats.delete("S", &[3, 150]).await;
     daemon.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    drop((nats, cluster));
+    let before = fingerprint(&lab.nats, "S").await;
+    lab.cluster().lose();
 
-    let cluster = Cluster::start(&dir.path().join("new")).await;
+    let cluster = Cluster::start(&lab.path("new")).await;
     let nats = cluster.connect().await;
-    let manager = Manager::new(dir.path(), "new", &settings(&cluster, &minio));
+    let manager = lab.manager_with("new", |settings| settings.nats = cluster.urls().join(","));
     manager.json(&["restore", "S"]);
     wait_until("every replica has caught up", async || {
         let info = nats.try_api("STREAM.INFO.S", Value::Null).await;
@@ -325,8 +292,7 @@ async fn a_stream_of_three_replicas_comes_back_on_another_cluster_and_on_a_singl
     let held = manager.json(&["streams"]);
     assert_eq!(held["streams"][0]["timelines"].as_array().unwrap().len(), 1, "{held}");
 
-    let single = Nats::start(&dir.path().join("single")).await;
-    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let Host { nats: single, manager } = lab.host("single").await;
     for command in [&["restore", "S"][..], &["restore", "S", "--dry-run"]] {
         let (status, error) = manager.error(command);
         assert!(status == 6 && error.contains("--replicas 1"), "{error}");
@@ -345,21 +311,18 @@ async fn a_stream_of_three_replicas_comes_back_on_another_cluster_and_on_a_singl
 /// The server that takes a restore may say yes before the others know where it listens.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_begins_when_the_server_that_takes_it_is_heard() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let lost = Nats::start(&dir.path().join("lost")).await;
-    lost.create("S", json!({})).await;
-    lost.publish("S", 60).await;
-    let manager = Manager::new(dir.path(), "lost", &Settings::new(&lost.url, &minio.url));
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 60).await;
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.publish("S", 60).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 60).await;
     daemon.stop().await;
     let late = Duration::from_millis(200);
-    let cluster = Cluster::start_with_slow_routes(&dir.path().join("new"), late).await;
+    let cluster = Cluster::start_with_slow_routes(&lab.path("new"), late).await;
     // One of them leads, and takes what the others are asked for.
     for (at, url) in cluster.urls().iter().enumerate() {
         let node = format!("n{at}");
-        let manager = Manager::new(dir.path(), &node, &Settings::new(url, &minio.url));
+        let manager = lab.manager_with(&node, |settings| settings.nats = url.into());
         let (name, subjects) = (format!("S{at}"), format!("copy{at}.>"));
         manager.json(&["restore", "S", "--as", &name, "--subjects", &subjects]);
     }
@@ -367,27 +330,26 @@ async fn a_restore_begins_when_the_server_that_takes_it_is_heard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_server_costs_time_and_nothing_else() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
-    let nats = cluster.connect().await;
-    cluster.create(&nats, "S", json!({ "num_replicas": 3 })).await;
-    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
-    let daemon = manager.tier().await;
-    nats.publish("S", 60).await;
-    manager.reaches("S", "nas", 60).await;
+    let lab = lab().await;
+    lab.cluster().create(&lab.nats, "S", json!({ "num_replicas": 3 })).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 60).await;
+    lab.manager.reaches("S", "nas", 60).await;
     let mut published = 60;
     for round in 0..2 {
         // The one that it reads from, then the one that leads the stream.
-        let lost =
-            if round == 0 { reader(&nats).await } else { leader(&nats, "STREAM.INFO.S").await };
-        cluster.kill(&lost);
-        let nats = cluster.connect().await;
+        let lost = if round == 0 {
+            reader(&lab.nats).await
+        } else {
+            leader(&lab.nats, "STREAM.INFO.S").await
+        };
+        lab.cluster().kill(&lost);
+        let nats = lab.cluster().connect().await;
         leader(&nats, "STREAM.INFO.S").await;
         nats.publish("S", 60).await;
         published += 60;
-        manager.reaches("S", "nas", published).await;
-        cluster.start_again(&lost);
+        lab.manager.reaches("S", "nas", published).await;
+        lab.cluster().start_again(&lost);
         wait_until("it has caught up", async || {
             let info = nats.try_api("STREAM.INFO.S", Value::Null).await;
             let replicas = info["cluster"]["replicas"].as_array().cloned().unwrap_or_default();
@@ -397,10 +359,9 @@ async fn a_lost_server_costs_time_and_nothing_else() {
         .await;
     }
     daemon.stop().await;
-    let nats = cluster.connect().await;
+    let nats = lab.cluster().connect().await;
     let before = fingerprint(&nats, "S").await;
-    let single = Nats::start(&dir.path().join("single")).await;
-    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let Host { nats: single, manager } = lab.host("single").await;
     manager.json(&["verify"]);
     manager.json(&["restore", "S", "--replicas", "1"]);
     assert_eq!(fingerprint(&single, "S").await["all"], before["all"]);
@@ -408,26 +369,22 @@ async fn a_lost_server_costs_time_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_nobody_answers_for_stays_in_the_archive() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let mut cluster = Cluster::start(&dir.path().join("lab")).await;
-    let nats = cluster.connect().await;
-    cluster.create(&nats, "S", json!({ "num_replicas": 3 })).await;
-    nats.publish("S", 60).await;
-    consumer(&nats, "alone", 1, 20).await;
-    let manager = Manager::new(dir.path(), "lab", &settings(&cluster, &minio));
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 60).await;
-    let before = fingerprint(&nats, "S").await["consumers"].clone();
+    let lab = lab().await;
+    lab.cluster().create(&lab.nats, "S", json!({ "num_replicas": 3 })).await;
+    lab.nats.publish("S", 60).await;
+    consumer(&lab.nats, "alone", 1, 20).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 60).await;
+    let before = fingerprint(&lab.nats, "S").await["consumers"].clone();
     wait_until("its position is archived", async || {
         let copy = ["restore", "S", "--as", "COPY", "--subjects", "copy.>", "--dry-run"];
-        let status = manager.json(&copy);
+        let status = lab.manager.json(&copy);
         if status["streams"][0]["consumers"] == 1 { Ok(()) } else { Err(status.to_string()) }
     })
     .await;
-    let lost = leader(&nats, "CONSUMER.INFO.S.alone").await;
-    cluster.kill(&lost);
-    let nats = cluster.connect().await;
+    let lost = leader(&lab.nats, "CONSUMER.INFO.S.alone").await;
+    lab.cluster().kill(&lost);
+    let nats = lab.cluster().connect().await;
     wait_until("the cluster says that it misses it", async || {
         let listed = nats.try_api("CONSUMER.LIST.S", Value::Null).await;
         let missing = listed["missing"].as_array().cloned().unwrap_or_default();
@@ -442,10 +399,9 @@ async fn a_consumer_that_nobody_answers_for_stays_in_the_archive() {
     .await;
     // What is committed from now on was surveyed while nobody answered for it.
     nats.publish("S", 60).await;
-    manager.reaches("S", "nas", 120).await;
+    lab.manager.reaches("S", "nas", 120).await;
     daemon.stop().await;
-    let single = Nats::start(&dir.path().join("single")).await;
-    let manager = Manager::new(dir.path(), "single", &Settings::new(&single.url, &minio.url));
+    let Host { nats: single, manager } = lab.host("single").await;
     manager.json(&["restore", "S", "--replicas", "1"]);
     assert_eq!(fingerprint(&single, "S").await["consumers"], before);
 }

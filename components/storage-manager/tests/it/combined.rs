@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
+use crate::support::{Host, Lab, Nats, fingerprint, wait_until};
 
 /// Publishes, and returns the server's answer.
 async fn publish(nats: &Nats, subject: &str, payload: &str, headers: &[(&str, &str)]) -> Value {
@@ -111,24 +111,23 @@ async fn batches(nats: &Nats) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_features_make_together_comes_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let minio = Minio::start(path).await;
-    let nats = Nats::start(&path.join("host")).await;
-    counters(&nats).await;
-    schedules(&nats).await;
-    bucket(&nats).await;
-    batches(&nats).await;
-    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
+    let lab = Lab::start().await;
+    counters(&lab.nats).await;
+    schedules(&lab.nats).await;
+    bucket(&lab.nats).await;
+    batches(&lab.nats).await;
+    let daemon = lab.manager.tier().await;
     let streams = ["AGG", "BATCH", "CTR", "CTR2", "KV_odd", "PART", "SCH"];
-    manager.has_all(&nats, &streams).await;
+    lab.manager.has_all(&lab.nats, &streams).await;
     daemon.stop().await;
-    let new = Nats::start(&path.join("new")).await;
-    let restore = Manager::new(path, "new", &Settings::new(&new.url, &minio.url));
+    let Host { nats: new, manager: restore } = lab.host("new").await;
     restore.json(&["restore", "--all", "--fence", "0"]);
     for stream in streams {
-        assert_eq!(fingerprint(&new, stream).await, fingerprint(&nats, stream).await, "{stream}");
+        assert_eq!(
+            fingerprint(&new, stream).await,
+            fingerprint(&lab.nats, stream).await,
+            "{stream}"
+        );
     }
     // It counts on.
     let counted = publish(&new, "ctr2.x", "", &[("Nats-Incr", "+1")]).await;

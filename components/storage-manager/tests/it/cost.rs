@@ -2,30 +2,26 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings};
+use crate::support::Lab;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_month_is_reckoned_from_what_lies_there_and_what_is_billed_at_least() {
-    let dir = tempfile::tempdir().unwrap();
-    let (minio, nats) =
-        (Minio::start(dir.path()).await, Nats::start(&dir.path().join("host")).await);
+    let lab = Lab::start().await;
     for stream in ["A", "B"] {
-        nats.create(stream, json!({})).await;
-        nats.publish(stream, 40).await;
+        lab.nats.create(stream, json!({})).await;
+        lab.nats.publish(stream, 40).await;
     }
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    let bare = Manager::new(dir.path(), "bare", &settings);
-    let daemon = bare.tier().await;
-    bare.has_all(&nats, &["A", "B"]).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.has_all(&lab.nats, &["A", "B"]).await;
     daemon.stop().await;
-    let cost = bare.json(&["cost"]);
+    let cost = lab.manager.json(&["cost"]);
     let nas = &cost["tiers"][0];
     assert_eq!((&nas["month"], &nas["price_per_tb_month"]), (&Value::Null, &Value::Null));
     assert!(nas["bytes"].as_u64() > Some(0) && nas["objects"].as_u64() > Some(0), "{cost}");
     assert_eq!(nas["streams"].as_array().unwrap().len(), 2);
 
-    settings.s3 = "price_per_tb_month = 7\nbilled_at_least = \"1TB\"\n".into();
-    let priced = Manager::new(dir.path(), "priced", &settings);
+    let prices = "price_per_tb_month = 7\nbilled_at_least = \"1TB\"\n";
+    let priced = lab.manager_with("priced", |settings| settings.s3 = prices.into());
     let cost = priced.json(&["cost"]);
     let nas = &cost["tiers"][0];
     assert_eq!((&nas["month"], &nas["billed"]), (&json!(7.0), &json!(1_000_000_000_000_u64)));

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, tool};
+use crate::support::{Lab, SECRET, USER, required_tool};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
@@ -85,11 +85,14 @@ fn what_it_says_is_what_is_rendered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn done_as_it_says_it_archives_and_restores() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let minio = Minio::start(path).await;
+    let users =
+        block("password: NATS_PASSWORD").replace("cim-tier-cim-archive", "cim-tier-archive");
+    let users = users.replace("NATS_PASSWORD", "one").replace("APP_PASSWORD", "two");
+    // The test is the application.
+    let users = format!("{users}no_auth_user: app\n");
+    let lab = Lab::with().own_nas().server(users).start().await;
     let commands = block("mc admin user add")
-        .replace("http://192.168.1.20:9000", &minio.url)
+        .replace("http://192.168.1.20:9000", &lab.nas.url)
         // The tests' MinIO begins with a bucket.
         .replace("cim-archive", "archive")
         .replace("mc mb ", "mc mb --ignore-existing ")
@@ -97,47 +100,41 @@ async fn done_as_it_says_it_archives_and_restores() {
         .replace("ADMIN", USER)
         .replace("storage-manager SECRET", "storage-manager another-secret");
     let policy = block("s3:PutObject").replace("cim-archive", "archive");
-    std::fs::write(path.join("policy.json"), policy).unwrap();
-    let bin = tool("bin/mc");
-    let (bin, home) = (bin.parent().unwrap().display(), path.display());
+    std::fs::write(lab.path("policy.json"), policy).unwrap();
+    let bin = required_tool("bin/mc");
+    let (bin, home) = (bin.parent().unwrap().display(), lab.dir().display());
     let output = Command::new("bash")
         .args(["-euc", &format!("export PATH={bin}:$PATH MC_CONFIG_DIR={home}/mc\n{commands}")])
-        .current_dir(path)
+        .current_dir(lab.dir())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
-    let users =
-        block("password: NATS_PASSWORD").replace("cim-tier-cim-archive", "cim-tier-archive");
-    let users = users.replace("NATS_PASSWORD", "one").replace("APP_PASSWORD", "two");
-    // The test is the application.
-    let nats = Nats::start_with(&path.join("host"), &format!("{users}no_auth_user: app\n")).await;
-    std::fs::write(path.join("nats-password"), "one\n").unwrap();
+    std::fs::write(lab.path("nats-password"), "one\n").unwrap();
     let credentials = "AWS_ACCESS_KEY_ID=storage-manager\nAWS_SECRET_ACCESS_KEY=another-secret\n";
-    std::fs::write(path.join("nas.env"), credentials).unwrap();
+    std::fs::write(lab.path("nas.env"), credentials).unwrap();
     let config = block("[secondary]")
-        .replace("nats://127.0.0.1:4222", &nats.url)
-        .replace("http://192.168.1.20:9000", &minio.url)
+        .replace("nats://127.0.0.1:4222", &lab.nats.url)
+        .replace("http://192.168.1.20:9000", &lab.nas.url)
         .replace("cim-archive", "archive")
-        .replace("/run/credentials/cim-storage-manager.service", &path.display().to_string());
-    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &minio.url));
-    std::fs::write(manager.config(), config).unwrap();
+        .replace("/run/credentials/cim-storage-manager.service", &lab.dir().display().to_string());
+    std::fs::write(lab.manager.config(), config).unwrap();
 
-    nats.create("ORDERS", json!({ "subjects": ["orders.>"] })).await;
-    let daemon = manager.tier().await;
-    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    lab.nats.create("ORDERS", json!({ "subjects": ["orders.>"] })).await;
+    let daemon = lab.manager.tier().await;
+    let jetstream = async_nats::jetstream::new(lab.nats.client.clone());
     for n in 0..20 {
         jetstream.publish(format!("orders.{n}"), "x".into()).await.unwrap().await.unwrap();
     }
-    manager.reaches("ORDERS", "nas", 20).await;
+    lab.manager.reaches("ORDERS", "nas", 20).await;
     assert!(!daemon.log().contains("Permissions Violation"), "{}", daemon.log());
     let steps = block("cim-run-storage-manager verify");
     let steps = steps.lines().filter_map(|line| line.strip_prefix("sudo cim-run-storage-manager "));
     for step in steps {
         let words: Vec<_> = step.split(' ').map(|word| word.trim_matches('\'')).collect();
-        let output = manager.run(&words);
+        let output = lab.manager.run(&words);
         assert!(output.status.success(), "{step}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    assert_eq!(nats.info("REHEARSAL").await["state"]["messages"], 20);
+    assert_eq!(lab.nats.info("REHEARSAL").await["state"]["messages"], 20);
     daemon.stop().await;
 }

@@ -1,7 +1,6 @@
 //! What consumers know of single messages: what was acknowledged out of order stays acknowledged, what was delivered
 //! counts on, and what was given up is neither delivered again nor lost.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,18 +15,14 @@ use cim_storage_manager::s3::Store;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::chain::store;
-use crate::support::{Cluster, Manager, Nats, Settings, Version, fake_s3, noise, wait_until};
+use crate::support::{Cluster, Host, Lab, Nats, Version, noise, wait_until};
 
 const HOUR: u64 = 3_600_000_000_000;
 
 async fn consumer(nats: &Nats, stream: &str, name: &str, more: Value) {
-    let mut config = json!({ "durable_name": name, "ack_policy": "explicit", "ack_wait": HOUR });
-    for (key, value) in more.as_object().unwrap() {
-        config[key] = value.clone();
-    }
-    let body = json!({ "stream_name": stream, "config": config });
-    nats.api(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), body).await;
+    let mut config = json!({ "ack_wait": HOUR });
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    nats.create_consumer(stream, name, config).await;
 }
 
 /// Has a consumer deliver so many messages.
@@ -149,37 +144,28 @@ async fn goes_on(nats: &Nats, stream: &str, held: &[jetstream::Message]) {
     next[0].double_ack().await.unwrap();
 }
 
-fn settings(nats: &str, nas: &str) -> Settings {
-    let mut settings = Settings::new(nats, nas);
-    settings.layout = "journal".into();
-    settings
-}
-
 async fn host_lost(storage: &str, version: Version) {
-    let dir = tempfile::tempdir().unwrap();
-    let fake = fake_s3(dir.path(), "nas").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("I", json!({ "retention": "interest", "storage": storage })).await;
-    consumer(&nats, "I", "done", json!({})).await;
-    let manager = Manager::new(dir.path(), "host", &settings(&nats.url, &fake.s3_url()));
-    let daemon = manager.tier().await;
-    let held = odd(&nats, "I").await;
-    for message in pull(&nats, "I", "done", 7).await {
+    let mut lab = Lab::with().layout("journal").faulty_nas().start().await;
+    lab.nats.create("I", json!({ "retention": "interest", "storage": storage })).await;
+    consumer(&lab.nats, "I", "done", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    let held = odd(&lab.nats, "I").await;
+    for message in pull(&lab.nats, "I", "done", 7).await {
         message.double_ack().await.unwrap();
     }
-    manager.reaches("I", "nas", 7).await;
+    lab.manager.reaches("I", "nas", 7).await;
     wait_until("the stream lets go of what is archived", async || {
-        let left = sequences(&nats, "I").await;
+        let left = sequences(&lab.nats, "I").await;
         if left == [3, 5, 7] { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
-    let before = info(&nats, "I").await;
+    let before = info(&lab.nats, "I").await;
     assert_eq!(
         (&before["ack_pending"], &before["redelivered"]),
         (&json!(2), &json!(2)),
         "{before}"
     );
-    let nas = store(dir.path(), &fake.s3_url());
+    let nas = lab.store();
     until_archived(&nas, "I", &[5, 7], &[(3, 3), (5, 1)]).await;
     wait_until("the other consumer's position is archived", async || {
         let state = state(&nas, "I").await;
@@ -193,10 +179,9 @@ async fn host_lost(storage: &str, version: Version) {
     })
     .await;
     daemon.kill();
-    drop(nats);
+    lab.nats.kill();
 
-    let Some(nats) = Nats::start_version(&dir.path().join("new"), version).await else { return };
-    let manager = Manager::new(dir.path(), "new", &settings(&nats.url, &fake.s3_url()));
+    let Some(Host { mut nats, manager }) = lab.host_of("new", version).await else { return };
     manager.json(&["restore", "I"]);
     if version == Version::Old {
         // It does not keep what was given up.
@@ -204,7 +189,9 @@ async fn host_lost(storage: &str, version: Version) {
     }
     assert_eq!(info(&nats, "I").await, before);
     // A server that starts lets go of what no consumer waits for.
-    let nats = if storage == "file" { nats.crash_and_start().await } else { nats };
+    if storage == "file" {
+        nats.crash_and_start().await;
+    }
     assert_eq!(info(&nats, "I").await, before);
     assert_eq!(sequences(&nats, "I").await, [3, 5, 7]);
     goes_on(&nats, "I", &held).await;
@@ -234,33 +221,30 @@ async fn what_was_pending_comes_back_to_debians_old_server() {
 /// One that is given up where nothing else is pending is where the floor is, and the server's own file forgets it there.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_given_up_at_the_floor_comes_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let fake = fake_s3(dir.path(), "nas").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("I", json!({ "retention": "interest" })).await;
-    consumer(&nats, "I", "app", json!({ "max_deliver": 1, "ack_wait": 3_000_000_000_u64 })).await;
-    let manager = Manager::new(dir.path(), "host", &settings(&nats.url, &fake.s3_url()));
-    let daemon = manager.tier().await;
-    nats.publish("I", 2).await;
-    let given = pull(&nats, "I", "app", 2).await;
+    let mut lab = Lab::with().layout("journal").faulty_nas().start().await;
+    lab.nats.create("I", json!({ "retention": "interest" })).await;
+    consumer(&lab.nats, "I", "app", json!({ "max_deliver": 1, "ack_wait": 3_000_000_000_u64 }))
+        .await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("I", 2).await;
+    let given = pull(&lab.nats, "I", "app", 2).await;
     wait_until("the second one is given up", async || {
         given[0].ack_with(AckKind::Progress).await.unwrap();
-        let found = info(&nats, "I").await;
+        let found = info(&lab.nats, "I").await;
         if found["ack_pending"] == 1 { Ok(()) } else { Err(found.to_string()) }
     })
     .await;
     given[0].double_ack().await.unwrap();
-    let before = info(&nats, "I").await;
+    let before = info(&lab.nats, "I").await;
     assert_eq!(before["ack_floor"], json!([2, 2]), "{before}");
-    manager.reaches("I", "nas", 2).await;
-    until_archived(&store(dir.path(), &fake.s3_url()), "I", &[], &[(2, 1)]).await;
+    lab.manager.reaches("I", "nas", 2).await;
+    until_archived(&lab.store(), "I", &[], &[(2, 1)]).await;
     daemon.kill();
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats.url, &fake.s3_url()));
+    let Host { mut nats, manager } = lab.host("new").await;
     manager.json(&["restore", "I"]);
-    let nats = nats.crash_and_start().await;
+    nats.crash_and_start().await;
     assert_eq!(sequences(&nats, "I").await, [2]);
     nats.publish("I", 1).await;
     assert_eq!(seen(&pull(&nats, "I", "app", 1).await), [(3, 1)]);
@@ -269,23 +253,20 @@ async fn what_was_given_up_at_the_floor_comes_back() {
 /// Of a stream that is large the server is asked for no more than its beginning.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_stream_is_not_read_for_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let fake = fake_s3(dir.path(), "nas").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    consumer(&nats, "S", "app", json!({})).await;
-    let jetstream = jetstream::new(nats.client.clone());
+    let lab = Lab::with().layout("journal").faulty_nas().start().await;
+    lab.nats.create("S", json!({})).await;
+    consumer(&lab.nats, "S", "app", json!({})).await;
+    let jetstream = jetstream::new(lab.nats.client.clone());
     for round in 0..24 {
         // Nothing that could be packed.
         let payload = noise(round, 512 << 10);
         jetstream.publish("s.a", payload.into()).await.unwrap().await.unwrap();
     }
-    let manager = Manager::new(dir.path(), "host", &settings(&nats.url, &fake.s3_url()));
-    let daemon = manager.tier().await;
-    let pulled = pull(&nats, "S", "app", 3).await;
+    let daemon = lab.manager.tier().await;
+    let pulled = pull(&lab.nats, "S", "app", 3).await;
     pulled[1].double_ack().await.unwrap();
-    until_archived(&store(dir.path(), &fake.s3_url()), "S", &[1, 3], &[]).await;
-    let log = std::fs::read_to_string(dir.path().join("host/nats.log")).unwrap();
+    until_archived(&lab.store(), "S", &[1, 3], &[]).await;
+    let log = lab.nats.log();
     assert!(log.contains("no interest"), "the server ended early: {log}");
     assert!(!log.contains("Completed snapshot"), "{log}");
     daemon.stop().await;
@@ -294,23 +275,21 @@ async fn a_large_stream_is_not_read_for_it() {
 /// Who may not ask for snapshots archives all else, and is told once.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_it_is_said_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let fake = fake_s3(path, "nas").await;
     let users = "no_auth_user: a\naccounts { A { jetstream: enabled, users: [\n\
          { user: a, password: a },\n{ user: manager, password: secret, permissions: {\n\
            publish: { deny: [\"$JS.API.STREAM.SNAPSHOT.*\"] } } }\n] } }";
-    let nats = Nats::start_with(&path.join("host"), users).await;
-    nats.create("S", json!({})).await;
-    let password = path.join("password");
-    std::fs::write(&password, "secret").unwrap();
-    let mut settings = settings(&nats.url, &fake.s3_url());
-    settings.login = format!("user = \"manager\"\npassword_file = \"{}\"\n", password.display());
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
+    let mut lab = Lab::with()
+        .faulty_nas()
+        .layout("journal")
+        .server(users)
+        .login("manager", "secret")
+        .start()
+        .await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
     let note = "for what consumers have pending or given up allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`";
     assert!(daemon.log().contains(note), "{}", daemon.log());
-    odd(&nats, "S").await;
+    odd(&lab.nats, "S").await;
     wait_until("it says that it may not ask", async || {
         let log = daemon.log();
         let said =
@@ -318,12 +297,12 @@ async fn without_the_right_it_is_said_once() {
         if said { Ok(()) } else { Err(log) }
     })
     .await;
-    manager.reaches("S", "nas", 7).await;
+    lab.manager.reaches("S", "nas", 7).await;
     daemon.stop().await;
-    assert_eq!(archived(&store(path, &fake.s3_url()), "S").await, None);
-    drop(nats);
-    let nats = Nats::start(&path.join("new")).await;
-    let manager = Manager::new(path, "new", &self::settings(&nats.url, &fake.s3_url()));
+    assert_eq!(archived(&lab.store(), "S").await, None);
+    lab.nats.kill();
+    lab.configure(|settings| settings.login = String::new());
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "S"]);
     // From the floor on, as if for the first time.
     assert_eq!(seen(&pull(&nats, "S", "app", 3).await), [(3, 1), (4, 1), (5, 1)]);
@@ -332,21 +311,17 @@ async fn without_the_right_it_is_said_once() {
 /// A cluster takes what a single server knew, and knows less itself: the floor alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_takes_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let path: &Path = dir.path();
-    let fake = fake_s3(path, "nas").await;
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    let manager = Manager::new(path, "host", &settings(&nats.url, &fake.s3_url()));
-    let daemon = manager.tier().await;
-    let held = odd(&nats, "S").await;
-    manager.reaches("S", "nas", 7).await;
-    until_archived(&store(path, &fake.s3_url()), "S", &[5, 7], &[(3, 3), (5, 1)]).await;
+    let mut lab = Lab::with().faulty_nas().layout("journal").start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    let held = odd(&lab.nats, "S").await;
+    lab.manager.reaches("S", "nas", 7).await;
+    until_archived(&lab.store(), "S", &[5, 7], &[(3, 3), (5, 1)]).await;
     daemon.kill();
-    drop(nats);
+    lab.nats.kill();
 
-    let cluster = Cluster::start(&path.join("cluster")).await;
-    let manager = Manager::new(path, "new", &settings(&cluster.urls().join(","), &fake.s3_url()));
+    let cluster = Cluster::start(&lab.path("cluster")).await;
+    let manager = lab.manager_with("new", |settings| settings.nats = cluster.urls().join(","));
     manager.json(&["restore", "S", "--replicas", "3"]);
     let nats = cluster.connect().await;
     goes_on(&nats, "S", &held).await;

@@ -12,8 +12,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
-use crate::support::{Manager, Minio, Nats, Settings};
+use crate::support::{Lab, Nats};
 
 const STREAMS: usize = 16;
 
@@ -67,8 +66,13 @@ fn timestamp(time: i64) -> Timestamp {
 }
 
 /// Puts a stream into an archive, as a storage manager would have left it.
-async fn archive(url: &str, name: &str, storage: &str, (messages, segments, tail): &Stream) {
-    let (stream, bucket) = (StreamName::new(name).unwrap(), bucket(url));
+async fn archive(
+    bucket: &s3::Bucket,
+    name: &str,
+    storage: &str,
+    (messages, segments, tail): &Stream,
+) {
+    let stream = StreamName::new(name).unwrap();
     let prefix = name.to_lowercase();
     let mut written: Vec<Segment> = Vec::new();
     let each = messages.len().div_ceil(*segments).max(1);
@@ -157,9 +161,7 @@ async fn is_there(nats: &Nats, name: &str, (messages, _, tail): &Stream) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_takes_streams_as_nobody_thought_of_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut lab = Lab::start().await;
     let mut runner = TestRunner::deterministic();
     let strategy = streams();
     let mut drawn = Vec::new();
@@ -167,21 +169,20 @@ async fn a_server_takes_streams_as_nobody_thought_of_them() {
         let stream = strategy.new_tree(&mut runner).unwrap().current();
         let storage = ["file", "memory"][n % 2];
         let name = format!("{}{n}", storage.to_uppercase());
-        archive(&minio.url, &name, storage, &stream).await;
+        archive(&lab.bucket(), &name, storage, &stream).await;
         drawn.push((name, stream));
     }
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    manager.json(&["verify"]);
-    manager.json(&["restore", "--all"]);
+    lab.manager.json(&["verify"]);
+    lab.manager.json(&["restore", "--all"]);
     for (name, stream) in &drawn {
-        is_there(&nats, name, stream).await;
+        is_there(&lab.nats, name, stream).await;
     }
-    let nats = nats.crash_and_start().await;
+    lab.nats.crash_and_start().await;
     for (name, stream) in drawn.iter().filter(|(name, _)| name.starts_with("FILE")) {
-        is_there(&nats, name, stream).await;
+        is_there(&lab.nats, name, stream).await;
         let next = stream.0.last().map_or(0, |m| m.seq) + stream.2 + 1;
         let answer =
-            nats.client.request(format!("{}.x", name.to_lowercase()), "".into()).await.unwrap();
+            lab.nats.client.request(format!("{}.x", name.to_lowercase()), "".into()).await.unwrap();
         let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
         assert_eq!(answer["seq"], next, "{name} goes on: {answer}");
     }

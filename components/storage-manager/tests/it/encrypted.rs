@@ -1,160 +1,13 @@
 //! An encrypted archive: with the key it is as any other, without it nothing is read, changed or taken for damaged.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use cim_fake_wasabi::FakeWasabi;
 use serde_json::{Value, json};
 
-use crate::bad_input::{bucket, keys};
-use crate::openness::{download, rows};
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
-
-pub(crate) const STREAMS: [&str; 2] = ["S", "T"];
-pub(crate) const ENTRIES: &str = "v2/journal/main/entries/";
-/// Entries come often, and what is large is a segment of its own, which goes to Wasabi as it is.
-const OFTEN: &str =
-    "[segment]\nflush_age = \"30ms\"\nflush_size = \"256KiB\"\n[seal]\nsize = \"512KiB\"\n";
-
-pub(crate) struct Lab {
-    pub(crate) dir: tempfile::TempDir,
-    pub(crate) wasabi: FakeWasabi,
-    pub(crate) minio: Minio,
-    pub(crate) nats: Nats,
-    /// How often it tiers.
-    pub(crate) pace: &'static str,
-}
-
-/// The arguments with which a key is made that another one recovers.
-fn new_key(dir: &Path, name: &str, recovery: Option<&Path>) -> PathBuf {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cim-storage-manager"));
-    command.env_clear().args(["key", "new"]);
-    if let Some(recovery) = recovery {
-        command.arg("--recovery").arg(recovery);
-    }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let path = dir.join(name);
-    std::fs::write(&path, output.stdout).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    path
-}
-
-/// `[archive.encryption]`: the key that writes, and others that read.
-pub(crate) fn encryption(tiers: &str, key: Option<&Path>, more: &[&Path]) -> String {
-    let key = key.map(|key| format!("key_file = \"{}\"\n", key.display())).unwrap_or_default();
-    let more: Vec<_> = more.iter().map(|path| path.display().to_string()).collect();
-    format!("[archive.encryption]\ntiers = \"{tiers}\"\n{key}more_key_files = {more:?}\n")
-}
-
-impl Lab {
-    pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let wasabi = fake_s3(dir.path(), "wasabi").await;
-        let minio = Minio::start(dir.path()).await;
-        let nats = Nats::start(&dir.path().join("host")).await;
-        for stream in STREAMS {
-            nats.create(stream, json!({})).await;
-        }
-        Self { dir, wasabi, minio, nats, pace: OFTEN }
-    }
-
-    pub(crate) fn key(&self, name: &str, recovery: Option<&Path>) -> PathBuf {
-        new_key(self.dir.path(), name, recovery)
-    }
-
-    /// A manager of this host, or of a new one, with what is said of encryption.
-    pub(crate) fn manager(&self, name: &str, nats: &Nats, encryption: &str) -> Manager {
-        let mut settings = Settings::new(&nats.url, &self.minio.url);
-        settings.layout = "journal".into();
-        settings.wasabi = Some(self.wasabi.s3_url());
-        settings.more = format!("{}interval = \"200ms\"\n", self.pace);
-        settings.archive = encryption.into();
-        Manager::new(self.dir.path(), name, &settings)
-    }
-
-    pub(crate) fn host(&self, encryption: &str) -> Manager {
-        self.manager("host", &self.nats, encryption)
-    }
-
-    /// Publishes, and waits until both tiers have it.
-    pub(crate) async fn publish(&self, manager: &Manager, rounds: usize) {
-        for _ in 0..rounds {
-            for stream in STREAMS {
-                self.nats.publish(stream, 12).await;
-            }
-            for stream in STREAMS {
-                let last = self.nats.last_seq(stream).await;
-                manager.reaches(stream, "nas", last).await;
-            }
-        }
-        for stream in STREAMS {
-            let last = self.nats.last_seq(stream).await;
-            manager.reaches(stream, "wasabi", last).await;
-        }
-    }
-
-    /// Publishes so much at once that a segment of its own comes of it; returns the segments' keys.
-    async fn publish_much(&self, manager: &Manager) -> Vec<String> {
-        let jetstream = async_nats::jetstream::new(self.nats.client.clone());
-        let mut acks = Vec::new();
-        for n in 0_u8..12 {
-            let payload: Vec<u8> = (0..900_u32 << 10).map(|i| (i % 251) as u8 ^ n).collect();
-            acks.push(jetstream.publish("s.large", payload.into()).await.unwrap());
-        }
-        for ack in acks {
-            ack.await.unwrap();
-        }
-        let last = self.nats.last_seq("S").await;
-        for tier in ["nas", "wasabi"] {
-            manager.reaches("S", tier, last).await;
-        }
-        let segments = keys(&bucket(&self.minio.url), "v1/streams/S/segments/").await;
-        assert!(!segments.is_empty(), "there is no segment of its own");
-        segments
-    }
-
-    /// All objects of a tier.
-    pub(crate) async fn objects(&self, tier: &str) -> BTreeMap<String, Vec<u8>> {
-        let url = if tier == "nas" { self.minio.url.clone() } else { self.wasabi.s3_url() };
-        let bucket = bucket(&url);
-        let mut objects = BTreeMap::new();
-        // A process that has ended may have left what it tried the service out with.
-        let keys = keys(&bucket, "v").await.into_iter();
-        for key in keys.filter(|key| !key.starts_with("v1/probe/")) {
-            let object = bucket.get_object(&key).await.unwrap();
-            objects.insert(key, object.into_bytes().to_vec());
-        }
-        objects
-    }
-
-    async fn before(&self) -> Vec<Value> {
-        let mut before = Vec::new();
-        for stream in STREAMS {
-            before.push(fingerprint(&self.nats, stream).await["all"].clone());
-        }
-        before
-    }
-
-    /// A new host has what was there from either tier alone.
-    async fn comes_back(&self, encryption: &str, before: &[Value]) {
-        for tier in ["nas", "wasabi"] {
-            let name = format!("new-{tier}-{}", uuid::Uuid::now_v7());
-            let nats = Nats::start(&self.dir.path().join(&name)).await;
-            let manager = self.manager(&name, &nats, encryption);
-            let verified = manager.json(&["verify", "--from", tier]);
-            for stream in verified["streams"].as_array().unwrap() {
-                assert_eq!(stream["problems"], json!([]), "{tier}: {verified}");
-            }
-            manager.json(&["restore", "--all", "--from", tier, "--no-fallback"]);
-            for (stream, before) in STREAMS.iter().zip(before) {
-                assert_eq!(&fingerprint(&nats, stream).await["all"], before, "{tier} {stream}");
-            }
-        }
-    }
-}
+use crate::support::{
+    ENTRIES, Encrypted, Host, OFTEN, STREAMS, documented, download, encryption, keys, rows,
+    wait_until,
+};
 
 /// What a person without a key may not find in an object.
 fn shows(object: &[u8]) -> Vec<&'static str> {
@@ -169,10 +22,10 @@ fn is_encrypted(object: &[u8]) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_key_all_comes_back_and_without_nothing_is_read_or_changed() {
-    let lab = Lab::start().await;
+    let lab = Encrypted::start().await;
     let key = lab.key("archive.key", None);
     let both = encryption("both", Some(&key), &[]);
-    let manager = lab.host(&both);
+    let manager = lab.with(&both);
     let daemon = manager.tier().await;
     lab.publish(&manager, 3).await;
     lab.publish_much(&manager).await;
@@ -185,7 +38,7 @@ async fn with_the_key_all_comes_back_and_without_nothing_is_read_or_changed() {
             assert_eq!(shows(&object), Vec::<&str>::new(), "{tier}: {key}");
         }
     }
-    let before = lab.before().await;
+    let before = lab.messages().await;
     lab.comes_back(&both, &before).await;
     let found = manager.run(&["query", "S", "--limit", "3"]);
     assert!(String::from_utf8_lossy(&found.stdout).contains("s.b.c"), "{found:?}");
@@ -196,8 +49,7 @@ async fn with_the_key_all_comes_back_and_without_nothing_is_read_or_changed() {
     let there = [lab.objects("nas").await, lab.objects("wasabi").await];
     let id = manager.json(&["key", "list"])[0]["key"].as_str().unwrap().to_owned();
     for encryption in [encryption("both", Some(&other), &[]), String::new()] {
-        let nats = Nats::start(&lab.dir.path().join(uuid::Uuid::now_v7().to_string())).await;
-        let stranger = lab.manager("stranger", &nats, &encryption);
+        let Host { nats, manager: stranger } = lab.new_host(&encryption).await;
         for command in [
             &["restore", "--all"][..],
             &["restore", "--all", "--from", "wasabi"],
@@ -223,11 +75,11 @@ async fn with_the_key_all_comes_back_and_without_nothing_is_read_or_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clear_archive_is_encrypted_from_now_on_and_a_key_is_changed() {
-    let lab = Lab::start().await;
+    let lab = Encrypted::start().await;
     let recovery = lab.key("recovery.key", None);
     let first = lab.key("2026.key", Some(&recovery));
     let second = lab.key("2027.key", Some(&recovery));
-    let manager = lab.host("");
+    let manager = lab.with("");
     let daemon = manager.tier().await;
     lab.publish(&manager, 2).await;
     daemon.stop().await;
@@ -239,9 +91,9 @@ async fn a_clear_archive_is_encrypted_from_now_on_and_a_key_is_changed() {
         encryption("none", None, &[&first, &second]),
         encryption("both", Some(&second), &[&first]),
     ] {
-        let manager = lab.host(&written);
+        let manager = lab.with(&written);
         let daemon = manager.tier().await;
-        let before = keys(&bucket(&lab.minio.url), ENTRIES).await;
+        let before = keys(&lab.bucket(), ENTRIES).await;
         lab.publish(&manager, 2).await;
         daemon.stop().await;
         let encrypted = !written.contains("none");
@@ -251,13 +103,13 @@ async fn a_clear_archive_is_encrypted_from_now_on_and_a_key_is_changed() {
             }
         }
     }
-    let before = lab.before().await;
+    let before = lab.messages().await;
     lab.comes_back(&encryption("none", None, &[&first, &second]), &before).await;
     // The recovery key alone opens all that either has written.
     let recovered = encryption("both", None, &[&recovery]);
     lab.comes_back(&recovered, &before).await;
-    let manager = lab.host(&recovered);
-    let last = keys(&bucket(&lab.minio.url), ENTRIES).await.pop().unwrap();
+    let manager = lab.with(&recovered);
+    let last = keys(&lab.bucket(), ENTRIES).await.pop().unwrap();
     let printed = manager.run(&["key", "of", &last]);
     let text = std::fs::read_to_string(&second).unwrap();
     assert!(text.contains(String::from_utf8_lossy(&printed.stdout).trim()), "{printed:?}");
@@ -266,8 +118,8 @@ async fn a_clear_archive_is_encrypted_from_now_on_and_a_key_is_changed() {
     assert_eq!(status, 2);
     assert!(error.contains("has no `key_file`"), "{error}");
     // A key that is not there any more is named.
-    let (status, error) = lab.host(&encryption("both", Some(&second), &[])).error(&["verify"]);
-    let listed = lab.host(&encryption("none", None, &[&first])).json(&["key", "list"]);
+    let (status, error) = lab.with(&encryption("both", Some(&second), &[])).error(&["verify"]);
+    let listed = lab.with(&encryption("none", None, &[&first])).json(&["key", "list"]);
     let (id, by) = (listed[0]["key"].as_str().unwrap(), listed[0]["recovery"].as_str().unwrap());
     assert_eq!(status, 9, "{error}");
     assert!(error.contains(id) && error.contains(&format!("recovery key `{by}`")), "{error}");
@@ -275,10 +127,10 @@ async fn a_clear_archive_is_encrypted_from_now_on_and_a_key_is_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wasabi_alone_is_encrypted_and_brings_a_lost_nas_back() {
-    let lab = Lab::start().await;
+    let lab = Encrypted::start().await;
     let key = lab.key("archive.key", None);
     let encrypted = encryption("wasabi", Some(&key), &[]);
-    let manager = lab.host(&encrypted);
+    let manager = lab.with(&encrypted);
     let daemon = manager.tier().await;
     lab.publish(&manager, 2).await;
     lab.publish_much(&manager).await;
@@ -290,27 +142,23 @@ async fn wasabi_alone_is_encrypted_and_brings_a_lost_nas_back() {
         assert_eq!(shows(&object), Vec::<&str>::new(), "{key}");
     }
     daemon.stop().await;
-    let before = lab.before().await;
+    let before = lab.messages().await;
     lab.comes_back(&encrypted, &before).await;
     // The NAS is lost: what comes back to it is as it was at Wasabi.
-    lab.minio.replace();
+    lab.nas.replace();
     let daemon = manager.tier().await;
     lab.publish(&manager, 1).await;
-    wait_until("the objects are back", async || {
-        let output = manager.run(&["verify"]);
-        if output.status.success() { Ok(()) } else { Err(format!("{output:?}")) }
-    })
-    .await;
+    manager.becomes_whole("nas").await;
     daemon.stop().await;
-    let before = lab.before().await;
+    let before = lab.messages().await;
     lab.comes_back(&encrypted, &before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_damaged_is_healed_and_what_is_locked_is_left_alone() {
-    let lab = Lab::start().await;
+    let lab = Encrypted::start().await;
     let (old, new) = (lab.key("old.key", None), lab.key("new.key", None));
-    let manager = lab.host(&encryption("both", Some(&old), &[]));
+    let manager = lab.with(&encryption("both", Some(&old), &[]));
     let daemon = manager.tier().await;
     lab.publish(&manager, 1).await;
     let segments = lab.publish_much(&manager).await;
@@ -322,17 +170,15 @@ async fn what_is_damaged_is_healed_and_what_is_locked_is_left_alone() {
     assert_eq!(lab.objects("wasabi").await.get(bad), Some(&whole), "it went there as it is");
     let mut bytes = whole.clone();
     bytes[whole.len() / 2] ^= 1;
-    let at_wasabi = bucket(&lab.wasabi.s3_url());
-    for bucket in [&bucket(&lab.minio.url), &at_wasabi] {
+    let at_wasabi = lab.wasabi_bucket();
+    for bucket in [&lab.bucket(), &at_wasabi] {
         bucket.put_object(bad, &bytes).await.unwrap();
     }
     assert_eq!(manager.error(&["verify"]).0, 5);
-    let mut settings = Settings::new(&lab.nats.url, &lab.minio.url);
-    settings.layout = "journal".into();
-    settings.wasabi = Some(lab.wasabi.s3_url());
-    settings.more = format!("{OFTEN}[heal]\nevery = \"2s\"\n");
-    settings.archive = encryption("both", Some(&old), &[]);
-    let healing = Manager::new(lab.dir.path(), "host", &settings);
+    let heals = format!("{OFTEN}[heal]\nevery = \"2s\"\n");
+    let healing = lab.manager_with("host", |settings| {
+        (settings.more, settings.archive) = (heals, encryption("both", Some(&old), &[]));
+    });
     let daemon = healing.tier().await;
     wait_until("it is healed", async || {
         let output = healing.run(&["verify"]);
@@ -345,14 +191,13 @@ async fn what_is_damaged_is_healed_and_what_is_locked_is_left_alone() {
 
     // A journal that the new key goes on with, and the old key is gone.
     let both = encryption("both", Some(&new), &[&old]);
-    let manager = lab.host(&both);
+    let manager = lab.with(&both);
     let daemon = manager.tier().await;
     lab.publish(&manager, 1).await;
     daemon.stop().await;
-    let before = lab.before().await;
+    let before = lab.messages().await;
     let there = lab.objects("nas").await;
-    settings.archive = encryption("both", Some(&new), &[]);
-    let without = Manager::new(lab.dir.path(), "without", &settings);
+    let without = lab.with_of("without", &lab.nats, &encryption("both", Some(&new), &[]));
     let (status, error) = without.error(&["tier"]);
     assert_eq!(status, 9, "{error}");
     assert!(there == lab.objects("nas").await);
@@ -361,14 +206,14 @@ async fn what_is_damaged_is_healed_and_what_is_locked_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_keys_what_can_be_checked_is() {
-    let lab = Lab::start().await;
+    let lab = Encrypted::start().await;
     let key = lab.key("archive.key", None);
-    let manager = lab.host(&encryption("both", Some(&key), &[]));
+    let manager = lab.with(&encryption("both", Some(&key), &[]));
     let daemon = manager.tier().await;
     lab.publish(&manager, 4).await;
     let segments = lab.publish_much(&manager).await;
     daemon.stop().await;
-    let stranger = lab.host("");
+    let stranger = lab.with("");
     let (status, error) = stranger.error(&["verify"]);
     assert_eq!(status, 9);
     assert!(error.contains("`verify --without-keys`"), "{error}");
@@ -384,7 +229,7 @@ async fn without_keys_what_can_be_checked_is() {
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("not checked without keys: what is in encrypted objects"), "{said}");
 
-    let nas = bucket(&lab.minio.url);
+    let nas = lab.bucket();
     let entries = keys(&nas, ENTRIES).await;
     for damaged in [&segments[0], &entries[1]] {
         let whole = nas.get_object(damaged).await.unwrap().into_bytes();
@@ -406,19 +251,19 @@ async fn without_keys_what_can_be_checked_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_cannot_be_used_is_named() {
-    let lab = Lab::start().await;
-    let short = lab.dir.path().join("short.key");
+    let lab = Encrypted::start().await;
+    let short = lab.path("short.key");
     std::fs::write(&short, "c2hvcnQ=\n").unwrap();
     let open = lab.key("open.key", None);
     let cases = [(short.as_path(), 0o600, "not 32"), (&open, 0o644, "`chmod 600` it")];
     for (path, mode, said) in cases {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let (status, error) = lab.host(&encryption("both", Some(path), &[])).error(&["streams"]);
+        let (status, error) = lab.with(&encryption("both", Some(path), &[])).error(&["streams"]);
         assert_eq!(status, 2, "{error}");
         assert!(error.contains(said) && error.contains(&*path.to_string_lossy()), "{error}");
     }
-    let gone = lab.dir.path().join("gone.key");
-    let (status, error) = lab.host(&encryption("both", Some(&gone), &[])).error(&["streams"]);
+    let gone = lab.path("gone.key");
+    let (status, error) = lab.with(&encryption("both", Some(&gone), &[])).error(&["streams"]);
     assert_eq!(status, 2);
     assert!(error.contains("cannot read archive key"), "{error}");
 }
@@ -434,40 +279,31 @@ for row in duckdb.sql(f'select stream, seq, subject from ({query})').fetchall():
     print(json.dumps(row))
 ";
 
-/// What docs/archive.md has on reading an encrypted archive in a language.
-fn documented(language: &str) -> String {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
-    let docs = std::fs::read_to_string(docs).unwrap();
-    let (_, docs) = docs.split_once("\n## Encryption\n").unwrap();
-    let (docs, _) = docs.split_once("\n## Exports\n").unwrap();
-    let (_, block) = docs.split_once(&format!("```{language}\n")).unwrap();
-    block.split_once("```").unwrap().0.to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn duckdb_and_pyarrow_read_it_with_the_key_and_not_without() {
-    let lab = Lab::start().await;
+    let lab = Encrypted::start().await;
     let key = lab.key("archive.key", None);
-    let manager = lab.host(&encryption("both", Some(&key), &[]));
+    let manager = lab.with(&encryption("both", Some(&key), &[]));
     let daemon = manager.tier().await;
     lab.publish(&manager, 2).await;
     lab.publish_much(&manager).await;
     daemon.stop().await;
     let mut expected = Vec::new();
-    for (stream, all) in STREAMS.iter().zip(lab.before().await) {
+    for (stream, all) in STREAMS.iter().zip(lab.messages().await) {
         let all = all.as_array().unwrap().clone().into_iter();
         expected.extend(all.map(|m| json!([stream, m["seq"], m["subject"]])));
     }
-    let copy = download(&lab.minio, lab.dir.path()).await;
+    let copy = download(&lab.bucket(), lab.dir()).await;
     let text = std::fs::read_to_string(&key).unwrap();
     let key = text.lines().find(|line| !line.starts_with('#')).unwrap();
     let other = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-    let (sql, python) = (documented("sql"), documented("python"));
+    let of = |language| documented("Encryption", language).remove(0);
+    let (sql, python) = (of("sql"), of("python"));
     let bucket = copy.to_string_lossy().into_owned();
     assert_eq!(rows(DUCKDB, &[&bucket, &sql, key]).unwrap(), expected);
     rows(DUCKDB, &[&bucket, &sql, other]).unwrap_err();
 
-    let entries = keys(&crate::bad_input::bucket(&lab.minio.url), ENTRIES).await;
+    let entries = keys(&lab.bucket(), ENTRIES).await;
     let mut found = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
         let path = copy.join(entry).to_string_lossy().into_owned();

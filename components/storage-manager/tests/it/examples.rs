@@ -5,8 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::openness::download;
-use crate::support::{Manager, Minio, Nats, Settings, tool};
+use crate::support::{Lab, download, required_tool};
 
 #[path = "../../examples/read_archive.rs"]
 #[expect(dead_code, reason = "the example's own `main` only prints")]
@@ -14,16 +13,11 @@ mod read_archive;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_print_the_stream() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("ORDERS", json!({ "subjects": ["orders.>"] })).await;
-    nats.create("OTHER", json!({ "subjects": ["other.>"] })).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.layout = "journal".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
-    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let lab = Lab::with().layout("journal").start().await;
+    lab.nats.create("ORDERS", json!({ "subjects": ["orders.>"] })).await;
+    lab.nats.create("OTHER", json!({ "subjects": ["other.>"] })).await;
+    let daemon = lab.manager.tier().await;
+    let jetstream = async_nats::jetstream::new(lab.nats.client.clone());
     let mut expected = Vec::new();
     for n in 1..=40 {
         let subject = format!("orders.{}", if n % 2 == 0 { "eu" } else { "us" });
@@ -32,16 +26,16 @@ async fn both_print_the_stream() {
         jetstream.publish(subject, payload.into()).await.unwrap().await.unwrap();
         jetstream.publish("other.x", "x".into()).await.unwrap().await.unwrap();
     }
-    manager.reaches("ORDERS", "nas", 40).await;
+    lab.manager.reaches("ORDERS", "nas", 40).await;
     daemon.stop().await;
 
-    assert_eq!(read_archive::lines(manager.config(), "ORDERS").await.unwrap(), expected);
-    let none = read_archive::lines(manager.config(), "NONE").await.unwrap_err();
+    assert_eq!(read_archive::lines(lab.manager.config(), "ORDERS").await.unwrap(), expected);
+    let none = read_archive::lines(lab.manager.config(), "NONE").await.unwrap_err();
     assert_eq!(none.to_string(), "the archive has no such stream");
 
-    let bucket = download(&minio, dir.path()).await;
+    let bucket = download(&lab.bucket(), lab.dir()).await;
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/read_archive.py");
-    let mut python = Command::new(tool("python/bin/python"));
+    let mut python = Command::new(required_tool("python/bin/python"));
     let output = python.arg(program).arg(bucket).arg("ORDERS").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();

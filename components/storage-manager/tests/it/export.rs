@@ -5,21 +5,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, tool};
-
-/// What docs/archive.md has on exports, in blocks of a language.
-fn documented(language: &str) -> Vec<String> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
-    let docs = std::fs::read_to_string(docs).unwrap();
-    let (_, exports) = docs.split_once("## Exports").unwrap();
-    let (exports, _) = exports.split_once("\n## ").unwrap();
-    let begin = format!("```{language}\n");
-    let blocks = exports.split(&begin).skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
+use crate::support::{Lab, documented, required_tool};
 
 fn printed(folder: &Path, program: &str) -> String {
-    let mut command = Command::new(tool("python/bin/python"));
+    let mut command = Command::new(required_tool("python/bin/python"));
     let output = command.args(["-c", program]).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -27,15 +16,11 @@ fn printed(folder: &Path, program: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_programs_find_each_message_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let minio = Minio::start(path).await;
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("ORDERS", json!({ "subjects": ["orders.>"] })).await;
-    nats.create("OTHER", json!({ "subjects": ["other.>"] })).await;
-    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
-    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let lab = Lab::start().await;
+    lab.nats.create("ORDERS", json!({ "subjects": ["orders.>"] })).await;
+    lab.nats.create("OTHER", json!({ "subjects": ["other.>"] })).await;
+    let daemon = lab.manager.tier().await;
+    let jetstream = async_nats::jetstream::new(lab.nats.client.clone());
     for n in 0..50 {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Total", n.to_string());
@@ -46,12 +31,12 @@ async fn other_programs_find_each_message_once() {
         jetstream.publish("other.x", "x".into()).await.unwrap().await.unwrap();
     }
     jetstream.publish("orders.raw", vec![0, 0xff].into()).await.unwrap().await.unwrap();
-    manager.reaches("ORDERS", "nas", 51).await;
-    nats.delete("ORDERS", &[3]).await;
+    lab.manager.reaches("ORDERS", "nas", 51).await;
+    lab.nats.delete("ORDERS", &[3]).await;
     daemon.stop().await;
 
     let lines = |arguments: &[&str]| {
-        let output = manager.run(arguments);
+        let output = lab.manager.run(arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
@@ -74,33 +59,40 @@ async fn other_programs_find_each_message_once() {
     assert_eq!(seqs(&lines(&dropped)), [1, 2, 3]);
 
     // A target is whole, and what is there stays.
-    let target = |name: &str| path.join(name).display().to_string();
+    let target = |name: &str| lab.path(name).display().to_string();
     for (format, name) in [("ndjson", "a.ndjson"), ("csv", "a.csv"), ("parquet", "orders")] {
         let export = ["export", "ORDERS", "--format", format, "--output", &target(name)];
-        assert!(manager.run(&export).status.success());
-        let (status, error) = manager.error(&export);
+        assert!(lab.manager.run(&export).status.success());
+        let (status, error) = lab.manager.error(&export);
         assert!(status == 6 && error.contains("is there already"), "{error}");
     }
-    let left = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());
+    let left = std::fs::read_dir(lab.dir()).unwrap().map(|entry| entry.unwrap().file_name());
     let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with('.')).collect();
     assert!(left.is_empty(), "{left:?}");
-    let ndjson = std::fs::read_to_string(path.join("a.ndjson")).unwrap();
+    let ndjson = std::fs::read_to_string(lab.path("a.ndjson")).unwrap();
     assert_eq!(ndjson.lines().count(), 50);
 
     // As docs/archive.md has it.
-    let [duckdb, clickhouse] = &documented("sql")[..] else { panic!("there are two queries") };
+    let [duckdb, clickhouse] = &documented("Exports", "sql")[..] else {
+        panic!("there are two queries")
+    };
     let sql = format!("import duckdb\nprint(duckdb.sql('''{duckdb}''').fetchall())");
-    assert_eq!(printed(path, &sql).trim(), "[('orders.eu', 24, 598), ('orders.us', 25, 625)]");
+    assert_eq!(printed(lab.dir(), &sql).trim(), "[('orders.eu', 24, 598), ('orders.us', 25, 625)]");
     let sql = format!("import chdb\nprint(chdb.query(r'''{clickhouse}''', 'CSV'), end='')");
-    assert_eq!(printed(path, &sql), "\"orders.eu\",24,598\n\"orders.us\",25,625\n");
-    let [pyarrow, polars] = &documented("python")[..] else { panic!("there are two programs") };
-    assert_eq!(printed(path, pyarrow).trim(), "50");
-    assert_eq!(printed(path, polars).trim(), "[('orders.eu', 24, 598), ('orders.us', 25, 625)]");
+    assert_eq!(printed(lab.dir(), &sql), "\"orders.eu\",24,598\n\"orders.us\",25,625\n");
+    let [pyarrow, polars] = &documented("Exports", "python")[..] else {
+        panic!("there are two programs")
+    };
+    assert_eq!(printed(lab.dir(), pyarrow).trim(), "50");
+    assert_eq!(
+        printed(lab.dir(), polars).trim(),
+        "[('orders.eu', 24, 598), ('orders.us', 25, 625)]"
+    );
     let csv = "import csv\nprint([row['payload'] for row in csv.DictReader(open('a.csv', newline=''))][0])";
-    assert_eq!(printed(path, csv).trim(), all[0]["payload"].as_str().unwrap());
+    assert_eq!(printed(lab.dir(), csv).trim(), all[0]["payload"].as_str().unwrap());
 
     // Which files these messages are in.
-    let files = manager.json(&["streams", "ORDERS", "--files"]);
+    let files = lab.manager.json(&["streams", "ORDERS", "--files"]);
     let [stream] = &files["streams"].as_array().unwrap()[..] else { panic!("{files}") };
     assert_eq!(stream["gone"], json!([[3, 3]]));
     let files = stream["files"].as_array().unwrap();
@@ -108,6 +100,6 @@ async fn other_programs_find_each_message_once() {
         (&files[0]["first_seq"], &files[files.len() - 1]["last_seq"]),
         (&json!(1), &json!(51))
     );
-    let (status, _) = manager.error(&["streams", "NOPE"]);
+    let (status, _) = lab.manager.error(&["streams", "NOPE"]);
     assert_eq!(status, 2);
 }

@@ -1,29 +1,17 @@
 //! Bad days: nothing is lost, nothing twice.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
+use cim_fake_wasabi::{Fault, Rule};
 use cim_storage_manager::jetstream::JetStream;
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, fingerprint, wait_until};
-
-async fn fake(dir: &Path) -> FakeWasabi {
-    let config = Config {
-        buckets: vec!["archive".into()],
-        credentials: vec![Credentials::new(USER, SECRET)],
-        ..Config::new(dir.join("fake"))
-    };
-    FakeWasabi::start(config).await.unwrap()
-}
+use crate::support::{Host, Lab, Nas, Nats, fingerprint, struck, wait_until};
 
 /// Restores on a second server and compares.
-async fn restores_exactly(dir: &Path, s3: &str, before: &serde_json::Value) {
-    let nats = Nats::start(&dir.join("second")).await;
-    let manager = Manager::new(dir, "second", &Settings::new(&nats.url, s3));
+async fn restores_exactly(lab: &Lab<impl Nas>, before: &serde_json::Value) {
+    let Host { nats, manager } = lab.host("second").await;
     manager.json(&["verify"]);
     manager.json(&["restore", "S"]);
     assert_eq!(&fingerprint(&nats, "S").await["all"], &before["all"]);
@@ -31,45 +19,36 @@ async fn restores_exactly(dir: &Path, s3: &str, before: &serde_json::Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_under_load() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
     // Small segments and quick seals: as many commits as there can be to be killed in.
-    settings.more = "[segment]\nflush_age = \"20ms\"\n[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1ms\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
+    let lab = Lab::with().settings("[segment]\nflush_age = \"20ms\"\n[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1ms\"\n").start().await;
+    lab.nats.create("S", json!({})).await;
     let mut published = 0;
     for round in 0..8 {
-        let daemon = manager.tier().await;
-        nats.publish("S", 100).await;
+        let daemon = lab.manager.tier().await;
+        lab.nats.publish("S", 100).await;
         published += 100;
         tokio::time::sleep(Duration::from_millis(round * 37)).await;
         daemon.kill();
     }
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", published).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", published).await;
     daemon.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    restores_exactly(dir.path(), &minio.url, &before).await;
+    let before = fingerprint(&lab.nats, "S").await;
+    restores_exactly(&lab, &before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_daemons_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
     // With a journal one of them stands by: standby.rs.
-    settings.layout = "chains".into();
-    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
-    let one = Manager::new(dir.path(), "one", &settings);
-    let two = Manager::new(dir.path(), "two", &settings);
+    let lab =
+        Lab::with().layout("chains").settings("[segment]\nflush_age = \"20ms\"\n").start().await;
+    lab.nats.create("S", json!({})).await;
+    let one = lab.manager_with("one", |_| ());
+    let two = lab.manager_with("two", |_| ());
     let daemons = [one.tier().await, two.tier().await];
     let mut published = 0;
     wait_until("one is in the other's way", async || {
-        nats.publish("S", 60).await;
+        lab.nats.publish("S", 60).await;
         published += 60;
         let fought = daemons.iter().any(|d| d.log().contains("another writer committed"));
         // Ten at least, so that they meet more than once.
@@ -80,20 +59,15 @@ async fn two_daemons_at_once() {
     for daemon in daemons {
         daemon.stop().await;
     }
-    let before = fingerprint(&nats, "S").await;
-    restores_exactly(dir.path(), &minio.url, &before).await;
+    let before = fingerprint(&lab.nats, "S").await;
+    restores_exactly(&lab, &before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s3_throttles_loses_answers_and_tears_uploads() {
-    let dir = tempfile::tempdir().unwrap();
-    let s3 = fake(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &s3.s3_url());
-    settings.more = "[segment]\nflush_age = \"30ms\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
+    let lab = Lab::with().faulty_nas().settings("[segment]\nflush_age = \"30ms\"\n").start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
     let faults = [
         Fault::SlowDown,
         Fault::LostResponse,
@@ -103,59 +77,54 @@ async fn s3_throttles_loses_answers_and_tears_uploads() {
     ];
     let mut published = 0;
     for fault in faults {
-        s3.set_faults(vec![Rule::new(fault).operation("PutObject").count(3)]).unwrap();
-        nats.publish("S", 100).await;
+        lab.nas.set_faults(vec![Rule::new(fault).operation("PutObject").count(3)]).unwrap();
+        lab.nats.publish("S", 100).await;
         published += 100;
-        manager.reaches("S", "nas", published).await;
-        let injected = s3.stats().faults.get(fault.name()).copied().unwrap_or_default();
+        lab.manager.reaches("S", "nas", published).await;
+        let injected = lab.nas.stats().faults.get(fault.name()).copied().unwrap_or_default();
         assert!(injected > 0, "{fault:?} never happened: this test proves nothing");
     }
     daemon.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    restores_exactly(dir.path(), &s3.s3_url(), &before).await;
+    let before = fingerprint(&lab.nats, "S").await;
+    restores_exactly(&lab, &before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nas_that_is_away_costs_time_and_nothing_else() {
-    let dir = tempfile::tempdir().unwrap();
-    let s3 = fake(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &s3.s3_url());
-    settings.more =
-        "[segment]\nflush_age = \"30ms\"\nflush_size = \"1MiB\"\n[memory]\nbudget = \"2MiB\"\n"
-            .into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
-    s3.set_faults(vec![Rule::new(Fault::Unavailable)]).unwrap();
+    let lab = Lab::with()
+        .faulty_nas()
+        .settings(
+            "[segment]\nflush_age = \"30ms\"\nflush_size = \"1MiB\"\n[memory]\nbudget = \"2MiB\"\n",
+        )
+        .start()
+        .await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nas.set_faults(vec![Rule::new(Fault::Unavailable)]).unwrap();
     // Far more than the budget: it must wait in JetStream, not in memory.
     let payload = vec![7_u8; 64 << 10];
     for _ in 0..200 {
-        let request = nats.client.request("s.big", payload.clone().into()).await.unwrap();
+        let request = lab.nats.client.request("s.big", payload.clone().into()).await.unwrap();
         assert!(!request.payload.is_empty());
     }
-    wait_until("the storage manager has noticed", async || {
-        if daemon.log().contains("trying again") { Ok(()) } else { Err(daemon.log()) }
-    })
-    .await;
-    s3.set_faults(Vec::new()).unwrap();
-    manager.reaches("S", "nas", 200).await;
+    daemon.says("trying again").await;
+    lab.nas.set_faults(Vec::new()).unwrap();
+    lab.manager.reaches("S", "nas", 200).await;
     daemon.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    restores_exactly(dir.path(), &s3.s3_url(), &before).await;
+    let before = fingerprint(&lab.nats, "S").await;
+    restores_exactly(&lab, &before).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_restore_leaves_nothing_on_the_server() {
-    let dir = tempfile::tempdir().unwrap();
-    let s3 = fake(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = Settings::new(&nats.url, &s3.s3_url());
-    settings.more = "[segment]\nflush_age = \"30ms\"\nflush_size = \"1MiB\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
+    let lab = Lab::with()
+        .faulty_nas()
+        .settings("[segment]\nflush_age = \"30ms\"\nflush_size = \"1MiB\"\n")
+        .start()
+        .await;
+    let daemon = lab.manager.tier().await;
     for (stream, storage) in [("FILE", "file"), ("MEMORY", "memory")] {
-        nats.create(stream, json!({ "storage": storage })).await;
+        lab.nats.create(stream, json!({ "storage": storage })).await;
         // Nothing that compresses: what was read must be on its way to the server.
         let mut noise = 1_u64;
         let mut byte = || {
@@ -165,18 +134,17 @@ async fn an_interrupted_restore_leaves_nothing_on_the_server() {
         let subject = format!("{}.big", stream.to_lowercase());
         for _ in 0..320 {
             let payload: Vec<u8> = std::iter::repeat_with(&mut byte).take(64 << 10).collect();
-            let answer = nats.client.request(subject.clone(), payload.into()).await.unwrap();
+            let answer = lab.nats.client.request(subject.clone(), payload.into()).await.unwrap();
             assert!(!answer.payload.is_empty());
         }
-        manager.reaches(stream, "nas", 320).await;
+        lab.manager.reaches(stream, "nas", 320).await;
     }
     daemon.stop().await;
-    let second = Nats::start(&dir.path().join("second")).await;
-    let manager = Manager::new(dir.path(), "second", &Settings::new(&second.url, &s3.s3_url()));
-    let late = || s3.stats().faults.get("delay").copied().unwrap_or_default();
+    let Host { nats: second, manager } = lab.host("second").await;
+    let late = || struck(&lab.nas, "delay");
     let rule = || Rule::new(Fault::Delay).operation("GetObject").keys("*.parquet");
     // A journal's entries are such files too, and are read when the archive is opened.
-    s3.set_faults(vec![rule().seconds(0.0)]).unwrap();
+    lab.nas.set_faults(vec![rule().seconds(0.0)]).unwrap();
     let held = manager.json(&["streams"]);
     let opened = late();
     for stream in ["FILE", "MEMORY"] {
@@ -186,23 +154,22 @@ async fn an_interrupted_restore_leaves_nothing_on_the_server() {
         // Not all but one: how many requests open the archive is not always the same.
         let come = (segments.as_u64().unwrap() / 2).clamp(1, 8);
         let rule = rule().seconds(60.0);
-        s3.set_faults(vec![Rule { skip: Some(opened + come), ..rule }]).unwrap();
+        lab.nas.set_faults(vec![Rule { skip: Some(opened + come), ..rule }]).unwrap();
         let before = late();
         let restore = manager.spawn(&["restore", stream]);
         wait_until("a segment is late", async || {
             if late() > before { Ok(()) } else { Err("none yet".to_owned()) }
         })
         .await;
-        let pid = restore.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        let output = restore.wait_with_output().unwrap();
+        restore.signal("INT");
+        let output = restore.output();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(130), "{stderr}");
         assert!(stderr.contains(&format!("nothing was restored of stream `{stream}`")), "{stderr}");
         let left = second.try_api(&format!("STREAM.INFO.{stream}"), json!(null)).await;
         assert_eq!(left["error"]["err_code"], 10059, "{stream} is there: {left}");
         // And the next one goes through.
-        s3.set_faults(Vec::new()).unwrap();
+        lab.nas.set_faults(Vec::new()).unwrap();
         manager.json(&["restore", stream]);
         assert_eq!(second.last_seq(stream).await, 320);
     }
@@ -212,8 +179,8 @@ async fn an_interrupted_restore_leaves_nothing_on_the_server() {
 /// the ten seconds that it was waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_is_not_answered_is_asked_again_soon() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_server, client) = Nats::without_jetstream(dir.path()).await;
+    let lab = Lab::start().await;
+    let (_server, client) = Nats::without_jetstream(lab.dir()).await;
     let mut asked = client.subscribe("$JS.API.STREAM.NAMES").await.unwrap();
     client.flush().await.unwrap();
     let jetstream = JetStream::new(client.clone());

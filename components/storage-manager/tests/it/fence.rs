@@ -1,13 +1,10 @@
 //! Sequences that a restored stream does not give out again, for mirrors that have seen them.
 
-use std::net::TcpListener;
-use std::path::Path;
-
 use async_nats::Subject;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint, wait_until};
+use crate::support::{Host, Lab, Nats, Version, fingerprint, free_ports, wait_until};
 
 /// Messages that are archived, that are lost with the host, and that come after the restore.
 const ARCHIVED: u64 = 20;
@@ -22,37 +19,31 @@ async fn publish(nats: &Nats, subject: &str, count: u64) {
 }
 
 /// A host that a leaf node can connect to.
-async fn hub(dir: &Path, port: u16) -> Nats {
-    let more = format!(
+fn hub(port: u16) -> String {
+    format!(
         "server_name: hub\njetstream {{ domain: hub }}\nleafnodes {{ listen: \"127.0.0.1:{port}\" }}"
-    );
-    Nats::start_with(dir, &more).await
+    )
 }
 
 /// Loses a host whose stream a mirror on a leaf node has seen more of than the archive, restores it with these
 /// arguments and publishes new messages. Returns what the restore says of the stream, its last sequence, and how many
 /// messages the mirror has by then.
 async fn mirrored(arguments: &[&str]) -> (Value, u64, u64) {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = held.local_addr().unwrap().port();
-    drop(held);
-    let nats = hub(&dir.path().join("host"), port).await;
+    let [port] = free_ports();
+    let mut lab = Lab::with().server(hub(port)).start().await;
     let more = format!(
         "server_name: site\njetstream {{ domain: site }}\n\
          leafnodes {{ reconnect: 1, remotes: [{{ url: \"nats://127.0.0.1:{port}\" }}] }}"
     );
-    let site = Nats::start_with(&dir.path().join("site"), &more).await;
-    nats.create("S", json!({})).await;
+    let mut site = Nats::start_with(&lab.path("site"), &more).await;
+    lab.nats.create("S", json!({})).await;
     let origin = json!({ "name": "S", "external": { "api": "$JS.hub.API" } });
     site.create("M", json!({ "subjects": null, "mirror": origin })).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
-    publish(&nats, "s.x", ARCHIVED).await;
-    manager.reaches("S", "nas", ARCHIVED).await;
+    let daemon = lab.manager.tier().await;
+    publish(&lab.nats, "s.x", ARCHIVED).await;
+    lab.manager.reaches("S", "nas", ARCHIVED).await;
     daemon.kill();
-    publish(&nats, "s.x", LOST).await;
+    publish(&lab.nats, "s.x", LOST).await;
     let reaches = async |site: &Nats, seq: u64| {
         wait_until("the mirror has what the stream has", async || {
             let last = site.last_seq("M").await;
@@ -61,13 +52,12 @@ async fn mirrored(arguments: &[&str]) -> (Value, u64, u64) {
         .await;
     };
     reaches(&site, ARCHIVED + LOST).await;
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = hub(&dir.path().join("new"), port).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host_with("new", &hub(port)).await;
     let restored = manager.json(&[&["restore", "--all"], arguments].concat());
     // It need not wait until it looks for the host again.
-    let site = site.crash_and_start().await;
+    site.crash_and_start().await;
     publish(&nats, "s.x", NEW).await;
     let last = nats.last_seq("S").await;
     reaches(&site, last).await;
@@ -105,20 +95,17 @@ async fn next(nats: &Nats) -> Subject {
 }
 
 /// A host with a stream that two others follow, lost after this was archived; and what the stream was.
-async fn followed(dir: &Path, minio: &Minio) -> Value {
-    let nats = Nats::start(&dir.join("host")).await;
+async fn followed(lab: &Lab) -> Value {
+    let Lab { nats, manager, .. } = lab;
     nats.create("S", json!({})).await;
     nats.create("MIRROR", json!({ "subjects": null, "mirror": { "name": "S" } })).await;
     nats.create("TAKER", json!({ "subjects": null, "sources": [{ "name": "S" }] })).await;
     nats.create("ALONE", json!({})).await;
-    let consumer = json!({ "durable_name": "half", "ack_policy": "explicit" });
-    let consumer = json!({ "stream_name": "S", "config": consumer });
-    nats.api("CONSUMER.DURABLE.CREATE.S.half", consumer).await;
-    let manager = Manager::new(dir, "host", &Settings::new(&nats.url, &minio.url));
+    nats.create_consumer("S", "half", json!({})).await;
     nats.publish("S", 40).await;
     nats.publish("ALONE", 3).await;
     for n in 1..=15_u64 {
-        nats.client.publish(next(&nats).await, "+ACK".into()).await.unwrap();
+        nats.client.publish(next(nats).await, "+ACK".into()).await.unwrap();
         wait_until("it is acknowledged", async || {
             let info = nats.api("CONSUMER.INFO.S.half", Value::Null).await;
             if info["ack_floor"]["stream_seq"] == n { Ok(()) } else { Err(info.to_string()) }
@@ -131,17 +118,15 @@ async fn followed(dir: &Path, minio: &Minio) -> Value {
         manager.reaches(stream, "nas", last).await;
     }
     daemon.stop().await;
-    fingerprint(&nats, "S").await
+    fingerprint(nats, "S").await
 }
 
 /// The stream behind its fence is the one that was archived: its messages and consumers, one timeline, no word of a
 /// loss; what follows is archived, and the next restore brings the gap back.
 async fn goes_on_behind_its_fence(version: Version) {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let before = followed(dir.path(), &minio).await;
-    let Some(nats) = Nats::start_version(&dir.path().join("new"), version).await else { return };
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let lab = Lab::start().await;
+    let before = followed(&lab).await;
+    let Some(Host { nats, manager }) = lab.host_of("new", version).await else { return };
     let dry = manager.json(&["restore", "--all", "--dry-run"]);
     let restored = manager.json(&["restore", "--all"]);
     let followers = json!(["mirror `MIRROR`", "stream `TAKER`, which sources it"]);
@@ -185,8 +170,7 @@ async fn goes_on_behind_its_fence(version: Version) {
     let now = fingerprint(&nats, "S").await;
     drop(nats);
 
-    let Some(nats) = Nats::start_version(&dir.path().join("third"), version).await else { return };
-    let manager = Manager::new(dir.path(), "third", &Settings::new(&nats.url, &minio.url));
+    let Some(Host { nats, manager }) = lab.host_of("third", version).await else { return };
     let restored = manager.json(&["restore", "S", "--fence", "0"]);
     assert_eq!(restored["streams"][0]["fence"], 0);
     let found = fingerprint(&nats, "S").await;
@@ -207,29 +191,25 @@ async fn a_fence_is_no_loss_on_an_old_server() {
 /// What is there of a stream of which nothing is left but how far it was: its fence is nothing that was missed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_stream_is_fenced_too_and_a_memory_stream() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    nats.create("M", json!({ "storage": "memory" })).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
+    let mut lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.create("M", json!({ "storage": "memory" })).await;
+    let daemon = lab.manager.tier().await;
     for stream in ["S", "M"] {
-        nats.publish(stream, 9).await;
-        manager.reaches(stream, "nas", 9).await;
+        lab.nats.publish(stream, 9).await;
+        lab.manager.reaches(stream, "nas", 9).await;
     }
-    nats.api("STREAM.PURGE.S", Value::Null).await;
+    lab.nats.api("STREAM.PURGE.S", Value::Null).await;
     wait_until("the purge is archived", async || {
-        let held = manager.json(&["streams"]);
+        let held = lab.manager.json(&["streams"]);
         let first = &of(&held, "S")["timelines"][0]["first_seq"];
         if *first == 10 { Ok(()) } else { Err(held.to_string()) }
     })
     .await;
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     for (stream, fence) in [("S", "5000"), ("M", "30")] {
         let restored = manager.run(&["restore", stream, "--fence", fence]);
         let said = String::from_utf8(restored.stdout).unwrap();
@@ -256,28 +236,25 @@ async fn an_empty_stream_is_fenced_too_and_a_memory_stream() {
 /// Who goes back to an earlier point does not give out again what came after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fence_is_behind_all_that_was_archived() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
-    let daemon = manager.tier().await;
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
     for seq in [20, 40] {
-        nats.publish("S", 20).await;
-        manager.reaches("S", "nas", seq).await;
+        lab.nats.publish("S", 20).await;
+        lab.manager.reaches("S", "nas", seq).await;
     }
     daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    let restored = manager.json(&["restore", "S", "--until-seq", "30", "--fence", "100"]);
+    lab.nats.delete_stream("S").await;
+    let restored = lab.manager.json(&["restore", "S", "--until-seq", "30", "--fence", "100"]);
     let restored = &restored["streams"][0];
     assert_eq!((&restored["last_seq"], &restored["fence"]), (&json!(30), &json!(110)));
-    nats.publish("S", 1).await;
-    assert_eq!(nats.last_seq("S").await, 141);
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 141).await;
+    lab.nats.publish("S", 1).await;
+    assert_eq!(lab.nats.last_seq("S").await, 141);
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 141).await;
     daemon.stop().await;
-    let expected = fingerprint(&nats, "S").await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S"]);
-    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
+    let expected = fingerprint(&lab.nats, "S").await;
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&lab.nats, "S").await["all"], expected["all"]);
 }

@@ -3,29 +3,27 @@
 use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Fault, Rule};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Manager, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Lab, struck, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_is_not_tried_any_more_when_the_stream_is_gone() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let nas = fake_s3(path, "nas").await;
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
     // Its subject is a chain.
-    settings.layout = "chains".into();
-    settings.more = "[segment]\nflush_age = \"30ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    nats.publish("S", 10).await;
-    manager.reaches("S", "nas", 10).await;
+    let lab = Lab::with()
+        .faulty_nas()
+        .layout("chains")
+        .settings("[segment]\nflush_age = \"30ms\"\n")
+        .start()
+        .await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 10).await;
+    lab.manager.reaches("S", "nas", 10).await;
     let refused = Rule::new(Fault::Unavailable).operation("PutObject").keys("*/segments/*");
-    nas.set_faults(vec![refused]).unwrap();
-    nats.publish("S", 10).await;
-    let tries = || nas.stats().faults.get("unavailable").copied().unwrap_or_default();
+    lab.nas.set_faults(vec![refused]).unwrap();
+    lab.nats.publish("S", 10).await;
+    let tries = || struck(&lab.nas, "unavailable");
     wait_until(
         "an upload is tried",
         async || {
@@ -33,12 +31,8 @@ async fn an_upload_is_not_tried_any_more_when_the_stream_is_gone() {
         },
     )
     .await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    wait_until("the session has ended", async || {
-        let log = daemon.log();
-        if log.contains("the stream was deleted") { Ok(()) } else { Err(log) }
-    })
-    .await;
+    lab.nats.delete_stream("S").await;
+    daemon.says("the stream was deleted").await;
     // Tries are five seconds apart at most.
     let (mut last, mut since) = (tries(), Instant::now());
     wait_until("nothing is tried any more", async || {

@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint};
+use crate::support::{Lab, Nats, fingerprint};
 
 /// Publishes a batch, all of whose messages are stored with the last one.
 async fn publish_batch(nats: &Nats, id: &str, messages: u64) {
@@ -22,58 +22,55 @@ async fn publish_batch(nats: &Nats, id: &str, messages: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_batch_is_left_out_and_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({ "allow_atomic": true })).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.publish("S", 5).await;
-    publish_batch(&nats, "whole", 4).await;
-    publish_batch(&nats, "cut", 10).await;
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 19).await;
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({ "allow_atomic": true })).await;
+    lab.nats.publish("S", 5).await;
+    publish_batch(&lab.nats, "whole", 4).await;
+    publish_batch(&lab.nats, "cut", 10).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 19).await;
     daemon.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
+    let before = fingerprint(&lab.nats, "S").await;
+    lab.nats.delete_stream("S").await;
 
     let cut = json!({ "id": "cut", "first_seq": 10, "last_seq": 16 });
-    let dry = manager.json(&["restore", "S", "--until-seq", "16", "--dry-run"]);
+    let dry = lab.manager.json(&["restore", "S", "--until-seq", "16", "--dry-run"]);
     assert_eq!(dry["streams"][0]["half_batch"], cut);
-    let said = manager.run(&["restore", "S", "--until-seq", "16"]);
+    let said = lab.manager.run(&["restore", "S", "--until-seq", "16"]);
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(
         said.contains("S: sequences 10 to 16 are left out: they are half of batch `cut`"),
         "{said}"
     );
-    let now = fingerprint(&nats, "S").await;
+    let now = fingerprint(&lab.nats, "S").await;
     assert_eq!((&now["messages"], &now["last_seq"]), (&json!(9), &json!(16)));
     assert_eq!(now["all"].as_array().unwrap()[..9], before["all"].as_array().unwrap()[..9]);
     // What is sent again is stored behind them, and the archive goes on.
-    publish_batch(&nats, "cut", 10).await;
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 26).await;
+    publish_batch(&lab.nats, "cut", 10).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 26).await;
     daemon.stop().await;
-    let expected = fingerprint(&nats, "S").await;
-    manager.json(&["verify"]);
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    let restored = manager.json(&["restore", "S"]);
+    let expected = fingerprint(&lab.nats, "S").await;
+    lab.manager.json(&["verify"]);
+    lab.nats.delete_stream("S").await;
+    let restored = lab.manager.json(&["restore", "S"]);
     assert_eq!(restored["streams"][0]["half_batch"], Value::Null);
-    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
+    assert_eq!(fingerprint(&lab.nats, "S").await["all"], expected["all"]);
 
     // A batch is whole whose last message was deleted.
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    let restored = manager.json(&["restore", "S", "--until-seq", "9", "--timeline", "1"]);
+    lab.nats.delete_stream("S").await;
+    let restored = lab.manager.json(&["restore", "S", "--until-seq", "9", "--timeline", "1"]);
     assert_eq!(restored["streams"][0]["half_batch"], Value::Null);
-    assert_eq!(nats.last_seq("S").await, 9);
-    nats.delete("S", &[9]).await;
-    publish_batch(&nats, "deleted", 3).await;
-    nats.delete("S", &[12]).await;
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 12).await;
+    assert_eq!(lab.nats.last_seq("S").await, 9);
+    lab.nats.delete("S", &[9]).await;
+    publish_batch(&lab.nats, "deleted", 3).await;
+    lab.nats.delete("S", &[12]).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 12).await;
     daemon.stop().await;
-    let expected = fingerprint(&nats, "S").await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    let restored = manager.json(&["restore", "S"]);
+    let expected = fingerprint(&lab.nats, "S").await;
+    lab.nats.delete_stream("S").await;
+    let restored = lab.manager.json(&["restore", "S"]);
     assert_eq!(restored["streams"][0]["half_batch"], Value::Null);
-    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
+    assert_eq!(fingerprint(&lab.nats, "S").await["all"], expected["all"]);
 }

@@ -1,34 +1,25 @@
 //! Hosts that archive into one bucket and have a stream of the same name: what the archive has of one of them never
 //! goes on with another one's messages.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::support::{
-    Cluster, Daemon, Manager, Minio, Nats, Settings, Version, fake_s3, fingerprint, wait_until,
+    Builder, Daemon, Host, Lab, Manager, Minio, Nats, Version, fingerprint, login, wait_until,
 };
 
-/// A host whose server has a name.
-async fn host(dir: &Path, name: &str) -> Nats {
-    Nats::start_with(&dir.join(name), &format!("server_name: {name}")).await
+/// A lab whose host has this server's configuration.
+fn lab(server: &str) -> Builder<Minio> {
+    let often = "[segment]\nflush_age = \"20ms\"\n";
+    Lab::with().server(server).layout("journal").settings(often)
 }
 
-/// Its manager, with keys of `[archive]`.
-fn manager(dir: &Path, name: &str, nats: &Nats, minio: &Minio, archive: &str) -> Manager {
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.layout = "journal".into();
-    settings.archive = archive.into();
-    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
-    Manager::new(dir, name, &settings)
-}
-
-async fn says(daemon: &Daemon, what: &str) {
-    wait_until(&format!("the log says `{what}`"), async || {
-        let log = daemon.log();
-        if log.contains(what) { Ok(()) } else { Err(log) }
-    })
-    .await;
+/// Another host, whose server has this name and whose manager these keys of `[archive]`.
+async fn host(lab: &Lab, name: &str, archive: &str) -> Host {
+    let nats = Nats::start_with(&lab.path(name), &format!("server_name: {name}")).await;
+    let manager = lab.manager_with(name, |settings| {
+        (settings.nats, settings.archive) = (nats.url.clone(), archive.into());
+    });
+    Host { nats, manager }
 }
 
 /// Returns the archive of the stream.
@@ -48,46 +39,32 @@ async fn has_a_new_timeline(manager: &Manager) {
     .await;
 }
 
-/// A bucket that has a stream of host `a`, whose manager runs on.
-struct Bucket {
-    dir: tempfile::TempDir,
-    minio: Minio,
-    a: Nats,
-    manager: Manager,
+/// A lab that has archived a stream of host `a`, whose manager runs on.
+struct OfA {
+    lab: Lab,
     daemon: Daemon,
     /// The stream, as `a` has it.
     before: Value,
 }
 
-impl Bucket {
-    async fn of_a() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let minio = Minio::start(dir.path()).await;
-        let a = host(dir.path(), "a").await;
-        let manager = manager(dir.path(), "a", &a, &minio, "");
-        a.create("EVENTS", json!({ "description": "of a" })).await;
-        a.publish("EVENTS", 20).await;
-        let daemon = manager.tier().await;
-        manager.reaches("EVENTS", "nas", 20).await;
-        let before = fingerprint(&a, "EVENTS").await;
-        Self { dir, minio, a, manager, daemon, before }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn manager(&self, name: &str, nats: &Nats, archive: &str) -> Manager {
-        manager(self.path(), name, nats, &self.minio, archive)
+impl OfA {
+    async fn start() -> Self {
+        let lab = lab("server_name: a").start().await;
+        lab.nats.create("EVENTS", json!({ "description": "of a" })).await;
+        lab.nats.publish("EVENTS", 20).await;
+        let daemon = lab.manager.tier().await;
+        lab.manager.reaches("EVENTS", "nas", 20).await;
+        let before = fingerprint(&lab.nats, "EVENTS").await;
+        Self { lab, daemon, before }
     }
 
     /// Nothing but `a`'s messages comes back, on a host that has none.
     async fn has_what_a_has(&self) {
-        self.manager.json(&["verify"]);
-        assert_eq!(held(&self.manager)["timelines"].as_array().unwrap().len(), 1);
-        let c = host(self.path(), "c").await;
-        self.manager("c", &c, "").json(&["restore", "EVENTS"]);
-        assert_eq!(fingerprint(&c, "EVENTS").await, self.before);
+        self.lab.manager.json(&["verify"]);
+        assert_eq!(held(&self.lab.manager)["timelines"].as_array().unwrap().len(), 1);
+        let c = host(&self.lab, "c", "").await;
+        c.manager.json(&["restore", "EVENTS"]);
+        assert_eq!(fingerprint(&c.nats, "EVENTS").await, self.before);
     }
 }
 
@@ -95,17 +72,16 @@ const BOTH: &str = " from `a`, account `$G`, and this is `b`, account `$G`, with
 
 /// Host `b` has a stream of its own under the name: it is refused, and `b`'s other one is archived.
 async fn is_refused(archive: &str, found: &str) {
-    let bucket = Bucket::of_a().await;
-    let b = host(bucket.path(), "b").await;
+    let of_a = OfA::start().await;
+    let Host { nats: b, manager } = host(&of_a.lab, "b", archive).await;
     b.create("EVENTS", json!({})).await;
     b.create("OTHER", json!({})).await;
-    let manager = bucket.manager("b", &b, archive);
     let daemon = manager.tier().await;
     b.publish("OTHER", 5).await;
     manager.reaches("OTHER", "nas", 5).await;
     b.publish("EVENTS", 30).await;
     let said = format!("stream `EVENTS`: {found}{BOTH}: it is not archived");
-    says(&daemon, &said).await;
+    daemon.says(&said).await;
     let status = manager.json(&["status"]);
     let found = status["streams"].as_array().unwrap();
     let events = found.iter().find(|stream| stream["stream"] == "EVENTS").unwrap();
@@ -116,17 +92,17 @@ async fn is_refused(archive: &str, found: &str) {
     assert!(String::from_utf8_lossy(&shown.stderr).contains(&said), "{shown:?}");
 
     // Both go on, with what is theirs.
-    bucket.a.publish("EVENTS", 5).await;
-    bucket.manager.reaches("EVENTS", "nas", 25).await;
+    of_a.lab.nats.publish("EVENTS", 5).await;
+    of_a.lab.manager.reaches("EVENTS", "nas", 25).await;
     b.publish("OTHER", 5).await;
     manager.reaches("OTHER", "nas", 10).await;
-    let before = fingerprint(&bucket.a, "EVENTS").await;
-    let bucket = Bucket { before, ..bucket };
-    bucket.has_what_a_has().await;
+    let before = fingerprint(&of_a.lab.nats, "EVENTS").await;
+    let of_a = OfA { before, ..of_a };
+    of_a.has_what_a_has().await;
     // However often it was looked at.
     assert_eq!(daemon.log().matches(&said).count(), 1, "{}", daemon.log());
     daemon.stop().await;
-    bucket.daemon.stop().await;
+    of_a.daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,25 +118,25 @@ async fn a_stream_of_the_same_name_is_refused_in_another_journal() {
 /// An empty stream that another journal began would be what a restore brings back.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_stream_in_another_journal_hides_nothing() {
-    let bucket = Bucket::of_a().await;
-    let b = host(bucket.path(), "b").await;
-    b.create("EVENTS", json!({})).await;
-    let daemon = bucket.manager("b", &b, "journal = \"b\"\n").tier().await;
-    says(&daemon, BOTH).await;
-    bucket.has_what_a_has().await;
+    let of_a = OfA::start().await;
+    let b = host(&of_a.lab, "b", "journal = \"b\"\n").await;
+    b.nats.create("EVENTS", json!({})).await;
+    let daemon = b.manager.tier().await;
+    daemon.says(BOTH).await;
+    of_a.has_what_a_has().await;
     daemon.stop().await;
-    bucket.daemon.stop().await;
+    of_a.daemon.stop().await;
 }
 
 /// The host that has the stream now was lost, and this one takes its place, with messages of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_succeeds_another_host_goes_on_in_a_new_timeline() {
-    let bucket = Bucket::of_a().await;
-    bucket.daemon.kill();
-    let b = host(bucket.dir.path(), "b").await;
+    let of_a = OfA::start().await;
+    of_a.daemon.kill();
+    let succeeds = "succeeds = [\"x\", \"a\"]\n";
+    let Host { nats: b, manager: named } = host(&of_a.lab, "b", succeeds).await;
     b.create("EVENTS", json!({})).await;
     b.publish("EVENTS", 30).await;
-    let named = manager(bucket.dir.path(), "b", &b, &bucket.minio, "succeeds = [\"x\", \"a\"]\n");
     let daemon = named.tier().await;
     named.reaches("EVENTS", "nas", 30).await;
     has_a_new_timeline(&named).await;
@@ -168,26 +144,24 @@ async fn who_succeeds_another_host_goes_on_in_a_new_timeline() {
     let found = held(&named);
     assert_eq!(found["served"], json!({ "name": "b", "account": "$G" }));
     assert_eq!(found["timelines"][1]["reason"], "recreated");
-    let c = host(bucket.dir.path(), "c").await;
-    let manager = manager(bucket.dir.path(), "c", &c, &bucket.minio, "");
+    let Host { nats: c, manager } = host(&of_a.lab, "c", "").await;
     manager.json(&["restore", "EVENTS"]);
     assert_eq!(fingerprint(&c, "EVENTS").await, fingerprint(&b, "EVENTS").await);
-    c.api("STREAM.DELETE.EVENTS", Value::Null).await;
+    c.delete_stream("EVENTS").await;
     manager.json(&["restore", "EVENTS", "--timeline", "1"]);
-    assert_eq!(fingerprint(&c, "EVENTS").await, bucket.before);
+    assert_eq!(fingerprint(&c, "EVENTS").await, of_a.before);
 }
 
 /// A new server has a new name, and what was restored goes on: in the journal that it is from, or in one of the new
 /// host's.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_restored_on_another_server_goes_on() {
-    let bucket = Bucket::of_a().await;
-    let path = bucket.dir.path();
-    bucket.daemon.kill();
-    drop(bucket.a);
+    let of_a = OfA::start().await;
+    let OfA { mut lab, daemon, .. } = of_a;
+    daemon.kill();
+    lab.nats.kill();
     for (name, archive, last) in [("b", "", 25), ("c", "journal = \"c\"\n", 30)] {
-        let nats = host(path, name).await;
-        let manager = manager(path, name, &nats, &bucket.minio, archive);
+        let Host { nats, manager } = host(&lab, name, archive).await;
         manager.json(&["restore", "EVENTS"]);
         let daemon = manager.tier().await;
         nats.publish("EVENTS", 5).await;
@@ -197,7 +171,7 @@ async fn what_was_restored_on_another_server_goes_on() {
         assert_eq!(held["timelines"].as_array().unwrap().len(), 1, "{held}");
         assert_eq!(held["served"], json!({ "name": name, "account": "$G" }));
         let before = fingerprint(&nats, "EVENTS").await;
-        nats.api("STREAM.DELETE.EVENTS", Value::Null).await;
+        nats.delete_stream("EVENTS").await;
         manager.json(&["restore", "EVENTS"]);
         assert_eq!(fingerprint(&nats, "EVENTS").await, before);
     }
@@ -206,13 +180,15 @@ async fn what_was_restored_on_another_server_goes_on() {
 /// The same server is started again, and has deleted the stream and made another one: that is its own affair.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_made_again_on_the_same_server_forks() {
-    let bucket = Bucket::of_a().await;
-    bucket.daemon.stop().await;
-    let a = bucket.a.crash_and_start().await;
-    a.api("STREAM.DELETE.EVENTS", Value::Null).await;
+    let of_a = OfA::start().await;
+    let OfA { mut lab, daemon, .. } = of_a;
+    daemon.stop().await;
+    lab.nats.crash_and_start().await;
+    let a = &lab.nats;
+    a.delete_stream("EVENTS").await;
     a.create("EVENTS", json!({})).await;
     a.publish("EVENTS", 30).await;
-    let manager = manager(bucket.dir.path(), "a", &a, &bucket.minio, "");
+    let manager = lab.manager_of("a", a);
     let daemon = manager.tier().await;
     has_a_new_timeline(&manager).await;
     daemon.stop().await;
@@ -221,67 +197,54 @@ async fn a_stream_made_again_on_the_same_server_forks() {
 /// A server without a name in its configuration has another one at each start: it is nobody's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_name_is_told_from_none() {
-    let bucket = Bucket::of_a().await;
-    bucket.daemon.stop().await;
-    let b = Nats::start(&bucket.dir.path().join("b")).await;
+    let of_a = OfA::start().await;
+    of_a.daemon.stop().await;
+    let Host { nats: b, manager } = of_a.lab.host("b").await;
     b.create("EVENTS", json!({})).await;
     b.publish("EVENTS", 30).await;
-    let manager = manager(bucket.dir.path(), "b", &b, &bucket.minio, "");
     let daemon = manager.tier().await;
     manager.reaches("EVENTS", "nas", 30).await;
     daemon.stop().await;
     assert_eq!(held(&manager)["timelines"].as_array().unwrap().len(), 2);
 }
 
+/// Archives a stream; returns whose it is by the archive.
+async fn served(lab: &Lab) -> Value {
+    lab.nats.publish("EVENTS", 5).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("EVENTS", "nas", 5).await;
+    daemon.stop().await;
+    held(&lab.manager)["served"].clone()
+}
+
 /// It names itself in its greeting alone, and tells no account.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_server_is_known_by_its_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let named = "server_name: old";
-    let Some(nats) = Nats::start_version_with(&dir.path().join("old"), Version::Old, named).await
-    else {
-        return;
-    };
-    nats.create("EVENTS", json!({})).await;
-    nats.publish("EVENTS", 5).await;
-    let manager = manager(dir.path(), "old", &nats, &minio, "");
-    let daemon = manager.tier().await;
-    manager.reaches("EVENTS", "nas", 5).await;
-    daemon.stop().await;
-    assert_eq!(held(&manager)["served"], json!({ "name": "old" }));
+    let named = lab("server_name: old").version(Version::Old);
+    let Some(lab) = named.start_if_there().await else { return };
+    lab.nats.create("EVENTS", json!({})).await;
+    assert_eq!(served(&lab).await, json!({ "name": "old" }));
 }
 
 /// A new NAS takes over what Wasabi's journal says, and with it whose streams these are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_wasabi_alone_has_is_refused_too() {
-    let dir = tempfile::tempdir().unwrap();
-    let wasabi = fake_s3(dir.path(), "wasabi").await;
-    let settings = |nats: &Nats, nas: &Minio| Settings {
-        wasabi: Some(wasabi.s3_url()),
-        layout: "journal".into(),
-        more: "[segment]\nflush_age = \"20ms\"\n[seal]\ninterval = \"200ms\"\n".into(),
-        ..Settings::new(&nats.url, &nas.url)
-    };
-    let nas = Minio::start(&dir.path().join("old")).await;
-    let a = host(dir.path(), "a").await;
-    let manager = Manager::new(dir.path(), "a", &settings(&a, &nas));
-    a.create("EVENTS", json!({})).await;
-    a.publish("EVENTS", 20).await;
-    let daemon = manager.tier().await;
-    manager.reaches("EVENTS", "wasabi", 20).await;
+    let soon = "[segment]\nflush_age = \"20ms\"\n[seal]\ninterval = \"200ms\"\n";
+    let mut lab = lab("server_name: a").wasabi().settings(soon).start().await;
+    lab.nats.create("EVENTS", json!({})).await;
+    lab.nats.publish("EVENTS", 20).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("EVENTS", "wasabi", 20).await;
     daemon.stop().await;
-    let before = fingerprint(&a, "EVENTS").await;
-    drop(nas);
+    let before = fingerprint(&lab.nats, "EVENTS").await;
 
-    let nas = Minio::start(&dir.path().join("new")).await;
-    let b = host(dir.path(), "b").await;
-    let manager = Manager::new(dir.path(), "b", &settings(&b, &nas));
+    lab.lose_nas().await;
+    let Host { nats: b, manager } = host(&lab, "b", "").await;
     b.create("EVENTS", json!({})).await;
     b.publish("EVENTS", 30).await;
     let daemon = manager.tier().await;
-    says(&daemon, BOTH).await;
-    b.api("STREAM.DELETE.EVENTS", Value::Null).await;
+    daemon.says(BOTH).await;
+    b.delete_stream("EVENTS").await;
     manager.json(&["restore", "EVENTS"]);
     assert_eq!(fingerprint(&b, "EVENTS").await, before);
     // It is the other host's no more.
@@ -299,62 +262,38 @@ async fn a_stream_that_wasabi_alone_has_is_refused_too() {
 /// Two accounts of one server, each with a manager.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_accounts_of_a_server_are_two_hosts() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
     let accounts = "server_name: one\nno_auth_user: a\naccounts {\n\
         A { jetstream: enabled, users: [{ user: a, password: a }] }\n\
         B { jetstream: enabled, users: [{ user: b, password: b }] }\n}";
-    let a = Nats::start_with(&dir.path().join("one"), accounts).await;
-    let b = a.log_in("b").await;
-    for (nats, count) in [(&a, 20), (&b, 30)] {
+    let lab = lab(accounts).start().await;
+    let b = lab.nats.log_in("b").await;
+    for (nats, count) in [(&lab.nats, 20), (&b, 30)] {
         nats.create("EVENTS", json!({})).await;
         nats.publish("EVENTS", count).await;
     }
-    let first = manager(dir.path(), "a", &a, &minio, "");
-    let daemon = first.tier().await;
-    first.reaches("EVENTS", "nas", 20).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("EVENTS", "nas", 20).await;
     daemon.stop().await;
-    let password = dir.path().join("password");
-    std::fs::write(&password, "b").unwrap();
-    let settings = Settings {
-        layout: "journal".into(),
-        login: format!("user = \"b\"\npassword_file = \"{}\"\n", password.display()),
-        ..Settings::new(&b.url, &minio.url)
-    };
-    let daemon = Manager::new(dir.path(), "b", &settings).tier().await;
-    says(&daemon, "has it from `one`, account `A`, and this is `one`, account `B`").await;
+    let login = login(lab.dir(), "b", "b");
+    let daemon = lab.manager_with("b", |settings| settings.login = login).tier().await;
+    daemon.says("has it from `one`, account `A`, and this is `one`, account `B`").await;
     daemon.stop().await;
-    assert_eq!(held(&first)["timelines"].as_array().unwrap().len(), 1);
+    assert_eq!(held(&lab.manager)["timelines"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_a_user_may_not_ask_for_is_left_out() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
     let accounts = "server_name: one\nno_auth_user: a\naccounts { A { jetstream: enabled, users: [\n\
         { user: a, password: a, permissions: { publish: { deny: [\"$SYS.>\"] } } }\n] } }";
-    let nats = Nats::start_with(&dir.path().join("one"), accounts).await;
-    nats.create("EVENTS", json!({})).await;
-    nats.publish("EVENTS", 5).await;
-    let manager = manager(dir.path(), "a", &nats, &minio, "");
-    let daemon = manager.tier().await;
-    manager.reaches("EVENTS", "nas", 5).await;
-    daemon.stop().await;
-    assert_eq!(held(&manager)["served"], json!({ "name": "one" }));
+    let lab = lab(accounts).start().await;
+    lab.nats.create("EVENTS", json!({})).await;
+    assert_eq!(served(&lab).await, json!({ "name": "one" }));
 }
 
 /// Its servers come and go, and have names of their own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_known_by_its_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let cluster = Cluster::start(dir.path()).await;
-    let nats = cluster.connect().await;
-    cluster.create(&nats, "EVENTS", json!({ "num_replicas": 3 })).await;
-    nats.publish("EVENTS", 5).await;
-    let manager = manager(dir.path(), "n1", &nats, &minio, "");
-    let daemon = manager.tier().await;
-    manager.reaches("EVENTS", "nas", 5).await;
-    daemon.stop().await;
-    assert_eq!(held(&manager)["served"]["name"], "lab");
+    let lab = lab("").cluster().start().await;
+    lab.cluster().create(&lab.nats, "EVENTS", json!({ "num_replicas": 3 })).await;
+    assert_eq!(served(&lab).await["name"], "lab");
 }

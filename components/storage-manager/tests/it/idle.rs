@@ -2,22 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Manager, Minio, Nats, SECRET, Settings, USER, Version, fingerprint, wait_until,
-};
-
-async fn nas(dir: &std::path::Path) -> FakeWasabi {
-    let config = Config {
-        buckets: vec!["archive".into()],
-        credentials: vec![Credentials::new(USER, SECRET)],
-        ..Config::new(dir.join("nas"))
-    };
-    FakeWasabi::start(config).await.unwrap()
-}
+use crate::support::{Host, Lab, Manager, Nats, Version, fingerprint, wait_until};
 
 /// Makes so many streams, `s1` to the last, and waits until each has an archive.
 async fn streams(nats: &Nats, manager: &Manager, count: usize) {
@@ -36,20 +24,17 @@ async fn streams(nats: &Nats, manager: &Manager, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_each_of_many_idle_streams_is_on_the_nas_soon_however_large_one_may_be() {
     const STREAMS: usize = 60;
-    let dir = tempfile::tempdir().unwrap();
-    let nas = nas(dir.path()).await;
-    let nats = Nats::start_with(&dir.path().join("host"), "max_payload: 8388608").await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
-    let daemon = manager.tier().await;
-    streams(&nats, &manager, STREAMS).await;
+    let lab = Lab::with().faulty_nas().server("max_payload: 8388608").start().await;
+    let daemon = lab.manager.tier().await;
+    streams(&lab.nats, &lab.manager, STREAMS).await;
     // Each has had its turn at whatever there is too little of.
     for round in 1..=2 {
         for n in 1..=STREAMS {
-            nats.publish(&format!("S{n}"), 1).await;
+            lab.nats.publish(&format!("S{n}"), 1).await;
         }
         let published = Instant::now();
         wait_until("all are on the NAS", async || {
-            let status = manager.json(&["status"]);
+            let status = lab.manager.json(&["status"]);
             let streams = status["streams"].as_array().unwrap();
             let there = streams.iter().filter(|s| s["nas"]["seq"].as_u64() >= Some(round)).count();
             if there == STREAMS { Ok(()) } else { Err(format!("{there} are")) }
@@ -64,16 +49,14 @@ async fn a_message_of_each_of_many_idle_streams_is_on_the_nas_soon_however_large
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_at_rest_are_asked_next_to_nothing() {
     const STREAMS: usize = 100;
-    let dir = tempfile::tempdir().unwrap();
-    let nas = nas(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
-    let daemon = manager.tier().await;
-    streams(&nats, &manager, STREAMS).await;
-    let mut requests = nats.client.subscribe("$JS.API.>").await.unwrap();
+    let lab = Lab::with().faulty_nas().start().await;
+    let daemon = lab.manager.tier().await;
+    streams(&lab.nats, &lab.manager, STREAMS).await;
+    let mut requests = lab.nats.client.subscribe("$JS.API.>").await.unwrap();
     // Each stream is looked at once more after its reader has come; then all are at rest.
     let mut last = Vec::new();
     wait_until("they are at rest", async || {
+        // So many questions in so long is what rest means: a window, by the clock.
         last.clear();
         let until = tokio::time::sleep(Duration::from_secs(5));
         tokio::pin!(until);
@@ -88,11 +71,11 @@ async fn streams_at_rest_are_asked_next_to_nothing() {
     })
     .await;
     // And still everything is noticed: a delete, a consumer, its end.
-    nats.publish("S7", 3).await;
-    manager.reaches("S7", "nas", 3).await;
+    lab.nats.publish("S7", 3).await;
+    lab.manager.reaches("S7", "nas", 3).await;
     let shows = async |what: &str, key: &[&str], value: u64| {
         wait_until(what, async || {
-            let held = manager.json(&["streams"]);
+            let held = lab.manager.json(&["streams"]);
             let all = held["streams"].as_array().unwrap();
             let found = all.iter().find(|s| s["stream"] == "S7").unwrap();
             let at = key.iter().fold(found, |at, key| match key.parse::<usize>() {
@@ -103,36 +86,30 @@ async fn streams_at_rest_are_asked_next_to_nothing() {
         })
         .await;
     };
-    nats.delete("S7", &[1]).await;
+    lab.nats.delete("S7", &[1]).await;
     shows("the delete is archived", &["timelines", "0", "first_seq"], 2).await;
-    let body =
-        json!({ "stream_name": "S7", "config": { "durable_name": "c", "ack_policy": "explicit" } });
-    nats.api("CONSUMER.DURABLE.CREATE.S7.c", body).await;
+    lab.nats.create_consumer("S7", "c", json!({})).await;
     shows("the consumer is archived", &["consumers"], 1).await;
-    nats.api("CONSUMER.DELETE.S7.c", json!(null)).await;
+    lab.nats.api("CONSUMER.DELETE.S7.c", json!(null)).await;
     shows("its end is archived", &["consumers"], 0).await;
     daemon.stop().await;
 }
 
 /// Messages of all sizes, of which the largest needs more than is asked for at rest.
 async fn sizes(version: Version) {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let Some(nats) = Nats::start_version(&dir.path().join("host"), version).await else { return };
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
-    let daemon = manager.tier().await;
-    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let Some(lab) = Lab::with().version(version).start_if_there().await else { return };
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    let jetstream = async_nats::jetstream::new(lab.nats.client.clone());
     let mut seq = 0;
     for size in [10, 20_000, 10, 1 << 20, 16 << 10, 200_000, 10] {
         jetstream.publish("s.a", vec![7; size].into()).await.unwrap().await.unwrap();
         seq += 1;
-        manager.reaches("S", "nas", seq).await;
+        lab.manager.reaches("S", "nas", seq).await;
     }
-    let before = fingerprint(&nats, "S").await;
+    let before = fingerprint(&lab.nats, "S").await;
     daemon.stop().await;
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "S"]);
     assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
 }
@@ -151,20 +128,17 @@ async fn a_stream_at_rest_gets_messages_of_any_size_from_debians_old_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_uses_a_request_up_is_not_the_last_one() {
     const REQUEST: usize = 16 << 10;
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
     // The server counts subject, reply, headers and payload. Its names for consumers have eight letters.
     let reply = "$JS.ACK.S.abcdefgh.1.1.1.1700000000000000000.0";
     let payload = vec![7; REQUEST - "s.a".len() - reply.len()];
-    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let jetstream = async_nats::jetstream::new(lab.nats.client.clone());
     jetstream.publish("s.a", payload.into()).await.unwrap().await.unwrap();
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 1).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 1).await;
     jetstream.publish("s.a", "x".into()).await.unwrap().await.unwrap();
-    manager.reaches("S", "nas", 2).await;
+    lab.manager.reaches("S", "nas", 2).await;
     daemon.stop().await;
 }
 
@@ -172,32 +146,27 @@ async fn a_message_that_uses_a_request_up_is_not_the_last_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn very_many_deletes_are_archived_without_a_list_of_them() {
     const UPDATES: usize = 101_000;
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({ "max_msgs_per_subject": 1 })).await;
-    let settings = Settings::new(&nats.url, &minio.url);
-    let manager = Manager::new(dir.path(), "host", &settings);
-    nats.publish_bare("s.rests", 1).await;
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({ "max_msgs_per_subject": 1 })).await;
+    lab.nats.publish_bare("s.rests", 1).await;
     for _ in 0..UPDATES / 1_000 {
-        nats.publish_bare("s.changes", 1_000).await;
+        lab.nats.publish_bare("s.changes", 1_000).await;
     }
-    nats.publish_bare("s.last", 1).await;
-    let mut lists = nats.client.subscribe("$JS.API.STREAM.INFO.S").await.unwrap();
-    let daemon = manager.tier().await;
+    lab.nats.publish_bare("s.last", 1).await;
+    let mut lists = lab.nats.client.subscribe("$JS.API.STREAM.INFO.S").await.unwrap();
+    let daemon = lab.manager.tier().await;
     let last = UPDATES as u64 + 2;
-    manager.reaches("S", "nas", last).await;
+    lab.manager.reaches("S", "nas", last).await;
     // Archived by now, and then deleted.
-    nats.publish_bare("s.last", 1).await;
-    manager.reaches("S", "nas", last + 1).await;
-    let before = fingerprint_of_few(&nats).await;
+    lab.nats.publish_bare("s.last", 1).await;
+    lab.manager.reaches("S", "nas", last + 1).await;
+    let before = fingerprint_of_few(&lab.nats).await;
     daemon.stop().await;
     lists.unsubscribe().await.unwrap();
     while let Some(request) = lists.next().await {
         assert!(request.payload.is_empty(), "a list of all deletes was asked for");
     }
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "S"]);
     assert_eq!(fingerprint_of_few(&nats).await, before);
 }
@@ -223,21 +192,20 @@ async fn fingerprint_of_few(nats: &Nats) -> serde_json::Value {
 async fn many_streams_with_much_to_read_come_to_rest_one_after_the_other() {
     const STREAMS: usize = 12;
     const MESSAGES: usize = 400;
-    let dir = tempfile::tempdir().unwrap();
-    let nas = nas(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let lab = Lab::with()
+        .faulty_nas()
+        .settings("[segment]\nflush_size = \"1MiB\"\n[memory]\nbudget = \"2MiB\"\n")
+        .start()
+        .await;
     for n in 1..=STREAMS {
         let name = format!("S{n}");
-        nats.create(&name, json!({})).await;
-        nats.publish(&name, MESSAGES).await;
+        lab.nats.create(&name, json!({})).await;
+        lab.nats.publish(&name, MESSAGES).await;
     }
     // Little more than the largest message: what one stream keeps, another one lacks.
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.more = "[segment]\nflush_size = \"1MiB\"\n[memory]\nbudget = \"2MiB\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     for n in 1..=STREAMS {
-        manager.reaches(&format!("S{n}"), "nas", MESSAGES as u64).await;
+        lab.manager.reaches(&format!("S{n}"), "nas", MESSAGES as u64).await;
     }
     daemon.stop().await;
 }

@@ -1,13 +1,12 @@
 //! `restore --all` where not all streams can come back: it does what it can, says of each stream what came of it,
 //! and can be run again.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
-use crate::journal_damage::rotten;
-use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint, wait_until};
+use crate::support::{
+    Builder, Host, Lab, Manager, Minio, Nats, Version, account, fingerprint, login, outcomes,
+    restore_all, rotten, wait_until,
+};
 
 const STREAMS: usize = 20;
 /// What stands against the first ones, each for another reason.
@@ -23,32 +22,9 @@ fn name(n: usize) -> String {
     format!("S{n:02}")
 }
 
-fn settings(nats: &Nats, nas: &str) -> Settings {
-    let mut settings = Settings::new(&nats.url, nas);
-    settings.layout = "journal".into();
-    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
-    settings
-}
-
-/// Limits for the account of who does not log in.
-pub(crate) fn account(limits: &str) -> String {
-    format!(
-        "accounts {{ A: {{ users: [{{ user: a, password: a }}], jetstream: {{ {limits} }} }} }}\n\
-         no_auth_user: a\n"
-    )
-}
-
-/// Runs `restore --all`: its status, its last line, what came of each stream.
-pub(crate) fn restore(manager: &Manager, more: &[&str]) -> (i32, String, Vec<Value>) {
-    let output = manager.run(&[&["restore", "--all", "--json"][..], more].concat());
-    let said = String::from_utf8(output.stderr).unwrap();
-    let report: Value = serde_json::from_slice(&output.stdout).expect(&said);
-    let last = said.lines().last().unwrap_or_default().to_owned();
-    (output.status.code().unwrap(), last, report["streams"].as_array().unwrap().clone())
-}
-
-pub(crate) fn outcomes(streams: &[Value]) -> Vec<&str> {
-    streams.iter().map(|stream| stream["outcome"].as_str().unwrap()).collect()
+/// A lab whose archive is a journal with an entry for each stream.
+fn lab() -> Builder<Minio> {
+    Lab::with().layout("journal").settings("[segment]\nflush_age = \"20ms\"\n")
 }
 
 /// Streams that were archived: what each was, and the entry that has the fifth one alone.
@@ -58,21 +34,17 @@ struct Archived {
 }
 
 impl Archived {
-    async fn make(dir: &Path, minio: &Minio) -> Self {
-        let nats = Nats::start_with(&dir.join("host"), "max_payload: 2M").await;
+    /// The lab's server takes messages of 2 MB.
+    async fn make(lab: &Lab) -> Self {
+        let Lab { nats, manager, nas: minio, .. } = lab;
         for n in 0..STREAMS {
             let storage = if n == 3 || n == 7 { "memory" } else { "file" };
             nats.create(&name(n), json!({ "storage": storage })).await;
         }
-        let manager = Manager::new(dir, "host", &settings(&nats, &minio.url));
         let daemon = manager.tier().await;
         let large = vec![7; 1_500_000];
-        for (subject, count) in [("s02.large", 2), ("s03.large", 1)] {
-            for _ in 0..count {
-                let answer = nats.client.request(subject, large.clone().into()).await.unwrap();
-                assert!(!answer.payload.starts_with(b"{\"error"), "{answer:?}");
-            }
-        }
+        nats.put_all("s02.large", [large.clone(), large.clone()]).await;
+        nats.put("s03.large", large).await;
         let entries = "/v2/journal/main/entries/";
         for n in (0..STREAMS).filter(|n| *n != 3 && *n != 4) {
             nats.publish(&name(n), 6).await;
@@ -86,7 +58,7 @@ impl Archived {
         daemon.stop().await;
         let mut before = Vec::new();
         for n in 0..STREAMS {
-            before.push(fingerprint(&nats, &name(n)).await);
+            before.push(fingerprint(nats, &name(n)).await);
         }
         let entry = minio.files(entries).into_iter().find(|path| !known.contains(path)).unwrap();
         let object = entry.parent().unwrap().file_name().unwrap().to_str().unwrap();
@@ -114,22 +86,19 @@ fn people_read_the_same(manager: &Manager) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_come_back_does_and_the_rest_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let archived = Archived::make(dir.path(), &minio).await;
-    let path = dir.path().join("new");
-    let nats = Nats::start_with(&path, &account("max_file: 2M, max_mem: 8M")).await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
+    let lab = lab().server("max_payload: 2M").start().await;
+    let archived = Archived::make(&lab).await;
+    let Host { nats, manager } = lab.host_with("new", &account("max_file: 2M, max_mem: 8M")).await;
     nats.create("S00", json!({})).await;
     nats.publish("S00", 7).await;
     nats.create("T", json!({ "subjects": ["s01.x"] })).await;
-    let bucket = bucket(&minio.url);
+    let bucket = lab.bucket();
     let key = archived.entry.clone();
     let whole = bucket.get_object(&key).await.unwrap().into_bytes();
     bucket.put_object(&key, &rotten(&whole)).await.unwrap();
 
     // A dry run is no greener than what can be known without reading all.
-    let (status, last, streams) = restore(&manager, &["--dry-run"]);
+    let (status, last, streams) = restore_all(&manager, &["--dry-run"]);
     assert_eq!(
         (status, &last[..]),
         (6, "error: 16 of 20 streams can be restored, 4 cannot: see the table")
@@ -137,7 +106,7 @@ async fn what_can_come_back_does_and_the_rest_is_named() {
     assert_eq!(outcomes(&streams)[..5], ["refused", "refused", "refused", "refused", "ready"]);
     assert_eq!(nats.api("STREAM.NAMES", Value::Null).await["total"], 2);
 
-    let (status, last, streams) = restore(&manager, &[]);
+    let (status, last, streams) = restore_all(&manager, &[]);
     assert_eq!(last, "error: 15 of 20 streams were restored, 5 were not: see the table");
     assert_eq!(status, 5, "damage says more than a refusal");
     assert_eq!(streams.len(), STREAMS);
@@ -156,10 +125,10 @@ async fn what_can_come_back_does_and_the_rest_is_named() {
     // What was mended comes back, and what is there is left alone: that in memory too, and one that goes on.
     nats.publish("S09", 1).await;
     for stream in ["S00", "T"] {
-        nats.api(&format!("STREAM.DELETE.{stream}"), Value::Null).await;
+        nats.delete_stream(stream).await;
     }
     bucket.put_object(&key, &whole).await.unwrap();
-    let (status, last, streams) = restore(&manager, &[]);
+    let (status, last, streams) = restore_all(&manager, &[]);
     assert_eq!(status, 6, "{last}");
     let says =
         "error: 3 of 20 streams were restored, 15 were there already, 2 were not: see the table";
@@ -176,13 +145,9 @@ async fn what_can_come_back_does_and_the_rest_is_named() {
 
     // On a larger server, which has lost what was in memory.
     drop(nats);
-    let nats = Nats::start_with(
-        &path,
-        &format!("max_payload: 2M\n{}", account("max_file: 8M, max_mem: 8M")),
-    )
-    .await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
-    let (status, last, streams) = restore(&manager, &[]);
+    let larger = format!("max_payload: 2M\n{}", account("max_file: 8M, max_mem: 8M"));
+    let Host { nats, manager } = lab.host_with("new", &larger).await;
+    let (status, last, streams) = restore_all(&manager, &[]);
     assert_eq!(status, 0, "{last}");
     for (n, outcome) in outcomes(&streams).into_iter().enumerate() {
         let expected = if [2, 3, 7].contains(&n) { "restored" } else { "unchanged" };
@@ -195,11 +160,8 @@ async fn what_can_come_back_does_and_the_rest_is_named() {
 /// that was made last.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_server_and_streams_that_took_turns() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &settings(&nats, &minio.url));
-    let daemon = manager.tier().await;
+    let mut lab = lab().start().await;
+    let daemon = lab.manager.tier().await;
     for (stream, more) in [
         ("FIRST", json!({ "subjects": ["turn.>"] })),
         ("AGAIN", json!({ "subjects": ["turn.a"] })),
@@ -207,31 +169,30 @@ async fn an_old_server_and_streams_that_took_turns() {
         ("TTL", json!({ "allow_msg_ttl": true })),
         ("PLAIN", json!({})),
     ] {
-        nats.create(stream, more).await;
+        lab.nats.create(stream, more).await;
         let subject = if stream.len() == 5 && stream != "PLAIN" { "turn.a" } else { "" };
         if subject.is_empty() {
-            nats.publish(stream, 4).await;
+            lab.nats.publish(stream, 4).await;
         } else {
-            nats.client.request(subject, "".into()).await.unwrap();
+            lab.nats.client.request(subject, "".into()).await.unwrap();
         }
-        let last = nats.last_seq(stream).await;
+        let last = lab.nats.last_seq(stream).await;
         assert!(last > 0, "{stream}");
-        manager.reaches(stream, "nas", last).await;
+        lab.manager.reaches(stream, "nas", last).await;
         if stream == "FIRST" {
-            nats.api("STREAM.DELETE.FIRST", Value::Null).await;
+            lab.nats.delete_stream("FIRST").await;
         }
     }
     daemon.stop().await;
-    drop(nats);
-    let Some(nats) = Nats::start_version(&dir.path().join("new"), Version::Old).await else {
+    lab.nats.kill();
+    let Some(Host { nats: _nats, manager }) = lab.host_of("new", Version::Old).await else {
         return;
     };
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
     let expected = |ready: &'static str| [ready, "refused", "refused", ready, "refused"];
-    let (status, last, streams) = restore(&manager, &["--dry-run"]);
+    let (status, last, streams) = restore_all(&manager, &["--dry-run"]);
     assert_eq!(status, 6, "{last}");
     assert_eq!(outcomes(&streams), expected("ready"), "{streams:?}");
-    let (status, last, streams) = restore(&manager, &[]);
+    let (status, last, streams) = restore_all(&manager, &[]);
     assert_eq!(last, "error: 2 of 5 streams were restored, 3 were not: see the table");
     assert_eq!(status, 6);
     assert_eq!(outcomes(&streams), expected("restored"));
@@ -243,7 +204,7 @@ async fn an_old_server_and_streams_that_took_turns() {
         assert!(streams[n]["why"].as_str().unwrap().contains(why), "{}", streams[n]);
         assert!(streams[n]["way_out"].as_str().unwrap().contains(out), "{}", streams[n]);
     }
-    let (_, last, _) = restore(&manager, &[]);
+    let (_, last, _) = restore_all(&manager, &[]);
     assert!(
         last.contains("0 of 5 streams were restored, 2 were there already, 3 were not"),
         "{last}"
@@ -253,16 +214,13 @@ async fn an_old_server_and_streams_that_took_turns() {
 /// Who may not restore, or has no room, hears it before, in a dry run too; who may not ask for limits may restore.
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_and_room_are_known_before() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({ "max_bytes": 2_000_000 })).await;
-    let manager = Manager::new(dir.path(), "host", &settings(&nats, &minio.url));
-    let daemon = manager.tier().await;
-    nats.publish("S", 4).await;
-    manager.reaches("S", "nas", 4).await;
+    let mut lab = lab().start().await;
+    lab.nats.create("S", json!({ "max_bytes": 2_000_000 })).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 4).await;
+    lab.manager.reaches("S", "nas", 4).await;
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
     let user = |name: &str, deny: &str| {
         format!(
             "{{ user: {name}, password: {name}, permissions: {{ publish: {{ deny: \"{deny}\" }} }} }}"
@@ -283,13 +241,12 @@ async fn rights_and_room_are_known_before() {
         account("small", "max_file: 1M"),
         users.join(", ")
     );
-    let nats = Nats::start_with(&dir.path().join("new"), &accounts).await;
+    let nats = lab.host_with("new", &accounts).await.nats;
     let manager = |name: &str| {
-        let password = dir.path().join(name);
-        std::fs::write(&password, name).unwrap();
-        let mut settings = settings(&nats, &minio.url);
-        settings.login = format!("user = \"{name}\"\npassword_file = \"{}\"\n", password.display());
-        Manager::new(dir.path(), name, &settings)
+        let login = login(lab.dir(), name, name);
+        lab.manager_with(name, |settings| {
+            (settings.nats, settings.login) = (nats.url.clone(), login)
+        })
     };
     let (status, error) = manager("reads").error(&["restore", "--all", "--dry-run"]);
     assert_eq!(status, 3, "{error}");
@@ -319,24 +276,19 @@ async fn rights_and_room_are_known_before() {
 /// A chain that cannot be read, and a segment that is gone, keep their own streams from coming back.
 #[tokio::test(flavor = "multi_thread")]
 async fn chains_of_which_some_are_damaged() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = settings(&nats, &minio.url);
-    settings.layout = "chains".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
+    let mut lab = lab().layout("chains").start().await;
     for stream in ["A", "B", "C"] {
-        nats.create(stream, json!({})).await;
+        lab.nats.create(stream, json!({})).await;
     }
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     for stream in ["A", "B", "C"] {
-        nats.publish(stream, 5).await;
-        manager.reaches(stream, "nas", 5).await;
+        lab.nats.publish(stream, 5).await;
+        lab.manager.reaches(stream, "nas", 5).await;
     }
-    let before = fingerprint(&nats, "C").await;
+    let before = fingerprint(&lab.nats, "C").await;
     daemon.stop().await;
-    drop(nats);
-    let bucket = bucket(&minio.url);
+    lab.nats.kill();
+    let bucket = lab.bucket();
     let first = async |prefix: &str| {
         let pages = bucket.list(prefix.into(), None).await.unwrap();
         pages[0].contents[0].key.clone()
@@ -347,11 +299,9 @@ async fn chains_of_which_some_are_damaged() {
     let segment = first("v1/streams/B/segments/").await;
     bucket.delete_object(&segment).await.unwrap();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    settings.nats.clone_from(&nats.url);
-    let manager = Manager::new(dir.path(), "new", &settings);
+    let Host { nats, manager } = lab.host("new").await;
     for (more, done) in [(&["--dry-run"][..], "ready"), (&[], "restored")] {
-        let (status, last, streams) = restore(&manager, more);
+        let (status, last, streams) = restore_all(&manager, more);
         assert_eq!(status, 5, "{last}");
         assert_eq!(outcomes(&streams), ["damaged", "damaged", done]);
         for (stream, key) in streams.iter().zip([&entry, &segment]) {

@@ -1,16 +1,11 @@
 //! `restore --all` of two hundred streams, a tenth of which cannot come back for five reasons: one run restores all
 //! others, and the next one what was mended.
 
-use std::path::Path;
-
-use bytes::Bytes;
-use parquet::file::metadata::{ParquetMetaDataReader, RowGroupMetaData};
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
-use crate::in_part::account;
-use crate::in_part::restore;
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint};
+use crate::support::{
+    Host, Lab, Nats, account, fingerprint, fingerprints, restore_all, rotten_throughout,
+};
 
 const STREAMS: usize = 200;
 /// Streams with the same reason, of which the first ones have the first one.
@@ -35,14 +30,6 @@ fn with(reason: usize) -> std::ops::Range<usize> {
     reason * EACH..(reason + 1) * EACH
 }
 
-fn settings(nats: &Nats, nas: &str) -> Settings {
-    let mut settings = Settings::new(&nats.url, nas);
-    settings.layout = "journal".into();
-    // No entry is merged: the damaged ones are read.
-    settings.more = "[segment]\nflush_age = \"200ms\"\n".into();
-    settings
-}
-
 /// What is archived of a host, and is to come back.
 struct Archived {
     before: Vec<Value>,
@@ -51,38 +38,32 @@ struct Archived {
 }
 
 impl Archived {
-    async fn make(dir: &Path, minio: &Minio) -> Self {
-        let nats = Nats::start_with(&dir.join("host"), "max_payload: 2M").await;
+    async fn make(lab: &Lab) -> Self {
+        let Lab { nats, manager, nas: minio, .. } = lab;
         let names: Vec<_> = (0..STREAMS).map(name).collect();
         for (n, stream) in names.iter().enumerate() {
             let storage = if with(2).contains(&n) { "memory" } else { "file" };
             let max_bytes = if with(3).contains(&n) { 50_000_000 } else { -1 };
             nats.create(stream, json!({ "storage": storage, "max_bytes": max_bytes })).await;
         }
-        let manager = Manager::new(dir, "host", &settings(&nats, &minio.url));
         let daemon = manager.tier().await;
         for (n, stream) in names.iter().enumerate().filter(|(n, _)| !with(4).contains(n)) {
             if with(2).contains(&n) {
-                let large = vec![7; 1_500_000].into();
-                let answer = nats.client.request(format!("s{n:03}.large"), large).await.unwrap();
-                assert!(!answer.payload.starts_with(b"{\"error"), "{answer:?}");
+                nats.put(format!("s{n:03}.large"), vec![7; 1_500_000]).await;
             } else {
                 nats.publish(stream, 2).await;
             }
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        manager.has_all(&nats, &names).await;
+        manager.has_all(nats, &names).await;
         let folder = "/v2/journal/main/entries/";
         let known = minio.files(folder);
         for n in with(4) {
             nats.publish(names[n], 2).await;
         }
-        manager.has_all(&nats, &names).await;
+        manager.has_all(nats, &names).await;
         daemon.stop().await;
-        let mut before = Vec::new();
-        for stream in names {
-            before.push(fingerprint(&nats, stream).await);
-        }
+        let before = fingerprints(nats, &names).await;
         let fresh = minio.files(folder).into_iter().filter(|path| !known.contains(path));
         let objects =
             fresh.filter_map(|path| path.parent()?.file_name()?.to_str().map(str::to_owned));
@@ -99,56 +80,43 @@ impl Archived {
     }
 }
 
-/// An object in which the rows of all streams are damaged; `None` where it has none.
-fn rotten(object: &Bytes) -> Option<Vec<u8>> {
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(object).unwrap();
-    let mut bytes = object.to_vec();
-    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
-        let (start, length) = column.byte_range();
-        let range = usize::try_from(start).unwrap()..usize::try_from(start + length).unwrap();
-        for byte in &mut bytes[range] {
-            *byte ^= 1;
-        }
-    }
-    (metadata.num_row_groups() > 0).then_some(bytes)
-}
-
 fn are(streams: &[Value], outcome: &str) -> bool {
     streams.iter().all(|stream| stream["outcome"] == outcome)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenth_of_two_hundred_streams_is_refused_and_comes_back_when_it_was_mended() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let archived = Archived::make(dir.path(), &minio).await;
-    let host = dir.path().join("new");
-    let nats = Nats::start_with(&host, &account("max_file: 40M, max_mem: 64M")).await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
+    // No entry is merged: the damaged ones are read.
+    let seldom = "[segment]\nflush_age = \"200ms\"\n";
+    let lab =
+        Lab::with().server("max_payload: 2M").layout("journal").settings(seldom).start().await;
+    let archived = Archived::make(&lab).await;
+    let Host { nats, manager } =
+        lab.host_with("new", &account("max_file: 40M, max_mem: 64M")).await;
     for n in with(0) {
         nats.create(&name(n), json!({})).await;
         nats.publish(&name(n), 1).await;
     }
     let taken: Vec<_> = with(1).map(|n| format!("s{n:03}.x")).collect();
     nats.create("TAKES", json!({ "subjects": taken })).await;
-    let bucket = bucket(&minio.url);
+    let bucket = lab.bucket();
     let mut whole = Vec::new();
     for key in &archived.entries {
         let bytes = bucket.get_object(key).await.unwrap().into_bytes();
         // Some say where consumers are, and have no message.
-        if let Some(rotten) = rotten(&bytes) {
+        if let Some(rotten) = rotten_throughout(&bytes) {
             bucket.put_object(key, &rotten).await.unwrap();
             whole.push((key, bytes));
         }
     }
 
     // What takes no reading is known before.
-    let (status, last, streams) = restore(&manager, &["--dry-run"]);
+    let (status, last, streams) = restore_all(&manager, &["--dry-run"]);
     assert_eq!(status, 6, "{last}");
     assert_eq!(last, "error: 184 of 200 streams can be restored, 16 cannot: see the table");
     assert!(are(&streams[..16], "refused") && are(&streams[16..], "ready"), "{streams:?}");
 
-    let (status, last, streams) = restore(&manager, &[]);
+    let (status, last, streams) = restore_all(&manager, &[]);
     assert_eq!(last, "error: 180 of 200 streams were restored, 20 were not: see the table");
     assert_eq!(status, 5, "damage says more than a refusal");
     assert!(are(&streams[REFUSED..], "restored"), "{streams:?}");
@@ -164,16 +132,15 @@ async fn a_tenth_of_two_hundred_streams_is_refused_and_comes_back_when_it_was_me
 
     // All is mended.
     for stream in with(0).map(name).chain(["TAKES".to_owned()]) {
-        nats.api(&format!("STREAM.DELETE.{stream}"), Value::Null).await;
+        nats.delete_stream(&stream).await;
     }
     for (key, bytes) in whole {
         bucket.put_object(key, &bytes).await.unwrap();
     }
     drop(nats);
     let larger = format!("max_payload: 2M\n{}", account("max_file: 400M, max_mem: 64M"));
-    let nats = Nats::start_with(&host, &larger).await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
-    let (status, last, streams) = restore(&manager, &[]);
+    let Host { nats, manager } = lab.host_with("new", &larger).await;
+    let (status, last, streams) = restore_all(&manager, &[]);
     assert_eq!(status, 0, "{last}");
     assert!(are(&streams[..REFUSED], "restored") && are(&streams[REFUSED..], "unchanged"));
     assert_eq!(streams.len() - REFUSED, READY);

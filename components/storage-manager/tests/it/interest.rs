@@ -1,21 +1,10 @@
 //! Interest streams: what their consumers have acknowledged stays until it is on the NAS.
 
-use std::path::Path;
-
-use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
+use cim_fake_wasabi::{Fault, Rule};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Nats, SECRET, Settings, USER, Version, fingerprint, wait_until};
-
-async fn nas(dir: &Path) -> FakeWasabi {
-    let config = Config {
-        buckets: vec!["archive".into()],
-        credentials: vec![Credentials::new(USER, SECRET)],
-        ..Config::new(dir.join("nas"))
-    };
-    FakeWasabi::start(config).await.unwrap()
-}
+use crate::support::{Host, Lab, Nats, Version, fingerprint, wait_until};
 
 /// Publishes messages, and has the application's consumer work through them.
 async fn work(nats: &Nats, count: usize) {
@@ -51,55 +40,52 @@ async fn until_empty(nats: &Nats) {
 
 /// The NAS away, 100 messages published and worked through, the storage manager ended, all back.
 async fn nas_away(version: Version, killed: bool) {
-    let dir = tempfile::tempdir().unwrap();
-    let nas = nas(dir.path()).await;
-    let Some(nats) = Nats::start_version(&dir.path().join("host"), version).await else { return };
-    nats.create("I", json!({ "retention": "interest" })).await;
-    let body = json!({ "stream_name": "I", "config": { "durable_name": "app", "ack_policy": "explicit" } });
-    nats.api("CONSUMER.DURABLE.CREATE.I.app", body).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
-    let daemon = manager.tier().await;
+    let Some(lab) = Lab::with().faulty_nas().version(version).start_if_there().await else {
+        return;
+    };
+    lab.nats.create("I", json!({ "retention": "interest" })).await;
+    lab.nats.create_consumer("I", "app", json!({})).await;
+    let daemon = lab.manager.tier().await;
     wait_until("the anchor is there", async || {
-        let found = nats.try_api("CONSUMER.INFO.I.cim-tier-archive", Value::Null).await;
+        let found = lab.nats.try_api("CONSUMER.INFO.I.cim-tier-archive", Value::Null).await;
         if found["error"].is_null() { Ok(()) } else { Err(found.to_string()) }
     })
     .await;
-    work(&nats, 30).await;
-    manager.reaches("I", "nas", 30).await;
-    until_empty(&nats).await;
+    work(&lab.nats, 30).await;
+    lab.manager.reaches("I", "nas", 30).await;
+    until_empty(&lab.nats).await;
 
-    nas.set_faults(vec![Rule::new(Fault::Unavailable)]).unwrap();
-    work(&nats, 100).await;
-    assert_eq!(nats.info("I").await["state"]["messages"], 100, "nothing of it is on the NAS");
+    lab.nas.set_faults(vec![Rule::new(Fault::Unavailable)]).unwrap();
+    work(&lab.nats, 100).await;
+    assert_eq!(lab.nats.info("I").await["state"]["messages"], 100, "nothing of it is on the NAS");
     if killed {
         daemon.kill();
         // The dead one's reader would hold what it was not given yet for another minute.
-        let names = nats.api("CONSUMER.NAMES.I", Value::Null).await;
+        let names = lab.nats.api("CONSUMER.NAMES.I", Value::Null).await;
         for name in names["consumers"].as_array().unwrap().iter().filter_map(Value::as_str) {
             if !["app", "cim-tier-archive"].contains(&name) {
-                nats.api(&format!("CONSUMER.DELETE.I.{name}"), Value::Null).await;
+                lab.nats.api(&format!("CONSUMER.DELETE.I.{name}"), Value::Null).await;
             }
         }
     } else {
         // It gives up on a NAS that does not come back.
         daemon.stop().await;
     }
-    nas.set_faults(vec![]).unwrap();
-    let daemon = manager.tier().await;
-    manager.reaches("I", "nas", 130).await;
-    until_empty(&nats).await;
-    work(&nats, 10).await;
-    manager.reaches("I", "nas", 140).await;
-    until_empty(&nats).await;
+    lab.nas.set_faults(vec![]).unwrap();
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("I", "nas", 130).await;
+    until_empty(&lab.nats).await;
+    work(&lab.nats, 10).await;
+    lab.manager.reaches("I", "nas", 140).await;
+    until_empty(&lab.nats).await;
     daemon.stop().await;
 
-    let report = manager.json(&["verify"]);
+    let report = lab.manager.json(&["verify"]);
     assert_eq!(report["streams"][0]["messages"], 140, "{report}");
-    let held = manager.json(&["streams"]);
+    let held = lab.manager.json(&["streams"]);
     assert_eq!(held["streams"][0]["consumers"], 1, "the anchor is not archived: {held}");
-    let before = fingerprint(&nats, "I").await;
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &nas.s3_url()));
+    let before = fingerprint(&lab.nats, "I").await;
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "I"]);
     assert_eq!(fingerprint(&nats, "I").await["last_seq"], before["last_seq"]);
     let names = nats.api("CONSUMER.NAMES.I", Value::Null).await;
@@ -109,31 +95,27 @@ async fn nas_away(version: Version, killed: bool) {
 /// Such a consumer is not durable, and stays without its client for as long as it was told to.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_consumer_waits_for_that_outlives_its_client_comes_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let nas = nas(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("I", json!({ "retention": "interest" })).await;
+    let mut lab = Lab::with().faulty_nas().start().await;
+    lab.nats.create("I", json!({ "retention": "interest" })).await;
     let day = 24 * 3_600_000_000_000_u64;
     let config = json!({ "name": "app", "ack_policy": "explicit", "inactive_threshold": day });
     let done = json!({ "durable_name": "done", "ack_policy": "explicit" });
     for (name, config) in [("app", config), ("done", done)] {
         let body = json!({ "stream_name": "I", "config": config });
-        nats.api(&format!("CONSUMER.CREATE.I.{name}"), body).await;
+        lab.nats.api(&format!("CONSUMER.CREATE.I.{name}"), body).await;
     }
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &nas.s3_url()));
-    let daemon = manager.tier().await;
-    work(&nats, 3).await;
-    nats.publish("I", 3).await;
-    work_through(&nats, "done", 6).await;
-    manager.reaches("I", "nas", 6).await;
+    let daemon = lab.manager.tier().await;
+    work(&lab.nats, 3).await;
+    lab.nats.publish("I", 3).await;
+    work_through(&lab.nats, "done", 6).await;
+    lab.manager.reaches("I", "nas", 6).await;
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &nas.s3_url()));
+    let Host { mut nats, manager } = lab.host("new").await;
     manager.json(&["restore", "I"]);
     // A server that starts lets go of what no consumer waits for.
-    let nats = nats.crash_and_start().await;
+    nats.crash_and_start().await;
     let state = nats.info("I").await["state"].clone();
     assert_eq!((&state["messages"], &state["first_seq"]), (&json!(3), &json!(4)), "{state}");
     let app = nats.api("CONSUMER.INFO.I.app", Value::Null).await;

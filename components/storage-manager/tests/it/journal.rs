@@ -3,17 +3,9 @@
 
 use serde_json::json;
 
-use crate::bad_input::bucket;
-use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint, wait_until};
+use crate::support::{Host, Lab, Minio, are_the_same, fingerprint, wait_until};
 
 const STREAMS: usize = 12;
-
-fn settings(nats: &str, nas: &str) -> Settings {
-    let mut settings = Settings::new(nats, nas);
-    settings.layout = "journal".into();
-    settings.more = "[segment]\nflush_age = \"40ms\"\n[collect]\ngrace = \"1s\"\n".into();
-    settings
-}
 
 fn entries(minio: &Minio) -> usize {
     minio.files("/v2/journal/main/entries/").iter().filter(|file| file.ends_with("xl.meta")).count()
@@ -22,23 +14,24 @@ fn entries(minio: &Minio) -> usize {
 /// The journal is merged, restated and collected under load; a host that is lost comes back exactly.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_merged_and_collected_comes_back_exactly() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start_version(&dir.path().join("host"), Version::Current).await.unwrap();
+    let mut lab = Lab::with()
+        .layout("journal")
+        .settings("[segment]\nflush_age = \"40ms\"\n[collect]\ngrace = \"1s\"\n")
+        .start()
+        .await;
     let streams: Vec<String> = (0..STREAMS).map(|n| format!("S{n}")).collect();
     for stream in &streams {
-        nats.create(stream, json!({})).await;
+        lab.nats.create(stream, json!({})).await;
     }
-    let manager = Manager::new(dir.path(), "host", &settings(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     // Until the oldest entries have been merged, and those deleted that no checkpoint needs.
     wait_until("the oldest entries are collected", async || {
         for stream in &streams {
-            nats.publish(stream, 2).await;
+            lab.nats.publish(stream, 2).await;
         }
-        let checkpoints = minio.files("/v2/journal/main/checkpoints/").len();
-        let shared = minio.files("/shared/1/").len();
-        let first = minio.files("/entries/000000000000.parquet/").is_empty();
+        let checkpoints = lab.nas.files("/v2/journal/main/checkpoints/").len();
+        let shared = lab.nas.files("/shared/1/").len();
+        let first = lab.nas.files("/entries/000000000000.parquet/").is_empty();
         if first && checkpoints > 0 {
             Ok(())
         } else {
@@ -46,18 +39,18 @@ async fn what_is_merged_and_collected_comes_back_exactly() {
         }
     })
     .await;
-    nats.delete("S3", &[1, 2, 5]).await;
+    lab.nats.delete("S3", &[1, 2, 5]).await;
     let mut before = Vec::new();
     for stream in &streams {
-        manager.reaches(stream, "nas", nats.last_seq(stream).await).await;
-        before.push(fingerprint(&nats, stream).await);
+        lab.manager.reaches(stream, "nas", lab.nats.last_seq(stream).await).await;
+        before.push(fingerprint(&lab.nats, stream).await);
     }
-    assert!(!minio.files("/shared/1/").is_empty(), "quiet streams share what is merged");
+    assert!(!lab.nas.files("/shared/1/").is_empty(), "quiet streams share what is merged");
     daemon.stop().await;
-    let there = entries(&minio);
-    drop(nats);
+    let there = entries(&lab.nas);
+    lab.nats.kill();
     // The newest checkpoint rots: the one before it and the entries behind that say the same.
-    let bucket = bucket(&minio.url);
+    let bucket = lab.bucket();
     let folder = "v2/journal/main/checkpoints/".to_owned();
     let pages = bucket.list(folder, None).await.unwrap();
     let checkpoints = pages.into_iter().flat_map(|page| page.contents).map(|object| object.key);
@@ -67,18 +60,15 @@ async fn what_is_merged_and_collected_comes_back_exactly() {
     bytes[middle] ^= 1;
     bucket.put_object(&newest, &bytes).await.unwrap();
 
-    let nats = Nats::start_version(&dir.path().join("new"), Version::Current).await.unwrap();
-    let manager = Manager::new(dir.path(), "new", &settings(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "--all"]);
-    for (stream, before) in streams.iter().zip(&before) {
-        assert_eq!(&fingerprint(&nats, stream).await, before, "{stream}");
-    }
+    are_the_same(&nats, &streams, &before).await;
     // It goes on where it was.
     let daemon = manager.tier().await;
     nats.publish("S0", 5).await;
     manager.reaches("S0", "nas", nats.last_seq("S0").await).await;
     daemon.stop().await;
-    assert!(entries(&minio) < there + 20, "no stream is archived anew");
+    assert!(entries(&lab.nas) < there + 20, "no stream is archived anew");
     let held = manager.json(&["streams"]);
     assert_eq!(held["streams"].as_array().unwrap().len(), STREAMS);
     assert_eq!(held["streams"][0]["timelines"].as_array().unwrap().len(), 1);
@@ -88,24 +78,20 @@ async fn what_is_merged_and_collected_comes_back_exactly() {
 /// that of quiet ones, for no more requests a byte.
 #[tokio::test(flavor = "multi_thread")]
 async fn much_goes_to_the_nas_before_it_is_old() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start_version(&dir.path().join("host"), Version::Current).await.unwrap();
+    let lab =
+        Lab::with().layout("journal").settings("[segment]\nflush_age = \"100s\"\n").start().await;
     for stream in ["BUSY", "QUIET"] {
-        nats.create(stream, json!({})).await;
+        lab.nats.create(stream, json!({})).await;
     }
-    let mut patient = settings(&nats.url, &minio.url);
-    patient.more = "[segment]\nflush_age = \"100s\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &patient);
-    let daemon = manager.tier().await;
-    nats.publish("QUIET", 1).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("QUIET", 1).await;
     // One by one, so that no stream has enough for a segment of its own at once.
-    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let jetstream = async_nats::jetstream::new(lab.nats.client.clone());
     for _ in 0..800 {
         let payload = vec![b'x'; 5 << 10];
         jetstream.publish("busy.much", payload.into()).await.unwrap().await.unwrap();
     }
-    manager.reaches("BUSY", "nas", 200).await;
-    manager.reaches("QUIET", "nas", 1).await;
+    lab.manager.reaches("BUSY", "nas", 200).await;
+    lab.manager.reaches("QUIET", "nas", 1).await;
     daemon.stop().await;
 }

@@ -1,196 +1,22 @@
 //! A journal's objects that rotted, were cut or are gone: the object is named, what is whole comes back, and
 //! nothing is half done.
 
-use bytes::Bytes;
-use cim_core::archive::ArchiveKey;
-use cim_core::archive::journal::{JournalEntry, JournalState};
-use cim_core::archive::key::JournalOf;
+use cim_core::archive::journal::JournalEntry;
 use cim_core::names::{JournalName, StreamName};
 use cim_storage_manager::journal::read_entry;
 use cim_storage_manager::segment::SharedWriter;
-use parquet::file::metadata::ParquetMetaDataReader;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::bad_input::{bucket, keys};
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
-
-pub(crate) const ENTRIES: &str = "v2/journal/main/entries/";
-
-/// The journal of some streams, which NATS has no more.
-pub(crate) struct Lab {
-    dir: tempfile::TempDir,
-    minio: Minio,
-    pub(crate) nats: Nats,
-    pub(crate) manager: Manager,
-    pub(crate) bucket: Box<s3::Bucket>,
-    /// The streams as they were.
-    before: Vec<(&'static str, Value)>,
-}
-
-impl Lab {
-    /// `D` is archived in entries of its own, before `A` and `B`, which share three later ones.
-    pub(crate) async fn start() -> Self {
-        Self::start_with("").await
-    }
-
-    /// The same with more settings.
-    pub(crate) async fn start_with(more: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let minio = Minio::start(dir.path()).await;
-        let nats = Nats::start(&dir.path().join("host")).await;
-        let mut settings = Settings::new(&nats.url, &minio.url);
-        settings.layout = "journal".into();
-        settings.more = more.into();
-        let manager = Manager::new(dir.path(), "host", &settings);
-        let daemon = manager.tier().await;
-        nats.create("D", json!({})).await;
-        nats.publish("D", 20).await;
-        manager.reaches("D", "nas", 20).await;
-        for stream in ["A", "B"] {
-            nats.create(stream, json!({})).await;
-        }
-        for round in 1..=3 {
-            for stream in ["A", "B"] {
-                nats.publish(stream, 20).await;
-            }
-            for stream in ["A", "B"] {
-                manager.reaches(stream, "nas", 20 * round).await;
-            }
-        }
-        daemon.stop().await;
-        let bucket = bucket(&minio.url);
-        let mut lab = Self { dir, minio, nats, manager, bucket, before: Vec::new() };
-        for stream in ["A", "B", "D"] {
-            lab.before.push((stream, fingerprint(&lab.nats, stream).await));
-        }
-        lab.clear().await;
-        lab
-    }
-
-    /// Deletes every stream of the server.
-    pub(crate) async fn clear(&self) {
-        for stream in self.there().await {
-            self.nats.api(&format!("STREAM.DELETE.{stream}"), Value::Null).await;
-        }
-    }
-
-    pub(crate) async fn there(&self) -> Vec<String> {
-        let names = self.nats.api("STREAM.NAMES", Value::Null).await;
-        let mut names: Vec<String> =
-            serde_json::from_value(names["streams"].clone()).unwrap_or_default();
-        names.sort();
-        names
-    }
-
-    pub(crate) async fn keys(&self, prefix: &str) -> Vec<String> {
-        keys(&self.bucket, prefix).await
-    }
-
-    pub(crate) async fn get(&self, key: &str) -> Bytes {
-        self.bucket.get_object(key).await.unwrap().into_bytes()
-    }
-
-    pub(crate) async fn put(&self, key: &str, bytes: &[u8]) {
-        self.bucket.put_object(key, bytes).await.unwrap();
-    }
-
-    /// Writes the checkpoint of what these entries add up to; its key and its bytes.
-    pub(crate) async fn checkpoint(&self, entries: &[String]) -> (String, Vec<u8>) {
-        let state = self.fold(entries).await;
-        let (journal, number) = (state.journal.clone(), state.last.unwrap().0);
-        let key = ArchiveKey::Checkpoint { of: JournalOf::Secondary, journal, number }.to_string();
-        let text = state.checkpoint().unwrap().to_bytes();
-        let bytes = zstd::stream::encode_all(&text[..], 3).unwrap();
-        self.put(&key, &bytes).await;
-        (key, bytes)
-    }
-
-    /// What these entries add up to.
-    async fn fold(&self, entries: &[String]) -> JournalState {
-        let mut state =
-            JournalState::empty(JournalOf::Secondary, JournalName::new("main").unwrap());
-        for key in entries {
-            let (entry, hash) = read_entry(&self.get(key).await).unwrap();
-            state.apply(&entry, hash).unwrap();
-        }
-        state
-    }
-
-    /// The first entry that has messages of `A` from this sequence on.
-    async fn entry_with(&self, entries: &[String], first_seq: u64) -> usize {
-        for (index, key) in entries.iter().enumerate() {
-            let (entry, _) = read_entry(&self.get(key).await).unwrap();
-            let change = entry.streams.get(&StreamName::new("A").unwrap());
-            if change.is_some_and(|change| change.add.iter().any(|s| s.last_seq >= first_seq)) {
-                return index;
-            }
-        }
-        panic!("no entry has sequence {first_seq}");
-    }
-
-    /// Archiving goes on with what JetStream has, in a bucket that is empty.
-    async fn goes_on_in_a_new_bucket(&self, streams: &[(&str, u64)]) {
-        // On a single drive MinIO's buckets are folders.
-        std::fs::create_dir(self.minio.data.join("fresh")).unwrap();
-        let mut settings = Settings::new(&self.nats.url, &self.minio.url);
-        settings.layout = "journal".into();
-        settings.bucket = "fresh".into();
-        let manager = Manager::new(self.dir.path(), "fresh", &settings);
-        let daemon = manager.tier().await;
-        for (stream, last) in streams {
-            manager.reaches(stream, "nas", *last).await;
-        }
-        daemon.stop().await;
-        manager.json(&["verify"]);
-    }
-
-    /// The command ends with status 5 and one line that names the object.
-    pub(crate) fn refuses(&self, command: &[&str], named: &str) {
-        let output = self.manager.run(command);
-        // Of several streams the table says what is wrong with each.
-        let said = String::from_utf8([output.stderr, output.stdout].concat()).unwrap();
-        assert_eq!(output.status.code(), Some(5), "{command:?}, {named}: {said}");
-        assert!(said.contains("error: ") && said.contains(named), "{command:?}, {named}: {said}");
-    }
-
-    /// What was restored is the first messages of what was there, so many of each stream, and nothing else.
-    async fn has(&self, expected: &[(&str, u64)]) {
-        let names: Vec<String> = expected.iter().map(|(stream, _)| (*stream).to_owned()).collect();
-        assert_eq!(self.there().await, names);
-        for (stream, messages) in expected {
-            let before = &self.before.iter().find(|(name, _)| name == stream).unwrap().1["all"];
-            let before = before.as_array().unwrap();
-            let found = fingerprint(&self.nats, stream).await;
-            let found = found["all"].as_array().unwrap();
-            let count = usize::try_from(*messages).unwrap();
-            assert_eq!(found[..], before[..count], "{stream}");
-        }
-    }
-}
-
-/// A Parquet object in which a bit of the first payloads has flipped.
-pub(crate) fn rotten(object: &Bytes) -> Vec<u8> {
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(object).unwrap();
-    let (start, length) = metadata.row_group(0).columns().last().unwrap().byte_range();
-    let mut bytes = object.to_vec();
-    bytes[usize::try_from(start + length).unwrap() - 4] ^= 1;
-    bytes
-}
-
-/// An entry of which a bit of what it decides has flipped; its messages are whole.
-pub(crate) fn flipped(object: &Bytes) -> Vec<u8> {
-    let mut bytes = object.to_vec();
-    let text = bytes.windows(9).rposition(|w| w == b"cim.entry").unwrap();
-    bytes[text + 200] ^= 1;
-    bytes
-}
+use crate::support::{
+    ArchivedJournal, ENTRIES, Lab, fingerprint, flipped, noise, rotten, wait_until,
+};
 
 const WHOLE: &[(&str, u64)] = &[("A", 60), ("B", 60), ("D", 20)];
 
 /// An entry that is not what was written is no entry: nothing of the journal is believed from there on.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_cannot_be_read() {
-    let lab = Lab::start().await;
+    let lab = ArchivedJournal::start().await;
     let entries = lab.keys(ENTRIES).await;
     let at = lab.entry_with(&entries, 21).await;
     let key = entries[at].clone();
@@ -271,7 +97,7 @@ async fn an_entry_that_cannot_be_read() {
 /// The decision of an entry is whole, some of its rows are not: only who has those is harmed.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_an_entry_that_rotted() {
-    let lab = Lab::start().await;
+    let lab = ArchivedJournal::start().await;
     let entries = lab.keys(ENTRIES).await;
     let key = entries[lab.entry_with(&entries, 21).await].clone();
     let bytes = rotten(&lab.get(&key).await);
@@ -301,7 +127,7 @@ async fn rows_of_an_entry_that_rotted() {
 /// A checkpoint that cannot be believed is gone on without: an earlier one, or the first entry, says the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_rotted() {
-    let lab = Lab::start().await;
+    let lab = ArchivedJournal::start().await;
     let entries = lab.keys(ENTRIES).await;
     let middle = lab.entry_with(&entries, 21).await;
     let mut checkpoints = Vec::new();
@@ -344,47 +170,29 @@ async fn a_checkpoint_that_rotted() {
 /// Objects that hold what was merged, of several streams and of one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merged_object_that_rotted_or_is_gone() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.layout = "journal".into();
-    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
+    let lab =
+        Lab::with().layout("journal").settings("[segment]\nflush_age = \"20ms\"\n").start().await;
+    let daemon = lab.manager.tier().await;
     for stream in ["A", "B", "LARGE"] {
-        nats.create(stream, json!({})).await;
+        lab.nats.create(stream, json!({})).await;
     }
-    let mut noise = 1_u64;
+    let mut seed = 0;
     wait_until("entries are merged", async || {
-        nats.publish("A", 2).await;
-        nats.publish("B", 2).await;
-        let payload: Vec<u8> = std::iter::repeat_with(|| {
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            noise.to_be_bytes()[0]
-        })
-        .take(32 << 10)
-        .collect();
-        nats.client.request("large.x", payload.into()).await.unwrap();
+        lab.nats.publish("A", 2).await;
+        lab.nats.publish("B", 2).await;
+        seed += 1;
+        lab.nats.put("large.x", noise(seed, 32 << 10)).await;
         let (shared, own) =
-            (minio.files("/shared/1/").len(), minio.files("/LARGE/segments/").len());
+            (lab.nas.files("/shared/1/").len(), lab.nas.files("/LARGE/segments/").len());
         if shared > 0 && own > 0 { Ok(()) } else { Err(format!("{shared} shared, {own} own")) }
     })
     .await;
     // One that nothing merged has: it is archived last.
-    nats.create("Z", json!({})).await;
-    nats.publish("Z", 5).await;
-    for stream in ["A", "B", "LARGE", "Z"] {
-        manager.reaches(stream, "nas", nats.last_seq(stream).await).await;
-    }
+    lab.nats.create("Z", json!({})).await;
+    lab.nats.publish("Z", 5).await;
+    lab.manager.has_all(&lab.nats, &["A", "B", "LARGE", "Z"]).await;
     daemon.stop().await;
-    let mut before = Vec::new();
-    for stream in ["A", "B", "LARGE", "Z"] {
-        before.push((stream, fingerprint(&nats, stream).await));
-    }
-    let bucket = bucket(&minio.url);
-    let lab = Lab { dir, minio, nats, manager, bucket, before };
-    lab.clear().await;
+    let lab = ArchivedJournal::lose(lab, &["A", "B", "LARGE", "Z"]).await;
     let shared = lab.keys("v2/journal/main/shared/").await[0].clone();
     let own = lab.keys("v1/streams/LARGE/segments/").await[0].clone();
     for (key, harmed) in [(&shared, "A"), (&own, "LARGE")] {
@@ -423,7 +231,7 @@ async fn a_merged_object_that_rotted_or_is_gone() {
 /// Consoles make folders, file managers leave their files: none of it is the archive's, and nothing is damaged by it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_put_into_the_bucket_is_left_alone() {
-    let lab = Lab::start().await;
+    let lab = ArchivedJournal::start().await;
     let entries = lab.keys(ENTRIES).await;
     lab.checkpoint(&entries[..entries.len() - 1]).await;
     for key in [

@@ -7,10 +7,10 @@ use cim_core::names::{JournalName, StreamName};
 use cim_storage_manager::journal::read_entry;
 use cim_storage_manager::segment::SharedWriter;
 
-use crate::journal_damage::{ENTRIES, Lab};
+use crate::support::{ArchivedJournal, ENTRIES};
 
 /// Every command in question, with an entry behind the newest one in which one segment of `A` is added.
-async fn refused(lab: &Lab, what: &str, change: Change) {
+async fn refused(lab: &ArchivedJournal, what: &str, change: Change) {
     let newest = lab.keys(ENTRIES).await.pop().unwrap();
     let (before, hash) = read_entry(&lab.get(&newest).await).unwrap();
     let entry = JournalEntry {
@@ -49,7 +49,7 @@ async fn refused(lab: &Lab, what: &str, change: Change) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_that_say_what_cannot_be() {
-    let lab = Lab::start().await;
+    let lab = ArchivedJournal::start().await;
     let entries = lab.keys(ENTRIES).await;
     let mut part = None;
     for key in &entries {

@@ -4,115 +4,84 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cim_fake_wasabi::FakeWasabi;
 use serde_json::json;
 
-use crate::bad_input::bucket;
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
-
-struct Lab {
-    dir: tempfile::TempDir,
-    wasabi: FakeWasabi,
-    minio: Minio,
-    nats: Nats,
-    manager: Manager,
-}
-
-fn settings(nats: &Nats, nas: &str, wasabi: &FakeWasabi) -> Settings {
-    let mut settings = Settings::new(&nats.url, nas);
-    settings.layout = "journal".into();
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n".into();
-    settings
-}
+use crate::support::{
+    Host, Lab, are_the_same, fingerprints, have_the_same_messages, keys, wait_until,
+};
 
 const STREAMS: [&str; 2] = ["S", "T"];
+const TIERS: [&str; 2] = ["nas", "wasabi"];
 
-impl Lab {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let wasabi = fake_s3(dir.path(), "wasabi").await;
-        let minio = Minio::start(dir.path()).await;
-        let nats = Nats::start(&dir.path().join("host")).await;
+/// A lab with two streams, of which Wasabi gets entries soon.
+async fn lab() -> Lab {
+    let soon = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n";
+    let lab = Lab::with().wasabi().layout("journal").settings(soon).start().await;
+    for stream in STREAMS {
+        lab.nats.create(stream, json!({})).await;
+    }
+    lab
+}
+
+async fn publish(lab: &Lab, rounds: usize) {
+    for _ in 0..rounds {
         for stream in STREAMS {
-            nats.create(stream, json!({})).await;
-        }
-        let manager = Manager::new(dir.path(), "host", &settings(&nats, &minio.url, &wasabi));
-        Self { dir, wasabi, minio, nats, manager }
-    }
-
-    async fn publish(&self, rounds: usize) {
-        for _ in 0..rounds {
-            for stream in STREAMS {
-                self.nats.publish(stream, 5).await;
-            }
+            lab.nats.publish(stream, 5).await;
         }
     }
+}
 
-    /// Both tiers are as far as the streams.
-    async fn arrives(&self) {
-        for stream in STREAMS {
-            let last = self.nats.last_seq(stream).await;
-            self.manager.reaches(stream, "nas", last).await;
-            self.manager.reaches(stream, "wasabi", last).await;
+/// Waits until both tiers are as far as the streams.
+async fn arrives(lab: &Lab) {
+    lab.manager.catches_up(&lab.nats, &STREAMS, &TIERS).await;
+}
+
+/// Tiers until both tiers have so many rounds more.
+async fn archives(lab: &Lab, rounds: usize) {
+    let daemon = lab.manager.tier().await;
+    publish(lab, rounds).await;
+    arrives(lab).await;
+    daemon.stop().await;
+}
+
+/// Copies the NAS's bucket.
+fn snapshot(lab: &Lab) -> PathBuf {
+    let to = lab.path("snapshot");
+    copy(&lab.nas.bucket_dir(), &to);
+    to
+}
+
+/// Puts the snapshot in the place of the bucket.
+fn roll_back(lab: &Lab, snapshot: &Path) {
+    lab.nas.replace();
+    for layout in ["v1", "v2"] {
+        let from = snapshot.join(layout);
+        if from.exists() {
+            std::fs::rename(from, lab.nas.bucket_dir().join(layout)).unwrap();
         }
     }
+}
 
-    /// A copy of the NAS's bucket.
-    fn snapshot(&self) -> PathBuf {
-        let to = self.minio.data.with_file_name("snapshot");
-        copy(&self.minio.data.join("archive"), &to);
-        to
+/// The host is lost: each tier brings back what was there.
+async fn all_comes_back(mut lab: Lab) {
+    for tier in TIERS {
+        lab.manager.becomes_whole(tier).await;
+        let report = lab.manager.json(&["verify", "--from", tier]);
+        for (index, stream) in STREAMS.iter().enumerate() {
+            let found = &report["streams"][index];
+            assert_eq!(found["messages"], lab.nats.last_seq(stream).await, "{tier}: {report}");
+            assert_eq!(found["lacking"], 0, "{tier}: {report}");
+        }
+        let held = lab.manager.json(&["streams", "--from", tier]);
+        for stream in held["streams"].as_array().unwrap() {
+            assert_eq!(stream["timelines"].as_array().unwrap().len(), 1, "{tier}: {held}");
+        }
     }
-
-    /// Puts the snapshot in the place of the bucket.
-    fn roll_back(&self, snapshot: &Path) {
-        self.minio.replace();
-        for layout in ["v1", "v2"] {
-            let from = snapshot.join(layout);
-            if from.exists() {
-                std::fs::rename(from, self.minio.data.join("archive").join(layout)).unwrap();
-            }
-        }
-    }
-
-    /// The host is lost: what each tier brings back is what was there.
-    async fn brings_all_back(self) {
-        let Self { dir, wasabi, minio, nats, manager } = self;
-        for tier in ["nas", "wasabi"] {
-            wait_until("every object is there", async || {
-                let output = manager.run(&["verify", "--from", tier]);
-                if output.status.success() { Ok(()) } else { Err(format!("{tier}: {output:?}")) }
-            })
-            .await;
-            let report = manager.json(&["verify", "--from", tier]);
-            for (index, stream) in STREAMS.iter().enumerate() {
-                let found = &report["streams"][index];
-                assert_eq!(found["messages"], nats.last_seq(stream).await, "{tier}: {report}");
-                assert_eq!(found["lacking"], 0, "{tier}: {report}");
-            }
-            let held = manager.json(&["streams", "--from", tier]);
-            for stream in held["streams"].as_array().unwrap() {
-                assert_eq!(stream["timelines"].as_array().unwrap().len(), 1, "{tier}: {held}");
-            }
-        }
-        let mut before = Vec::new();
-        for stream in STREAMS {
-            before.push(fingerprint(&nats, stream).await);
-        }
-        drop(nats);
-        for tier in ["nas", "wasabi"] {
-            let nats = Nats::start(&dir.path().join(format!("new-{tier}"))).await;
-            let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url, &wasabi));
-            manager.json(&["restore", "--all", "--from", tier, "--no-fallback"]);
-            for (stream, before) in STREAMS.iter().zip(&before) {
-                assert_eq!(
-                    fingerprint(&nats, stream).await["all"],
-                    before["all"],
-                    "{tier} {stream}"
-                );
-            }
-        }
+    let before = fingerprints(&lab.nats, &STREAMS).await;
+    lab.nats.kill();
+    for tier in TIERS {
+        let (host, _) = lab.restored_from(tier, &[]).await;
+        have_the_same_messages(&host.nats, &STREAMS, &before).await;
     }
 }
 
@@ -123,140 +92,103 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_newest_entries_are_gone() {
-    let lab = Lab::start().await;
+    let lab = lab().await;
     let daemon = lab.manager.tier().await;
     for _ in 0..4 {
-        lab.publish(2).await;
-        lab.arrives().await;
+        publish(&lab, 2).await;
+        arrives(&lab).await;
     }
     daemon.stop().await;
     for part in ["/v2/journal/main/entries/", "/v2/tertiary/main/entries/"] {
         let mut objects: Vec<PathBuf> =
-            lab.minio.files(part).iter().map(|file| file.parent().unwrap().into()).collect();
+            lab.nas.files(part).iter().map(|file| file.parent().unwrap().into()).collect();
         objects.dedup();
         assert!(objects.len() >= 3, "{objects:?}");
         for object in &objects[objects.len() - 2..] {
             std::fs::remove_dir_all(object).unwrap();
         }
     }
-    let daemon = lab.manager.tier().await;
-    lab.publish(2).await;
-    lab.arrives().await;
-    daemon.stop().await;
-    lab.brings_all_back().await;
+    archives(&lab, 2).await;
+    all_comes_back(lab).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_rolled_back_at_rest_behind_a_merge() {
-    let lab = Lab::start().await;
-    let daemon = lab.manager.tier().await;
-    lab.publish(2).await;
-    lab.arrives().await;
-    daemon.stop().await;
-    let snapshot = lab.snapshot();
+    let lab = lab().await;
+    archives(&lab, 2).await;
+    let snapshot = snapshot(&lab);
     let daemon = lab.manager.tier().await;
     wait_until("entries are merged", async || {
-        lab.publish(1).await;
-        let merged = lab.minio.files("/v2/journal/main/shared/").len();
+        publish(&lab, 1).await;
+        let merged = lab.nas.files("/v2/journal/main/shared/").len();
         if merged > 0 { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
-    lab.arrives().await;
+    arrives(&lab).await;
     daemon.stop().await;
-    lab.roll_back(&snapshot);
-    let daemon = lab.manager.tier().await;
-    lab.publish(2).await;
-    lab.arrives().await;
-    daemon.stop().await;
-    lab.brings_all_back().await;
+    roll_back(&lab, &snapshot);
+    archives(&lab, 2).await;
+    all_comes_back(lab).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_rolled_back_under_load() {
-    let lab = Lab::start().await;
+    let lab = lab().await;
+    archives(&lab, 2).await;
+    let snapshot = snapshot(&lab);
     let daemon = lab.manager.tier().await;
-    lab.publish(2).await;
-    lab.arrives().await;
-    daemon.stop().await;
-    let snapshot = lab.snapshot();
-    let daemon = lab.manager.tier().await;
-    lab.publish(20).await;
-    lab.arrives().await;
+    publish(&lab, 20).await;
+    arrives(&lab).await;
     let roll_back = async {
         lab.manager.reaches("S", "nas", 160).await;
-        lab.roll_back(&snapshot);
+        roll_back(&lab, &snapshot);
     };
-    tokio::join!(lab.publish(40), roll_back);
-    lab.arrives().await;
+    tokio::join!(publish(&lab, 40), roll_back);
+    arrives(&lab).await;
     // It may hear of it only when it looks.
-    wait_until("it has begun anew", async || {
-        let log = daemon.log();
-        if log.contains("starting again from the archive") { Ok(()) } else { Err(log) }
-    })
-    .await;
-    lab.arrives().await;
+    daemon.says("starting again from the archive").await;
+    arrives(&lab).await;
     daemon.stop().await;
-    lab.brings_all_back().await;
+    all_comes_back(lab).await;
 }
 
 /// Replaced while nothing happens: what was there comes back without a next message.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_rolled_back_while_nothing_happens() {
-    let lab = Lab::start().await;
+    let lab = lab().await;
+    archives(&lab, 2).await;
+    let snapshot = snapshot(&lab);
     let daemon = lab.manager.tier().await;
-    lab.publish(2).await;
-    lab.arrives().await;
+    publish(&lab, 10).await;
+    arrives(&lab).await;
+    lab.nas.comes_to_rest().await;
+    roll_back(&lab, &snapshot);
+    daemon.says("starting again from the archive").await;
+    arrives(&lab).await;
     daemon.stop().await;
-    let snapshot = lab.snapshot();
-    let daemon = lab.manager.tier().await;
-    lab.publish(10).await;
-    lab.arrives().await;
-    wait_until("nothing is being committed", async || {
-        let entries = || lab.minio.files("/v2/").len();
-        let before = entries();
-        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-        if entries() == before { Ok(()) } else { Err("an entry".to_owned()) }
-    })
-    .await;
-    lab.roll_back(&snapshot);
-    wait_until("it has begun anew", async || {
-        let log = daemon.log();
-        if log.contains("starting again from the archive") { Ok(()) } else { Err(log) }
-    })
-    .await;
-    lab.arrives().await;
-    daemon.stop().await;
-    lab.brings_all_back().await;
+    all_comes_back(lab).await;
 }
 
 /// An entry of one tier's journal is damaged: the other tier's has all of it, and tiering to a tier that is
 /// whole goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_is_damaged_at_one_tier_comes_back_from_the_other() {
-    let lab = Lab::start().await;
+    let lab = lab().await;
     let daemon = lab.manager.tier().await;
     for _ in 0..3 {
-        lab.publish(2).await;
-        lab.arrives().await;
+        publish(&lab, 2).await;
+        arrives(&lab).await;
     }
     daemon.stop().await;
-    let mut before = Vec::new();
-    for stream in STREAMS {
-        before.push(fingerprint(&lab.nats, stream).await);
-    }
-    let Lab { dir, wasabi, minio, nats, manager } = lab;
-    for (tier, other, url, prefix) in [
-        ("nas", "wasabi", &minio.url, "v2/journal/main/entries/"),
-        ("wasabi", "nas", &wasabi.s3_url(), "v2/tertiary/main/entries/"),
+    let before = fingerprints(&lab.nats, &STREAMS).await;
+    for (tier, other, bucket, prefix) in [
+        ("nas", "wasabi", lab.bucket(), "v2/journal/main/entries/"),
+        ("wasabi", "nas", lab.wasabi_bucket(), "v2/tertiary/main/entries/"),
     ] {
-        let bucket = bucket(url);
-        let pages = bucket.list(prefix.into(), None).await.unwrap();
-        let key = pages[0].contents[1].key.clone();
+        let key = keys(&bucket, prefix).await[1].clone();
         let whole = bucket.get_object(&key).await.unwrap().into_bytes();
         bucket.put_object(&key, &whole[..whole.len() / 2]).await.unwrap();
-        let spare = Nats::start(&dir.path().join(format!("without-{tier}"))).await;
-        let name = format!("without-{tier}");
-        let new = Manager::new(dir.path(), &name, &settings(&spare, &minio.url, &wasabi));
+        let Host { nats: spare, manager: new } = lab.host(&format!("without-{tier}")).await;
         for command in ["verify", "streams", "restore"] {
             let all: &[&str] = if command == "restore" { &["--all"] } else { &[] };
             let (status, error) = new.error(&[&[command, "--from", tier], all].concat());
@@ -264,24 +196,18 @@ async fn a_journal_that_is_damaged_at_one_tier_comes_back_from_the_other() {
             assert!(error.contains(&key), "{tier} {command}: {error}");
         }
         new.json(&["restore", "--all", "--from", other]);
-        for (stream, before) in STREAMS.iter().zip(&before) {
-            assert_eq!(&fingerprint(&spare, stream).await, before, "{other} {stream}");
-        }
+        are_the_same(&spare, &STREAMS, &before).await;
         if tier == "wasabi" {
-            let daemon = manager.tier().await;
-            nats.publish("S", 5).await;
-            let last = nats.last_seq("S").await;
+            let daemon = lab.manager.tier().await;
+            lab.nats.publish("S", 5).await;
+            let last = lab.nats.last_seq("S").await;
             wait_until("the nas has it", async || {
-                let held = manager.json(&["streams"]);
+                let held = lab.manager.json(&["streams"]);
                 let reached = &held["streams"][0]["timelines"][0]["last_seq"];
                 if *reached == last { Ok(()) } else { Err(held.to_string()) }
             })
             .await;
-            wait_until("the log names the entry", async || {
-                let log = daemon.log();
-                if log.contains(&key) { Ok(()) } else { Err(log) }
-            })
-            .await;
+            daemon.says(&key).await;
             daemon.stop().await;
         }
         bucket.put_object(&key, &whole).await.unwrap();

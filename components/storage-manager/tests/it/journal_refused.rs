@@ -5,8 +5,7 @@ use cim_core::archive::{ArchiveKey, Entry, Sha256};
 use cim_core::names::StreamName;
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
-use crate::support::{Manager, Minio, Nats, Settings, wait_until};
+use crate::support::{Lab, wait_until};
 
 /// A chain of one entry that says more than its watermark: who reads chains takes it, a journal does not.
 fn contradictory(stream: &StreamName) -> Entry {
@@ -34,21 +33,16 @@ fn contradictory(stream: &StreamName) -> Entry {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_contradicts_itself_stops_no_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let lab = Lab::with().layout("journal").start().await;
     let stream = StreamName::new("A").unwrap();
     let key = Chain::Manifest.key(&stream, 0);
-    let (key, bucket) = (key.to_string(), bucket(&minio.url));
+    let (key, bucket) = (key.to_string(), lab.bucket());
     bucket.put_object(&key, &contradictory(&stream).to_object().0).await.unwrap();
     for stream in ["A", "B"] {
-        nats.create(stream, json!({})).await;
-        nats.publish(stream, 5).await;
+        lab.nats.create(stream, json!({})).await;
+        lab.nats.publish(stream, 5).await;
     }
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.layout = "journal".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     let said = "stream `A`: its segment `v1/streams/A/segments/";
     wait_until("the log says why, again and again", async || {
         let log = daemon.log();
@@ -56,10 +50,10 @@ async fn a_stream_that_contradicts_itself_stops_no_other() {
     })
     .await;
     for round in 2..=4 {
-        nats.publish("B", 5).await;
+        lab.nats.publish("B", 5).await;
         wait_until("the other one is archived", async || {
             // What the chain names is not there.
-            let output = manager.run(&["status", "--json"]);
+            let output = lab.manager.run(&["status", "--json"]);
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(5), "{said}");
             assert!(said.contains("stream `A` cannot be compared with what nas has"), "{said}");
@@ -72,7 +66,7 @@ async fn a_stream_that_contradicts_itself_stops_no_other() {
     assert!(!daemon.log().contains("the journal was closed"), "{}", daemon.log());
     // What was in its way is gone: it is archived too.
     bucket.delete_object(&key).await.unwrap();
-    manager.reaches("A", "nas", 5).await;
+    lab.manager.reaches("A", "nas", 5).await;
     daemon.stop().await;
-    manager.json(&["verify"]);
+    lab.manager.json(&["verify"]);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings};
+use crate::support::{Host, Lab};
 
 fn of<'a>(streams: &'a Value, name: &str) -> &'a Value {
     let mut all = streams["streams"].as_array().unwrap().iter();
@@ -11,36 +11,32 @@ fn of<'a>(streams: &'a Value, name: &str) -> &'a Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_large_message_among_small_ones_is_named_before() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start_with(&dir.path().join("host"), "max_payload: 2M").await;
-    nats.create("DISK", json!({})).await;
-    nats.create("MEMORY", json!({ "storage": "memory" })).await;
-    nats.create("LOWERED", json!({ "storage": "memory" })).await;
-    nats.create("GONE", json!({ "storage": "memory" })).await;
+    let mut lab = Lab::with().server("max_payload: 2M").start().await;
+    lab.nats.create("DISK", json!({})).await;
+    lab.nats.create("MEMORY", json!({ "storage": "memory" })).await;
+    lab.nats.create("LOWERED", json!({ "storage": "memory" })).await;
+    lab.nats.create("GONE", json!({ "storage": "memory" })).await;
     for stream in ["DISK", "MEMORY", "GONE", "LOWERED"] {
-        nats.publish(stream, 8).await;
+        lab.nats.publish(stream, 8).await;
         let subject = format!("{}.large", stream.to_lowercase());
         let bytes = if stream == "LOWERED" { 900_000 } else { 1_500_000 };
-        let answer = nats.client.request(subject, vec![7; bytes].into()).await.unwrap();
+        let answer = lab.nats.client.request(subject, vec![7; bytes].into()).await.unwrap();
         assert!(!answer.payload.starts_with(b"{\"error"), "{answer:?}");
-        nats.publish(stream, 8).await;
+        lab.nats.publish(stream, 8).await;
     }
-    let mut config = nats.info("LOWERED").await["config"].clone();
+    let mut config = lab.nats.info("LOWERED").await["config"].clone();
     config["max_msg_size"] = json!(800_000);
-    nats.api("STREAM.UPDATE.LOWERED", config).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
+    lab.nats.api("STREAM.UPDATE.LOWERED", config).await;
+    let daemon = lab.manager.tier().await;
     for stream in ["DISK", "MEMORY", "GONE", "LOWERED"] {
-        manager.reaches(stream, "nas", 17).await;
+        lab.manager.reaches(stream, "nas", 17).await;
     }
     // It is in a segment all the same.
-    nats.delete("GONE", &[9]).await;
+    lab.nats.delete("GONE", &[9]).await;
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     for (more, done) in [(&["--dry-run"][..], "ready"), (&[], "restored")] {
         let output = manager.run(&[&["restore", "--all", "--json"], more].concat());
         assert_eq!(output.status.code(), Some(6));

@@ -9,16 +9,12 @@ use cim_storage_manager::chain;
 use cim_storage_manager::s3::Store;
 use serde_json::json;
 
-use crate::chain::store;
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
+use crate::support::{Host, Lab, fingerprint, wait_until};
 
-fn settings(nats: &str, nas: &str, layout: &str, grace: &str) -> Settings {
-    let mut settings = Settings::new(nats, nas);
-    settings.layout = layout.into();
-    settings.more = format!(
+fn settings(grace: &str) -> String {
+    format!(
         "[segment]\nflush_age = \"5ms\"\n[seal]\ninterval = \"2s\"\n[collect]\ngrace = \"{grace}\"\n"
-    );
-    settings
+    )
 }
 
 /// The chain of `S`, as its last group says.
@@ -29,23 +25,19 @@ async fn chain_of(nas: &Store) -> ArchiveState {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_chain_had_replaced_and_its_entries_are_collected() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let nas = store(dir.path(), &minio.url);
+    let mut lab = Lab::with().layout("chains").settings(settings("1h")).start().await;
+    let nas = lab.store();
     let replaced = async || {
         let state = chain_of(&nas).await;
         state.superseded.into_iter().map(|s| s.key).collect::<BTreeSet<_>>()
     };
     for name in ["S", "T"] {
-        nats.create(name, json!({})).await;
+        lab.nats.create(name, json!({})).await;
     }
-    let chains =
-        Manager::new(dir.path(), "chains", &settings(&nats.url, &minio.url, "chains", "1h"));
-    let daemon = chains.tier().await;
+    let daemon = lab.manager.tier().await;
     wait_until("the chain is long", async || {
-        nats.publish("S", 1).await;
-        nats.publish("T", 1).await;
+        lab.nats.publish("S", 1).await;
+        lab.nats.publish("T", 1).await;
         let groups = nas.list("v1/streams/S/manifest/", true).await.unwrap();
         if groups.len() > 1 { Ok(()) } else { Err("it is not".into()) }
     })
@@ -64,12 +56,13 @@ async fn what_a_chain_had_replaced_and_its_entries_are_collected() {
     };
     assert!(there().await.is_superset(&left));
 
-    let settings = settings(&nats.url, &minio.url, "journal", "1s");
-    let manager = Manager::new(dir.path(), "journal", &settings);
-    let daemon = manager.tier().await;
+    lab.configure(|settings| {
+        (settings.layout, settings.more) = ("journal".into(), self::settings("1s"));
+    });
+    let daemon = lab.manager.tier().await;
     wait_until("what is left of the chain is collected", async || {
-        nats.publish("S", 1).await;
-        nats.publish("T", 1).await;
+        lab.nats.publish("S", 1).await;
+        lab.nats.publish("T", 1).await;
         let segments = there().await.intersection(&left).count();
         let entries = nas.list("v1/streams/S/manifest/00000000/", false).await.unwrap().len();
         if segments + entries == 0 { Ok(()) } else { Err(format!("{segments}, {entries}")) }
@@ -82,16 +75,15 @@ async fn what_a_chain_had_replaced_and_its_entries_are_collected() {
     assert!(!sealed.is_empty() && there().await.is_superset(&sealed));
     let mut live = Vec::new();
     for name in ["S", "T"] {
-        manager.reaches(name, "nas", nats.last_seq(name).await).await;
-        live.push(fingerprint(&nats, name).await);
+        lab.manager.reaches(name, "nas", lab.nats.last_seq(name).await).await;
+        live.push(fingerprint(&lab.nats, name).await);
     }
     daemon.stop().await;
-    manager.json(&["verify"]);
-    drop(nats);
+    lab.manager.json(&["verify"]);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let settings = Settings { nats: nats.url.clone(), ..settings };
-    Manager::new(dir.path(), "new", &settings).json(&["restore", "--all"]);
+    let Host { nats, manager } = lab.host("new").await;
+    manager.json(&["restore", "--all"]);
     for (name, live) in ["S", "T"].into_iter().zip(&live) {
         assert_eq!(&fingerprint(&nats, name).await, live, "{name}");
     }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::bad_input::{bucket, keys};
-use crate::encrypted::{ENTRIES, Lab, encryption};
-use crate::in_part::{outcomes, restore};
-use crate::support::{Daemon, Manager, Nats, fake_s3, fingerprint, wait_until};
+use crate::support::{
+    Daemon, ENTRIES, Encrypted, Host, Manager, are_the_same, encryption, fingerprint, fingerprints,
+    keys, outcomes, restore_all, wait_until,
+};
 
 /// Streams by the age of what is archived of them: the last one has nothing that the old key has written.
 const STREAMS: [&str; 4] = ["LARGE", "S", "T", "U"];
@@ -20,7 +20,7 @@ const ROWS: &str = "[segment]\nflush_age = \"30ms\"\nflush_size = \"64KiB\"\n[he
 
 /// A host with both keys' objects on its NAS.
 struct Rotated {
-    lab: Lab,
+    lab: Encrypted,
     old: PathBuf,
     new: PathBuf,
 }
@@ -29,11 +29,11 @@ impl Rotated {
     /// The old key has written streams, the NAS is lost, and with the new key all came back from Wasabi, entry by entry
     /// as it was there; so the NAS's journal is the new key's from its first entry on.
     async fn make() -> Self {
-        let mut lab = Lab::start().await;
+        let mut lab = Encrypted::start().await;
         lab.pace = WHOLE;
         let (old, new) = (lab.key("old.key", None), lab.key("new.key", None));
         lab.nats.create("LARGE", json!({})).await;
-        let manager = lab.host(&encryption("both", Some(&old), &[]));
+        let manager = lab.with(&encryption("both", Some(&old), &[]));
         let daemon = manager.tier().await;
         lab.publish(&manager, 1).await;
         for n in 0..4_u8 {
@@ -45,18 +45,14 @@ impl Rotated {
             on(&manager, "LARGE", "wasabi", last).await;
         }
         daemon.stop().await;
-        lab.minio.replace();
-        let manager = lab.host(&encryption("both", Some(&new), &[&old]));
+        lab.nas.replace();
+        let manager = lab.with(&encryption("both", Some(&new), &[&old]));
         let daemon = manager.tier().await;
         lab.nats.create("U", json!({})).await;
         lab.nats.publish("U", 12).await;
         on(&manager, "U", "nas", 12).await;
         on(&manager, "U", "wasabi", 12).await;
-        wait_until("all is back", async || {
-            let output = manager.run(&["verify"]);
-            if output.status.success() { Ok(()) } else { Err(format!("{output:?}")) }
-        })
-        .await;
+        manager.becomes_whole("nas").await;
         daemon.stop().await;
         Self { lab, old, new }
     }
@@ -72,24 +68,12 @@ impl Rotated {
 
     /// The old key's name.
     fn id(&self) -> String {
-        let listed = self.lab.host(&encryption("none", None, &[&self.old])).json(&["key", "list"]);
+        let listed = self.lab.with(&encryption("none", None, &[&self.old])).json(&["key", "list"]);
         listed[0]["key"].as_str().unwrap().to_owned()
     }
 
     async fn before(&self) -> Vec<Value> {
-        let mut before = Vec::new();
-        for stream in STREAMS {
-            before.push(fingerprint(&self.lab.nats, stream).await);
-        }
-        before
-    }
-
-    /// A new, empty server and a manager of it.
-    async fn anew(&self, encryption: &str) -> (Nats, Manager) {
-        let name = format!("new-{}", uuid::Uuid::now_v7());
-        let nats = Nats::start(&self.lab.dir.path().join(&name)).await;
-        let manager = self.lab.manager(&name, &nats, encryption);
-        (nats, manager)
+        fingerprints(&self.lab.nats, &STREAMS).await
     }
 }
 
@@ -113,13 +97,13 @@ async fn on(manager: &Manager, stream: &str, tier: &str, seq: u64) {
 async fn a_restore_of_all_brings_back_what_there_is_a_key_of_and_names_the_rest() {
     let rotated = Rotated::make().await;
     let (before, id) = (rotated.before().await, rotated.id());
-    let (nats, manager) = rotated.anew(&rotated.without()).await;
+    let Host { nats, manager } = rotated.lab.new_host(&rotated.without()).await;
     for (more, done, last) in [
         (&["--dry-run"][..], "ready", "1 of 4 streams can be restored, 3 cannot: see the table"),
         (&[], "restored", "1 of 4 streams were restored, 3 were not: see the table"),
         (&[], "unchanged", "0 of 4 streams were restored, 1 were there already, 3 were not: see"),
     ] {
-        let (status, said, streams) = restore(&manager, more);
+        let (status, said, streams) = restore_all(&manager, more);
         assert_eq!(status, 9, "{said}");
         assert!(said.contains(last), "{said}");
         assert_eq!(outcomes(&streams), ["locked", "locked", "locked", done], "{streams:?}");
@@ -141,18 +125,16 @@ async fn a_restore_of_all_brings_back_what_there_is_a_key_of_and_names_the_rest(
     }
 
     // The key is found: what was missing comes back.
-    let manager = rotated.lab.manager("found", &nats, &rotated.with());
-    let (status, said, streams) = restore(&manager, &[]);
+    let manager = rotated.lab.with_of("found", &nats, &rotated.with());
+    let (status, said, streams) = restore_all(&manager, &[]);
     assert_eq!(status, 0, "{said}");
     assert_eq!(outcomes(&streams), ["restored", "restored", "restored", "unchanged"]);
-    for (stream, before) in STREAMS.iter().zip(before) {
-        assert_eq!(fingerprint(&nats, stream).await, before, "{stream}");
-    }
+    are_the_same(&nats, &STREAMS, &before).await;
 }
 
 /// Publishes into a stream of its own until so many entries are there that they are merged, what is locked among them.
-async fn until_merged(lab: &Lab, daemon: &Daemon) {
-    let nas = bucket(&lab.minio.url);
+async fn until_merged(lab: &Encrypted, daemon: &Daemon) {
+    let nas = lab.bucket();
     let begun = keys(&nas, ENTRIES).await.len();
     wait_until("there are entries enough to be merged", async || {
         lab.nats.publish("U", 1).await;
@@ -171,7 +153,7 @@ async fn until_merged(lab: &Lab, daemon: &Daemon) {
 async fn tiering_goes_on_without_a_key_and_leaves_alone_what_it_would_take() {
     let mut rotated = Rotated::make().await;
     // All is to be copied to another Wasabi, and the old key is gone.
-    rotated.lab.wasabi = fake_s3(rotated.lab.dir.path(), "new-wasabi").await;
+    rotated.lab.lose_wasabi().await;
     rotated.lab.pace = ROWS;
     let (lab, id) = (&rotated.lab, rotated.id());
     // An object says in the clear which key it takes.
@@ -179,7 +161,7 @@ async fn tiering_goes_on_without_a_key_and_leaves_alone_what_it_would_take() {
     let mut there = lab.objects("nas").await;
     there.retain(|_, object| of_old(object));
     assert!(there.len() > 4, "{:?}", there.keys());
-    let manager = lab.host(&rotated.without());
+    let manager = lab.with(&rotated.without());
     let log = manager.config().with_extension("log");
     let known = std::fs::read_to_string(&log).unwrap().len();
     let daemon = manager.tier().await;
@@ -233,18 +215,16 @@ async fn tiering_goes_on_without_a_key_and_leaves_alone_what_it_would_take() {
 
     // With the key the rest goes to Wasabi, and either tier alone has all.
     let before = rotated.before().await;
-    let manager = lab.host(&rotated.with());
+    let manager = lab.with(&rotated.with());
     let daemon = manager.tier().await;
     for stream in STREAMS {
         on(&manager, stream, "wasabi", lab.nats.last_seq(stream).await).await;
     }
     daemon.stop().await;
     for tier in ["nas", "wasabi"] {
-        let (nats, manager) = rotated.anew(&rotated.with()).await;
-        let (status, said, _) = restore(&manager, &["--from", tier, "--no-fallback"]);
+        let Host { nats, manager } = rotated.lab.new_host(&rotated.with()).await;
+        let (status, said, _) = restore_all(&manager, &["--from", tier, "--no-fallback"]);
         assert_eq!(status, 0, "{said}");
-        for (stream, before) in STREAMS.iter().zip(&before) {
-            assert_eq!(&fingerprint(&nats, stream).await, before, "{tier} {stream}");
-        }
+        are_the_same(&nats, &STREAMS, &before).await;
     }
 }

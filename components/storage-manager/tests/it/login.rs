@@ -8,7 +8,7 @@ use cim_storage_manager::wire::{Link, WireError};
 use nkeys::KeyPair;
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, Settings};
+use crate::support::{Lab, Manager, NOWHERE, Nats, Settings};
 
 /// A file with a seed, and the TOML line that names it.
 fn nkey_file(dir: &Path, name: &str, user: &KeyPair) -> String {
@@ -26,16 +26,15 @@ async fn open(url: &str, login: &str) -> Result<(), WireError> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_right_nkey_tiers_and_restores() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let minio = Minio::start(path).await;
+    let lab = Lab::start().await;
     let user = KeyPair::new_user();
-    let nats = Nats::start_for(&path.join("host"), &user).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.login = nkey_file(path, "right.nk", &user);
-    open(&nats.url, &settings.login).await.unwrap();
+    let nats = Nats::start_for(&lab.path("for-one-user"), &user).await;
+    let login = nkey_file(lab.dir(), "right.nk", &user);
+    open(&nats.url, &login).await.unwrap();
 
-    let manager = Manager::new(path, "host", &settings);
+    let manager = lab.manager_with("one-user", |settings| {
+        (settings.nats, settings.login) = (nats.url.clone(), login);
+    });
     nats.create("S", json!({})).await;
     nats.publish("S", 50).await;
     let daemon = manager.tier().await;
@@ -47,18 +46,18 @@ async fn the_right_nkey_tiers_and_restores() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_nkey_or_none_is_refused_with_status_3() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let nats = Nats::start_for(&path.join("host"), &KeyPair::new_user()).await;
-    let wrong = nkey_file(path, "wrong.nk", &KeyPair::new_user());
+    let lab = Lab::start().await;
+    let nats = Nats::start_for(&lab.path("for-one-user"), &KeyPair::new_user()).await;
+    let wrong = nkey_file(lab.dir(), "wrong.nk", &KeyPair::new_user());
     for login in [wrong.as_str(), ""] {
         let error = open(&nats.url, login).await.unwrap_err();
         assert!(matches!(error, WireError::Refused(_)), "{error}");
         assert_eq!(error.to_string(), "NATS refused: Authorization Violation");
 
-        let mut settings = Settings::new(&nats.url, "http://127.0.0.1:1");
-        settings.login = login.into();
-        let (status, error) = Manager::new(path, "host", &settings).error(&["status"]);
+        let manager = lab.manager_with("refused", |settings| {
+            (settings.nats, settings.login) = (nats.url.clone(), login.into());
+        });
+        let (status, error) = manager.error(&["status"]);
         assert_eq!(status, 3, "{error}");
         let wanted = format!("error: cannot connect to NATS at `{}`: check `nats.url`", nats.url);
         assert!(error.starts_with(&wanted), "{error}");
@@ -70,7 +69,7 @@ async fn a_wrong_nkey_or_none_is_refused_with_status_3() {
 async fn a_file_that_holds_no_seed_is_refused_before_anything_is_asked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("not-a-seed.nk");
-    let mut settings = Settings::new("nats://127.0.0.1:1", "http://127.0.0.1:1");
+    let mut settings = Settings::new("nats://127.0.0.1:1", NOWHERE);
     settings.login = format!("nkey_file = \"{}\"\n", path.display());
     let manager = Manager::new(dir.path(), "host", &settings);
     let (status, error) = manager.error(&["tier"]);

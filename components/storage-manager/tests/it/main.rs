@@ -1,81 +1,103 @@
 //! The storage manager as its users run it: real nats-server, real MinIO, real processes.
+//!
+//! Read [`support`] first, whose head says what is where, then [`exactness`]: a test starts a [`support::Lab`], publishes,
+//! tiers, loses something and compares what comes back. All others are variations; they stand in groups below.
 
-mod age;
-mod anew;
+mod support;
+
+// All of a stream comes back.
+mod exactness;
+
 mod answered_late;
-mod bad_input;
-mod bring_back;
 mod buckets;
-mod chain;
-mod check;
 mod clock;
-mod cluster;
 mod combined;
 mod compressed;
-mod copy;
-mod cost;
-mod debian;
 mod deliveries;
 mod drawn;
-mod encrypted;
-mod erase;
-mod exactness;
-mod examples;
-mod export;
-mod faults;
-mod fence;
-mod gone;
 mod half_batch;
+mod interest;
+mod large;
+mod memory;
+mod odd_streams;
+mod queue;
+mod rolled_up;
+mod small_payload;
+
+// A stream goes on, or is another one.
+mod fence;
 mod hosts;
-mod idle;
+mod missed;
+mod recreated;
+mod shorn;
+mod timelines;
+
+// Restores of many streams, of some, and by the book.
 mod in_part;
 mod in_part_of_many;
-mod interest;
+mod many;
+mod rehearsal;
+mod runbook;
+mod slow;
+
+// Bad days of the NAS, of NATS and of the manager itself.
+mod cluster;
+mod faults;
+mod gone;
+mod idle;
+mod journal_nas;
+mod page;
+mod slow_nas;
+mod starve;
+mod stop;
+
+// The archive on the NAS: its journal, and the chains of before.
+mod anew;
+mod chain;
 mod journal;
 mod journal_damage;
 mod journal_forged;
 mod journal_heal;
-mod journal_nas;
 mod journal_refused;
-mod large;
 mod left_chain;
-mod levels;
-mod locked;
-mod login;
-mod many;
-mod memory;
-mod missed;
-mod no_delete;
-mod nothing;
-mod object_lock;
-mod odd_streams;
 mod old_archives;
-mod openness;
-mod output;
-mod page;
-mod queue;
-mod recreated;
-mod refill;
-mod rehearsal;
-mod retention;
-mod rolled_up;
-mod rotated;
-mod runbook;
 mod second_manager;
 mod second_way;
-mod servers;
-mod shorn;
-mod sizes;
-mod slow;
-mod slow_nas;
-mod small_payload;
 mod standby;
-mod starve;
-mod status;
-mod stop;
-mod support;
 mod takeover;
+
+// The archive at Wasabi.
+mod age;
+mod bring_back;
+mod levels;
+mod no_delete;
+mod refill;
 mod tertiary;
-mod timelines;
-mod verify;
 mod wasabi;
+
+// Messages that leave the archive, and such as may not.
+mod erase;
+mod object_lock;
+mod retention;
+
+// Keys and logins.
+mod encrypted;
+mod locked;
+mod login;
+mod rotated;
+
+// Commands, and readers that are other programs.
+mod bad_input;
+mod check;
+mod copy;
+mod cost;
+mod debian;
+mod examples;
+mod export;
+mod nothing;
+mod openness;
+mod output;
+mod servers;
+mod sizes;
+mod status;
+mod verify;

@@ -1,6 +1,5 @@
 //! `restore --all` of many streams, which are read together.
 
-use std::process::Command;
 use std::time::Duration;
 
 use async_nats::Subscriber;
@@ -11,42 +10,22 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::bad_input::bucket;
-use crate::journal_damage::rotten;
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
+use crate::support::{Host, Lab, Nats, fingerprint, noise, rotten, struck, wait_until};
 
 const STREAMS: usize = 30;
-
-/// Bytes that no compression makes fewer.
-struct Noise(u64);
-
-impl Noise {
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let next = || {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            self.0.to_be_bytes()[0]
-        };
-        std::iter::repeat_with(next).take(count).collect()
-    }
-}
+/// Entries come often, so that there are many.
+const OFTEN: &str = "[segment]\nflush_age = \"20ms\"\n";
 
 fn name(n: usize) -> String {
     format!("S{n:02}")
 }
 
-async fn publish_large(nats: &Nats, stream: &str, noise: &mut Noise, count: usize) {
+async fn publish_large(nats: &Nats, stream: &str, seed: &mut u64, count: usize) {
     let subject = format!("{}.large", stream.to_lowercase());
     for _ in 0..count {
-        let answer = nats.client.request(subject.clone(), noise.bytes(64 << 10).into()).await;
-        assert!(!answer.unwrap().payload.is_empty());
+        *seed += 1;
+        nats.put(subject.clone(), noise(*seed, 64 << 10)).await;
     }
-}
-
-fn settings(nats: &Nats, nas: &str) -> Settings {
-    let mut settings = Settings::new(&nats.url, nas);
-    settings.layout = "journal".into();
-    settings.more = "[segment]\nflush_age = \"20ms\"\n".into();
-    settings
 }
 
 /// The streams of a report that were restored, which come by name.
@@ -104,54 +83,50 @@ impl Restores {
 /// in memory, one with a consumer, one with gaps. The last three have something in entries of their own.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_streams_come_back_exactly() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut noise = Noise(1);
+    let mut lab = Lab::with().layout("journal").settings(OFTEN).start().await;
+    let mut seed = 0;
     for n in 0..STREAMS {
         let storage = if n == 11 { "memory" } else { "file" };
-        nats.create(&name(n), json!({ "storage": storage })).await;
+        lab.nats.create(&name(n), json!({ "storage": storage })).await;
     }
-    let manager = Manager::new(dir.path(), "host", &settings(&nats, &minio.url));
-    let daemon = manager.tier().await;
-    publish_large(&nats, &name(7), &mut noise, 100).await;
+    let daemon = lab.manager.tier().await;
+    publish_large(&lab.nats, &name(7), &mut seed, 100).await;
     wait_until("entries are merged", async || {
         for n in 0..STREAMS {
-            nats.publish(&name(n), 1 + n % 3).await;
+            lab.nats.publish(&name(n), 1 + n % 3).await;
         }
-        publish_large(&nats, &name(13), &mut noise, 2).await;
-        let shared = minio.files("/shared/1/").len();
+        publish_large(&lab.nats, &name(13), &mut seed, 2).await;
+        let shared = lab.nas.files("/shared/1/").len();
         if shared > 0 { Ok(()) } else { Err("none is yet".to_owned()) }
     })
     .await;
-    nats.delete(&name(5), &[2, 3, 7]).await;
-    nats.api(
+    lab.nats.delete(&name(5), &[2, 3, 7]).await;
+    lab.nats.api(
         &format!("CONSUMER.DURABLE.CREATE.{}.C", name(9)),
         json!({ "stream_name": name(9), "config": { "durable_name": "C", "ack_policy": "explicit" } }),
     )
     .await;
     for n in 0..STREAMS {
-        manager.reaches(&name(n), "nas", nats.last_seq(&name(n)).await).await;
+        lab.manager.reaches(&name(n), "nas", lab.nats.last_seq(&name(n)).await).await;
     }
-    let known = minio.files("/v2/journal/main/entries/");
+    let known = lab.nas.files("/v2/journal/main/entries/");
     for n in STREAMS - 3..STREAMS {
-        nats.publish(&name(n), 40).await;
-        manager.reaches(&name(n), "nas", nats.last_seq(&name(n)).await).await;
+        lab.nats.publish(&name(n), 40).await;
+        lab.manager.reaches(&name(n), "nas", lab.nats.last_seq(&name(n)).await).await;
     }
     daemon.stop().await;
     let mut before = Vec::new();
     for n in 0..STREAMS {
-        before.push(fingerprint(&nats, &name(n)).await);
+        before.push(fingerprint(&lab.nats, &name(n)).await);
     }
-    drop(nats);
+    lab.nats.kill();
     let exact = async |nats: &Nats, streams: &mut dyn Iterator<Item = usize>| {
         for n in streams {
             assert_eq!(fingerprint(nats, &name(n)).await, before[n], "{}", name(n));
         }
     };
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     let restores = Restores::watch(&nats).await;
     let report = manager.json(&["restore", "--all"]);
     // Several at once have taken a server down.
@@ -167,14 +142,13 @@ async fn many_streams_come_back_exactly() {
     drop(nats);
 
     // An object in the middle has rotted, in which few streams have a part.
-    let nats = Nats::start(&dir.path().join("damaged")).await;
-    let manager = Manager::new(dir.path(), "damaged", &settings(&nats, &minio.url));
-    let bucket = bucket(&minio.url);
+    let Host { nats, manager } = lab.host("damaged").await;
+    let bucket = lab.bucket();
     let entry = |path: &std::path::PathBuf| {
         let object = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
         format!("v2/journal/main/entries/{object}")
     };
-    let mut objects = minio.files("/v2/journal/main/entries/").into_iter();
+    let mut objects = lab.nas.files("/v2/journal/main/entries/").into_iter();
     let key = entry(&objects.find(|path| !known.contains(path)).unwrap());
     let whole = bucket.get_object(&key).await.unwrap().into_bytes();
     bucket.put_object(&key, &rotten(&whole)).await.unwrap();
@@ -211,20 +185,20 @@ async fn many_streams_come_back_exactly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_in_the_middle_of_many() {
     const LARGE: usize = 4;
-    let dir = tempfile::tempdir().unwrap();
-    let s3 = fake_s3(dir.path(), "nas").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = settings(&nats, &s3.s3_url());
-    settings.more = "[segment]\nflush_age = \"1s\"\nflush_size = \"5MiB\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
-    let archive = bucket(&s3.s3_url());
-    let mut noise = Noise(1);
+    let mut lab = Lab::with()
+        .layout("journal")
+        .settings("[segment]\nflush_age = \"1s\"\nflush_size = \"5MiB\"\n")
+        .faulty_nas()
+        .start()
+        .await;
+    let daemon = lab.manager.tier().await;
+    let archive = lab.bucket();
+    let mut seed = 0;
     for n in (0..LARGE).rev() {
-        nats.create(&name(n), json!({})).await;
+        lab.nats.create(&name(n), json!({})).await;
         wait_until("it has a segment of its own", async || {
-            publish_large(&nats, &name(n), &mut noise, 82).await;
-            manager.reaches(&name(n), "nas", nats.last_seq(&name(n)).await).await;
+            publish_large(&lab.nats, &name(n), &mut seed, 82).await;
+            lab.manager.reaches(&name(n), "nas", lab.nats.last_seq(&name(n)).await).await;
             let segments = format!("v1/streams/{}/segments/", name(n));
             let listed = archive.list(segments, None).await.unwrap();
             let there = listed.iter().any(|page| !page.contents.is_empty());
@@ -235,34 +209,31 @@ async fn interrupted_in_the_middle_of_many() {
     daemon.stop().await;
     let mut before = Vec::new();
     for n in 0..LARGE {
-        before.push(fingerprint(&nats, &name(n)).await);
+        before.push(fingerprint(&lab.nats, &name(n)).await);
     }
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    settings.nats.clone_from(&nats.url);
-    let manager = Manager::new(dir.path(), "new", &settings);
+    let Host { nats, manager } = lab.host("new").await;
     let late = |n| {
         let segments = format!("v1/streams/{}/segments/*", name(n));
         Rule::new(Fault::Delay).operation("GetObject").keys(&segments).seconds(60.0)
     };
-    s3.set_faults((1..LARGE).map(late).collect()).unwrap();
+    lab.nas.set_faults((1..LARGE).map(late).collect()).unwrap();
     let restore = manager.spawn(&["restore", "--all"]);
     wait_until("a segment is late and one stream is there", async || {
-        let late = s3.stats().faults.get("delay").copied().unwrap_or_default();
+        let late = struck(&lab.nas, "delay");
         let there = there(&nats).await;
         if late > 0 && there.len() == 1 { Ok(()) } else { Err(format!("{late}, {there:?}")) }
     })
     .await;
-    let pid = restore.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let output = restore.wait_with_output().unwrap();
+    restore.signal("INT");
+    let output = restore.output();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains(&format!("1 of {LARGE} streams were restored")), "{said}");
     assert_eq!(there(&nats).await, [name(0)]);
     assert_eq!(fingerprint(&nats, &name(0)).await, before[0]);
-    s3.set_faults(Vec::new()).unwrap();
+    lab.nas.set_faults(Vec::new()).unwrap();
     let report = manager.json(&["restore", "--all"]);
     assert_eq!(restored(&report), (1..LARGE).map(name).collect::<Vec<_>>());
     for (n, before) in before.iter().enumerate() {
@@ -275,7 +246,7 @@ async fn interrupted_in_the_middle_of_many() {
     assert!(report["streams"][2]["why"].as_str().unwrap().contains("goes on to"), "{report}");
     nats.api(&format!("STREAM.DELETE.{}", name(2)), Value::Null).await;
     nats.create(&name(2), json!({})).await;
-    publish_large(&nats, &name(2), &mut noise, 1).await;
+    publish_large(&nats, &name(2), &mut seed, 1).await;
     let output = manager.run(&["restore", "--all", "--json"]);
     assert_eq!(output.status.code(), Some(6));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -288,31 +259,27 @@ async fn interrupted_in_the_middle_of_many() {
 /// A stream of which the server has everything when it is interrupted is there, and is counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_while_the_server_answers() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = settings(&nats, &minio.url);
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
+    let mut lab = Lab::with().layout("journal").settings(OFTEN).start().await;
+    let daemon = lab.manager.tier().await;
     for n in 0..3 {
-        nats.create(&name(n), json!({})).await;
-        nats.publish(&name(n), 20).await;
-        manager.reaches(&name(n), "nas", 20).await;
+        lab.nats.create(&name(n), json!({})).await;
+        lab.nats.publish(&name(n), 20).await;
+        lab.manager.reaches(&name(n), "nas", 20).await;
     }
-    let before = fingerprint(&nats, &name(0)).await;
+    let before = fingerprint(&lab.nats, &name(0)).await;
     daemon.stop().await;
-    drop(nats);
-    let nats = Nats::start(&dir.path().join("new")).await;
+    lab.nats.kill();
+    let nats = lab.host("new").await.nats;
     let gate = Gate::in_front_of(&nats.url).await;
-    settings.nats = format!("nats://127.0.0.1:{}", gate.port);
-    let manager = Manager::new(dir.path(), "new", &settings);
+    let manager = lab.manager_with("new", |settings| {
+        settings.nats = format!("nats://127.0.0.1:{}", gate.port);
+    });
     let restore = manager.spawn(&["restore", "--all"]);
     gate.seen(&format!("$JS.SNAPSHOT.RESTORE.{}.", name(0))).await;
-    let pid = restore.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    restore.signal("INT");
     gate.seen("this restore was given up").await;
     gate.open();
-    let output = restore.wait_with_output().unwrap();
+    let output = restore.output();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert_eq!(there(&nats).await, [name(0)]);
@@ -393,24 +360,20 @@ fn contains(bytes: &[u8], what: &str) -> bool {
 /// A refusal that only the server knows of keeps one stream from coming back, not the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_the_server_refuses() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &settings(&nats, &minio.url));
-    let daemon = manager.tier().await;
+    let mut lab = Lab::with().layout("journal").settings(OFTEN).start().await;
+    let daemon = lab.manager.tier().await;
     for n in 0..3 {
-        nats.create(&name(n), json!({})).await;
-        nats.publish(&name(n), 5).await;
-        manager.reaches(&name(n), "nas", 5).await;
+        lab.nats.create(&name(n), json!({})).await;
+        lab.nats.publish(&name(n), 5).await;
+        lab.manager.reaches(&name(n), "nas", 5).await;
     }
-    publish_large(&nats, "S01", &mut Noise(1), 100).await;
-    manager.reaches("S01", "nas", 105).await;
+    publish_large(&lab.nats, "S01", &mut 0, 100).await;
+    lab.manager.reaches("S01", "nas", 105).await;
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
     // How much a server takes, other than the account, no user is told.
-    let nats = Nats::start_with(&dir.path().join("new"), "jetstream { max_file: 4M }").await;
-    let manager = Manager::new(dir.path(), "new", &settings(&nats, &minio.url));
+    let Host { nats, manager } = lab.host_with("new", "jetstream { max_file: 4M }").await;
     let report = manager.json(&["restore", "--all", "--dry-run"]);
     assert_eq!(with(&report, "ready"), ["S00", "S01", "S02"]);
     assert_eq!(there(&nats).await, [""; 0]);

@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, wait_until};
+use crate::support::{Host, Lab, Nats, wait_until};
 
 async fn publish(nats: &Nats, subject: &str, headers: &[(&'static str, &str)]) -> Value {
     let mut map = HeaderMap::new();
@@ -18,32 +18,28 @@ async fn publish(nats: &Nats, subject: &str, headers: &[(&'static str, &str)]) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stream_in_memory_does_not_get_back_is_said() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut lab = Lab::start().await;
     for (stream, storage) in [("MEMORY", "memory"), ("DISK", "file")] {
         let more = json!({
             "storage": storage, "duplicate_window": 600_000_000_000_u64, "allow_msg_ttl": true,
             "subject_delete_marker_ttl": 1_000_000_000_u64, "allow_rollup_hdrs": true,
         });
-        nats.create(stream, more).await;
+        lab.nats.create(stream, more).await;
     }
-    nats.create("TAKER", json!({ "subjects": null, "sources": [{ "name": "MEMORY" }] })).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
+    lab.nats.create("TAKER", json!({ "subjects": null, "sources": [{ "name": "MEMORY" }] })).await;
+    let daemon = lab.manager.tier().await;
     for stream in ["memory", "disk"] {
-        publish(&nats, &format!("{stream}.expires"), &[("Nats-TTL", "4s")]).await;
-        publish(&nats, &format!("{stream}.stays"), &[("Nats-Msg-Id", "id")]).await;
+        publish(&lab.nats, &format!("{stream}.expires"), &[("Nats-TTL", "4s")]).await;
+        publish(&lab.nats, &format!("{stream}.stays"), &[("Nats-Msg-Id", "id")]).await;
     }
     for stream in ["MEMORY", "DISK", "TAKER"] {
-        manager.reaches(stream, "nas", 2).await;
+        lab.manager.reaches(stream, "nas", 2).await;
     }
     daemon.kill();
     let born = std::time::Instant::now();
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     wait_until("the first message has expired", async || {
         let age = born.elapsed().as_secs_f64();
         if age > 4.5 { Ok(()) } else { Err(age.to_string()) }

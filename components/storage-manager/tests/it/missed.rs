@@ -4,36 +4,32 @@ use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Fault, Rule};
 use cim_storage_manager::archive::Archive;
-use cim_storage_manager::s3::Tier;
 use serde_json::json;
 
-use crate::chain::store_of;
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Lab, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("M", json!({ "max_msgs": 20 })).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"500ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    nats.publish("M", 10).await;
-    manager.reaches("M", "wasabi", 10).await;
+    let lab = Lab::with()
+        .faulty_nas()
+        .wasabi()
+        .settings("[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"500ms\"\n")
+        .start()
+        .await;
+    lab.nats.create("M", json!({ "max_msgs": 20 })).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("M", 10).await;
+    lab.manager.reaches("M", "wasabi", 10).await;
     daemon.stop().await;
     // 11 to 40 are gone when it comes back.
-    nats.publish("M", 50).await;
-    let daemon = manager.tier().await;
-    manager.reaches("M", "nas", 60).await;
-    manager.reaches("M", "wasabi", 60).await;
+    lab.nats.publish("M", 50).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("M", "nas", 60).await;
+    lab.manager.reaches("M", "wasabi", 60).await;
     let log = daemon.log();
     let said = "sequences 11 to 40 are not in JetStream any more, and the archive on the NAS ends at 10: they count as missed stream=M";
     assert!(log.contains(said), "{log}");
-    let count = || nas.stats().storage.objects + wasabi.stats().storage.objects;
+    let count = || lab.nas.stats().storage.objects + lab.wasabi().stats().storage.objects;
     let (mut last, mut since) = (count(), Instant::now());
     wait_until("nothing is written any more while nothing happens", async || {
         let objects = count();
@@ -47,7 +43,7 @@ async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
     daemon.stop().await;
     assert!(asked.elapsed() < Duration::from_secs(10), "ending took {:?}", asked.elapsed());
     for tier in ["nas", "wasabi"] {
-        let report = manager.json(&["verify", "--from", tier]);
+        let report = lab.manager.json(&["verify", "--from", tier]);
         assert_eq!(report["streams"][0]["messages"], 30, "{tier}: {report}");
         assert_eq!(report["streams"][0]["problems"], json!([]), "{tier}: {report}");
     }
@@ -56,30 +52,28 @@ async fn limits_pass_a_sequence_while_the_storage_manager_is_away() {
 /// A storage manager that is slower than a stream with tight limits: it reads on, and says what it did not see.
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_pass_a_sequence_while_the_storage_manager_reads() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("M", json!({ "max_msgs": 100 })).await;
-    nats.create("KV_M", json!({ "max_msgs_per_subject": 1, "max_msgs": 100 })).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.layout = "journal".into();
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"300ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
+    let lab = Lab::with()
+        .faulty_nas()
+        .wasabi()
+        .layout("journal")
+        .settings("[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"300ms\"\n")
+        .start()
+        .await;
+    lab.nats.create("M", json!({ "max_msgs": 100 })).await;
+    lab.nats.create("KV_M", json!({ "max_msgs_per_subject": 1, "max_msgs": 100 })).await;
+    let daemon = lab.manager.tier().await;
     for stream in ["M", "KV_M"] {
-        nats.publish(stream, 40).await;
-        manager.reaches(stream, "nas", 40).await;
+        lab.nats.publish(stream, 40).await;
+        lab.manager.reaches(stream, "nas", 40).await;
     }
-    nats.delete("M", &[7]).await;
+    lab.nats.delete("M", &[7]).await;
     daemon.freeze();
     for stream in ["M", "KV_M"] {
-        nats.publish(stream, 20_000).await;
+        lab.nats.publish(stream, 20_000).await;
     }
     daemon.thaw();
     for (stream, tier) in [("M", "nas"), ("M", "wasabi"), ("KV_M", "nas")] {
-        manager.reaches(stream, tier, 20_040).await;
+        lab.manager.reaches(stream, tier, 20_040).await;
     }
     wait_until("what was missed is said", async || {
         let log = daemon.log();
@@ -88,12 +82,13 @@ async fn limits_pass_a_sequence_while_the_storage_manager_reads() {
     })
     .await;
     // The next entries say it.
-    nats.publish("M", 10).await;
-    manager.reaches("M", "wasabi", 20_050).await;
+    lab.nats.publish("M", 10).await;
+    lab.manager.reaches("M", "wasabi", 20_050).await;
     daemon.stop().await;
     let (stream, keyed) = ("M".parse().unwrap(), "KV_M".parse().unwrap());
-    for (of, url) in [(Tier::Nas, nas.s3_url()), (Tier::Wasabi, wasabi.s3_url())] {
-        let archive = Archive::open(store_of(of, path, &url)).await.unwrap();
+    for store in [lab.store(), lab.wasabi_store()] {
+        let of = store.tier();
+        let archive = Archive::open(store).await.unwrap();
         let state = archive.stream(&stream).await.unwrap().unwrap();
         let (archived, missed) = (&state.segments, &state.current().missed);
         let archived: u64 = archived.values().map(|segment| segment.messages).sum();
@@ -108,31 +103,30 @@ async fn limits_pass_a_sequence_while_the_storage_manager_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_nas_had_that_was_replaced_did_not_come_too_late() {
     for running in [true, false] {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path();
-        let (nas, wasabi) = (Minio::start(path).await, fake_s3(path, "wasabi").await);
-        let nats = Nats::start(&path.join("host")).await;
-        nats.create("M", json!({ "max_msgs": 50 })).await;
-        let mut settings = Settings::new(&nats.url, &nas.url);
-        settings.layout = "journal".into();
-        settings.wasabi = Some(wasabi.s3_url());
-        settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"300ms\"\n".into();
-        let manager = Manager::new(path, "host", &settings);
-        let mut daemon = manager.tier().await;
-        nats.publish("M", 40).await;
-        manager.reaches("M", "wasabi", 40).await;
+        let lab = Lab::with()
+            .wasabi()
+            .layout("journal")
+            .settings("[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"300ms\"\n")
+            .start()
+            .await;
+        lab.nats.create("M", json!({ "max_msgs": 50 })).await;
+        let mut daemon = lab.manager.tier().await;
+        lab.nats.publish("M", 40).await;
+        lab.manager.reaches("M", "wasabi", 40).await;
         let held = Rule::new(Fault::Unavailable).operation("PutObject");
-        wasabi.set_faults(vec![held]).unwrap();
+        lab.wasabi().set_faults(vec![held]).unwrap();
         for last in [70, 100, 140] {
-            nats.publish("M", last - usize::try_from(nats.last_seq("M").await).unwrap()).await;
-            manager.reaches("M", "nas", last as u64).await;
+            lab.nats
+                .publish("M", last - usize::try_from(lab.nats.last_seq("M").await).unwrap())
+                .await;
+            lab.manager.reaches("M", "nas", last as u64).await;
         }
         if running {
-            nas.replace();
+            lab.nas.replace();
         } else {
             daemon.kill();
-            nas.replace();
-            daemon = manager.tier().await;
+            lab.nas.replace();
+            daemon = lab.manager.tier().await;
         }
         let log = wait_until("it is said what is missing", async || {
             let log = daemon.log();
@@ -143,9 +137,9 @@ async fn what_a_nas_had_that_was_replaced_did_not_come_too_late() {
         let known = log.contains("that one had confirmed them up to sequence 90");
         assert_eq!((known, log.contains("that one may have them")), (running, !running), "{log}");
         assert!(!log.contains("before they could be archived"), "{log}");
-        wasabi.set_faults(Vec::new()).unwrap();
-        manager.reaches("M", "nas", 140).await;
-        manager.reaches("M", "wasabi", 140).await;
+        lab.wasabi().set_faults(Vec::new()).unwrap();
+        lab.manager.reaches("M", "nas", 140).await;
+        lab.manager.reaches("M", "wasabi", 140).await;
         daemon.stop().await;
     }
 }

@@ -2,38 +2,35 @@
 
 use serde_json::json;
 
-use crate::support::{Manager, Nats, Settings, fake_s3};
+use crate::support::{Lab, fake_s3};
 
 const ASKED: [&[&str]; 4] =
     [&["streams"], &["verify"], &["restore", "--all"], &["restore", "--all", "--dry-run"]];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_bucket_is_no_success() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
-    let empty = fake_s3(path, "empty").await;
-    let nats = Nats::start(&path.join("host")).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
+    let lab = Lab::with()
+        .faulty_nas()
+        .wasabi()
+        .settings("[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n")
+        .start()
+        .await;
+    let empty = fake_s3(lab.dir(), "empty").await;
     for asked in ASKED {
-        let (status, error) = manager.error(asked);
+        let (status, error) = lab.manager.error(asked);
         assert_eq!(status, 7, "{asked:?}: {error}");
         let says = "error: nas holds no archive in bucket `archive`; wasabi holds none either";
         assert_eq!(error, says, "{asked:?}");
     }
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     for stream in ["S", "T"] {
-        nats.create(stream, json!({})).await;
-        nats.publish(stream, 3).await;
-        manager.reaches(stream, "wasabi", 3).await;
+        lab.nats.create(stream, json!({})).await;
+        lab.nats.publish(stream, 3).await;
+        lab.manager.reaches(stream, "wasabi", 3).await;
     }
     daemon.stop().await;
     // The NAS has burned down, and a new one stands in its place.
-    settings.nas = empty.s3_url();
-    let replaced = Manager::new(path, "replaced", &settings);
+    let replaced = lab.manager_with("replaced", |settings| settings.nas = empty.s3_url());
     for asked in ASKED {
         let (status, error) = replaced.error(asked);
         assert_eq!(status, 7, "{asked:?}: {error}");
@@ -44,11 +41,12 @@ async fn an_empty_bucket_is_no_success() {
         let says = "error: nas has no archive of stream `S`; wasabi has: `--from wasabi`";
         assert_eq!((status, error.as_str()), (7, says), "{asked:?}");
     }
-    settings.wasabi = None;
-    let alone = Manager::new(path, "alone", &settings);
+    let alone = lab.manager_with("alone", |settings| {
+        (settings.nas, settings.wasabi) = (empty.s3_url(), None);
+    });
     let (status, error) = alone.error(&["streams"]);
     assert_eq!((status, error.as_str()), (7, "error: nas holds no archive in bucket `archive`"));
-    let (status, error) = manager.error(&["verify", "S", "NOPE"]);
+    let (status, error) = lab.manager.error(&["verify", "S", "NOPE"]);
     assert_eq!(status, 2, "{error}");
     assert!(error.contains("nas has no archive of stream `NOPE`"), "{error}");
 }

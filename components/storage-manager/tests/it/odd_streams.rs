@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, fingerprint, noise, wait_until};
+use crate::support::{Host, Lab, Manager, Nats, fingerprint, fingerprints, noise, wait_until};
 
 /// Publishes a message with a subject that is not UTF-8, which no client library does.
 async fn publish_raw(nats: &Nats, subject: &[u8]) {
@@ -30,22 +30,19 @@ fn timelines(manager: &Manager) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subject_that_is_no_text_opens_no_timeline() {
-    let dir = tempfile::tempdir().unwrap();
-    let fake = fake_s3(dir.path(), "nas").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &fake.s3_url()));
+    let lab = Lab::with().faulty_nas().start().await;
+    lab.nats.create("S", json!({})).await;
     for subject in [&b"s.caf\xe9"[..], b"s.\xff\xfe"] {
-        let daemon = manager.tier().await;
-        nats.publish("S", 3).await;
-        publish_raw(&nats, subject).await;
-        manager.reaches("S", "nas", nats.last_seq("S").await).await;
+        let daemon = lab.manager.tier().await;
+        lab.nats.publish("S", 3).await;
+        publish_raw(&lab.nats, subject).await;
+        lab.manager.reaches("S", "nas", lab.nats.last_seq("S").await).await;
         daemon.stop().await;
         // It looks at the last message that was archived.
-        let daemon = manager.tier().await;
+        let daemon = lab.manager.tier().await;
         wait_until("it reads", async || {
             let log = daemon.log();
-            let names = nats.api("CONSUMER.NAMES.S", Value::Null).await;
+            let names = lab.nats.api("CONSUMER.NAMES.S", Value::Null).await;
             let reads = names["consumers"].as_array().is_some_and(|names| !names.is_empty());
             if reads { Ok(()) } else { Err(log) }
         })
@@ -54,42 +51,33 @@ async fn a_subject_that_is_no_text_opens_no_timeline() {
         assert!(!log.contains("opening timeline"), "{log}");
         daemon.stop().await;
     }
-    assert_eq!(timelines(&manager), 1);
+    assert_eq!(timelines(&lab.manager), 1);
     // A restore finds that it is there.
-    let report = manager.json(&["restore", "--all"]);
+    let report = lab.manager.json(&["restore", "--all"]);
     assert_eq!(report["streams"][0]["outcome"], "unchanged", "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_without_room_for_a_reader_is_archived() {
-    let dir = tempfile::tempdir().unwrap();
-    let fake = fake_s3(dir.path(), "nas").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({ "max_consumers": 1 })).await;
-    nats.create("I", json!({ "max_consumers": 1, "retention": "interest" })).await;
+    let mut lab = Lab::with().faulty_nas().start().await;
+    lab.nats.create("S", json!({ "max_consumers": 1 })).await;
+    lab.nats.create("I", json!({ "max_consumers": 1, "retention": "interest" })).await;
     for stream in ["S", "I"] {
-        let config = json!({ "durable_name": "app", "ack_policy": "explicit" });
-        let body = json!({ "stream_name": stream, "config": config });
-        nats.api(&format!("CONSUMER.DURABLE.CREATE.{stream}.app"), body).await;
+        lab.nats.create_consumer(stream, "app", json!({})).await;
     }
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &fake.s3_url()));
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     for stream in ["S", "I"] {
-        nats.publish(stream, 40).await;
-        nats.delete(stream, &[7, 40]).await;
-        manager.reaches(stream, "nas", 40).await;
+        lab.nats.publish(stream, 40).await;
+        lab.nats.delete(stream, &[7, 40]).await;
+        lab.manager.reaches(stream, "nas", 40).await;
     }
-    let mut before = Vec::new();
-    for stream in ["S", "I"] {
-        before.push(fingerprint(&nats, stream).await);
-    }
+    let before = fingerprints(&lab.nats, &["S", "I"]).await;
     let log = daemon.log();
     assert_eq!(log.matches("it is read message by message").count(), 2, "{log}");
     assert!(!log.contains("starting again"), "{log}");
     daemon.stop().await;
-    drop(nats);
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &fake.s3_url()));
+    lab.nats.kill();
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "--all"]);
     for (stream, before) in ["S", "I"].into_iter().zip(before) {
         assert_eq!(fingerprint(&nats, stream).await, before, "{stream}");
@@ -99,20 +87,15 @@ async fn a_stream_without_room_for_a_reader_is_archived() {
 /// Names of 254 bytes of other letters, and of 255 plain ones: the longest that the server takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_as_long_as_can_be_are_archived() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut lab =
+        Lab::with().layout("journal").settings("[segment]\nflush_age = \"30ms\"\n").start().await;
     let names = ["ö".repeat(127), "x".repeat(255), format!("{}$", "漢".repeat(84))];
     let subjects = ["o", "x", "k"];
     for (name, subject) in names.iter().zip(subjects) {
-        nats.create(name, json!({ "subjects": [format!("{subject}.>")] })).await;
+        lab.nats.create(name, json!({ "subjects": [format!("{subject}.>")] })).await;
     }
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.layout = "journal".into();
-    settings.more = "[segment]\nflush_age = \"30ms\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
-    let jetstream = async_nats::jetstream::new(nats.client.clone());
+    let daemon = lab.manager.tier().await;
+    let jetstream = async_nats::jetstream::new(lab.nats.client.clone());
     // It is segments of their own that bear a stream's name: what entries had is merged to that.
     let mut seed = 0;
     wait_until("each has a segment of its own", async || {
@@ -121,7 +104,7 @@ async fn names_as_long_as_can_be_are_archived() {
             let subject = format!("{subject}.{seed}");
             jetstream.publish(subject, noise(seed, 16_000).into()).await.unwrap().await.unwrap();
         }
-        let files = minio.files("/v1/streams/");
+        let files = lab.nas.files("/v1/streams/");
         let has = |part: &&str| files.iter().any(|file| file.to_string_lossy().contains(*part));
         let lacking: Vec<_> =
             ["~C3~B6~C3", "/xxx", "~E6~BC~A2"].into_iter().filter(|part| !has(part)).collect();
@@ -129,17 +112,13 @@ async fn names_as_long_as_can_be_are_archived() {
     })
     .await;
     for name in &names {
-        manager.reaches(name, "nas", nats.last_seq(name).await).await;
+        lab.manager.reaches(name, "nas", lab.nats.last_seq(name).await).await;
     }
-    let mut before = Vec::new();
-    for name in &names {
-        before.push(fingerprint(&nats, name).await);
-    }
+    let before = fingerprints(&lab.nats, &names).await;
     daemon.stop().await;
-    manager.json(&["verify"]);
-    drop(nats);
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    lab.manager.json(&["verify"]);
+    lab.nats.kill();
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "--all"]);
     for (name, before) in names.iter().zip(before) {
         assert_eq!(fingerprint(&nats, name).await, before, "{name}");

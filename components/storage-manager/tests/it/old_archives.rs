@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cim_core::archive::Sha256;
-use cim_fake_wasabi::FakeWasabi;
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
-use crate::support::{Child, Manager, Minio, Nats, Settings, fake_s3, fingerprint, wait_until};
+use crate::support::{Host, Lab, Manager, Nats, fingerprint, keys};
 
 const QUICK: &str =
     "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n[collect]\ngrace = \"1s\"\n";
@@ -20,8 +18,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// Puts the objects that are packed in a file into the bucket of a service.
-async fn load(packed: &Path, url: &str) {
-    let bucket = bucket(url);
+async fn load(packed: &Path, bucket: &s3::Bucket) {
     let unpacked = zstd::stream::decode_all(std::fs::File::open(packed).unwrap()).unwrap();
     let mut objects = Vec::new();
     for entry in tar::Archive::new(unpacked.as_slice()).entries().unwrap() {
@@ -38,10 +35,9 @@ async fn load(packed: &Path, url: &str) {
     }
 }
 
-/// The objects of a bucket under a prefix.
-async fn objects(url: &str, prefix: &str) -> usize {
-    let pages = bucket(url).list(prefix.into(), None).await.unwrap();
-    pages.iter().map(|page| page.contents.len()).sum()
+/// Counts the objects of a bucket under a prefix.
+async fn objects(bucket: &s3::Bucket, prefix: &str) -> usize {
+    keys(bucket, prefix).await.len()
 }
 
 /// Without what a server says of itself, which differs from version to version.
@@ -76,7 +72,10 @@ async fn live(nats: &Nats, stream: &str) -> Value {
     found["config"] = plain(found["config"].take());
     let consumers = found["consumers"].as_array_mut().unwrap();
     // The storage manager's own one.
-    consumers.retain(|consumer| consumer["config"]["durable_name"] != "cim-tier-archive");
+    consumers.retain(|consumer| {
+        let name = consumer["config"]["durable_name"].as_str();
+        !name.is_some_and(|name| name.starts_with("cim-tier-"))
+    });
     for consumer in consumers {
         consumer["config"] = plain(consumer["config"].take());
     }
@@ -92,40 +91,21 @@ fn same(stream: &str, found: &Value, expected: &Value) {
 
 /// Two tiers that hold an archive of that time.
 struct Old {
-    dir: tempfile::TempDir,
-    nas: Minio,
-    wasabi: FakeWasabi,
+    lab: Lab,
     expected: Value,
 }
 
 impl Old {
     async fn load(name: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let nas = Minio::start(dir.path()).await;
-        let wasabi = fake_s3(dir.path(), "wasabi").await;
-        load(&fixture(name).join("nas.tar.zst"), &nas.url).await;
-        load(&fixture(name).join("wasabi.tar.zst"), &wasabi.s3_url()).await;
+        let lab = Lab::with().wasabi().layout("journal").settings(QUICK).start().await;
+        load(&fixture(name).join("nas.tar.zst"), &lab.bucket()).await;
+        load(&fixture(name).join("wasabi.tar.zst"), &lab.wasabi_bucket()).await;
         let expected = std::fs::read(fixture(name).join("expected.json")).unwrap();
-        Self { dir, nas, wasabi, expected: serde_json::from_slice(&expected).unwrap() }
+        Self { lab, expected: serde_json::from_slice(&expected).unwrap() }
     }
 
     fn streams(&self) -> Vec<&str> {
         self.expected["streams"].as_object().unwrap().keys().map(String::as_str).collect()
-    }
-
-    /// A manager of a host; its NAS is this one or another one.
-    fn manager(&self, name: &str, nats: &Nats, nas: &str, layout: &str) -> Manager {
-        let settings = Settings {
-            wasabi: Some(self.wasabi.s3_url()),
-            layout: layout.into(),
-            more: QUICK.into(),
-            ..Settings::new(&nats.url, nas)
-        };
-        Manager::new(self.dir.path(), name, &settings)
-    }
-
-    async fn host(&self, name: &str) -> Nats {
-        Nats::start(&self.dir.path().join(name)).await
     }
 
     /// It is what is expected, as far as a tier goes.
@@ -146,15 +126,6 @@ impl Old {
             }
             manager.json(&["verify", "--from", tier]);
         }
-    }
-
-    /// Every message of every timeline is there; a new NAS gets them one after the other.
-    async fn is_whole(&self, manager: &Manager, tier: &str) {
-        wait_until("the tier is whole", async || {
-            let verify = manager.run(&["verify", "--from", tier]);
-            if verify.status.success() { Ok(()) } else { Err(format!("{verify:?}")) }
-        })
-        .await;
     }
 
     /// What was left behind by a timeline comes back too.
@@ -180,9 +151,8 @@ impl Old {
 /// Lost, restored, gone on with in a journal; lost again, restored from the NAS; lost with the NAS, restored
 /// from Wasabi.
 async fn goes_on(name: &str) {
-    let old = Old::load(name).await;
-    let nats = old.host("first").await;
-    let manager = old.manager("first", &nats, &old.nas.url, "journal");
+    let mut old = Old::load(name).await;
+    let Host { nats, manager } = old.lab.host("first").await;
     old.is_read(&manager);
     manager.json(&["restore", "--all"]);
     for stream in old.streams() {
@@ -190,8 +160,8 @@ async fn goes_on(name: &str) {
     }
     old.earlier_timelines(&manager, &nats).await;
 
-    let chains = objects(&old.nas.url, "v1/").await;
-    let shipped = objects(&old.wasabi.s3_url(), "v1/").await;
+    let chains = objects(&old.lab.bucket(), "v1/").await;
+    let shipped = objects(&old.lab.wasabi_bucket(), "v1/").await;
     let daemon = manager.tier().await;
     let mut now = Vec::new();
     for stream in old.streams() {
@@ -205,8 +175,8 @@ async fn goes_on(name: &str) {
         manager.reaches(stream, "wasabi", nats.last_seq(stream).await).await;
     }
     daemon.stop().await;
-    assert!(objects(&old.nas.url, "v1/").await <= chains, "nothing goes into chains any more");
-    assert_eq!(objects(&old.wasabi.s3_url(), "v1/").await, shipped, "what wasabi has stays");
+    assert!(objects(&old.lab.bucket(), "v1/").await <= chains, "nothing goes into chains any more");
+    assert_eq!(objects(&old.lab.wasabi_bucket(), "v1/").await, shipped, "what wasabi has stays");
     for tier in ["nas", "wasabi"] {
         let held = manager.json(&["streams", "--from", tier]);
         for found in held["streams"].as_array().unwrap() {
@@ -216,11 +186,10 @@ async fn goes_on(name: &str) {
         }
         manager.json(&["verify", "--from", tier]);
     }
-    refused(&old, &nats, &old.nas.url, "nas").await;
+    refused(&old, &nats, "nas").await;
     drop(nats);
 
-    let nats = old.host("second").await;
-    let manager = old.manager("second", &nats, &old.nas.url, "journal");
+    let Host { nats, manager } = old.lab.host("second").await;
     manager.json(&["restore", "--all"]);
     for (stream, now) in old.streams().into_iter().zip(&now) {
         same(stream, &live(&nats, stream).await, now);
@@ -228,22 +197,21 @@ async fn goes_on(name: &str) {
     old.earlier_timelines(&manager, &nats).await;
     drop(nats);
 
-    let nats = old.host("third").await;
-    let other = Minio::start(&old.dir.path().join("third")).await;
-    let manager = old.manager("third", &nats, &other.url, "journal");
+    old.lab.lose_nas().await;
+    let Host { nats, manager } = old.lab.host("third").await;
     manager.json(&["restore", "--all", "--from", "wasabi"]);
     for (stream, now) in old.streams().into_iter().zip(&now) {
         same(stream, &live(&nats, stream).await, now);
     }
-    refused(&old, &nats, &other.url, "wasabi").await;
+    refused(&old, &nats, "wasabi").await;
     let daemon = manager.tier().await;
     let stream = old.streams()[0];
     publish(&nats, stream, 2).await;
     manager.reaches(stream, "nas", nats.last_seq(stream).await).await;
     manager.reaches(stream, "wasabi", nats.last_seq(stream).await).await;
-    old.is_whole(&manager, "nas").await;
+    manager.becomes_whole("nas").await;
     daemon.stop().await;
-    old.is_whole(&manager, "wasabi").await;
+    manager.becomes_whole("wasabi").await;
 }
 
 /// Publishes to one of a stream's own subjects.
@@ -258,15 +226,15 @@ async fn publish(nats: &Nats, stream: &str, count: usize) {
 }
 
 /// A manager that writes chains does not begin a second history beside the journal.
-async fn refused(old: &Old, nats: &Nats, nas: &str, tier: &str) {
-    let mut back = Child(old.manager("back", nats, nas, "chains").spawn(&["tier"]));
-    let status = wait_until("it refuses", async || {
-        back.0.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
-    })
-    .await;
-    let mut error = String::new();
-    back.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-    assert_eq!(status.code(), Some(2), "{error}");
+async fn refused(old: &Old, nats: &Nats, tier: &str) {
+    let back = old.lab.manager_with("back", |settings| {
+        (settings.nats, settings.layout) = (nats.url.clone(), "chains".into());
+    });
+    let mut back = back.spawn(&["tier"]);
+    back.ends().await;
+    let output = back.output();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
     let said = format!("error: {tier}: stream `FORK` is held by journal `main`");
     assert!(error.contains(&said) && error.contains("`layout = \"journal\"`"), "{error}");
 }
@@ -274,10 +242,9 @@ async fn refused(old: &Old, nats: &Nats, nas: &str, tier: &str) {
 /// The NAS was lost before a journal was begun: what Wasabi's chains have is gone on with.
 #[tokio::test(flavor = "multi_thread")]
 async fn wasabis_chains_alone() {
-    let old = Old::load("format-3").await;
-    let nats = old.host("first").await;
-    let nas = Minio::start(&old.dir.path().join("other")).await;
-    let manager = old.manager("first", &nats, &nas.url, "journal");
+    let mut old = Old::load("format-3").await;
+    old.lab.lose_nas().await;
+    let Host { nats, manager } = old.lab.host("first").await;
     manager.json(&["restore", "--all", "--from", "wasabi"]);
     for stream in old.streams() {
         let expected = &old.expected["streams"][stream];
@@ -297,13 +264,12 @@ async fn wasabis_chains_alone() {
             manager.reaches(stream, tier, nats.last_seq(stream).await).await;
         }
     }
-    old.is_whole(&manager, "nas").await;
+    manager.becomes_whole("nas").await;
     daemon.stop().await;
     drop(nats);
 
     for tier in ["nas", "wasabi"] {
-        let nats = old.host(&format!("again-{tier}")).await;
-        let manager = old.manager("again", &nats, &nas.url, "journal");
+        let Host { nats, manager } = old.lab.host(&format!("again-{tier}")).await;
         manager.json(&["restore", "--all", "--from", tier, "--no-fallback"]);
         for (stream, now) in old.streams().into_iter().zip(&now) {
             same(stream, &live(&nats, stream).await, now);

@@ -1,12 +1,13 @@
 //! The archive is open: programs that are not ours read it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, SECRET, Settings, USER, fingerprint, tool, wait_until};
+use crate::support::{Lab, Nats, documented, download, fingerprint, rows, wait_until};
 
+/// The section of docs/archive.md that these programs are from.
+const READING: &str = "Reading it without this project";
 /// Prints every row of a segment as JSON, read by one library.
 const PYARROW: &str = "
 import sys, json, pyarrow.parquet as pq
@@ -51,22 +52,18 @@ for row in duckdb.sql(f'select {columns} from ({query})').fetchall():
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pyarrow_and_duckdb_find_the_same_rows() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    write_to(&manager, "chains");
-    nats.publish("S", 90).await;
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 90).await;
+    let lab = Lab::with().layout("chains").start().await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.publish("S", 90).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 90).await;
     daemon.stop().await;
-    let held = manager.json(&["streams"]);
+    let held = lab.manager.json(&["streams"]);
     assert_eq!(held["streams"][0]["segments"], 1);
-    let bucket = download(&minio, dir.path()).await;
+    let bucket = download(&lab.bucket(), lab.dir()).await;
     let segments = bucket.join("v1/streams/S/segments/0001");
     let segment = std::fs::read_dir(segments).unwrap().next().unwrap().unwrap().path();
-    let expected = messages(&nats, "S").await;
+    let expected = messages(&lab.nats, "S").await;
     for program in [PYARROW, DUCKDB] {
         assert_eq!(rows(program, &[&segment.to_string_lossy()]).unwrap(), expected);
     }
@@ -76,39 +73,37 @@ async fn pyarrow_and_duckdb_find_the_same_rows() {
 /// of which a journal has the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_readers_find_what_a_journal_has() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    nats.create("T", json!({})).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    write_to(&manager, "chains");
-    nats.publish("S", 90).await;
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 90).await;
+    let mut lab = Lab::with().layout("chains").start().await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.create("T", json!({})).await;
+    lab.nats.publish("S", 90).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 90).await;
     daemon.stop().await;
-    write_to(&manager, "journal");
-    let daemon = manager.tier().await;
-    nats.publish("S", 60).await;
-    nats.publish("T", 20).await;
-    manager.reaches("S", "nas", 150).await;
-    manager.reaches("T", "nas", 20).await;
-    let all = [("S", messages(&nats, "S").await), ("T", messages(&nats, "T").await)];
-    nats.delete("S", &[5, 120]).await;
+    lab.configure(|settings| settings.layout = "journal".into());
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 60).await;
+    lab.nats.publish("T", 20).await;
+    lab.manager.reaches("S", "nas", 150).await;
+    lab.manager.reaches("T", "nas", 20).await;
+    let all = [("S", messages(&lab.nats, "S").await), ("T", messages(&lab.nats, "T").await)];
+    lab.nats.delete("S", &[5, 120]).await;
 
-    let [polars, read] = &documented("python")[..] else { panic!("there are two programs") };
-    let there = messages(&nats, "S").await;
+    let [polars, read] = &documented(READING, "python")[..] else {
+        panic!("there are two programs")
+    };
+    let there = messages(&lab.nats, "S").await;
     assert_eq!(there.len(), all[0].1.len() - 2);
     let mut bucket = PathBuf::new();
     wait_until("the reader finds the stream as it is", async || {
-        bucket = download(&minio, dir.path()).await;
+        bucket = download(&lab.bucket(), lab.dir()).await;
         let found = rows(read, &[&bucket.to_string_lossy(), "main", "S"])?;
         if found == there { Ok(()) } else { Err(format!("it finds {} messages", found.len())) }
     })
     .await;
     daemon.stop().await;
 
-    let [union, clickhouse, entries] = &documented("sql")[..] else {
+    let [union, clickhouse, entries] = &documented(READING, "sql")[..] else {
         panic!("there are three queries")
     };
     let bucket = bucket.to_string_lossy();
@@ -133,35 +128,6 @@ async fn the_documented_readers_find_what_a_journal_has() {
     let numbers = ask(entries, "number");
     assert!(numbers.len() > 2);
     assert!(numbers.iter().zip(0..).all(|(row, number)| row[0] == number), "{numbers:?}");
-}
-
-/// Has the storage manager write one layout, whatever all tests are run with.
-fn write_to(manager: &Manager, layout: &str) {
-    let text = std::fs::read_to_string(manager.config()).unwrap();
-    let (rest, _) = text.split_once("[archive]").unwrap();
-    let text = format!("{rest}[archive]\nlayout = \"{layout}\"\n");
-    std::fs::write(manager.config(), text).unwrap();
-}
-
-/// What docs/archive.md has on reading it in blocks of a language.
-pub(crate) fn documented(language: &str) -> Vec<String> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/archive.md");
-    let docs = std::fs::read_to_string(docs).unwrap();
-    let (_, docs) = docs.split_once("## Reading it without this project").unwrap();
-    let begin = format!("```{language}\n");
-    let blocks = docs.split(&begin).skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
-
-/// The rows that a program prints, each as JSON.
-pub(crate) fn rows(program: &str, arguments: &[&str]) -> Result<Vec<Value>, String> {
-    let mut command = Command::new(tool("python/bin/python"));
-    let output = command.args(["-c", program]).args(arguments).output().unwrap();
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-    }
-    let lines = String::from_utf8(output.stdout).unwrap();
-    Ok(lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
 /// What a stream has: sequence, time, subject, headers and payload.
@@ -190,22 +156,4 @@ fn hex(base64: &Value) -> String {
         write!(hex, "{byte:02x}").unwrap();
         hex
     })
-}
-
-/// A copy of the bucket, through S3: MinIO keeps objects in a form of its own.
-pub(crate) async fn download(minio: &Minio, dir: &Path) -> PathBuf {
-    let credentials =
-        s3::creds::Credentials::new(Some(USER), Some(SECRET), None, None, None).unwrap();
-    let region = s3::Region::Custom { region: "us-east-1".into(), endpoint: minio.url.clone() };
-    let bucket = s3::Bucket::new("archive", region, credentials).unwrap().with_path_style();
-    let copy = dir.join("copy");
-    for page in bucket.list(String::new(), None).await.unwrap() {
-        for listed in page.contents {
-            let object = bucket.get_object(&listed.key).await.unwrap();
-            let path = copy.join(&listed.key);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, object.bytes()).unwrap();
-        }
-    }
-    copy
 }

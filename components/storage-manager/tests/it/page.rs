@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::support::{Manager, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Lab, wait_until};
 
 const PAGE: &str = "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 27\r\n\
                     Connection: close\r\n\r\n<html>404 not found</html>\n";
@@ -44,20 +44,16 @@ async fn proxy(service: &FakeWasabi) -> (String, watch::Sender<bool>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_is_not_an_answer_of_the_nas() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let nas = fake_s3(path, "nas").await;
-    let (url, answers) = proxy(&nas).await;
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &url);
-    settings.more = "[segment]\nflush_age = \"30ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    nats.publish("S", 20).await;
-    manager.reaches("S", "nas", 20).await;
+    let mut lab =
+        Lab::with().faulty_nas().settings("[segment]\nflush_age = \"30ms\"\n").start().await;
+    let (url, answers) = proxy(&lab.nas).await;
+    lab.configure(|settings| settings.nas = url);
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 20).await;
+    lab.manager.reaches("S", "nas", 20).await;
     answers.send_replace(true);
-    nats.publish("S", 20).await;
+    lab.nats.publish("S", 20).await;
     // Writing fails, and so does the look for the archive, which comes every ten seconds at the latest.
     wait_until("the archive was looked for", async || {
         let log = daemon.log();
@@ -71,11 +67,11 @@ async fn a_page_is_not_an_answer_of_the_nas() {
     })
     .await;
     answers.send_replace(false);
-    manager.reaches("S", "nas", 40).await;
+    lab.manager.reaches("S", "nas", 40).await;
     let log = daemon.log();
     assert!(!log.contains("the bucket was lost"), "{log}");
     assert!(log.contains("`NoSuchKey`"), "{log}");
     daemon.stop().await;
-    let report = manager.json(&["verify"]);
+    let report = lab.manager.json(&["verify"]);
     assert_eq!(report["streams"][0]["messages"], 40, "{report}");
 }

@@ -6,29 +6,15 @@ use std::time::Duration;
 use cim_fake_wasabi::{FakeWasabi, Fault, Rule};
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Manager, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Lab, Nats, struck, wait_until};
 
-/// A host and its NAS, and the manager between them.
-struct Host {
-    _dir: tempfile::TempDir,
-    nas: FakeWasabi,
-    nats: Nats,
-    manager: Manager,
-    daemon: Daemon,
-}
+/// The shorter one of the two below.
+const FLUSH_AGE: Duration = Duration::from_millis(20);
 
-impl Host {
-    async fn start(flush_age: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let nas = fake_s3(dir.path(), "nas").await;
-        let nats = Nats::start(&dir.path().join("host")).await;
-        let mut settings = Settings::new(&nats.url, &nas.s3_url());
-        settings.layout = "journal".into();
-        settings.more = format!("[segment]\nflush_age = \"{flush_age}\"\n");
-        let manager = Manager::new(dir.path(), "host", &settings);
-        let daemon = manager.tier().await;
-        Self { _dir: dir, nas, nats, manager, daemon }
-    }
+/// A lab that makes an entry of what is as old as this.
+async fn lab(flush_age: &str) -> Lab<FakeWasabi> {
+    let flush = format!("[segment]\nflush_age = \"{flush_age}\"\n");
+    Lab::with().faulty_nas().layout("journal").settings(flush).start().await
 }
 
 /// Waits until the manager's reader was sent everything up to a sequence.
@@ -42,32 +28,40 @@ async fn is_read(nats: &Nats, stream: &str, seq: u64) {
     .await;
 }
 
+/// Waits until a message was read and is older than `flush_age`, by the time that the server gave it: what gathers with it
+/// is one piece then, and the next message begins another.
+async fn is_due(nats: &Nats, stream: &str, seq: u64, flush_age: Duration) {
+    is_read(nats, stream, seq).await;
+    nats.becomes_older(stream, seq, flush_age).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_of_the_old_stream_is_archived_before_the_new_one_begins() {
-    let Host { _dir, nas, nats, manager, daemon } = Host::start("300ms").await;
+    let lab = lab("300ms").await;
+    let daemon = lab.manager.tier().await;
     for stream in ["OTHER", "S"] {
-        nats.create(stream, json!({})).await;
-        nats.publish(stream, 10).await;
-        manager.reaches(stream, "nas", 10).await;
+        lab.nats.create(stream, json!({})).await;
+        lab.nats.publish(stream, 10).await;
+        lab.manager.reaches(stream, "nas", 10).await;
     }
     // An entry takes longer than it takes to begin a timeline.
     let slow = Rule::new(Fault::Delay).operation("PutObject").keys("*/entries/*").seconds(1.0);
-    nas.set_faults(vec![slow]).unwrap();
+    lab.nas.set_faults(vec![slow]).unwrap();
     let (rounds, mut old) = (4, 10);
     let mut published = 0;
     for round in 1..=rounds {
         // There is always an entry on its way, and one that gathers.
-        nats.publish("OTHER", 5).await;
-        nats.publish("S", 20).await;
+        lab.nats.publish("OTHER", 5).await;
+        lab.nats.publish("S", 20).await;
         old += 20;
-        is_read(&nats, "S", old).await;
-        nats.api("STREAM.DELETE.S", Value::Null).await;
-        nats.create("S", json!({})).await;
+        is_read(&lab.nats, "S", old).await;
+        lab.nats.delete_stream("S").await;
+        lab.nats.create("S", json!({})).await;
         published += old;
         old = 10 + round;
-        nats.publish("S", usize::try_from(old).unwrap()).await;
+        lab.nats.publish("S", usize::try_from(old).unwrap()).await;
         wait_until("the next timeline is read", async || {
-            let held = manager.json(&["streams"]);
+            let held = lab.manager.json(&["streams"]);
             let timelines = held["streams"][1]["timelines"].as_array().unwrap();
             let last = timelines.last().unwrap();
             let there = last["timeline"] == round + 1 && last["last_seq"] == old;
@@ -76,10 +70,10 @@ async fn what_was_read_of_the_old_stream_is_archived_before_the_new_one_begins()
         .await;
     }
     published += old;
-    nas.set_faults(Vec::new()).unwrap();
+    lab.nas.set_faults(Vec::new()).unwrap();
     let log = daemon.log();
     daemon.stop().await;
-    let report = manager.json(&["verify"]);
+    let report = lab.manager.json(&["verify"]);
     assert_eq!(report["streams"][1]["messages"], published, "{report}\n{log}");
     assert!(!log.contains("contradicts") && !log.contains("not archived"), "{log}");
 }
@@ -87,24 +81,30 @@ async fn what_was_read_of_the_old_stream_is_archived_before_the_new_one_begins()
 /// The same while the NAS takes nothing: what was read waits in memory, and is not given up.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_while_the_nas_was_away_is_archived_too() {
-    let Host { _dir, nas, nats, manager, daemon } = Host::start("20ms").await;
-    nats.create("S", json!({})).await;
-    nats.publish("S", 5).await;
-    manager.reaches("S", "nas", 5).await;
-    nas.set_faults(vec![Rule::new(Fault::Unavailable).operation("PutObject")]).unwrap();
+    let lab = lab("20ms").await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.publish("S", 5).await;
+    lab.manager.reaches("S", "nas", 5).await;
+    lab.nas.set_faults(vec![Rule::new(Fault::Unavailable).operation("PutObject")]).unwrap();
     // Many small pieces: more than may be ready and on their way.
-    for _ in 0..30 {
-        nats.publish("S", 1).await;
-        tokio::time::sleep(Duration::from_millis(30)).await;
+    for seq in 6..=35 {
+        lab.nats.publish("S", 1).await;
+        is_due(&lab.nats, "S", seq, FLUSH_AGE).await;
     }
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    nats.create("S", json!({})).await;
-    nats.publish("S", 3).await;
-    // So long it is away.
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    nas.set_faults(Vec::new()).unwrap();
+    lab.nats.delete_stream("S").await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.publish("S", 3).await;
+    // It is away until what the old one had was tried some times more.
+    let tries = struck(&lab.nas, "unavailable");
+    wait_until("it is tried again", async || {
+        let more = struck(&lab.nas, "unavailable") - tries;
+        if more >= 3 { Ok(()) } else { Err(format!("{more} times")) }
+    })
+    .await;
+    lab.nas.set_faults(Vec::new()).unwrap();
     wait_until("both timelines are there", async || {
-        let held = manager.json(&["streams"])["streams"][0]["timelines"].clone();
+        let held = lab.manager.json(&["streams"])["streams"][0]["timelines"].clone();
         let last = |n: usize| held[n]["last_seq"].as_u64();
         if (last(0), last(1)) == (Some(35), Some(3)) {
             Ok(())
@@ -114,6 +114,6 @@ async fn what_was_read_while_the_nas_was_away_is_archived_too() {
     })
     .await;
     daemon.stop().await;
-    let report = manager.json(&["verify"]);
+    let report = lab.manager.json(&["verify"]);
     assert_eq!(report["streams"][0]["messages"], 38, "{report}");
 }

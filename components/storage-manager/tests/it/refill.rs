@@ -8,8 +8,7 @@ use cim_storage_manager::s3::Store;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::store;
-use crate::support::{Manager, Nats, Settings, fake_s3, fingerprint};
+use crate::support::{Host, Lab, fingerprint};
 
 /// So many that the first group of entries is full.
 const ENTRIES: u64 = 260;
@@ -38,36 +37,32 @@ async fn delete(store: &Store, prefix: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_wasabi_is_filled_from_a_nas_that_does_not_know_the_first_entries() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
     // Its subject is a chain.
-    settings.layout = "chains".into();
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = "[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    nats.publish("S", 40).await;
-    manager.reaches("S", "wasabi", 40).await;
+    let lab = Lab::with()
+        .faulty_nas()
+        .wasabi()
+        .layout("chains")
+        .settings("[segment]\nflush_age = \"30ms\"\n[seal]\ninterval = \"200ms\"\n")
+        .start()
+        .await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 40).await;
+    lab.manager.reaches("S", "wasabi", 40).await;
     daemon.stop().await;
-    let bucket = store(path, &nas.s3_url());
+    let bucket = lab.store();
     decide(&bucket).await;
     // A NAS that was replaced got the last group back, and not the one before.
     delete(&bucket, "v1/streams/S/tertiary/00000000/").await;
-    delete(&store(path, &wasabi.s3_url()), "v1/").await;
-    let daemon = manager.tier().await;
-    nats.publish("S", 10).await;
-    manager.reaches("S", "wasabi", 50).await;
+    delete(&lab.wasabi_store(), "v1/").await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 10).await;
+    lab.manager.reaches("S", "wasabi", 50).await;
     daemon.stop().await;
-    let report = manager.json(&["verify", "--from", "wasabi"]);
+    let report = lab.manager.json(&["verify", "--from", "wasabi"]);
     assert_eq!(report["streams"][0]["messages"], 50, "{report}");
-    let before = fingerprint(&nats, "S").await;
-    let other = Nats::start(&path.join("other")).await;
-    let mut settings = Settings::new(&other.url, &nas.s3_url());
-    settings.wasabi = Some(wasabi.s3_url());
-    Manager::new(path, "other", &settings).json(&["restore", "S", "--from", "wasabi"]);
+    let before = fingerprint(&lab.nats, "S").await;
+    let Host { nats: other, manager } = lab.host("other").await;
+    manager.json(&["restore", "S", "--from", "wasabi"]);
     assert_eq!(fingerprint(&other, "S").await["all"], before["all"]);
 }

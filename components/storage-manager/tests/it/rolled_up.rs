@@ -1,18 +1,9 @@
 //! What a message has taken away stays away, also where the archive had the message and not yet what went with it.
 
-use std::path::Path;
-
 use async_nats::HeaderMap;
 use serde_json::{Value, json};
 
-use crate::openness::{documented, download, rows};
-use crate::support::{Manager, Minio, Nats, Settings, wait_until};
-
-/// A lab whose archive is a journal.
-fn journaling(dir: &Path, name: &str, nats: &Nats, minio: &Minio) -> Manager {
-    let layout = "journal".into();
-    Manager::new(dir, name, &Settings { layout, ..Settings::new(&nats.url, &minio.url) })
-}
+use crate::support::{Host, Lab, Nats, documented, download, rows, wait_until};
 
 async fn publish(nats: &Nats, subject: &'static str, headers: &[(&'static str, &str)]) {
     let mut map = HeaderMap::new();
@@ -35,49 +26,49 @@ async fn sequences(nats: &Nats, stream: &str) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_purged_and_what_has_fired_do_not_come_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = journaling(dir.path(), "host", &nats, &minio);
-    nats.create("KV", json!({ "allow_rollup_hdrs": true })).await;
-    nats.create("SCH", json!({ "allow_msg_schedules": true })).await;
+    let mut lab = Lab::with().layout("journal").start().await;
+    lab.nats.create("KV", json!({ "allow_rollup_hdrs": true })).await;
+    lab.nats.create("SCH", json!({ "allow_msg_schedules": true })).await;
     for subject in ["kv.card", "kv.card", "kv.card", "kv.other"] {
-        publish(&nats, subject, &[]).await;
+        publish(&lab.nats, subject, &[]).await;
     }
     let due = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
     let at = format!("@at {}", due.strftime("%FT%TZ"));
-    publish(&nats, "sch.first", &[]).await;
+    publish(&lab.nats, "sch.first", &[]).await;
     let schedule = [("Nats-Schedule", at.as_str()), ("Nats-Schedule-Target", "sch.due")];
-    publish(&nats, "sch.pay", &schedule).await;
-    let daemon = manager.tier().await;
-    manager.reaches("KV", "nas", 4).await;
-    manager.reaches("SCH", "nas", 2).await;
+    publish(&lab.nats, "sch.pay", &schedule).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("KV", "nas", 4).await;
+    lab.manager.reaches("SCH", "nas", 2).await;
 
     // Both are archived, and the server is not asked any more for what it has deleted.
     wait_until("the schedule fires", async || {
-        if nats.last_seq("SCH").await == 3 { Ok(()) } else { Err("not yet".to_owned()) }
+        if lab.nats.last_seq("SCH").await == 3 { Ok(()) } else { Err("not yet".to_owned()) }
     })
     .await;
     let purge = [("KV-Operation", "PURGE"), ("Nats-Rollup", "sub")];
-    publish(&nats, "kv.card", &purge).await;
-    assert_eq!(sequences(&nats, "KV").await, [4, 5]);
-    assert_eq!(sequences(&nats, "SCH").await, [1, 3]);
-    nats.freeze();
+    publish(&lab.nats, "kv.card", &purge).await;
+    assert_eq!(sequences(&lab.nats, "KV").await, [4, 5]);
+    assert_eq!(sequences(&lab.nats, "SCH").await, [1, 3]);
+    lab.nats.freeze();
     wait_until("the nas has the purge and what was fired", async || {
-        let held = manager.json(&["streams"]);
+        let held = lab.manager.json(&["streams"]);
         let streams = held["streams"].as_array().unwrap().iter();
         let reached = streams.map(|stream| &stream["timelines"][0]["last_seq"]);
         if reached.eq(&[json!(5), json!(3)]) { Ok(()) } else { Err(held.to_string()) }
     })
     .await;
     daemon.kill();
-    drop(nats);
-    let bucket = download(&minio, dir.path()).await;
-    let read = rows(&documented("python")[1], &[&bucket.to_string_lossy(), "main", "KV"]).unwrap();
+    lab.nats.kill();
+    let bucket = download(&lab.bucket(), lab.dir()).await;
+    let read = rows(
+        &documented("Reading it without this project", "python")[1],
+        &[&bucket.to_string_lossy(), "main", "KV"],
+    )
+    .unwrap();
     assert!(read.iter().map(|row| &row[0]).eq(&[json!(4), json!(5)]), "{read:?}");
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = journaling(dir.path(), "new", &nats, &minio);
+    let Host { nats, manager } = lab.host("new").await;
     let restored = manager.json(&["restore", "--all"]);
     assert_eq!(sequences(&nats, "KV").await, [4, 5]);
     assert_eq!(sequences(&nats, "SCH").await, [1, 3]);
@@ -89,7 +80,7 @@ async fn what_was_purged_and_what_has_fired_do_not_come_back() {
     assert!(outcomes.eq(["unchanged", "unchanged"]), "{again}");
 
     // With what was dropped the schedule is there, and does not fire.
-    nats.api("STREAM.DELETE.SCH", Value::Null).await;
+    nats.delete_stream("SCH").await;
     let restored = manager.json(&["restore", "SCH", "--with-dropped"]);
     assert_eq!(restored["streams"][0]["messages"], 3);
     let left_out = json!(["schedules: their messages are there, and none fires"]);
@@ -101,20 +92,17 @@ async fn what_was_purged_and_what_has_fired_do_not_come_back() {
 /// As many are gone behind the beginning as before, and they are others.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_is_seen_that_changes_no_number() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = journaling(dir.path(), "host", &nats, &minio);
-    nats.create("S", json!({})).await;
-    let daemon = manager.tier().await;
-    nats.publish("S", 10).await;
-    nats.delete("S", &[5]).await;
-    manager.reaches("S", "nas", 10).await;
+    let lab = Lab::with().layout("journal").start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 10).await;
+    lab.nats.delete("S", &[5]).await;
+    lab.manager.reaches("S", "nas", 10).await;
     let begins_at = async |seq: u64| {
         wait_until("the archive knows where the stream begins", async || {
             let dry =
-                manager.json(&["restore", "S", "--as", "T", "--subjects", "t.>", "--dry-run"]);
-            let held = manager.json(&["streams"]);
+                lab.manager.json(&["restore", "S", "--as", "T", "--subjects", "t.>", "--dry-run"]);
+            let held = lab.manager.json(&["streams"]);
             let known = !dry["streams"][0]["deletes_known"].is_null();
             let first = &held["streams"][0]["timelines"][0]["first_seq"];
             if known && *first == seq { Ok(()) } else { Err(format!("{dry} {held}")) }
@@ -123,11 +111,11 @@ async fn a_delete_is_seen_that_changes_no_number() {
     };
     begins_at(1).await;
     daemon.freeze();
-    nats.api("STREAM.PURGE.S", json!({ "seq": 6 })).await;
-    nats.delete("S", &[8]).await;
+    lab.nats.api("STREAM.PURGE.S", json!({ "seq": 6 })).await;
+    lab.nats.delete("S", &[8]).await;
     daemon.thaw();
     begins_at(6).await;
     daemon.kill();
-    manager.json(&["restore", "S", "--as", "T", "--subjects", "t.>"]);
-    assert_eq!(sequences(&nats, "T").await, [6, 7, 9, 10]);
+    lab.manager.json(&["restore", "S", "--as", "T", "--subjects", "t.>"]);
+    assert_eq!(sequences(&lab.nats, "T").await, [6, 7, 9, 10]);
 }

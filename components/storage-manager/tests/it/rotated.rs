@@ -1,38 +1,83 @@
 //! Keys, passwords and certificates that are replaced while the manager runs: nothing stops, and there is no restart.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cim_fake_wasabi::{Config, Credentials, FakeWasabi};
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Authority, Daemon, Manager, Minio, Nats, Settings, USER, credentials_file, wait_until,
+    Authority, Daemon, Lab, Manager, Minio, Nats, Settings, USER, credentials_file, wait_until,
+    write_secret,
 };
 
 /// What the NAS may lack after everything works again.
 const LATE: Duration = Duration::from_secs(5);
+/// Time between two messages of a load.
+const PACE: Duration = Duration::from_millis(2);
+
+/// A host and a NAS that each let one login in.
+struct Guarded {
+    lab: Lab<FakeWasabi>,
+    /// In the place of the lab's own: it keeps its address when it takes another key.
+    nas: Option<FakeWasabi>,
+    listen: SocketAddr,
+    manager: Manager,
+}
+
+impl Guarded {
+    /// Both let `first` in, and tiering has that.
+    async fn start() -> (Self, Daemon) {
+        let lab = Lab::with().faulty_nas().server(server("first")).login("manager", "first");
+        let lab = lab.start().await;
+        let nas = service(lab.dir(), "127.0.0.1:0".parse().unwrap(), "first").await;
+        let url = nas.s3_url();
+        let manager = lab.manager_with("guarded", |settings| settings.nas.clone_from(&url));
+        let listen = url.trim_start_matches("http://").parse().unwrap();
+        let guarded = Self { lab, nas: Some(nas), listen, manager };
+        guarded.write_key("first");
+        guarded.lab.nats.create("S", json!({})).await;
+        let daemon = guarded.manager.tier().await;
+        comes_in_time(&guarded.lab.nats, &guarded.manager, 10).await;
+        (guarded, daemon)
+    }
+
+    /// Has the NAS take another key, and the old one no more.
+    async fn change_nas(&mut self, secret: &str) {
+        self.nas.take().expect("there is one").shutdown().await;
+        self.nas = Some(service(self.lab.dir(), self.listen, secret).await);
+    }
+
+    /// Has NATS let in another password, and the old one no more.
+    fn change_nats(&self, password: &str) {
+        self.lab.nats.reload(&server(password));
+    }
+
+    /// Writes the key of the NAS that the manager reads.
+    fn write_key(&self, secret: &str) {
+        credentials_file(self.lab.dir(), "guarded.env", USER, secret);
+    }
+
+    /// Writes the password of NATS that the manager reads.
+    fn write_password(&self, password: &str) {
+        write_secret(&self.lab.path("manager.password"), password.as_bytes());
+    }
+}
 
 /// A service at this address that takes one key.
-async fn service(dir: &Path, listen: std::net::SocketAddr, secret: &str) -> FakeWasabi {
+async fn service(dir: &Path, listen: SocketAddr, secret: &str) -> FakeWasabi {
     let config = Config {
         buckets: vec!["archive".into()],
         credentials: vec![Credentials::new(USER, secret)],
         listen,
-        ..Config::new(dir.join("nas"))
+        ..Config::new(dir.join("guarded-nas"))
     };
     wait_until("the service has its address", async || {
         FakeWasabi::start(config.clone()).await.map_err(|error| error.to_string())
     })
     .await
-}
-
-async fn says(daemon: &Daemon, what: &str) {
-    wait_until(&format!("the log says `{what}`"), async || {
-        let log = daemon.log();
-        if log.contains(what) { Ok(()) } else { Err(log) }
-    })
-    .await;
 }
 
 /// Publishes, and waits until all of it is on the NAS.
@@ -52,133 +97,103 @@ fn server(password: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_and_a_password_are_read_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let fake = service(path, "127.0.0.1:0".parse().unwrap(), "first").await;
-    let (url, listen) = (fake.s3_url(), fake.s3_url().replace("http://", "").parse().unwrap());
-    let nats = Nats::start_with(&path.join("host"), &server("first")).await;
-    let password = path.join("password");
-    std::fs::write(&password, "first").unwrap();
-    let mut settings = Settings::new(&nats.url, &url);
-    settings.login = format!("user = \"manager\"\npassword_file = \"{}\"\n", password.display());
-    let manager = Manager::new(path, "host", &settings);
-    credentials_file(path, "host.env", USER, "first");
-    nats.create("S", json!({})).await;
-    let daemon = manager.tier().await;
-    comes_in_time(&nats, &manager, 10).await;
+    let (mut guarded, daemon) = Guarded::start().await;
+    let comes = async |guarded: &Guarded, last| {
+        comes_in_time(&guarded.lab.nats, &guarded.manager, last).await;
+    };
 
     // The file first, as it should be; it is read before anything is refused.
-    fake.shutdown().await;
-    credentials_file(path, "host.env", USER, "second");
-    let fake = service(path, listen, "second").await;
-    comes_in_time(&nats, &manager, 20).await;
+    guarded.write_key("second");
+    guarded.change_nas("second").await;
+    comes(&guarded, 20).await;
 
     // The service first: that is refused, and is not the end.
-    fake.shutdown().await;
-    let fake = service(path, listen, "third").await;
-    nats.publish("S", 10).await;
-    says(&daemon, "nas: the service refuses the key of `").await;
-    credentials_file(path, "host.env", USER, "third");
-    comes_in_time(&nats, &manager, 40).await;
-    says(&daemon, "nas: the service takes the key of `").await;
-    assert_eq!(daemon.log().matches("refuses the key").count(), 1, "{}", daemon.log());
+    guarded.change_nas("third").await;
+    guarded.lab.nats.publish("S", 10).await;
+    daemon.says("nas: the service refuses the key of `").await;
+    guarded.write_key("third");
+    comes(&guarded, 40).await;
+    let log = daemon.says("nas: the service takes the key of `").await;
+    assert_eq!(log.matches("refuses the key").count(), 1, "{log}");
 
-    nats.reload(&server("second"));
-    says(&daemon, "NATS refuses the login with `").await;
-    std::fs::write(&password, "second").unwrap();
-    comes_in_time(&nats, &manager, 50).await;
-    says(&daemon, "NATS accepts the login with `").await;
-    assert_eq!(daemon.log().matches("refuses the login").count(), 1, "{}", daemon.log());
+    guarded.change_nats("second");
+    daemon.says("NATS refuses the login with `").await;
+    guarded.write_password("second");
+    comes(&guarded, 50).await;
+    let log = daemon.says("NATS accepts the login with `").await;
+    assert_eq!(log.matches("refuses the login").count(), 1, "{log}");
 
     // What people try.
-    let pid = daemon.pid().to_string();
-    assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
-    says(&daemon, "SIGHUP: keys, passwords and certificates are read again as they change").await;
-    comes_in_time(&nats, &manager, 60).await;
+    daemon.signal("HUP");
+    daemon.says("SIGHUP: keys, passwords and certificates are read again as they change").await;
+    comes(&guarded, 60).await;
     daemon.stop().await;
-    fake.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_of_ones_own_is_trusted_and_its_successor_too() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
+    let lab = Lab::start().await;
     let (first, second) = (Authority::new(), Authority::new());
-    let minio = Minio::start_secure(path, &first).await;
-    let nats = Nats::start(&path.join("host")).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    let (status, error) = Manager::new(path, "host", &settings).error(&["streams"]);
+    let mut nas = Minio::secure(&lab.path("secure"), &first).await;
+    let secure = |settings: &mut Settings| {
+        (settings.nas, settings.bucket) = (nas.url.clone(), nas.bucket.clone());
+    };
+    let (status, error) = lab.manager_with("trusting-none", secure).error(&["streams"]);
     assert_eq!(status, 4, "{error}");
     assert!(error.contains("UnknownIssuer") && error.contains("`tls_ca`"), "{error}");
-    let ca = path.join("ca.pem");
+    let ca = lab.path("ca.pem");
     std::fs::write(&ca, first.pem()).unwrap();
-    settings.s3 = format!("tls_ca = \"{}\"\n", ca.display());
-    let manager = Manager::new(path, "host", &settings);
-    nats.create("S", json!({})).await;
+    let manager = lab.manager_with("trusting", |settings| {
+        secure(settings);
+        settings.s3 = format!("tls_ca = \"{}\"\n", ca.display());
+    });
+    lab.nats.create("S", json!({})).await;
     let daemon = manager.tier().await;
-    comes_in_time(&nats, &manager, 10).await;
-    let minio = minio.again(&second).await;
-    nats.publish("S", 10).await;
+    comes_in_time(&lab.nats, &manager, 10).await;
+    nas.start_again(&second).await;
+    lab.nats.publish("S", 10).await;
     std::fs::write(&ca, format!("{}{}", first.pem(), second.pem())).unwrap();
-    comes_in_time(&nats, &manager, 30).await;
+    comes_in_time(&lab.nats, &manager, 30).await;
     daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
+    lab.nats.delete_stream("S").await;
     manager.json(&["restore", "S"]);
-    assert_eq!(nats.last_seq("S").await, 30);
-    drop(minio);
+    assert_eq!(lab.nats.last_seq("S").await, 30);
 }
 
 /// As under systemd, which hands out copies at each start, and starts the unit again a second after a file was replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_copies_are_handed_out_a_start_is_enough() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let fake = service(path, "127.0.0.1:0".parse().unwrap(), "first").await;
-    let (url, listen) = (fake.s3_url(), fake.s3_url().replace("http://", "").parse().unwrap());
-    let nats = Nats::start_with(&path.join("host"), &server("first")).await;
-    let password = path.join("password");
-    std::fs::write(&password, "first").unwrap();
-    let mut settings = Settings::new(&nats.url, &url);
-    settings.login = format!("user = \"manager\"\npassword_file = \"{}\"\n", password.display());
-    let manager = Manager::new(path, "host", &settings);
-    credentials_file(path, "host.env", USER, "first");
-    nats.create("S", json!({})).await;
-    let daemon = manager.tier().await;
-    comes_in_time(&nats, &manager, 10).await;
+    let (mut guarded, daemon) = Guarded::start().await;
 
     // Both refuse what the copies have, and there is something to flush.
-    fake.shutdown().await;
-    let fake = service(path, listen, "second").await;
-    nats.publish("S", 10).await;
-    says(&daemon, "nas: the service refuses the key of `").await;
-    nats.reload(&server("second"));
+    guarded.change_nas("second").await;
+    guarded.lab.nats.publish("S", 10).await;
+    daemon.says("nas: the service refuses the key of `").await;
+    guarded.change_nats("second");
     let since = Instant::now();
     let watch = Duration::from_secs(1);
     daemon.stop().await;
-    credentials_file(path, "host.env", USER, "second");
-    std::fs::write(&password, "second").unwrap();
-    let daemon = manager.tier().await;
-    comes_in_time(&nats, &manager, 30).await;
+    guarded.write_key("second");
+    guarded.write_password("second");
+    let daemon = guarded.manager.tier().await;
+    comes_in_time(&guarded.lab.nats, &guarded.manager, 30).await;
     assert!(since.elapsed() + watch < LATE, "it took {:?}", since.elapsed());
 
     // The successor first, as it should be, and with a load.
-    let (client, go) = (nats.client.clone(), tokio_util::sync::CancellationToken::new());
+    let (client, go) = (guarded.lab.nats.client.clone(), CancellationToken::new());
     let stop = go.clone();
     let load = tokio::spawn(async move {
         let jetstream = async_nats::jetstream::new(client);
-        while stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(2))).await.is_some()
-        {
+        while stop.run_until_cancelled(tokio::time::sleep(PACE)).await.is_some() {
             jetstream.publish("s.load", "x".into()).await.unwrap().await.unwrap();
         }
     });
     let since = Instant::now();
     daemon.stop().await;
-    let daemon = manager.tier().await;
-    let now = nats.last_seq("S").await;
-    manager.reaches("S", "nas", now).await;
+    let daemon = guarded.manager.tier().await;
+    guarded.manager.has_all(&guarded.lab.nats, &["S"]).await;
     assert!(since.elapsed() + watch < LATE, "it took {:?}", since.elapsed());
     go.cancel();
     load.await.unwrap();
     daemon.stop().await;
-    fake.shutdown().await;
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint};
+use crate::support::{Host, Lab, Manager, fingerprint};
 
 /// The commands of the page, in order.
 fn commands() -> Vec<String> {
@@ -29,25 +29,21 @@ fn run(manager: &Manager, line: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_brings_a_lost_host_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
+    let mut lab = Lab::start().await;
+    let daemon = lab.manager.tier().await;
     let mut expected = Vec::new();
     for stream in ["EVENTS", "ORDERS"] {
-        nats.create(stream, json!({})).await;
-        nats.publish(stream, 200).await;
+        lab.nats.create(stream, json!({})).await;
+        lab.nats.publish(stream, 200).await;
     }
     for stream in ["EVENTS", "ORDERS"] {
-        manager.reaches(stream, "nas", 200).await;
-        expected.push(fingerprint(&nats, stream).await);
+        lab.manager.reaches(stream, "nas", 200).await;
+        expected.push(fingerprint(&lab.nats, stream).await);
     }
     daemon.kill();
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     let commands = commands();
     assert!(commands.len() >= 6, "{commands:?}");
     for line in &commands {

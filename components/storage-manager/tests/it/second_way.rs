@@ -6,9 +6,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
-use crate::journal_damage::{ENTRIES, Lab, flipped};
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
+use crate::support::{ArchivedJournal, ENTRIES, Lab, Manager, flipped, wait_until};
 
 const CHECKPOINTS: &str = "v2/journal/main/checkpoints/";
 
@@ -58,7 +56,7 @@ fn warns(manager: &Manager) -> [Vec<String>; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_what_the_newest_checkpoint_says() {
-    let lab = Lab::start().await;
+    let lab = ArchivedJournal::start().await;
     let manager = &lab.manager;
     let entries = lab.keys(ENTRIES).await;
     let count = entries.len();
@@ -140,7 +138,7 @@ async fn to_what_the_newest_checkpoint_says() {
 /// What was collected is no damage; one checkpoint with nothing before it is worth a word.
 #[tokio::test(flavor = "multi_thread")]
 async fn need_not_go_back_to_what_was_collected() {
-    let lab = Lab::start().await;
+    let lab = ArchivedJournal::start().await;
     let entries = lab.keys(ENTRIES).await;
     // `D` begins in the first entry, which holds no messages.
     let earlier = lab.checkpoint(&entries[..2]).await.0;
@@ -156,7 +154,7 @@ async fn need_not_go_back_to_what_was_collected() {
 /// What `verify` says is the way out is one: with the manager's next checkpoint it is content.
 #[tokio::test(flavor = "multi_thread")]
 async fn comes_back_with_the_next_checkpoint() {
-    let lab = Lab::start_with("[segment]\nflush_age = \"20ms\"\n").await;
+    let lab = ArchivedJournal::start_with("[segment]\nflush_age = \"20ms\"\n").await;
     lab.manager.json(&["restore", "--all"]);
     let entries = lab.keys(ENTRIES).await;
     lab.checkpoint(&entries[..3]).await;
@@ -179,7 +177,7 @@ async fn comes_back_with_the_next_checkpoint() {
 }
 
 /// Lets the manager run until it has written a checkpoint.
-async fn next_checkpoint(lab: &Lab) {
+async fn next_checkpoint(lab: &ArchivedJournal) {
     let before = lab.keys(CHECKPOINTS).await;
     let daemon = lab.manager.tier().await;
     wait_until("a checkpoint is written", async || {
@@ -193,25 +191,22 @@ async fn next_checkpoint(lab: &Lab) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_looked_at_on_wasabi_too() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let wasabi = fake_s3(dir.path(), "wasabi").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.layout = "journal".into();
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = "[seal]\ninterval = \"100ms\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
-    nats.publish("S", 10).await;
-    manager.reaches("S", "wasabi", 10).await;
+    let lab = Lab::with()
+        .wasabi()
+        .layout("journal")
+        .settings("[seal]\ninterval = \"100ms\"\n")
+        .start()
+        .await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 10).await;
+    lab.manager.reaches("S", "wasabi", 10).await;
     daemon.stop().await;
     let key = "v2/tertiary/main/checkpoints/000000000000.json.zst";
-    let store = bucket(&wasabi.s3_url());
+    let store = lab.wasabi_bucket();
     store.put_object(key, b"?").await.unwrap();
-    names(&manager, "wasabi", key, &format!("delete `{key}`: "));
-    manager.json(&["verify"]);
+    names(&lab.manager, "wasabi", key, &format!("delete `{key}`: "));
+    lab.manager.json(&["verify"]);
     store.delete_object(key).await.unwrap();
-    manager.json(&["verify", "--from", "wasabi"]);
+    lab.manager.json(&["verify", "--from", "wasabi"]);
 }

@@ -9,7 +9,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint, pinned, wait_until};
+use crate::support::{Host, Lab, Nats, Version, fingerprint, login, pinned, wait_until};
 
 const MESSAGES: usize = 12;
 
@@ -298,7 +298,10 @@ async fn seen(nats: &Nats, stream: &str) -> Value {
     seen["config"] = plain(&seen["config"]);
     let consumers = seen["consumers"].as_array_mut().unwrap();
     // The storage manager's own is none of the stream's.
-    consumers.retain(|consumer| consumer["config"]["durable_name"] != "cim-tier-archive");
+    consumers.retain(|consumer| {
+        let name = consumer["config"]["durable_name"].as_str();
+        !name.is_some_and(|name| name.starts_with("cim-tier-"))
+    });
     for consumer in consumers {
         consumer["config"] = plain(&consumer["config"]);
         // The same as the durable name, which is all that old servers show.
@@ -309,17 +312,12 @@ async fn seen(nats: &Nats, stream: &str) -> Value {
 
 /// What a test has of one version: an archive, and what was in it.
 struct Archive<'a> {
-    dir: &'a Path,
-    minio: &'a Minio,
+    lab: &'a Lab,
     lines: &'a [Line],
     before: BTreeMap<&'static str, Value>,
 }
 
 impl Archive<'_> {
-    fn manager(&self, name: &str, nats: &Nats) -> Manager {
-        Manager::new(self.dir, name, &Settings::new(&nats.url, &self.minio.url))
-    }
-
     /// Restores onto an empty server of a version.
     async fn onto(
         &self,
@@ -327,8 +325,7 @@ impl Archive<'_> {
         table: &BTreeMap<(String, String), bool>,
     ) -> Option<(String, Nats)> {
         let host = format!("onto-{}", version.number());
-        let nats = Nats::start_version(&self.dir.join(&host), version).await?;
-        let manager = self.manager(&host, &nats);
+        let Host { mut nats, manager } = self.lab.host_of(&host, version).await?;
         let kept = |line: &Line| table[&(line.what.to_owned(), version.number().to_owned())];
         let (kept, refused): (Vec<_>, Vec<_>) = self.lines.iter().partition(|line| kept(line));
         for dry in [&["--dry-run"][..], &[]] {
@@ -360,7 +357,7 @@ impl Archive<'_> {
         assert_eq!(names["total"], kept.len(), "{host}: {names}");
         let kept: Vec<_> = kept.into_iter().filter(|line| line.stream != "MEMORY").collect();
         // What the server has in memory must be what it has on disk.
-        let nats = nats.crash_and_start().await;
+        nats.crash_and_start().await;
         differs.extend(self.compare(&nats, &kept).await);
         assert!(differs.is_empty(), "{host}: {}", differs.join("\n"));
         Some((host, nats))
@@ -391,7 +388,7 @@ impl Archive<'_> {
             ends
         };
         let before = ends().await;
-        let manager = self.manager(host, nats);
+        let manager = self.lab.manager_of(host, nats);
         let daemon = manager.tier().await;
         nats.publish("EVENTS", 1).await;
         wait_until("copies get it", async || {
@@ -416,34 +413,31 @@ impl Archive<'_> {
 /// Archives what a version has, and restores it onto others.
 async fn from(version: Version, onto: &[Version]) {
     let table = documented();
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let Some(nats) = Nats::start_version(&dir.path().join("host"), version).await else { return };
-    assert_eq!(nats.client.server_info().version, version.number(), "run `ci/setup --test`");
+    let Some(mut lab) = Lab::with().version(version).start_if_there().await else { return };
+    assert_eq!(lab.nats.client.server_info().version, version.number(), "run `ci/setup --test`");
     let mut lines = lines();
     lines.retain(|line| line.since <= minor(version));
-    let mut archive =
-        Archive { dir: dir.path(), minio: &minio, lines: &lines, before: BTreeMap::new() };
-    let manager = archive.manager("host", &nats);
-    let daemon = manager.tier().await;
-    fill(&nats, &lines).await;
+    let daemon = lab.manager.tier().await;
+    fill(&lab.nats, &lines).await;
     wait_until("what is copied is there", async || {
         let (all, sum, copy) = (
-            nats.last_seq("EVENTS").await,
-            nats.last_seq("SUM").await,
-            nats.last_seq("COPY").await,
+            lab.nats.last_seq("EVENTS").await,
+            lab.nats.last_seq("SUM").await,
+            lab.nats.last_seq("COPY").await,
         );
         if (sum, copy) == (all, all) { Ok(()) } else { Err(format!("{sum} and {copy} of {all}")) }
     })
     .await;
     let streams: Vec<_> = lines.iter().map(|line| line.stream).collect();
-    manager.has_all(&nats, &streams).await;
-    nats.delete("EVENTS", &[2, 3, 9]).await;
+    lab.manager.has_all(&lab.nats, &streams).await;
+    lab.nats.delete("EVENTS", &[2, 3, 9]).await;
     daemon.stop().await;
+    let mut before = BTreeMap::new();
     for line in &lines {
-        archive.before.insert(line.stream, seen(&nats, line.stream).await);
+        before.insert(line.stream, seen(&lab.nats, line.stream).await);
     }
-    drop(nats);
+    lab.nats.kill();
+    let archive = Archive { lab: &lab, lines: &lines, before };
     let mut last = None;
     for version in onto {
         last = archive.onto(*version, &table).await;
@@ -501,20 +495,16 @@ async fn from_2_14() {
 /// A user that is not told the level may restore, and is told the setting.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_would_drop_without_a_word_is_refused_without_its_level() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let minio = Minio::start(path).await;
-    let nats = Nats::start(&path.join("host")).await;
-    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &minio.url));
+    let lab = Lab::start().await;
     for (stream, config) in [("COUNTS", json!({ "allow_msg_counter": true })), ("S", json!({}))] {
-        nats.create(stream, config).await;
+        lab.nats.create(stream, config).await;
     }
-    let daemon = manager.tier().await;
-    nats.publish("S", 3).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 3).await;
     for line in lines().iter().filter(|line| line.stream == "COUNTS") {
-        publish(&nats, line).await;
+        publish(&lab.nats, line).await;
     }
-    manager.has_all(&nats, &["COUNTS", "S"]).await;
+    lab.manager.has_all(&lab.nats, &["COUNTS", "S"]).await;
     daemon.stop().await;
     let modest =
         "{ user: modest, password: modest, permissions: { publish: { deny: \"$JS.API.INFO\" } } }";
@@ -522,14 +512,11 @@ async fn what_a_server_would_drop_without_a_word_is_refused_without_its_level() 
         "accounts {{ A: {{ jetstream: enabled, users: [{{ user: a, password: a }}, {modest}] }} }}\n\
          no_auth_user: a\n"
     );
-    let Some(nats) = Nats::start_version_with(&path.join("new"), at(2), &more).await else {
-        return;
-    };
-    let password = path.join("password");
-    std::fs::write(&password, "modest").unwrap();
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.login = format!("user = \"modest\"\npassword_file = \"{}\"\n", password.display());
-    let manager = Manager::new(path, "new", &settings);
+    let Some(nats) = Nats::start_version(&lab.path("new"), at(2), &more).await else { return };
+    let login = login(lab.dir(), "modest", "modest");
+    let manager = lab.manager_with("new", |settings| {
+        (settings.nats, settings.login) = (nats.url.clone(), login)
+    });
     let output = manager.run(&["restore", "--all", "--json"]);
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -2,36 +2,30 @@
 
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, Settings, Version, fingerprint};
+use crate::support::{Host, Lab, Version, fingerprint};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_old_server_does_not_know_comes_back_on_a_newer_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut lab = Lab::start().await;
     let transform = json!({ "src": "s.raw.*", "dest": "s.made.{{wildcard(1)}}" });
     let more = json!({
         "subject_transform": transform, "metadata": { "team": "a" }, "max_msg_size": 9000,
     });
-    nats.create("S", more).await;
+    lab.nats.create("S", more).await;
     let consumer = json!({
         "durable_name": "two", "ack_policy": "explicit", "filter_subjects": ["s.a", "s.b.c"],
     });
     let consumer = json!({ "stream_name": "S", "config": consumer });
-    nats.api("CONSUMER.CREATE.S.two", consumer).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
-    nats.publish("S", 10).await;
-    manager.reaches("S", "nas", 10).await;
+    lab.nats.api("CONSUMER.CREATE.S.two", consumer).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 10).await;
+    lab.manager.reaches("S", "nas", 10).await;
     daemon.stop().await;
-    let before = fingerprint(&nats, "S").await;
-    drop(nats);
+    let before = fingerprint(&lab.nats, "S").await;
+    lab.nats.kill();
 
     // The host goes back to an older server, on the same disk.
-    let Some(nats) = Nats::start_version(&dir.path().join("host"), Version::Old).await else {
-        return;
-    };
-    let manager = Manager::new(dir.path(), "old", &Settings::new(&nats.url, &minio.url));
+    let Some(Host { nats, manager }) = lab.host_of("host", Version::Old).await else { return };
     let daemon = manager.tier().await;
     nats.publish("S", 5).await;
     // What this server knows, and was changed, is.
@@ -45,8 +39,7 @@ async fn what_an_old_server_does_not_know_comes_back_on_a_newer_one() {
     assert!(log.contains("nats-server 2.9.10 does not know `"), "{log}");
     drop(nats);
 
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     manager.json(&["restore", "S"]);
     let now = fingerprint(&nats, "S").await;
     let mut expected = before["config"].clone();

@@ -2,15 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Lab, wait_until};
 
 const STREAMS: [&str; 3] = ["QUIET", "B", "C"];
 
 /// Bytes and keys of the objects of a bucket that hold messages.
-async fn stored(s3: &str) -> (u64, Vec<String>) {
+async fn stored(bucket: &s3::Bucket) -> (u64, Vec<String>) {
     let (mut bytes, mut keys) = (0, Vec::new());
-    for page in bucket(s3).list(String::new(), None).await.unwrap() {
+    for page in bucket.list(String::new(), None).await.unwrap() {
         for object in page.contents.into_iter().filter(|o| o.key.ends_with(".parquet")) {
             bytes += object.size;
             keys.push(object.key);
@@ -31,50 +30,40 @@ fn sizes(shown: &Value, tier: Option<&str>) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_streams_that_share_objects() {
-    let dir = tempfile::tempdir().unwrap();
-    let nas = Minio::start(dir.path()).await;
-    let wasabi = fake_s3(dir.path(), "wasabi").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let lab = Lab::with().wasabi().layout("journal").settings("[segment]\nflush_age = \"20ms\"\n[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1h\"\n").start().await;
     for stream in STREAMS {
-        nats.create(stream, json!({})).await;
+        lab.nats.create(stream, json!({})).await;
     }
-    let mut settings = Settings::new(&nats.url, &nas.url);
-    settings.layout = "journal".into();
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more =
-        "[segment]\nflush_age = \"20ms\"\n[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1h\"\n"
-            .into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     wait_until("some of it was merged, some of it was not", async || {
         for stream in STREAMS {
-            nats.publish(stream, if stream == "QUIET" { 1 } else { 30 }).await;
+            lab.nats.publish(stream, if stream == "QUIET" { 1 } else { 30 }).await;
         }
-        let (_, keys) = stored(&nas.url).await;
+        let (_, keys) = stored(&lab.bucket()).await;
         let merged = keys.iter().any(|key| key.contains("/shared/"));
         if merged { Ok(()) } else { Err(format!("{} objects", keys.len())) }
     })
     .await;
     for stream in STREAMS {
-        nats.publish(stream, 1).await;
-        let last = nats.last_seq(stream).await;
-        manager.reaches(stream, "nas", last).await;
-        manager.reaches(stream, "wasabi", last).await;
+        lab.nats.publish(stream, 1).await;
+        let last = lab.nats.last_seq(stream).await;
+        lab.manager.reaches(stream, "nas", last).await;
+        lab.manager.reaches(stream, "wasabi", last).await;
     }
     daemon.stop().await;
-    let status = manager.json(&["status"]);
-    for (tier, s3) in [("nas", &nas.url), ("wasabi", &wasabi.s3_url())] {
+    let status = lab.manager.json(&["status"]);
+    for (tier, bucket) in [("nas", lab.bucket()), ("wasabi", lab.wasabi_bucket())] {
         let shown = sizes(&status, Some(tier));
-        let (there, _) = stored(s3).await;
+        let (there, _) = stored(&bucket).await;
         assert!(shown[0] > 0 && shown[0] < shown[1], "{tier}: {shown:?}");
         assert!(shown.iter().sum::<u64>() <= there, "{tier}: {shown:?} of {there}");
         for command in ["streams", "verify"] {
-            let again = sizes(&manager.json(&[command, "--from", tier]), None);
+            let again = sizes(&lab.manager.json(&[command, "--from", tier]), None);
             assert_eq!(again, shown, "{command} --from {tier}");
         }
     }
     for command in ["status", "streams", "verify"] {
-        let output = manager.run(&[command]);
+        let output = lab.manager.run(&[command]);
         let table = String::from_utf8(output.stdout).unwrap();
         assert!(!table.contains(" 0 B "), "{table}");
     }

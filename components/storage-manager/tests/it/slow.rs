@@ -1,6 +1,5 @@
 //! Restores that take long: from far away, from a service that pauses, while segments are merged.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use cim_core::archive::key::Chain;
 use cim_core::archive::{ArchiveKey, LastMessage, StreamRecord, StreamState, Watermark};
 use cim_core::names::StreamName;
-use cim_fake_wasabi::{Config, Credentials, FakeWasabi, Fault, Rule};
+use cim_fake_wasabi::{FakeWasabi, Fault, Rule};
 use cim_storage_manager::chain::{self, Committer, Draft};
 use cim_storage_manager::jetstream::JetStream;
 use cim_storage_manager::restore::{self, Options, Progress, Source};
@@ -22,21 +21,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::store;
-use crate::support::{
-    Manager, Minio, Nats, SECRET, Settings, USER, Version, fingerprint, wait_until,
-};
+use crate::support::{Lab, NOWHERE, Nats, Version, fingerprint, noise, wait_until};
 
-/// Where nobody listens: the NAS is lost.
-const AWAY: &str = "http://127.0.0.1:1";
-
-async fn wasabi(dir: &Path) -> FakeWasabi {
-    let config = Config {
-        buckets: vec!["archive".into()],
-        credentials: vec![Credentials::new(USER, SECRET)],
-        ..Config::new(dir.join("wasabi"))
-    };
-    FakeWasabi::start(config).await.unwrap()
+/// A host whose NAS is lost, and a Wasabi; `None`, said aloud, where this version of nats-server is not there.
+async fn lab(version: Version) -> Option<Lab<FakeWasabi>> {
+    let mut lab = Lab::with().faulty_nas().wasabi().version(version).start_if_there().await?;
+    lab.configure(|settings| settings.nas = NOWHERE.into());
+    Some(lab)
 }
 
 /// A message's time, subject, headers and payload; every third sequence is a gap.
@@ -50,17 +41,12 @@ struct Made {
 impl Made {
     fn of(name: &str, seq: u64, bytes: usize) -> Option<Self> {
         let headers: &[u8] = if seq.is_multiple_of(2) { b"" } else { b"NATS/1.0\r\nk: v\r\n\r\n" };
-        // Noise: whatever is compressed is sent later.
-        let mut noise = seq;
-        let payload = std::iter::repeat_with(|| {
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            noise.to_be_bytes()[0]
-        });
         (!seq.is_multiple_of(3)).then(|| Self {
             time: 1_700_000_000_000_000_000 + i64::try_from(seq).unwrap() * 1_000_000_007,
             subject: format!("{}.{}", name.to_lowercase(), seq % 7),
             headers,
-            payload: payload.take(bytes).collect(),
+            // Whatever is compressed is sent later.
+            payload: noise(seq, bytes),
         })
     }
 
@@ -157,31 +143,24 @@ async fn is_there(nats: &Nats, name: &str, last_seq: u64, bytes: impl Fn(u64) ->
 /// A stream to which little came in a year, and a service that is 100 ms away.
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_small_segments_from_far_away() {
-    let dir = tempfile::tempdir().unwrap();
-    let wasabi = wasabi(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let there = store(dir.path(), &wasabi.s3_url());
+    let lab = lab(Version::Current).await.expect("it is a must");
+    let there = lab.wasabi_store();
     let last_seq = archive(&there, "QUIET", "file", &vec![(75, 80); 2000]).await;
-    wasabi.set_faults(vec![Rule::new(Fault::Delay).seconds(0.1)]).unwrap();
-    let settings = Settings { wasabi: Some(wasabi.s3_url()), ..Settings::new(&nats.url, AWAY) };
-    let manager = Manager::new(dir.path(), "host", &settings);
+    lab.wasabi().set_faults(vec![Rule::new(Fault::Delay).seconds(0.1)]).unwrap();
     let begun = Instant::now();
-    let report = manager.json(&["restore", "QUIET", "--from", "wasabi"]);
+    let report = lab.manager.json(&["restore", "QUIET", "--from", "wasabi"]);
     let took = begun.elapsed();
     assert_eq!(report["streams"][0]["messages"], 100_000, "{report}");
     // One after the other would be 200 s.
     assert!(took < Duration::from_secs(20), "it took {took:?}");
-    is_there(&nats, "QUIET", last_seq, |_| 80).await;
+    is_there(&lab.nats, "QUIET", last_seq, |_| 80).await;
 }
 
 /// A service that does not give out one segment for 12 s. Where the server has begun it hears something
 /// all the same, and where there is nothing yet it has not begun.
 async fn pauses(version: Version, name: &str, storage: &str, first_seq: u64) {
-    let dir = tempfile::tempdir().unwrap();
-    let wasabi = wasabi(dir.path()).await;
-    let host = dir.path().join("host");
-    let Some(nats) = Nats::start_version(&host, version).await else { return };
-    let there = store(dir.path(), &wasabi.s3_url());
+    let Some(mut lab) = lab(version).await else { return };
+    let there = lab.wasabi_store();
     // The server has got a block of 8 MiB, and not all of the next one.
     let bytes = |seq| if seq <= 300 { 60_000 } else { 50 };
     let last_seq = archive(&there, name, storage, &[(300, 60_000), (50, 50), (51, 50)]).await;
@@ -189,9 +168,8 @@ async fn pauses(version: Version, name: &str, storage: &str, first_seq: u64) {
     let late = format!("*/{first_seq:020}-*.parquet");
     let pause = Rule::new(Fault::Timeout).keys(&late).count(2);
     let delay = Rule::new(Fault::Delay).keys(late).seconds(2.5);
-    wasabi.set_faults(vec![delay, pause]).unwrap();
-    let settings = Settings { wasabi: Some(wasabi.s3_url()), ..Settings::new(&nats.url, AWAY) };
-    let manager = Manager::new(dir.path(), "host", &settings);
+    lab.wasabi().set_faults(vec![delay, pause]).unwrap();
+    let manager = lab.manager_with("waits", |_| ());
     let begun = Instant::now();
     let restored = tokio::task::spawn_blocking({
         let name = name.to_owned();
@@ -199,10 +177,10 @@ async fn pauses(version: Version, name: &str, storage: &str, first_seq: u64) {
     });
     let report = restored.await.unwrap();
     assert!(begun.elapsed() > Duration::from_secs(12), "there was no pause: {report}");
-    is_there(&nats, name, last_seq, bytes).await;
+    is_there(&lab.nats, name, last_seq, bytes).await;
     if storage == "file" {
-        let nats = nats.crash_and_start().await;
-        is_there(&nats, name, last_seq, bytes).await;
+        lab.nats.crash_and_start().await;
+        is_there(&lab.nats, name, last_seq, bytes).await;
     }
 }
 
@@ -219,27 +197,19 @@ async fn a_service_that_pauses() {
 /// The plan is an hour old, and its small segments were merged and deleted since.
 #[tokio::test(flavor = "multi_thread")]
 async fn segments_that_are_merged_meanwhile() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let minio = Minio::start(path).await;
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    let settings = |more: &str| Settings {
-        more: more.into(),
-        // It is a chain's segments that are merged.
-        layout: "chains".into(),
-        ..Settings::new(&nats.url, &minio.url)
-    };
-    let manager = Manager::new(path, "host", &settings("[segment]\nflush_age = \"30ms\"\n"));
-    let daemon = manager.tier().await;
+    // It is a chain's segments that are merged.
+    let lab =
+        Lab::with().layout("chains").settings("[segment]\nflush_age = \"30ms\"\n").start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
     for round in 1..=5 {
-        nats.publish("S", 20).await;
-        manager.reaches("S", "nas", 20 * round).await;
+        lab.nats.publish("S", 20).await;
+        lab.manager.reaches("S", "nas", 20 * round).await;
     }
-    nats.delete("S", &[31, 32]).await;
+    lab.nats.delete("S", &[31, 32]).await;
     daemon.stop().await;
     let stream: StreamName = "S".parse().unwrap();
-    let tier = store(path, &minio.url);
+    let tier = lab.store();
     let state = chain::load(&tier, Chain::Manifest, &stream).await.unwrap().unwrap();
     let later = Timestamp::now() + Duration::from_secs(3600);
     let mut plans = [("AGAIN", None), ("UNTIL", Some(later))].map(|(name, until_time)| {
@@ -248,15 +218,16 @@ async fn segments_that_are_merged_meanwhile() {
         let options = Options { rename, subjects, until_time, ..Options::default() };
         restore::plan(&stream, &state, &options).unwrap()
     });
-    let jetstream = JetStream::new(nats.client.clone());
+    let jetstream = JetStream::new(lab.nats.client.clone());
     let source = Source::new(Arc::clone(&tier), None);
     let fences = restore::Fences::default();
     let looks = restore::Looks { again: false, locked: false };
     restore::check(&jetstream, &source, &mut plans[..1], fences, looks).await.unwrap();
-    let before = fingerprint(&nats, "S").await;
+    let before = fingerprint(&lab.nats, "S").await;
 
     let quick = "[seal]\ninterval = \"100ms\"\n[collect]\ngrace = \"1ms\"\n";
-    let daemon = Manager::new(path, "later", &settings(quick)).tier().await;
+    let later = lab.manager_with("later", |settings| settings.more = quick.into());
+    let daemon = later.tier().await;
     let replaced: Vec<_> =
         plans[0].pieces.iter().map(|(segment, ..)| segment.key.clone()).collect();
     assert!(replaced.len() >= 5, "{replaced:?}");
@@ -273,7 +244,7 @@ async fn segments_that_are_merged_meanwhile() {
         let never = CancellationToken::new();
         let outcome = restore::restore(&jetstream, &source, plan, &progress, &never).await.unwrap();
         assert_eq!(outcome.messages, 98, "{target}");
-        let after = fingerprint(&nats, &target).await;
+        let after = fingerprint(&lab.nats, &target).await;
         assert_eq!(after["all"], before["all"], "{target}");
         assert_eq!((&after["first_seq"], &after["last_seq"]), (&json!(1), &json!(100)));
     }
@@ -316,14 +287,11 @@ async fn slow_line(to: String) -> String {
 /// Each of many files at once takes longer than one request may be silent for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_many_files_share() {
-    let dir = tempfile::tempdir().unwrap();
-    let wasabi = wasabi(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let there = store(dir.path(), &wasabi.s3_url());
+    let lab = lab(Version::Current).await.expect("it is a must");
+    let there = lab.wasabi_store();
     let last_seq = archive(&there, "SHARED", "file", &[(30, 60_000); 8]).await;
-    let line = slow_line(wasabi.s3_url()).await;
-    let settings = Settings { wasabi: Some(line), ..Settings::new(&nats.url, AWAY) };
-    let manager = Manager::new(dir.path(), "host", &settings);
+    let line = slow_line(lab.wasabi().s3_url()).await;
+    let manager = lab.manager_with("far", |settings| settings.wasabi = Some(line));
     let begun = Instant::now();
     let report = tokio::task::spawn_blocking(move || {
         manager.json(&["restore", "SHARED", "--from", "wasabi"])
@@ -332,30 +300,26 @@ async fn a_line_that_many_files_share() {
     // More than 9 MiB; were each of them given up and asked for again, it would be a minute and more.
     let took = begun.elapsed().as_secs();
     assert!((7..30).contains(&took), "{took} s: {report}");
-    is_there(&nats, "SHARED", last_seq, |_| 60_000).await;
+    is_there(&lab.nats, "SHARED", last_seq, |_| 60_000).await;
 }
 
 /// The largest segments that there are as a rule, and more of them than may be held.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_segments_do_not_take_more_memory() {
-    let dir = tempfile::tempdir().unwrap();
-    let wasabi = wasabi(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let there = store(dir.path(), &wasabi.s3_url());
+    let lab = lab(Version::Current).await.expect("it is a must");
+    let there = lab.wasabi_store();
     let last_seq = archive(&there, "LARGE", "file", &[(51_000, 1000); 6]).await;
-    let settings = Settings { wasabi: Some(wasabi.s3_url()), ..Settings::new(&nats.url, AWAY) };
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let mut restoring = manager.spawn(&["restore", "LARGE", "--from", "wasabi"]);
-    let status = format!("/proc/{}/status", restoring.id());
+    let mut restoring = lab.manager.spawn(&["restore", "LARGE", "--from", "wasabi"]);
+    let status = format!("/proc/{}/status", restoring.pid());
     let mut peak = 0;
     wait_until("the stream is restored", async || {
         let status = std::fs::read_to_string(&status).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
         peak = peak.max(kib.unwrap_or(0));
-        restoring.try_wait().unwrap().ok_or_else(|| format!("{peak} KiB"))
+        restoring.try_wait().ok_or_else(|| format!("{peak} KiB"))
     })
     .await;
-    is_there(&nats, "LARGE", last_seq, |_| 1000).await;
+    is_there(&lab.nats, "LARGE", last_seq, |_| 1000).await;
     assert!((10 << 10..128 << 10).contains(&peak), "{peak} KiB");
 }

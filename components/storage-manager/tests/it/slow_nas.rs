@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use cim_fake_wasabi::{Fault, Rule};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Manager, Nats, Settings, fake_s3, fingerprint, wait_until};
+use crate::support::{Host, Lab, fingerprint, wait_until};
 
 /// Bytes of a message where a flood of them is meant, and how many there are.
 const LARGE: usize = 8 << 10;
@@ -13,18 +13,16 @@ const FLOOD: u64 = 30_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_starves() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    nas.set_faults(vec![Rule::new(Fault::Delay).operation("PutObject").seconds(0.6)]).unwrap();
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = "[segment]\nflush_age = \"500ms\"\n[seal]\ninterval = \"3s\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    let client = nats.client.clone();
+    let lab = Lab::with()
+        .faulty_nas()
+        .wasabi()
+        .settings("[segment]\nflush_age = \"500ms\"\n[seal]\ninterval = \"3s\"\n")
+        .start()
+        .await;
+    lab.nats.create("S", json!({})).await;
+    lab.nas.set_faults(vec![Rule::new(Fault::Delay).operation("PutObject").seconds(0.6)]).unwrap();
+    let daemon = lab.manager.tier().await;
+    let client = lab.nats.client.clone();
     let load = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
         loop {
@@ -32,14 +30,13 @@ async fn nothing_starves() {
             client.publish("s.x", "".into()).await.unwrap();
         }
     });
-    manager.reaches("S", "nas", 10).await;
-    nats.api("CONSUMER.DURABLE.CREATE.S.D", consumer()).await;
+    lab.manager.reaches("S", "nas", 10).await;
+    lab.nats.create_consumer("S", "D", json!({})).await;
     // Wasabi follows, however much comes; and so does the consumer, which no segment brings along.
-    manager.reaches("S", "wasabi", 10).await;
-    let here = nats.last_seq("S").await;
-    manager.reaches("S", "wasabi", here).await;
-    let other = Nats::start(&path.join("other")).await;
-    let reader = Manager::new(path, "other", &Settings::new(&other.url, &nas.s3_url()));
+    lab.manager.reaches("S", "wasabi", 10).await;
+    let here = lab.nats.last_seq("S").await;
+    lab.manager.reaches("S", "wasabi", here).await;
+    let Host { nats: other, manager: reader } = lab.host("other").await;
     reader.json(&["restore", "S"]);
     let restored = fingerprint(&other, "S").await;
     assert_eq!(
@@ -51,39 +48,32 @@ async fn nothing_starves() {
     daemon.stop().await;
 }
 
-fn consumer() -> Value {
-    let config = json!({ "durable_name": "D", "ack_policy": "explicit" });
-    json!({ "stream_name": "S", "config": config })
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_it_is_in_memory_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let (nas, wasabi) = (fake_s3(path, "nas").await, fake_s3(path, "wasabi").await);
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
+    let lab = Lab::with()
+        .faulty_nas()
+        .wasabi()
+        .layout("journal")
+        .settings("[seal]\ninterval = \"1s\"\n")
+        .start()
+        .await;
+    lab.nats.create("S", json!({})).await;
     let slow = ["PutObject", "GetObject"];
     let slow = slow.map(|operation| Rule::new(Fault::Delay).operation(operation).seconds(0.7));
-    nas.set_faults(slow.into()).unwrap();
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.layout = "journal".into();
-    settings.wasabi = Some(wasabi.s3_url());
-    settings.more = "[seal]\ninterval = \"1s\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    let flood = flood(nats.client.clone());
+    lab.nas.set_faults(slow.into()).unwrap();
+    let daemon = lab.manager.tier().await;
+    let flood = flood(lab.nats.client.clone());
     let status = format!("/proc/{}/status", daemon.pid());
     let mut peak = 0;
     let flooded = tokio::spawn(flood);
     wait_until("all is on the NAS", async || {
         peak = std::fs::read_to_string(&status).unwrap().lines().find_map(peak_kib).unwrap();
-        let there = manager.json(&["status"])["streams"][0]["nas"]["seq"].as_u64();
+        let there = lab.manager.json(&["status"])["streams"][0]["nas"]["seq"].as_u64();
         if there == Some(FLOOD) { Ok(()) } else { Err(format!("{there:?}")) }
     })
     .await;
     flooded.await.unwrap();
-    manager.reaches("S", "wasabi", FLOOD).await;
+    lab.manager.reaches("S", "wasabi", FLOOD).await;
     daemon.stop().await;
     assert!((40 << 10..144 << 10).contains(&peak), "{peak} KiB");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint};
+use crate::support::{Host, Lab, fingerprint};
 
 /// What no compression makes smaller.
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
@@ -16,27 +16,23 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_come_back_in_small_chunks() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start_with(&dir.path().join("host"), "max_payload: 8K").await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
-    nats.create("M", json!({ "storage": "memory" })).await;
-    let daemon = manager.tier().await;
+    let mut lab = Lab::with().server("max_payload: 8K").start().await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.create("M", json!({ "storage": "memory" })).await;
+    let daemon = lab.manager.tier().await;
     for stream in ["S", "M"] {
         for seq in 1..=60 {
             let subject = format!("{}.x", stream.to_lowercase());
-            let answer = nats.client.request(subject, noise(seq, 5000).into()).await.unwrap();
+            let answer = lab.nats.client.request(subject, noise(seq, 5000).into()).await.unwrap();
             assert!(!answer.payload.starts_with(b"{\"error"), "{answer:?}");
         }
-        manager.reaches(stream, "nas", 60).await;
+        lab.manager.reaches(stream, "nas", 60).await;
     }
-    let before = [fingerprint(&nats, "S").await, fingerprint(&nats, "M").await];
+    let before = [fingerprint(&lab.nats, "S").await, fingerprint(&lab.nats, "M").await];
     daemon.stop().await;
-    drop(nats);
+    lab.nats.kill();
 
-    let nats = Nats::start_with(&dir.path().join("new"), "max_payload: 8K").await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host_with("new", "max_payload: 8K").await;
     manager.json(&["restore", "--all"]);
     assert_eq!([fingerprint(&nats, "S").await, fingerprint(&nats, "M").await], before);
 }

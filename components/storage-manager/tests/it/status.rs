@@ -3,11 +3,9 @@
 
 use cim_core::archive::key::Chain;
 use cim_core::names::StreamName;
-use cim_fake_wasabi::FakeWasabi;
 use serde_json::{Value, json};
 
-use crate::bad_input::{bucket, keys};
-use crate::support::{Manager, Minio, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Lab, Manager, NOWHERE, keys, wait_until};
 
 /// Returns what is shown, how far each tier is of `A`, and what is named.
 fn damaged(manager: &Manager, named: &[&str]) -> (Value, [Option<u64>; 2]) {
@@ -27,112 +25,95 @@ fn damaged(manager: &Manager, named: &[&str]) -> (Value, [Option<u64>; 2]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_damaged_tiers_what_can_be_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let fake = fake_s3(dir.path(), "wasabi").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.layout = "journal".into();
-    settings.wasabi = Some(fake.s3_url());
-    settings.more = "[seal]\ninterval = \"200ms\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
-    nats.create("A", json!({})).await;
+    let lab = Lab::with()
+        .wasabi()
+        .layout("journal")
+        .settings("[seal]\ninterval = \"200ms\"\n")
+        .start()
+        .await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.create("A", json!({})).await;
     for round in 1..=3 {
-        nats.publish("A", 10).await;
-        manager.reaches("A", "wasabi", 10 * round).await;
+        lab.nats.publish("A", 10).await;
+        lab.manager.reaches("A", "wasabi", 10 * round).await;
     }
     daemon.stop().await;
-    let (nas, wasabi) = (bucket(&minio.url), bucket(&fake.s3_url()));
+    let (nas, wasabi) = (lab.bucket(), lab.wasabi_bucket());
     let on_nas = keys(&nas, "v2/journal/main/entries/").await;
     let at_wasabi = keys(&wasabi, "v2/tertiary/main/entries/").await;
     let whole = wasabi.get_object(&at_wasabi[0]).await.unwrap().into_bytes();
 
     let newest = at_wasabi.last().unwrap();
     wasabi.put_object(newest, b"?").await.unwrap();
-    let (_, [at_nas, reached]) = damaged(&manager, &["wasabi: ", newest]);
+    let (_, [at_nas, reached]) = damaged(&lab.manager, &["wasabi: ", newest]);
     assert_eq!(at_nas, Some(30));
     assert!(reached.is_some_and(|seq| (10..=30).contains(&seq)), "{reached:?}");
 
     // Nothing is before the damage.
     wasabi.put_object(&at_wasabi[0], b"?").await.unwrap();
-    assert_eq!(damaged(&manager, &["wasabi: ", &at_wasabi[0]]).1, [Some(30), None]);
+    assert_eq!(damaged(&lab.manager, &["wasabi: ", &at_wasabi[0]]).1, [Some(30), None]);
 
     let later = on_nas.last().unwrap();
     nas.put_object(later, b"?").await.unwrap();
-    let (_, [at_nas, reached]) = damaged(&manager, &["nas: ", later, "wasabi: ", &at_wasabi[0]]);
+    let (_, [at_nas, reached]) =
+        damaged(&lab.manager, &["nas: ", later, "wasabi: ", &at_wasabi[0]]);
     assert!(at_nas.is_some_and(|seq| seq >= 20) && reached.is_none(), "{at_nas:?} {reached:?}");
     nas.put_object(&on_nas[0], b"?").await.unwrap();
     wasabi.put_object(&at_wasabi[0], &whole).await.unwrap();
-    let (_, [at_nas, reached]) = damaged(&manager, &["nas: ", &on_nas[0], newest]);
+    let (_, [at_nas, reached]) = damaged(&lab.manager, &["nas: ", &on_nas[0], newest]);
     assert!(at_nas.is_none() && reached >= Some(10), "{at_nas:?} {reached:?}");
 }
 
 /// A chain is of one stream: the others are shown.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_damaged_chain_the_other_streams() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
-    nats.create("A", json!({})).await;
-    nats.publish("A", 10).await;
-    manager.reaches("A", "nas", 10).await;
+    let lab = Lab::start().await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.create("A", json!({})).await;
+    lab.nats.publish("A", 10).await;
+    lab.manager.reaches("A", "nas", 10).await;
     daemon.stop().await;
-    nats.create("B", json!({})).await;
-    nats.publish("B", 5).await;
+    lab.nats.create("B", json!({})).await;
+    lab.nats.publish("B", 5).await;
     let key = Chain::Manifest.key(&StreamName::new("B").unwrap(), 0).to_string();
-    bucket(&minio.url).put_object(&key, b"?").await.unwrap();
-    let (shown, [at_nas, _]) = damaged(&manager, &["nas: ", &key]);
+    lab.bucket().put_object(&key, b"?").await.unwrap();
+    let (shown, [at_nas, _]) = damaged(&lab.manager, &["nas: ", &key]);
     assert_eq!(at_nas, Some(10));
     let of_b = &shown["streams"][1]["nas"];
     assert_eq!((&of_b["timeline"], &of_b["lag_events"]), (&Value::Null, &json!(5)), "{shown}");
 }
 
-/// A host with both tiers.
+/// A host with both tiers. With chains a fork is at Wasabi before its messages are.
 struct Host {
-    dir: tempfile::TempDir,
-    _minio: Minio,
-    _wasabi: FakeWasabi,
-    nats: Nats,
-    settings: Settings,
+    lab: Lab,
 }
 
 impl Host {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let minio = Minio::start(dir.path()).await;
-        let wasabi = fake_s3(dir.path(), "wasabi").await;
-        let nats = Nats::start(&dir.path().join("host")).await;
-        let mut settings = Settings::new(&nats.url, &minio.url);
-        // With chains a fork is at Wasabi before its messages are.
-        settings.layout = "journal".into();
-        settings.wasabi = Some(wasabi.s3_url());
-        Self { dir, _minio: minio, _wasabi: wasabi, nats, settings }
+    async fn start(layout: &str) -> Self {
+        Self { lab: Lab::with().wasabi().layout(layout).start().await }
     }
 
     /// A manager whose Wasabi goes along with the NAS, or stays behind.
-    fn manager(&mut self, interval: &str) -> Manager {
-        self.settings.more = format!("[seal]\ninterval = \"{interval}\"\n");
-        Manager::new(self.dir.path(), "host", &self.settings)
+    fn manager(&self, interval: &str) -> Manager {
+        let seal = format!("[seal]\ninterval = \"{interval}\"\n");
+        self.lab.manager_with("host", |settings| settings.more = seal)
     }
 
     /// Archives 20 messages of `S` on both tiers, and ends the manager.
-    async fn archived(&mut self) {
+    async fn archived(&self) {
         let manager = self.manager("200ms");
         let daemon = manager.tier().await;
-        self.nats.create("S", json!({})).await;
-        self.nats.publish("S", 20).await;
+        self.lab.nats.create("S", json!({})).await;
+        self.lab.nats.publish("S", 20).await;
         manager.reaches("S", "nas", 20).await;
         manager.reaches("S", "wasabi", 20).await;
         daemon.stop().await;
     }
 
     async fn made_again(&self, messages: usize) {
-        self.nats.api("STREAM.DELETE.S", Value::Null).await;
-        self.nats.create("S", json!({})).await;
-        self.nats.publish("S", messages).await;
+        self.lab.nats.delete_stream("S").await;
+        self.lab.nats.create("S", json!({})).await;
+        self.lab.nats.publish("S", messages).await;
     }
 }
 
@@ -160,7 +141,7 @@ fn table(manager: &Manager, tier: &str) -> (Vec<String>, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_stream_that_was_made_again_while_the_manager_was_away() {
-    let mut host = Host::start().await;
+    let host = Host::start("journal").await;
     host.archived().await;
     let slow = host.manager("1h");
     // Fewer messages than the archive has of the other one, as many, more.
@@ -201,12 +182,12 @@ async fn of_a_stream_that_was_made_again_while_the_manager_was_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_stream_that_was_restored_to_an_earlier_point() {
-    let mut host = Host::start().await;
+    let host = Host::start("journal").await;
     host.archived().await;
-    host.nats.api("STREAM.DELETE.S", Value::Null).await;
+    host.lab.nats.delete_stream("S").await;
     let manager = host.manager("1h");
     manager.json(&["restore", "S", "--until-seq", "15"]);
-    host.nats.publish("S", 25).await;
+    host.lab.nats.publish("S", 25).await;
     let expected = (Some(1), 20, 25, "goes on from an earlier point".into());
     for tier in ["nas", "wasabi"] {
         assert_eq!(of(&manager, tier), expected, "{tier}");
@@ -223,11 +204,11 @@ async fn of_a_stream_that_was_restored_to_an_earlier_point() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_stream_that_no_tier_has() {
-    let mut host = Host::start().await;
-    host.nats.create("S", json!({ "max_msgs": 12 })).await;
+    let host = Host::start("journal").await;
+    host.lab.nats.create("S", json!({ "max_msgs": 12 })).await;
     let manager = host.manager("200ms");
     for (messages, lag) in [(0, 0), (10, 10), (10, 12)] {
-        host.nats.publish("S", messages).await;
+        host.lab.nats.publish("S", messages).await;
         for tier in ["nas", "wasabi"] {
             assert_eq!(of(&manager, tier), (None, 0, lag, String::new()), "{tier}");
             let (row, said) = table(&manager, tier);
@@ -240,16 +221,14 @@ async fn of_a_stream_that_no_tier_has() {
 /// What cannot be compared is not relied on.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_stream_that_was_made_again_where_the_other_ones_messages_are_gone() {
-    let mut host = Host::start().await;
-    host.settings.layout = "chains".into();
+    let host = Host::start("chains").await;
     host.archived().await;
     host.made_again(30).await;
-    let store = bucket(&host.settings.nas);
+    let store = host.lab.bucket();
     for key in keys(&store, "v1/streams/S/segments/").await {
         store.delete_object(&key).await.unwrap();
     }
-    host.settings.wasabi = None;
-    let manager = host.manager("1h");
+    let manager = host.lab.manager_with("alone", |settings| settings.wasabi = None);
     let output = manager.run(&["status", "--json"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(5), "{said}");
@@ -263,34 +242,35 @@ async fn of_a_stream_that_was_made_again_where_the_other_ones_messages_are_gone(
 /// One line and a status for monitoring; what the configuration leaves out is said.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_fails_where_a_stream_is_further_behind_than_it_may_be() {
-    let dir = tempfile::tempdir().unwrap();
-    let s3 = fake_s3(dir.path(), "nas").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = Settings::new(&nats.url, &s3.s3_url());
-    settings.more =
-        "[streams]\ninclude = [\"S*\", \"ORDERZ\"]\n[segment]\nflush_age = \"50ms\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let (status, error) = manager.error(&["status", "--check"]);
+    let lab = Lab::with()
+        .faulty_nas()
+        .settings("[streams]\ninclude = [\"S*\", \"ORDERZ\"]\n[segment]\nflush_age = \"50ms\"\n")
+        .start()
+        .await;
+    let (status, error) = lab.manager.error(&["status", "--check"]);
     assert_eq!((status, error.contains("nothing is archived")), (8, true), "{error}");
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     for stream in ["S1", "S2", "ORDERS"] {
-        nats.create(stream, json!({})).await;
-        nats.publish(stream, 3).await;
+        lab.nats.create(stream, json!({})).await;
+        lab.nats.publish(stream, 3).await;
     }
-    manager.reaches("S1", "nas", 3).await;
-    manager.reaches("S2", "nas", 3).await;
-    let output = manager.run(&["status", "--check"]);
+    lab.manager.reaches("S1", "nas", 3).await;
+    lab.manager.reaches("S2", "nas", 3).await;
+    let output = lab.manager.run(&["status", "--check"]);
     let (line, said) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
     assert_eq!(line.unwrap(), "2 streams archived, at most 0.0 s on nas behind\n");
-    assert!(said.unwrap().contains(
-        "the glob `ORDERZ`, which matches no stream on the server: correct or remove it"
-    ));
-    assert_eq!(manager.json(&["status"])["left_out"], json!(["ORDERS"]));
+    assert!(said.unwrap().contains("the glob `ORDERZ`, which matches no stream on the server: correct or remove it"));
+    assert_eq!(lab.manager.json(&["status"])["left_out"], json!(["ORDERS"]));
     daemon.stop().await;
-    nats.publish("S2", 1).await;
-    manager.run(&["status", "--check"]).status.success().then_some(()).expect("it is not late yet");
+    lab.nats.publish("S2", 1).await;
+    lab.manager
+        .run(&["status", "--check"])
+        .status
+        .success()
+        .then_some(())
+        .expect("it is not late yet");
     let line = wait_until("it is late", async || {
-        let output = manager.run(&["status", "--check", "--max-lag", "1s"]);
+        let output = lab.manager.run(&["status", "--check", "--max-lag", "1s"]);
         let said = String::from_utf8(output.stderr).unwrap();
         if output.status.code() == Some(8) { Ok(said) } else { Err(said) }
     })
@@ -302,30 +282,23 @@ async fn a_check_fails_where_a_stream_is_further_behind_than_it_may_be() {
 /// Of a tier that is away nothing is known: that is no lag of 0, and the other one is shown.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_tier_that_is_away_nothing_is_known() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let fake = fake_s3(dir.path(), "wasabi").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = Settings::new(&nats.url, &minio.url);
-    settings.wasabi = Some(fake.s3_url());
-    settings.more = "[seal]\ninterval = \"200ms\"\n".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    nats.create("A", json!({})).await;
-    nats.publish("A", 10).await;
-    let daemon = manager.tier().await;
-    manager.reaches("A", "wasabi", 10).await;
+    let lab = Lab::with().wasabi().settings("[seal]\ninterval = \"200ms\"\n").start().await;
+    lab.nats.create("A", json!({})).await;
+    lab.nats.publish("A", 10).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("A", "wasabi", 10).await;
     daemon.stop().await;
-    let fine = manager.run(&["status", "--check"]);
+    let fine = lab.manager.run(&["status", "--check"]);
     assert!(fine.status.success(), "{fine:?}");
     for (away, here) in [("nas", "wasabi"), ("wasabi", "nas")] {
         // Nothing listens there.
         let (nas, wasabi) = match away {
-            "nas" => ("http://127.0.0.1:1".to_owned(), fake.s3_url()),
-            _ => (minio.url.clone(), "http://127.0.0.1:1".to_owned()),
+            "nas" => (NOWHERE.to_owned(), lab.wasabi().s3_url()),
+            _ => (lab.nas.url.clone(), NOWHERE.to_owned()),
         };
-        let mut settings = Settings::new(&nats.url, &nas);
-        settings.wasabi = Some(wasabi);
-        let manager = Manager::new(dir.path(), away, &settings);
+        let manager = lab.manager_with(away, |settings| {
+            (settings.nas, settings.wasabi) = (nas, Some(wasabi));
+        });
         let output = manager.run(&["status", "--json"]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(4), "{error}");

@@ -8,7 +8,7 @@ use cim_storage_manager::jetstream::{ApiError, JetStream};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Daemon, Manager, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Daemon, Lab, wait_until};
 
 const STREAMS: usize = 60;
 
@@ -21,23 +21,19 @@ async fn ending(daemon: Daemon) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_is_away_and_there_are_many_streams() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let nas = fake_s3(path, "nas").await;
-    let nats = Nats::start(&path.join("host")).await;
+    let mut lab = Lab::with().faulty_nas().start().await;
     for n in 0..STREAMS {
-        nats.create(&format!("S{n}"), json!({})).await;
+        lab.nats.create(&format!("S{n}"), json!({})).await;
     }
-    let manager = Manager::new(path, "host", &Settings::new(&nats.url, &nas.s3_url()));
-    let daemon = manager.tier().await;
+    let daemon = lab.manager.tier().await;
     wait_until("every stream has an archive", async || {
-        let status = manager.json(&["status"]);
+        let status = lab.manager.json(&["status"]);
         let streams = status["streams"].as_array().unwrap();
         let begun = streams.iter().filter(|stream| !stream["nas"]["timeline"].is_null()).count();
         if begun == STREAMS { Ok(()) } else { Err(format!("{begun} have")) }
     })
     .await;
-    drop(nats);
+    lab.nats.kill();
     // The connection was lost; now they ask again, or wait for their turn to.
     let (mut last, mut since) = (0, Instant::now());
     wait_until("every stream's session has failed, and asks", async || {
@@ -64,31 +60,22 @@ async fn nats_is_away_and_there_are_many_streams() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nas_is_away() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path();
-    let nas = fake_s3(path, "nas").await;
-    let nats = Nats::start(&path.join("host")).await;
-    nats.create("S", json!({})).await;
-    let mut settings = Settings::new(&nats.url, &nas.s3_url());
-    settings.more = "[segment]\nflush_age = \"30ms\"\n".into();
-    let manager = Manager::new(path, "host", &settings);
-    let daemon = manager.tier().await;
-    nats.publish("S", 10).await;
-    manager.reaches("S", "nas", 10).await;
+    let lab = Lab::with().faulty_nas().settings("[segment]\nflush_age = \"30ms\"\n").start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 10).await;
+    lab.manager.reaches("S", "nas", 10).await;
     // It takes what it is asked, and never answers.
-    nas.set_faults(vec![Rule::new(Fault::Timeout)]).unwrap();
-    nats.publish("S", 10).await;
-    wait_until("it has noticed", async || {
-        if daemon.log().contains("trying again") { Ok(()) } else { Err(daemon.log()) }
-    })
-    .await;
+    lab.nas.set_faults(vec![Rule::new(Fault::Timeout)]).unwrap();
+    lab.nats.publish("S", 10).await;
+    daemon.says("trying again").await;
     let took = ending(daemon).await;
     assert!(took < Duration::from_secs(25), "ending took {took:?}");
-    nas.set_faults(Vec::new()).unwrap();
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 20).await;
+    lab.nas.set_faults(Vec::new()).unwrap();
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 20).await;
     daemon.stop().await;
-    let report = manager.json(&["verify"]);
+    let report = lab.manager.json(&["verify"]);
     assert_eq!(report["streams"][0]["messages"], 20, "{report}");
 }
 
@@ -96,12 +83,11 @@ async fn the_nas_is_away() {
 /// lasts: no time limit of its own counts there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_has_an_end_where_many_others_stand_in_front_of_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let nats = Nats::start(&dir.path().join("host")).await;
+    let mut lab = Lab::start().await;
     let options = async_nats::ConnectOptions::new().client_capacity(4);
-    let jetstream = JetStream::new(options.connect(&nats.url).await.unwrap());
+    let jetstream = JetStream::new(options.connect(&lab.nats.url).await.unwrap());
     jetstream.stream_names().await.unwrap();
-    drop(nats);
+    lab.nats.kill();
     let questions = (0..16).map(|_| jetstream.stream_names());
     let asked = tokio::time::timeout(Duration::from_secs(20), join_all(questions));
     for answer in asked.await.expect("each question has an end") {

@@ -5,9 +5,7 @@ use std::path::Path;
 use cim_storage_manager::journal::read_entry;
 use serde_json::{Value, json};
 
-use crate::bad_input::bucket;
-use crate::journal_damage::rotten;
-use crate::support::{Manager, Minio, Nats, Settings, fingerprint, wait_until};
+use crate::support::{Host, Lab, Manager, fingerprint, rotten, wait_until};
 
 async fn timelines(manager: &Manager, count: usize) -> Vec<Value> {
     wait_until("the new timeline is there", async || {
@@ -20,30 +18,27 @@ async fn timelines(manager: &Manager, count: usize) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_deleted_and_made_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
-    nats.create("S", json!({})).await;
-    nats.publish("S", 30).await;
-    manager.reaches("S", "nas", 30).await;
-    let first = fingerprint(&nats, "S").await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    nats.create("S", json!({})).await;
+    let lab = Lab::start().await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.publish("S", 30).await;
+    lab.manager.reaches("S", "nas", 30).await;
+    let first = fingerprint(&lab.nats, "S").await;
+    lab.nats.delete_stream("S").await;
+    lab.nats.create("S", json!({})).await;
     // Further than the old one went: sequences alone would say that nothing happened.
-    nats.publish("S", 50).await;
-    let found = timelines(&manager, 2).await;
-    manager.reaches("S", "nas", 50).await;
+    lab.nats.publish("S", 50).await;
+    let found = timelines(&lab.manager, 2).await;
+    lab.manager.reaches("S", "nas", 50).await;
     assert_eq!(found[1]["reason"], "recreated");
-    let second = fingerprint(&nats, "S").await;
-    manager.json(&["verify"]);
+    let second = fingerprint(&lab.nats, "S").await;
+    lab.manager.json(&["verify"]);
     daemon.stop().await;
 
     for (timeline, expected) in [("1", &first), ("2", &second)] {
         let name = format!("T{timeline}");
         let subjects = format!("t{timeline}.>");
-        manager.json(&[
+        lab.manager.json(&[
             "restore",
             "S",
             "--timeline",
@@ -53,63 +48,57 @@ async fn a_stream_deleted_and_made_again() {
             "--subjects",
             &subjects,
         ]);
-        let found = fingerprint(&nats, &name).await;
+        let found = fingerprint(&lab.nats, &name).await;
         assert_eq!(found["all"], expected["all"], "timeline {timeline}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_restored_to_an_earlier_point() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
-    let daemon = manager.tier().await;
-    nats.publish("S", 40).await;
-    manager.reaches("S", "nas", 40).await;
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 40).await;
+    lab.manager.reaches("S", "nas", 40).await;
     daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S", "--until-seq", "25"]);
-    nats.publish("S", 35).await;
-    let expected = fingerprint(&nats, "S").await;
-    let daemon = manager.tier().await;
-    let found = timelines(&manager, 2).await;
-    manager.reaches("S", "nas", 60).await;
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S", "--until-seq", "25"]);
+    lab.nats.publish("S", 35).await;
+    let expected = fingerprint(&lab.nats, "S").await;
+    let daemon = lab.manager.tier().await;
+    let found = timelines(&lab.manager, 2).await;
+    lab.manager.reaches("S", "nas", 60).await;
     assert_eq!(found[1]["reason"], "goes on from an earlier point");
     assert_eq!(found[1]["parent"], 1);
     assert_eq!(found[1]["parent_seq"], 25);
     let log = daemon.log();
     assert!(log.contains("sequences 26 to 40 of timeline 1 are not in the live stream"), "{log}");
     daemon.stop().await;
-    let dry = manager.run(&["restore", "S", "--as", "T", "--dry-run"]);
+    let dry = lab.manager.run(&["restore", "S", "--as", "T", "--dry-run"]);
     let said = String::from_utf8_lossy(&dry.stderr);
     assert!(said.contains("leaves out its sequences 26 to 40; `--timeline 1 --as NAME`"), "{said}");
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S"]);
-    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
-    manager.json(&["verify"]);
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&lab.nats, "S").await["all"], expected["all"]);
+    lab.manager.json(&["verify"]);
 }
 
 /// The server's newest block was cut, and it gives the sequences of what it lost out again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_lost_its_newest_messages() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
-    let daemon = manager.tier().await;
-    nats.publish("S", 200).await;
-    manager.reaches("S", "nas", 200).await;
-    let before = fingerprint(&nats, "S").await;
+    let mut lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
+    lab.nats.publish("S", 200).await;
+    lab.manager.reaches("S", "nas", 200).await;
+    let before = fingerprint(&lab.nats, "S").await;
     daemon.kill();
 
-    let nats = nats.lose_the_end("S").await;
-    let kept = nats.last_seq("S").await;
+    lab.nats.lose_the_end("S").await;
+    let kept = lab.nats.last_seq("S").await;
     assert!(0 < kept && kept < 200, "{kept}");
-    nats.publish("S", 300).await;
-    let manager = Manager::new(dir.path(), "again", &Settings::new(&nats.url, &minio.url));
+    lab.nats.publish("S", 300).await;
+    let manager = lab.manager_of("again", &lab.nats);
     let daemon = manager.tier().await;
     let found = timelines(&manager, 2).await;
     assert_eq!((&found[1]["parent"], &found[1]["parent_seq"]), (&json!(1), &json!(kept)));
@@ -119,12 +108,11 @@ async fn a_server_that_lost_its_newest_messages() {
     let said = format!("sequences {} to 200 of timeline 1 are not in the live stream", kept + 1);
     assert!(log.contains(&said), "{log}");
     daemon.stop().await;
-    let now = fingerprint(&nats, "S").await;
-    drop(nats);
+    let now = fingerprint(&lab.nats, "S").await;
+    lab.nats.kill();
 
     // The host is lost as well: both histories come back.
-    let nats = Nats::start(&dir.path().join("new")).await;
-    let manager = Manager::new(dir.path(), "new", &Settings::new(&nats.url, &minio.url));
+    let Host { nats, manager } = lab.host("new").await;
     let restored = manager.run(&["restore", "--all"]);
     let said = String::from_utf8_lossy(&restored.stderr);
     assert!(restored.status.success() && said.contains("`--timeline 1 --as NAME`"), "{said}");
@@ -159,71 +147,60 @@ async fn object_with(bucket: &s3::Bucket, first_seq: u64) -> String {
 /// Where the histories part lies in a segment that rotted: it cannot be read, and need not be.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_restored_to_a_point_within_a_damaged_segment() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
-    let daemon = manager.tier().await;
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
+    let daemon = lab.manager.tier().await;
     for target in [20, 40, 60] {
-        nats.publish("S", 20).await;
-        manager.reaches("S", "nas", target).await;
+        lab.nats.publish("S", 20).await;
+        lab.manager.reaches("S", "nas", target).await;
     }
     daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S", "--until-seq", "30"]);
-    let bucket = bucket(&minio.url);
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S", "--until-seq", "30"]);
+    let bucket = lab.bucket();
     let key = object_with(&bucket, 21).await;
     let object = bucket.get_object(&key).await.unwrap().into_bytes();
     bucket.put_object(&key, &rotten(&object)).await.unwrap();
-    nats.publish("S", 35).await;
-    let expected = fingerprint(&nats, "S").await;
-    let daemon = manager.tier().await;
-    let found = timelines(&manager, 2).await;
-    manager.reaches("S", "nas", 65).await;
+    lab.nats.publish("S", 35).await;
+    let expected = fingerprint(&lab.nats, "S").await;
+    let daemon = lab.manager.tier().await;
+    let found = timelines(&lab.manager, 2).await;
+    lab.manager.reaches("S", "nas", 65).await;
     assert_eq!(found[1]["parent_seq"], 20);
     daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S"]);
-    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&lab.nats, "S").await["all"], expected["all"]);
 }
 
 /// A new host after the loss of one that had a stream and a consumer; and what these were.
-async fn after_a_loss(dir: &Path, minio: &Minio) -> (Nats, Manager, Value) {
-    let nats = Nats::start(&dir.join("host")).await;
-    let manager = Manager::new(dir, "host", &Settings::new(&nats.url, &minio.url));
+async fn after_a_loss() -> (Lab, Host, Value) {
+    let mut lab = Lab::start().await;
+    let Lab { nats, manager, .. } = &lab;
     nats.create("S", json!({ "description": "of the lost host" })).await;
-    let consumer = json!({ "stream_name": "S", "config": { "durable_name": "all", "ack_policy": "explicit" } });
-    nats.api("CONSUMER.DURABLE.CREATE.S.all", consumer).await;
+    nats.create_consumer("S", "all", json!({})).await;
     let daemon = manager.tier().await;
     nats.publish("S", 40).await;
     manager.reaches("S", "nas", 40).await;
-    let expected = fingerprint(&nats, "S").await;
+    let expected = fingerprint(nats, "S").await;
     daemon.kill();
-    drop(nats);
-    let nats = Nats::start(&dir.join("new")).await;
-    let manager = Manager::new(dir, "new", &Settings::new(&nats.url, &minio.url));
-    (nats, manager, expected)
+    lab.nats.kill();
+    let host = lab.host("new").await;
+    (lab, host, expected)
 }
 
 /// A new host makes the streams that are declared before anybody restores them: nothing of that may
 /// reach the archive, and the daemon may run all the while.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_stream_in_the_place_of_a_lost_one_hides_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let (nats, manager, expected) = after_a_loss(dir.path(), &minio).await;
+    let (_lab, Host { nats, manager }, expected) = after_a_loss().await;
     nats.create("S", json!({})).await;
     let daemon = manager.tier().await;
-    wait_until("the daemon says what it waits for", async || {
-        let log = daemon.log();
-        if log.contains("a new, empty one") { Ok(()) } else { Err(log) }
-    })
-    .await;
+    daemon.says("a new, empty one").await;
     let (status, error) = manager.error(&["restore", "--all"]);
     assert_eq!(status, 6, "{error}");
     assert!(error.contains("never had a message") && error.contains("nats stream rm S"), "{error}");
-    nats.api("STREAM.DELETE.S", Value::Null).await;
+    nats.delete_stream("S").await;
     manager.json(&["restore", "--all"]);
     assert_eq!(fingerprint(&nats, "S").await, expected);
     nats.publish("S", 5).await;
@@ -236,16 +213,14 @@ async fn an_empty_stream_in_the_place_of_a_lost_one_hides_nothing() {
 /// Somebody published to a stream that was made before the restore: the newest history is a wrong one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_timeline_comes_back_whole_and_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let (nats, manager, expected) = after_a_loss(dir.path(), &minio).await;
+    let (_lab, Host { nats, manager }, expected) = after_a_loss().await;
     let daemon = manager.tier().await;
     nats.create("S", json!({})).await;
     nats.publish("S", 3).await;
     let found = timelines(&manager, 2).await;
     assert_eq!(found[1]["reason"], "recreated");
     manager.reaches("S", "nas", 3).await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
+    nats.delete_stream("S").await;
     let dry = manager.run(&["restore", "--all", "--dry-run"]);
     let said = String::from_utf8_lossy(&dry.stderr);
     assert!(
@@ -263,7 +238,7 @@ async fn an_earlier_timeline_comes_back_whole_and_goes_on() {
     let now = fingerprint(&nats, "S").await;
     manager.json(&["verify"]);
     daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
+    nats.delete_stream("S").await;
     manager.json(&["restore", "S"]);
     assert_eq!(fingerprint(&nats, "S").await["all"], now["all"]);
 }
@@ -272,99 +247,88 @@ async fn an_earlier_timeline_comes_back_whole_and_goes_on() {
 /// own, and is shared with the timeline that was restored.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_timeline_that_was_left_within_a_segment_comes_back_whole() {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    nats.create("S", json!({})).await;
-    nats.publish("S", 40).await;
-    let daemon = manager.tier().await;
-    manager.reaches("S", "nas", 40).await;
+    let lab = Lab::start().await;
+    lab.nats.create("S", json!({})).await;
+    lab.nats.publish("S", 40).await;
+    let daemon = lab.manager.tier().await;
+    lab.manager.reaches("S", "nas", 40).await;
     daemon.stop().await;
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S", "--until-seq", "25"]);
-    nats.publish("S", 20).await;
-    let daemon = manager.tier().await;
-    timelines(&manager, 2).await;
-    manager.reaches("S", "nas", 45).await;
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S", "--until-seq", "25"]);
+    lab.nats.publish("S", 20).await;
+    let daemon = lab.manager.tier().await;
+    timelines(&lab.manager, 2).await;
+    lab.manager.reaches("S", "nas", 45).await;
     daemon.stop().await;
 
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S", "--timeline", "1"]);
-    nats.publish("S", 5).await;
-    let expected = fingerprint(&nats, "S").await;
-    let daemon = manager.tier().await;
-    let found = timelines(&manager, 3).await;
-    manager.reaches("S", "nas", 45).await;
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S", "--timeline", "1"]);
+    lab.nats.publish("S", 5).await;
+    let expected = fingerprint(&lab.nats, "S").await;
+    let daemon = lab.manager.tier().await;
+    let found = timelines(&lab.manager, 3).await;
+    lab.manager.reaches("S", "nas", 45).await;
     daemon.stop().await;
     assert_eq!((&found[2]["parent"], &found[2]["parent_seq"]), (&json!(1), &json!(40)));
-    nats.api("STREAM.DELETE.S", Value::Null).await;
-    manager.json(&["restore", "S"]);
-    assert_eq!(fingerprint(&nats, "S").await["all"], expected["all"]);
+    lab.nats.delete_stream("S").await;
+    lab.manager.json(&["restore", "S"]);
+    assert_eq!(fingerprint(&lab.nats, "S").await["all"], expected["all"]);
 }
 
 /// A host whose server has lost its newest messages with the end of a block, and gives their sequences
 /// out again: further than before, so that sequences alone would say that nothing happened.
 struct Forgetful {
-    dir: tempfile::TempDir,
-    _minio: Minio,
-    minio: String,
-    nats: Nats,
+    lab: Lab,
     /// The stream before, and the last sequence that was left of it.
     before: Value,
     left: u64,
 }
 
-async fn forgetful() -> Forgetful {
-    let dir = tempfile::tempdir().unwrap();
-    let minio = Minio::start(dir.path()).await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio.url));
-    let daemon = manager.tier().await;
-    nats.create("S", json!({})).await;
-    nats.publish("S", 40).await;
-    manager.reaches("S", "nas", 40).await;
-    let before = fingerprint(&nats, "S").await;
-    daemon.kill();
-    let nats = nats.crash_and_start_after(|streams| {
-        let block = streams.join("S/msgs/1.blk");
-        let file = std::fs::File::options().write(true).open(&block).unwrap();
-        file.set_len(file.metadata().unwrap().len() * 3 / 4).unwrap();
-    });
-    let nats = nats.await;
-    let left = nats.last_seq("S").await;
-    assert!((1..40).contains(&left), "the server was to lose its newest messages, it is at {left}");
-    nats.publish("S", 35).await;
-    let url = minio.url.clone();
-    Forgetful { dir, _minio: minio, minio: url, nats, before, left }
-}
-
 impl Forgetful {
+    async fn start() -> Self {
+        let mut lab = Lab::start().await;
+        let daemon = lab.manager.tier().await;
+        lab.nats.create("S", json!({})).await;
+        lab.nats.publish("S", 40).await;
+        lab.manager.reaches("S", "nas", 40).await;
+        let before = fingerprint(&lab.nats, "S").await;
+        daemon.kill();
+        let cut = |streams: &Path| {
+            let block = streams.join("S/msgs/1.blk");
+            let file = std::fs::File::options().write(true).open(&block).unwrap();
+            file.set_len(file.metadata().unwrap().len() * 3 / 4).unwrap();
+        };
+        lab.crash_nats(cut).await;
+        let left = lab.nats.last_seq("S").await;
+        assert!((1..40).contains(&left), "it was to lose its newest messages, it is at {left}");
+        lab.nats.publish("S", 35).await;
+        Self { lab, before, left }
+    }
+
     /// The archive has both histories, each to the last byte, and the log says so.
     async fn keeps_both(self) {
-        let Self { dir, minio, nats, before, left, .. } = self;
-        let after = fingerprint(&nats, "S").await;
-        let manager = Manager::new(dir.path(), "host", &Settings::new(&nats.url, &minio));
-        let daemon = manager.tier().await;
-        let found = timelines(&manager, 2).await;
-        manager.reaches("S", "nas", left + 35).await;
+        let Self { lab, before, left } = self;
+        let after = fingerprint(&lab.nats, "S").await;
+        let daemon = lab.manager.tier().await;
+        let found = timelines(&lab.manager, 2).await;
+        lab.manager.reaches("S", "nas", left + 35).await;
         assert_eq!((&found[1]["parent"], &found[1]["parent_seq"]), (&json!(1), &json!(left)));
         assert!(daemon.log().contains("opening timeline 2"), "{}", daemon.log());
         daemon.stop().await;
-        manager.json(&["verify"]);
-        nats.api("STREAM.DELETE.S", Value::Null).await;
-        manager.json(&["restore", "S"]);
-        assert_eq!(fingerprint(&nats, "S").await["all"], after["all"]);
-        nats.api("STREAM.DELETE.S", Value::Null).await;
-        manager.json(&["restore", "S", "--timeline", "1"]);
-        assert_eq!(fingerprint(&nats, "S").await["all"], before["all"]);
+        lab.manager.json(&["verify"]);
+        lab.nats.delete_stream("S").await;
+        lab.manager.json(&["restore", "S"]);
+        assert_eq!(fingerprint(&lab.nats, "S").await["all"], after["all"]);
+        lab.nats.delete_stream("S").await;
+        lab.manager.json(&["restore", "S", "--timeline", "1"]);
+        assert_eq!(fingerprint(&lab.nats, "S").await["all"], before["all"]);
     }
 }
 
 /// The message at the watermark was deleted since: it says nothing, those before it do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_lost_its_newest_messages_and_deleted_what_took_the_last_ones_place() {
-    let host = forgetful().await;
-    host.nats.delete("S", &[38, 39, 40]).await;
+    let host = Forgetful::start().await;
+    host.lab.nats.delete("S", &[38, 39, 40]).await;
     host.keeps_both().await;
 }

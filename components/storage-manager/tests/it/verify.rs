@@ -20,8 +20,7 @@ use cim_storage_manager::segment::{Columns, Message, SegmentWriter, SharedWriter
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::store;
-use crate::support::{Child, Manager, Nats, Settings, fake_s3, wait_until};
+use crate::support::{Lab, Manager, wait_until};
 
 const ENTRIES: &str = "v2/journal/main/entries/";
 
@@ -34,25 +33,16 @@ async fn verify(
 ) -> Output {
     let busy = Rule::new(Fault::SlowDown).operation("GetObject").keys(keys);
     fake.set_faults(vec![busy]).unwrap();
-    let mut verify = Child(manager.spawn(&["verify", "--json"]));
+    let mut verify = manager.spawn(&["verify", "--json"]);
     wait_until("it reads", async || {
         let struck = fake.faults()[0].struck;
-        if struck > 0 { Ok(()) } else { Err(format!("{:?}", verify.0.try_wait())) }
+        if struck > 0 { Ok(()) } else { Err(format!("{:?}", verify.try_wait())) }
     })
     .await;
     meanwhile.await;
     fake.set_faults(Vec::new()).unwrap();
-    let status = wait_until("it ends", async || {
-        verify.0.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
-    })
-    .await;
-    let read = |from: &mut dyn std::io::Read| {
-        let mut all = Vec::new();
-        from.read_to_end(&mut all).unwrap();
-        all
-    };
-    let stdout = read(verify.0.stdout.as_mut().unwrap());
-    Output { status, stdout, stderr: read(verify.0.stderr.as_mut().unwrap()) }
+    verify.ends().await;
+    verify.output()
 }
 
 fn problems(output: &Output) -> Vec<String> {
@@ -147,28 +137,23 @@ impl Journal {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_journal_that_merges_meanwhile() {
-    let dir = tempfile::tempdir().unwrap();
-    let fake = fake_s3(dir.path(), "nas").await;
-    let nats = Nats::start(&dir.path().join("host")).await;
-    let mut settings = Settings::new(&nats.url, &fake.s3_url());
-    settings.layout = "journal".into();
-    let manager = Manager::new(dir.path(), "host", &settings);
-    let daemon = manager.tier().await;
+    let lab = Lab::with().faulty_nas().layout("journal").start().await;
+    let daemon = lab.manager.tier().await;
     for stream in ["A", "B"] {
-        nats.create(stream, json!({})).await;
+        lab.nats.create(stream, json!({})).await;
     }
     for round in 1..=3 {
         for stream in ["A", "B"] {
-            nats.publish(stream, 10).await;
-            manager.reaches(stream, "nas", 10 * round).await;
+            lab.nats.publish(stream, 10).await;
+            lab.manager.reaches(stream, "nas", 10 * round).await;
         }
     }
     daemon.stop().await;
-    let mut journal = Journal::read(store(dir.path(), &fake.s3_url())).await;
+    let mut journal = Journal::read(lab.store()).await;
     journal.checkpoint().await;
     let nas = Arc::clone(&journal.nas);
     let mut shared = Vec::new();
-    let output = verify(&manager, &fake, &format!("{ENTRIES}*"), async {
+    let output = verify(&lab.manager, &lab.nas, &format!("{ENTRIES}*"), async {
         shared = journal.replace_all().await;
     })
     .await;
@@ -176,7 +161,7 @@ async fn of_a_journal_that_merges_meanwhile() {
     assert_eq!(problems(&output), Vec::<String>::new());
 
     // One of what took their place is gone before it is read: that is damage.
-    let output = verify(&manager, &fake, "v2/journal/main/shared/*", async {
+    let output = verify(&lab.manager, &lab.nas, "v2/journal/main/shared/*", async {
         nas.delete(&shared[0]).await.unwrap();
     })
     .await;
@@ -200,9 +185,8 @@ async fn segment(nas: &Store, first: u64, last: u64) -> Segment {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_chain_that_merges_meanwhile() {
-    let dir = tempfile::tempdir().unwrap();
-    let fake = fake_s3(dir.path(), "nas").await;
-    let nas = store(dir.path(), &fake.s3_url());
+    let lab = Lab::with().faulty_nas().start().await;
+    let nas = lab.store();
     let stream = "S".parse().unwrap();
     let mut chain = Committer::new(Arc::clone(&nas), Chain::Manifest, stream, "t".into(), None);
     let never = CancellationToken::new();
@@ -216,9 +200,7 @@ async fn of_a_chain_that_merges_meanwhile() {
     draft.watermark = Watermark { seq: 20, last: Some(small[1].last.clone()) };
     chain.commit(draft, &never).await.unwrap();
 
-    let manager =
-        Manager::new(dir.path(), "host", &Settings::new("nats://127.0.0.1:1", &fake.s3_url()));
-    let output = verify(&manager, &fake, "v1/streams/S/segments/*", async {
+    let output = verify(&lab.manager, &lab.nas, "v1/streams/S/segments/*", async {
         let mut draft = Draft::from_state(chain.state().unwrap());
         draft.add = vec![segment(&nas, 1, 20).await];
         draft.remove = small.iter().map(|segment| segment.key.clone()).collect();
@@ -232,7 +214,7 @@ async fn of_a_chain_that_merges_meanwhile() {
     assert_eq!(problems(&output), Vec::<String>::new());
 
     let merged = chain.state().unwrap().segments.values().next().unwrap().key.clone();
-    let output = verify(&manager, &fake, "v1/streams/S/segments/*", async {
+    let output = verify(&lab.manager, &lab.nas, "v1/streams/S/segments/*", async {
         nas.delete(&merged).await.unwrap();
     })
     .await;

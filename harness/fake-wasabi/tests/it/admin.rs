@@ -68,7 +68,7 @@ async fn storage_is_billed_as_wasabi_bills_it() {
     let server = Server::start().await;
     let client = server.client();
     client.put("/tier/small", "x").await.expect(200);
-    client.put("/tier/large", noise(10_000, 1)).await.expect(200);
+    client.put("/tier/large", noise(1, 10_000)).await.expect(200);
     client.put("/tier/empty", "").await.expect(200);
     client.get("/tier/large").await.expect(200);
     let reply = admin(&server, "GET", "/stats", "").await.expect(200);

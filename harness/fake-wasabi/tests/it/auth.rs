@@ -57,7 +57,7 @@ async fn every_key_pair_may_sign() {
 async fn a_body_that_is_not_the_one_signed_is_not_stored() {
     let server = Server::start().await;
     let client = server.client();
-    let body = noise(100_000, 1);
+    let body = noise(1, 100_000);
     let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&body));
     let mut other = body.clone();
     other[50_000] ^= 1;

@@ -24,7 +24,7 @@ struct Ledger {
 fn content(key: &str, generation: u64) -> Vec<u8> {
     let seed = key.bytes().fold(generation, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
     let size = usize::try_from(seed % 7).unwrap() * 300_000;
-    noise(size, seed)
+    noise(seed, size)
 }
 
 /// Overwrites a key with one generation after another until the server is killed.
@@ -56,7 +56,7 @@ async fn upload(client: Client) {
     let Some(id) = crate::support::element(&text, "UploadId") else { return };
     for number in 1..1000 {
         let target = format!("/tier/parts?partNumber={number}&uploadId={id}");
-        if client.send("PUT", &target, &[], noise(MIB, number)).await.is_err() {
+        if client.send("PUT", &target, &[], noise(number, MIB)).await.is_err() {
             return;
         }
     }

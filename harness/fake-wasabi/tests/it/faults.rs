@@ -28,7 +28,7 @@ async fn errors_are_answered_as_s3_does() {
     ] {
         let server = start(Rule::new(fault).count(2)).await;
         // Large enough that the answer would be lost if the server did not read the body.
-        let body = noise(2_000_000, 1);
+        let body = noise(1, 2_000_000);
         let client = server.client();
         client.put("/tier/new", body.clone()).await.expect_code(status, code);
         let by_rust_s3 = refusal(server.bucket().put_object("new", &body).await);
@@ -92,7 +92,7 @@ async fn a_torn_upload_stores_nothing() {
         let rule = Rule { after_bytes: after, ..Rule::new(Fault::TornUpload).count(1) };
         let server = start(rule).await;
         let client = server.client();
-        let body = noise(1_000_000, 1);
+        let body = noise(1, 1_000_000);
         client.send("PUT", "/tier/old", &[], body.clone()).await.unwrap_err();
         assert_eq!(client.get("/tier/old").await.expect(200).text(), "old", "after {after:?}");
         let stats = server.wasabi().stats();
@@ -112,7 +112,7 @@ async fn a_torn_upload_stores_nothing() {
 #[tokio::test]
 async fn a_torn_download_ends_early() {
     let server = Server::start().await;
-    let body = noise(1_000_000, 1);
+    let body = noise(1, 1_000_000);
     server.client().put("/tier/key", body.clone()).await.expect(200);
     let rule = Rule::new(Fault::TornDownload).after_bytes(300_000).count(1);
     server.wasabi().set_faults(vec![rule]).unwrap();
@@ -162,7 +162,7 @@ async fn a_lost_response_to_rust_s3_is_an_error_that_it_can_retry() {
 async fn a_bit_flip_changes_exactly_one_bit() {
     let server = Server::start().await;
     let client = server.client();
-    let body = noise(1_000_000, 1);
+    let body = noise(1, 1_000_000);
     client.put("/tier/key", body.clone()).await.expect(200);
     server.wasabi().set_faults(vec![Rule::new(Fault::BitFlip).count(1)]).unwrap();
     let got = client.get("/tier/key").await.expect(200);

@@ -41,7 +41,7 @@ async fn a_stop_lets_requests_end() {
     server.wasabi().set_faults(vec![rule]).unwrap();
     let slow = tokio::spawn({
         let client = client.clone();
-        async move { client.put("/tier/key", noise(100_000, 1)).await }
+        async move { client.put("/tier/key", noise(1, 100_000)).await }
     });
     let struck = || server.wasabi().stats().faults.contains_key("delay");
     crate::support::wait_until("the delay", Duration::from_secs(10), struck).await;

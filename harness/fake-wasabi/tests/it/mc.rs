@@ -5,9 +5,10 @@ use std::process::{Command, Output};
 
 use bytes::Bytes;
 use cim_fake_wasabi::Config;
+use cim_testing::optional_tool;
 use serde_json::Value;
 
-use crate::support::{Server, noise, program};
+use crate::support::{Server, noise};
 
 struct Mc {
     program: PathBuf,
@@ -65,7 +66,7 @@ fn write(dir: &Path, name: &str, content: &[u8]) {
 }
 
 async fn start(test: &str) -> Option<(Server, Mc)> {
-    let program = program("mc", test)?;
+    let program = optional_tool("bin/mc", test)?;
     let server = Server::start().await;
     let endpoint = server.wasabi().s3_url();
     Some((server, Mc { program, endpoint, home: tempfile::tempdir().unwrap() }))
@@ -80,7 +81,7 @@ async fn mc_makes_buckets_copies_mirrors_and_removes() {
     assert_eq!(mc.keys(&["ls", "wasabi"]), ["made/", "tier/"]);
 
     let source = tempfile::tempdir().unwrap();
-    let big = noise(40_000_000, 1);
+    let big = noise(1, 40_000_000);
     write(source.path(), "a b+c é.txt", b"hello");
     write(source.path(), "deep/er/file", b"x");
     write(source.path(), "empty", b"");

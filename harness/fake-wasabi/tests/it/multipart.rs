@@ -43,7 +43,7 @@ async fn complete(
 async fn rust_s3_streams_in_parts() {
     let server = Server::start().await;
     let bucket = server.bucket();
-    let body = noise(20 * MIB + 12_345, 1);
+    let body = noise(1, 20 * MIB + 12_345);
     let put = bucket.put_object_stream(&mut body.as_slice(), "stream").await.unwrap();
     assert_eq!(put.status_code(), 200);
     let got = bucket.get_object("stream").await.unwrap();
@@ -61,8 +61,8 @@ async fn an_upload_survives_a_restart_and_becomes_an_object() {
     let client = server.client();
     let id = begin(&client, "big").await;
     let first = part(&client, "big", &id, 1, b"never used".to_vec()).await;
-    let one = part(&client, "big", &id, 1, noise(5 * MIB, 1)).await;
-    let three = part(&client, "big", &id, 3, noise(7, 3)).await;
+    let one = part(&client, "big", &id, 1, noise(1, 5 * MIB)).await;
+    let three = part(&client, "big", &id, 3, noise(3, 7)).await;
     assert_ne!(first, one);
     server.restart().await;
     let client = server.client();
@@ -86,7 +86,7 @@ async fn an_upload_survives_a_restart_and_becomes_an_object() {
     let got = client.get("/tier/big").await.expect(200);
     assert_eq!(got.header("etag"), Some(format!("\"{}-2\"", hex::encode(md5)).as_str()));
     assert!(reply.text().contains(&hex::encode(md5)));
-    assert!(got.body == [noise(5 * MIB, 1), noise(7, 3)].concat(), "the bytes differ");
+    assert!(got.body == [noise(1, 5 * MIB), noise(3, 7)].concat(), "the bytes differ");
     assert_eq!(got.header("content-type"), Some("text/x-parts"));
     assert_eq!(got.header("x-amz-meta-a"), Some("1"));
     complete(&client, "big", &id, &[(1, &one)]).await.expect_code(404, "NoSuchUpload");
@@ -102,7 +102,7 @@ async fn an_abort_leaves_nothing() {
     let upload = bucket.initiate_multipart_upload("key", "text/plain").await.unwrap();
     let id = upload.upload_id;
     let stored: Part =
-        bucket.put_multipart_chunk(noise(5 * MIB, 1), "key", 1, &id, "text/plain").await.unwrap();
+        bucket.put_multipart_chunk(noise(1, 5 * MIB), "key", 1, &id, "text/plain").await.unwrap();
     assert_eq!(stored.part_number, 1);
     assert_eq!(server.wasabi().stats().storage.upload_bytes, 5 * MIB as u64);
     let pages = bucket.list_multiparts_uploads(None, None).await.unwrap();
@@ -123,8 +123,8 @@ async fn a_completion_is_checked() {
     let server = Server::start().await;
     let client = server.client();
     let id = begin(&client, "key").await;
-    let one = part(&client, "key", &id, 1, noise(5 * MIB - 1, 1)).await;
-    let two = part(&client, "key", &id, 2, noise(10, 2)).await;
+    let one = part(&client, "key", &id, 1, noise(1, 5 * MIB - 1)).await;
+    let two = part(&client, "key", &id, 2, noise(2, 10)).await;
     let try_parts = async |parts: &[(u32, &str)]| complete(&client, "key", &id, parts).await;
     try_parts(&[(1, &one), (2, &two)]).await.expect_code(400, "EntityTooSmall");
     try_parts(&[(2, &two), (1, &one)]).await.expect_code(400, "InvalidPartOrder");
@@ -144,7 +144,7 @@ async fn a_completion_is_checked() {
 async fn a_part_may_be_copied() {
     let server = Server::start().await;
     let client = server.client();
-    let source = noise(6 * MIB, 1);
+    let source = noise(1, 6 * MIB);
     client.put("/tier/source", source.clone()).await.expect(200);
     let id = begin(&client, "key").await;
     let mut etags = Vec::new();

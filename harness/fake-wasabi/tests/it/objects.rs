@@ -7,7 +7,7 @@ use crate::support::{Server, element, elements, noise};
 async fn an_object_comes_back_as_it_was_put() {
     let mut server = Server::start().await;
     let bucket = server.bucket();
-    let body = noise(3_000_000, 1);
+    let body = noise(1, 3_000_000);
     let put = bucket.put_object_with_content_type("a/b.bin", &body, "text/x-test").await.unwrap();
     assert_eq!(put.status_code(), 200);
     let got = bucket.get_object("a/b.bin").await.unwrap();
@@ -85,7 +85,7 @@ async fn ranges_are_as_rfc_9110_has_them() {
     let beyond = client.send("GET", "/tier/digits", &headers, "").await.unwrap();
     beyond.expect_code(416, "InvalidRange");
 
-    let body = noise(1_000_000, 2);
+    let body = noise(2, 1_000_000);
     server.bucket().put_object("big", &body).await.unwrap();
     let part = server.bucket().get_object_range("big", 500_000, Some(700_000)).await.unwrap();
     assert_eq!(part.status_code(), 206);
@@ -151,7 +151,7 @@ async fn a_wrong_digest_stores_nothing() {
 async fn a_body_may_come_in_signed_chunks() {
     let server = Server::start().await;
     let client = server.client();
-    let body = noise(200_000, 3);
+    let body = noise(3, 200_000);
     for tampered in [true, false] {
         let reply = put_chunked(&client, "/tier/chunked", &body, tampered).await;
         if tampered {

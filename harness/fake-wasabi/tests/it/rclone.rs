@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cim_fake_wasabi::Config;
+use cim_testing::optional_tool;
 
-use crate::support::{Server, noise, program};
+use crate::support::{Server, noise};
 
 struct Rclone {
     program: PathBuf,
@@ -51,12 +52,14 @@ fn write(dir: &Path, name: &str, content: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rclone_lists_writes_reads_and_syncs() {
-    let Some(program) = program("rclone", "rclone_lists_writes_reads_and_syncs") else { return };
+    let Some(program) = optional_tool("bin/rclone", "rclone_lists_writes_reads_and_syncs") else {
+        return;
+    };
     let server = Server::start().await;
     let endpoint = server.wasabi().s3_url();
     let rclone = Rclone { program, endpoint, home: tempfile::tempdir().unwrap() };
     let source = tempfile::tempdir().unwrap();
-    let big = noise(17_000_000, 1);
+    let big = noise(1, 17_000_000);
     write(source.path(), "a b+c é.txt", b"hello");
     write(source.path(), "deep/er/file", b"x");
     write(source.path(), "empty", b"");

@@ -1,36 +1,16 @@
 //! A server for each test, and clients for it.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cim_fake_wasabi::{Config, FakeWasabi};
+pub(crate) use cim_testing::noise;
+use cim_testing::wait_until_within;
 use s3::creds::Credentials;
 use s3::error::S3Error;
 use s3::{Bucket, Region};
 use tempfile::TempDir;
 
 use crate::raw::Client;
-
-/// Returns a program that this project did not write, from `.tools/bin` or PATH. Without it the test is
-/// skipped, prints so and ci/test counts it, unless `CIM_REQUIRE_TOOLS=1` makes it fail.
-pub(crate) fn program(name: &str, test: &str) -> Option<PathBuf> {
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/bin");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::iter::once(ours).chain(std::env::split_paths(&path));
-    let found = places.map(|place| place.join(name)).find(|file| file.is_file());
-    if found.is_none() {
-        let reason = format!("`{name}` is not there: run `ci/setup --test`");
-        let required = std::env::var_os("CIM_REQUIRE_TOOLS").is_some_and(|value| value == "1");
-        assert!(!required, "{reason}");
-        eprintln!("skipped: {test}: {reason}");
-        if let Some(path) = std::env::var_os("CIM_SKIPPED_FILE") {
-            let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
-            writeln!(file, "{test}: {reason}").unwrap();
-        }
-    }
-    found
-}
 
 /// The bucket that every test server has.
 pub(crate) const BUCKET: &str = "tier";
@@ -97,27 +77,10 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, S3Error>) -> (u16, S
     }
 }
 
-/// Returns pseudo-random bytes that do not compress and that no other seed repeats.
-pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    })
-    .flatten()
-    .take(length)
-    .collect()
-}
-
 /// Polls until the condition holds, and panics with the condition's name if it never does.
 pub(crate) async fn wait_until(what: &str, timeout: Duration, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < timeout, "waited {timeout:?} for {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let holds = async || holds().then_some(()).ok_or_else(|| "it does not".to_owned());
+    wait_until_within(what, timeout, holds).await;
 }
 
 /// Returns the text of the first element with this name.

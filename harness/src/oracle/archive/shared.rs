@@ -226,6 +226,7 @@ mod tests {
     use std::sync::Arc;
 
     use cim_core::archive::LastMessage;
+    use cim_testing::{cases, corrupted, corruptions};
     use parquet::data_type::ByteArray;
     use parquet::file::metadata::KeyValue;
     use parquet::file::properties::WriterProperties;
@@ -234,7 +235,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::harm::{cases, harmed, harms};
 
     const SCHEMA: &str = "message shared {
         required byte_array stream (STRING);
@@ -315,8 +315,8 @@ mod tests {
 
         /// Changes bytes at random: the object is refused, or read as it was written.
         #[test]
-        fn a_changed_object_is_refused_or_as_it_was(harms in harms()) {
-            let (found, _) = read(harmed(&object(), &harms));
+        fn a_changed_object_is_refused_or_as_it_was(corruptions in corruptions()) {
+            let (found, _) = read(corrupted(&object(), &corruptions));
             if let Ok(found) = found {
                 prop_assert_eq!(found, [3, 4, 9]);
             }

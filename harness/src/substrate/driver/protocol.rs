@@ -199,10 +199,10 @@ impl S3 {
 
 #[cfg(test)]
 mod tests {
+    use cim_testing::{cases, corrupted, corruptions};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::harm::{cases, harmed, harms};
 
     #[test]
     fn requests_look_as_documented() {
@@ -246,14 +246,14 @@ mod tests {
         #[test]
         fn a_line_that_was_cut_or_changed_is_no_other_answer(
             id in any::<u64>(), status in any::<i32>(), stdout in ".{0,30}",
-            error in prop::option::of(".{0,30}"), harms in harms(),
+            error in prop::option::of(".{0,30}"), corruptions in corruptions(),
         ) {
             let result = Outcome { status, stdout, stderr: String::new() };
             let line = serde_json::to_string(&Say::Done { id, result, error }).unwrap();
             for (cut, _) in line.char_indices() {
                 prop_assert!(serde_json::from_str::<Say>(&line[..cut]).is_err());
             }
-            if let Ok(said) = serde_json::from_slice::<Say>(&harmed(line.as_bytes(), &harms)) {
+            if let Ok(said) = serde_json::from_slice::<Say>(&corrupted(line.as_bytes(), &corruptions)) {
                 let again = serde_json::to_string(&said).unwrap();
                 prop_assert!(serde_json::from_str::<Say>(&again).is_ok());
             }

@@ -1,12 +1,12 @@
 //! A checkpoint is as good as the entries before it.
 
 use cim_core::archive::journal::{JournalCheckpoint, JournalState};
+use cim_testing::cases;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::draw::history;
 use super::{entries, fold};
-use crate::harm::cases;
 
 proptest! {
     #![proptest_config(cases(128))]

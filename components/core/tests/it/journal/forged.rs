@@ -3,12 +3,12 @@
 
 use cim_core::archive::Sha256;
 use cim_core::archive::journal::{JournalCheckpoint, JournalEntry, JournalState};
+use cim_testing::cases;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::draw::history;
 use super::{entries, fold};
-use crate::harm::cases;
 use crate::tampered::{ask, changed, changes};
 
 /// Asks a state every question that readers ask.

@@ -11,12 +11,12 @@ use cim_core::archive::{
     LastMessage, RawJson, Sha256, StreamRecord, StreamState, TimelineRecord, Watermark,
 };
 use cim_core::names::StreamName;
+use cim_testing::cases;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::{empty, journal};
-use crate::harm::cases;
 
 #[derive(Debug, Clone)]
 enum Step {

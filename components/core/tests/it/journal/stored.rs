@@ -2,12 +2,12 @@
 
 use cim_core::archive::journal::{JOURNAL_FORMAT, JournalCheckpoint, JournalEntry};
 use cim_core::archive::{EntryError, Sha256};
+use cim_testing::{cases, corrupted, corruptions};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::draw::history;
 use super::{entries, fold};
-use crate::harm::{cases, harmed, harms};
 
 proptest! {
     #![proptest_config(cases(128))]
@@ -23,21 +23,21 @@ proptest! {
 
     #[test]
     fn a_changed_entry_is_refused_or_the_same(
-        history in history(), at in any::<Index>(), harms in harms(),
+        history in history(), at in any::<Index>(), corruptions in corruptions(),
     ) {
         let entries = entries(&history);
         let (entry, hash) = at.get(&entries);
-        let harmed = harmed(entry.to_text().0.as_bytes(), &harms);
-        let Ok(text) = String::from_utf8(harmed) else { return Ok(()) };
+        let corrupted = corrupted(entry.to_text().0.as_bytes(), &corruptions);
+        let Ok(text) = String::from_utf8(corrupted) else { return Ok(()) };
         if let Ok(read) = JournalEntry::from_text(&text) {
             prop_assert_eq!(read, (entry.clone(), *hash));
         }
     }
 
     #[test]
-    fn a_changed_checkpoint_is_refused_or_the_same(history in history(), harms in harms()) {
+    fn a_changed_checkpoint_is_refused_or_the_same(history in history(), corruptions in corruptions()) {
         let checkpoint = fold(&entries(&history)).checkpoint().unwrap();
-        if let Ok(read) = JournalCheckpoint::from_bytes(&harmed(&checkpoint.to_bytes(), &harms)) {
+        if let Ok(read) = JournalCheckpoint::from_bytes(&corrupted(&checkpoint.to_bytes(), &corruptions)) {
             prop_assert_eq!(read, checkpoint);
         }
     }

@@ -1,11 +1,11 @@
 //! Readers find what writers wrote: messages by timeline, watermarks, objects that are used no more.
 
+use cim_testing::cases;
 use proptest::prelude::*;
 
 use super::draw::history;
 use super::model::Model;
 use super::{empty, journal};
-use crate::harm::cases;
 
 proptest! {
     #![proptest_config(cases(192))]

@@ -119,7 +119,7 @@ fn news() -> impl Strategy<Value = Vec<(usize, u64, u64)>> {
 }
 
 proptest! {
-    #![proptest_config(crate::harm::cases(24))]
+    #![proptest_config(cim_testing::cases(24))]
 
     #[test]
     fn merging_ends_and_keeps_every_message(entries in prop::collection::vec(news(), 1..700)) {

@@ -253,7 +253,7 @@ fn part(timeline: u32, first: u64, last: u64, messages: u64) -> SegmentRecord {
 }
 
 proptest! {
-    #![proptest_config(crate::harm::cases(256))]
+    #![proptest_config(cim_testing::cases(256))]
 
     #[test]
     fn merging_at_wasabi_ends_and_loses_nothing(events in events()) {

@@ -9,6 +9,7 @@ use std::io::{Read as _, Write};
 use cim_core::archive::{
     ConsumerRecord, Deliveries, Pending, Position, RawJson, Redelivered, SeqRanges, Sha256,
 };
+use cim_testing::cases;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -16,7 +17,6 @@ use tokio::sync::mpsc;
 use super::frame::{CHUNK, SnappyFrameWriter};
 use super::plan::{Capabilities, Fence, Piece, Plan};
 use super::rolled_up::RolledUp;
-use crate::harm::cases;
 use crate::segment::Message;
 
 /// A message: sequence, time, subject, headers, payload.

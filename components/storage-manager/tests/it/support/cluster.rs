@@ -1,17 +1,18 @@
 //! Three nats-servers that form a cluster.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use cim_testing::{required_tool, wait_until};
 use serde_json::Value;
 
+use super::ports::{free_ports, listens};
 use super::routes::slow_route;
-use super::tools::listens;
-use super::{Child, Nats, tool, wait_until};
+use super::{Child, Nats};
 
-/// Their names are `n1`, `n2` and `n3`.
+/// The cluster; its servers' names are `n1`, `n2` and `n3`.
 pub(crate) struct Cluster {
     servers: Vec<Server>,
 }
@@ -19,7 +20,8 @@ pub(crate) struct Cluster {
 struct Server {
     dir: PathBuf,
     port: u16,
-    child: Option<Child>,
+    /// `None` while it is killed.
+    child: Mutex<Option<Child>>,
 }
 
 impl Cluster {
@@ -27,8 +29,7 @@ impl Cluster {
         Self::start_at(dir, free_ports(), None).await
     }
 
-    /// What an account's clients send from one server to another is `late`; what the servers say among themselves
-    /// is not.
+    /// Starts one in which messages of an account's clients go `late` from server to server; the servers' own do not.
     pub(crate) async fn start_with_slow_routes(dir: &Path, late: Duration) -> Self {
         let ports = free_ports();
         let mut advertised = [0; 3];
@@ -56,14 +57,17 @@ impl Cluster {
                 advertised[at]
             );
             std::fs::write(dir.join("nats.conf"), config).unwrap();
-            Server { dir, port: *port, child: None }
+            Server { dir, port: *port, child: Mutex::new(None) }
         });
-        let mut cluster = Self { servers: servers.collect() };
-        for server in &mut cluster.servers {
+        let cluster = Self { servers: servers.collect() };
+        for server in &cluster.servers {
             server.start();
             wait_until("the server listens where its clients look for it", async || {
-                let child = &server.child.as_ref().expect("it was started").0;
-                if listens(child, server.port) { Ok(()) } else { Err(server.port.to_string()) }
+                if listens(server.pid(), server.port) {
+                    Ok(())
+                } else {
+                    Err(server.port.to_string())
+                }
             })
             .await;
         }
@@ -71,14 +75,14 @@ impl Cluster {
         cluster
     }
 
-    /// What a configuration says of it.
+    /// Returns the addresses for a configuration.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.servers.iter().map(|s| format!("nats://127.0.0.1:{}", s.port)).collect()
     }
 
-    /// A client of those that run.
+    /// Connects to those that run.
     pub(crate) async fn connect(&self) -> Nats {
-        let running = self.servers.iter().filter(|s| s.child.is_some());
+        let running = self.servers.iter().filter(|s| s.runs());
         Nats::at(running.map(|s| format!("nats://127.0.0.1:{}", s.port)).collect()).await
     }
 
@@ -99,19 +103,24 @@ impl Cluster {
         .await;
     }
 
-    /// kill -9; the disk stays.
-    pub(crate) fn kill(&mut self, name: &str) {
-        self.server(name).child = None;
+    /// Kills one (-9); its disk stays.
+    pub(crate) fn kill(&self, name: &str) {
+        self.server(name).kill();
+    }
+
+    /// Loses all of them, for good.
+    pub(crate) fn lose(&self) {
+        self.servers.iter().for_each(Server::kill);
     }
 
     /// Starts a killed one again.
-    pub(crate) fn start_again(&mut self, name: &str) {
+    pub(crate) fn start_again(&self, name: &str) {
         self.server(name).start();
     }
 
     /// Kills a server, cuts the first block of a stream on its disk in the middle, and starts it: what
     /// was in the other half it does not have any more.
-    pub(crate) fn damage(&mut self, name: &str, stream: &str) {
+    pub(crate) fn damage(&self, name: &str, stream: &str) {
         self.kill(name);
         let blocks = self.server(name).dir.join(format!("js/jetstream/$G/streams/{stream}/msgs"));
         assert!(blocks.join("2.blk").exists(), "a block that is not the last can be cut");
@@ -120,24 +129,30 @@ impl Cluster {
         self.start_again(name);
     }
 
-    fn server(&mut self, name: &str) -> &mut Server {
-        let found = self.servers.iter_mut().find(|s| s.dir.ends_with(name));
+    fn server(&self, name: &str) -> &Server {
+        let found = self.servers.iter().find(|s| s.dir.ends_with(name));
         found.expect("there are n1, n2 and n3")
     }
 }
 
-fn free_ports() -> [u16; 6] {
-    // All are held until the last is found, so that they differ.
-    let held = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
-}
-
 impl Server {
-    fn start(&mut self) {
+    fn pid(&self) -> u32 {
+        self.child.lock().unwrap().as_ref().expect("it was started").pid()
+    }
+
+    fn runs(&self) -> bool {
+        self.child.lock().unwrap().is_some()
+    }
+
+    fn kill(&self) {
+        drop(self.child.lock().unwrap().take());
+    }
+
+    fn start(&self) {
         let file = self.dir.join("nats.log");
         let log = std::fs::File::options().create(true).append(true).open(file).unwrap();
-        let mut command = Command::new(tool("bin/nats-server"));
+        let mut command = Command::new(required_tool("bin/nats-server"));
         command.arg("-c").arg(self.dir.join("nats.conf")).stdout(Stdio::null()).stderr(log);
-        self.child = Some(Child(command.spawn().unwrap()));
+        *self.child.lock().unwrap() = Some(Child::spawn(&mut command));
     }
 }

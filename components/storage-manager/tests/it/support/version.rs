@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::tools::{optional_tool, skipped, tool};
+use cim_testing::{optional_tool, required_tool};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,8 @@ impl Version {
     /// Returns the program; `None`, said aloud, where it is not there and need not be.
     pub(crate) fn program(self) -> Option<PathBuf> {
         if self == Self::Current {
-            return Some(tool("bin/nats-server"));
+            return Some(required_tool("bin/nats-server"));
         }
-        let name = format!("nats-server-{}", self.number());
-        let found = optional_tool(&format!("bin/{name}"));
-        if found.is_none() {
-            skipped("an old server", &format!("{name} is not here: run `ci/setup --test`"));
-        }
-        found
+        optional_tool(&format!("bin/nats-server-{}", self.number()), "an old server")
     }
 }
