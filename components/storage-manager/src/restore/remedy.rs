@@ -208,6 +208,14 @@ mod tests {
             shown(&RestoreError::Alone("T".into()), Some(Tier::Nas)),
             shown(&RestoreError::Interrupted("T".into()), None),
         ];
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @"
+        put the object back from a copy, or restore what is before it: `cim-storage-manager restore S --as T --until-seq 40`
+        put the object back from a copy and restore again
+        `cim-storage-manager restore S --from wasabi`
+        `cim-storage-manager restore S --from nas`
+        delete it (`nats stream rm T`) and restore again, or restore beside it: `cim-storage-manager restore S --as T_OLD --subjects 'old.>'`
+        `cim-storage-manager restore S --from wasabi --as T --replicas 1`
+        restore again
+        ");
     }
 }

@@ -102,6 +102,8 @@ impl Model {
         let watermark = draft.watermark.seq;
         match *event {
             Event::Add { gap, messages, sealed } => {
+                // A NAS that forgets the seal has these messages still.
+                self.before_seal = None;
                 let first = watermark + 1 + gap;
                 let added = segment(draft.timeline, first, first + messages - 1, sealed);
                 draft.watermark = Watermark { seq: added.last_seq, last: Some(added.last.clone()) };
