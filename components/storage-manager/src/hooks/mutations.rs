@@ -202,9 +202,9 @@ pub fn deleted(honest: SeqRanges) -> SeqRanges {
         return honest;
     }
     if Sabotage::ForgetDelete.acts() {
-        Sabotage::ForgetDelete.say(&format!("sequence {}", first.0));
+        Sabotage::ForgetDelete.say(&format!("sequence {}", first.first));
     }
-    honest.intersect(first.0 + 1, u64::MAX)
+    honest.intersect(first.first + 1, u64::MAX)
 }
 
 /// Mutates the numbers of a manifest's entries, as a listing gives them.
