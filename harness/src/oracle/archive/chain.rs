@@ -122,9 +122,9 @@ fn fold(links: &[Link]) -> Result<Archived, String> {
         archived.number = number;
         archived.committed_at = entry.committed_at;
         let deleted = archived.deleted.entry(entry.timeline).or_default();
-        deleted.extend(entry.deleted.iter().map(|range| (range.0, range.1)));
+        deleted.extend(entry.deleted.iter().map(|range| (range.first, range.last)));
         let missed = archived.missed.entry(entry.timeline).or_default();
-        missed.extend(entry.missed.iter().map(|range| (range.0, range.1)));
+        missed.extend(entry.missed.iter().map(|range| (range.first, range.last)));
         if let Some(stream) = &entry.stream {
             archived.stream = stream.clone();
         }

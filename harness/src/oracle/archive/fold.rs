@@ -127,9 +127,9 @@ impl Archived {
         self.watermark = watermark;
         self.ends.insert(self.timeline, (self.watermark, self.first_seq));
         let deleted = self.deleted.entry(self.timeline).or_default();
-        deleted.extend(change.deleted.iter().map(|range| (range.0, range.1)));
+        deleted.extend(change.deleted.iter().map(|range| (range.first, range.last)));
         let missed = self.missed.entry(self.timeline).or_default();
-        missed.extend(change.missed.iter().map(|range| (range.0, range.1)));
+        missed.extend(change.missed.iter().map(|range| (range.first, range.last)));
         if let Some(stream) = &change.stream {
             self.stream = stream.clone();
         }
@@ -177,7 +177,7 @@ impl Archived {
             }
             for erased in note.timelines {
                 let known = self.erased.entry(erased.timeline).or_default();
-                known.extend(erased.sequences.iter().map(|range| (range.0, range.1)));
+                known.extend(erased.sequences.iter().map(|range| (range.first, range.last)));
             }
         }
         Ok(())

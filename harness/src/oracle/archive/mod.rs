@@ -229,9 +229,9 @@ impl Archived {
             self.parents.insert(timeline.number, parent);
             let end = (timeline.watermark.seq, timeline.state.first_seq);
             self.ends.insert(timeline.number, end);
-            let deleted = timeline.deleted.iter().map(|range| (range.0, range.1));
+            let deleted = timeline.deleted.iter().map(|range| (range.first, range.last));
             self.deleted.insert(timeline.number, deleted.collect());
-            let missed = timeline.missed.iter().map(|range| (range.0, range.1));
+            let missed = timeline.missed.iter().map(|range| (range.first, range.last));
             self.missed.insert(timeline.number, missed.collect());
         }
     }
