@@ -215,9 +215,9 @@ fn is_layer(folder: &str) -> bool {
 fn may(from: &str, kind: &str, to: &str) -> bool {
     let of_tests = kind == "dev";
     match (from, to) {
-        ("components/core", _) => false,
+        ("components/core" | "components/schema", _) => false,
         ("components/runtime", to) => to == "components/core",
-        ("harness", "components/core") => kind != "build",
+        ("harness", "components/core" | "components/schema") => kind != "build",
         ("harness", "harness/fake-wasabi") => of_tests,
         (component, "components/core" | "components/runtime") => {
             component.starts_with("components/")

@@ -1,0 +1,4 @@
+//! The judge is held against a validator.
+
+mod draw;
+mod held;
