@@ -2,7 +2,7 @@
 
 use cim_schema::{documents, judge};
 use jsonschema::Validator;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::draw::Draw;
 
@@ -35,6 +35,10 @@ fn hold(seed: u64, tally: &mut Tally) {
     let mut new = old.clone();
     for _ in 0..seed % 3 {
         draw.change(&mut new);
+        // References lead somewhere, also if the whole was replaced.
+        if new.is_object() && new.get("$defs").is_none() {
+            new["$defs"] = old.get("$defs").cloned().unwrap_or_else(|| json!({ "D": {}, "E": {} }));
+        }
     }
     if seed % 17 == 0 {
         new = draw.schema();
