@@ -40,7 +40,7 @@ fn hold(seed: u64, tally: &mut Tally) {
             new["$defs"] = old.get("$defs").cloned().unwrap_or_else(|| json!({ "D": {}, "E": {} }));
         }
     }
-    if seed % 17 == 0 {
+    if seed.is_multiple_of(17) {
         new = draw.schema();
     }
     let judgement = judge(&old, &new).unwrap();
