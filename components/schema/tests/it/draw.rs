@@ -39,6 +39,31 @@ impl Draw {
         schema
     }
 
+    /// Draws a document without a look at any schema, so that a fault of the judge cannot hide it.
+    pub(crate) fn document(&mut self, depth: u32) -> Value {
+        let texts = ["", "a", "b", "x1", "abc", "A", "abcde"];
+        match self.0.random_range(0..if depth == 0 { 5 } else { 10 }) {
+            0 => self.number(),
+            1 => json!(null),
+            2 => json!(self.one_in(2)),
+            3 | 4 => json!(self.pick(&texts)),
+            5 => (0..self.0.random_range(0..4)).map(|_| self.document(depth - 1)).collect(),
+            _ => {
+                let mut fields = Map::new();
+                for name in ["a", "b", "x1", "zz"] {
+                    if self.one_in(3) {
+                        fields.insert(name.into(), self.document(depth - 1));
+                    }
+                }
+                if self.one_in(2) {
+                    let tag = self.pick(&["a", "b", "c"]);
+                    fields.insert("kind".into(), json!(tag));
+                }
+                Value::Object(fields)
+            }
+        }
+    }
+
     fn below(&mut self, depth: u32) -> Value {
         let most = if depth == 0 { 7 } else { 15 };
         match self.0.random_range(0..most) {

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::draw::Draw;
 
+/// How many documents are tried that were drawn without a look at the schemas.
+const BLIND: usize = 200;
 /// How many documents of each version are tried on the other.
 const DOCUMENTS: usize = 24;
 
@@ -47,13 +49,15 @@ fn hold(seed: u64, tally: &mut Tally) {
     let pairs =
         [(&old, &new, judgement.class.is_backward()), (&new, &old, judgement.class.is_forward())];
     tally.cases += 1;
+    let blind: Vec<_> = (0..BLIND).map(|_| draw.document(2)).collect();
     for (from, to, proven) in pairs {
         let mut found = false;
         for formats in [false, true] {
             let (from_valid, to_valid) = (validator(from, formats), validator(to, formats));
             // Documents that were drawn from the other side come near what this one refuses.
             let drawn = documents(from, to, seed).take(DOCUMENTS);
-            let drawn: Vec<_> = drawn.chain(documents(to, from, seed).take(DOCUMENTS)).collect();
+            let drawn = drawn.chain(documents(to, from, seed).take(DOCUMENTS));
+            let drawn: Vec<_> = drawn.chain(blind.iter().cloned()).collect();
             for document in drawn.iter().filter(|document| from_valid.is_valid(document)) {
                 tally.documents += 1;
                 let taken = to_valid.is_valid(document);
