@@ -261,9 +261,9 @@ fn may(from: &str, kind: &str, to: &str) -> bool {
     match (from, to) {
         ("components/testing", _) => false,
         (_, "components/testing") | ("harness", "harness/fake-wasabi") => of_tests,
-        ("components/core", _) => false,
+        ("components/core" | "components/schema", _) => false,
         ("components/runtime", to) => to == "components/core",
-        ("harness", "components/core") => kind != "build",
+        ("harness", "components/core" | "components/schema") => kind != "build",
         (component, "components/core" | "components/runtime") => {
             component.starts_with("components/")
         }

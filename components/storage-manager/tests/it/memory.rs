@@ -55,7 +55,7 @@ async fn what_a_stream_in_memory_does_not_get_back_is_said() {
         assert!(said.contains(line), "{said}");
     }
     let restored = manager.json(&["restore", "MEMORY", "DISK"]);
-    let of = |index: usize| restored["streams"][index]["unsupported_in_memory"].as_array().unwrap();
+    let of = |index: usize| restored["streams"][index]["not_kept"].as_array().unwrap();
     assert!(of(1).is_empty(), "{restored}");
     assert!(of(0)[1].as_str().unwrap().starts_with("delete markers of 1 messages"), "{restored}");
     // It is as it was said.

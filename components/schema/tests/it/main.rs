@@ -1,0 +1,5 @@
+//! The judge is held against a validator.
+
+mod committed;
+mod draw;
+mod held;
