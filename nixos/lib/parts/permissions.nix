@@ -54,8 +54,7 @@
       "$JS.API.CONSUMER.CREATE.${stream}.*.${space}"
       "$JS.API.CONSUMER.INFO.${stream}.*"
       "$JS.API.CONSUMER.DELETE.${stream}.*"
-      # Who watches a bucket says that it keeps up.
-      "$JS.FC.${stream}.>"
+      "$JS.API.CONSUMER.MSG.NEXT.${stream}.*"
     ];
     subscribe = [];
   };

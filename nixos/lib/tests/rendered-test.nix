@@ -76,7 +76,7 @@ in {
   "a component is told the stream of its events and its bucket" = {
     expr = let
       inherit (sample.hosts) host;
-      registry = host.components.component-registry // {address = "10.71.0.12";};
+      registry = host.components.component-registry // {address = "10.71.0.77";};
       placed = host // {components = host.components // {component-registry = registry;};};
     in
       (core.render {

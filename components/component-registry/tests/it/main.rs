@@ -7,6 +7,7 @@ mod duplicates;
 mod fold;
 mod lives;
 mod million;
+mod permitted;
 mod rebuild;
 mod schemas;
 mod support;

@@ -32,6 +32,10 @@ pub trait Aggregate:
     const VERSION: &'static str;
     /// One line on its purpose.
     const ABOUT: &'static str;
+    /// The capabilities under which others find it.
+    const CAPABILITIES: &'static [&'static str] = &[];
+    /// The components that it needs, and the ranges of their versions.
+    const REQUIRES: &'static [(&'static str, &'static str)] = &[];
     /// The prefix of keys in the bucket under which notes (heartbeats) are kept, if there are any.
     const NOTES: Option<&'static str> = None;
     /// An event of any version, in the form of the newest.

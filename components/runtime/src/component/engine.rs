@@ -314,8 +314,12 @@ impl<A: Aggregate> Engine<A> {
             event.causation_id = command.causation.unwrap_or(event.id);
             fail_point!("append-before");
             match self.append(&event, command.digest.as_deref()).await? {
-                Appended::Yes => {
+                Appended::Yes(sequence) => {
                     fail_point!("folded");
+                    if self.folded.answer(command.id).is_none() {
+                        // The server had it before: its answer is no longer among those that are kept.
+                        return Ok(Ok(Done { changed: true, sequence, event: None }));
+                    }
                 }
                 Appended::Conflict => {}
                 Appended::Refused(why) => return Ok(Err(unavailable(&why))),
@@ -360,7 +364,7 @@ impl<A: Aggregate> Engine<A> {
                     event.aggregate_id
                 );
                 self.read_to(sequence).await?;
-                Appended::Yes
+                Appended::Yes(sequence)
             }
             Err(AppendError::Conflict) => {
                 self.metrics.conflicts.inc();
@@ -375,13 +379,20 @@ impl<A: Aggregate> Engine<A> {
     /// Appends what events have left owing, then writes the views.
     async fn settle(&mut self) -> Result<(), EngineError> {
         while let Some(owed) = self.folded.state.owed() {
+            let again = owed.clone();
             let mut event = Envelope::root(owed_id(&owed), owed.time, self.event(owed.fact));
             event.correlation_id = owed.correlation;
             event.causation_id = owed.cause;
             fail_point!("owed-before");
             match self.append(&event, None).await? {
-                Appended::Yes => {
+                Appended::Yes(sequence) => {
                     fail_point!("owed-after");
+                    if self.folded.state.owed().as_ref() == Some(&again) {
+                        tracing::error!(
+                            "event {sequence} is in the log and owed all the same: this is a bug of the fold"
+                        );
+                        return Ok(());
+                    }
                 }
                 Appended::Conflict => {}
                 // The next tick tries again.
@@ -446,11 +457,12 @@ impl<A: Aggregate> Engine<A> {
             self.views.position,
             unknown,
         );
+        self.metrics.set_connected(self.log.is_connected());
     }
 }
 
 enum Appended {
-    Yes,
+    Yes(u64),
     Conflict,
     Unknown(String),
     Refused(String),

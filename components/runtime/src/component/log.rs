@@ -17,7 +17,7 @@ use crate::error::chain;
 
 /// The header that names the last sequence that a writer knows.
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
-/// The header that says of which subjects it is the last: here all of the component's. Since nats-server 2.12.
+/// The header that says of which subjects it is the last: here all of the component's. nats-server knows it since 2.11.
 const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 /// The header with the digest of the command that an event came from.
 const COMMAND: &str = "Cim-Command";
@@ -70,7 +70,7 @@ pub enum LogError {
         source: jetstream::context::GetStreamError,
     },
     /// The server is too old for an append that names the last event of several subjects.
-    #[error("nats-server {0} is too old for components: they need 2.12 or later")]
+    #[error("nats-server {0} is too old for components: they need 2.11 or later")]
     OldServer(String),
     /// The reader could not be made.
     #[error(
@@ -124,7 +124,7 @@ impl Log {
         reader: ConsumerName,
     ) -> Result<Self, LogError> {
         let version = client.server_info().version;
-        if !client.is_server_compatible(2, 12, 0) {
+        if !client.is_server_compatible(2, 11, 0) {
             return Err(LogError::OldServer(version));
         }
         let mut jetstream = jetstream::new(client.clone());
@@ -146,6 +146,11 @@ impl Log {
     /// Returns the stream's name.
     pub fn stream(&self) -> &str {
         &self.stream.cached_info().config.name
+    }
+
+    /// Reports whether there is a connection to NATS.
+    pub fn is_connected(&self) -> bool {
+        self.jetstream.client().connection_state() == async_nats::connection::State::Connected
     }
 
     /// Begins to read at a sequence, or at the first event behind it.

@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     unknown: Gauge,
     pub(super) snapshot: Gauge,
     ready: AtomicBool,
+    connected: AtomicBool,
     seen: Mutex<Instant>,
 }
 
@@ -55,6 +56,7 @@ impl Metrics {
             unknown: Gauge::default(),
             snapshot: Gauge::default(),
             ready: AtomicBool::new(false),
+            connected: AtomicBool::new(true),
             seen: Mutex::new(Instant::now()),
             registry: Registry::default(),
         };
@@ -117,6 +119,10 @@ impl Metrics {
         *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
     }
 
+    pub(super) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+
     pub(super) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -129,7 +135,8 @@ impl Metrics {
 
     /// Reports whether requests are answered from a state that has all of the log.
     pub(super) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed) && self.is_live() && self.lag.get() == 0
+        let served = self.ready.load(Ordering::Relaxed) && self.connected.load(Ordering::Relaxed);
+        served && self.is_live() && self.lag.get() == 0
     }
 
     /// Returns health as JSON.

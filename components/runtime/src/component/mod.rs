@@ -18,6 +18,7 @@
 //! reader) → [`folded`] → answer, then [`views`].
 
 mod aggregate;
+mod bucket;
 pub mod cli;
 pub mod digest;
 mod endpoint;
@@ -29,6 +30,7 @@ mod metrics;
 mod notes;
 mod points;
 mod refusal;
+mod register;
 mod serve;
 mod service;
 mod settings;

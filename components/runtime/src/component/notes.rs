@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_nats::jetstream::kv::{Operation, Store};
+use async_nats::jetstream::kv::Store;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::bucket;
 use crate::retry::Backoff;
 
 /// The notes, as far as they are known.
@@ -52,9 +53,9 @@ pub(super) fn lock(notes: &Mutex<Notes>) -> std::sync::MutexGuard<'_, Notes> {
 }
 
 async fn watch_once(bucket: &Store, prefix: &str, notes: &Mutex<Notes>) -> String {
-    let mut entries = match bucket.watch_with_history(format!("{prefix}.>")).await {
+    let (_, mut entries) = match bucket::newest(bucket, &format!("{prefix}.>")).await {
         Ok(entries) => entries,
-        Err(error) => return crate::error::chain(&error),
+        Err(why) => return why,
     };
     {
         let mut notes = lock(notes);
@@ -66,12 +67,14 @@ async fn watch_once(bucket: &Store, prefix: &str, notes: &Mutex<Notes>) -> Strin
             Ok(entry) => entry,
             Err(error) => return crate::error::chain(&error),
         };
-        let Some(key) = entry.key.strip_prefix(prefix).and_then(|key| key.strip_prefix('.')) else {
+        let (Some(key), there) = bucket::key(bucket, &entry) else { continue };
+        let Some(key) = key.strip_prefix(prefix).and_then(|key| key.strip_prefix('.')) else {
             continue;
         };
+        let Ok(info) = entry.info() else { continue };
         let mut notes = lock(notes);
-        if entry.operation == Operation::Put {
-            let time = Timestamp::from_nanosecond(entry.created.unix_timestamp_nanos());
+        if there {
+            let time = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos());
             notes.times.insert(key.to_owned(), time.unwrap_or(Timestamp::MIN));
         } else {
             notes.times.remove(key);

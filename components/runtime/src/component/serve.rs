@@ -16,6 +16,7 @@ use super::engine::{self, Engine, EngineError};
 use super::folded::Folded;
 use super::log::{Log, LogError};
 use super::metrics::Metrics;
+use super::register::{self, Registrar};
 use super::settings::Settings;
 use super::views::Views;
 use super::{http, notes, service, snapshot};
@@ -206,6 +207,16 @@ pub(super) async fn serve<A: Aggregate>(
     flushed.map_err(|error| Failure::Other(error.to_string()))?;
     metrics.set_ready(true);
     tracing::info!("{} serves", A::NAME);
+    let registered = (!settings.no_register).then(|| {
+        let instance = settings.instance.as_ref().map(ToString::to_string);
+        let registrar = Registrar {
+            client: place.client.clone(),
+            asks: asks.clone(),
+            bucket: bucket.clone(),
+            instance: instance.unwrap_or_else(register::machine),
+        };
+        tokio::spawn(registrar.keep(cancel.clone()))
+    });
     let ended = |ended: Result<Result<(), EngineError>, tokio::task::JoinError>| match ended {
         Ok(result) => result.map_err(Failure::from),
         Err(error) => Err(Failure::Other(format!("the engine ended: {error}"))),
@@ -215,6 +226,9 @@ pub(super) async fn serve<A: Aggregate>(
         () = cancel.cancelled() => {}
     }
     metrics.set_ready(false);
+    if let Some(registered) = registered {
+        let _ = registered.await;
+    }
     drop(asks);
     serving.drain().await;
     let result = ended(engine.await);

@@ -92,21 +92,31 @@ async fn answered<A: Aggregate>(
     asks: &mpsc::Sender<Ask<A>>,
     bucket: &Store,
 ) -> Result<Bytes, Refusal> {
-    let body = &request.message.payload;
+    let headers = request.message.headers.clone().unwrap_or_default();
+    dispatch(endpoint, &headers, &request.message.payload, asks, bucket).await
+}
+
+/// Hands a request to the engine, and returns the body of its reply.
+pub(super) async fn dispatch<A: Aggregate>(
+    endpoint: &Endpoint<A>,
+    headers: &HeaderMap,
+    body: &Bytes,
+    asks: &mpsc::Sender<Ask<A>>,
+    bucket: &Store,
+) -> Result<Bytes, Refusal> {
     match endpoint.kind {
         Kind::Command(read) => {
             let command = read(body)?;
-            let headers = request.message.headers.clone().unwrap_or_default();
-            let id = match id_of(&headers, COMMAND_ID_HEADER)? {
+            let id = match id_of(headers, COMMAND_ID_HEADER)? {
                 Some(id) => Some(id),
-                None => id_of(&headers, cim_core::envelope::MSG_ID_HEADER)?,
+                None => id_of(headers, cim_core::envelope::MSG_ID_HEADER)?,
             };
             let (reply_to, result) = oneshot::channel();
             let command = Command {
                 id: id.unwrap_or_else(EventId::now),
                 digest: id.map(|_| command_digest(endpoint.operation, body)),
-                correlation: id_of(&headers, CORRELATION_HEADER)?,
-                causation: id_of(&headers, CAUSATION_HEADER)?,
+                correlation: id_of(headers, CORRELATION_HEADER)?,
+                causation: id_of(headers, CAUSATION_HEADER)?,
                 command,
                 reply: reply_to,
             };

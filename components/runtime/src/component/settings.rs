@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use cim_core::names::{ConsumerName, StoreName, StreamName};
+use cim_core::names::{ConsumerName, NodeName, StoreName, StreamName};
 use clap::Args;
 use serde::Deserialize;
 
@@ -49,6 +49,12 @@ pub struct Settings {
     /// Name of the consumer that reads the events; each process has one [default: the component's name]
     #[arg(long, env = "CIM_EVENTS_READER", value_name = "CONSUMER", global = true)]
     pub(super) reader: Option<ConsumerName>,
+    /// Name of this process in the registry, beside the component's [default: the machine's name]
+    #[arg(long, env = "CIM_INSTANCE", value_name = "NAME", global = true)]
+    pub(super) instance: Option<NodeName>,
+    /// Do not register at the component registry
+    #[arg(long, global = true)]
+    pub(super) no_register: bool,
     /// Address of health and metrics; port 0 takes a free one and logs it
     #[arg(
         long,

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use async_nats::jetstream::kv::{Operation, Store, UpdateErrorKind};
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::aggregate::{Aggregate, Changed};
+use super::bucket;
 use super::folded::Folded;
 use super::points::fail_point;
 use super::snapshot;
@@ -83,8 +83,7 @@ impl Views {
         folded: &Folded<A>,
         changed: &mut Changed,
     ) -> Result<usize, String> {
-        let keys = self.bucket.keys().await.map_err(|error| chain(&error))?;
-        let mut keys: Changed = keys.try_collect().await.map_err(|error| chain(&error))?;
+        let mut keys = bucket::keys(&self.bucket).await?;
         keys.extend(folded.state.views());
         let before = changed.len();
         for key in keys {
@@ -92,13 +91,20 @@ impl Views {
             if note || key == POSITION || key == snapshot::KEY {
                 continue;
             }
-            let stored = self.stored(&key).await?.and_then(|(_, stored)| stored);
-            // What another process wrote of a later event is not older than ours, and ours follows.
+            let stored = self.stored(&key).await?;
+            // The write replaces what was compared, also where that is of a later position, as after a restore to an
+            // earlier point; but not what another process writes meanwhile.
+            let revision = stored.as_ref().map_or(0, |(revision, _)| *revision);
+            self.revisions.insert(key.clone(), revision);
+            let stored = stored.and_then(|(_, stored)| stored);
             if stored.map(|stored| stored.value) != folded.state.view(&key) {
                 changed.insert(key);
             }
         }
-        // A restore to an earlier point leaves a position that is ahead.
+        if changed.len() > before {
+            // Until all are written the position says that they are not.
+            self.put(POSITION, 0, Some(Value::Null), None).await?;
+        }
         self.position = 0;
         Ok(changed.len() - before)
     }

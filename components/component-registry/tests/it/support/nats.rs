@@ -37,10 +37,18 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts a server with these lines of configuration.
+    pub(crate) async fn start_with(configuration: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let program = program();
         let log = std::fs::File::create(dir.path().join("nats.log")).unwrap();
+        std::fs::write(dir.path().join("nats.conf"), configuration).unwrap();
         let child = Command::new(&program)
+            .arg("-c")
+            .arg(dir.path().join("nats.conf"))
             .args(["-js", "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
             .arg(dir.path())
             .arg("-sd")

@@ -53,20 +53,26 @@ impl Program {
         program
     }
 
-    /// Starts a process and does not wait.
+    /// Starts a process with this way to NATS and its own bucket, which makes nothing and registers itself as `here`.
+    pub(crate) async fn permitted(nats: &Nats, config: &Path) -> Self {
+        let mut command = command(nats);
+        command.env("CIM_NATS_CONFIG", config).env("CIM_VIEWS_BUCKET", "component-graph");
+        command.args(["--instance", "here"]);
+        let mut program = Self::run(nats, "permitted", command).await;
+        program.is_ready().await;
+        program
+    }
+
     async fn spawn(nats: &Nats, reader: &str, mut command: Command) -> Self {
-        let log = nats.dir.path().join(format!("{reader}.log"));
+        command.args(["serve", "--create", "--no-register", "--reader", reader]);
+        Self::run(nats, reader, command).await
+    }
+
+    /// Starts a process and does not wait.
+    async fn run(nats: &Nats, name: &str, mut command: Command) -> Self {
+        let log = nats.dir.path().join(format!("{name}.log"));
         let child = command
-            .args([
-                "serve",
-                "--create",
-                "--listen",
-                "127.0.0.1:0",
-                "--snapshot-every",
-                "5",
-                "--reader",
-                reader,
-            ])
+            .args(["--listen", "127.0.0.1:0", "--snapshot-every", "5"])
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
