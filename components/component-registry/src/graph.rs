@@ -34,11 +34,8 @@ pub(crate) fn keys(registry: &Registry) -> Changed {
 /// Names the views that change with a component: its own, and those of the components that need it.
 pub(crate) fn touch(registry: &Registry, id: &ComponentId, changed: &mut Changed) {
     changed.insert(format!("{COMPONENT}{}", id.key()));
-    for (key, running) in &registry.components {
-        if running.registered.requires.iter().any(|need| need.component == id.name) {
-            changed.insert(format!("{COMPONENT}{key}"));
-        }
-    }
+    let dependents = registry.dependents.get(id.name.as_str());
+    changed.extend(dependents.into_iter().flatten().map(|key| format!("{COMPONENT}{key}")));
 }
 
 /// Returns a component with its edges.

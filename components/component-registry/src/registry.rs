@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::contract::{
-    Capability, CapabilityAdded, CapabilityRemoved, ComponentId, Registered, Unregistered,
+    Capability, CapabilityAdded, CapabilityRemoved, ComponentId, Registered, Requirement,
+    Unregistered,
 };
 use crate::decide::{self, Command};
 use crate::{endpoints, graph, schemas};
@@ -29,6 +30,8 @@ pub struct Registry {
     pub(crate) components: BTreeMap<String, Running>,
     /// The components that have each capability.
     pub(crate) capabilities: BTreeMap<String, BTreeSet<String>>,
+    /// The components that need each name.
+    pub(crate) dependents: BTreeMap<String, BTreeSet<String>>,
     /// Events that follow from others and are not in the log yet.
     pub(crate) owed: VecDeque<Follows>,
 }
@@ -99,6 +102,7 @@ impl Aggregate for Registry {
             Event::Unregistered(Unregistered { id, .. }) => {
                 let key = id.key();
                 if let Some(before) = self.components.remove(&key) {
+                    self.need(&key, &before.registered.requires, false);
                     self.turn(
                         &id,
                         &before.registered.capabilities,
@@ -174,11 +178,31 @@ impl Registry {
     fn registered(&mut self, new: Registered, envelope: &Envelope, changed: &mut Changed) {
         let (id, key) = (new.id.clone(), new.id.key());
         let now = new.capabilities.clone();
+        let needs = new.requires.clone();
         let running = Running { registered: new, since: envelope.time };
-        let before = self.components.insert(key, running);
-        let before = before.map(|before| before.registered.capabilities).unwrap_or_default();
+        let before = self.components.insert(key.clone(), running).map(|before| before.registered);
+        if let Some(before) = &before {
+            self.need(&key, &before.requires, false);
+        }
+        self.need(&key, &needs, true);
+        let before = before.map(|before| before.capabilities).unwrap_or_default();
         self.turn(&id, &before, &now, envelope, changed);
         graph::touch(self, &id, changed);
+    }
+
+    /// Enters a component under the names that it needs, or strikes it out there.
+    fn need(&mut self, key: &str, requires: &[Requirement], enter: bool) {
+        for name in requires.iter().map(|need| need.component.as_str()) {
+            let dependents = self.dependents.entry(name.to_owned()).or_default();
+            if enter {
+                dependents.insert(key.to_owned());
+            } else {
+                dependents.remove(key);
+            }
+            if dependents.is_empty() {
+                self.dependents.remove(name);
+            }
+        }
     }
 
     /// Takes what a component could do before, and what it can do now, into the map of capabilities, and owes the

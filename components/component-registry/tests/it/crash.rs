@@ -41,7 +41,7 @@ async fn killed_at_each_point_it_does_nothing_twice_and_forgets_nothing() {
                 match call(&nats.client, "component.register", Some(*id), body).await {
                     Ok(answer) => break answers.push(answer),
                     Err((code, what, _)) => {
-                        assert!(code == "no_answer" || code == "unavailable", "{what}")
+                        assert!(code == "no_answer" || code == "unavailable", "{what}");
                     }
                 }
                 if second.is_none() && first.has_ended() {

@@ -47,10 +47,10 @@ async fn a_million_events_are_rebuilt_in_flat_memory() {
     let nats = Nats::start().await;
     nats.events_stream().await;
     fill(&nats, 0, 100_000).await;
-    let (_, tenth) = peak(&nats, &["digest", "--json"]);
+    let (_, tenth) = peak(&nats, &["digest", "--json"]).await;
     fill(&nats, 100_000, 1_000_000).await;
     let began = Instant::now();
-    let (out, whole) = peak(&nats, &["rebuild", "--create", "--json"]);
+    let (out, whole) = peak(&nats, &["rebuild", "--create", "--json"]).await;
     let took = began.elapsed();
     let rebuilt: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&rebuilt["events"], &rebuilt["unknown"]), (&json!(1_000_000), &json!(0)));

@@ -1,5 +1,6 @@
 //! The schemas of the contract: that fixtures/schemas has them, and that no committed one changes.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -28,7 +29,7 @@ fn the_schemas_are_those_of_the_fixtures() {
             doc.version
         );
         let hash = cim_runtime::component::digest::digest(&doc.schema);
-        hashes.push_str(&format!("{} v{} {}\n", doc.type_name, doc.version, &hash[..32]));
+        writeln!(hashes, "{} v{} {}", doc.type_name, doc.version, &hash[..32]).unwrap();
     }
     insta::assert_snapshot!("contract-schemas", hashes);
 }

@@ -1,5 +1,6 @@
 //! The command line of every component: `serve`, `rebuild`, `digest`, `schema`, `completions`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -67,7 +68,7 @@ pub fn main<A: Aggregate>(commit: Option<&str>) -> ExitCode {
     };
     let matches = named().version(version).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match run::<A>(cli) {
+    match run::<A>(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             note(format_args!("error: {}", crate::error::chain(&failure)));
@@ -76,7 +77,7 @@ pub fn main<A: Aggregate>(commit: Option<&str>) -> ExitCode {
     }
 }
 
-fn run<A: Aggregate>(cli: Cli) -> Result<(), Failure> {
+fn run<A: Aggregate>(cli: &Cli) -> Result<(), Failure> {
     let shown = |text: String| print(text).map_err(|error| Failure::Other(error.to_string()));
     match &cli.command {
         Some(Command::Schema { name }) => return shown(schema::<A>(name.as_deref())?),
@@ -96,13 +97,13 @@ fn run<A: Aggregate>(cli: Cli) -> Result<(), Failure> {
     let done = runtime.block_on(async {
         let cancel = crate::shutdown::on_signal();
         let cancel = cancel.map_err(|error| Failure::Other(error.to_string()))?;
-        match cli.command {
+        match &cli.command {
             None | Some(Command::Serve) => serve::serve::<A>(&cli.settings, cancel).await,
             Some(Command::Rebuild { json }) => {
-                shown(text(&serve::rebuild::<A>(&cli.settings).await?, json))
+                shown(text(&serve::rebuild::<A>(&cli.settings).await?, *json))
             }
             Some(Command::Digest { at, json }) => {
-                shown(text(&serve::digest_at::<A>(&cli.settings, at).await?, json))
+                shown(text(&serve::digest_at::<A>(&cli.settings, *at).await?, *json))
             }
             Some(_) => unreachable!("these need no runtime and are done"),
         }
@@ -122,7 +123,7 @@ fn text(report: &Report, json: bool) -> String {
         format!("{}  {} at sequence {}", field("digest"), field("component"), field("sequence"));
     for name in ["events", "unknown", "views_changed"] {
         if !value[name].is_null() {
-            line.push_str(&format!(", {} {}", value[name], name.replace('_', " ")));
+            let _ = write!(line, ", {} {}", value[name], name.replace('_', " "));
         }
     }
     line

@@ -43,7 +43,7 @@ pub(super) struct Command<A: Aggregate> {
     pub(super) digest: Option<String>,
     pub(super) correlation: Option<EventId>,
     pub(super) causation: Option<EventId>,
-    pub(super) command: A::Command,
+    pub(super) asked: A::Command,
     pub(super) reply: oneshot::Sender<Result<Done, Refusal>>,
 }
 
@@ -301,7 +301,7 @@ impl<A: Aggregate> Engine<A> {
             if let Some(answer) = self.folded.answer(command.id) {
                 return Ok(same_command(answer, command.digest.as_deref()));
             }
-            let fact = match self.folded.state.decide(&command.command, Timestamp::now()) {
+            let fact = match self.folded.state.decide(&command.asked, Timestamp::now()) {
                 Ok(Some(fact)) => fact,
                 Ok(None) => {
                     let sequence = self.folded.position;
@@ -425,11 +425,11 @@ impl<A: Aggregate> Engine<A> {
             let since = notes.since?;
             Some(self.folded.state.due(&notes.times, since, Timestamp::now()))
         });
-        for command in due.flatten().unwrap_or_default() {
+        for asked in due.flatten().unwrap_or_default() {
             let (reply, _) = oneshot::channel();
             let id = EventId::now();
             let command =
-                Command { id, digest: None, correlation: None, causation: None, command, reply };
+                Command { id, digest: None, correlation: None, causation: None, asked, reply };
             self.handle(command).await?;
         }
         if self.folded.events >= self.snapshot_at + self.snapshot_every {

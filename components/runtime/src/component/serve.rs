@@ -96,7 +96,7 @@ impl Place {
         let client = nats.connect(&format!("cim-{}", A::NAME)).await?;
         let bucket = settings.bucket.as_ref().map_or(A::NAME, |bucket| bucket.as_str()).to_owned();
         if settings.create {
-            create::<A>(&client, settings, &bucket).await?;
+            create(&client, settings, &bucket).await?;
         }
         let filter = SubjectKind::Event.filter_of(A::COMPONENT);
         let reader = settings.reader.as_ref().map_or(A::NAME, |reader| reader.as_str());
@@ -115,7 +115,7 @@ impl Place {
     }
 }
 
-async fn create<A: Aggregate>(
+async fn create(
     client: &async_nats::Client,
     settings: &Settings,
     bucket: &str,

@@ -106,7 +106,7 @@ pub(super) async fn dispatch<A: Aggregate>(
 ) -> Result<Bytes, Refusal> {
     match endpoint.kind {
         Kind::Command(read) => {
-            let command = read(body)?;
+            let asked = read(body)?;
             let id = match id_of(headers, COMMAND_ID_HEADER)? {
                 Some(id) => Some(id),
                 None => id_of(headers, cim_core::envelope::MSG_ID_HEADER)?,
@@ -117,7 +117,7 @@ pub(super) async fn dispatch<A: Aggregate>(
                 digest: id.map(|_| command_digest(endpoint.operation, body)),
                 correlation: id_of(headers, CORRELATION_HEADER)?,
                 causation: id_of(headers, CAUSATION_HEADER)?,
-                command,
+                asked,
                 reply: reply_to,
             };
             let _ = asks.send(Ask::Command(command)).await;

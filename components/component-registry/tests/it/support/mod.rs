@@ -28,7 +28,7 @@ pub(crate) async fn call(
     let sent = client.request_with_headers(subject, headers, body.to_string().into()).await;
     let message = sent.map_err(|e| ("no_answer".into(), e.to_string(), String::new()))?;
     let headers = message.headers.unwrap_or_default();
-    let header = |name: &str| headers.get(name).map_or_else(String::new, |v| v.to_string());
+    let header = |name: &str| headers.get(name).map_or_else(String::new, ToString::to_string);
     if header("Nats-Service-Error-Code").is_empty() {
         return Ok(serde_json::from_slice(&message.payload).unwrap());
     }

@@ -191,7 +191,7 @@ pub(crate) fn offline_of(program: &Path, arguments: &[&str]) -> (Option<i32>, St
 }
 
 /// Runs a command to its end; its stdout, and the most memory that it had, in KiB.
-pub(crate) fn peak(nats: &Nats, arguments: &[&str]) -> (String, u64) {
+pub(crate) async fn peak(nats: &Nats, arguments: &[&str]) -> (String, u64) {
     let mut child = command(nats).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut most = 0;
@@ -200,7 +200,7 @@ pub(crate) fn peak(nats: &Nats, arguments: &[&str]) -> (String, u64) {
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let size = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
         most = most.max(size.unwrap_or(0));
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let mut out = String::new();
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
