@@ -14,8 +14,8 @@
 //! - No event is passed over in silence: one of an unknown type or version is counted and named, one that cannot be
 //!   read stops the component.
 //!
-//! The way of one command: [`service`] → [`engine`] → [`Aggregate::decide`] → [`log`] (append, and back through the
-//! reader) → [`folded`] → answer, then [`views`].
+//! The way of one command: `service` → `engine` → [`Aggregate::decide`] → [`log`] (append, and back through the
+//! reader) → [`folded`] → answer, then `views`.
 
 mod aggregate;
 mod bucket;
