@@ -34,10 +34,12 @@
     cargoBuildFlags = ["--workspace" "--bins"];
     # Fail points and sabotage are for tests: a release refuses to be built with them, and this checks it.
     postInstall = ''
-      if grep -aqE 'fail-point/[a-z]|sabotage/[a-z]|CIM_FAIL_POINT|CIM_SABOTAGE' $out/bin/cim-storage-manager; then
-        echo "cim-storage-manager has test hooks in it: it must not be shipped" >&2
-        exit 1
-      fi
+      for program in cim-storage-manager cim-component-registry; do
+        if grep -aqE 'fail-point/[a-z]|sabotage/[a-z]|CIM_FAIL_POINT|CIM_SABOTAGE' $out/bin/$program; then
+          echo "$program has test hooks in it: it must not be shipped" >&2
+          exit 1
+        fi
+      done
     '';
     # Tests start nats-server and MinIO; they are a check of their own, see checks.nix.
     doCheck = false;
@@ -71,6 +73,7 @@
     '';
 in rec {
   cim-storage-manager = program "cim-storage-manager" "Tiers JetStream streams to S3 and restores them exactly";
+  cim-component-registry = program "cim-component-registry" "Which components run, what each can do, and which need which";
   cim-harness = program "cim-harness" "Runs scenarios in labs of real machines and lets an oracle judge them";
   cim-fake-wasabi = program "cim-fake-wasabi" "An S3 server that behaves like Wasabi, bad days included; for tests";
   cim-workspace = workspace;

@@ -108,6 +108,7 @@
 
   containers = import ./parts/containers.nix {
     inherit units storageManager;
+    inventory = read;
     host = machine;
     enabled = contained;
   };

@@ -26,11 +26,8 @@
       };
       package = mkOption {
         type = types.nullOr types.package;
-        default =
-          if name == "storage-manager"
-          then packages.cim-storage-manager
-          else null;
-        defaultText = lib.literalMD "the storage manager's program; for the other components `null`, until they have one";
+        default = packages."cim-${name}" or null;
+        defaultText = lib.literalMD "the program of the storage manager and of the component registry; for the other components `null`, until they have one";
         example = lib.literalExpression "pkgs.cim.cim-storage-manager";
         description = "The program. Its main program is started; see `command` for how.";
       };
@@ -41,7 +38,8 @@
         description = ''
           The command instead of the package's main program, with `CIM_NATS_URL`, `CIM_NATS_NKEY_FILE`
           and `CIM_NATS_INBOX_PREFIX` in its environment: its client must use that prefix, because it may
-          subscribe to no other inbox. Not for the storage manager, which has a configuration.
+          subscribe to no other inbox. `CIM_EVENTS_STREAM` and `CIM_VIEWS_BUCKET` are the inventory's stream and
+          key-value bucket of the component. Not for the storage manager, which has a configuration.
         '';
       };
       nkey = mkOption {

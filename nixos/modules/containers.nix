@@ -44,7 +44,9 @@
           then given.command
           else [(lib.getExe given.package)]
         );
-        Environment = ["CIM_NATS_URL=${natsUrl c}" "CIM_NATS_NKEY_FILE=%d/nats.nk" "CIM_NATS_INBOX_PREFIX=${c.inbox}"];
+        Environment =
+          ["CIM_NATS_URL=${natsUrl c}" "CIM_NATS_NKEY_FILE=%d/nats.nk" "CIM_NATS_INBOX_PREFIX=${c.inbox}"]
+          ++ lib.mapAttrsToList (key: value: "${key}=${value}") c.environment;
         LoadCredential = "nats.nk:/var/lib/cim-secrets/${name}.nk";
         Restart = "always";
         RestartSec = "2s";
@@ -120,7 +122,7 @@ in {
       assertions =
         lib.mapAttrsToList (name: given: {
           assertion = given.package != null || given.command != null;
-          message = "`${name}` is enabled and has no program: set its `package` (of the components only the storage manager comes with one), or set `enable` to false";
+          message = "`${name}` is enabled and has no program: set its `package` (of the components the storage manager and the component registry come with one), or set `enable` to false";
         })
         enabled
         ++ lib.mapAttrsToList (name: given: {

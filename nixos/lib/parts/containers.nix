@@ -2,12 +2,24 @@
 # its unit alone.
 {
   host,
+  inventory,
   units,
   storageManager,
   enabled,
 }: let
   p = import ../prelude.nix;
   ipv4 = import ../ipv4.nix;
+  components = import ../components.nix;
+  streams = import ../streams.nix;
+
+  # What a component's program has to know besides its way to NATS: the stream that holds its events, and its
+  # key-value bucket. Of several the first.
+  places = name: let
+    holding = streams.holding inventory "cim.event.${components.${name}.token}.>";
+    own = p.filter (b: inventory.buckets.${b}.kind == "kv" && p.elem name inventory.buckets.${b}.users) (p.attrNames inventory.buckets);
+  in
+    p.optionalAttrs (holding != []) {CIM_EVENTS_STREAM = p.head holding;}
+    // p.optionalAttrs (own != []) {CIM_VIEWS_BUCKET = p.head own;};
 
   container = kind: name: c: {
     inherit kind name;
@@ -25,6 +37,10 @@
       if name == "storage-manager"
       then units.cim-storage-manager
       else null;
+    environment =
+      if kind == "components" && name != "storage-manager"
+      then places name
+      else {};
     # Files of the host that are bound into the container, read-only, at the same path.
     binds =
       if name == "storage-manager"

@@ -17,6 +17,8 @@
       "$JS.API.STREAM.INFO.${stream}"
       "$JS.API.CONSUMER.CREATE.${stream}.${consumer}.${filter}"
       "$JS.API.CONSUMER.INFO.${stream}.${consumer}"
+      # A process that starts removes the consumer of the one before it.
+      "$JS.API.CONSUMER.DELETE.${stream}.${consumer}"
       "$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}"
       "$JS.ACK.${stream}.${consumer}.>"
       # The form of servers that put domain and account before the stream.
@@ -25,15 +27,16 @@
     subscribe = [];
   };
 
-  # The events of `of`, for `name`: a consumer `<name>` for its own, `<name>-<of>` for another's.
+  # The events of `of`, for `name`: a consumer `<name>` for its own, and `<name>-cli` for the commands that are run
+  # beside it (`digest`, `rebuild`); `<name>-<of>` for another's.
   events = name: of: let
     filter = "cim.event.${token of}.>";
-    consumer =
+    consumers =
       if of == name
-      then name
-      else "${name}-${of}";
+      then [name "${name}-cli"]
+      else ["${name}-${of}"];
   in
-    map (stream: reader stream consumer filter) (streams.holding inventory filter);
+    concatMap (stream: map (consumer: reader stream consumer filter) consumers) (streams.holding inventory filter);
 
   bucket = name: let
     b = inventory.buckets.${name};
@@ -51,6 +54,7 @@
       "$JS.API.CONSUMER.CREATE.${stream}.*.${space}"
       "$JS.API.CONSUMER.INFO.${stream}.*"
       "$JS.API.CONSUMER.DELETE.${stream}.*"
+      "$JS.API.CONSUMER.MSG.NEXT.${stream}.*"
     ];
     subscribe = [];
   };

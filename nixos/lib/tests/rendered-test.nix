@@ -61,6 +61,7 @@ in {
     expr = consumers (may "pipeline-engine").publish.allow;
     expected = [
       "$JS.API.CONSUMER.CREATE.EVENTS.pipeline-engine.cim.event.pipeline.>"
+      "$JS.API.CONSUMER.CREATE.EVENTS.pipeline-engine-cli.cim.event.pipeline.>"
       "$JS.API.CONSUMER.CREATE.EVENTS.pipeline-engine-information-units.cim.event.iu.>"
     ];
   };
@@ -71,6 +72,25 @@ in {
   "a bucket is its users' alone" = {
     expr = map (component: covers (may component).publish.allow "$KV.graph.x") ["component-registry" "information-units" "storage-manager"];
     expected = [true false false];
+  };
+  "a component is told the stream of its events and its bucket" = {
+    expr = let
+      inherit (sample.hosts) host;
+      registry = host.components.component-registry // {address = "10.71.0.77";};
+      placed = host // {components = host.components // {component-registry = registry;};};
+    in
+      (core.render {
+        inventory = sample // {hosts = sample.hosts // {host = placed;};};
+        host = "host";
+        platform = "nixos";
+      })
+      .containers
+      .component-registry
+      .environment;
+    expected = {
+      CIM_EVENTS_STREAM = "EVENTS";
+      CIM_VIEWS_BUCKET = "graph";
+    };
   };
   "the storage manager neither publishes events nor changes streams" = {
     expr = map (covers (may "storage-manager").publish.allow) [

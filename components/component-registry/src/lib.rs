@@ -1,0 +1,22 @@
+//! The component registry: which components run, what each can do, and which need which.
+//!
+//! Its state is a fold over its own events (see `cim_runtime::component`); its rules are in `decide`, its views, the
+//! graph of components, in `graph`.
+
+use std::process::ExitCode;
+
+pub mod contract;
+mod decide;
+mod endpoints;
+mod graph;
+mod registry;
+mod requirements;
+pub mod schemas;
+
+pub use decide::Command;
+pub use registry::Registry;
+
+/// Runs the program. `commit` is the commit of the build, where the build was told.
+pub fn main(commit: Option<&str>) -> ExitCode {
+    cim_runtime::component::cli::main::<Registry>(commit)
+}
