@@ -14,10 +14,14 @@ fn rows(table: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
     let rows = cells.skip(1).map(|line| {
         let cells: Vec<_> = line.split(" | ").collect();
         let [_, files, functions, ..] = cells[..] else { panic!("not three cells: {line}") };
-        let names = |cell: &str| cell.split(", ").map(|name| name.trim_matches('`')).collect();
         (names(files), names(functions))
     });
     rows.collect()
+}
+
+/// Returns the names of a cell.
+fn names(cell: &str) -> Vec<&str> {
+    cell.split(", ").map(|name| name.trim_matches('`')).collect()
 }
 
 /// Returns the section of a page that has the table.

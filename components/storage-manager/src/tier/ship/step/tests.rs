@@ -196,7 +196,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(crate::harm::cases(256))]
+    #![proptest_config(cim_testing::cases(256))]
 
     #[test]
     fn wasabi_gets_all_that_is_sealed_and_shipping_ends(events in events()) {
