@@ -172,7 +172,7 @@ async fn a_consumer_in_memory_begins_anew_and_is_not_waited_for() {
     let restored = lab.manager.run(&["restore", "S"]);
     let said = String::from_utf8_lossy(&restored.stderr);
     assert!(restored.status.success(), "{said}");
-    assert!(said.contains("`mem_storage` begin anew") && said.ends_with(": c\n"), "{said}");
+    assert!(said.contains("`mem_storage` start over") && said.ends_with(": c\n"), "{said}");
     assert!(began.elapsed().as_secs() < 20, "it waits for what does not come");
     let consumer = lab.nats.api("CONSUMER.INFO.S.c", Value::Null).await;
     assert_eq!(consumer["num_pending"], 5, "{consumer}");

@@ -252,10 +252,7 @@ async fn what_people_put_into_the_bucket_is_left_alone() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     for foreign in ["entries/README.md", "checkpoints/Thumbs.db"] {
-        assert!(
-            said.contains(&format!("{foreign}` is nothing that this program writes")),
-            "{said}"
-        );
+        assert!(said.contains(&format!("{foreign}` is not an object of this program")), "{said}");
     }
     lab.manager.json(&["streams"]);
     lab.manager.json(&["restore", "--all"]);

@@ -235,7 +235,7 @@ async fn refused(old: &Old, nats: &Nats, tier: &str) {
     let output = back.output();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
-    let said = format!("error: {tier}: stream `FORK` is held by journal `main`");
+    let said = format!("error: {tier}: journal `main` holds stream `FORK`");
     assert!(error.contains(&said) && error.contains("`layout = \"journal\"`"), "{error}");
 }
 

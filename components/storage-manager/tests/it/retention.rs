@@ -200,7 +200,7 @@ async fn a_stream_that_was_dropped_leaves_as_a_whole_and_an_empty_server_drops_n
     .await;
     let log = daemon.log();
     assert!(
-        log.contains("stream `GONE` is not in JetStream any more: by `dropped = \"12s\"`"),
+        log.contains("stream `GONE` is no longer in JetStream: by `dropped = \"12s\"`"),
         "{log}"
     );
     // One is restored before its time has come.

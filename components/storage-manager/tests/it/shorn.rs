@@ -36,7 +36,7 @@ async fn what_an_old_server_does_not_know_comes_back_on_a_newer_one() {
     manager.reaches("S", "nas", 15).await;
     daemon.stop().await;
     let log = std::fs::read_to_string(manager.config().with_extension("log")).unwrap();
-    assert!(log.contains("nats-server 2.9.10 does not know `"), "{log}");
+    assert!(log.contains("nats-server 2.9.10 does not support `"), "{log}");
     drop(nats);
 
     let Host { nats, manager } = lab.host("new").await;

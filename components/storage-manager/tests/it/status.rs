@@ -259,7 +259,9 @@ async fn a_check_fails_where_a_stream_is_further_behind_than_it_may_be() {
     let output = lab.manager.run(&["status", "--check"]);
     let (line, said) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
     assert_eq!(line.unwrap(), "2 streams archived, at most 0.0 s on nas behind\n");
-    assert!(said.unwrap().contains("the glob `ORDERZ`, which matches no stream on the server: correct or remove it"));
+    assert!(said.unwrap().contains(
+        "the glob `ORDERZ`, which matches no stream on the server: correct or remove it"
+    ));
     assert_eq!(lab.manager.json(&["status"])["left_out"], json!(["ORDERS"]));
     daemon.stop().await;
     lab.nats.publish("S2", 1).await;

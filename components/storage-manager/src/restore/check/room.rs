@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn what_a_stream_asks_for_counts_too() {
         let asks = |bytes: u64| json!({ "storage": "file", "max_bytes": bytes });
-        let account = r#"{"limits":{"storage_max_stream_bytes":700,"max_storage":2000}}"#;
+        let account = r#"{"limits":{"storage_max_stream_bytes":700,"max_storage":1999}}"#;
         assert_eq!(
             limits(account, &[asks(701), asks(700), asks(600), asks(700)]),
             [Some("storage_max_stream_bytes"), None, None, Some("max_storage")]
