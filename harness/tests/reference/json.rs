@@ -20,9 +20,8 @@ fn fields(page: &str) -> Vec<&str> {
 /// Returns the source of every file below a folder.
 fn sources(folder: &Path) -> String {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let texts = entries.map(|path| match path.is_dir() {
-        true => sources(&path),
-        false => std::fs::read_to_string(&path).unwrap(),
+    let texts = entries.map(|path| {
+        if path.is_dir() { sources(&path) } else { std::fs::read_to_string(&path).unwrap() }
     });
     texts.collect()
 }

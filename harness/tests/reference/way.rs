@@ -33,7 +33,7 @@ fn section(page: &str) -> &str {
 /// Returns the head of a module, without its comment signs.
 fn head(source: &str) -> String {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    lines.map(|line| format!("{}\n", line.trim_start())).collect()
+    lines.flat_map(|line| [line.trim_start(), "\n"]).collect()
 }
 
 /// Reports whether a source text defines a function, and the type before `::` if there is one.

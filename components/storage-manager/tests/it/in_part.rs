@@ -245,7 +245,7 @@ async fn rights_and_room_are_known_before() {
     let manager = |name: &str| {
         let login = login(lab.dir(), name, name);
         lab.manager_with(name, |settings| {
-            (settings.nats, settings.login) = (nats.url.clone(), login)
+            (settings.nats, settings.login) = (nats.url.clone(), login);
         })
     };
     let (status, error) = manager("reads").error(&["restore", "--all", "--dry-run"]);

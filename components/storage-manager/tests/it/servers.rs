@@ -515,7 +515,7 @@ async fn what_a_server_would_drop_without_a_word_is_refused_without_its_level() 
     let Some(nats) = Nats::start_version(&lab.path("new"), at(2), &more).await else { return };
     let login = login(lab.dir(), "modest", "modest");
     let manager = lab.manager_with("new", |settings| {
-        (settings.nats, settings.login) = (nats.url.clone(), login)
+        (settings.nats, settings.login) = (nats.url.clone(), login);
     });
     let output = manager.run(&["restore", "--all", "--json"]);
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));

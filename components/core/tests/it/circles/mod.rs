@@ -7,6 +7,7 @@ mod read;
 mod tree;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use read::Uses;
@@ -56,9 +57,9 @@ fn shown(uses: &Uses) -> Vec<String> {
         let mut text = format!("{} files use each other in a circle:", circle.len());
         for ((from, to), lines) in &uses.between {
             if circle.contains(&from.as_str()) && circle.contains(&to.as_str()) {
-                text += &format!("\n  {from} uses {to}");
+                let _ = write!(text, "\n  {from} uses {to}");
                 for (line, path) in lines {
-                    text += &format!("\n    line {line}: {path}");
+                    let _ = write!(text, "\n    line {line}: {path}");
                 }
             }
         }

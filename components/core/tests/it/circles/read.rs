@@ -104,11 +104,11 @@ impl Reader<'_> {
             UseTree::Name(name) => {
                 let name = name.ident.to_string();
                 let whole = if name == "self" { before.to_vec() } else { with(name) };
-                self.imported(tree, whole.last().unwrap().clone(), whole);
+                self.imported(tree, &whole.last().unwrap().clone(), whole);
             }
             UseTree::Rename(name) => {
                 let whole = with(name.ident.to_string());
-                self.imported(tree, name.rename.to_string(), whole);
+                self.imported(tree, &name.rename.to_string(), whole);
             }
             UseTree::Glob(_) => {
                 let path = before.join("::");
@@ -117,9 +117,9 @@ impl Reader<'_> {
         }
     }
 
-    fn imported(&mut self, tree: &UseTree, name: String, whole: Vec<String>) {
+    fn imported(&mut self, tree: &UseTree, name: &str, whole: Vec<String>) {
         self.path(tree.span().start().line, whole.clone());
-        self.name(&name, Name::Imported(whole));
+        self.name(name, Name::Imported(whole));
     }
 
     /// Takes the paths out of what a macro or an attribute is given.

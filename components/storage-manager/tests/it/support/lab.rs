@@ -151,7 +151,7 @@ impl<N: Nas> Builder<N> {
         let wasabi = match self.wasabi {
             Some(conditional_writes) => {
                 let change = |config: &mut cim_fake_wasabi::Config| {
-                    config.conditional_writes = conditional_writes
+                    config.conditional_writes = conditional_writes;
                 };
                 Some(fake_s3_with(path, "wasabi", change).await)
             }
