@@ -2,39 +2,26 @@
 //! only allow for a whole stream; these have a name and a filter in the subject of their request.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::pull::{self, Stream as Messages};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::kv::Store;
 use cim_core::envelope::EventId;
 use futures_util::StreamExt as _;
 
+use super::reading::reading;
 use crate::error::chain;
-
-/// The server removes a reader that has not asked for so long.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Returns the newest entry of each key that matches, without its value, and whatever comes afterwards; and the
 /// number of those that are there now.
 pub(super) async fn newest(bucket: &Store, filter: &str) -> Result<(u64, Messages), String> {
     let subject = format!("{}{filter}", bucket.prefix);
     let made = async {
-        let consumer = bucket
-            .stream
-            .create_consumer(pull::Config {
-                name: Some(EventId::now().to_string()),
-                filter_subject: subject,
-                deliver_policy: DeliverPolicy::LastPerSubject,
-                ack_policy: AckPolicy::None,
-                headers_only: true,
-                memory_storage: true,
-                num_replicas: 1,
-                inactive_threshold: FORGOTTEN_AFTER,
-                ..pull::Config::default()
-            })
-            .await?;
+        let name = EventId::now().to_string();
+        let values = reading(name, subject, DeliverPolicy::LastPerSubject);
+        let keys = Config { headers_only: true, ..values };
+        let consumer = bucket.stream.create_consumer(keys).await?;
         let pending = consumer.cached_info().num_pending;
         Ok((pending, consumer.messages().await?))
     };

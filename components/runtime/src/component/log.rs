@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::consumer::pull::{self, Stream as Messages};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::Stream as Messages;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::stream::{DiscardPolicy, Info, Stream};
 use async_nats::jetstream::{self, Context};
@@ -13,6 +13,7 @@ use cim_core::envelope::Envelope;
 use cim_core::names::{ConsumerName, StreamName, SubjectFilter};
 use futures_util::StreamExt as _;
 
+use super::reading::reading;
 use crate::error::chain;
 
 /// The header that names the last sequence that a writer knows.
@@ -23,8 +24,6 @@ const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 const COMMAND: &str = "Cim-Command";
 /// The events that are asked for at once.
 const PAGE: usize = 1000;
-/// The server removes a reader that has not asked for so long.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// An ack is waited for so long.
 const ACK: Duration = Duration::from_secs(5);
 
@@ -162,21 +161,9 @@ impl Log {
         // The one of a process before, or of this one before the connection broke.
         drop(self.stream.delete_consumer(reader).await);
         let made = async {
-            let consumer = self
-                .stream
-                .create_consumer(pull::Config {
-                    name: Some(reader.into()),
-                    filter_subject: self.filter.as_str().into(),
-                    deliver_policy: DeliverPolicy::ByStartSequence {
-                        start_sequence: sequence.max(1),
-                    },
-                    ack_policy: AckPolicy::None,
-                    memory_storage: true,
-                    num_replicas: 1,
-                    inactive_threshold: FORGOTTEN_AFTER,
-                    ..pull::Config::default()
-                })
-                .await?;
+            let from = DeliverPolicy::ByStartSequence { start_sequence: sequence.max(1) };
+            let config = reading(reader.into(), self.filter.as_str().into(), from);
+            let consumer = self.stream.create_consumer(config).await?;
             let pending = consumer.cached_info().num_pending;
             let messages = consumer.stream().max_messages_per_batch(PAGE).messages().await?;
             Ok((pending, messages))

@@ -29,6 +29,7 @@ pub mod log;
 mod metrics;
 mod notes;
 mod points;
+mod reading;
 mod refusal;
 mod register;
 mod serve;

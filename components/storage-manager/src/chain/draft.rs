@@ -200,10 +200,11 @@ pub(super) fn bootstrap_entry(
 mod tests {
     use std::ops::Range;
 
-    use cim_core::archive::{ArchiveKey, LastMessage, ParentTimeline};
+    use cim_core::archive::ParentTimeline;
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::testing::segment;
     use super::*;
 
     /// Small, so that drafts meet the archive; and now and then the end of all numbers.
@@ -225,30 +226,13 @@ mod tests {
         prop_oneof![Just(Vec::new()), prop::collection::vec(of, size)]
     }
 
-    fn segment((timeline, first_seq, last_seq, sealed): (u32, u64, u64, bool)) -> Segment {
-        let (time, sha256) = (jiff::Timestamp::UNIX_EPOCH, Sha256::of(b""));
-        let stream = "S".parse().unwrap();
-        let hash = sha256.to_string()[..16].to_owned();
-        let key = ArchiveKey::Segment { stream, timeline, first_seq, last_seq, hash };
-        Segment {
-            part: None,
-            key: key.to_string(),
-            timeline,
-            first_seq,
-            last_seq,
-            first_time: time,
-            last_time: time,
-            messages: last_seq.saturating_sub(first_seq),
-            bytes: 1,
-            size: 1,
-            sha256,
-            last: LastMessage { seq: last_seq, time, sha256 },
-            sealed,
-        }
+    fn drawn((timeline, first_seq, last_seq, sealed): (u32, u64, u64, bool)) -> Segment {
+        let messages = last_seq.saturating_sub(first_seq);
+        Segment { messages, bytes: 1, size: 1, ..segment(timeline, first_seq, last_seq, sealed) }
     }
 
     fn segments() -> impl Strategy<Value = Segment> {
-        (1u32..4, seqs(), seqs(), any::<bool>()).prop_map(segment)
+        (1u32..4, seqs(), seqs(), any::<bool>()).prop_map(drawn)
     }
 
     fn forks() -> impl Strategy<Value = Option<Fork>> {

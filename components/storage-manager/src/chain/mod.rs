@@ -28,6 +28,8 @@ mod read; // reading
 mod draft; // what an entry is to say
 mod commit; // one chain
 mod log; // numbered entries, of chains and journals
+#[cfg(test)]
+pub(crate) mod testing; // segments without data
 
 pub use commit::Committer;
 pub use draft::Draft;

@@ -86,34 +86,18 @@ impl CompactionSchedule {
 
 #[cfg(test)]
 mod tests {
-    use cim_core::archive::{Entry, LastMessage, Sha256};
+    use cim_core::archive::{Entry, Sha256};
     use serde_json::json;
 
     use super::*;
+    use crate::chain::testing::segment;
 
     const NONE: [u64; 0] = [];
 
     /// A segment of one message, so many seconds old.
-    fn segment(seq: u64, sealed: bool, seconds: i64) -> Segment {
+    fn aged(seq: u64, sealed: bool, seconds: i64) -> Segment {
         let time = Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
-        let (stream, sha256) = ("S".parse().unwrap(), Sha256::of(b""));
-        let (timeline, hash) = (1, sha256.short());
-        let key = ArchiveKey::Segment { stream, timeline, first_seq: seq, last_seq: seq, hash };
-        Segment {
-            part: None,
-            key: key.to_string(),
-            timeline,
-            first_seq: seq,
-            last_seq: seq,
-            first_time: time,
-            last_time: time,
-            messages: 1,
-            bytes: 1,
-            size: 1,
-            sha256,
-            last: LastMessage { seq, time, sha256 },
-            sealed,
-        }
+        Segment { first_time: time, last_time: time, ..segment(1, seq, seq, sealed) }
     }
 
     fn archive(segments: &[Segment]) -> ArchiveState {
@@ -141,25 +125,25 @@ mod tests {
     #[test]
     fn what_was_archived_before_is_as_old_as_its_messages() {
         let config = SealConfig { interval: Duration::from_secs(60), ..SealConfig::default() };
-        let old = archive(&[segment(1, true, 900), segment(2, false, 90), segment(3, false, 30)]);
+        let old = archive(&[aged(1, true, 900), aged(2, false, 90), aged(3, false, 30)]);
         assert_eq!(keys(CompactionSchedule::new(&old).next_run(&config, &old)), [2, 3]);
-        let young = archive(&[segment(1, true, 900), segment(2, false, 30)]);
+        let young = archive(&[aged(1, true, 900), aged(2, false, 30)]);
         let mut schedule = CompactionSchedule::new(&young);
         assert_eq!(keys(schedule.next_run(&config, &young)), NONE);
         // A clock that was set back.
-        let ahead = archive(&[segment(1, false, -90)]);
+        let ahead = archive(&[aged(1, false, -90)]);
         assert_eq!(keys(CompactionSchedule::new(&ahead).next_run(&config, &ahead)), NONE);
         // What is committed now is new, however old its messages are.
-        let added = segment(3, false, 900);
+        let added = aged(3, false, 900);
         schedule.committed(std::slice::from_ref(&added), &[]);
-        let grown = archive(&[segment(1, true, 900), segment(2, false, 30), added]);
+        let grown = archive(&[aged(1, true, 900), aged(2, false, 30), added]);
         assert_eq!(keys(schedule.next_run(&config, &grown)), NONE);
     }
 
     #[test]
     fn a_run_that_failed_waits() {
         let config = SealConfig { interval: Duration::ZERO, ..SealConfig::default() };
-        let state = archive(&[segment(1, false, 9), segment(2, false, 9)]);
+        let state = archive(&[aged(1, false, 9), aged(2, false, 9)]);
         let mut schedule = CompactionSchedule::new(&state);
         assert_eq!(keys(schedule.next_run(&config, &state)), [1, 2]);
         schedule.failed();
@@ -172,7 +156,7 @@ mod tests {
     #[test]
     fn ten_thousands_of_segments_cost_little() {
         const SEGMENTS: u64 = 20_000;
-        let segments: Vec<_> = (1..=SEGMENTS).map(|seq| segment(seq, false, 0)).collect();
+        let segments: Vec<_> = (1..=SEGMENTS).map(|seq| aged(seq, false, 0)).collect();
         let state = archive(&segments);
         let config = SealConfig::default();
         let mut schedule = CompactionSchedule::new(&archive(&[]));

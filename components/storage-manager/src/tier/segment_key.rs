@@ -14,30 +14,16 @@ pub(crate) fn segment_key(segment: &Segment) -> Result<ArchiveKey, FetchError> {
 
 #[cfg(test)]
 mod tests {
-    use cim_core::archive::{LastMessage, Sha256};
+    use cim_core::archive::Sha256;
 
     use super::*;
+    use crate::chain::testing::segment;
 
     #[test]
     fn a_name_that_is_no_key_is_an_error_with_that_name() {
-        let (time, sha256) = (jiff::Timestamp::UNIX_EPOCH, Sha256::of(b""));
-        let (stream, hash) = ("S".parse().unwrap(), sha256.short());
+        let (stream, hash) = ("S".parse().unwrap(), Sha256::of(b"sealed").short());
         let key = ArchiveKey::Segment { stream, timeline: 1, first_seq: 1, last_seq: 1, hash };
-        let segment = Segment {
-            part: None,
-            key: key.to_string(),
-            timeline: 1,
-            first_seq: 1,
-            last_seq: 1,
-            first_time: time,
-            last_time: time,
-            messages: 1,
-            bytes: 1,
-            size: 1,
-            sha256,
-            last: LastMessage { seq: 1, time, sha256 },
-            sealed: true,
-        };
+        let segment = segment(1, 1, 1, true);
         assert_eq!(segment_key(&segment).unwrap(), key);
         let damaged = Segment { key: "../elsewhere".into(), ..segment };
         let error = segment_key(&damaged).unwrap_err().to_string();

@@ -114,14 +114,7 @@ async fn configurations_and_services_that_are_wrong() {
 /// A lab with a chain of three segments of a stream, which NATS has no more.
 async fn lost_stream() -> Lab {
     let lab = Lab::with().layout("chains").start().await;
-    lab.nats.create("S", json!({})).await;
-    let daemon = lab.manager.tier().await;
-    for target in [20, 40, 60] {
-        lab.nats.publish("S", 20).await;
-        lab.manager.reaches("S", "nas", target).await;
-    }
-    daemon.stop().await;
-    lab.nats.delete_stream("S").await;
+    lab.lose_three_segments("S").await;
     lab
 }
 

@@ -3,12 +3,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use cim_fake_wasabi::{Fault, Rule};
+use cim_fake_wasabi::{FakeWasabi, Fault, Rule};
 use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{Lab, wait_until};
+
+/// Starts a lab whose storage manager may do everything in NATS.
+async fn unrestricted() -> Lab<FakeWasabi> {
+    let server = server("\">\"", "\">\"");
+    Lab::with().faulty_nas().login("manager", "secret").server(server).start().await
+}
 
 fn server(publish: &str, subscribe: &str) -> String {
     format!(
@@ -131,12 +137,7 @@ async fn an_inbox_that_may_not_be_heard_is_named_with_the_one_that_may() {
 /// A file of secrets that every user may read is named; where only its owner may there is nothing to say.
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_that_all_may_read_are_named() {
-    let lab = Lab::with()
-        .faulty_nas()
-        .login("manager", "secret")
-        .server(server("\">\"", "\">\""))
-        .start()
-        .await;
+    let lab = unrestricted().await;
     let files = [lab.path("manager.password"), lab.path("host.env")];
     for mode in [0o600, 0o644] {
         for file in &files {
@@ -159,12 +160,7 @@ async fn secrets_that_all_may_read_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_archive_stands_on_is_tried() {
-    let lab = Lab::with()
-        .faulty_nas()
-        .login("manager", "secret")
-        .server(server("\">\"", "\">\""))
-        .start()
-        .await;
+    let lab = unrestricted().await;
     for (fault, status, says) in [
         (Fault::Overwrite, 2, "does not honour `If-None-Match` for all who write at once"),
         (Fault::Unchecked, 4, "stores an object that is not what its `x-amz-checksum-crc32c` says"),

@@ -148,14 +148,7 @@ async fn object_with(bucket: &s3::Bucket, first_seq: u64) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_restored_to_a_point_within_a_damaged_segment() {
     let lab = Lab::start().await;
-    lab.nats.create("S", json!({})).await;
-    let daemon = lab.manager.tier().await;
-    for target in [20, 40, 60] {
-        lab.nats.publish("S", 20).await;
-        lab.manager.reaches("S", "nas", target).await;
-    }
-    daemon.stop().await;
-    lab.nats.delete_stream("S").await;
+    lab.lose_three_segments("S").await;
     lab.manager.json(&["restore", "S", "--until-seq", "30"]);
     let bucket = lab.bucket();
     let key = object_with(&bucket, 21).await;

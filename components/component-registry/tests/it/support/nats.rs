@@ -1,8 +1,7 @@
 //! A nats-server with JetStream.
 
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer};
 use cim_core::envelope::Envelope;
@@ -15,17 +14,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Waits until `attempt` succeeds; what failed last is said at the limit.
 pub(crate) async fn wait_until<T>(
     what: &str,
-    mut attempt: impl AsyncFnMut() -> Result<T, String>,
+    attempt: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
-    let began = Instant::now();
-    loop {
-        let why = match attempt().await {
-            Ok(value) => return value,
-            Err(why) => why,
-        };
-        assert!(began.elapsed() < LIMIT, "never: {what}: {why}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cim_testing::wait_until_within(what, LIMIT, attempt).await
 }
 
 pub(crate) struct Nats {
@@ -43,7 +34,7 @@ impl Nats {
     /// Starts a server with these lines of configuration.
     pub(crate) async fn start_with(configuration: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let program = program();
+        let program = cim_testing::required_tool("bin/nats-server");
         let log = std::fs::File::create(dir.path().join("nats.log")).unwrap();
         std::fs::write(dir.path().join("nats.conf"), configuration).unwrap();
         let child = Command::new(&program)
@@ -130,11 +121,4 @@ impl Drop for Nats {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Returns the server's program. It must be there: the registry is nothing without it.
-fn program() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let own = root.join(".tools/bin/nats-server");
-    if own.exists() { own } else { "nats-server".into() }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cim_fake_wasabi::FakeWasabi;
 use cim_storage_manager::s3::{Store, Tier};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
@@ -278,6 +278,18 @@ impl<N: Nas> Lab<N> {
         let all = ["restore", "--all", "--from", tier, "--no-fallback"];
         let report = host.manager.json(&[&all[..], more].concat());
         (host, report)
+    }
+
+    /// Archives a stream as three segments of 20 messages, and deletes it.
+    pub(crate) async fn lose_three_segments(&self, stream: &str) {
+        self.nats.create(stream, json!({})).await;
+        let daemon = self.manager.tier().await;
+        for target in [20, 40, 60] {
+            self.nats.publish(stream, 20).await;
+            self.manager.reaches(stream, "nas", target).await;
+        }
+        daemon.stop().await;
+        self.nats.delete_stream(stream).await;
     }
 
     /// Opens the NAS's bucket as any client.

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use cim_core::archive::{
-    ArchiveKey, Fork, LastMessage, ParentTimeline, SeqRange, Sha256, StreamState,
-};
+use cim_core::archive::{Fork, ParentTimeline, SeqRange, StreamState};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::chain::testing::segment;
 
 /// An event of the archive on the NAS, or between it and Wasabi.
 #[derive(Debug, Clone)]
@@ -42,30 +41,6 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => Just(Event::SealAnew),
     ];
     prop::collection::vec(event, 0..30)
-}
-
-fn segment(timeline: u32, first_seq: u64, last_seq: u64, sealed: bool) -> Segment {
-    let (time, sha256) = (jiff::Timestamp::UNIX_EPOCH, Sha256::of(b""));
-    // What is sealed is another file.
-    let hash = Sha256::of(if sealed { b"sealed" } else { b"" }).short();
-    let stream = "S".parse().unwrap();
-    let key = ArchiveKey::Segment { stream, timeline, first_seq, last_seq, hash };
-    let messages = last_seq - first_seq + 1;
-    Segment {
-        part: None,
-        key: key.to_string(),
-        timeline,
-        first_seq,
-        last_seq,
-        first_time: time,
-        last_time: time,
-        messages,
-        bytes: messages,
-        size: messages,
-        sha256,
-        last: LastMessage { seq: last_seq, time, sha256 },
-        sealed,
-    }
 }
 
 /// Returns the sequences of a timeline that are in its own segments.
