@@ -16,11 +16,11 @@ use crate::node::Node;
 use crate::number::{self, compare, equal};
 use crate::pattern;
 
-/// How many cases a schema may have, and how many steps one of them may take.
+/// The most cases of a schema, and the most steps of one of them.
 const MOST: usize = 2048;
-/// How deep the judge looks for members that no value fits.
+/// The depth to which the judge looks for members that no value fits.
 const EMPTY_DEPTH: u32 = 4;
-/// How many integers are taken one by one.
+/// The most integers that are taken one by one.
 const FEW: i128 = 64;
 
 /// Something that holds for every document of a case.
@@ -231,7 +231,7 @@ impl<'a> Begun<'a> {
     /// Makes a case for each kind that is left.
     fn close(mut self, done: &mut Vec<Case<'a>>, depth: u32) {
         for scope in std::mem::take(&mut self.scopes) {
-            // Whoever speaks of all other members evaluates everything.
+            // A keyword for all other members evaluates everything.
             let all = scope.evaluated.iter().any(|node| {
                 node.get("additionalProperties").is_some()
                     || (node.id() != scope.owner.id()

@@ -34,12 +34,12 @@ pub struct Judgement {
     pub changes: Vec<Change>,
 }
 
-/// What differs at one place of the documents.
+/// A difference at one place of the documents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// The place, as the JSON pointer into a schema whose references are resolved; empty for the document itself.
     pub path: String,
-    /// What the change means by itself.
+    /// The verdict on the change by itself.
     pub class: Class,
     /// Why it is not `full`, or which keywords differ and change nothing.
     pub reasons: Vec<Reason>,
@@ -52,7 +52,7 @@ pub struct Reason {
     pub side: Side,
     /// The keyword that decides, of the other side's schema.
     pub keyword: String,
-    /// What a document may be, lack or have.
+    /// The values that a document may be, lack or have.
     pub text: String,
     /// The judge could not decide, which counts as a break.
     pub undecided: bool,

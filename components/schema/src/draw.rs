@@ -13,11 +13,11 @@ use crate::kind::Kind;
 use crate::node::Node;
 use crate::number::{self, compare};
 
-/// How deep a document may be.
+/// The greatest depth of a document.
 const DEPTH: u32 = 8;
-/// How often a document is tried: a schema may have none.
+/// The number of attempts at a document: a schema may have none.
 const ROUNDS: u64 = 96;
-/// How many items or members are drawn beyond those that must be.
+/// The most items or members that are drawn beyond those that must be.
 const MORE: u64 = 3;
 
 /// Texts that are of a format.
@@ -48,7 +48,7 @@ pub fn documents<'a>(
     })
 }
 
-/// What both schemas mention.
+/// The values, names and bounds that both schemas mention.
 #[derive(Default)]
 struct Words {
     numbers: Vec<Number>,

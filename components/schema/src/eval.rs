@@ -10,7 +10,7 @@ use crate::node::Node;
 use crate::number::{self, compare, equal};
 use crate::pattern;
 
-/// How deep references and schemas are followed for one value.
+/// The depth to which references and schemas are followed for one value.
 const DEPTH: u32 = 64;
 
 /// Reports whether a schema accepts a value, or `None` where that is not certain.

@@ -69,7 +69,7 @@ pub struct Event {
     pub event_type: String,
     /// The entity that it happened to.
     pub aggregate_id: String,
-    /// Which of the entity's events it is.
+    /// Its number among the entity's events.
     pub aggregate_version: u64,
 }
 

@@ -54,7 +54,7 @@ pub struct Answer {
     pub event_type: String,
     /// The entity that it happened to.
     pub aggregate_id: AggregateId,
-    /// Which of the entity's events it is.
+    /// Its number among the entity's events.
     pub aggregate_version: u64,
 }
 

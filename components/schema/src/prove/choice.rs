@@ -7,9 +7,9 @@ use super::{Obstacle, Proof, Prover, one, words};
 use crate::cases::{Case, Name, Part, cases};
 use crate::node::Node;
 
-/// How many members are taken value by value.
+/// The most members that are taken value by value.
 const PINS: usize = 3;
-/// How many values such a member may have.
+/// The most values of such a member.
 const VALUES: usize = 64;
 
 impl Prover {

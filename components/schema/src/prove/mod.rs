@@ -22,9 +22,9 @@ use crate::eval::accepts;
 use crate::kind::Kinds;
 use crate::node::{Node, escaped};
 
-/// How many references may follow one another without a step into the document.
+/// The most references that may follow one another without a step into the document.
 const REFERENCES: u32 = 64;
-/// How many proofs are tried before the judge gives up.
+/// The number of proofs that are tried before the judge gives up.
 const PROOFS: usize = 200_000;
 
 /// A reason why a containment is not proven.
@@ -34,7 +34,7 @@ pub(crate) struct Obstacle {
     pub(crate) path: String,
     /// The keyword of the schema that is not proven to accept.
     pub(crate) keyword: &'static str,
-    /// What a document may be or have.
+    /// The values that a document may be or have.
     pub(crate) text: String,
     /// The judge does not follow the keyword.
     pub(crate) undecided: bool,
@@ -56,7 +56,7 @@ impl Obstacle {
     }
 }
 
-/// What is known of a case and a schema: the schemas that are certain to hold, for `unevaluatedProperties`, and what
+/// The facts about a case and a schema: the schemas that are certain to hold, for `unevaluatedProperties`, and what
 /// is not proven.
 #[derive(Default)]
 struct Proof<'a> {
@@ -87,7 +87,7 @@ type Key = (Vec<usize>, usize);
 /// The state of one proof.
 #[derive(Default)]
 pub(crate) struct Prover {
-    /// What is being proven, outermost first.
+    /// The proofs under way, outermost first.
     open: Vec<Key>,
     known: HashMap<Key, Vec<Obstacle>>,
     /// The outermost of `open` that was assumed since the innermost was begun.

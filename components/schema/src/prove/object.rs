@@ -12,7 +12,7 @@ use crate::eval::{accepts, count};
 use crate::kind::Kind;
 use crate::node::{Node, escaped};
 
-/// How many patterns for names are combined with one another.
+/// The most patterns for names that are combined with one another.
 const PATTERNS: usize = 4;
 
 static TEXT: LazyLock<Value> = LazyLock::new(|| json!({ "type": "string" }));

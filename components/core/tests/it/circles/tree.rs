@@ -64,7 +64,7 @@ impl Tree {
             target = match name.as_str() {
                 "super" => Target::Module(self.modules[id].parent?),
                 "self" => Target::Module(id),
-                // What is not found here (a variant, a macro's own) belongs to this module all the same.
+                // A name that is not found here (a variant, a macro's own) belongs to this module all the same.
                 name => self.lookup(id, name, module, depth).unwrap_or(Target::Item(id)),
             };
         }
