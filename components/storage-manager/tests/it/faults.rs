@@ -119,7 +119,10 @@ async fn a_nas_that_is_away_costs_time_and_nothing_else() {
 async fn an_interrupted_restore_leaves_nothing_on_the_server() {
     let lab = Lab::with()
         .faulty_nas()
-        .settings("[segment]\nflush_age = \"30ms\"\nflush_size = \"1MiB\"\n")
+        // Of several segments, however soon they are merged, some come and some do not.
+        .settings(
+            "[segment]\nflush_age = \"30ms\"\nflush_size = \"1MiB\"\n[seal]\nsize = \"2MiB\"\n",
+        )
         .start()
         .await;
     let daemon = lab.manager.tier().await;
@@ -158,7 +161,9 @@ async fn an_interrupted_restore_leaves_nothing_on_the_server() {
         let before = late();
         let restore = manager.spawn(&["restore", stream]);
         wait_until("a segment is late", async || {
-            if late() > before { Ok(()) } else { Err("none yet".to_owned()) }
+            let counts =
+                format!("none yet: {segments} segments, {opened} objects to open {stream}");
+            if late() > before { Ok(()) } else { Err(counts) }
         })
         .await;
         restore.signal("INT");
