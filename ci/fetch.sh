@@ -41,6 +41,9 @@ provide() {
         "or put $name $version on PATH by other means, then run ci/setup again"
 }
 
+# Without debug information Go compiles and links in less time, and programs are a third smaller.
+go_flags=(-gcflags=all=-dwarf=false)
+
 # go_install NAME PREFIX: builds into .tools/bin.
 go_install() {
     local name=$1 module=$2_module version=$2_version go=$2_go seconds=$2_seconds ldflags=$2_ldflags
@@ -51,7 +54,8 @@ go_install() {
     rm -rf "$work"
     mkdir -p "$work"
     # Without cgo no C compiler is needed, and the program also runs in an empty container.
-    if ! GOBIN=$work CGO_ENABLED=0 go install -ldflags "$ldflags" "$module@$version" >"$log" 2>&1 &&
+    ldflags+=" -s -w"
+    if ! GOBIN=$work CGO_ENABLED=0 go install -ldflags "$ldflags" "${go_flags[@]}" "$module@$version" >"$log" 2>&1 &&
         ! { grep -q 'replace directives' "$log" && copy_build "$module" "$version" "$ldflags" "$work" >"$log" 2>&1; }; then
         tail -n 5 "$log" | sed 's/^/  /' >&2
         return 1
@@ -69,7 +73,7 @@ copy_build() {
     dir=$(cd / && go mod download -json "$path@$version" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p') || return
     [[ -n $dir ]] || return
     cp -r "$dir" "$work/source" && chmod -R u+w "$work/source" || return
-    (cd "$work/source" && CGO_ENABLED=0 go build -ldflags "$ldflags" -o "$work/" "./${module##*/}")
+    (cd "$work/source" && CGO_ENABLED=0 go build -ldflags "$ldflags" "${go_flags[@]}" -o "$work/" "./${module##*/}")
 }
 
 # need_go VERSION FOR: fails without this Go or a newer one. From 1.21 on Go fetches a newer one by itself, if allowed.
