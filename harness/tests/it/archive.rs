@@ -1,15 +1,13 @@
 //! The oracle's reading of a tier: archives of both layouts, written by hand, on a real MinIO.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::common::{Lab, lab};
 use cim_core::archive::{Sha256, message_hash};
 use cim_harness::lab::s3::{self, Kind, Service};
 use cim_harness::oracle::tier::{Archive, holding};
 use cim_harness::scenario::Tier;
-use common::{Lab, lab};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;

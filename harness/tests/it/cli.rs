@@ -1,10 +1,8 @@
 //! The command line: an error is one line, with the way out and the right status.
 
-mod common;
-
 use std::process::Output;
 
-use common::{harness, scenarios, stderr, stdout};
+use crate::common::{harness, scenarios, stderr, stdout};
 
 fn failed(output: &Output, status: i32) -> String {
     let text = stderr(output);
@@ -55,7 +53,7 @@ fn a_missing_program_is_named_with_the_way_out() {
     // A copy of the harness, away from the project and without a PATH.
     let lonely = tempfile::tempdir().unwrap();
     let copy = lonely.path().join("cim-harness");
-    std::fs::copy(common::HARNESS, &copy).unwrap();
+    std::fs::copy(crate::common::HARNESS, &copy).unwrap();
     let mut command = std::process::Command::new(&copy);
     command.args(["scenario", "disaster-recovery", "--dir"]).arg(scenarios());
     command.current_dir(lonely.path()).env_clear().arg("--runs-dir").arg(runs.path());

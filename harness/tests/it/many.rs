@@ -1,11 +1,9 @@
 //! Many runs: side by side, unattended, and shown again afterwards.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{eventually, harness, processes_with, stderr, stdout};
+use crate::common::{eventually, harness, processes_with, stderr, stdout};
 use serde_json::Value;
 
 const SMALL: [&str; 4] = ["--events", "3000", "--rate", "3000/s"];

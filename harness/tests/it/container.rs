@@ -1,15 +1,15 @@
 //! Labs of containers: runs that pass, runs that are skipped, and nothing left behind, even when the
 //! harness is killed in the middle.
 //!
-//! They need an engine and the images: `ci/docker run cargo test -p cim-harness --test container` after
+//! They need an engine and the images: `ci/docker run cargo test -p cim-harness --test it -- container` after
 //! `ci/docker run ci/images`. Without them they are skipped, and report that.
-
-mod common;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{eventually, harness, processes_with, scenarios, skipped, small, stderr, stdout};
+use crate::common::{
+    eventually, harness, processes_with, scenarios, skipped, small, stderr, stdout,
+};
 use serde_json::Value;
 
 /// Returns the last line that a `docker` command prints.

@@ -1,12 +1,11 @@
 //! The pieces of a lab: supervised processes, links, nats-server, MinIO.
 
-mod common;
-
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::common::{Lab, eventually, lab, processes_with, skipped};
 use cim_harness::lab::link::{Broken, Conditions, Link};
 use cim_harness::lab::nats::{self, Nats};
 use cim_harness::lab::process::{End, Signal, Spec};
@@ -14,7 +13,6 @@ use cim_harness::lab::s3::{self, Kind, Service};
 use cim_harness::lab::tools::Tool;
 use cim_harness::lab::wait::wait_until;
 use cim_harness::oracle::wire::{From, Wire};
-use common::{Lab, eventually, lab, processes_with, skipped};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

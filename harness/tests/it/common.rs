@@ -1,5 +1,4 @@
 //! Helpers of the tests: a lab in a directory that goes away, and waiting for conditions.
-#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

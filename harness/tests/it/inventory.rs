@@ -1,14 +1,12 @@
 //! The inventory's command line: its tables, its refusals, and its findings on a real server.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use crate::common::{Lab, harness, lab, stderr, stdout};
 use cim_core::inventory::Inventory;
 use cim_harness::lab::nats::{Joined, Nats, Options};
-use common::{Lab, harness, lab, stderr, stdout};
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 

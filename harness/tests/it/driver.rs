@@ -1,12 +1,10 @@
 //! The driver substrate, from both ends of its socket.
 
-mod common;
-
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use crate::common::{eventually, harness, stderr, stdout};
 use cim_harness::scenario::{self, Capability};
-use common::{eventually, harness, stderr, stdout};
 use serde_json::{Value, json};
 
 /// Makes a lab whose machines do not exist.

@@ -1,11 +1,9 @@
 //! A user's own scenarios: written, checked, found and run in a folder of the user's own.
 
-mod common;
-
 use std::path::Path;
 use std::process::Output;
 
-use common::{harness, scenarios, stderr, stdout};
+use crate::common::{harness, scenarios, stderr, stdout};
 use serde_json::Value;
 
 fn scenario(args: &[&str], dir: &Path) -> Output {

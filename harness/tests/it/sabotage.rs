@@ -5,11 +5,9 @@
 //! The saboteur is a script in the storage manager's place. It passes everything on to the real one,
 //! and after a restore it speaks to NATS itself.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::{executable, harness, scenarios, stderr, stdout, storage_manager};
+use crate::common::{executable, harness, scenarios, stderr, stdout, storage_manager};
 use serde_json::Value;
 
 /// Writes the saboteur. `after` runs when a restore is done; `nats` in it sends lines to the restored host and

@@ -1,12 +1,10 @@
 //! The self-test, and that it can fail itself. ci/selftest runs all of it; these tests see its verdict on
 //! a lie that was told, one that went unnoticed and one that was never told.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{executable, harness, sabotaged, stderr, stdout};
+use crate::common::{executable, harness, sabotaged, stderr, stdout};
 use serde_json::Value;
 
 fn selftest(program: &Path, only: &str) -> (Output, Value) {
@@ -23,7 +21,7 @@ fn selftest(program: &Path, only: &str) -> (Output, Value) {
 
 /// Writes a program that claims that it can lie, and never does.
 fn honest(dir: &Path, says: &str) -> PathBuf {
-    let (liar, ordinary) = (sabotaged("").unwrap(), common::storage_manager());
+    let (liar, ordinary) = (sabotaged("").unwrap(), crate::common::storage_manager());
     let text = format!(
         "#!/bin/sh\n[ \"$1\" != hooks ] || exec \"{}\" hooks\necho '{says}' >&2\nexec \"{}\" \"$@\"\n",
         liar.display(),
@@ -68,10 +66,10 @@ fn a_lie_that_was_never_told_fails() {
 
 #[test]
 fn a_program_without_hooks_is_refused() {
-    let (output, _) = selftest(&common::storage_manager(), "flip-bit");
+    let (output, _) = selftest(&crate::common::storage_manager(), "flip-bit");
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("has no test hooks: build it with `ci/selftest --build`"));
-    let (output, _) = selftest(&common::storage_manager(), "tell-the-truth");
+    let (output, _) = selftest(&crate::common::storage_manager(), "tell-the-truth");
     assert_eq!(output.status.code(), Some(2));
     let error = "error: `tell-the-truth` is not a sabotage: there are drop-event, ";
     assert!(stderr(&output).starts_with(error), "{}", stderr(&output));
@@ -81,7 +79,7 @@ fn a_program_without_hooks_is_refused() {
 fn without_a_program_that_can_die_scenarios_with_fail_points_are_skipped() {
     let runs = tempfile::tempdir().unwrap();
     let mut command = harness(&["scenario", "commit-points", "--json", "--runs-dir"]);
-    command.arg(runs.path()).env("CIM_STORAGE_MANAGER_SABOTAGED", common::storage_manager());
+    command.arg(runs.path()).env("CIM_STORAGE_MANAGER_SABOTAGED", crate::common::storage_manager());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -102,7 +100,8 @@ fn the_scenarios_go_through_every_fail_point() {
     let scenarios: String =
         ["commit-points", "commit-points-recovery", "commit-points-chains", "retention"]
             .map(|name| {
-                std::fs::read_to_string(common::scenarios().join(format!("{name}.toml"))).unwrap()
+                std::fs::read_to_string(crate::common::scenarios().join(format!("{name}.toml")))
+                    .unwrap()
             })
             .concat();
     for point in hooks["fail_points"].as_array().unwrap() {

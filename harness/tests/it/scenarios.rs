@@ -1,12 +1,10 @@
 //! Whole runs, small: every scenario of the directory passes, and nothing is left behind, even when
 //! the harness is killed in the middle.
 
-mod common;
-
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use common::{eventually, harness, processes_with, sabotaged, small, stderr, stdout};
+use crate::common::{eventually, harness, processes_with, sabotaged, small, stderr, stdout};
 use serde_json::Value;
 
 fn run(name: &str, flags: &[&str]) -> Value {
@@ -152,7 +150,7 @@ fn a_full_disk_is_gone_with_the_harness_even_when_it_is_killed() {
     });
     if let Some(ended) = ended {
         assert_eq!(ended.code(), Some(4), "it was neither run nor skipped");
-        common::skipped("a full disk", "no mount namespace can be had here");
+        crate::common::skipped("a full disk", "no mount namespace can be had here");
         return;
     }
     let ours = std::fs::read_to_string("/proc/self/mounts").unwrap();

@@ -1,14 +1,12 @@
 //! The harness may be interrupted or killed at any moment: no program is left running, and at most a run
 //! directory is left on disk.
 
-mod common;
-
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{eventually, harness, processes_with, scenarios};
+use crate::common::{eventually, harness, processes_with, scenarios};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Starts a small disaster: some seconds of load, a loss, a restore, more load.
