@@ -1,10 +1,13 @@
 //! Adds a member to an object within a JSON text, and leaves every other byte as it is.
+//!
+//! The syntax trees of jsonc-parser 0.34 do not: an object on one line is broken into several when it gets a member.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
+use similar::TextDiff;
 
 /// The longest line for a value.
 const WIDTH: usize = 100;
@@ -116,32 +119,9 @@ fn one_line(value: &Json) -> String {
     }
 }
 
-/// Returns the new lines of `new`, with two lines around them; for texts that differ in one place.
+/// Returns a unified diff with two lines around each change.
 pub(super) fn difference(path: &str, old: &str, new: &str) -> String {
-    let (a, b): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
-    let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let rest = a.len().min(b.len()) - head;
-    let tail = a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(x, y)| x == y).count();
-    let (from, after) = (head.saturating_sub(2), tail.min(2));
-    let (gone, come) = (&a[head..a.len() - tail], &b[head..b.len() - tail]);
-    let lines = |mark: char, lines: &[&str]| {
-        lines
-            .iter()
-            .flat_map(|line| [String::from(mark), (*line).into(), "\n".into()])
-            .collect::<String>()
-    };
-    let around = head - from + after;
-    format!(
-        "--- {path}\n+++ {path}\n@@ -{},{} +{},{} @@\n{}{}{}{}",
-        from + 1,
-        around + gone.len(),
-        from + 1,
-        around + come.len(),
-        lines(' ', &a[from..head]),
-        lines('-', gone),
-        lines('+', come),
-        lines(' ', &a[a.len() - tail..a.len() - tail + after]),
-    )
+    TextDiff::from_lines(old, new).unified_diff().context_radius(2).header(path, path).to_string()
 }
 
 #[cfg(test)]
