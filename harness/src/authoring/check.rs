@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::{print, remark};
 use crate::error::{Error, Result};
-use crate::scenario::{self, Problem, Scenario};
+use crate::output::{print, remark};
+use crate::scenario::{self, Diagnostic, Scenario};
 
 /// The flags.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 struct Examined {
     path: PathBuf,
-    outcome: Result<Scenario, Vec<Problem>>,
+    outcome: Result<Scenario, Vec<Diagnostic>>,
 }
 
 pub(super) fn main(args: &Args) -> Result<ExitCode> {

@@ -30,7 +30,7 @@ pub(crate) fn main(command: &Command) -> Result<ExitCode> {
         Command::New(args) => new::main(args),
         Command::Check(args) => check::main(args),
         Command::Schema => {
-            crate::cli::print(&format!("{:#}", scenario::schema()));
+            crate::output::print(&format!("{:#}", scenario::schema()));
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -5,9 +5,9 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::{print, remark};
 use crate::error::{Error, Result, make_dir};
 use crate::lab::tools::project_dir;
+use crate::output::{print, remark};
 use crate::scenario;
 
 /// The flags.
@@ -64,7 +64,7 @@ fn copy(args: &Args, existing: &str) -> Result<String> {
     let from = scenario::path_of(args.dir.as_deref(), existing)
         .or_else(|error| scenario::path_of(None, existing).map_err(|_| error))?;
     scenario::examine_file(&from)
-        .map_err(|found| Error::Usage(scenario::Problem::first_of(&found)))?;
+        .map_err(|found| Error::Usage(scenario::Diagnostic::first_of(&found)))?;
     let text = std::fs::read_to_string(&from)
         .map_err(|e| Error::Usage(format!("cannot read `{}`: {e}", from.display())))?;
     let name = from.file_stem().unwrap_or_default().to_string_lossy();

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::Scale;
 use super::archive::Archive;
-use super::bed::Bed;
 use super::fill::{self, Payloads};
 use super::quiet::alive;
 use super::restore::{messages, natscli};
 use super::row::Row;
+use super::test_bed::TestBed;
 use crate::error::{Context as _, Error, Result};
 use crate::lab::storage_manager::{run as run_manager, start_tiering};
 use crate::lab::wait::wait_until;
@@ -18,7 +18,7 @@ const STREAMS: usize = 200;
 const SIZE: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(180);
 
-pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+pub(super) async fn measure(bed: &TestBed<'_>, scale: &Scale) -> Result<Row> {
     let events = scale.all;
     bed.progress.line(&format!("everything: archiving {events} events of {STREAMS} streams"));
     let host = bed.host("all").await?;

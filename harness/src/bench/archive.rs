@@ -17,7 +17,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use s3::Bucket;
 use s3::serde_types::Object;
 
-use super::bed::Host;
+use super::test_bed::Host;
 use crate::error::{Context as _, Error, Result};
 use crate::oracle::tier::get;
 

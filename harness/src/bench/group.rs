@@ -1,6 +1,6 @@
 //! Groups of rows that are measured together, in the order of measurement.
 
-use super::bed::Bed;
+use super::test_bed::TestBed;
 use super::{Row, Scale, all, idle, pieces, quiet, restore, tiering, year};
 use crate::error::Result;
 
@@ -71,7 +71,7 @@ impl Group {
         }
     }
 
-    pub(super) async fn measure(self, bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
+    pub(super) async fn measure(self, bed: &TestBed<'_>, scale: &Scale) -> Result<Vec<Row>> {
         Ok(match self {
             Self::Tiering => tiering::measure(bed, scale).await?,
             Self::RestoreKibibyte => restore::kibibyte(bed, scale).await?,

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::Scale;
 use super::archive::{Archive, quantile};
-use super::bed::{Bed, since};
 use super::fill::{self, Payloads};
 use super::quiet::{alive, requests};
 use super::row::Row;
+use super::test_bed::{TestBed, since};
 use crate::error::Result;
 use crate::lab::storage_manager::start_tiering;
 use crate::lab::wait::wait_until;
@@ -18,7 +18,7 @@ const SIZE: usize = 200;
 /// The pause after the last message until the streams count as resting.
 const AT_REST: Duration = Duration::from_secs(6);
 
-pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
+pub(super) async fn measure(bed: &TestBed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let streams = scale.idle;
     bed.progress.line(&format!("idle streams: making {streams}, archiving a message of each"));
     let host = bed.host_with("idle", "max_payload: 8388608\n").await?;

@@ -5,7 +5,6 @@
 
 mod all;
 mod archive;
-mod bed;
 mod fill;
 mod group;
 mod idle;
@@ -15,6 +14,8 @@ mod pull;
 mod quiet;
 mod restore;
 mod row;
+mod test_bed;
+mod tiered;
 mod tiering;
 mod year;
 
@@ -140,7 +141,7 @@ async fn measure(
 ) -> Result<()> {
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let tools = Tools::new(args.bin_dir.clone());
-    let bed = bed::Bed::new(tools, dir, progress)?;
+    let bed = test_bed::TestBed::new(tools, dir, progress)?;
     for group in Group::ALL {
         if group.rows().iter().any(|name| wanted(name)) {
             let measured = group.measure(&bed, scale).await?;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::Scale;
-use super::bed::{Bed, table};
 use super::fill;
 use super::quiet::alive;
 use super::restore::{check, delete};
 use super::row::Row;
-use super::tiering::STREAM;
+use super::test_bed::{TestBed, table};
+use super::tiered::STREAM;
 use crate::error::{Context as _, Result};
 use crate::lab::link::{Conditions, Link};
 use crate::lab::s3::{self, Service};
@@ -50,7 +50,7 @@ struct Restored {
     s3_requests: u64,
 }
 
-pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+pub(super) async fn measure(bed: &TestBed<'_>, scale: &Scale) -> Result<Row> {
     let events = scale.pieces;
     bed.progress.line(&format!("small segments: tiering {events} events slowly to Wasabi"));
     let host = bed.host("pieces").await?;
@@ -102,7 +102,7 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     Ok(Row::seconds("restore_small_segments", seconds, "the bar", 10.0))
 }
 
-async fn manage(bed: &Bed<'_>, args: &[&str], config: &std::path::Path) -> Result<String> {
+async fn manage(bed: &TestBed<'_>, args: &[&str], config: &std::path::Path) -> Result<String> {
     let name = bed.unique(args.first().copied().unwrap_or_default());
     Ok(run_manager(&bed.launcher, &bed.tools, &name, args, config).await?.stdout)
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::Scale;
 use super::archive::Archive;
-use super::bed::{Bed, Host, layout, since, table};
 use super::fill;
 use super::row::Row;
+use super::test_bed::{Host, TestBed, layout, since, table};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::process::Process;
 use crate::lab::storage_manager::start_tiering;
@@ -54,7 +54,7 @@ impl Load {
 }
 
 /// Measures requests and processor time, with few streams in both layouts and with many.
-pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
+pub(super) async fn measure(bed: &TestBed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let journal = used(bed, "journal", FEW, scale.quiet).await?;
     let chains = used(bed, "chains", FEW, scale.quiet).await?;
     let many = used(bed, &layout(), MANY, scale.quiet).await?;
@@ -77,7 +77,7 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     ])
 }
 
-async fn used(bed: &Bed<'_>, layout: &str, streams: usize, time: Duration) -> Result<Used> {
+async fn used(bed: &TestBed<'_>, layout: &str, streams: usize, time: Duration) -> Result<Used> {
     bed.progress.line(&format!("quiet streams: {streams} in layout `{layout}`"));
     let host = bed.host(&bed.unique("quiet")).await?;
     let client = host.client().await?;
@@ -130,7 +130,7 @@ pub(super) fn alive(manager: &Process) -> Result<(), String> {
 }
 
 /// Measures the bytes of an event after it has been merged.
-pub(super) async fn bytes(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+pub(super) async fn bytes(bed: &TestBed<'_>, scale: &Scale) -> Result<Row> {
     bed.progress.line(&format!("quiet streams: {} merged events", scale.merged));
     let host = bed.host("quiet-bytes").await?;
     let client = host.client().await?;

@@ -6,10 +6,11 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::bed::{Bed, Host};
+use super::Scale;
 use super::fill::{self, Payloads};
 use super::row::{Row, median};
-use super::{Scale, tiering};
+use super::test_bed::{Host, TestBed};
+use super::tiered::{self, STREAM};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::link::{Conditions, Link};
 use crate::lab::process::{End, Spec};
@@ -17,7 +18,6 @@ use crate::lab::storage_manager::run as run_manager;
 use crate::lab::tools::Tool;
 use crate::scenario::Span;
 
-use super::tiering::STREAM;
 const PEER: &str = "natscli 0.5.1, from a local file";
 
 /// Medians in seconds.
@@ -27,7 +27,7 @@ struct Times {
     natscli: f64,
 }
 
-pub(super) async fn kibibyte(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
+pub(super) async fn kibibyte(bed: &TestBed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let times = measure(bed, "restore-1k", scale.restored_1k, 1024, scale.rounds, None).await?;
     Ok(vec![
         Row::seconds("restore_vs_natscli_1k", times.ours, PEER, times.natscli),
@@ -35,19 +35,19 @@ pub(super) async fn kibibyte(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     ])
 }
 
-pub(super) async fn small(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+pub(super) async fn small(bed: &TestBed<'_>, scale: &Scale) -> Result<Row> {
     let times = measure(bed, "restore-128b", scale.restored_128b, 128, scale.rounds, None).await?;
     Ok(Row::seconds("restore_vs_natscli_128b", times.ours, PEER, times.natscli))
 }
 
-pub(super) async fn over_a_slow_link(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+pub(super) async fn over_a_slow_link(bed: &TestBed<'_>, scale: &Scale) -> Result<Row> {
     let half: Span = "10ms".parse().expect("a length of time");
     let times = measure(bed, "restore-20ms", scale.restored_slow, 1024, 1, Some(half)).await?;
     Ok(Row::seconds("restore_vs_natscli_20ms", times.ours, PEER, times.natscli))
 }
 
 async fn measure(
-    bed: &Bed<'_>,
+    bed: &TestBed<'_>,
     name: &str,
     events: u64,
     size: usize,
@@ -58,7 +58,7 @@ async fn measure(
     let host = bed.host(name).await?;
     let client = host.client().await?;
     fill::stream(&client, STREAM, events, &Payloads::Random(size)).await?;
-    tiering::tier(bed, &host, events).await?;
+    tiered::tier(bed, &host, events).await?;
     let backup = host.dir.join("backup");
     natscli(bed, &host.nats.url(), &["backup", "stream", STREAM], &backup).await?;
     let link = match delay {
@@ -89,7 +89,7 @@ async fn measure(
 }
 
 /// Returns the peak memory, in bytes, of a restore of a stream that the archive has completely.
-pub(super) async fn memory(bed: &Bed<'_>, host: &Host, events: u64) -> Result<u64> {
+pub(super) async fn memory(bed: &TestBed<'_>, host: &Host, events: u64) -> Result<u64> {
     let client = host.client().await?;
     delete(&client).await?;
     let config = host.config(&host.nats.url())?;
@@ -101,7 +101,7 @@ pub(super) async fn memory(bed: &Bed<'_>, host: &Host, events: u64) -> Result<u6
 
 /// Returns the seconds of the whole program, and of its part that talks to NATS.
 async fn restore(
-    bed: &Bed<'_>,
+    bed: &TestBed<'_>,
     config: &Path,
     client: &async_nats::Client,
     events: u64,
@@ -128,7 +128,12 @@ async fn restore(
     Ok((whole, sending))
 }
 
-pub(super) async fn natscli(bed: &Bed<'_>, url: &str, command: &[&str], dir: &Path) -> Result<()> {
+pub(super) async fn natscli(
+    bed: &TestBed<'_>,
+    url: &str,
+    command: &[&str],
+    dir: &Path,
+) -> Result<()> {
     let mut spec = Spec::new("natscli", bed.tools.find(Tool::Natscli)?);
     // A configuration of natscli's own could point it to another server.
     spec = spec.env("XDG_CONFIG_HOME", dir.with_extension("config").display().to_string());

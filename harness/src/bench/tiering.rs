@@ -3,38 +3,22 @@
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::archive::Archive;
-use super::bed::{Bed, Host, cpu, since, table};
 use super::fill::{self, Payloads};
 use super::row::{Row, median};
+use super::test_bed::{TestBed, table};
+use super::tiered::{STREAM, tier, tier_into};
 use super::{Scale, pull, restore};
 use crate::error::{Context as _, Error, Result};
-use crate::lab::storage_manager::start_tiering;
-use crate::lab::wait::wait_until;
 
-pub(super) const STREAM: &str = "BENCH";
 /// The number of streams at full speed together.
 const TOGETHER: usize = 64;
 /// The most rounds with and without encryption: each takes as long as all of [`measure`].
 const ROUNDS: u64 = 3;
 
-/// The cost of tiering a stream once.
-pub(super) struct Tiered {
-    seconds: f64,
-    requests: u64,
-    peak_rss: u64,
-    raw: u64,
-    stored: u64,
-    cpu: BTreeMap<String, f64>,
-}
-
 /// Measures throughput, requests, size and memory, all in the same tiering.
-pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
+pub(super) async fn measure(bed: &TestBed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let events = scale.tiered;
     let host = bed.host("tiering").await?;
     bed.progress.line(&format!("tiering: publishing {events} events of 1 KiB"));
@@ -84,7 +68,7 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
 }
 
 /// Measures the throughput of many streams at full speed together.
-pub(super) async fn together(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+pub(super) async fn together(bed: &TestBed<'_>, scale: &Scale) -> Result<Row> {
     let events = scale.tiered / TOGETHER as u64 * TOGETHER as u64;
     let host = bed.host("together").await?;
     bed.progress.line(&format!("tiering: {events} events of 1 KiB in {TOGETHER} streams"));
@@ -111,7 +95,7 @@ pub(super) async fn together(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
 }
 
 /// Measures how well JSON compresses.
-pub(super) async fn json(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+pub(super) async fn json(bed: &TestBed<'_>, scale: &Scale) -> Result<Row> {
     let payloads = Payloads::json(scale.corpus.as_deref())?;
     let events = match &payloads {
         // Each document once: repeated ones would compress twice as well, and no event is repeated.
@@ -128,7 +112,7 @@ pub(super) async fn json(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
 }
 
 /// Measures the cost of encryption: the same stream, tiered with and without it in turns.
-pub(super) async fn encrypted(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
+pub(super) async fn encrypted(bed: &TestBed<'_>, scale: &Scale) -> Result<Row> {
     let (events, key) = (scale.tiered, [7; 32]);
     let (mut ours, mut plain, mut used) = (Vec::new(), Vec::new(), BTreeMap::new());
     for _ in 0..scale.rounds.min(ROUNDS) {
@@ -164,56 +148,4 @@ pub(super) async fn encrypted(bed: &Bed<'_>, scale: &Scale) -> Result<Row> {
     let mut row = Row::rate("tiering_encrypted", ours, "events/s", "the same in the clear", plain);
     row.cpu_seconds = used;
     Ok(row)
-}
-
-pub(super) async fn tier(bed: &Bed<'_>, host: &Host, events: u64) -> Result<Tiered> {
-    let config = host.config(&host.nats.url())?;
-    tier_into(bed, host, events, &config, Archive::new(host)?).await
-}
-
-async fn tier_into(
-    bed: &Bed<'_>,
-    host: &Host,
-    events: u64,
-    config: &Path,
-    mut archive: Archive,
-) -> Result<Tiered> {
-    let requests = host.nas.requests().await;
-    let before = cpu([("nats-server", &host.nats.process), ("minio", &host.nas.process)]);
-    let started = Timestamp::now();
-    let manager =
-        start_tiering(&bed.launcher, &bed.tools, &bed.unique("storage-manager"), config).await?;
-    // The last entry's time counts, which the NAS itself records; rare requests leave the
-    // processors to the measured programs.
-    wait_until("everything is on the NAS", Duration::from_secs(300), async || {
-        if let Some(end) = manager.ended() {
-            return Ok(Err(Error::step(format!(
-                "tiering ended with {end}: {}",
-                manager.last_log()
-            ))));
-        }
-        archive.advance().await.map_err(|e| e.chain())?;
-        match archive.watermarks() {
-            reached if reached >= events => Ok(Ok(())),
-            reached => Err(format!("it has {reached}")),
-        }
-    })
-    .await??;
-    let finished = archive.arrivals.iter().map(|arrival| arrival.at).max().unwrap_or(started);
-    let usage = manager.usage();
-    let all = host.cpu(&manager);
-    let total = host.nas.requests().await.zip(requests).map(|(after, before)| after - before);
-    let asked = archive.requests;
-    manager.stop(Duration::from_secs(30)).await;
-    // It may have merged the measured segments.
-    archive.advance().await?;
-    let segments = archive.stream(STREAM).map(|held| &held.segments);
-    Ok(Tiered {
-        seconds: finished.duration_since(started).as_secs_f64(),
-        requests: total.unwrap_or_default().saturating_sub(asked),
-        peak_rss: usage.map_or(0, |u| u.peak_rss),
-        raw: segments.into_iter().flatten().map(|(_, segment)| segment.bytes).sum(),
-        stored: archive.stored().await?,
-        cpu: since(&before, all),
-    })
 }

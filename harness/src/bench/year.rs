@@ -13,10 +13,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Scale;
-use super::bed::{Bed, table};
 use super::fill;
 use super::quiet::alive;
 use super::row::Row;
+use super::test_bed::{TestBed, table};
 use crate::error::{Context as _, Result};
 use crate::lab::s3::{self, Access, Service};
 use crate::lab::storage_manager::{run as run_manager, start_tiering};
@@ -37,7 +37,7 @@ struct Opened {
     peak_rss: u64,
 }
 
-pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
+pub(super) async fn measure(bed: &TestBed<'_>, scale: &Scale) -> Result<Vec<Row>> {
     let days = scale.days;
     bed.progress.line(&format!("years: making the archive of {days} days of {STREAMS} streams"));
     let host = bed.host("year").await?;
@@ -106,7 +106,7 @@ pub(super) async fn measure(bed: &Bed<'_>, scale: &Scale) -> Result<Vec<Row>> {
 }
 
 /// Runs a command to its end.
-async fn open(bed: &Bed<'_>, args: &[&str], config: &Path) -> Result<Opened> {
+async fn open(bed: &TestBed<'_>, args: &[&str], config: &Path) -> Result<Opened> {
     let started = Instant::now();
     let name = bed.unique(args.first().copied().unwrap_or_default());
     let ran = run_manager(&bed.launcher, &bed.tools, &name, args, config).await?;

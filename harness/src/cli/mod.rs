@@ -1,15 +1,12 @@
 //! The command line.
 
-mod all;
 mod complete;
-mod dry;
+mod filter;
 mod lab;
-mod pick;
 mod report;
 mod scenario;
 mod soak;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
@@ -17,6 +14,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::error::{Context as _, Error, Result};
+use crate::output::{print, remark};
 use crate::substrate::container::reaper;
 use crate::substrate::driver;
 use crate::supervise;
@@ -143,14 +141,4 @@ fn runtime() -> Result<Runtime> {
 
 fn complain(error: &Error) {
     remark(&format!("error: {}", error.chain()));
-}
-
-/// Prints a remark on stderr; a closed stderr is ignored, for the exit status says it too.
-pub(crate) fn remark(text: &str) {
-    drop(writeln!(std::io::stderr(), "{text}"));
-}
-
-/// Prints data on stdout; a reader that has gone away is not an error.
-pub(crate) fn print(text: &str) {
-    drop(writeln!(std::io::stdout(), "{text}"));
 }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::print;
 use crate::error::{Error, Result, write_file};
 use crate::outcomes::Outcomes;
+use crate::output::print;
 use crate::report::{self, Matrix, Report, find};
 use crate::rundir::default_root;
 use crate::scenario;
-use crate::soak::{self, Tally};
+use crate::soak::{self, Summary};
 
 /// The flags of `report`.
 #[derive(Debug, clap::Args)]
@@ -122,7 +122,7 @@ fn soaked(args: &Args, dir: &Path) -> Result<ExitCode> {
         let what = "a soak has no report of one run: name one of the runs that it has kept";
         return Err(Error::Usage(format!("`{}`: {what}", dir.display())));
     }
-    let tally = Tally::of(dir, soak::read(dir)?);
+    let tally = Summary::of(dir, soak::read(dir)?);
     if args.json {
         print(&serde_json::to_string_pretty(&tally).expect("a tally is always JSON"));
     } else {

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::filter::FilterArgs;
 use super::lab::{LabArgs, LoadArgs, Made};
-use super::pick::PickArgs;
-use super::{print, runtime};
+use super::runtime;
 use crate::error::{Error, Result};
-use crate::fleet::Job;
 use crate::interrupt::Interrupt;
+use crate::output::print;
+use crate::runner::Job;
 use crate::scenario::Span;
 use crate::soak::{self, Soak};
 use crate::substrate::lacking;
@@ -34,7 +35,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
     #[command(flatten)]
-    pick: PickArgs,
+    pick: FilterArgs,
     /// The directory of scenarios [default: fixtures/scenarios of the project].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -65,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         let what = "`soak` does not go with `--substrate driver`: a driver does one run";
         return Err(Error::Usage(what.into()));
     }
-    let picked = args.pick.pick(args.dir.as_deref())?;
+    let picked = args.pick.select(args.dir.as_deref())?;
     args.lab.enter(picked.scenarios.iter().map(|(_, scenario)| scenario));
     let soak = Soak {
         seed: args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
@@ -95,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             )));
         }
         let tally = soak::run(&soak, pool, &options).await?;
-        Ok(soak::Tally { not_run, ..tally })
+        Ok(soak::Summary { not_run, ..tally })
     })?;
     if args.json {
         print(&serde_json::to_string_pretty(&tally).expect("a tally is always JSON"));

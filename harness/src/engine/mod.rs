@@ -1,27 +1,6 @@
 //! The engine: performs a scenario's steps and lets the oracle judge the results.
 
-mod administrator;
-mod conclude;
-mod configuration;
-mod copy;
-mod crash;
-mod damage;
-mod faults;
-mod judging;
-mod lab;
-mod loads;
-mod losses;
-mod members;
-mod objects;
-mod pace;
-mod place;
-mod recovery;
-mod refusal;
-mod replay;
-mod replica;
 mod run;
-mod taken;
-mod under_test;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

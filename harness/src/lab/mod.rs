@@ -8,7 +8,6 @@ pub(crate) mod disk;
 pub mod endpoint;
 pub mod http;
 pub mod link;
-mod nas;
 pub mod nats;
 pub mod ports;
 pub mod process;

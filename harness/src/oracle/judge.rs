@@ -1,11 +1,11 @@
 //! The judgement: compares the expected messages with those that were read.
 //!
-//! This module neither reads nor waits; it compares prints. So every defect that a storage manager
+//! This module neither reads nor waits; it compares fingerprints. So every defect that a storage manager
 //! could have can be given to it by hand, and the tests below do.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::print::{ContentPrint, Print};
+use super::fingerprint::{ContentHash, Fingerprint};
 use crate::ledger::EventId;
 
 /// The expected content of one stream.
@@ -18,10 +18,10 @@ pub struct Truth<'a> {
     pub maybe_deleted: BTreeSet<u64>,
     /// Events that were published and never acked: present or missing, both are right.
     pub unacked: HashSet<EventId>,
-    /// The content print of an event.
-    pub content: &'a dyn Fn(EventId) -> Option<ContentPrint>,
+    /// The content fingerprint of an event.
+    pub content: &'a dyn Fn(EventId) -> Option<ContentHash>,
     /// The messages read of the same history before, by sequence: time and raw headers must agree.
-    pub witnessed: &'a BTreeMap<u64, Print>,
+    pub recorded: &'a BTreeMap<u64, Fingerprint>,
     /// True if the stream copies its messages from others and they carry a source header.
     pub taken: bool,
 }
@@ -77,7 +77,7 @@ pub struct Findings {
     /// The number of messages without a defect.
     pub exact: u64,
     /// Of these, the number whose time was known from before.
-    pub witnessed: u64,
+    pub recorded: u64,
     /// All defects.
     pub findings: Vec<Finding>,
     /// The places of the lost messages.
@@ -92,27 +92,27 @@ impl Findings {
 }
 
 /// Compares `found`, in the order in which it was read, with the truth.
-pub fn judge(truth: &Truth<'_>, found: &[Print]) -> Findings {
+pub fn judge(truth: &Truth<'_>, found: &[Fingerprint]) -> Findings {
     let places: HashMap<EventId, u64> =
         truth.expected.iter().map(|(seq, event)| (*event, *seq)).collect();
     let mut out = Findings { read: found.len() as u64, ..Findings::default() };
     let mut seen: HashSet<EventId> = HashSet::new();
     let mut last = 0;
-    for print in found {
-        let verdict = if print.seq <= last {
-            seen.extend(print.event);
-            Err((Defect::Reordered, print.event, "its sequence does not ascend"))
+    for fingerprint in found {
+        let verdict = if fingerprint.seq <= last {
+            seen.extend(fingerprint.event);
+            Err((Defect::Reordered, fingerprint.event, "its sequence does not ascend"))
         } else {
-            last = print.seq;
-            one(truth, &places, &mut seen, print)
+            last = fingerprint.seq;
+            one(truth, &places, &mut seen, fingerprint)
         };
         match verdict {
             Ok(()) => {
                 out.exact += 1;
-                out.witnessed += u64::from(truth.witnessed.contains_key(&print.seq));
+                out.recorded += u64::from(truth.recorded.contains_key(&fingerprint.seq));
             }
             Err((defect, event, what)) => {
-                out.findings.push(Finding { defect, seq: print.seq, event, what });
+                out.findings.push(Finding { defect, seq: fingerprint.seq, event, what });
             }
         }
     }
@@ -140,16 +140,17 @@ fn one(
     truth: &Truth<'_>,
     places: &HashMap<EventId, u64>,
     seen: &mut HashSet<EventId>,
-    print: &Print,
+    fingerprint: &Fingerprint,
 ) -> Result<(), Wrong> {
-    let genuine = |event| (truth.content)(event).is_some_and(|content| content == print.content);
-    let expected = truth.expected.get(&print.seq).copied();
+    let genuine =
+        |event| (truth.content)(event).is_some_and(|content| content == fingerprint.content);
+    let expected = truth.expected.get(&fingerprint.seq).copied();
     // A damaged payload may carry another event's number, or none: then the sequence decides.
-    let event = match (print.event, expected) {
+    let event = match (fingerprint.event, expected) {
         (Some(event), _) if genuine(event) => event,
         (said, Some(expected)) => {
             seen.insert(expected);
-            return Err(changed(truth, expected, said, print));
+            return Err(changed(truth, expected, said, fingerprint));
         }
         (Some(event), None) => {
             let known = places.contains_key(&event) || truth.unacked.contains(&event);
@@ -167,10 +168,10 @@ fn one(
         return Err((Defect::Duplicated, Some(event), "it exists more than once"));
     }
     match places.get(&event) {
-        Some(place) if *place != print.seq => {
+        Some(place) if *place != fingerprint.seq => {
             return Err((Defect::Reordered, Some(event), "it was acked with another sequence"));
         }
-        Some(_) if truth.deleted.contains(&print.seq) => {
+        Some(_) if truth.deleted.contains(&fingerprint.seq) => {
             return Err((Defect::Phantom, Some(event), BACK));
         }
         Some(_) => {}
@@ -179,28 +180,33 @@ fn one(
             return Err((Defect::Phantom, Some(event), "it does not belong to this history"));
         }
     }
-    if print.source > 0 && !truth.taken {
+    if fingerprint.source > 0 && !truth.taken {
         return Err((Defect::Changed, Some(event), "it names another stream as its origin"));
     }
-    match truth.witnessed.get(&print.seq) {
-        Some(before) if before.event != print.event => {
+    match truth.recorded.get(&fingerprint.seq) {
+        Some(before) if before.event != fingerprint.event => {
             Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
         }
-        Some(before) if before.time != print.time => {
+        Some(before) if before.time != fingerprint.time => {
             Err((Defect::Changed, Some(event), "its time differs"))
         }
-        Some(before) if before.raw_headers != print.raw_headers => {
+        Some(before) if before.raw_headers != fingerprint.raw_headers => {
             Err((Defect::Changed, Some(event), "its raw header block differs"))
         }
         _ => Ok(()),
     }
 }
 
-fn changed(truth: &Truth<'_>, event: EventId, said: Option<EventId>, print: &Print) -> Wrong {
+fn changed(
+    truth: &Truth<'_>,
+    event: EventId,
+    said: Option<EventId>,
+    fingerprint: &Fingerprint,
+) -> Wrong {
     let what = match (truth.content)(event) {
         _ if said.is_none() => "its payload is unreadable",
-        Some(content) if content.subject != print.content.subject => "its subject differs",
-        Some(content) if content.headers != print.content.headers => "its headers differ",
+        Some(content) if content.subject != fingerprint.content.subject => "its subject differs",
+        Some(content) if content.headers != fingerprint.content.headers => "its headers differ",
         _ => "its payload differs",
     };
     (Defect::Changed, Some(event), what)
@@ -211,24 +217,24 @@ mod tests {
     use super::*;
 
     /// Returns the content of event `n`, which is acked at sequence `n + 1`.
-    fn content(event: EventId) -> Option<ContentPrint> {
-        (event < 100).then_some(ContentPrint { subject: event, headers: event, payload: event })
+    fn content(event: EventId) -> Option<ContentHash> {
+        (event < 100).then_some(ContentHash { subject: event, headers: event, payload: event })
     }
 
-    fn print(seq: u64, event: EventId) -> Print {
-        Print {
+    fn fingerprint(seq: u64, event: EventId) -> Fingerprint {
+        Fingerprint {
             seq,
             time: i64::try_from(1000 + seq).unwrap(),
             event: Some(event),
-            content: ContentPrint { subject: event, headers: event, payload: event },
+            content: ContentHash { subject: event, headers: event, payload: event },
             raw_headers: event,
             stored: 0,
             source: 0,
         }
     }
 
-    fn good() -> Vec<Print> {
-        (0..10).map(|event| print(event + 1, event)).collect()
+    fn good() -> Vec<Fingerprint> {
+        (0..10).map(|event| fingerprint(event + 1, event)).collect()
     }
 
     struct Case {
@@ -240,15 +246,15 @@ mod tests {
     const PLAIN: Case =
         Case { deleted: Vec::new(), maybe_deleted: Vec::new(), unacked: Vec::new() };
 
-    fn with(case: &Case, found: &[Print]) -> Findings {
-        let witnessed = good().into_iter().map(|p| (p.seq, p)).collect();
+    fn with(case: &Case, found: &[Fingerprint]) -> Findings {
+        let recorded = good().into_iter().map(|p| (p.seq, p)).collect();
         let truth = Truth {
             expected: (0..10).map(|event| (event + 1, event)).collect(),
             deleted: case.deleted.iter().copied().collect(),
             maybe_deleted: case.maybe_deleted.iter().copied().collect(),
             unacked: case.unacked.iter().copied().collect(),
             content: &content,
-            witnessed: &witnessed,
+            recorded: &recorded,
             taken: false,
         };
         judge(&truth, found)
@@ -262,7 +268,7 @@ mod tests {
     fn what_is_as_it_should_be_has_no_findings() {
         let findings = with(&PLAIN, &good());
         assert_eq!(defects(&findings), []);
-        assert_eq!((findings.read, findings.exact, findings.witnessed), (10, 10, 10));
+        assert_eq!((findings.read, findings.exact, findings.recorded), (10, 10, 10));
     }
 
     #[test]
@@ -292,7 +298,7 @@ mod tests {
     #[test]
     fn a_duplicate_is_found() {
         let mut found = good();
-        found.push(print(11, 3));
+        found.push(fingerprint(11, 3));
         assert_eq!(
             defects(&with(&PLAIN, &found)),
             [(Defect::Duplicated, 11, "it exists more than once")]
@@ -302,12 +308,12 @@ mod tests {
     #[test]
     fn swapped_and_shifted_events_are_found() {
         let mut found = good();
-        (found[2], found[3]) = (print(3, 3), print(4, 2));
+        (found[2], found[3]) = (fingerprint(3, 3), fingerprint(4, 2));
         let findings = with(&PLAIN, &found);
         assert_eq!(findings.count(Defect::Reordered), 2);
         assert_eq!(findings.count(Defect::Lost), 0);
         // The stream was renumbered: a gap closed.
-        let shifted: Vec<_> = (0..10).map(|event| print(event + 2, event)).collect();
+        let shifted: Vec<_> = (0..10).map(|event| fingerprint(event + 2, event)).collect();
         assert_eq!(with(&PLAIN, &shifted).count(Defect::Reordered), 10);
     }
 
@@ -323,7 +329,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_is_found() {
-        type Change = fn(&mut Print);
+        type Change = fn(&mut Fingerprint);
         let changes: [(Change, &str); 8] = [
             (|p| p.content.payload = 77, "its payload differs"),
             (|p| p.content.subject = 77, "its subject differs"),
@@ -356,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_phantom_is_found() {
-        let mut stranger = print(11, 0);
+        let mut stranger = fingerprint(11, 0);
         stranger.event = None;
         stranger.content.payload = 77;
         let mut found = good();
@@ -366,13 +372,13 @@ mod tests {
             [(Defect::Phantom, 11, "it is no event of this run")]
         );
         // Published in a life of the host that is over, and lost with it.
-        found[10] = print(11, 50);
+        found[10] = fingerprint(11, 50);
         assert_eq!(
             defects(&with(&PLAIN, &found)),
             [(Defect::Phantom, 11, "it does not belong to this history")]
         );
         // Never published at all.
-        found[10] = print(11, 500);
+        found[10] = fingerprint(11, 500);
         assert_eq!(
             defects(&with(&PLAIN, &found)),
             [(Defect::Phantom, 11, "it was never published")]
@@ -383,10 +389,10 @@ mod tests {
     fn what_was_never_acked_may_be_there_once_and_only_unchanged() {
         let case = Case { unacked: vec![50], ..PLAIN };
         let mut found = good();
-        found.push(print(11, 50));
+        found.push(fingerprint(11, 50));
         assert_eq!(defects(&with(&case, &found)), []);
         assert_eq!(defects(&with(&case, &good())), []);
-        found.push(print(12, 50));
+        found.push(fingerprint(12, 50));
         assert_eq!(with(&case, &found).count(Defect::Duplicated), 1);
         found.pop();
         found[10].content.payload = 77;
@@ -397,7 +403,7 @@ mod tests {
     fn an_unacked_event_in_an_acked_ones_place_is_a_loss() {
         let case = Case { unacked: vec![50], ..PLAIN };
         let mut found = good();
-        found[4] = print(5, 50);
+        found[4] = fingerprint(5, 50);
         let findings = with(&case, &found);
         assert_eq!(findings.count(Defect::Lost), 1);
         assert_eq!(findings.count(Defect::Changed), 1);

@@ -5,7 +5,7 @@ use std::ops::{Add, Range};
 
 use serde_json::Value;
 
-use super::print::Print;
+use super::fingerprint::Fingerprint;
 
 /// Blocks and indices make the server's count of bytes a little coarser than a sum over messages.
 const SLACK: u64 = 64 * 1024;
@@ -22,7 +22,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Reads the limits from a configuration as a server prints it.
+    /// Reads the limits from a configuration as a server fingerprints it.
     pub fn of(config: &Value) -> Self {
         let limit = |key: &str| config[key].as_u64().filter(|limit| *limit > 0);
         Self { messages: limit("max_msgs"), bytes: limit("max_bytes"), age: limit("max_age") }
@@ -60,10 +60,14 @@ impl Held {
 
     /// Returns the size of the messages of these sequences. A message that was never read counts as
     /// the largest of those that were.
-    pub fn of(sequences: impl IntoIterator<Item = u64>, known: &BTreeMap<u64, Print>) -> Self {
-        let largest = known.values().map(|print| print.stored).max().unwrap_or_default();
+    pub fn of(
+        sequences: impl IntoIterator<Item = u64>,
+        known: &BTreeMap<u64, Fingerprint>,
+    ) -> Self {
+        let largest =
+            known.values().map(|fingerprint| fingerprint.stored).max().unwrap_or_default();
         sequences.into_iter().fold(Self::default(), |held, seq| {
-            let stored = known.get(&seq).map_or(largest, |print| print.stored);
+            let stored = known.get(&seq).map_or(largest, |fingerprint| fingerprint.stored);
             held + Self { messages: 1, bytes: stored.into() }
         })
     }
@@ -81,7 +85,7 @@ impl Add for Held {
 #[derive(Debug)]
 pub struct Dropped<'a> {
     /// The messages read from the stream, by sequence.
-    pub known: &'a BTreeMap<u64, Print>,
+    pub known: &'a BTreeMap<u64, Fingerprint>,
     /// The sequences that were removed on purpose, or may have been.
     pub removed: &'a BTreeSet<u64>,
     /// The sequences that are gone; the last is the one before the stream's first.
@@ -115,13 +119,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::oracle::print::Parts;
+    use crate::oracle::fingerprint::Parts;
 
     /// Returns messages 1 to `count`, of 1,031 bytes each for the server, stored at 1,000.
-    fn known(count: u64) -> BTreeMap<u64, Print> {
+    fn known(count: u64) -> BTreeMap<u64, Fingerprint> {
         let payload = vec![b'x'; 1000];
         let parts = Parts { subject: b"s", headers: b"", payload: &payload };
-        (1..=count).map(|seq| (seq, Print::of(1, seq, 1_000, &parts))).collect()
+        (1..=count).map(|seq| (seq, Fingerprint::of(1, seq, 1_000, &parts))).collect()
     }
 
     fn limits(config: &Value) -> Limits {

@@ -5,13 +5,13 @@
 //! asks the storage manager about itself.
 
 mod archive;
+pub mod fingerprint;
 pub mod judge;
 pub mod lag;
 pub mod limits;
-pub mod print;
+pub mod recorder;
 pub mod retention;
 mod segment;
 pub mod sourced;
 pub mod tier;
 pub mod wire;
-pub mod witness;

@@ -42,7 +42,7 @@ pub struct Work<'a> {
 }
 
 impl Retention {
-    /// Reads the retention from a configuration as a server prints it.
+    /// Reads the retention from a configuration as a server fingerprints it.
     pub fn of(config: &Value) -> Self {
         let keeps = match config["retention"].as_str() {
             Some("interest") => Keeps::Interest,

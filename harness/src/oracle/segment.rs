@@ -9,7 +9,7 @@ use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
 use sha2::{Digest as _, Sha256};
 
-use super::print::{Parts, Print};
+use super::fingerprint::{Fingerprint, Parts};
 
 const COLUMNS: [&str; 5] = ["seq", "time", "subject", "headers", "payload"];
 
@@ -18,8 +18,8 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Returns the prints of a segment's messages, in its order, checked against the manifest.
-pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Print>, String> {
+/// Returns the fingerprints of a segment's messages, in its order, checked against the manifest.
+pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Fingerprint>, String> {
     let hash = sha256(&bytes);
     if hash != segment.sha256.to_string() {
         return Err(format!("its SHA-256 is {hash}, the manifest says {}", segment.sha256));
@@ -32,9 +32,9 @@ pub(super) fn read(segment: &Segment, bytes: Bytes, seed: u64) -> Result<Vec<Pri
     }
     // The parquet crate panics at some contradicting lengths. The judge must go on.
     let parsed = panic::catch_unwind(AssertUnwindSafe(|| parse(bytes, seed)));
-    let (prints, volume) = parsed.unwrap_or_else(|_| Err(contradicting()))?;
-    check(segment, &prints, volume)?;
-    Ok(prints)
+    let (fingerprints, volume) = parsed.unwrap_or_else(|_| Err(contradicting()))?;
+    check(segment, &fingerprints, volume)?;
+    Ok(fingerprints)
 }
 
 /// Returns the error for a file at which the parquet crate panics.
@@ -42,8 +42,8 @@ pub(super) fn contradicting() -> String {
     "its lengths contradict each other".to_owned()
 }
 
-/// Returns the prints of a file's messages, and the bytes that they hold.
-fn parse(bytes: Bytes, seed: u64) -> Result<(Vec<Print>, u64), String> {
+/// Returns the fingerprints of a file's messages, and the bytes that they hold.
+fn parse(bytes: Bytes, seed: u64) -> Result<(Vec<Fingerprint>, u64), String> {
     let file = SerializedFileReader::new(bytes).map_err(|e| e.to_string())?;
     let names: Vec<_> = file
         .metadata()
@@ -56,19 +56,19 @@ fn parse(bytes: Bytes, seed: u64) -> Result<(Vec<Print>, u64), String> {
     if names != COLUMNS {
         return Err(format!("its columns are {names:?}"));
     }
-    let mut prints = Vec::new();
+    let mut fingerprints = Vec::new();
     let mut volume = 0;
     for group in 0..file.num_row_groups() {
         let group = file.get_row_group(group).map_err(|e| e.to_string())?;
-        rows(group.as_ref(), seed, &mut prints, &mut volume)?;
+        rows(group.as_ref(), seed, &mut fingerprints, &mut volume)?;
     }
-    Ok((prints, volume))
+    Ok((fingerprints, volume))
 }
 
 fn rows(
     group: &dyn RowGroupReader,
     seed: u64,
-    prints: &mut Vec<Print>,
+    fingerprints: &mut Vec<Fingerprint>,
     volume: &mut u64,
 ) -> Result<(), String> {
     let (seqs, times) = (number(group, 0)?, number(group, 1)?);
@@ -78,7 +78,7 @@ fn rows(
         let (subject, headers, payload) = (bytes(&subjects), bytes(&headers), bytes(&payloads));
         *volume += (subject.len() + headers.len() + payload.len()) as u64;
         let parts = Parts { subject: &subject, headers: &headers, payload: &payload };
-        prints.push(Print::of(seed, seqs[row].cast_unsigned(), times[row], &parts));
+        fingerprints.push(Fingerprint::of(seed, seqs[row].cast_unsigned(), times[row], &parts));
     }
     Ok(())
 }
@@ -121,18 +121,22 @@ pub(super) fn column<T: DataType>(
 }
 
 /// Checks messages against their segment's record in the manifest.
-pub(super) fn check(segment: &Segment, prints: &[Print], volume: u64) -> Result<(), String> {
-    let (Some(first), Some(last)) = (prints.first(), prints.last()) else {
+pub(super) fn check(
+    segment: &Segment,
+    fingerprints: &[Fingerprint],
+    volume: u64,
+) -> Result<(), String> {
+    let (Some(first), Some(last)) = (fingerprints.first(), fingerprints.last()) else {
         return Err("it has no messages".into());
     };
-    if prints.len() as u64 != segment.messages {
+    if fingerprints.len() as u64 != segment.messages {
         return Err(format!(
             "it has {} messages, the manifest says {}",
-            prints.len(),
+            fingerprints.len(),
             segment.messages
         ));
     }
-    if !prints.windows(2).all(|w| w[0].seq < w[1].seq) {
+    if !fingerprints.windows(2).all(|w| w[0].seq < w[1].seq) {
         return Err("its sequences do not ascend".into());
     }
     if first.seq < segment.first_seq || last.seq > segment.last_seq {
@@ -223,8 +227,8 @@ mod tests {
     #[test]
     fn a_good_segment_is_read() {
         let bytes = parquet(&[3, 4, 9]);
-        let prints = read(&describe(&bytes, &[3, 4, 9]), bytes.into(), 0).unwrap();
-        let places: Vec<_> = prints.iter().map(|p| (p.seq, p.time)).collect();
+        let fingerprints = read(&describe(&bytes, &[3, 4, 9]), bytes.into(), 0).unwrap();
+        let places: Vec<_> = fingerprints.iter().map(|p| (p.seq, p.time)).collect();
         assert_eq!(places, [(3, 3_000_000_000), (4, 4_000_000_000), (9, 9_000_000_000)]);
     }
 

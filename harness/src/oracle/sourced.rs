@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::fingerprint::{ContentHash, Fingerprint};
 use super::judge::{Defect, Finding, Findings};
-use super::print::{ContentPrint, Print};
 use crate::ledger::EventId;
 
 /// The expected content of the stream.
@@ -17,17 +17,17 @@ pub struct Sources<'a> {
     /// By origin: the events that were published and never acked. Present or missing, both are
     /// right.
     pub unacked: Vec<HashSet<EventId>>,
-    /// The content print of an event.
-    pub content: &'a dyn Fn(EventId) -> Option<ContentPrint>,
+    /// The content fingerprint of an event.
+    pub content: &'a dyn Fn(EventId) -> Option<ContentHash>,
     /// The messages read of the same history before, by sequence: time and raw headers must agree.
-    pub witnessed: &'a BTreeMap<u64, Print>,
+    pub recorded: &'a BTreeMap<u64, Fingerprint>,
 }
 
 /// The origin of an event: the stream it was copied from, and its sequence there if it was acked.
 type Origin = (usize, Option<u64>);
 
 /// Compares `found`, in the order in which it was read, with the origins.
-pub fn judge(truth: &Sources<'_>, found: &[Print]) -> Findings {
+pub fn judge(truth: &Sources<'_>, found: &[Fingerprint]) -> Findings {
     let mut origins: HashMap<EventId, Origin> = HashMap::new();
     for (from, events) in truth.unacked.iter().enumerate() {
         origins.extend(events.iter().map(|event| (*event, (from, None))));
@@ -38,21 +38,21 @@ pub fn judge(truth: &Sources<'_>, found: &[Print]) -> Findings {
     let mut out = Findings { read: found.len() as u64, ..Findings::default() };
     let mut seen: HashSet<EventId> = HashSet::new();
     let (mut last, mut reached) = (0, vec![0; truth.acked.len()]);
-    for print in found {
-        let verdict = if print.seq <= last {
-            seen.extend(print.event);
-            Err((Defect::Reordered, print.event, "its sequence does not ascend"))
+    for fingerprint in found {
+        let verdict = if fingerprint.seq <= last {
+            seen.extend(fingerprint.event);
+            Err((Defect::Reordered, fingerprint.event, "its sequence does not ascend"))
         } else {
-            last = print.seq;
-            one(truth, &origins, &mut seen, &mut reached, print)
+            last = fingerprint.seq;
+            one(truth, &origins, &mut seen, &mut reached, fingerprint)
         };
         match verdict {
             Ok(()) => {
                 out.exact += 1;
-                out.witnessed += u64::from(truth.witnessed.contains_key(&print.seq));
+                out.recorded += u64::from(truth.recorded.contains_key(&fingerprint.seq));
             }
             Err((defect, event, what)) => {
-                out.findings.push(Finding { defect, seq: print.seq, event, what });
+                out.findings.push(Finding { defect, seq: fingerprint.seq, event, what });
             }
         }
     }
@@ -69,9 +69,9 @@ fn one(
     origins: &HashMap<EventId, Origin>,
     seen: &mut HashSet<EventId>,
     reached: &mut [u64],
-    print: &Print,
+    fingerprint: &Fingerprint,
 ) -> Result<(), Wrong> {
-    let Some(event) = print.event else {
+    let Some(event) = fingerprint.event else {
         return Err((Defect::Phantom, None, "it is no event of this run"));
     };
     let Some((from, acked)) = origins.get(&event).copied() else {
@@ -82,32 +82,32 @@ fn one(
         ));
     };
     let first = seen.insert(event);
-    if (truth.content)(event).is_none_or(|content| content != print.content) {
+    if (truth.content)(event).is_none_or(|content| content != fingerprint.content) {
         return Err((Defect::Changed, Some(event), "its content differs from the published one"));
     }
     if !first {
         return Err((Defect::Duplicated, Some(event), "it exists more than once"));
     }
-    if acked.is_some_and(|seq| seq != print.source) {
+    if acked.is_some_and(|seq| seq != fingerprint.source) {
         let what = "its origin is another sequence than the one it was acked with";
         return Err((Defect::Changed, Some(event), what));
     }
-    if print.source <= reached[from] {
+    if fingerprint.source <= reached[from] {
         return Err((
             Defect::Reordered,
             Some(event),
             "a message that follows it at its origin comes before it here",
         ));
     }
-    reached[from] = print.source;
-    match truth.witnessed.get(&print.seq) {
-        Some(before) if before.event != print.event => {
+    reached[from] = fingerprint.source;
+    match truth.recorded.get(&fingerprint.seq) {
+        Some(before) if before.event != fingerprint.event => {
             Err((Defect::Changed, Some(event), "another message was read at its sequence before"))
         }
-        Some(before) if before.time != print.time => {
+        Some(before) if before.time != fingerprint.time => {
             Err((Defect::Changed, Some(event), "its time differs"))
         }
-        Some(before) if before.raw_headers != print.raw_headers => {
+        Some(before) if before.raw_headers != fingerprint.raw_headers => {
             Err((Defect::Changed, Some(event), "its raw header block differs"))
         }
         _ => Ok(()),
@@ -138,16 +138,16 @@ mod tests {
 
     /// Events 0 to 9 were acked at sequences 1 to 10 of one stream, 20 to 24 at 1 to 5 of another; 10
     /// was published to the first and never acked.
-    fn content(event: EventId) -> Option<ContentPrint> {
-        (event < 100).then_some(ContentPrint { subject: event, headers: event, payload: event })
+    fn content(event: EventId) -> Option<ContentHash> {
+        (event < 100).then_some(ContentHash { subject: event, headers: event, payload: event })
     }
 
-    fn print(seq: u64, event: EventId, source: u64) -> Print {
-        Print {
+    fn fingerprint(seq: u64, event: EventId, source: u64) -> Fingerprint {
+        Fingerprint {
             seq,
             time: i64::try_from(1000 + seq).unwrap(),
             event: Some(event),
-            content: ContentPrint { subject: event, headers: event, payload: event },
+            content: ContentHash { subject: event, headers: event, payload: event },
             raw_headers: event,
             stored: 0,
             source,
@@ -155,14 +155,14 @@ mod tests {
     }
 
     /// Returns the two streams' messages in turn, as long as both have some.
-    fn good() -> Vec<Print> {
+    fn good() -> Vec<Fingerprint> {
         let turns = (0..5).flat_map(|n| [(n, n + 1), (20 + n, n + 1)]);
         let places = turns.chain((5..10).map(|n| (n, n + 1)));
-        (1..).zip(places).map(|(seq, (event, source))| print(seq, event, source)).collect()
+        (1..).zip(places).map(|(seq, (event, source))| fingerprint(seq, event, source)).collect()
     }
 
-    fn with(found: &[Print]) -> Findings {
-        let witnessed = good().into_iter().map(|p| (p.seq, p)).collect();
+    fn with(found: &[Fingerprint]) -> Findings {
+        let recorded = good().into_iter().map(|p| (p.seq, p)).collect();
         let truth = Sources {
             acked: vec![
                 (0..10).map(|event| (event + 1, event)).collect(),
@@ -170,7 +170,7 @@ mod tests {
             ],
             unacked: vec![[10].into(), HashSet::new()],
             content: &content,
-            witnessed: &witnessed,
+            recorded: &recorded,
         };
         judge(&truth, found)
     }
@@ -183,12 +183,12 @@ mod tests {
     fn what_is_as_it_should_be_has_no_findings() {
         let findings = with(&good());
         assert_eq!(defects(&findings), []);
-        assert_eq!((findings.read, findings.exact, findings.witnessed), (15, 15, 15));
+        assert_eq!((findings.read, findings.exact, findings.recorded), (15, 15, 15));
         // The same events in another order between the origins, which is not promised.
         let mut mixed = good();
         mixed.sort_by_key(|p| p.event);
-        for (seq, print) in (101..).zip(&mut mixed) {
-            print.seq = seq;
+        for (seq, fingerprint) in (101..).zip(&mut mixed) {
+            fingerprint.seq = seq;
         }
         assert_eq!(defects(&with(&mixed)), []);
     }
@@ -212,14 +212,14 @@ mod tests {
     #[test]
     fn a_duplicate_is_found() {
         let mut found = good();
-        found.push(print(16, 3, 4));
+        found.push(fingerprint(16, 3, 4));
         assert_eq!(defects(&with(&found)), [(Defect::Duplicated, Some(3))]);
     }
 
     #[test]
     fn an_event_out_of_its_streams_order_is_found() {
         let mut found = good();
-        (found[0], found[2]) = (print(1, 1, 2), print(3, 0, 1));
+        (found[0], found[2]) = (fingerprint(1, 1, 2), fingerprint(3, 0, 1));
         assert_eq!(
             defects(&with(&found))[..],
             [(Defect::Changed, Some(1)), (Defect::Reordered, Some(0))]
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_is_found() {
-        let changes: [fn(&mut Print); 5] = [
+        let changes: [fn(&mut Fingerprint); 5] = [
             |p| p.content.payload = 77,
             |p| p.source += 1,
             |p| p.source = 0,
@@ -247,9 +247,9 @@ mod tests {
     #[test]
     fn a_phantom_is_found_and_an_event_without_an_ack_is_none() {
         let mut found = good();
-        found.push(print(16, 10, 11));
+        found.push(fingerprint(16, 10, 11));
         assert_eq!(defects(&with(&found)), []);
-        found.push(print(17, 50, 12));
+        found.push(fingerprint(17, 50, 12));
         assert_eq!(defects(&with(&found)), [(Defect::Phantom, Some(50))]);
         found[16].event = None;
         assert_eq!(defects(&with(&found)), [(Defect::Phantom, None)]);

@@ -314,7 +314,8 @@ pub struct Judgement {
     /// Messages without a defect.
     pub exact: u64,
     /// Of these, messages whose time and header bytes were known from before.
-    pub witnessed: u64,
+    #[serde(rename = "witnessed")]
+    pub recorded: u64,
     /// Missing before, between and after the messages that are present.
     pub lost: [u64; 3],
     /// Events that exist more than once.
@@ -516,7 +517,7 @@ pub(crate) mod tests {
                     of: "`EVENTS` at nas".into(),
                     read: 2,
                     exact: 2,
-                    witnessed: 2,
+                    recorded: 2,
                     lost: [0; 3],
                     duplicated: 0,
                     reordered: 0,
@@ -528,7 +529,7 @@ pub(crate) mod tests {
                     of: "`EVENTS` at the end".into(),
                     read: 1,
                     exact: 1,
-                    witnessed: 1,
+                    recorded: 1,
                     lost: [0, 1, 0],
                     duplicated: 0,
                     reordered: 0,

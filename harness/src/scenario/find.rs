@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Problem, Scenario, examine};
+use super::{Diagnostic, Scenario, examine};
 use crate::error::{Error, Result};
 use crate::lab::tools::project_dir;
 
@@ -87,15 +87,15 @@ fn near(name: &str, names: &[String]) -> Vec<String> {
 }
 
 /// Reads a file; the error has all its problems.
-pub(crate) fn examine_file(path: &Path) -> Result<Scenario, Vec<Problem>> {
+pub(crate) fn examine_file(path: &Path) -> Result<Scenario, Vec<Diagnostic>> {
     match std::fs::read_to_string(path) {
         Ok(text) => examine(path, &text),
-        Err(error) => Err(vec![Problem::unreadable(path, &error)]),
+        Err(error) => Err(vec![Diagnostic::unreadable(path, &error)]),
     }
 }
 
 fn read(path: &Path) -> Result<Scenario> {
-    examine_file(path).map_err(|problems| Error::Usage(Problem::first_of(&problems)))
+    examine_file(path).map_err(|problems| Error::Usage(Diagnostic::first_of(&problems)))
 }
 
 fn name_of(path: &Path) -> String {

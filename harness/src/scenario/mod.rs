@@ -5,17 +5,14 @@
 //! refused everywhere: a misspelt expectation would otherwise never be checked.
 
 pub(crate) mod check;
+mod diagnostic;
 mod effect;
 mod family;
 mod faults;
 mod find;
-mod group;
-mod objects;
 mod parse;
-mod problem;
 mod schema;
 mod step;
-mod topology;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use check::programs;
+pub use diagnostic::Diagnostic;
 pub(crate) use effect::Effect;
 pub use effect::Nature;
 pub use family::{Family, Kind, Storage};
@@ -33,7 +31,6 @@ pub use faults::{Fault, FaultRule};
 pub use find::{Listed, directory, list, load};
 pub(crate) use find::{examine_file, files, path_of};
 pub use parse::{examine, parse};
-pub use problem::Problem;
 pub(crate) use schema::kinds_of_step;
 pub use schema::schema;
 pub use step::{

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
 use super::check::{self, Found, Place};
-use super::problem::{Problem, Slip};
+use super::diagnostic::{Diagnostic, SpannedDiagnostic};
 use super::{
     ConsumerSpec, Expect, Family, LinkSpec, Node, Scenario, Step, StreamSpec, WorkloadSpec,
 };
@@ -21,101 +21,115 @@ const RESERVED: [&str; 4] = ["new", "check", "schema", "help"];
 /// Parses and checks a scenario; `path` is for messages only. The error is the first problem of
 /// [`examine`].
 pub fn parse(path: &Path, text: &str) -> Result<Scenario> {
-    examine(path, text).map_err(|problems| Error::Usage(Problem::first_of(&problems)))
+    examine(path, text).map_err(|problems| Error::Usage(Diagnostic::first_of(&problems)))
 }
 
 /// Parses and checks a scenario; the error has all problems, in the order of lines. `path` is for
 /// messages, and for the scenario's name.
-pub fn examine(path: &Path, text: &str) -> Result<Scenario, Vec<Problem>> {
-    read(path, text).map_err(|mut slips| {
-        slips.sort_by_key(|slip| slip.span.as_ref().map_or(0, |span| span.start));
-        slips.dedup();
-        slips.into_iter().map(|slip| slip.at(path, text)).collect()
+pub fn examine(path: &Path, text: &str) -> Result<Scenario, Vec<Diagnostic>> {
+    read(path, text).map_err(|mut problems_at| {
+        problems_at.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+        problems_at.dedup();
+        problems_at.into_iter().map(|problem| problem.at(path, text)).collect()
     })
 }
 
-fn read(path: &Path, text: &str) -> Result<Scenario, Vec<Slip>> {
+fn read(path: &Path, text: &str) -> Result<Scenario, Vec<SpannedDiagnostic>> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     if RESERVED.contains(&&*name) {
         let message = format!("a scenario cannot be called `{name}`, which is a command");
-        return Err(vec![Slip { span: None, message }]);
+        return Err(vec![SpannedDiagnostic { span: None, message }]);
     }
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(errors.into_iter().map(Slip::from).collect());
+        return Err(errors.into_iter().map(SpannedDiagnostic::from).collect());
     }
-    let mut slips = Vec::new();
-    tag_steps(table.get_mut(), &mut slips);
-    parts(table.get_mut(), &mut slips);
+    let mut problems_at = Vec::new();
+    tag_steps(table.get_mut(), &mut problems_at);
+    parts(table.get_mut(), &mut problems_at);
     let scenario = Scenario::deserialize(toml::de::Deserializer::from(table));
-    let scenario = scenario.map_err(|e| slips.push(e.into()));
-    let Ok(scenario) = scenario else { return Err(slips) };
-    if slips.is_empty() {
+    let scenario = scenario.map_err(|e| problems_at.push(e.into()));
+    let Ok(scenario) = scenario else { return Err(problems_at) };
+    if problems_at.is_empty() {
         let found = check::check(&scenario);
-        slips.extend(found.into_iter().map(|f| Slip { span: place(text, &f), message: f.message }));
+        problems_at.extend(
+            found
+                .into_iter()
+                .map(|f| SpannedDiagnostic { span: place(text, &f), message: f.message }),
+        );
     }
-    if slips.is_empty() { Ok(scenario) } else { Err(slips) }
+    if problems_at.is_empty() { Ok(scenario) } else { Err(problems_at) }
 }
 
 /// Reads every part by itself and takes out the wrong ones, so that one does not hide another.
-fn parts(table: &mut DeTable<'_>, slips: &mut Vec<Slip>) {
-    each::<LinkSpec>(table, "links", slips);
-    each::<StreamSpec>(table, "streams", slips);
-    each::<Family>(table, "families", slips);
-    each::<ConsumerSpec>(table, "consumers", slips);
-    each::<WorkloadSpec>(table, "workloads", slips);
-    each::<Step>(table, "steps", slips);
+fn parts(table: &mut DeTable<'_>, problems_at: &mut Vec<SpannedDiagnostic>) {
+    each::<LinkSpec>(table, "links", problems_at);
+    each::<StreamSpec>(table, "streams", problems_at);
+    each::<Family>(table, "families", problems_at);
+    each::<ConsumerSpec>(table, "consumers", problems_at);
+    each::<WorkloadSpec>(table, "workloads", problems_at);
+    each::<Step>(table, "steps", problems_at);
     if let Some(DeValue::Table(nodes)) = table.get_mut("nodes").map(Spanned::get_mut) {
         let all = std::mem::replace(nodes, DeTable::new());
-        *nodes = all.into_iter().filter(|(_, node)| reads::<Node>(node, slips)).collect();
+        *nodes = all.into_iter().filter(|(_, node)| reads::<Node>(node, problems_at)).collect();
     }
-    if table.get("expect").is_some_and(|expect| !reads::<Expect>(expect, slips)) {
+    if table.get("expect").is_some_and(|expect| !reads::<Expect>(expect, problems_at)) {
         table.remove("expect");
     }
 }
 
-fn each<'i, T: Deserialize<'i>>(table: &mut DeTable<'i>, key: &str, slips: &mut Vec<Slip>) {
+fn each<'i, T: Deserialize<'i>>(
+    table: &mut DeTable<'i>,
+    key: &str,
+    problems_at: &mut Vec<SpannedDiagnostic>,
+) {
     let Some(DeValue::Array(items)) = table.get_mut(key).map(Spanned::get_mut) else { return };
     let all = std::mem::replace(items, DeArray::new());
-    *items = all.into_iter().filter(|item| reads::<T>(item, slips)).collect();
+    *items = all.into_iter().filter(|item| reads::<T>(item, problems_at)).collect();
 }
 
-fn reads<'i, T: Deserialize<'i>>(value: &Spanned<DeValue<'i>>, slips: &mut Vec<Slip>) -> bool {
+fn reads<'i, T: Deserialize<'i>>(
+    value: &Spanned<DeValue<'i>>,
+    problems_at: &mut Vec<SpannedDiagnostic>,
+) -> bool {
     let read = T::deserialize(ValueDeserializer::from(value.clone()));
-    read.map_err(|e| slips.push(e.into())).is_ok()
+    read.map_err(|e| problems_at.push(e.into())).is_ok()
 }
 
 /// Turns `do = "x"` beside the keys of a step into a table named `x`, which serde reads without
 /// losing lines and columns; an internally tagged enum would lose them. Steps without `do` are
 /// taken out.
-fn tag_steps(table: &mut DeTable<'_>, slips: &mut Vec<Slip>) {
+fn tag_steps(table: &mut DeTable<'_>, problems_at: &mut Vec<SpannedDiagnostic>) {
     let Some(DeValue::Array(steps)) = table.get_mut("steps").map(Spanned::get_mut) else { return };
     let all = std::mem::replace(steps, DeArray::new());
     *steps = all
         .into_iter()
-        .filter_map(|mut step| match tag_step(&mut step, slips) {
+        .filter_map(|mut step| match tag_step(&mut step, problems_at) {
             Ok(()) => Some(step),
-            Err(slip) => {
-                slips.push(slip);
+            Err(problem) => {
+                problems_at.push(problem);
                 None
             }
         })
         .collect();
 }
 
-fn tag_step(step: &mut Spanned<DeValue<'_>>, slips: &mut Vec<Slip>) -> Result<(), Slip> {
+fn tag_step(
+    step: &mut Spanned<DeValue<'_>>,
+    problems_at: &mut Vec<SpannedDiagnostic>,
+) -> Result<(), SpannedDiagnostic> {
     let span = step.span();
     let DeValue::Table(keys) = step.get_mut() else { return Ok(()) };
     let Some((_, kind)) = keys.remove_entry("do") else {
         let message = "a step without `do`: name its kind".into();
-        return Err(Slip { span: Some(span), message });
+        return Err(SpannedDiagnostic { span: Some(span), message });
     };
     let kind_span = kind.span();
     let DeValue::String(kind) = kind.into_inner() else {
         let message = "`do` is not text: name a kind of step".into();
-        return Err(Slip { span: Some(kind_span), message });
+        return Err(SpannedDiagnostic { span: Some(kind_span), message });
     };
-    tag_steps(keys, slips);
+    tag_steps(keys, problems_at);
     let inner = std::mem::replace(keys, DeTable::new());
     let kind: Cow<'_, str> = kind;
     keys.insert(Spanned::new(kind_span, kind), Spanned::new(span, DeValue::Table(inner)));

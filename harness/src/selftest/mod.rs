@@ -19,7 +19,7 @@ use crate::lab::tools::{Tool, Tools};
 use crate::progress::Progress;
 use crate::rundir::{RunDir, default_root};
 use cases::{CASES, Case, Small};
-use run::{Bench, Planned};
+use run::{Planned, Runner};
 
 const STATUSES: &str = "Exit status:
   0    every sabotage was found as the right defect, and runs without one were clean
@@ -145,7 +145,7 @@ async fn rows(args: &Args, (cases, clean): &(Vec<Case>, bool)) -> Result<Vec<Row
     let path = runs.dir.path().to_owned();
     let progress = Progress::new(false);
     progress.line(&format!("seed {seed}, in {}", path.display()));
-    let bench = Bench { tools, runs: path, progress, interrupt: Interrupt::listen()? };
+    let bench = Runner { tools, runs: path, progress, interrupt: Interrupt::listen()? };
     let test_build = |small, seed, lie| Planned {
         build: "test build",
         program: build.program.clone(),

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::cases::CASES;
 use super::{NONE, Outcome, Row};
-use crate::cli::print;
+use crate::output::print;
 
 impl Row {
     /// Returns it on one line.

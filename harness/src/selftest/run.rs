@@ -7,16 +7,16 @@ use super::cases::{Case, Small};
 use super::{NONE, Outcome, Row};
 use crate::engine::{self, Options, Substrate};
 use crate::error::Result;
-use crate::fleet;
 use crate::interrupt::Interrupt;
 use crate::lab::s3::Kind;
 use crate::lab::test_build::SABOTAGE;
 use crate::lab::tools::{Tool, Tools};
 use crate::progress::Progress;
 use crate::report::{Report, Verdict};
+use crate::runner;
 
 /// The parts that all runs share.
-pub(super) struct Bench {
+pub(super) struct Runner {
     pub(super) tools: Tools,
     /// The parent directory of run directories.
     pub(super) runs: PathBuf,
@@ -35,10 +35,10 @@ pub(super) struct Planned {
     pub(super) lie: Option<Case>,
 }
 
-impl Bench {
+impl Runner {
     /// Does a run, in a thread and a runtime of its own: labs may go side by side.
     pub(super) async fn row(self: Arc<Self>, planned: Planned) -> Result<Row> {
-        let work = move || fleet::by_itself(self.judged(planned));
+        let work = move || runner::by_itself(self.judged(planned));
         tokio::task::spawn_blocking(work).await.expect("a run's panic is caught in its thread")
     }
 

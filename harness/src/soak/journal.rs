@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error, Result};
-use crate::fleet::Ended;
 use crate::report::Verdict;
+use crate::runner::RunResult;
 use crate::scenario::Tier;
 
 /// The file's name.
@@ -54,7 +54,7 @@ pub(super) struct Recovery {
 
 impl Line {
     /// Returns the line about a run.
-    pub(super) fn of(ended: &Ended) -> Self {
+    pub(super) fn of(ended: &RunResult) -> Self {
         let report = ended.outcome.as_ref().ok();
         let error = ended.outcome.as_ref().err().map(Error::chain);
         let losses = report.iter().flat_map(|r| &r.losses);

@@ -7,7 +7,7 @@
 //! - A run that does not pass keeps its directory, up to a number of them; its seed is always kept.
 
 mod journal;
-mod tally;
+mod summary;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use tokio::time::Instant;
 
 use crate::engine::Options;
 use crate::error::{Context as _, Error, Result, make_dir};
-use crate::fleet::{self, Ended, Job, News};
 use crate::progress::Progress;
 use crate::report::Verdict;
+use crate::runner::{self, Job, RunEvent, RunResult};
 
 pub(crate) use journal::{FILE, read};
 use journal::{Journal, Line};
-pub(crate) use tally::Tally;
+pub(crate) use summary::Summary;
 
 /// The options of a soak.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub(crate) struct Soak {
 pub(crate) type Pool = Vec<Job>;
 
 /// Runs the soak. `pool` has at least one scenario, and all of them can run.
-pub(crate) async fn run(soak: &Soak, pool: Pool, options: &Options) -> Result<Tally> {
+pub(crate) async fn run(soak: &Soak, pool: Pool, options: &Options) -> Result<Summary> {
     let dir = directory(&options.runs_dir, soak.seed)?;
     let mut journal = Journal::create(&dir)?;
     let (progress, began) = (Progress::new(false), Instant::now());
@@ -60,7 +60,7 @@ pub(crate) async fn run(soak: &Soak, pool: Pool, options: &Options) -> Result<Ta
         dir.display()
     ));
     let options = Options { runs_dir: dir.clone(), quiet: true, keep: false, ..options.clone() };
-    let mut tally = Tally::new(soak.seed, &dir);
+    let mut tally = Summary::new(soak.seed, &dir);
     let mut kept = 0;
     let mut wrong = None;
     let deadline = soak.time.map(|time| began + time);
@@ -68,13 +68,13 @@ pub(crate) async fn run(soak: &Soak, pool: Pool, options: &Options) -> Result<Ta
     let jobs = draws(pool, soak.seed)
         .take(limit)
         .take_while(|_| deadline.is_none_or(|deadline| Instant::now() < deadline));
-    fleet::run(jobs, soak.at_once, &options, |news| {
+    runner::run(jobs, soak.at_once, &options, |news| {
         let ended = match news {
-            News::Running(names) => {
+            RunEvent::Running(names) => {
                 progress.live(&status(&tally, names, deadline));
                 return ControlFlow::Continue(());
             }
-            News::Ended(ended) => ended,
+            RunEvent::Ended(ended) => ended,
         };
         if matches!(ended.outcome, Err(Error::Interrupted)) {
             return ControlFlow::Break(());
@@ -129,7 +129,7 @@ fn draws(mut pool: Pool, seed: u64) -> impl Iterator<Item = Job> {
 }
 
 /// Returns the directory that a run left, if it did.
-fn kept_dir(soak: &Path, ended: &Ended) -> Option<String> {
+fn kept_dir(soak: &Path, ended: &RunResult) -> Option<String> {
     let (start, end) = (format!("{}-", ended.name), format!("-{}", ended.seed));
     let mut entries = std::fs::read_dir(soak).ok()?.filter_map(Result::ok);
     let of_it = entries.find(|entry| {
@@ -140,7 +140,7 @@ fn kept_dir(soak: &Path, ended: &Ended) -> Option<String> {
     of_it.map(|entry| entry.path().display().to_string())
 }
 
-fn status(tally: &Tally, names: &[(String, u64)], deadline: Option<Instant>) -> String {
+fn status(tally: &Summary, names: &[(String, u64)], deadline: Option<Instant>) -> String {
     let names: Vec<_> = names.iter().map(|(name, seed)| format!("{name} ({seed})")).collect();
     let left = deadline.map(|d| d.saturating_duration_since(Instant::now()).as_secs());
     let left = left.map(|s| format!(", {}:{:02}:{:02} left", s / 3600, s / 60 % 60, s % 60));

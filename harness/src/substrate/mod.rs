@@ -4,7 +4,7 @@
 pub(crate) mod container;
 pub(crate) mod driver;
 mod process;
-mod ways;
+mod links;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -184,8 +184,8 @@ impl Machines {
 
     /// Replaces the link from the operator to the host: what clients of the old one still have in
     /// their buffers never arrives.
-    pub(crate) async fn renew_way(&mut self) -> Result<()> {
-        each!(self, lab => lab.renew_way().await)
+    pub(crate) async fn replace_link(&mut self) -> Result<()> {
+        each!(self, lab => lab.replace_link().await)
     }
 
     /// Kills everything on a node and deletes its disk.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cim_core::names::NodeName;
 
-use super::ways::{Use, Ways};
+use super::links::{LinkTable, Use};
 use crate::error::{Context as _, Error, Result};
 use crate::lab::admin::Admin;
 use crate::lab::blocks;
@@ -40,7 +40,7 @@ pub(crate) struct Lab {
     nas: Kind,
     scenario: Scenario,
     nodes: BTreeMap<NodeName, Machine>,
-    ways: Ways,
+    links: LinkTable,
     operator: NodeName,
     /// The number of days that the storage managers' clocks are ahead.
     days_ahead: u32,
@@ -99,7 +99,7 @@ impl Lab {
             nas,
             scenario: scenario.clone(),
             nodes: machines.collect(),
-            ways: Ways::open(scenario, &operator, Ipv4Addr::LOCALHOST.into()).await?,
+            links: LinkTable::open(scenario, &operator, Ipv4Addr::LOCALHOST.into()).await?,
             operator,
             days_ahead: 0,
         };
@@ -137,7 +137,7 @@ impl Lab {
 
     /// Changes a link.
     pub(crate) fn set_link(&self, from: &NodeName, to: &NodeName, now: Conditions) -> Result<()> {
-        self.ways.set(from, to, now)
+        self.links.set(from, to, now)
     }
 
     fn hosts(&self) -> impl Iterator<Item = &NodeName> {
@@ -152,7 +152,7 @@ impl Lab {
 
     /// Returns what a link broke on purpose so far; zeros if there is no such link.
     pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
-        self.ways.broken(from, to)
+        self.links.broken(from, to)
     }
 
     /// Returns the fault endpoint of a node's S3 service, if it runs and has one.
@@ -186,9 +186,9 @@ impl Lab {
             extra: self.scenario.nodes[node].nats.clone(),
         };
         let nats = Nats::start(&self.launcher, &self.tools, &options).await?;
-        self.ways.lead(node, Use::Client, Some(nats.addr));
-        self.ways.lead(node, Use::Route, nats.routes);
-        self.ways.lead(node, Use::LeafNode, nats.leaf_nodes);
+        self.links.lead(node, Use::Client, Some(nats.addr));
+        self.links.lead(node, Use::Route, nats.routes);
+        self.links.lead(node, Use::LeafNode, nats.leaf_nodes);
         let machine = self.machine(node);
         machine.nats_port = Some(nats.addr.port());
         machine.nats = Some(nats);
@@ -205,12 +205,12 @@ impl Lab {
     }
 
     fn joined(&self, node: &NodeName) -> Joined {
-        let to_hosts = |which| self.hosts().map(|to| self.ways.addr(node, to, which)).collect();
+        let to_hosts = |which| self.hosts().map(|to| self.links.addr(node, to, which)).collect();
         let with_leaves = self.scenario.node_of(Role::Leaf).is_some();
         match self.role(node) {
             Role::Host if self.scenario.clustered() => Joined {
                 routes: to_hosts(Use::Route),
-                hearsay: Some(self.ways.nowhere()),
+                hearsay: Some(self.links.nowhere()),
                 domain: with_leaves.then(|| DOMAIN.into()),
                 hub: with_leaves,
                 ..Joined::default()
@@ -241,7 +241,7 @@ impl Lab {
             seed: self.seed,
         };
         let service = Service::start(&self.launcher, &self.tools, &options).await?;
-        self.ways.lead(node, Use::S3, Some(service.access.addr));
+        self.links.lead(node, Use::S3, Some(service.access.addr));
         let machine = self.machine(node);
         machine.access = Some(service.access.clone());
         machine.s3 = Some(service);
@@ -254,7 +254,7 @@ impl Lab {
         let own = self.nodes[node].nats.as_ref().map(Nats::url);
         let others = self.hosts().filter(|host| *host != node);
         let others =
-            others.map(|host| format!("nats://{}", self.ways.addr(node, host, Use::Client)));
+            others.map(|host| format!("nats://{}", self.links.addr(node, host, Use::Client)));
         let servers: Vec<_> = own.into_iter().chain(others).collect();
         if servers.is_empty() {
             return Err(Error::step(format!("NATS does not run on `{node}`")));
@@ -262,7 +262,7 @@ impl Lab {
         let tier = |role| {
             let to = self.scenario.node_of(role)?;
             let access = self.nodes[to].access.as_ref()?;
-            Some(access.of_client().via(self.ways.addr(node, to, Use::S3)))
+            Some(access.of_client().via(self.links.addr(node, to, Use::S3)))
         };
         let secondary = tier(Role::Nas)
             .ok_or_else(|| Error::step("the NAS has never been started".to_owned()))?;
@@ -417,7 +417,7 @@ impl Lab {
     pub(crate) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
         self.kill(node, None).await?;
         for which in [Use::Client, Use::Route, Use::LeafNode, Use::S3] {
-            self.ways.lead(node, which, None);
+            self.links.lead(node, which, None);
         }
         if self.role(node) == Role::Host && !self.majority() {
             self.new_ways_to_hosts().await?;
@@ -438,7 +438,7 @@ impl Lab {
     }
 
     /// Gives publishers and consumers another address for the same host.
-    pub(crate) async fn renew_way(&mut self) -> Result<()> {
+    pub(crate) async fn replace_link(&mut self) -> Result<()> {
         self.new_ways_to_hosts().await
     }
 
@@ -449,7 +449,7 @@ impl Lab {
         let hosts: Vec<_> = self.hosts().cloned().collect();
         for host in hosts {
             let target = self.nodes[&host].nats.as_ref().map(|nats| nats.addr);
-            self.ways.renew(&self.operator, &host, Use::Client, target).await?;
+            self.links.renew(&self.operator, &host, Use::Client, target).await?;
         }
         Ok(())
     }
@@ -497,7 +497,7 @@ impl Lab {
     /// Returns the address of NATS on the host, or on all hosts of a cluster, through the
     /// operator's links.
     pub(crate) fn nats_through_link(&self) -> Endpoint {
-        let ways = self.hosts().map(|host| self.ways.addr(&self.operator, host, Use::Client));
+        let ways = self.hosts().map(|host| self.links.addr(&self.operator, host, Use::Client));
         let urls: Vec<_> = ways.map(|addr| format!("nats://{addr}")).collect();
         (&urls.join(",")).into()
     }
@@ -511,7 +511,7 @@ impl Lab {
 
     /// Returns the address of NATS on a leaf node, through the operator's link.
     pub(crate) fn leaf_through_link(&self, node: &NodeName) -> Endpoint {
-        (&format!("nats://{}", self.ways.addr(&self.operator, node, Use::Client))).into()
+        (&format!("nats://{}", self.links.addr(&self.operator, node, Use::Client))).into()
     }
 
     /// Returns a tier's bucket, directly, or `None` if its service does not run.

@@ -289,8 +289,8 @@ impl Nas {
         let name = stream.parse().unwrap();
         let archived = holding(&bucket, tier, &name).await.map_err(|e| e.chain())?;
         let Some(archived) = archived else { return Ok(Vec::new()) };
-        let prints = archived.messages(&bucket, SEED).await.map_err(|e| e.chain())?;
-        Ok(prints.iter().map(|print| print.seq).collect())
+        let fingerprints = archived.messages(&bucket, SEED).await.map_err(|e| e.chain())?;
+        Ok(fingerprints.iter().map(|fingerprint| fingerprint.seq).collect())
     }
 
     async fn refuses(&self, objects: &Objects, what: &str) {

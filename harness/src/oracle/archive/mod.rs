@@ -22,7 +22,7 @@ use self::expired::Left;
 use self::journal::Journal;
 use self::store::Store;
 pub(crate) use self::store::get;
-use super::print::Print;
+use super::fingerprint::Fingerprint;
 use super::segment;
 use crate::error::{Error, Result};
 use crate::scenario::Tier;
@@ -205,8 +205,8 @@ impl Archive {
     }
 }
 
-/// Returns the prints of a segment's messages, checked against its record.
-async fn content(store: &Store, segment: &Segment, seed: u64) -> Result<Vec<Print>> {
+/// Returns the fingerprints of a segment's messages, checked against its record.
+async fn content(store: &Store, segment: &Segment, seed: u64) -> Result<Vec<Fingerprint>> {
     let key = &segment.key;
     let missing = || Error::step(format!("segment `{key}` is missing"));
     let damaged = |what| Error::step(format!("segment `{key}` is damaged: {what}"));
@@ -215,8 +215,8 @@ async fn content(store: &Store, segment: &Segment, seed: u64) -> Result<Vec<Prin
         return segment::read(segment, bytes, seed).map_err(damaged);
     };
     let shared = store.rows(key, (part.group, part.groups)).await?.ok_or_else(missing)?;
-    let prints = shared.and_then(|shared| shared.read(segment, part, seed));
-    prints.map_err(|what| {
+    let fingerprints = shared.and_then(|shared| shared.read(segment, part, seed));
+    fingerprints.map_err(|what| {
         let Segment { first_seq, last_seq, .. } = segment;
         damaged(format!("`{}` from {first_seq} to {last_seq}: {what}", part.stream))
     })
@@ -293,9 +293,9 @@ impl Archived {
         erased.into_iter().flat_map(|(first, last)| first..=last)
     }
 
-    /// Reads and checks every segment of the current timeline, and returns the prints of the
+    /// Reads and checks every segment of the current timeline, and returns the fingerprints of the
     /// stream, ascending by sequence.
-    pub async fn messages(&self, bucket: &Bucket, seed: u64) -> Result<Vec<Print>> {
+    pub async fn messages(&self, bucket: &Bucket, seed: u64) -> Result<Vec<Fingerprint>> {
         let lineage = self.lineage();
         let mut from = self.first_seq;
         let mut wanted: Vec<(&Segment, u64, u64)> = Vec::new();
@@ -308,18 +308,19 @@ impl Archived {
         wanted.sort_by_key(|(_, first, _)| *first);
         let gone = self.gone(&lineage);
         let store = &Store::new(bucket);
-        let read: Vec<Vec<Print>> = futures_util::stream::iter(wanted)
+        let read: Vec<Vec<Fingerprint>> = futures_util::stream::iter(wanted)
             .map(|(segment, first, last)| async move {
-                let prints = content(store, segment, seed).await?;
-                let wanted = prints.into_iter().filter(|p| (first..=last).contains(&p.seq));
+                let fingerprints = content(store, segment, seed).await?;
+                let wanted = fingerprints.into_iter().filter(|p| (first..=last).contains(&p.seq));
                 Ok::<_, Error>(wanted.collect())
             })
             .buffered(2)
             .try_collect()
             .await?;
-        let mut prints: Vec<Print> = read.into_iter().flatten().collect();
-        prints.retain(|p| !gone.iter().any(|(first, last)| (*first..=*last).contains(&p.seq)));
-        Ok(prints)
+        let mut fingerprints: Vec<Fingerprint> = read.into_iter().flatten().collect();
+        fingerprints
+            .retain(|p| !gone.iter().any(|(first, last)| (*first..=*last).contains(&p.seq)));
+        Ok(fingerprints)
     }
 }
 

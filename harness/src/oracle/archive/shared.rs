@@ -11,7 +11,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaD
 use parquet::file::reader::{ChunkReader, FileReader as _, Length, SerializedFileReader};
 use sha2::{Digest as _, Sha256};
 
-use crate::oracle::print::{Parts, Print};
+use crate::oracle::fingerprint::{Fingerprint, Parts};
 use crate::oracle::segment::{check, column, contradicting};
 
 const COLUMNS: [&str; 7] = ["stream", "timeline", "seq", "time", "subject", "headers", "payload"];
@@ -101,13 +101,13 @@ impl Shared {
         self.bytes.pieces.insert(0, (from, bytes));
     }
 
-    /// Returns the prints of a part's messages, in its order, checked against the entry.
+    /// Returns the fingerprints of a part's messages, in its order, checked against the entry.
     pub(super) fn read(
         self,
         segment: &Segment,
         part: &Part,
         seed: u64,
-    ) -> Result<Vec<Print>, String> {
+    ) -> Result<Vec<Fingerprint>, String> {
         self.span(part.group, part.groups)?;
         let parse = AssertUnwindSafe(|| parse(self.bytes, segment, part, seed));
         let found = panic::catch_unwind(parse).unwrap_or_else(|_| Err(contradicting()))?;
@@ -121,14 +121,14 @@ impl Shared {
         if hex::encode(found.last) != segment.last.sha256.to_string() {
             return Err("its last message is not the one that the entry names".into());
         }
-        check(segment, &found.prints, found.volume)?;
-        Ok(found.prints)
+        check(segment, &found.fingerprints, found.volume)?;
+        Ok(found.fingerprints)
     }
 }
 
 /// The content of a part.
 struct Found {
-    prints: Vec<Print>,
+    fingerprints: Vec<Fingerprint>,
     volume: u64,
     content: Sha256,
     last: [u8; 32],
@@ -141,7 +141,8 @@ fn parse(bytes: Sparse, segment: &Segment, part: &Part, seed: u64) -> Result<Fou
     if names != COLUMNS {
         return Err(format!("its columns are {names:?}"));
     }
-    let mut found = Found { prints: Vec::new(), volume: 0, content: Sha256::new(), last: [0; 32] };
+    let mut found =
+        Found { fingerprints: Vec::new(), volume: 0, content: Sha256::new(), last: [0; 32] };
     for group in part.group..part.group + part.groups {
         let group = file.get_row_group(group as usize).map_err(|e| e.to_string())?;
         let group = group.as_ref();
@@ -171,7 +172,7 @@ impl Found {
         self.content.update(self.last);
         let Parts { subject, headers, payload } = parts;
         self.volume += (subject.len() + headers.len() + payload.len()) as u64;
-        self.prints.push(Print::of(seed, seq, time, parts));
+        self.fingerprints.push(Fingerprint::of(seed, seq, time, parts));
     }
 }
 
@@ -301,8 +302,13 @@ mod tests {
         let shared = Shared::whole(bytes.into());
         let entry =
             shared.as_ref().map_err(Clone::clone).and_then(|s| s.entry().map(str::to_owned));
-        let prints = shared.and_then(|shared| shared.read(&segment, part, 0));
-        (prints.map(|prints| prints.iter().map(|print| print.seq).collect()), entry)
+        let fingerprints = shared.and_then(|shared| shared.read(&segment, part, 0));
+        (
+            fingerprints.map(|fingerprints| {
+                fingerprints.iter().map(|fingerprint| fingerprint.seq).collect()
+            }),
+            entry,
+        )
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cim_core::names::NodeName;
 use futures_util::future::{join_all, try_join_all};
 
-use super::super::ways::{Use, Ways};
+use super::super::links::{LinkTable, Use};
 use super::disk;
 use super::engine::Engine;
 use super::network::Network;
@@ -47,7 +47,7 @@ pub(crate) struct Lab {
     disks: PathBuf,
     scenario: Scenario,
     nodes: BTreeMap<NodeName, Machine>,
-    ways: Ways,
+    links: LinkTable,
     operator: NodeName,
     /// The seed of the services' random choices.
     seed: u64,
@@ -99,7 +99,7 @@ impl Lab {
         });
         let network = Network::make(engine, lab).await?;
         Ok(Self {
-            ways: Ways::open(scenario, &operator, network.gateway).await?,
+            links: LinkTable::open(scenario, &operator, network.gateway).await?,
             network,
             launcher,
             disks: disks.to_owned(),
@@ -152,11 +152,11 @@ impl Lab {
     }
 
     pub(crate) fn set_link(&self, from: &NodeName, to: &NodeName, now: Conditions) -> Result<()> {
-        self.ways.set(from, to, now)
+        self.links.set(from, to, now)
     }
 
     pub(crate) fn broken(&self, from: &NodeName, to: &NodeName) -> Broken {
-        self.ways.broken(from, to)
+        self.links.broken(from, to)
     }
 
     pub(crate) fn admin(&self, node: &NodeName) -> Option<&Admin> {
@@ -236,7 +236,7 @@ impl Lab {
             .await?;
         // A server that could not recover a stream is unhealthy, but it has started.
         ready(&unit, async || healthy(monitor, "?js-server-only=true").await).await?;
-        self.ways.lead(node, Use::Client, Some(addr));
+        self.links.lead(node, Use::Client, Some(addr));
         self.machine(node).units.insert(Program::Nats, unit);
         Ok(())
     }
@@ -275,7 +275,7 @@ impl Lab {
             .await?;
         let access = access.via(addr);
         ready(&unit, async || access.make_bucket().await).await?;
-        self.ways.lead(node, Use::S3, Some(addr));
+        self.links.lead(node, Use::S3, Some(addr));
         let (name, client_key) = (unit.name().to_owned(), access.client_key.clone());
         let admin = Admin { name, addr: admin, client_key };
         let machine = self.machine(node);
@@ -291,7 +291,7 @@ impl Lab {
         let tier = |role| {
             let to = self.scenario.node_of(role)?;
             let access = self.nodes[to].access.as_ref()?;
-            Some(access.of_client().via(self.ways.addr(node, to, Use::S3)))
+            Some(access.of_client().via(self.links.addr(node, to, Use::S3)))
         };
         let secondary = tier(Role::Nas)
             .ok_or_else(|| Error::step("the NAS has never been started".to_owned()))?;
@@ -434,21 +434,21 @@ impl Lab {
     pub(crate) async fn destroy(&mut self, node: &NodeName) -> Result<()> {
         self.kill(node, None).await?;
         for which in [Use::Client, Use::S3] {
-            self.ways.lead(node, which, None);
+            self.links.lead(node, which, None);
         }
         if self.role(node) == Role::Host {
-            self.renew_way().await?;
+            self.replace_link().await?;
         }
         self.machine(node).has_disk = false;
         self.network.remove_volume(&self.volume(node)).await
     }
 
     /// Gives publishers and consumers another address for the same host; see the process substrate.
-    pub(crate) async fn renew_way(&mut self) -> Result<()> {
+    pub(crate) async fn replace_link(&mut self) -> Result<()> {
         let host = self.host();
         let machine = &self.nodes[&host];
         let nats = machine.ports.filter(|_| machine.units.contains_key(&Program::Nats));
-        self.ways.renew(&self.operator, &host, Use::Client, nats.map(|[addr, _]| addr)).await
+        self.links.renew(&self.operator, &host, Use::Client, nats.map(|[addr, _]| addr)).await
     }
 
     /// Makes a new machine: empty, with NATS or S3 running, but no storage manager yet.
@@ -482,7 +482,7 @@ impl Lab {
     }
 
     pub(crate) fn nats_through_link(&self) -> Endpoint {
-        let addr = self.ways.addr(&self.operator, &self.host(), Use::Client);
+        let addr = self.links.addr(&self.operator, &self.host(), Use::Client);
         (&format!("nats://{addr}")).into()
     }
 

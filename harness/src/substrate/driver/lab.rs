@@ -310,7 +310,7 @@ impl Lab {
     }
 
     /// Gives publishers and consumers another address for the same host.
-    pub(crate) async fn renew_way(&mut self) -> Result<()> {
+    pub(crate) async fn replace_link(&mut self) -> Result<()> {
         self.way = Link::open(None, self.way.conditions()).await?;
         self.way.set_target(Some(address(&self.nats.url)?));
         Ok(())

@@ -16,12 +16,8 @@ use read::Uses;
 const CRATES: [&str; 2] = ["components", "harness"];
 
 /// Folders in which circles are still to be cut. One that has none any more fails the test too, until it is taken out.
-const OPEN: [&str; 4] = [
-    "components/component-registry/src/",
-    "components/runtime/src/",
-    "harness/fake-wasabi/src/",
-    "harness/src/",
-];
+const OPEN: [&str; 3] =
+    ["components/component-registry/src/", "components/runtime/src/", "harness/fake-wasabi/src/"];
 
 #[test]
 fn no_files_form_a_circle() {
