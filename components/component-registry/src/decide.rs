@@ -3,8 +3,8 @@
 use cim_runtime::component::{Code, Fact, Refusal};
 
 use crate::contract::{ComponentId, Reason, Register, Registered, Unregister, Unregistered};
-use crate::registry::{Registry, event_type};
 use crate::requirements;
+use crate::state::{Registry, event_type};
 
 /// A component needs another in a version that does not run.
 pub(crate) const REQUIREMENT_UNMET: Code = Code { word: "requirement_unmet", number: 409 };

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::contract::{ComponentId, Components, Get, Heartbeat, List, Query};
 use crate::decide::{BREAKS_DEPENDENT, Command, NOT_REGISTERED, REQUIREMENT_UNMET};
 use crate::graph;
-use crate::registry::{BEATS, Registry, Running};
+use crate::state::{BEATS, Registry, Running};
 
 const DONE: &str = "component-done/v1";
 

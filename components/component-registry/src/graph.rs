@@ -4,8 +4,8 @@ use cim_runtime::component::Changed;
 use serde_json::{Value, json};
 
 use crate::contract::{Capability, Component, ComponentId, Need, Providers};
-use crate::registry::{Registry, Running};
 use crate::requirements;
+use crate::state::{Registry, Running};
 
 const COMPONENT: &str = "component.";
 const CAPABILITY: &str = "capability.";

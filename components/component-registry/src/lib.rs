@@ -5,16 +5,18 @@
 
 use std::process::ExitCode;
 
+mod aggregate;
 pub mod contract;
 mod decide;
 mod endpoints;
+mod fold;
 mod graph;
-mod registry;
 mod requirements;
 pub mod schemas;
+mod state;
 
 pub use decide::Command;
-pub use registry::Registry;
+pub use state::Registry;
 
 /// Runs the program. `commit` is the commit of the build, where the build was told.
 pub fn main(commit: Option<&str>) -> ExitCode {

@@ -4,7 +4,7 @@
 //! order. One is broken when processes run and none of them is of the range.
 
 use crate::contract::{ComponentId, Requirement, Version};
-use crate::registry::Registry;
+use crate::state::Registry;
 
 /// Returns the processes that meet a requirement, as `<name>.<instance>`.
 pub(crate) fn met_by(registry: &Registry, requirement: &Requirement) -> Vec<String> {

@@ -27,7 +27,7 @@ use serde_json::json;
 
 use crate::behaviour;
 use crate::faults::{PlanError, Rule};
-use crate::server::State;
+use crate::state::State;
 
 const BODY_BYTES: usize = 1024 * 1024;
 

@@ -223,7 +223,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr() {
-    // s3s logs every error that this server answers on purpose; the front logs what matters.
+    // s3s logs every error that this server answers on purpose; the service logs what matters.
     let default = || EnvFilter::new("info,s3s=off");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default());
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

@@ -19,20 +19,22 @@
 //! # }
 //! ```
 
+mod access;
 mod admin;
 pub mod behaviour;
 mod clock;
 mod config;
 mod error;
-mod exchange;
 mod faults;
-mod front;
-mod gate;
 mod operations;
+mod request_context;
 mod s3;
 mod server;
+mod service;
+mod state;
 mod stats;
 mod store;
+mod target;
 
 pub use config::{Config, Credentials};
 pub use error::StartError;

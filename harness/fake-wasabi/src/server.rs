@@ -14,14 +14,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Access, Hosts, KeyPairs};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::faults::{Plan, PlanError, Rule, RuleState};
-use crate::front::Front;
-use crate::gate::{Gate, Hosts, KeyPairs};
 use crate::s3::Api;
+use crate::service::Service;
+use crate::state::State;
 use crate::stats::{Counters, Stats};
 use crate::store::{Store, StoreError};
 
@@ -42,19 +43,6 @@ pub struct FakeWasabi {
     /// Ends everything at once, at the latest when this is dropped.
     abort: CancellationToken,
     _guard: DropGuard,
-}
-
-/// The state that the admin endpoint and the handle share.
-pub(crate) struct State {
-    pub(crate) store: Arc<Store>,
-    pub(crate) plan: Arc<Plan>,
-    pub(crate) counters: Arc<Counters>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("dir", &self.store.root()).finish_non_exhaustive()
-    }
 }
 
 impl FakeWasabi {
@@ -80,14 +68,14 @@ impl FakeWasabi {
             plan: Arc::new(Plan::new(config.seed)),
             counters: Arc::new(Counters::default()),
         });
-        let front = front(&state, config);
+        let service = service(&state, config);
 
         let tracker = TaskTracker::new();
         let graceful = CancellationToken::new();
         let abort = CancellationToken::new();
         let stop = Stop { graceful: graceful.clone(), abort: abort.clone() };
         tracker.spawn(serve(s3_listener, tracker.clone(), stop.clone(), move |request| {
-            front.clone().serve(request)
+            service.clone().serve(request)
         }));
         let endpoint = Admin::new(state.clone());
         tracker.spawn(serve(admin_listener, tracker.clone(), stop, move |request| {
@@ -159,7 +147,7 @@ fn open(dir: &std::path::Path, fsync: bool, buckets: &[String]) -> Result<Store,
     Ok(store)
 }
 
-fn front(state: &State, config: Config) -> Front {
+fn service(state: &State, config: Config) -> Service {
     let hosts = Hosts::new(&config.region, &config.domains);
     let mut builder = S3ServiceBuilder::new(Api {
         store: state.store.clone(),
@@ -167,9 +155,9 @@ fn front(state: &State, config: Config) -> Front {
         conditional_writes: config.conditional_writes,
     });
     builder.set_auth(KeyPairs(config.credentials));
-    builder.set_access(Gate { plan: state.plan.clone(), counters: state.counters.clone() });
+    builder.set_access(Access { plan: state.plan.clone(), counters: state.counters.clone() });
     builder.set_host(hosts);
-    Front::new(builder.build(), state.counters.clone())
+    Service::new(builder.build(), state.counters.clone())
 }
 
 async fn listen(addr: SocketAddr) -> Result<TcpListener, StartError> {

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use async_nats::jetstream::kv::Store;
 use cim_core::envelope::{Envelope, EventId, NewEvent};
-use cim_core::schemas::WireType;
 use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::aggregate::{Aggregate, Changed, Fact, Owed};
+use super::done::Done;
 use super::folded::{Answer, Folded, Unreadable};
 use super::log::{AppendError, Log, LogError, Reader, Record};
 use super::metrics::Metrics;
@@ -45,44 +44,6 @@ pub(super) struct Command<A: Aggregate> {
     pub(super) causation: Option<EventId>,
     pub(super) asked: A::Command,
     pub(super) reply: oneshot::Sender<Result<Done, Refusal>>,
-}
-
-/// The reply to a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Done {
-    /// Reports whether the command had an effect: the same for a command that is sent again.
-    pub changed: bool,
-    /// The sequence up to which the log was known: of the event, where there is one.
-    pub sequence: u64,
-    /// The event; absent when everything was as asked before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<Event>,
-}
-
-/// The event that a command became.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Event {
-    /// The event's id, which is the command's.
-    pub id: EventId,
-    /// The event's type.
-    #[serde(rename = "type")]
-    pub event_type: String,
-    /// The entity that it happened to.
-    pub aggregate_id: String,
-    /// Its number among the entity's events.
-    pub aggregate_version: u64,
-}
-
-impl From<&Answer> for Done {
-    fn from(answer: &Answer) -> Self {
-        let event = Event {
-            id: answer.id,
-            event_type: answer.event_type.clone(),
-            aggregate_id: answer.aggregate_id.to_string(),
-            aggregate_version: answer.aggregate_version,
-        };
-        Self { changed: true, sequence: answer.sequence, event: Some(event) }
-    }
 }
 
 /// The engine ended for good.
@@ -494,9 +455,4 @@ fn owed_id(owed: &Owed) -> EventId {
     let mut random = [0; 10];
     random.copy_from_slice(&hash[..10]);
     EventId::from_parts(u64::try_from(owed.time.as_millisecond()).unwrap_or(0), &random)
-}
-
-impl WireType for Done {
-    const TYPE_NAME: &'static str = "component-done";
-    const VERSION: u32 = 1;
 }

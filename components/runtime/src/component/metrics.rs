@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
-use super::engine::Done;
+use super::done::Done;
 use super::refusal::Refusal;
 
 /// The engine looks round at least once a second; one that has not for so long is stuck.

@@ -21,7 +21,7 @@ mod aggregate;
 mod bucket;
 pub mod cli;
 pub mod digest;
-mod endpoint;
+mod done;
 mod engine;
 pub mod folded;
 mod http;
@@ -38,7 +38,6 @@ mod settings;
 mod snapshot;
 mod views;
 
-pub use aggregate::{Aggregate, Changed, Fact, Owed};
-pub use endpoint::{Endpoint, Kind, Note, reply, request};
-pub use engine::{Done, Event};
+pub use aggregate::{Aggregate, Changed, Endpoint, Fact, Kind, Note, Owed, reply, request};
+pub use done::{Done, Event};
 pub use refusal::{Code, Refusal};

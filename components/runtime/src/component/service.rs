@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::aggregate::Aggregate;
-use super::endpoint::{Endpoint, Kind, reply};
-use super::engine::{Ask, Command, Done};
+use super::aggregate::{Endpoint, Kind, reply};
+use super::done::Done;
+use super::engine::{Ask, Command};
 use super::refusal::{Code, Refusal};
 
 /// The header with a command's id, a UUID of version 7. NATS's own header for it is taken as well.

@@ -148,7 +148,12 @@ impl Erasing {
             }
             for journal in verified["journals"].as_array().unwrap() {
                 assert_eq!(journal["problems"], json!([]), "{tier}: {verified}");
-                assert_eq!(journal["warnings"], json!([]), "{tier}: {verified}");
+                // One that was killed may leave a single checkpoint until the next.
+                let warnings = journal["warnings"].as_array().unwrap();
+                let of_now = |warning: &&Value| {
+                    !warning.as_str().is_some_and(|text| text.contains("is relied on alone"))
+                };
+                assert_eq!(warnings.iter().find(of_now), None, "{tier}: {verified}");
             }
         }
     }

@@ -75,7 +75,7 @@ async fn what_waits_for_it_is_in_memory_once() {
     flooded.await.unwrap();
     lab.manager.reaches("S", "wasabi", FLOOD).await;
     daemon.stop().await;
-    assert!((40 << 10..144 << 10).contains(&peak), "{peak} KiB");
+    assert!((40 << 10..160 << 10).contains(&peak), "{peak} KiB");
 }
 
 fn peak_kib(line: &str) -> Option<u64> {

@@ -10,7 +10,7 @@ mod plan;
 use serde::{Deserialize, Serialize};
 
 use crate::operations::{Kind, OPERATIONS};
-pub(crate) use plan::{Plan, Strike};
+pub(crate) use plan::{InjectedFault, Plan};
 
 /// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use globset::{Glob, GlobMatcher};
 
 use super::{Fault, PlanError, Rule, RuleState, check, covered};
-use crate::exchange::Target;
+use crate::target::Target;
 
 const TIMEOUT_SECONDS: f64 = 60.0;
 
@@ -14,11 +14,11 @@ const TIMEOUT_SECONDS: f64 = 60.0;
 #[derive(Debug)]
 pub(crate) struct Plan {
     seed: u64,
-    rules: Mutex<Vec<Armed>>,
+    rules: Mutex<Vec<ActiveRule>>,
 }
 
 #[derive(Debug)]
-struct Armed {
+struct ActiveRule {
     rule: Rule,
     operations: Vec<&'static str>,
     bucket: Option<GlobMatcher>,
@@ -30,7 +30,7 @@ struct Armed {
 
 /// The fate of one request.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Strike {
+pub(crate) struct InjectedFault {
     /// How long to hold the request before anything else.
     pub(crate) delay: Duration,
     /// Whether a delay rule struck, even with no time.
@@ -56,63 +56,63 @@ impl Plan {
     /// Puts a new plan into force, or refuses it as a whole.
     pub(crate) fn set(&self, rules: Vec<Rule>) -> Result<(), PlanError> {
         let now = Instant::now();
-        let armed: Vec<_> = rules
+        let active: Vec<_> = rules
             .into_iter()
             .enumerate()
             .map(|(index, rule)| {
                 let fault = rule.fault;
-                Armed::new(rule, now).map_err(|problem| PlanError { index, fault, problem })
+                ActiveRule::new(rule, now).map_err(|problem| PlanError { index, fault, problem })
             })
             .collect::<Result<_, _>>()?;
-        *self.rules() = armed;
+        *self.rules() = active;
         Ok(())
     }
 
     pub(crate) fn state(&self) -> Vec<RuleState> {
-        let state = |armed: &Armed| RuleState {
-            rule: armed.rule.clone(),
-            matched: armed.matched,
-            struck: armed.struck,
+        let state = |active: &ActiveRule| RuleState {
+            rule: active.rule.clone(),
+            matched: active.matched,
+            struck: active.struck,
         };
         self.rules().iter().map(state).collect()
     }
 
     /// Decides what happens to a request.
-    pub(crate) fn decide(&self, target: &Target, access_key: &str) -> Strike {
+    pub(crate) fn decide(&self, target: &Target, access_key: &str) -> InjectedFault {
         let now = Instant::now();
-        let mut strike = Strike::default();
-        for (index, armed) in self.rules().iter_mut().enumerate() {
-            if !armed.matches(target, access_key, now) {
+        let mut injected = InjectedFault::default();
+        for (index, active) in self.rules().iter_mut().enumerate() {
+            if !active.matches(target, access_key, now) {
                 continue;
             }
-            let random = mix(self.seed, index as u64, armed.matched);
-            armed.matched += 1;
-            if !armed.strikes(random) {
+            let random = mix(self.seed, index as u64, active.matched);
+            active.matched += 1;
+            if !active.strikes(random) {
                 continue;
             }
-            armed.struck += 1;
-            let seconds = armed.rule.seconds;
-            if armed.rule.fault == Fault::Delay {
-                strike.delayed = true;
-                strike.delay += Duration::from_secs_f64(seconds.unwrap_or(0.0));
+            active.struck += 1;
+            let seconds = active.rule.seconds;
+            if active.rule.fault == Fault::Delay {
+                injected.delayed = true;
+                injected.delay += Duration::from_secs_f64(seconds.unwrap_or(0.0));
                 continue;
             }
-            strike.fault = Some(armed.rule.fault);
-            strike.hold = Duration::from_secs_f64(seconds.unwrap_or(TIMEOUT_SECONDS));
-            strike.after_bytes = armed.rule.after_bytes;
-            strike.retry_after_seconds = armed.rule.retry_after_seconds;
-            strike.random = random;
+            injected.fault = Some(active.rule.fault);
+            injected.hold = Duration::from_secs_f64(seconds.unwrap_or(TIMEOUT_SECONDS));
+            injected.after_bytes = active.rule.after_bytes;
+            injected.retry_after_seconds = active.rule.retry_after_seconds;
+            injected.random = random;
             break;
         }
-        strike
+        injected
     }
 
-    fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Armed>> {
+    fn rules(&self) -> std::sync::MutexGuard<'_, Vec<ActiveRule>> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Armed {
+impl ActiveRule {
     fn new(rule: Rule, now: Instant) -> Result<Self, String> {
         check(&rule)?;
         let optional =
@@ -185,11 +185,17 @@ mod tests {
         plan
     }
 
-    fn decide(plan: &Plan, operation: &str, bucket: &str, key: &str) -> Strike {
+    fn decide(plan: &Plan, operation: &str, bucket: &str, key: &str) -> InjectedFault {
         decide_for(plan, operation, bucket, key, "anybody")
     }
 
-    fn decide_for(plan: &Plan, operation: &str, bucket: &str, key: &str, signer: &str) -> Strike {
+    fn decide_for(
+        plan: &Plan,
+        operation: &str,
+        bucket: &str,
+        key: &str,
+        signer: &str,
+    ) -> InjectedFault {
         let (operation, bucket, key) = (operation.into(), bucket.into(), key.into());
         plan.decide(&Target { operation, bucket, key }, signer)
     }

@@ -19,8 +19,8 @@ use super::convert::{accept_attributes, hold_name, lock_of, mode_name, signed, s
 use super::receive::Claims;
 use super::{Api, invalid, missing};
 use crate::clock::timestamp_of;
-use crate::exchange::Exchange;
 use crate::faults::Fault;
+use crate::request_context::RequestContext;
 use crate::store::meta::{Attributes, Checksums, Lock, NULL_VERSION, VersionMeta};
 use crate::store::{Condition, NewObject, StoreError};
 
@@ -144,8 +144,8 @@ impl Api {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let mut input = request.input;
-        let exchange = request.extensions.get::<Arc<Exchange>>();
-        let fault = exchange.and_then(|exchange| exchange.strike()?.fault);
+        let context = request.extensions.get::<Arc<RequestContext>>();
+        let fault = context.and_then(|context| context.fault()?.fault);
         if fault == Some(Fault::Overwrite) {
             input.if_none_match = None;
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use s3s::dto::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Algorithm;
+use super::algorithm::Algorithm;
 
 /// The version id of an object that was written while versioning was off or suspended.
 pub(crate) const NULL_VERSION: &str = "null";

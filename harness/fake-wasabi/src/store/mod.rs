@@ -10,6 +10,7 @@
 //!
 //! When a file operation fails, the call fails and the old state stays.
 
+mod algorithm;
 mod blob;
 mod buckets;
 mod index;
@@ -29,7 +30,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub(crate) use blob::{Algorithm, Blob, BlobWriter, TempPath, Wanted};
+pub(crate) use algorithm::{Algorithm, Wanted};
+pub(crate) use blob::{Blob, BlobWriter, TempPath};
 pub(crate) use index::{Index, Upload, Versions};
 pub(crate) use listing::{After, Entry, Page, Query, list};
 pub(crate) use objects::{Condition, Guarded, NewObject};

@@ -12,10 +12,11 @@ use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use crate::config::Credentials;
-use crate::exchange::{Exchange, Target};
 use crate::faults::{Fault, Plan};
+use crate::request_context::RequestContext;
 use crate::s3::storage_full;
 use crate::stats::Counters;
+use crate::target::Target;
 
 /// The key pairs that may sign requests.
 pub(crate) struct KeyPairs(pub(crate) Vec<Credentials>);
@@ -65,13 +66,13 @@ impl S3Host for Hosts {
 }
 
 /// The checks that run before every operation, once the signature was verified.
-pub(crate) struct Gate {
+pub(crate) struct Access {
     pub(crate) plan: Arc<Plan>,
     pub(crate) counters: Arc<Counters>,
 }
 
 #[async_trait]
-impl S3Access for Gate {
+impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let Some(credentials) = cx.credentials() else {
             return Err(s3_error!(AccessDenied, "the request is not signed"));
@@ -89,32 +90,33 @@ impl S3Access for Gate {
         };
         let unsupported = unsupported(cx.uri(), cx.headers());
         let body_bytes = content_length(cx.headers());
-        let exchange = cx.extensions_mut().get::<Arc<Exchange>>().cloned().ok_or_else(|| {
-            s3_error!(InternalError, "the request did not come through the front")
-        })?;
-        exchange.set_target(target.clone());
+        let context =
+            cx.extensions_mut().get::<Arc<RequestContext>>().cloned().ok_or_else(|| {
+                s3_error!(InternalError, "the request did not come through the service")
+            })?;
+        context.set_target(target.clone());
         if let Some(feature) = unsupported {
             return Err(s3_error!(NotImplemented, "{feature} is not implemented"));
         }
-        self.strike(&exchange, &target, &access_key, body_bytes).await
+        self.inject(&context, &target, &access_key, body_bytes).await
     }
 }
 
-impl Gate {
+impl Access {
     /// Carries out the faults that the plan decides for a request.
-    async fn strike(
+    async fn inject(
         &self,
-        exchange: &Exchange,
+        context: &RequestContext,
         target: &Target,
         access_key: &str,
         body_bytes: u64,
     ) -> S3Result<()> {
-        let strike = self.plan.decide(target, access_key);
-        if strike.delayed {
+        let injected = self.plan.decide(target, access_key);
+        if injected.delayed {
             self.counters.struck(Fault::Delay.name());
-            tokio::time::sleep(strike.delay).await;
+            tokio::time::sleep(injected.delay).await;
         }
-        let Some(fault) = strike.fault else { return Ok(()) };
+        let Some(fault) = injected.fault else { return Ok(()) };
         self.counters.struck(fault.name());
         tracing::info!(
             fault = fault.name(),
@@ -123,19 +125,19 @@ impl Gate {
             key = target.key,
             "fault strikes"
         );
-        let retry_after = strike.retry_after_seconds;
-        let after_bytes = strike.after_bytes;
-        exchange.set_strike(strike);
+        let retry_after = injected.retry_after_seconds;
+        let after_bytes = injected.after_bytes;
+        context.set_fault(injected);
         match fault {
             Fault::SlowDown => Err(with_retry_after(s3_error!(SlowDown), retry_after)),
             Fault::Unavailable => Err(with_retry_after(s3_error!(ServiceUnavailable), retry_after)),
             Fault::InternalError => Err(s3_error!(InternalError, "failed by the fault plan")),
             Fault::ReadOnly => Err(s3_error!(AccessDenied, "writes are denied by the fault plan")),
             Fault::Full => Err(storage_full()),
-            // The front cuts the connection; this only keeps the operation from running.
+            // The service cuts the connection; this only keeps the operation from running.
             Fault::Timeout | Fault::Cut => Err(S3ErrorCode::InternalError.into()),
             Fault::TornUpload => {
-                exchange.tear_after(after_bytes.unwrap_or(body_bytes / 2));
+                context.tear_after(after_bytes.unwrap_or(body_bytes / 2));
                 Ok(())
             }
             Fault::Delay

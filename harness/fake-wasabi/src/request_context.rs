@@ -11,33 +11,26 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use s3s::StdError;
 use tokio::time::Sleep;
 
-use crate::faults::Strike;
+use crate::faults::InjectedFault;
 use crate::stats::Counters;
+use crate::target::Target;
 
 /// Time that bytes before a cut get to leave hyper's buffer, which an error discards.
 const FLUSH_TIME: Duration = Duration::from_millis(100);
 
-/// The operation of a request, known once the request was authenticated and routed.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Target {
-    pub(crate) operation: String,
-    pub(crate) bucket: String,
-    pub(crate) key: String,
-}
-
-/// One request. The front makes it, the gate fills it in, the front reads the outcome.
+/// One request. The service makes it, the access fills it in, the service reads the outcome.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct RequestContext {
     body: Mutex<Incoming>,
     bytes_in: AtomicU64,
     /// Bytes of the body after which the connection is to be cut.
     tear_after: OnceLock<u64>,
     torn: AtomicBool,
     target: OnceLock<Target>,
-    strike: OnceLock<Strike>,
+    injected: OnceLock<InjectedFault>,
 }
 
-impl Exchange {
+impl RequestContext {
     pub(crate) fn new(body: Incoming) -> Self {
         Self {
             body: Mutex::new(body),
@@ -45,7 +38,7 @@ impl Exchange {
             tear_after: OnceLock::new(),
             torn: AtomicBool::new(false),
             target: OnceLock::new(),
-            strike: OnceLock::new(),
+            injected: OnceLock::new(),
         }
     }
 
@@ -58,12 +51,12 @@ impl Exchange {
         self.target.get()
     }
 
-    pub(crate) fn set_strike(&self, strike: Strike) {
-        let _ = self.strike.set(strike);
+    pub(crate) fn set_fault(&self, injected: InjectedFault) {
+        let _ = self.injected.set(injected);
     }
 
-    pub(crate) fn strike(&self) -> Option<&Strike> {
-        self.strike.get()
+    pub(crate) fn fault(&self) -> Option<&InjectedFault> {
+        self.injected.get()
     }
 
     /// Makes the body fail after this many bytes, or at its end if it is shorter.
@@ -84,9 +77,9 @@ impl Exchange {
     }
 }
 
-/// The request's body, read by the S3 service; the front drains the rest.
+/// The request's body, read by the S3 service; the service drains the rest.
 #[derive(Debug, Clone)]
-pub(crate) struct RequestBody(pub(crate) Arc<Exchange>);
+pub(crate) struct RequestBody(pub(crate) Arc<RequestContext>);
 
 impl Body for RequestBody {
     type Data = Bytes;
@@ -96,17 +89,17 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        let exchange = &self.0;
-        let polled = Pin::new(&mut *exchange.body()).poll_frame(cx);
+        let context = &self.0;
+        let polled = Pin::new(&mut *context.body()).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-            exchange.bytes_in.fetch_add(length, Ordering::Relaxed);
+            context.bytes_in.fetch_add(length, Ordering::Relaxed);
         }
         let at_end = matches!(polled, Poll::Ready(None));
-        if let Some(limit) = exchange.tear_after.get()
-            && (at_end || exchange.bytes_in() > *limit)
+        if let Some(limit) = context.tear_after.get()
+            && (at_end || context.bytes_in() > *limit)
         {
-            exchange.torn.store(true, Ordering::Relaxed);
+            context.torn.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err("torn by the fault plan".into())));
         }
         polled.map_err(Into::into)

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::aggregate::Aggregate;
-use super::refusal::{Code, Refusal};
+use super::Aggregate;
+use crate::component::refusal::{Code, Refusal};
 
 /// A value for the bucket that is no event: a heartbeat.
 pub struct Note {

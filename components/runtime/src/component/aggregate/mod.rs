@@ -1,5 +1,7 @@
 //! The rules of one component: all that is its own.
 
+mod endpoint;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
@@ -12,8 +14,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::endpoint::Endpoint;
-use super::refusal::Refusal;
+pub use self::endpoint::{Endpoint, Kind, Note, reply, request};
+use crate::component::refusal::Refusal;
 
 /// The keys of views that an event changed.
 pub type Changed = BTreeSet<String>;

@@ -1,4 +1,4 @@
-//! The front of the S3 port: it hands each request to the S3 service, carries out the faults that
+//! The service of the S3 port: it hands each request to the S3 service, carries out the faults that
 //! concern the connection, counts requests, and logs those that asked for something not implemented.
 
 use std::convert::Infallible;
@@ -14,8 +14,8 @@ use hyper::{Request, Response, StatusCode};
 use s3s::service::S3Service;
 use s3s::{Body, HttpResponse};
 
-use crate::exchange::{Exchange, ReplyBody, RequestBody, Tamper};
-use crate::faults::{Fault, Strike};
+use crate::faults::{Fault, InjectedFault};
+use crate::request_context::{ReplyBody, RequestBody, RequestContext, Tamper};
 use crate::stats::{Counters, Outcome};
 
 /// Most bytes to read of a body that no operation needs, so that the client gets to read its answer.
@@ -38,8 +38,8 @@ impl From<Infallible> for Cut {
 
 /// Serves the S3 port.
 #[derive(Clone)]
-pub(crate) struct Front {
-    service: S3Service,
+pub(crate) struct Service {
+    s3: S3Service,
     counters: Arc<Counters>,
     requests: Arc<AtomicU64>,
 }
@@ -47,24 +47,24 @@ pub(crate) struct Front {
 /// Counts the request when it ends, however it ends.
 struct Count<'a> {
     counters: &'a Counters,
-    exchange: Arc<Exchange>,
+    context: Arc<RequestContext>,
     outcome: Outcome,
 }
 
 impl Drop for Count<'_> {
     fn drop(&mut self) {
-        let operation = operation(&self.exchange);
-        self.counters.ended(operation, self.outcome, self.exchange.bytes_in());
+        let operation = operation(&self.context);
+        self.counters.ended(operation, self.outcome, self.context.bytes_in());
     }
 }
 
-fn operation(exchange: &Exchange) -> &str {
-    exchange.target().map_or(REFUSED, |target| target.operation.as_str())
+fn operation(context: &RequestContext) -> &str {
+    context.target().map_or(REFUSED, |target| target.operation.as_str())
 }
 
-impl Front {
-    pub(crate) fn new(service: S3Service, counters: Arc<Counters>) -> Self {
-        Self { service, counters, requests: Arc::default() }
+impl Service {
+    pub(crate) fn new(s3: S3Service, counters: Arc<Counters>) -> Self {
+        Self { s3, counters, requests: Arc::default() }
     }
 
     /// Serves one request. An error makes hyper cut the connection.
@@ -73,18 +73,18 @@ impl Front {
         request: Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Cut> {
         let (mut parts, body) = request.into_parts();
-        let exchange = Arc::new(Exchange::new(body));
+        let context = Arc::new(RequestContext::new(body));
         // A client that goes away drops this future, so the request counts as cut until its end.
         let mut count =
-            Count { counters: &self.counters, exchange: exchange.clone(), outcome: Outcome::Cut };
+            Count { counters: &self.counters, context: context.clone(), outcome: Outcome::Cut };
         let request_id = HeaderValue::from(self.requests.fetch_add(1, Ordering::Relaxed));
         let method = parts.method.clone();
         let uri = parts.uri.clone();
         let expects_continue = parts.headers.contains_key(EXPECT);
-        parts.extensions.insert(exchange.clone());
-        let body = RequestBody(exchange.clone());
+        parts.extensions.insert(context.clone());
+        let body = RequestBody(context.clone());
         let request = Request::from_parts(parts, Body::http_body(body.clone()));
-        let mut response = self.service.call(request).await.map_err(|error| {
+        let mut response = self.s3.call(request).await.map_err(|error| {
             let error: s3s::StdError = error.into();
             tracing::error!(%method, %uri, %error, "failed to answer");
             Cut
@@ -94,30 +94,30 @@ impl Front {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
 
-        let strike = exchange.strike().cloned().unwrap_or_default();
-        let tamper = match strike.fault {
+        let injected = context.fault().cloned().unwrap_or_default();
+        let tamper = match injected.fault {
             Some(Fault::Cut) => return Err(Cut),
             Some(Fault::Timeout) => {
-                hold(body, strike.hold).await;
+                hold(body, injected.hold).await;
                 return Err(Cut);
             }
-            Some(Fault::TornUpload) if exchange.is_torn() => return Err(Cut),
+            Some(Fault::TornUpload) if context.is_torn() => return Err(Cut),
             Some(Fault::LostResponse) if response.status().is_success() => return Err(Cut),
-            _ => tamper(&strike, &response),
+            _ => tamper(&injected, &response),
         };
         let status = response.status().as_u16();
         if status == 501 {
             // Logged as an error, because tests pass for no reason if a fake lacks something in silence.
-            let operation = operation(&exchange);
+            let operation = operation(&context);
             tracing::error!(operation, %method, %uri, request_id = ?request_id, "not implemented");
         }
         // A client that sent `Expect: 100-continue` waits for an answer before its body, and this is the
         // answer. Every other client has to be allowed to finish first.
-        if !(expects_continue && exchange.bytes_in() == 0) {
+        if !(expects_continue && context.bytes_in() == 0) {
             drain(body).await;
         }
         count.outcome = Outcome::Status(status);
-        let operation = operation(&exchange).to_owned();
+        let operation = operation(&context).to_owned();
         tracing::debug!(operation, %method, %uri, status, "served");
         let counters = self.counters.clone();
         let mut reply = response.map(|body| ReplyBody::new(body, tamper, counters, operation));
@@ -129,19 +129,19 @@ impl Front {
 }
 
 /// Returns the change that a fault makes to the body of a response.
-fn tamper(strike: &Strike, response: &HttpResponse) -> Tamper {
+fn tamper(injected: &InjectedFault, response: &HttpResponse) -> Tamper {
     if !response.status().is_success() {
         return Tamper::Nothing;
     }
     let length = response.headers().get(CONTENT_LENGTH);
     let length: u64 = length.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
-    match strike.fault {
-        Some(Fault::TornDownload) => {
-            Tamper::CutAfter(strike.after_bytes.unwrap_or(length / 2).min(length.saturating_sub(1)))
-        }
+    match injected.fault {
+        Some(Fault::TornDownload) => Tamper::CutAfter(
+            injected.after_bytes.unwrap_or(length / 2).min(length.saturating_sub(1)),
+        ),
         Some(Fault::BitFlip) if length > 0 => {
-            let bit = strike.random % 8;
-            Tamper::Flip { at: (strike.random / 8) % length, mask: 1 << bit }
+            let bit = injected.random % 8;
+            Tamper::Flip { at: (injected.random / 8) % length, mask: 1 << bit }
         }
         _ => Tamper::Nothing,
     }
