@@ -10,7 +10,7 @@ use cim_core::names::{JournalName, StreamName};
 
 use crate::chain::{self, ReadError};
 use crate::journal::{self, OpenError, journal_of};
-use crate::s3::{S3Error, Store};
+use crate::s3::{ErrorKind, S3Error, Store};
 
 /// An archive that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,11 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// Reports whether an encryption key is missing.
+    pub fn is_locked(&self) -> bool {
+        self.s3().is_some_and(|error| matches!(error.kind, ErrorKind::Locked(_)))
+    }
+
     /// Returns the error of S3, where that is the cause.
     pub fn s3(&self) -> Option<&S3Error> {
         match self {

@@ -35,6 +35,8 @@ struct Report {
     /// Objects that were there already.
     there: u64,
     damaged: Vec<Damaged>,
+    /// Objects that were copied and could not be checked without their encryption key.
+    unchecked: u64,
     /// True if what is newest may not be there yet.
     behind: bool,
 }
@@ -43,8 +45,16 @@ pub(super) async fn run(config: &Config, args: CopyArgs) -> Result<(), Failure> 
     let new = Config::load(&args.to)?;
     let (from, to) = (connect::store(config, args.from)?, connect::store(&new, args.from)?);
     let stop = shutdown::on_signal().map_err(|error| Failure::other(&error))?;
-    let archive = Archive::open_before_damage(Arc::clone(&from)).await?;
-    if archive.streams().await?.is_empty() && archive.damage().is_none() {
+    let archive = match Archive::open_before_damage(Arc::clone(&from)).await {
+        Ok(archive) => Some(archive),
+        // Bytes are copied, and these need no key.
+        Err(error) if error.is_locked() => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(archive) = &archive
+        && archive.streams().await?.is_empty()
+        && archive.damage().is_none()
+    {
         return Err(no_archive(config, args.from).await);
     }
     let mut report = Report {
@@ -56,6 +66,7 @@ pub(super) async fn run(config: &Config, args: CopyArgs) -> Result<(), Failure> 
         bytes: 0,
         there: 0,
         damaged: Vec::new(),
+        unchecked: 0,
         behind: false,
     };
     if args.dry_run {
@@ -67,8 +78,8 @@ pub(super) async fn run(config: &Config, args: CopyArgs) -> Result<(), Failure> 
     fit(&from, &to).await?;
     let progress = Progress::default();
     let copied = shown(copy(&from, &to, &progress, &stop), &progress).await?;
-    let Copied { objects, bytes, there, collected: _, damaged, behind } = copied;
-    Report { objects, bytes, there, damaged: damaged.clone(), behind, ..report }
+    let Copied { objects, bytes, there, collected: _, damaged, unchecked, behind } = copied;
+    Report { objects, bytes, there, damaged: damaged.clone(), unchecked, behind, ..report }
         .print(args.show.json)?;
     if !damaged.is_empty() {
         return Err(Failure::damaged(format!(
@@ -83,7 +94,7 @@ pub(super) async fn run(config: &Config, args: CopyArgs) -> Result<(), Failure> 
         )));
     }
     // It is what it is a copy of, in every respect but where it lies.
-    if archive.damage().is_none() {
+    if archive.is_some_and(|archive| archive.damage().is_none()) {
         Archive::open(to).await?;
     }
     Ok(())
@@ -122,6 +133,12 @@ impl Report {
         )];
         let damaged = self.damaged.iter();
         lines.extend(damaged.map(|Damaged { key, what }| format!("`{key}` was left out: {what}")));
+        if self.unchecked > 0 {
+            lines.push(format!(
+                "{} could not be checked without their encryption keys and were copied byte for byte: `verify` of the new bucket checks them where the keys are",
+                objects_of(self.unchecked)
+            ));
+        }
         show(lines.join("\n"))
     }
 }

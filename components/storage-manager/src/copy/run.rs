@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Clash, Listing, Pass, Work};
-use super::sound::wrong;
+use super::sound::{Sound, examine};
 use crate::s3::{ErrorKind, PutOutcome, S3Error, Store};
 
 /// Objects that are copied at once.
@@ -46,6 +46,8 @@ pub struct Copied {
     pub collected: u64,
     /// Objects that were not copied.
     pub damaged: Vec<Damaged>,
+    /// Objects that were copied and not checked: there is no key of them here, and they name no hash.
+    pub unchecked: u64,
     /// True if the old bucket was being written to: then what is newest there may not be in the new one.
     pub behind: bool,
 }
@@ -121,9 +123,10 @@ async fn passes(
             let mut copies = stream::iter(copies).buffered(AT_ONCE);
             while let Some(done) = copies.next().await {
                 match done? {
-                    One::Copied(bytes) => {
+                    One::Copied { bytes, checked } => {
                         copied.objects += 1;
                         copied.bytes += bytes;
+                        copied.unchecked += u64::from(!checked);
                     }
                     One::Gone => {}
                     One::Damaged(object) => damaged.push(object),
@@ -152,8 +155,8 @@ async fn look(from: &Store, to: &Store, seen: &mut BTreeSet<String>) -> Result<P
     let pass = plan::pass(&old, &new, seen)?;
     for key in &pass.common {
         // One of them may be collected just now.
-        let there = absent_is_none(from.get(key).await).map_err(CopyError::From)?;
-        let here = absent_is_none(to.get(key).await).map_err(CopyError::To)?;
+        let there = absent_is_none(from.get_as_is(key).await).map_err(CopyError::From)?;
+        let here = absent_is_none(to.get_as_is(key).await).map_err(CopyError::To)?;
         if there.zip(here).is_some_and(|(there, here)| there != here) {
             return Err(Clash::Differs(key.clone()).into());
         }
@@ -180,7 +183,10 @@ fn absent_is_none(found: Result<Bytes, S3Error>) -> Result<Option<Bytes>, S3Erro
 
 /// What became of an object.
 enum One {
-    Copied(u64),
+    Copied {
+        bytes: u64,
+        checked: bool,
+    },
     /// It was collected before it was read.
     Gone,
     Damaged(Damaged),
@@ -194,7 +200,7 @@ async fn one(
     stop: &CancellationToken,
 ) -> Result<One, CopyError> {
     let text = work.key.to_string();
-    let object = match from.get_at_most(&text, work.size).await {
+    let object = match from.get_at_most_as_is(&text, work.size).await {
         Ok(object) => object,
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(One::Gone),
         Err(error) => {
@@ -206,13 +212,15 @@ async fn one(
         }
     };
     let (key, bytes) = (work.key.clone(), object.clone());
-    let looked = tokio::task::spawn_blocking(move || wrong(&key, &bytes));
-    if let Some(what) = looked.await.expect("looking does not panic") {
-        return Ok(One::Damaged(Damaged { key: text, what }));
-    }
+    let examined = tokio::task::spawn_blocking(move || examine(&key, &bytes));
+    let checked = match examined.await.expect("examining does not panic") {
+        Sound::Damaged(what) => return Ok(One::Damaged(Damaged { key: text, what })),
+        Sound::Whole => true,
+        Sound::Unknown => false,
+    };
     put(to, &work.key, object, stop).await?;
     progress.done.fetch_add(work.size, Ordering::Relaxed);
-    Ok(One::Copied(work.size))
+    Ok(One::Copied { bytes: work.size, checked })
 }
 
 /// Writes an object that is not there yet. One that is there after all has to be the same: an answer may have been lost.
@@ -232,9 +240,9 @@ async fn put(
     let put = retry::retry(&what, Backoff::default(), stop, class, attempt).await;
     match put.map_err(CopyError::To)? {
         PutOutcome::Created => Ok(()),
-        PutOutcome::AlreadyExists if to.get(&text).await.map_err(CopyError::To)? == object => {
-            Ok(())
+        PutOutcome::AlreadyExists => {
+            let there = to.get_as_is(&text).await.map_err(CopyError::To)?;
+            if there == object { Ok(()) } else { Err(Clash::Differs(text).into()) }
         }
-        PutOutcome::AlreadyExists => Err(Clash::Differs(text).into()),
     }
 }

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{
-    ENTRIES, Encrypted, Host, OFTEN, STREAMS, documented, download, encryption, keys, rows,
-    wait_until,
+    ENTRIES, Encrypted, Host, OFTEN, STREAMS, documented, download, encryption, fake_s3, keys,
+    rows, wait_until,
 };
 
 /// What a person without a key may not find in an object.
@@ -247,6 +247,46 @@ async fn without_keys_what_can_be_checked_is() {
     assert_eq!(output.status.code(), Some(5), "{output:?}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains(&format!("journal entry `{}` is missing", entries[2])), "{said}");
+}
+
+/// A copy needs no key: bytes are copied. What a hash beside them says is checked all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_moves_without_its_keys() {
+    let lab = Encrypted::start().await;
+    let (old, new) = (lab.key("old.key", None), lab.key("new.key", None));
+    let manager = lab.with(&encryption("both", Some(&old), &[]));
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 3).await;
+    let segments = lab.publish_much(&manager).await;
+    daemon.stop().await;
+    // The older half with another key.
+    let rotated = encryption("both", Some(&new), &[&old]);
+    let manager = lab.with(&rotated);
+    let daemon = manager.tier().await;
+    lab.publish(&manager, 3).await;
+    daemon.stop().await;
+    let before = manager.json(&["verify"]);
+    for (name, has) in [("none", String::new()), ("new", encryption("both", Some(&new), &[]))] {
+        let nas = fake_s3(lab.dir(), name).await;
+        let copied = lab.manager_with(name, |settings| {
+            settings.nas = nas.s3_url();
+            settings.archive.clone_from(&rotated);
+        });
+        let report = lab.with(&has).json(&["copy", "--to", copied.config().to_str().unwrap()]);
+        assert_eq!(report["damaged"], json!([]), "{name}: {report}");
+        let after = copied.json(&["verify"]);
+        assert_eq!(after["streams"], before["streams"], "{name}");
+        assert_eq!(after["journals"], before["journals"], "{name}");
+    }
+    let bucket = lab.bucket();
+    let mut bytes = bucket.get_object(&segments[0]).await.unwrap().to_vec();
+    bytes[40] ^= 1;
+    bucket.put_object(&segments[0], &bytes).await.unwrap();
+    let nas = fake_s3(lab.dir(), "damaged").await;
+    let to = lab.manager_with("damaged", |settings| settings.nas = nas.s3_url());
+    let (status, error) = lab.with("").error(&["copy", "--to", to.config().to_str().unwrap()]);
+    assert_eq!(status, 5, "{error}");
+    assert!(error.contains("1 object of what was to be copied is damaged"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,7 +105,12 @@ impl Store {
     ///
     /// The time limit is one for silence: many large objects may come at once over a slow line.
     pub async fn get_at_most(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
-        self.unlocked(key, self.call("get", key, || self.get_at_most_once(key, size)).await?)
+        self.unlocked(key, self.get_at_most_as_is(key, size).await?)
+    }
+
+    /// Fetches an object of about `size` bytes likewise, with or without its encryption key.
+    pub async fn get_at_most_as_is(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
+        self.call("get", key, || self.get_at_most_once(key, size)).await
     }
 
     async fn get_at_most_once(&self, key: &str, size: u64) -> Result<Bytes, S3Error> {
