@@ -58,7 +58,8 @@ rec {
 
   splitOn = separator: text: filter isString (split (escapeRegex separator) text);
 
-  escapeRegex = replaceStrings ["." "*" "+" "?" "(" ")" "[" "]" "{" "}" "^" "$" "|" "\\"] [
+  # A closing bracket alone is itself.
+  escapeRegex = replaceStrings ["." "*" "+" "?" "(" ")" "[" "{" "}" "^" "$" "|" "\\"] [
     "\\."
     "\\*"
     "\\+"
@@ -66,7 +67,6 @@ rec {
     "\\("
     "\\)"
     "\\["
-    "\\]"
     "\\{"
     "\\}"
     "\\^"

@@ -96,10 +96,45 @@ in {
         the clear.
       '';
     };
+    retention = mkOption {
+      type = types.listOf (types.submodule {
+        options = let
+          limit = type: example: description:
+            mkOption {
+              type = types.nullOr type;
+              default = null;
+              inherit example description;
+            };
+        in {
+          streams = mkOption {
+            type = types.listOf cim.streamGlob;
+            example = ["LOGS_*"];
+            description = "Names of streams, in which `*` stands for any text.";
+          };
+          tier = limit (types.enum ["nas" "wasabi"]) "nas" "The tier. Null: both.";
+          maxAge = limit cim.duration "9600h" "The oldest that a message gets.";
+          maxMessages = limit types.ints.positive 1000000 "The most messages.";
+          maxBytes = limit types.ints.positive 10737418240 "The most bytes of messages.";
+          dropped = limit cim.duration "2160h" "The time after which a stream that JetStream does not have any more leaves the archive.";
+          leftTimelines = limit cim.duration "2160h" "The time after which the messages that only a left timeline has leave the archive.";
+        };
+      });
+      default = [];
+      example = [
+        {
+          streams = ["LOGS_*"];
+          maxAge = "9600h";
+        }
+      ];
+      description = ''
+        How long the archive is kept (docs/storage-manager.md). The first entry that names a stream and a tier holds. A
+        stream that no entry names is kept for ever.
+      '';
+    };
   };
 
   config.cim = {
     tiers = lib.mapAttrs (_: mkDefault) (config.cim.read.inventory.tiers or {});
-    whole.tiers = lib.filterAttrs (_: tier: tier != null) config.cim.tiers;
+    whole.tiers = lib.filterAttrs (_: tier: tier != null && tier != []) config.cim.tiers;
   };
 }

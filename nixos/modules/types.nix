@@ -24,6 +24,7 @@ in {
   node = matching "name of lowercase letters, digits and `-`" "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
   interface = matching "interface name of at most 15 lowercase letters, digits and `-`" "[a-z][a-z0-9-]{0,14}";
   bucket = matching "name of an S3 bucket" "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]";
+  streamGlob = matching "stream name, in which `*` stands for any text" "[A-Za-z0-9_*-]{1,255}";
   duration = matching "duration such as `90s`, `2m` or `1h`" "[0-9]+(ms|s|m|h)";
   memory = matching "size such as `512M` or `2G`" "[0-9]+[KMGT]";
 }

@@ -22,7 +22,7 @@ pub use cim::{AggregateId, EventType, JournalName, NodeName, Token};
 pub use content::{ContentId, UnknownHash};
 pub(crate) use error::shown;
 pub use error::{NameError, Problem};
-pub use nats::{ConsumerName, NatsUrl, StoreName, StreamName, Subject, SubjectFilter};
+pub use nats::{ConsumerName, NatsUrl, StoreName, StreamGlob, StreamName, Subject, SubjectFilter};
 pub use nkey::UserKey;
 pub use s3::{BucketName, Endpoint, ObjectKey, Region};
 pub use system::{FilePath, InterfaceName, MemorySize, Span, SshKey};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use cim_core::inventory::{Host, Inventory, Place, Tier};
+use cim_core::inventory::{ArchiveRetention, Host, Inventory, Place, Tier};
 use cim_core::names::NodeName;
 use comfy_table::Table;
 
@@ -116,6 +116,13 @@ fn whole(inventory: &Inventory) -> String {
         encryption.add_row([of.tiers.to_string(), key, more.join("\n")]);
     }
     add(encryption, usize::from(inventory.tiers.encryption.is_some()));
+    let mut kept = table(&["archive of", "tier", "is kept"]);
+    for entry in &inventory.tiers.retention {
+        let globs: Vec<_> = entry.streams.iter().map(ToString::to_string).collect();
+        let tier = entry.tier.map_or_else(|| "both".into(), |tier| tier.to_string());
+        kept.add_row([globs.join("\n"), tier, limits(entry)]);
+    }
+    add(kept, inventory.tiers.retention.len());
     let mut streams =
         table(&["stream", "subjects", "storage", "retention", "most bytes", "oldest"]);
     for (name, stream) in &inventory.streams {
@@ -187,4 +194,18 @@ fn place(tier: &Tier) -> String {
 
 fn or_any(limit: Option<impl std::fmt::Display>) -> String {
     limit.map_or_else(|| "any".to_owned(), |limit| limit.to_string())
+}
+
+/// Returns the limits of an archive, a line each.
+fn limits(of: &ArchiveRetention) -> String {
+    let times = [
+        ("for", &of.max_age),
+        ("after the stream was dropped for", &of.dropped),
+        ("after its timeline was left for", &of.left_timelines),
+    ];
+    let times =
+        times.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time.as_ref()?)));
+    let counts = [("messages", of.max_messages), ("bytes", of.max_bytes)];
+    let counts = counts.into_iter().filter_map(|(what, count)| Some(format!("{} {what}", count?)));
+    counts.chain(times).collect::<Vec<_>>().join("\n")
 }

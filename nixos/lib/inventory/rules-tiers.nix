@@ -37,11 +37,27 @@ inventory: let
       ++ optional (e.tiers != "none" && e.key == null) "`tiers.encryption.key` is missing: give the name of the key that writes, or set `tiers.encryption.tiers` to `none`"
       ++ optional (e.tiers == "wasabi" && tiers.tertiary == null) "`tiers.encryption.tiers` is `wasabi` without `tiers.tertiary`: nothing would be encrypted; use `both`, or give that tier"
     );
+  retention = let
+    limits = ["maxAge" "maxMessages" "maxBytes" "dropped" "leftTimelines"];
+    entry = index: let
+      e = builtins.elemAt tiers.retention index;
+      at = "`tiers.retention[${toString index}]";
+    in
+      optional (e.streams == []) "${at}.streams` is empty: name streams, or `*` for all"
+      ++ optional (builtins.all (limit: e.${limit} == null) limits) "${at}` has no limit and would keep everything: give `maxAge`, `maxMessages`, `maxBytes`, `dropped` or `leftTimelines`, or remove it"
+      ++ optional (e.tier == "wasabi" && tiers.tertiary == null) "${at}.tier` is `wasabi` without `tiers.tertiary`: use `nas`, or give that tier";
+  in
+    optionals (tiers.retention != []) (
+      optional (inventory.version < 4) "`tiers.retention` is given, which version `${toString inventory.version}` of the inventory does not have: set `version` to 4"
+      ++ optional (tiers.secondary == null) "`tiers.retention` is given without `tiers.secondary`: nothing is archived, so give that as well"
+      ++ p.concatMap entry (builtins.genList (index: index) (p.length tiers.retention))
+    );
 in
   tier "secondary" ["nas"]
   ++ conditions (tiers.secondary.host or null)
   ++ tier "tertiary" ["fake-wasabi" "nas"]
   ++ encryption
+  ++ retention
   ++ optional (tiers.secondary == null && tiers.tertiary != null) "`tiers.tertiary` is given without `tiers.secondary`: events reach it from there, so give that as well"
   ++ optional (tiers.secondary == null && writers != []) "`tiers.secondary` is missing, but a storage manager runs on ${quoted writers}: give the NAS's `host` and `bucket`"
   ++ optional (p.length writers > 1) "${quoted writers} each run a storage manager, and both would write the same archive: keep it on one of them"

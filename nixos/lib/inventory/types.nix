@@ -1,5 +1,5 @@
-# The inventory, version 3: every key, its type and its default. Version 2 has no `tiers.encryption`, version 1 fewer
-# words for `provider`.
+# The inventory, version 4: every key, its type and its default. Version 3 has no `tiers.retention`, version 2 no
+# `tiers.encryption`, version 1 fewer words for `provider`.
 let
   t = import ../schema.nix;
   ipv4 = import ../ipv4.nix;
@@ -142,6 +142,18 @@ let
     moreKeys = t.withDefault [] (t.listOf nodeName);
   };
 
+  # How long the archive of some streams is kept.
+  retention = t.record {
+    streams = t.listOf (t.matching "a stream name, in which `*` stands for any text" "[A-Za-z0-9_*-]{1,255}");
+    tier = t.optional (t.oneOf ["nas" "wasabi"]);
+    maxAge = t.optional duration;
+    maxMessages = t.optional bytes;
+    maxBytes = t.optional bytes;
+    # A stream that JetStream does not have any more, and what only a left timeline has.
+    dropped = t.optional duration;
+    leftTimelines = t.optional duration;
+  };
+
   stream = t.record {
     subjects = t.listOf subject;
     storage = t.withDefault "file" storage;
@@ -167,7 +179,7 @@ let
   };
 in
   t.record {
-    version = t.suchThat "the number 3, 2 or 1: this toolkit reads no other version" (v: builtins.elem v [1 2 3]);
+    version = t.suchThat "the number 4, 3, 2 or 1: this toolkit reads no other version" (v: builtins.elem v [1 2 3 4]);
     name = nodeName;
     lab = t.withDefault false t.bool;
     networks = t.mapOf nodeName (t.record {inherit cidr;});
@@ -176,6 +188,7 @@ in
       secondary = t.optional tier;
       tertiary = t.optional tier;
       encryption = t.optional encryption;
+      retention = t.withDefault [] (t.listOf retention);
     });
     streams = t.withDefault {} (t.mapOf streamName stream);
     buckets = t.withDefault {} (t.mapOf streamName bucket);

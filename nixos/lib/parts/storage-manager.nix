@@ -21,6 +21,20 @@
   moreKeys = p.optionals (encryption != null) (p.filter (name: name != key) (p.unique encryption.moreKeys));
   keys = p.optional (key != null) key ++ moreKeys;
 
+  # `[[retention]]`, in the storage manager's words.
+  retention = map (entry:
+    {inherit (entry) streams;}
+    // p.filterAttrs (_: value: value != null) {
+      inherit (entry) tier dropped;
+      max_age = entry.maxAge;
+      max_msgs = entry.maxMessages;
+      max_bytes =
+        if entry.maxBytes == null
+        then null
+        else "${toString entry.maxBytes}B";
+      left_timelines = entry.leftTimelines;
+    }) (tiers.retention or []);
+
   service = file: tier: let
     machine = hosts.${tier.host};
     given =
@@ -63,6 +77,7 @@ in {
         // optionalAttrs (key != null) {key_file = credential (keyName key);}
         // optionalAttrs (moreKeys != []) {more_key_files = map (name: credential (keyName name)) moreKeys;};
     }
+    // optionalAttrs (retention != []) {inherit retention;}
     // host.components.storage-manager.settings;
 
   credentials =

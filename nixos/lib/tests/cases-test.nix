@@ -5,7 +5,7 @@ let
   core = import ../.;
   fixtures = ../../../fixtures;
   documents = directory: map (name: directory + "/${name}") (p.filter (p.hasSuffix ".json") (p.attrNames (builtins.readDir directory)));
-  schema = name: p.concatMap (version: documents (fixtures + "/schemas/inventory/${name}/${version}")) ["v1" "v2" "v3"];
+  schema = name: p.concatMap (version: documents (fixtures + "/schemas/inventory/${name}/${version}")) ["v1" "v2" "v3" "v4"];
   cases = documents (fixtures + "/inventory/cases");
 
   contains = text: part: p.length (p.splitOn part text) > 1;

@@ -16,6 +16,11 @@ let
   host = over: errors {hosts.host = over;};
   nas = over: errors {hosts.nas = over;};
   encrypted = over: errors ({version = 3;} // {tiers = {encryption = {};} // over.tiers or {};});
+  kept = entry:
+    errors {
+      version = 4;
+      tiers.retention = _: [entry];
+    };
   one = expr: text: {
     inherit expr;
     expected = [text];
@@ -39,7 +44,7 @@ in {
   "a key that is not known" = one (host {prot = 1;}) "`hosts.host.prot` is not a known key: remove it, or use one of `address`, `components`, `containers`, `nats`, `network`, `operators`, `plugins`, `role`, `s3`, `ssh`, `system`";
   "a key that is missing" = one (nas (without "address")) "`hosts.nas.address` is missing: give an IPv4 address";
   "a value of another type" = one (host {nats.port = "4222";}) "`hosts.host.nats.port` is `4222`: give a whole number from 1 to 65535";
-  "another version" = one (errors {version = 4;}) "`version` is `4`: give the number 3, 2 or 1: this toolkit reads no other version";
+  "another version" = one (errors {version = 5;}) "`version` is `5`: give the number 4, 3, 2 or 1: this toolkit reads no other version";
   "a component that is none" = one (host {components.storage = {nkey = builtins.elemAt keys 8;};}) "`hosts.host.components.storage`: `storage` is not one of `component-registry`, `information-units`, `integration-hub`, `pipeline-engine`, `plugin-system`, `storage-manager`, `ui-framework`: rename it";
   "a mistyped nkey" = one (host {operators.ops.nkey = "U${builtins.substring 2 55 (builtins.head keys)}A";}) "`hosts.host.operators.ops.nkey` is `U${builtins.substring 2 55 (builtins.head keys)}A`: give the public key of a NATS user (`U…`, 56 characters, from `nk -gen user -pubout`)";
   "all errors come at once" = {
@@ -151,6 +156,20 @@ in {
     };
   }) "`tiers.encryption.tiers` is `wasabi` without `tiers.tertiary`: nothing would be encrypted; use `both`, or give that tier";
   "a key that is a path" = one (encrypted {tiers.encryption.key = "/etc/key";}) "`tiers.encryption.key` is `/etc/key`: give a name of lowercase letters, digits and `-`, or null";
+  "retention that version 3 does not have" = one (errors {
+    version = 3;
+    tiers.retention = _: [
+      {
+        streams = ["LOGS_*"];
+        maxAge = "9600h";
+      }
+    ];
+  }) "`tiers.retention` is given, which version `3` of the inventory does not have: set `version` to 4";
+  "retention without a limit" = one (kept {streams = ["*"];}) "`tiers.retention[0]` has no limit and would keep everything: give `maxAge`, `maxMessages`, `maxBytes`, `dropped` or `leftTimelines`, or remove it";
+  "retention of a stream in two days" = one (kept {
+    streams = ["*"];
+    maxAge = "2d";
+  }) "`tiers.retention[0].maxAge` is `2d`: give a duration such as `90s`, `2m`, `1h`, or null";
   "a storage manager without a tier" = one (errors {tiers = _: {};}) "`tiers.secondary` is missing, but a storage manager runs on `host`: give the NAS's `host` and `bucket`";
 
   # Streams.

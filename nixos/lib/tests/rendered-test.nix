@@ -40,6 +40,34 @@ let
             };
         };
     };
+  kept = core.render {
+    platform = "debian";
+    host = "host";
+    inventory =
+      sample
+      // {
+        version = 4;
+        tiers =
+          sample.tiers
+          // {
+            retention = [
+              {
+                streams = ["LOGS_*"];
+                tier = "nas";
+                maxAge = "9600h";
+                maxMessages = 1000000;
+                maxBytes = 10737418240;
+                dropped = "2160h";
+                leftTimelines = "2160h";
+              }
+              {
+                streams = ["*"];
+                dropped = "8760h";
+              }
+            ];
+          };
+      };
+  };
   accounts = debian.nats.settings.accounts;
   user = nkey: builtins.head (p.filter (u: u.nkey == nkey) (accounts.CIM.users ++ accounts.SYS.users));
   may = component: (user sample.hosts.host.components.${component}.nkey).permissions;
@@ -226,6 +254,34 @@ in {
   "settings of the inventory are in the configuration" = {
     expr = debian.storageManager.settings.seal;
     expected = {interval = "5s";};
+  };
+  "the archive's retention is in the configuration" = {
+    expr = let
+      inherit (kept) storageManager files;
+    in [
+      storageManager.settings.retention
+      (p.match ".*\n\\[\\[retention]].*" files."/etc/cim/storage-manager.toml" != null)
+      (debian.storageManager.settings ? retention)
+    ];
+    expected = [
+      [
+        {
+          streams = ["LOGS_*"];
+          tier = "nas";
+          max_age = "9600h";
+          max_msgs = 1000000;
+          max_bytes = "10737418240B";
+          dropped = "2160h";
+          left_timelines = "2160h";
+        }
+        {
+          streams = ["*"];
+          dropped = "8760h";
+        }
+      ]
+      true
+      false
+    ];
   };
   "an archive is encrypted with keys that are files of root's" = {
     expr = let

@@ -1,4 +1,4 @@
-# TOML of a set whose values are plain, lists of plain ones, or tables.
+# TOML of a set whose values are plain, lists of plain ones, tables, or lists of tables.
 let
   p = import ../prelude.nix;
   inherit (builtins) isAttrs isList toJSON;
@@ -16,13 +16,20 @@ let
     then throw "TOML has no null: leave the key out"
     else toJSON value;
 
+  isTables = v: isList v && v != [] && builtins.all isAttrs v;
+
   table = path: set: let
     tables = p.filterAttrs (_: isAttrs) set;
-    values = p.filterAttrs (_: v: !(isAttrs v)) set;
-    header = p.optional (path != [] && (values != {} || tables == {})) "[${p.concatStringsSep "." (map key path)}]";
-    body = header ++ p.mapAttrsToList (name: v: "${key name} = ${plain v}") values;
+    arrays = p.filterAttrs (_: isTables) set;
+    values = p.filterAttrs (_: v: !(isAttrs v || isTables v)) set;
+    header = p.optional (path != [] && (values != {} || (tables == {} && arrays == {}))) "[${p.concatStringsSep "." (map key path)}]";
+    assignments = p.mapAttrsToList (name: v: "${key name} = ${plain v}");
+    body = header ++ assignments values;
+    # Each of a list's tables is plain.
+    array = name: map (entry: p.lines (["[[${p.concatStringsSep "." (map key (path ++ [name]))}]]"] ++ assignments entry));
   in
     p.optional (body != []) (p.lines body)
+    ++ builtins.concatLists (p.mapAttrsToList array arrays)
     ++ builtins.concatLists (p.mapAttrsToList (name: table (path ++ [name])) tables);
 in
   set: p.concatStringsSep "\n\n" (table [] set) + "\n"

@@ -33,19 +33,19 @@ pub use network::{Cidr, CidrError, Network};
 pub use number::{Count, History, MaxPayload, MessageSize, NumberError, Port, Within};
 pub use problem::{Problem, ProblemKind};
 pub use store::{Bucket, BucketKind, Discard, Retention, Storage, Stream};
-pub use tier::{Encrypted, Encryption, Place, Tier, Tiers};
+pub use tier::{ArchiveRetention, Encrypted, Encryption, Place, RetentionTier, Tier, Tiers};
 
 use crate::names::{NodeName, StoreName};
 
 /// The newest version of the inventory, which this code reads with those before it: 2 knows more programs that
-/// serve S3, and 3 encryption of the archive.
-pub const VERSION: u32 = 3;
+/// serve S3, 3 encryption of the archive, and 4 how long it is kept.
+pub const VERSION: u32 = 4;
 
 /// One installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Inventory {
-    /// The version of this form: 3, or an earlier one where nothing is used that is new since.
+    /// The version of this form: 4, or an earlier one where nothing is used that is new since.
     pub version: Version,
     /// What people call the installation.
     pub name: NodeName,

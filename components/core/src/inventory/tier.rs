@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::number::Count;
 use super::store::words;
-use crate::names::{BucketName, Endpoint, NodeName, Region};
+use crate::names::{BucketName, Endpoint, NodeName, Region, Span, StreamGlob};
 
 /// Where the storage manager archives to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +20,47 @@ pub struct Tiers {
     /// How the archive is encrypted; without it, it is not. From version 3 on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
+    /// How long the archive is kept; a stream that no entry names is kept for ever. The first entry that names a stream
+    /// and a tier holds. From version 4 on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retention: Vec<ArchiveRetention>,
+}
+
+/// Limits of some streams' archive. One at least; a limit takes the oldest messages, whichever is reached first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArchiveRetention {
+    /// Names of streams, in which `*` stands for any text.
+    #[schemars(length(min = 1))]
+    pub streams: Vec<StreamGlob>,
+    /// The tier; both if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<RetentionTier>,
+    /// The oldest that a message gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
+    /// The most messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_messages: Option<Count>,
+    /// The most bytes of messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<Count>,
+    /// The time after which a stream that JetStream does not have any more leaves the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Span>,
+    /// The time after which the messages that only a left timeline has leave the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_timelines: Option<Span>,
+}
+
+words! {
+    /// A tier of the archive, by the storage manager's name of it.
+    RetentionTier {
+        /// The NAS.
+        Nas = "nas",
+        /// Wasabi.
+        Wasabi = "wasabi",
+    }
 }
 
 /// Encryption of the archive. Keys are files of the machine that archives: `2027` is `archive-2027.key` among its secrets.

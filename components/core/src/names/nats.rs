@@ -49,6 +49,17 @@ validated_name! {
 }
 
 validated_name! {
+    /// Names of declared streams, in which `*` stands for any text.
+    StreamGlob {
+        kind: "glob of stream names",
+        rule: "a glob of stream names is 1 to 255 letters, digits, `_`, `-` and `*`",
+        len: 1..=255,
+        pattern: "^[A-Za-z0-9_*-]+$",
+        check: check_glob,
+    }
+}
+
+validated_name! {
     /// A subject to publish on: no wildcards.
     ///
     /// Stricter than the server in three ways. It is UTF-8, as JSON needs. It is at most 65,535 bytes,
@@ -182,6 +193,11 @@ fn check_url(value: &str) -> Result<(), Problem> {
         return Err(Problem::Shape("has no port"));
     }
     Ok(())
+}
+
+fn check_glob(value: &str) -> Result<(), Problem> {
+    check_len(value, 1, StreamGlob::MAX_LEN)?;
+    check_chars(value, |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '*'))
 }
 
 fn check_store(value: &str) -> Result<(), Problem> {

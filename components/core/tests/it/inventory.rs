@@ -194,10 +194,20 @@ fn tiers() -> impl Strategy<Value = Value> {
         ("key", maybe(name())),
         ("moreKeys", given(prop::collection::vec(name(), 0..3).prop_map(Value::from))),
     ]);
+    let retention = object(vec![
+        (
+            "streams",
+            prop::collection::vec("[A-Z*]{1,4}", 1..3).prop_map(|globs| Some(json!(globs))).boxed(),
+        ),
+        ("tier", maybe(one_of(&["nas", "wasabi"]))),
+        ("maxAge", maybe("[1-9][0-9]{0,3}h".prop_map(Value::from))),
+        ("maxMessages", maybe((1..1000_u64).prop_map(Value::from))),
+    ]);
     object(vec![
         ("secondary", maybe(tier.clone())),
         ("tertiary", maybe(tier)),
         ("encryption", maybe(encryption)),
+        ("retention", given(prop::collection::vec(retention, 0..3).prop_map(Value::from))),
     ])
 }
 
@@ -207,7 +217,7 @@ fn inventory() -> impl Strategy<Value = Value> {
         prop::collection::btree_map(name, value, 0..4).prop_map(|map| json!(map))
     };
     object(vec![
-        ("version", (1..=3_u64).prop_map(|version| Some(json!(version))).boxed()),
+        ("version", (1..=4_u64).prop_map(|version| Some(json!(version))).boxed()),
         ("name", "[a-z0-9]{1,8}".prop_map(|name| Some(name.into())).boxed()),
         ("lab", given(any::<bool>().prop_map(Value::from))),
         ("networks", networks.prop_map(Some).boxed()),

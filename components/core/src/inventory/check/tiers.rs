@@ -2,7 +2,7 @@
 
 use super::{Problems, all_of};
 use crate::inventory::{
-    ComponentName, Encrypted, Inventory, ProblemKind as Kind, Provider, Role, Tier,
+    ComponentName, Encrypted, Inventory, ProblemKind as Kind, Provider, RetentionTier, Role, Tier,
 };
 
 pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
@@ -18,6 +18,7 @@ pub(super) fn check(inventory: &Inventory, found: &mut Problems) {
         "`tiers.tertiary` is given without `tiers.secondary`: events reach it from there, so give that as well".into()
     });
     encryption(inventory, found);
+    retention(inventory, found);
     let writers: Vec<_> = inventory
         .hosts
         .iter()
@@ -55,6 +56,37 @@ fn encryption(inventory: &Inventory, found: &mut Problems) {
     found.add_if(nothing, Kind::Missing, || {
         "`tiers.encryption.tiers` is `wasabi` without `tiers.tertiary`: nothing would be encrypted; use `both`, or give that tier".into()
     });
+}
+
+fn retention(inventory: &Inventory, found: &mut Problems) {
+    let (tiers, version) = (&inventory.tiers, u32::from(inventory.version));
+    if tiers.retention.is_empty() {
+        return;
+    }
+    found.add_if(version < 4, Kind::NeedsVersion, || {
+        format!("`tiers.retention` is given, which version `{version}` of the inventory does not have: set `version` to 4")
+    });
+    found.add_if(tiers.secondary.is_none(), Kind::Missing, || {
+        "`tiers.retention` is given without `tiers.secondary`: nothing is archived, so give that as well".into()
+    });
+    for (place, entry) in tiers.retention.iter().enumerate() {
+        let at = format!("tiers.retention[{place}]");
+        found.add_if(entry.streams.is_empty(), Kind::Missing, || {
+            format!("`{at}.streams` is empty: name streams, or `*` for all")
+        });
+        let times = [&entry.max_age, &entry.dropped, &entry.left_timelines];
+        let counts = [entry.max_messages, entry.max_bytes];
+        let limits = times.iter().any(|time| time.is_some()) || counts.iter().any(Option::is_some);
+        found.add_if(!limits, Kind::Missing, || {
+            format!("`{at}` has no limit and would keep everything: give `maxAge`, `maxMessages`, `maxBytes`, `dropped` or `leftTimelines`, or remove it")
+        });
+        let nowhere = entry.tier == Some(RetentionTier::Wasabi) && tiers.tertiary.is_none();
+        found.add_if(nowhere, Kind::Missing, || {
+            format!(
+                "`{at}.tier` is `wasabi` without `tiers.tertiary`: use `nas`, or give that tier"
+            )
+        });
+    }
 }
 
 /// Refuses a secondary tier that cannot keep two writers apart: the secondary tier decides for the tertiary.
