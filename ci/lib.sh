@@ -137,12 +137,12 @@ release_build() {
         fail "the $profile build has test hooks" "the program and what was found in it stand above"
 }
 
-test_hooks=cim-storage-manager/fail-points,cim-storage-manager/sabotage,cim-component-registry/fail-points
+test_hooks=cim-storage-manager/fail-points,cim-storage-manager/sabotage,cim-component-registry/fail-points,cim-information-units/fail-points
 
-# sabotaged_build [FLAG…]: builds storage manager and registry with their test hooks, beside the ordinary debug build, whose
+# sabotaged_build [FLAG…]: builds storage manager, registry and information units with their test hooks, beside the ordinary debug build, whose
 # dependencies it shares: `--workspace` gives them the same features.
 sabotaged_build() {
     cargo build --manifest-path "$root/Cargo.toml" --locked --workspace --bin cim-storage-manager-sabotaged \
-        --bin cim-component-registry-sabotaged \
+        --bin cim-component-registry-sabotaged --bin cim-information-units-sabotaged \
         --features "$test_hooks" "$@"
 }

@@ -34,7 +34,7 @@
     cargoBuildFlags = ["--workspace" "--bins"];
     # Fail points and sabotage are for tests: a release refuses to be built with them, and this checks it.
     postInstall = ''
-      for program in cim-storage-manager cim-component-registry; do
+      for program in cim-storage-manager cim-component-registry cim-information-units; do
         if grep -aqE 'fail-point/[a-z]|sabotage/[a-z]|CIM_FAIL_POINT|CIM_SABOTAGE' $out/bin/$program; then
           echo "$program has test hooks in it: it must not be shipped" >&2
           exit 1
@@ -74,6 +74,7 @@
 in rec {
   cim-storage-manager = program "cim-storage-manager" "Tiers JetStream streams to S3 and restores them exactly";
   cim-component-registry = program "cim-component-registry" "Which components run, what each can do, and which need which";
+  cim-information-units = program "cim-information-units" "Immutable content by content id, with metadata, versions, links and types";
   cim-harness = program "cim-harness" "Runs scenarios in labs of real machines and lets an oracle judge them";
   cim-fake-wasabi = program "cim-fake-wasabi" "An S3 server that behaves like Wasabi, bad days included; for tests";
   cim-workspace = workspace;

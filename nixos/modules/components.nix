@@ -27,7 +27,7 @@
       package = mkOption {
         type = types.nullOr types.package;
         default = packages."cim-${name}" or null;
-        defaultText = lib.literalMD "the program of the storage manager and of the component registry; for the other components `null`, until they have one";
+        defaultText = lib.literalMD "the program of the storage manager, of the component registry and of information units; for the other components `null`, until they have one";
         example = lib.literalExpression "pkgs.cim.cim-storage-manager";
         description = "The program. Its main program is started; see `command` for how.";
       };

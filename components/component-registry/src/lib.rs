@@ -5,6 +5,8 @@
 
 use std::process::ExitCode;
 
+use cim_runtime::component::cli::NoOther;
+
 mod aggregate;
 pub mod contract;
 mod decide;
@@ -20,5 +22,5 @@ pub use state::Registry;
 
 /// Runs the program. `commit` is the commit of the build, where the build was told.
 pub fn main(commit: Option<&str>) -> ExitCode {
-    cim_runtime::component::cli::main::<Registry>(commit)
+    cim_runtime::component::cli::main::<Registry, NoOther>(commit)
 }

@@ -1,4 +1,4 @@
-//! The command line of every component: `serve`, `rebuild`, `digest`, `schema`, `completions`.
+//! The command line of every component: `serve`, `rebuild`, `digest`, `schema`, `completions`, and a component's own.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -7,21 +7,21 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::env::{CompleteEnv, Shells};
 
 use super::aggregate::Aggregate;
-use super::serve::{self, Failure, Report};
+use super::serve::{self, Failure, Place, Report};
 use super::settings::Settings;
 use crate::output::{note, print};
 
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
-struct Cli {
+struct Cli<C: Subcommand> {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<Command<C>>,
     #[command(flatten)]
     settings: Settings,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Command<C: Subcommand> {
     /// Answer requests (the default)
     Serve,
     /// Fold all events anew, and write the views that differ
@@ -49,17 +49,35 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    #[command(flatten)]
+    Own(C),
     /// Print the test hooks of this build as JSON
     #[cfg(feature = "fail-points")]
     #[command(hide = true)]
     Hooks,
 }
 
+/// Commands that a component has beside those of every component.
+pub trait Own<A: Aggregate>: Subcommand + Sync {
+    /// Runs one of them.
+    fn run(&self, at: Place<'_>) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// No command beside those of every component.
+#[derive(Debug, Subcommand)]
+pub enum NoOther {}
+
+impl<A: Aggregate> Own<A> for NoOther {
+    async fn run(&self, _: Place<'_>) -> Result<(), Failure> {
+        match *self {}
+    }
+}
+
 /// Runs a component. `commit` is the commit of the build, where the build was told.
 ///
 /// Exit statuses: 0, 1 a bug, 2 the settings, 3 NATS or its stream or bucket, 4 an event that cannot be read.
-pub fn main<A: Aggregate>(commit: Option<&str>) -> ExitCode {
-    let named = || Cli::command().name(A::PROGRAM).bin_name(A::PROGRAM).about(A::ABOUT);
+pub fn main<A: Aggregate, C: Own<A>>(commit: Option<&str>) -> ExitCode {
+    let named = || Cli::<C>::command().name(A::PROGRAM).bin_name(A::PROGRAM).about(A::ABOUT);
     CompleteEnv::with_factory(named).complete();
     let version: &'static str = match commit {
         // Once a process, and clap wants it for as long.
@@ -67,8 +85,8 @@ pub fn main<A: Aggregate>(commit: Option<&str>) -> ExitCode {
         None => A::VERSION,
     };
     let matches = named().version(version).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match run::<A>(&cli) {
+    let cli = Cli::<C>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match run::<A, C>(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             note(format_args!("error: {}", crate::error::chain(&failure)));
@@ -77,7 +95,7 @@ pub fn main<A: Aggregate>(commit: Option<&str>) -> ExitCode {
     }
 }
 
-fn run<A: Aggregate>(cli: &Cli) -> Result<(), Failure> {
+fn run<A: Aggregate, C: Own<A>>(cli: &Cli<C>) -> Result<(), Failure> {
     let shown = |text: String| print(text).map_err(|error| Failure::Other(error.to_string()));
     match &cli.command {
         Some(Command::Schema { name }) => return shown(schema::<A>(name.as_deref())?),
@@ -105,6 +123,7 @@ fn run<A: Aggregate>(cli: &Cli) -> Result<(), Failure> {
             Some(Command::Digest { at, json }) => {
                 shown(text(&serve::digest_at::<A>(&cli.settings, *at).await?, *json))
             }
+            Some(Command::Own(own)) => own.run(Place::new(&cli.settings)).await,
             Some(_) => unreachable!("these need no runtime and are done"),
         }
     });

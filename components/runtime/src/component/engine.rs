@@ -302,7 +302,7 @@ impl<A: Aggregate> Engine<A> {
             aggregate_version: self.folded.next_version(&fact.aggregate_id),
             aggregate_id: fact.aggregate_id,
             schema_version: fact.schema_version,
-            content: None,
+            content: fact.content,
             payload: fact.payload,
         }
     }

@@ -40,4 +40,5 @@ mod views;
 
 pub use aggregate::{Aggregate, Changed, Endpoint, Fact, Kind, Note, Owed, reply, request};
 pub use done::{Done, Event};
-pub use refusal::{Code, Refusal};
+pub use refusal::{CODE_HEADER, Code, Refusal, WAY_OUT_HEADER, WHAT_HEADER};
+pub use serve::{Failure, Place};

@@ -84,13 +84,47 @@ pub(super) struct Report {
     views_changed: Option<usize>,
 }
 
-struct Place {
+/// The place of a component's own command: its settings, and the way to NATS.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    settings: &'a Settings,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(settings: &'a Settings) -> Self {
+        Self { settings }
+    }
+
+    /// Reports whether streams and buckets are to be made where they are missing.
+    pub fn create(&self) -> bool {
+        self.settings.create
+    }
+
+    /// Connects to NATS.
+    ///
+    /// # Errors
+    /// When the settings cannot be used, or no server answers.
+    pub async fn connect<A: Aggregate>(&self) -> Result<async_nats::Client, Failure> {
+        let nats = self.settings.nats().map_err(Failure::Usage)?;
+        Ok(nats.connect(&format!("cim-{}", A::NAME)).await?)
+    }
+
+    /// Folds the whole log and returns the state.
+    ///
+    /// # Errors
+    /// When the log or one of its events cannot be read.
+    pub async fn state<A: Aggregate>(&self) -> Result<A, Failure> {
+        Ok(fold::<A>(self.settings, None).await?.1.state)
+    }
+}
+
+struct Opened {
     client: async_nats::Client,
     log: Log,
     bucket: String,
 }
 
-impl Place {
+impl Opened {
     async fn open<A: Aggregate>(settings: &Settings, suffix: &str) -> Result<Self, Failure> {
         let nats = settings.nats().map_err(Failure::Usage)?;
         let client = nats.connect(&format!("cim-{}", A::NAME)).await?;
@@ -153,7 +187,7 @@ pub(super) async fn serve<A: Aggregate>(
     })?;
     tracing::info!("health and metrics at http://{address}");
     let begun = async {
-        let place = Place::open::<A>(settings, "").await?;
+        let place = Opened::open::<A>(settings, "").await?;
         let bucket = place.bucket().await?;
         let cached = snapshot::load::<A>(&bucket).await.unwrap_or_default();
         let snapshot_at = cached.events;
@@ -239,7 +273,7 @@ pub(super) async fn serve<A: Aggregate>(
 
 /// Folds the whole log, writes every view that differs and a new snapshot, and reports.
 pub(super) async fn rebuild<A: Aggregate>(settings: &Settings) -> Result<Report, Failure> {
-    let place = Place::open::<A>(settings, "-cli").await?;
+    let place = Opened::open::<A>(settings, "-cli").await?;
     let bucket = place.bucket().await?;
     let (folded, ..) =
         engine::read_all(&place.log, Folded::<A>::default(), &settings.skip, None, told(A::NAME))
@@ -259,11 +293,19 @@ pub(super) async fn digest_at<A: Aggregate>(
     settings: &Settings,
     until: Option<u64>,
 ) -> Result<Report, Failure> {
-    let place = Place::open::<A>(settings, "-cli").await?;
+    let (log, folded) = fold::<A>(settings, until).await?;
+    Ok(report(&log, &folded, None))
+}
+
+async fn fold<A: Aggregate>(
+    settings: &Settings,
+    until: Option<u64>,
+) -> Result<(Log, Folded<A>), Failure> {
+    let place = Opened::open::<A>(settings, "-cli").await?;
     let (folded, ..) =
         engine::read_all(&place.log, Folded::<A>::default(), &settings.skip, until, told(A::NAME))
             .await?;
-    Ok(report(&place.log, &folded, None))
+    Ok((place.log, folded))
 }
 
 fn report<A: Aggregate>(log: &Log, folded: &Folded<A>, views_changed: Option<usize>) -> Report {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use cim_core::archive::RawJson;
-use cim_core::envelope::{Envelope, EventId};
+use cim_core::envelope::{Content, Envelope, EventId};
 use cim_core::names::{AggregateId, EventType};
 use cim_core::subjects::Component;
 use jiff::Timestamp;
@@ -103,6 +103,8 @@ pub struct Fact {
     pub schema_version: NonZeroU32,
     /// The entity that it happened to.
     pub aggregate_id: AggregateId,
+    /// The content that it is about, where content is addressed by id.
+    pub content: Option<Content>,
     /// The payload.
     pub payload: RawJson,
 }
@@ -112,7 +114,7 @@ impl Fact {
     pub fn new(event_type: EventType, aggregate_id: AggregateId, payload: &impl Serialize) -> Self {
         let text = serde_json::to_string(payload).expect("a contract's type is JSON");
         let payload = RawJson::new(text).expect("serde_json writes JSON");
-        Self { event_type, schema_version: NonZeroU32::MIN, aggregate_id, payload }
+        Self { event_type, schema_version: NonZeroU32::MIN, aggregate_id, content: None, payload }
     }
 }
 

@@ -1,0 +1,30 @@
+//! Information units: immutable content by content id, with metadata, chains of versions, typed links and types.
+//!
+//! The state is a fold over the component's own events (see `cim_runtime::component`); its rules are in `decide`. Content
+//! is no part of it: it lies in an object store, by its content id.
+
+use std::process::ExitCode;
+
+use cim_runtime::component::cli::NoOther;
+
+mod aggregate;
+pub mod contract;
+mod decide;
+mod endpoints;
+mod fold;
+mod ids;
+mod index;
+mod query;
+mod record;
+pub mod schemas;
+mod state;
+mod validators;
+
+pub use decide::Command;
+pub use fold::Event;
+pub use state::Units;
+
+/// Runs the program. `commit` is the commit of the build, where the build was told.
+pub fn main(commit: Option<&str>) -> ExitCode {
+    cim_runtime::component::cli::main::<Units, NoOther>(commit)
+}

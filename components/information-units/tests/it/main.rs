@@ -1,0 +1,8 @@
+//! Information units as their users meet them: the program, a real nats-server, and clients of NATS.
+
+mod crash;
+mod fold;
+mod lives;
+mod rebuild;
+mod schemas;
+mod support;
