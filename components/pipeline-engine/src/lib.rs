@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod cli;
 pub mod definition;
+pub mod engine;
 pub mod expression;
 pub mod problem;
 mod value;

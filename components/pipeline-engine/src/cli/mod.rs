@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod run;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use crate::definition::Format;
 
 /// Exit statuses beside 0 (done) and 2 (an option or a file cannot be used).
 const STATUS_PROBLEMS: u8 = 5;
+const STATUS_DIFFERENT: u8 = 6;
 
 /// Pipelines over events: definitions that are checked, stages in jq, windows by event time.
 #[derive(Debug, Parser)]
@@ -31,6 +33,26 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run a definition over a file of events, without a server
+    #[command(
+        after_help = "Each line of output is `{output, id, time, key, value}`; behind them come `{lost, stage, id, why, value}` of dead and late events. Equal input gives equal output.\nExit status: 0 done, 2 a file cannot be read, 5 the definition has problems, 6 the output is not the expected one"
+    )]
+    Run {
+        /// Definition: `*.json`, otherwise TOML
+        definition: PathBuf,
+        /// Events, one JSON a line; `-` for stdin
+        #[arg(long, value_name = "NDJSON")]
+        file: PathBuf,
+        /// File with the output that is expected
+        #[arg(long, value_name = "FILE")]
+        expect: Option<PathBuf>,
+        /// Write the output to the file of `--expect` instead
+        #[arg(long, requires = "expect")]
+        accept: bool,
+        /// Events that go through the stages at once; changes nothing in the output
+        #[arg(long, default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65536))]
+        batch: usize,
+    },
 }
 
 /// Runs the program.
@@ -44,6 +66,13 @@ pub(crate) fn main(commit: Option<&str>) -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match cli.command {
         Command::Check { file, json } => check::run(&file, json),
+        Command::Run { definition, file, expect, accept, batch } => run::run(&run::Run {
+            definition: &definition,
+            file: &file,
+            batch,
+            expect: expect.as_deref(),
+            accept,
+        }),
     };
     done.unwrap_or_else(|message| {
         eprintln!("error: {message}");

@@ -1,6 +1,9 @@
 //! The pipeline engine as its users meet it: definitions, and the program.
 
 mod check;
+mod engine;
 mod expression;
 mod graph;
 mod program;
+mod properties;
+mod snapshots;

@@ -1,0 +1,19 @@
+//! The engine: events go in, outputs come out, and what failed comes out too.
+//!
+//! Pure and deterministic. Every item carries the number of the input event that it comes from, and each stage takes its
+//! items in that order, so that batches and threads change nothing.
+
+mod aggregate;
+mod event;
+mod flow;
+mod join;
+mod late;
+mod pipeline;
+mod readers;
+mod record;
+mod simple;
+mod work;
+
+pub use event::{Event, Lost, Out, Reason};
+pub use pipeline::{Counts, Pipeline};
+pub use record::{lost_line, out_line};
