@@ -4,17 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jaq_json::Val;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Lost, Reason};
 use super::flow::Made;
+use super::kept::{self, Kept, Values};
 use super::late;
 use super::simple::each;
 use crate::definition::Step;
 use crate::expression::Expression;
 use crate::value;
 
-/// The values of a window, by the time and id of their events.
-type Values = BTreeMap<(i64, Arc<str>), Val>;
+/// An open window in a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedWindow {
+    end: i64,
+    key: String,
+    values: Vec<Kept>,
+}
 
 /// The open windows of a stage, by end and key; the values of each by time and id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,6 +82,24 @@ impl Windows {
                 made,
             );
         }
+    }
+
+    /// Returns the watermark and the open windows.
+    pub(super) fn save(&self) -> (Option<i64>, Vec<SavedWindow>) {
+        let windows = self.open.iter().map(|((end, key), values)| SavedWindow {
+            end: *end,
+            key: key.to_string(),
+            values: kept::save(values),
+        });
+        (self.watermark, windows.collect())
+    }
+
+    /// Returns the windows of a checkpoint.
+    pub(super) fn load(watermark: Option<i64>, saved: Vec<SavedWindow>) -> Result<Self, String> {
+        let window =
+            |saved: SavedWindow| Ok(((saved.end, saved.key.into()), kept::load(saved.values)?));
+        let open = saved.into_iter().map(window).collect::<Result<_, String>>()?;
+        Ok(Self { open, watermark })
     }
 
     /// Reports whether nothing is kept.

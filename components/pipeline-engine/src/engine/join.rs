@@ -4,15 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jaq_json::Val;
+use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::flow::Made;
+use super::kept::{self, Kept, Values};
 use super::simple::each;
 use crate::definition::Step;
 use crate::value;
 
 /// The events of one side that may still meet another one: by key, then by time and id.
-type Side = BTreeMap<Arc<str>, BTreeMap<(i64, Arc<str>), Val>>;
+type Side = BTreeMap<Arc<str>, Values>;
+
+/// The events of a key in a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedKey {
+    key: String,
+    values: Vec<Kept>,
+}
 
 /// The events of both sides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +78,28 @@ impl Pairs {
                 !events.is_empty()
             });
         }
+    }
+
+    /// Returns the watermark and the events of both sides.
+    pub(super) fn save(&self) -> (Option<i64>, [Vec<SavedKey>; 2]) {
+        let side = |side: &Side| {
+            let saved = |(key, values): (&Arc<str>, &Values)| SavedKey {
+                key: key.to_string(),
+                values: kept::save(values),
+            };
+            side.iter().map(saved).collect()
+        };
+        (self.watermark, [side(&self.sides[0]), side(&self.sides[1])])
+    }
+
+    /// Returns the events of a checkpoint.
+    pub(super) fn load(watermark: Option<i64>, saved: [Vec<SavedKey>; 2]) -> Result<Self, String> {
+        let side = |saved: Vec<SavedKey>| {
+            let key = |saved: SavedKey| Ok((saved.key.into(), kept::load(saved.values)?));
+            saved.into_iter().map(key).collect::<Result<Side, String>>()
+        };
+        let [left, right] = saved;
+        Ok(Self { sides: [side(left)?, side(right)?], watermark })
     }
 
     /// Reports whether nothing is kept.

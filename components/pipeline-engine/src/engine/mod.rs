@@ -4,9 +4,11 @@
 //! items in that order, so that batches and threads change nothing.
 
 mod aggregate;
+mod checkpoint;
 mod event;
 mod flow;
 mod join;
+mod kept;
 mod late;
 mod pipeline;
 mod readers;
@@ -14,6 +16,7 @@ mod record;
 mod simple;
 mod work;
 
+pub use checkpoint::Checkpoint;
 pub use event::{Event, Lost, Out, Reason};
 pub use pipeline::{Counts, Pipeline};
 pub use record::{lost_line, out_line};

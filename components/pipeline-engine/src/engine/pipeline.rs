@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jaq_json::Val;
 
 use super::aggregate::Windows;
+use super::checkpoint::{Checkpoint, SavedStage, SavedState};
 use super::event::{Event, Lost, Out, Reason};
 use super::flow::{Item, Numbered};
 use super::join::Pairs;
@@ -44,6 +45,72 @@ impl Pipeline {
         let names = definition.stages.iter().map(|stage| Arc::from(stage.name.as_str())).collect();
         let states = states.collect();
         Self { definition, names, states, newest: None, watermark: None, counts: Counts::default() }
+    }
+
+    /// Returns a pipeline that goes on behind a checkpoint.
+    ///
+    /// # Errors
+    /// When the checkpoint is that of another definition.
+    pub fn restore(definition: Definition, checkpoint: Checkpoint) -> Result<Self, String> {
+        let mut pipeline = Self::new(definition);
+        let Checkpoint { pipeline: name, input, unread, newest, watermark, stages } = checkpoint;
+        let other = || {
+            format!(
+                "the checkpoint of `{name}` is not that of this definition: start anew, and replay"
+            )
+        };
+        if name != pipeline.definition.pipeline {
+            return Err(other());
+        }
+        let mut saved = stages.into_iter();
+        for (stage, state) in pipeline.definition.stages.iter().zip(&mut pipeline.states) {
+            if *state == State::None {
+                continue;
+            }
+            let saved = saved.next().filter(|saved| saved.stage == stage.name).ok_or_else(other)?;
+            *state = match (&state, saved.state) {
+                (State::Windows(_), SavedState::Windows(windows)) => {
+                    State::Windows(Windows::load(saved.watermark, windows)?)
+                }
+                (State::Pairs(_), SavedState::Pairs(pairs)) => {
+                    State::Pairs(Pairs::load(saved.watermark, pairs)?)
+                }
+                _ => return Err(other()),
+            };
+        }
+        if saved.next().is_some() {
+            return Err(other());
+        }
+        pipeline.counts = Counts { input, unread };
+        (pipeline.newest, pipeline.watermark) = (newest, watermark);
+        Ok(pipeline)
+    }
+
+    /// Returns all that the pipeline remembers.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let stages =
+            self.definition.stages.iter().zip(&self.states).filter_map(|(stage, state)| {
+                let (watermark, state) = match state {
+                    State::None => return None,
+                    State::Windows(windows) => {
+                        let (watermark, windows) = windows.save();
+                        (watermark, SavedState::Windows(windows))
+                    }
+                    State::Pairs(pairs) => {
+                        let (watermark, pairs) = pairs.save();
+                        (watermark, SavedState::Pairs(pairs))
+                    }
+                };
+                Some(SavedStage { stage: stage.name.clone(), watermark, state })
+            });
+        Checkpoint {
+            pipeline: self.definition.pipeline.clone(),
+            input: self.counts.input,
+            unread: self.counts.unread,
+            newest: self.newest,
+            watermark: self.watermark,
+            stages: stages.collect(),
+        }
     }
 
     /// Returns the definition.
