@@ -2,6 +2,7 @@
 
 mod check;
 mod run;
+mod stream;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use crate::definition::Format;
 
 /// Exit statuses beside 0 (done) and 2 (an option or a file cannot be used).
+const STATUS_NATS: u8 = 3;
 const STATUS_PROBLEMS: u8 = 5;
 const STATUS_DIFFERENT: u8 = 6;
 
@@ -32,6 +34,16 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Run a definition over a stream of NATS; what comes out is published once
+    #[command(
+        after_help = "The input is `input.stream` and `input.subject` of the definition; outputs go to their `subject`, dead letters to `dead`. The position is in the bucket: a process that was killed goes on where it was.\nExit status: 0 done, 2 the definition's file or an option cannot be used, 3 NATS, 5 the definition has problems"
+    )]
+    Stream {
+        /// Definition: `*.json`, otherwise TOML
+        definition: PathBuf,
+        #[command(flatten)]
+        options: stream::Options,
     },
     /// Run a definition over a file of events, without a server
     #[command(
@@ -66,6 +78,7 @@ pub(crate) fn main(commit: Option<&str>) -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match cli.command {
         Command::Check { file, json } => check::run(&file, json),
+        Command::Stream { definition, options } => stream::run(&definition, &options),
         Command::Run { definition, file, expect, accept, batch } => run::run(&run::Run {
             definition: &definition,
             file: &file,

@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub(super) struct Document {
     pub(super) pipeline: String,
     pub(super) format: u32,
+    /// The subject of dead letters.
+    pub(super) dead: Option<String>,
     #[serde(default)]
     pub(super) input: Input,
     #[serde(default)]

@@ -7,7 +7,7 @@ use super::lowering::{Lowering, nearest, path};
 use super::stage::{Definition, Output, Port, Shape, Stage, Step};
 
 pub(super) fn resolve(drafts: Drafts, at: &mut Lowering<'_>) -> Option<Definition> {
-    let Drafts { pipeline, input, stages, outputs } = drafts;
+    let Drafts { pipeline, dead, input, stages, outputs } = drafts;
     unique(&stages, &outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>(), at);
     if outputs.is_empty() {
         at.wrong(
@@ -75,7 +75,7 @@ pub(super) fn resolve(drafts: Drafts, at: &mut Lowering<'_>) -> Option<Definitio
     for exit in &mut exits {
         exit.from = std::mem::take(&mut exit.from).into_iter().map(port).collect();
     }
-    Some(Definition { pipeline, input, stages, outputs: exits })
+    Some(Definition { pipeline, dead, input, stages, outputs: exits })
 }
 
 fn unique(stages: &[Draft], outputs: &[&str], at: &mut Lowering<'_>) {

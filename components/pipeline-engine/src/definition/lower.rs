@@ -12,6 +12,9 @@ const FORMAT: u32 = 1;
 /// Windows that one event may be in.
 const MOST_WINDOWS: i64 = 1_000;
 
+const UNPUBLISHABLE: &str =
+    "no subject to publish to: words between single dots, without `*`, `>` and blanks";
+
 /// The keys of each kind beside those of every stage, and whether they are needed.
 const KINDS: [(&str, &[(&str, bool)]); 6] = [
     ("map", &[("expression", true), ("parallel", false)]),
@@ -53,6 +56,7 @@ pub(super) struct Exit {
 /// A definition whose sources are still names.
 pub(super) struct Drafts {
     pub(super) pipeline: String,
+    pub(super) dead: Option<String>,
     pub(super) input: Input,
     /// By the index in the document.
     pub(super) stages: Vec<Draft>,
@@ -63,6 +67,9 @@ pub(super) fn lower(document: Document, at: &mut Lowering<'_>) -> Option<Drafts>
     at.name("pipeline", &path(&["pipeline"]), &document.pipeline);
     if document.format != FORMAT {
         at.wrong("format", &path(&["format"]), format!("this program reads format {FORMAT}"));
+    }
+    if document.dead.as_deref().is_some_and(|subject| !publishable(subject)) {
+        at.wrong("dead", &path(&["dead"]), UNPUBLISHABLE);
     }
     let input = input(document.input, at);
     let stages: Vec<_> = document
@@ -77,11 +84,7 @@ pub(super) fn lower(document: Document, at: &mut Lowering<'_>) -> Option<Drafts>
         if subject.as_deref().is_some_and(|subject| !publishable(subject)) {
             let key = format!("output.{}.subject", output.name);
             let path = path(&["output", &index.to_string(), "subject"]);
-            at.wrong(
-                &key,
-                &path,
-                "no subject to publish to: words between single dots, without `*`, `>` and blanks",
-            );
+            at.wrong(&key, &path, UNPUBLISHABLE);
         }
         Exit { name: output.name, from: output.from.map(document::From::names), subject }
     });
@@ -95,7 +98,13 @@ pub(super) fn lower(document: Document, at: &mut Lowering<'_>) -> Option<Drafts>
             format!("`{}` goes by the time of events: add `time = \"…\"` to `[input]`", stage.name);
         at.wrong("input.time", &path(&["input"]), message);
     }
-    Some(Drafts { pipeline: document.pipeline, input: input?, stages, outputs })
+    Some(Drafts {
+        pipeline: document.pipeline,
+        dead: document.dead,
+        input: input?,
+        stages,
+        outputs,
+    })
 }
 
 fn publishable(subject: &str) -> bool {

@@ -174,6 +174,8 @@ pub struct Output {
 pub struct Definition {
     /// The name.
     pub pipeline: String,
+    /// The subject of dead letters and late events, where events come from NATS.
+    pub dead: Option<String>,
     /// The input.
     pub input: Input,
     /// The stages, sources before those that they feed.

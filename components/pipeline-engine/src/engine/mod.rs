@@ -19,4 +19,4 @@ mod work;
 pub use checkpoint::Checkpoint;
 pub use event::{Event, Lost, Out, Reason};
 pub use pipeline::{Counts, Pipeline};
-pub use record::{lost_line, out_line};
+pub use record::{lost_line, out_line, out_value};

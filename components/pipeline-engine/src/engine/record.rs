@@ -19,11 +19,11 @@ struct Record<'a> {
     value: Box<RawValue>,
 }
 
-/// Returns the line of an event that left by an output.
+/// Returns the JSON of an event that left by an output.
 ///
 /// # Errors
 /// With the event as a dead letter, when its value is no JSON.
-pub fn out_line(definition: &Definition, out: &Out) -> Result<String, Lost> {
+pub fn out_value(definition: &Definition, out: &Out) -> Result<String, Lost> {
     let event = &out.event;
     let output = &definition.outputs[out.output].name;
     let Some(value) = value::write(&event.value) else {
@@ -36,6 +36,17 @@ pub fn out_line(definition: &Definition, out: &Out) -> Result<String, Lost> {
             value: value::text(&event.value.to_string()),
         });
     };
+    Ok(value)
+}
+
+/// Returns the line of an event that left by an output.
+///
+/// # Errors
+/// With the event as a dead letter, when its value is no JSON.
+pub fn out_line(definition: &Definition, out: &Out) -> Result<String, Lost> {
+    let event = &out.event;
+    let output = &definition.outputs[out.output].name;
+    let value = out_value(definition, out)?;
     let value = RawValue::from_string(value).expect("it was read as JSON");
     let record = Record {
         output,

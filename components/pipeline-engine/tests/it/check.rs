@@ -17,7 +17,7 @@ fn a_key_that_does_not_exist_is_named_with_its_line() {
     insta::assert_snapshot!(toml("[[stage]]\nname = \"a\"\nkind = \"map\"\nexpressions = \".\"\n"), @"6:1: unknown field `expressions`, expected one of `name`, `kind`, `from`, `takes`, `gives`, `parallel`, `expression`, `cases`, `lookup`, `table`, `key`, `value`, `window`, `slide`, `left`, `right`, `within`");
     insta::assert_snapshot!(toml("[input]\ntime = 5\n"), @"4:8: invalid type: integer `5`, expected a string");
     let json = "{\"pipeline\": \"p\", \"format\": 1,\n \"stages\": []}";
-    insta::assert_snapshot!(problems(json, Format::Json), @"2:9: unknown field `stages`, expected one of `pipeline`, `format`, `input`, `stage`, `output`");
+    insta::assert_snapshot!(problems(json, Format::Json), @"2:9: unknown field `stages`, expected one of `pipeline`, `format`, `dead`, `input`, `stage`, `output`");
 }
 
 #[test]

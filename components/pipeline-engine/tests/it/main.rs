@@ -8,3 +8,4 @@ mod graph;
 mod program;
 mod properties;
 mod snapshots;
+mod stream;
