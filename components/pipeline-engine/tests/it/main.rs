@@ -9,3 +9,4 @@ mod program;
 mod properties;
 mod snapshots;
 mod stream;
+mod throughput;

@@ -41,7 +41,7 @@ from = "sum"
 subject = "out.sums"
 "#;
 
-struct Server(Child);
+pub(crate) struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -50,7 +50,7 @@ impl Drop for Server {
     }
 }
 
-async fn server(folder: &Path) -> (Server, String, async_nats::Client) {
+pub(crate) async fn server(folder: &Path) -> (Server, String, async_nats::Client) {
     let program = cim_testing::required_tool("bin/nats-server");
     let child = Command::new(&program)
         .args(["-js", "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir"])
@@ -76,7 +76,7 @@ async fn server(folder: &Path) -> (Server, String, async_nats::Client) {
     (server, url, client)
 }
 
-fn start(folder: &Path, url: &str) -> Child {
+pub(crate) fn start(folder: &Path, url: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_cim-pipeline-engine"))
         .args(["stream", "p.toml", "--create", "--drain", "--nats-url", url])
         .current_dir(folder)
