@@ -5,9 +5,9 @@
 
 use std::process::ExitCode;
 
-use cim_runtime::component::cli::NoOther;
-
 mod aggregate;
+mod commands;
+mod content;
 pub mod contract;
 mod decide;
 mod endpoints;
@@ -26,5 +26,5 @@ pub use state::Units;
 
 /// Runs the program. `commit` is the commit of the build, where the build was told.
 pub fn main(commit: Option<&str>) -> ExitCode {
-    cim_runtime::component::cli::main::<Units, NoOther>(commit)
+    cim_runtime::component::cli::main::<Units, commands::Command>(commit)
 }
