@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::copy::{Copied, Damaged, Progress, copy, work};
 use crate::s3::Store;
 
-/// What was copied, or would be.
+/// The objects that were copied, or would be.
 #[derive(Debug, Serialize)]
 struct Report {
     tier: String,

@@ -35,7 +35,7 @@ struct OnTier {
     objects: usize,
     /// Of these bytes those that are no stream's messages: what was replaced and is not deleted yet, checkpoints, footers.
     other: u64,
-    /// What is paid for: no less than the service bills at least.
+    /// The bytes that are paid for: no less than the service bills at least.
     billed: u64,
     /// The price, and what a month comes to, where the configuration has one.
     price_per_tb_month: Option<f64>,

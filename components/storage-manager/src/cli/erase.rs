@@ -21,7 +21,7 @@ use crate::s3::Tier;
 /// Runs of sequences that a table shows.
 const SHOWN: usize = 4;
 
-/// What was erased, or would be.
+/// The messages that were erased, or would be.
 #[derive(Debug, Serialize)]
 struct Report {
     stream: String,

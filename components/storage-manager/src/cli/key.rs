@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::crypt::{self, Key};
 use crate::s3::{ErrorKind, Tier};
 
-/// What is shown of a key: nothing that is secret.
+/// The parts of a key that are shown: nothing that is secret.
 #[derive(Debug, Serialize)]
 struct Shown {
     key: String,

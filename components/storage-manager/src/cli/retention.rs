@@ -17,7 +17,7 @@ use crate::config::retention;
 use crate::journal::expire::{Bounds, Copied, Live, copied_to, decide, taken};
 use crate::s3::Tier;
 
-/// What rules would take out of each tier now.
+/// The messages that rules would take out of each tier now.
 #[derive(Debug, Serialize)]
 struct Preview {
     tiers: Vec<OnTier>,

@@ -36,7 +36,7 @@ struct HeldStream {
     /// Messages of the newest timeline that were erased for good.
     erased: u64,
     timelines: Vec<HeldTimeline>,
-    /// What has left the archive by rule.
+    /// Messages that have left the archive by rule.
     expired: Vec<Expired>,
     /// Since when JetStream does not have it, where that is known.
     absent_since: Option<Timestamp>,

@@ -44,12 +44,12 @@ struct Verified {
     /// Fewer messages than the stream had; no damage yet.
     #[serde(rename = "lacking")]
     missing_messages: u64,
-    /// What was erased for good.
+    /// Messages that were erased for good.
     erased: Vec<Erased>,
     /// Messages that have left by rule: nothing is wrong with that.
     expired: u64,
     problems: Vec<String>,
-    /// What there is no key of: whether it is damaged is not known.
+    /// Objects whose key is missing: whether they are damaged is not known.
     locked: Vec<String>,
     /// The timelines that a restore of the newest one is made of, each with the sequences that count.
     #[serde(skip)]

@@ -18,13 +18,13 @@ mod code {
     pub(super) const NO_PEERS: u64 = 10_005;
     /// Subjects that another stream has.
     pub(super) const OVERLAP: u64 = 10_065;
-    /// What was wrong with a snapshot.
+    /// The fault of a snapshot.
     pub(super) const SNAPSHOT: u64 = 10_062;
     /// A stream that exists, as two answers say it.
     pub(super) const EXISTS: [u64; 2] = [10_058, 10_130];
 }
 
-/// What the command that restores a stream is made of.
+/// The parts of the command that restores a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryCommand {
     /// The tier that was read.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Which tier a bucket is.
+/// The tier that a bucket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {

@@ -11,7 +11,7 @@ const HEAD: usize = 4;
 /// Bytes of a frame's checksum.
 const SUM: usize = 4;
 
-/// What was unpacked so far.
+/// The bytes that were unpacked so far.
 #[derive(Debug, Default)]
 pub(super) struct Unpacked {
     /// The part of the next frame that was read.
@@ -19,7 +19,7 @@ pub(super) struct Unpacked {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What is no S2, or was damaged.
+/// An input that is no S2, or was damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what was sent is no S2")]
 pub(super) struct NotS2;
