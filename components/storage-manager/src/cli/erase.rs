@@ -166,7 +166,7 @@ impl Report {
         let mut shown = table::table(&headers);
         for tier in &self.tiers {
             shown.add_row([
-                tier.tier.clone(),
+                tier.tier.to_string(),
                 tier.messages.to_string(),
                 tier.rewritten.to_string(),
                 tier.deleted.to_string(),

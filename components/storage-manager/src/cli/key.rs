@@ -67,7 +67,8 @@ async fn of(config: &Config, object: &str, from: Tier) -> Result<(), Failure> {
     let bytes = match store.get(object).await {
         Err(error) if error.kind == ErrorKind::NotFound => {
             return Err(Failure::usage(format!(
-                "{from} has no object `{object}`: `cim-storage-manager streams --files --from {from}` lists those with messages"
+                "{from} has no object `{object}`: `cim-storage-manager streams --files --from {}` lists those with messages",
+                from.id()
             )));
         }
         got => got?,

@@ -16,10 +16,11 @@ use crate::archive::Archive;
 use crate::config::Config;
 use crate::journal::expire::in_words;
 use crate::restore::{Options, plan};
+use crate::s3::Tier;
 
 #[derive(Debug, Serialize)]
 struct Held {
-    from: String,
+    from: Tier,
     streams: Vec<HeldStream>,
 }
 
@@ -126,7 +127,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             stream,
         });
     }
-    let held = Held { from: args.from.to_string(), streams };
+    let held = Held { from: args.from, streams };
     if args.show.json {
         show_json(&held)?;
     } else {

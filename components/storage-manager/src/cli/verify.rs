@@ -29,7 +29,7 @@ use crate::s3::{Store, Tier};
 
 #[derive(Debug, Serialize)]
 struct Report {
-    from: String,
+    from: Tier,
     streams: Vec<Verified>,
     journals: Vec<Audited>,
 }
@@ -102,7 +102,7 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
         streams = args.streams;
     }
     streams.sort();
-    let mut report = Report { from: args.from.to_string(), streams: Vec::new(), journals };
+    let mut report = Report { from: args.from, streams: Vec::new(), journals };
     let mut journaled = Vec::new();
     for stream in streams {
         let index = report.streams.len();

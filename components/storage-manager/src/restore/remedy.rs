@@ -58,7 +58,7 @@ impl RestoreError {
             Self::S3(error) if error.kind.is_damage() => damaged(stream, target, retry, None),
             Self::Archive(_) if self.is_of_one_stream() => match retry.other {
                 Some(other) => {
-                    format!("`cim-storage-manager restore {stream} --from {other}`")
+                    format!("`cim-storage-manager restore {stream} --from {}`", other.id())
                 }
                 None => "put the object back from a copy and restore again".into(),
             },
@@ -114,7 +114,7 @@ fn damaged(
     first_seq: Option<u64>,
 ) -> String {
     if let Some(other) = retry.other {
-        return format!("`cim-storage-manager restore {stream} --from {other}`");
+        return format!("`cim-storage-manager restore {stream} --from {}`", other.id());
     }
     match first_seq {
         Some(first) if first > 1 => {

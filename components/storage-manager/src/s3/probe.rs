@@ -50,7 +50,7 @@ pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
     // First, for who writes may be given a bucket that was mistyped; who lists is told.
     let prefix = key(&id).to_string();
     missing.is(LIST, patiently(|| store.list(&prefix, false)).await)?;
-    let tier = store.tier().to_string();
+    let tier = store.tier().id().to_owned();
     let of_tier = key(&tier).to_string();
     let may_delete = allowed(patiently(|| store.delete(&of_tier)).await)?.is_ok();
     let (id, races) = if may_delete { (id, races) } else { (tier, 1) };
@@ -113,7 +113,7 @@ async fn try_out(
 
 /// Finds out whether the bucket locks objects, where that is asked for.
 async fn locks(store: &Store, missing: &mut Missing) -> Result<bool, S3Error> {
-    let key = key(&format!("{}-lock", store.tier()));
+    let key = key(&format!("{}-lock", store.tier().id()));
     let ask = || async { store.put_locked(&key, BODY).await.unwrap_or(Ok(())) };
     let asked = patiently(ask).await;
     match missing.is(LOCK, asked) {

@@ -26,7 +26,7 @@ const AT_ONCE: usize = 2;
 /// The faults that were found.
 #[derive(Debug, Default, Serialize)]
 struct Report {
-    from: String,
+    from: Tier,
     /// Objects that are what was written: their name, their own line or the next entry says so.
     intact: usize,
     /// Objects that can be read without a key, and are whole.
@@ -84,11 +84,8 @@ async fn check(store: &Arc<Store>) -> Result<Report, S3Error> {
     for prefix in ["v1/", "v2/"] {
         listed.extend(store.list(prefix, false).await?);
     }
-    let mut report = Report {
-        from: store.tier().to_string(),
-        not_checked: NOT_CHECKED.into(),
-        ..Report::default()
-    };
+    let mut report =
+        Report { from: store.tier(), not_checked: NOT_CHECKED.into(), ..Report::default() };
     let mut journals: BTreeMap<_, Journal> = BTreeMap::new();
     let looks = listed.into_iter().map(|Listed { key, .. }| look(store, key));
     let mut looks = stream::iter(looks).buffered(AT_ONCE);

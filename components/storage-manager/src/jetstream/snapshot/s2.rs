@@ -1,6 +1,6 @@
 //! S2, what a server's snapshots are packed with, unpacked as it comes.
 //!
-//! SnappyFrameWriter are those of Snappy (google/snappy framing_format.txt); blocks are Snappy's too, with repeats
+//! Frames are those of Snappy (google/snappy framing_format.txt); blocks are Snappy's too, with repeats
 //! (klauspost/compress s2, "Format extensions"): a copy of one byte's offset that is 0 goes on with the offset before it.
 
 /// Most bytes that a frame may unpack to.
@@ -201,7 +201,9 @@ mod tests {
             if let Some(at) = packed.len().checked_sub(1).filter(|at| *at > 20) {
                 let mut damaged = packed;
                 damaged[at] ^= 1;
-                prop_assert_eq!(Unpacked::default().push(&damaged), Err(NotS2));
+                // A copy from another place may be of the same bytes.
+                let mut found = Unpacked::default();
+                prop_assert!(found.push(&damaged).is_err() || found.bytes == text.as_bytes());
             }
         }
     }
