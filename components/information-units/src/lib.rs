@@ -6,6 +6,8 @@
 use std::process::ExitCode;
 
 mod aggregate;
+mod car;
+mod closure;
 mod commands;
 mod content;
 pub mod contract;

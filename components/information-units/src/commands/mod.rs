@@ -1,7 +1,10 @@
 //! The commands beside those of every component: content in and out.
 
+mod export;
 mod get;
+mod import;
 mod put;
+mod service;
 
 use std::path::PathBuf;
 
@@ -10,7 +13,9 @@ use cim_runtime::component::cli::Own;
 use cim_runtime::component::{Failure, Place};
 use clap::{Args, Subcommand};
 
+use crate::car::CarError;
 use crate::content::{Bucket, ContentError, Contents};
+use crate::contract::Word;
 use crate::state::Units;
 
 /// The exit status when content is missing, damaged or cannot be checked.
@@ -38,6 +43,20 @@ pub(crate) enum Command {
         /// Write it to this file, which is there only when all of it was right
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Print a unit as a CAR file: its versions, the units that it links to, and their types and content
+    Export {
+        /// The unit
+        unit: Word,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Take in a CAR file of `export`; needs a process that serves
+    Import {
+        /// The file; `-` is standard input
+        file: PathBuf,
         #[command(flatten)]
         objects: Objects,
     },
@@ -88,6 +107,8 @@ impl Own<Units> for Command {
             Self::Get { content, output, objects } => {
                 get::run(&objects.open(at).await?, content, output.as_deref()).await
             }
+            Self::Export { unit, objects } => export::run(at, &objects.open(at).await?, unit).await,
+            Self::Import { file, objects } => import::run(at, &objects.open(at).await?, file).await,
         }
     }
 }
@@ -100,5 +121,11 @@ impl From<ContentError> for Failure {
             _ => CONTENT,
         };
         Self::Own { status, said: error.to_string() }
+    }
+}
+
+impl From<CarError> for Failure {
+    fn from(error: CarError) -> Self {
+        Self::Own { status: CONTENT, said: error.to_string() }
     }
 }

@@ -74,6 +74,23 @@ impl Contents {
         Ok(stored)
     }
 
+    /// Writes a block that was checked, if it is not there.
+    pub(crate) async fn put_block(&self, id: &ContentId, bytes: &[u8]) -> Result<(), ContentError> {
+        if !self.bucket.has(id.as_str(), bytes.len()).await? {
+            self.bucket.put(id.as_str(), bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes content of chunks that are there, if they are its.
+    pub(crate) async fn assemble(&self, id: &ContentId, list: &List) -> Result<(), ContentError> {
+        self.read(id, list.clone(), &mut std::io::sink()).await?;
+        if list.chunks.len() > 1 {
+            self.put_list(id, list, false).await?;
+        }
+        Ok(())
+    }
+
     /// Writes a chunk if it is not there, and returns the bytes that were written.
     async fn put_chunk(
         &self,
