@@ -5,6 +5,7 @@ mod content;
 mod crash;
 mod fold;
 mod lives;
+mod measure;
 mod rebuild;
 mod schemas;
 mod support;
