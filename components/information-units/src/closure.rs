@@ -39,10 +39,11 @@ pub(crate) fn of(units: &Units, unit: &Word) -> Option<Closure> {
         let Some(unit) = units.all.get(name) else { continue };
         let mut previous = None;
         for version in &unit.versions {
-            let block = Record::new(name, previous, &version.body).block();
+            let body = version.body.body();
+            let block = Record::new(name, previous, &body).block();
             history.insert(version.order, Made::Unit(ids::cid(&version.id), block));
-            contents.extend(version.body.content.clone());
-            kinds.extend(version.body.kind.as_ref());
+            contents.extend(body.content);
+            kinds.extend(body.kind);
             previous = Some(&version.id);
         }
         for edge in &unit.links {
@@ -53,7 +54,7 @@ pub(crate) fn of(units: &Units, unit: &Word) -> Option<Closure> {
         }
     }
     for kind in kinds {
-        for version in units.types.get(kind).into_iter().flatten() {
+        for version in units.types.get(&kind).into_iter().flatten() {
             history.insert(version.order, Made::Type(kind.clone(), version.schema.clone()));
         }
     }

@@ -6,6 +6,7 @@ use cim_core::envelope::Envelope;
 use cim_runtime::component::Changed;
 
 use crate::contract::{Created, Edge, Linked, TypeRegistered, Updated};
+use crate::packed::Packed;
 use crate::state::{TypeVersion, Unit, Units, Version};
 
 /// The prefix of the views of types.
@@ -29,6 +30,7 @@ pub(crate) fn fold(units: &mut Units, event: Event, envelope: &Envelope, changed
     let (order, time) = (units.events, envelope.time);
     match event {
         Event::Created(Created { unit, version, type_version, body }) => {
+            let body = Packed::new(&body);
             let first = Version { id: version, order, checked_against: type_version, body, time };
             units.index.touch(&unit);
             units.all.entry(unit).or_insert_with(|| Unit {
@@ -41,13 +43,9 @@ pub(crate) fn fold(units: &mut Units, event: Event, envelope: &Envelope, changed
         Event::Updated(Updated { unit, version, previous, type_version, body }) => {
             // An event that does not follow on the newest version is none that this program wrote: it changes nothing.
             if let Some(known) = units.all.get_mut(&unit).filter(|u| u.head().id == previous) {
-                known.versions.push(Version {
-                    id: version,
-                    order,
-                    checked_against: type_version,
-                    body,
-                    time,
-                });
+                let body = Packed::new(&body);
+                let checked_against = type_version;
+                known.versions.push(Version { id: version, order, checked_against, body, time });
                 known.time = time;
                 units.index.touch(&unit);
             }

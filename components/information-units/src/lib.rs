@@ -16,6 +16,7 @@ mod endpoints;
 mod fold;
 mod ids;
 mod index;
+mod packed;
 mod query;
 mod record;
 pub mod schemas;

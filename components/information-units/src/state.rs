@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::contract::{Body, Edge, Word};
+use crate::contract::{Edge, Word};
 use crate::index::Index;
+use crate::packed::Packed;
 
 /// All units and types.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -51,7 +52,7 @@ pub(crate) struct Version {
     /// The version of the type that it was checked against.
     pub(crate) checked_against: Option<NonZeroU32>,
     /// The version.
-    pub(crate) body: Body,
+    pub(crate) body: Packed,
     /// The time of its event.
     #[schemars(with = "String")]
     pub(crate) time: Timestamp,
