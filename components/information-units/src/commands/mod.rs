@@ -66,12 +66,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Objects {
     /// Bucket of the object store that holds content
-    #[arg(
-        long,
-        env = "CIM_OBJECTS_BUCKET",
-        default_value = "information-units",
-        value_name = "BUCKET"
-    )]
+    #[arg(long, env = "CIM_OBJECTS_BUCKET", default_value = "content", value_name = "BUCKET")]
     objects: StoreName,
     /// Server with a bucket of the same name, from which missing or damaged content is healed
     #[arg(long, env = "CIM_SECOND_URL", value_name = "URL")]
