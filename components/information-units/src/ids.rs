@@ -7,6 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Multicodec of bytes that are not interpreted.
 pub(crate) const RAW: u64 = 0x55;
+/// Multicodec of nodes of UnixFS.
+pub(crate) const DAG_PB: u64 = 0x70;
 /// Multicodec of records.
 pub(crate) const DAG_CBOR: u64 = 0x71;
 /// Multihash code of SHA-256, the one hash of all tiers.

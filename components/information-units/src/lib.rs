@@ -6,6 +6,8 @@
 use std::process::ExitCode;
 
 mod aggregate;
+mod car;
+mod closure;
 mod commands;
 mod content;
 pub mod contract;
@@ -14,6 +16,7 @@ mod endpoints;
 mod fold;
 mod ids;
 mod index;
+mod packed;
 mod query;
 mod record;
 pub mod schemas;

@@ -1,7 +1,10 @@
 //! The commands beside those of every component: content in and out.
 
+mod export;
 mod get;
+mod import;
 mod put;
+mod service;
 
 use std::path::PathBuf;
 
@@ -10,7 +13,9 @@ use cim_runtime::component::cli::Own;
 use cim_runtime::component::{Failure, Place};
 use clap::{Args, Subcommand};
 
+use crate::car::CarError;
 use crate::content::{Bucket, ContentError, Contents};
+use crate::contract::Word;
 use crate::state::Units;
 
 /// The exit status when content is missing, damaged or cannot be checked.
@@ -41,18 +46,27 @@ pub(crate) enum Command {
         #[command(flatten)]
         objects: Objects,
     },
+    /// Print a unit as a CAR file: its versions, the units that it links to, and their types and content
+    Export {
+        /// The unit
+        unit: Word,
+        #[command(flatten)]
+        objects: Objects,
+    },
+    /// Take in a CAR file of `export`; needs a process that serves
+    Import {
+        /// The file; `-` is standard input
+        file: PathBuf,
+        #[command(flatten)]
+        objects: Objects,
+    },
 }
 
 /// The places of content.
 #[derive(Debug, Args)]
 pub(crate) struct Objects {
     /// Bucket of the object store that holds content
-    #[arg(
-        long,
-        env = "CIM_OBJECTS_BUCKET",
-        default_value = "information-units",
-        value_name = "BUCKET"
-    )]
+    #[arg(long, env = "CIM_OBJECTS_BUCKET", default_value = "content", value_name = "BUCKET")]
     objects: StoreName,
     /// Server with a bucket of the same name, from which missing or damaged content is healed
     #[arg(long, env = "CIM_SECOND_URL", value_name = "URL")]
@@ -88,6 +102,8 @@ impl Own<Units> for Command {
             Self::Get { content, output, objects } => {
                 get::run(&objects.open(at).await?, content, output.as_deref()).await
             }
+            Self::Export { unit, objects } => export::run(at, &objects.open(at).await?, unit).await,
+            Self::Import { file, objects } => import::run(at, &objects.open(at).await?, file).await,
         }
     }
 }
@@ -100,5 +116,11 @@ impl From<ContentError> for Failure {
             _ => CONTENT,
         };
         Self::Own { status, said: error.to_string() }
+    }
+}
+
+impl From<CarError> for Failure {
+    fn from(error: CarError) -> Self {
+        Self::Own { status: CONTENT, said: error.to_string() }
     }
 }

@@ -1,16 +1,22 @@
 //! A bucket of NATS's object store, as small named blocks.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::jetstream::object_store::{
-    Config, GetErrorKind, InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectStore,
+    Config, GetErrorKind, InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectOptions, ObjectStore,
 };
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use async_nats::jetstream::{self, Context};
+use async_nats::{Client, HeaderMap};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE as URL_SAFE;
 use bytes::Bytes;
+use cim_core::envelope::EventId;
 use cim_runtime::error::chain;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 
 use super::cut::MAX;
@@ -37,6 +43,7 @@ pub(crate) struct Bucket {
     name: String,
     store: ObjectStore,
     stream: Stream<()>,
+    jetstream: Context,
     /// The most bytes of a message: a block of a chunk is one, unless the server takes less.
     message: usize,
 }
@@ -71,7 +78,7 @@ impl Bucket {
         };
         let stream = stream(&jetstream, name).await.map_err(failed)?;
         let message = MAX.min(client.server_info().max_payload.saturating_sub(HEADERS).max(1024));
-        Ok(Self { name: name.to_owned(), store, stream, message })
+        Ok(Self { name: name.to_owned(), store, stream, jetstream, message })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -91,9 +98,14 @@ impl Bucket {
         }
     }
 
-    /// Reports whether a block of this length is there.
-    pub(super) async fn has(&self, name: &str, len: usize) -> Result<bool, ContentError> {
-        Ok(self.info(name).await?.is_some_and(|info| info.size == len))
+    /// Writes a block if none of this length is there, and reports whether it did.
+    pub(super) async fn ensure(&self, name: &str, bytes: Bytes) -> Result<bool, ContentError> {
+        match self.info(name).await? {
+            Some(info) if info.size == bytes.len() => return Ok(false),
+            Some(_) => self.put(name, &bytes).await?,
+            None => self.put_new(name, bytes).await?,
+        }
+        Ok(true)
     }
 
     /// Returns the length of a block.
@@ -110,6 +122,52 @@ impl Bucket {
         };
         let put = self.store.put(about, &mut &*bytes).await;
         put.map(drop).map_err(|error| self.failed(chain(&error)))
+    }
+
+    /// Writes a block of which there is none of this name: in one message, and what is to be known of it in another.
+    ///
+    /// The client's own way asks for an object of this name first, which was done already.
+    pub(super) async fn put_new(&self, name: &str, bytes: Bytes) -> Result<(), ContentError> {
+        if bytes.len() > self.message || bytes.is_empty() {
+            return self.put(name, &bytes).await;
+        }
+        let nuid = EventId::now().to_string();
+        let info = ObjectInfo {
+            name: name.to_owned(),
+            description: None,
+            metadata: HashMap::new(),
+            headers: None,
+            options: Some(ObjectOptions { link: None, max_chunk_size: Some(self.message) }),
+            bucket: self.name.clone(),
+            size: bytes.len(),
+            chunks: 1,
+            modified: None,
+            digest: Some(format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(&bytes)))),
+            deleted: false,
+            nuid,
+        };
+        self.publish(format!("$O.{}.C.{}", self.name, info.nuid), HeaderMap::new(), bytes).await?;
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Rollup", "sub");
+        let subject = format!("$O.{}.M.{}", self.name, URL_SAFE.encode(name));
+        let mut info = serde_json::json!(info);
+        info["mtime"] = Timestamp::now().to_string().into();
+        let info = info.to_string();
+        self.publish(subject, headers, info.into()).await
+    }
+
+    async fn publish(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        bytes: Bytes,
+    ) -> Result<(), ContentError> {
+        let sent = self.jetstream.publish_with_headers(subject, headers, bytes).await;
+        let acked = match sent {
+            Ok(acked) => acked.await,
+            Err(error) => Err(error),
+        };
+        acked.map(drop).map_err(|error| self.failed(chain(&error)))
     }
 
     async fn get(&self, name: &str) -> Result<Option<Bytes>, ContentError> {

@@ -15,6 +15,7 @@ mod write;
 
 pub(crate) use bucket::Bucket;
 pub(crate) use error::ContentError;
+pub(crate) use list::{Chunk, List};
 pub(crate) use read::Got;
 
 use bucket::Source;

@@ -35,7 +35,19 @@ impl Contents {
         id: &ContentId,
         out: &mut (impl Write + Send),
     ) -> Result<Got, ContentError> {
-        let (list, mut healed) = self.list(id).await?;
+        let (list, healed) = self.list(id).await?;
+        let got = self.read(id, list, out).await?;
+        Ok(Got { healed: healed + got.healed, ..got })
+    }
+
+    /// Reads the chunks of a list, and checks that they are some content's.
+    pub(super) async fn read(
+        &self,
+        id: &ContentId,
+        list: List,
+        out: &mut (impl Write + Send),
+    ) -> Result<Got, ContentError> {
+        let mut healed = 0;
         let blocks = stream::iter(list.chunks).map(async |chunk| self.block(&chunk.id).await);
         let mut read = std::pin::pin!(blocks.buffered(AT_ONCE));
         let (mut whole, mut size) = (Sha256::new(), 0);
@@ -57,7 +69,9 @@ impl Contents {
     /// Returns the chunks of some content, and the number of lists that had to be healed.
     pub(crate) async fn list(&self, id: &ContentId) -> Result<(List, usize), ContentError> {
         let name = list_name(id.as_str());
-        let read = |bytes: &Bytes| serde_json::from_slice::<List>(bytes).ok();
+        let read = |bytes: &Bytes| {
+            serde_json::from_slice::<List>(bytes).ok().filter(|list| !list.chunks.is_empty())
+        };
         let one = |size| List { size, chunks: vec![Chunk { id: id.clone(), size }] };
         let found = self.bucket_fetch(&name).await?;
         if let Some(list) = found.as_ref().and_then(read) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use bytes::Bytes;
 use cim_core::names::ContentId;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
@@ -74,26 +75,41 @@ impl Contents {
         Ok(stored)
     }
 
+    /// Writes a block that was checked, if it is not there.
+    pub(crate) async fn put_block(&self, id: &ContentId, bytes: &[u8]) -> Result<(), ContentError> {
+        self.bucket.ensure(id.as_str(), Bytes::copy_from_slice(bytes)).await.map(drop)
+    }
+
+    /// Makes content of chunks that are there, if they are its.
+    pub(crate) async fn assemble(&self, id: &ContentId, list: &List) -> Result<(), ContentError> {
+        self.read(id, list.clone(), &mut std::io::sink()).await?;
+        if list.chunks.len() > 1 {
+            self.put_list(id, list, false).await?;
+        }
+        Ok(())
+    }
+
     /// Writes a chunk if it is not there, and returns the bytes that were written.
     async fn put_chunk(
         &self,
         id: ContentId,
-        bytes: bytes::Bytes,
+        bytes: Bytes,
         anew: bool,
     ) -> Result<u64, ContentError> {
-        if !anew && self.bucket.has(id.as_str(), bytes.len()).await? {
-            return Ok(0);
+        let len = bytes.len() as u64;
+        if anew {
+            self.bucket.put(id.as_str(), &bytes).await?;
+            return Ok(len);
         }
-        self.bucket.put(id.as_str(), &bytes).await?;
-        Ok(bytes.len() as u64)
+        Ok(if self.bucket.ensure(id.as_str(), bytes).await? { len } else { 0 })
     }
 
     async fn put_list(&self, id: &ContentId, list: &List, anew: bool) -> Result<(), ContentError> {
         let name = list_name(id.as_str());
         let text = serde_json::to_vec(list).expect("ids and sizes are JSON");
-        if anew || !self.bucket.has(&name, text.len()).await? {
-            self.bucket.put(&name, &text).await?;
+        if anew {
+            return self.bucket.put(&name, &text).await;
         }
-        Ok(())
+        self.bucket.ensure(&name, text.into()).await.map(drop)
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{Nats, report, run};
 
-const BUCKET: &str = "information-units";
+const BUCKET: &str = "content";
 
 /// Returns bytes that look like chance and are the same each time.
 fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -129,7 +129,7 @@ async fn what_cannot_be_had_is_said_with_the_way_out() {
     let id = ContentId::of(b"nothing");
     let (status, _, err) = get(&nats, id.as_str(), &[]);
     assert_eq!(status, Some(3), "{err}");
-    assert!(err.contains("bucket `information-units` cannot be used") && err.contains("--create"));
+    assert!(err.contains("bucket `content` cannot be used") && err.contains("--create"));
     let (status, _, err) = get(&nats, id.as_str(), &["--create"]);
     assert_eq!(status, Some(5), "{err}");
     assert!(err.contains(&format!("content `{id}` is not in bucket")), "{err}");
