@@ -25,7 +25,9 @@ fn texts(folder: &Path, found: &mut Vec<PathBuf>) {
 fn texts_name_the_thing() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let mut files = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
-    FOLDERS.iter().for_each(|folder| texts(&root.join(folder), &mut files));
+    for folder in FOLDERS {
+        texts(&root.join(folder), &mut files);
+    }
     assert!(files.len() > 300, "only {} files were found", files.len());
     let mut vague = Vec::new();
     for file in files {
