@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::contract::{
     Body, Create, Created, Edge, Link, Linked, RegisterType, TypeRegistered, Update, Updated, Word,
 };
+use crate::packed::Packed;
 use crate::record::{Record, inexact};
 use crate::state::{Unit, Units, Version};
 use crate::validators;
@@ -76,7 +77,7 @@ fn update(units: &Units, asked: &Update) -> Result<Option<Fact>, Refusal> {
     let Update { unit, expected, body } = asked;
     let head = find(units, unit)?.head();
     let version = Record::new(unit, Some(expected), body).id();
-    if head.id == version || (head.id == *expected && head.body == *body) {
+    if head.id == version || (head.id == *expected && head.body == Packed::new(body)) {
         return Ok(None);
     }
     if head.id != *expected {
@@ -94,7 +95,7 @@ fn update(units: &Units, asked: &Update) -> Result<Option<Fact>, Refusal> {
         type_version,
         body: body.clone(),
     };
-    let before = head.body.content.clone();
+    let before = head.body.body().content;
     let content = body.content.clone().map(|id| Content { id, previous: before });
     Ok(Some(fact("unit.updated", unit, content, &event)))
 }

@@ -6,7 +6,8 @@ use cim_core::envelope::Envelope;
 use cim_runtime::component::Changed;
 
 use crate::contract::{Created, Edge, Linked, TypeRegistered, Updated};
-use crate::state::{Unit, Units, Version};
+use crate::packed::Packed;
+use crate::state::{TypeVersion, Unit, Units, Version};
 
 /// The prefix of the views of types.
 pub(crate) const TYPE: &str = "type.";
@@ -25,10 +26,12 @@ pub enum Event {
 }
 
 pub(crate) fn fold(units: &mut Units, event: Event, envelope: &Envelope, changed: &mut Changed) {
-    let time = envelope.time;
+    units.events += 1;
+    let (order, time) = (units.events, envelope.time);
     match event {
         Event::Created(Created { unit, version, type_version, body }) => {
-            let first = Version { id: version, checked_against: type_version, body, time };
+            let body = Packed::new(&body);
+            let first = Version { id: version, order, checked_against: type_version, body, time };
             units.index.touch(&unit);
             units.all.entry(unit).or_insert_with(|| Unit {
                 versions: vec![first],
@@ -40,12 +43,9 @@ pub(crate) fn fold(units: &mut Units, event: Event, envelope: &Envelope, changed
         Event::Updated(Updated { unit, version, previous, type_version, body }) => {
             // An event that does not follow on the newest version is none that this program wrote: it changes nothing.
             if let Some(known) = units.all.get_mut(&unit).filter(|u| u.head().id == previous) {
-                known.versions.push(Version {
-                    id: version,
-                    checked_against: type_version,
-                    body,
-                    time,
-                });
+                let body = Packed::new(&body);
+                let checked_against = type_version;
+                known.versions.push(Version { id: version, order, checked_against, body, time });
                 known.time = time;
                 units.index.touch(&unit);
             }
@@ -62,7 +62,7 @@ pub(crate) fn fold(units: &mut Units, event: Event, envelope: &Envelope, changed
         }
         Event::Registered(TypeRegistered { kind, schema, .. }) => {
             changed.insert(format!("{TYPE}{kind}"));
-            units.types.entry(kind).or_default().push(schema);
+            units.types.entry(kind).or_default().push(TypeVersion { order, schema });
         }
     }
 }

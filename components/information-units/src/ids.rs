@@ -5,6 +5,10 @@ use cid::multihash::Multihash;
 use cim_core::names::ContentId;
 use sha2::{Digest as _, Sha256};
 
+/// Multicodec of bytes that are not interpreted.
+pub(crate) const RAW: u64 = 0x55;
+/// Multicodec of nodes of UnixFS.
+pub(crate) const DAG_PB: u64 = 0x70;
 /// Multicodec of records.
 pub(crate) const DAG_CBOR: u64 = 0x71;
 /// Multihash code of SHA-256, the one hash of all tiers.
@@ -38,7 +42,7 @@ mod tests {
     #[test]
     fn both_spellings_are_one() {
         let of_core = ContentId::of(b"hello world");
-        let of_ipld = of_block(0x55, b"hello world");
+        let of_ipld = of_block(RAW, b"hello world");
         assert_eq!(named(&of_ipld), of_core);
         assert_eq!(cid(&of_core), of_ipld);
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tantivy::collector::DocSetCollector;
 use tantivy::query::{AllQuery, BooleanQuery, Query, QueryParser, RangeQuery, TermQuery};
 use tantivy::schema::{
@@ -16,7 +16,7 @@ use tantivy::schema::{
 };
 use tantivy::{IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
-use crate::contract::{Edge, Word};
+use crate::contract::{Body, Edge, Word};
 
 /// The memory of the writer: the least that the library takes.
 const MEMORY: usize = 15_000_000;
@@ -34,10 +34,8 @@ struct Inner {
 /// A unit as it is indexed.
 pub(crate) struct Entry<'a> {
     pub(crate) unit: &'a Word,
-    pub(crate) kind: Option<&'a Word>,
-    pub(crate) tags: &'a BTreeSet<Word>,
+    pub(crate) body: Body,
     pub(crate) links: &'a BTreeSet<Edge>,
-    pub(crate) metadata: &'a Map<String, Value>,
     pub(crate) time: Timestamp,
 }
 
@@ -145,10 +143,10 @@ impl Built {
             self.writer.delete_term(Term::from_field_text(self.unit, entry.unit.as_str()));
             let mut document = TantivyDocument::new();
             document.add_text(self.unit, entry.unit.as_str());
-            if let Some(kind) = entry.kind {
+            if let Some(kind) = &entry.body.kind {
                 document.add_text(self.kind, kind.as_str());
             }
-            for tag in entry.tags {
+            for tag in &entry.body.tags {
                 document.add_text(self.tag, tag.as_str());
             }
             for Edge { relation, unit } in entry.links {
@@ -159,7 +157,7 @@ impl Built {
                 }
             }
             document.add_i64(self.time, entry.time.as_microsecond());
-            for value in entry.metadata.values() {
+            for value in entry.body.metadata.values() {
                 texts(value, &mut |text| document.add_text(self.text, text));
             }
             self.writer.add_document(document)?;

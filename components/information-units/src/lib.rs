@@ -5,15 +5,18 @@
 
 use std::process::ExitCode;
 
-use cim_runtime::component::cli::NoOther;
-
 mod aggregate;
+mod car;
+mod closure;
+mod commands;
+mod content;
 pub mod contract;
 mod decide;
 mod endpoints;
 mod fold;
 mod ids;
 mod index;
+mod packed;
 mod query;
 mod record;
 pub mod schemas;
@@ -26,5 +29,5 @@ pub use state::Units;
 
 /// Runs the program. `commit` is the commit of the build, where the build was told.
 pub fn main(commit: Option<&str>) -> ExitCode {
-    cim_runtime::component::cli::main::<Units, NoOther>(commit)
+    cim_runtime::component::cli::main::<Units, commands::Command>(commit)
 }

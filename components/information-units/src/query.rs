@@ -22,12 +22,12 @@ pub(crate) fn get(units: &Units, asked: &Get) -> Result<UnitReply, Refusal> {
     let versions = unit.versions.iter().map(|version| Revision {
         version: version.id.clone(),
         time: version.time.to_string(),
-        content: version.body.content.clone(),
+        content: version.body.body().content,
     });
     Ok(UnitReply {
         unit: asked.unit.clone(),
         version: shown.id.clone(),
-        body: shown.body.clone(),
+        body: shown.body.body(),
         links: unit.links.iter().cloned().collect(),
         linked_from: unit.linked_from.iter().cloned().collect(),
         versions: versions.collect(),
@@ -55,15 +55,8 @@ pub(crate) fn query(units: &Units, asked: &Query) -> Result<Found, Refusal> {
     };
     let entry = |name: &Word| {
         let (unit, known) = units.all.get_key_value(name)?;
-        let body = &known.head().body;
-        Some(Entry {
-            unit,
-            kind: body.kind.as_ref(),
-            tags: &body.tags,
-            links: &known.links,
-            metadata: &body.metadata,
-            time: known.time,
-        })
+        let body = known.head().body.body();
+        Some(Entry { unit, body, links: &known.links, time: known.time })
     };
     let found = units.index.find(&conditions, units.all.keys(), entry);
     let found = found.map_err(|error| match error {
@@ -94,12 +87,13 @@ pub(crate) fn validate(units: &Units, asked: &Validate) -> Result<Validated, Ref
 
 fn summary(name: &Word, unit: &Unit) -> Summary {
     let head = unit.head();
+    let body = head.body.body();
     Summary {
         unit: name.clone(),
         version: head.id.clone(),
         time: unit.time.to_string(),
-        kind: head.body.kind.clone(),
-        content: head.body.content.clone(),
+        kind: body.kind,
+        content: body.content,
     }
 }
 

@@ -50,3 +50,29 @@ pub(crate) fn inexact(value: &Value) -> Option<&serde_json::Number> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Held against Python's libipld: `encode_dag_cbor` of the same values, `previous` a link.
+    #[test]
+    fn the_id_of_a_version_never_changes() {
+        let unit: Word = "u".parse().unwrap();
+        let body = json!({
+            "content": "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e",
+            "type": "note", "tags": ["b", "a"],
+            "metadata": {"bb": null, "a": true, "n": [1, -3, 0.5, 9_007_199_254_740_992_u64], "t": "é"},
+        });
+        let body: Body = serde_json::from_value(body).unwrap();
+        let first = Record::new(&unit, None, &Body::default()).id();
+        let second = Record::new(&unit, Some(&first), &body);
+        assert_eq!(first.as_str(), "bafyreihyw3hqd4vn3jk4dnle4srkerbikbbaau3zefht2iwyotjwvom6ha");
+        let id = second.id();
+        assert_eq!(id.as_str(), "bafyreicvbipnpthsfnrjpdiurjlazfvzckaoqfmwpxqddwhdqnem7a3vge");
+        let read: Record = serde_ipld_dagcbor::from_slice(&second.block()).unwrap();
+        assert_eq!(read, second);
+    }
+}

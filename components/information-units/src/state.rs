@@ -9,16 +9,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::contract::{Body, Edge, Word};
+use crate::contract::{Edge, Word};
 use crate::index::Index;
+use crate::packed::Packed;
 
 /// All units and types.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Units {
     /// The units by name.
     pub(crate) all: BTreeMap<Word, Unit>,
-    /// The schemas of each type, the oldest version first.
-    pub(crate) types: BTreeMap<Word, Vec<Value>>,
+    /// The versions of each type, the oldest first.
+    pub(crate) types: BTreeMap<Word, Vec<TypeVersion>>,
+    /// The number of events, which gives versions their order.
+    pub(crate) events: u64,
     /// The index of the newest versions: a cache, no part of the state.
     #[serde(skip)]
     #[schemars(skip)]
@@ -44,13 +47,24 @@ pub(crate) struct Unit {
 pub(crate) struct Version {
     /// Its id.
     pub(crate) id: ContentId,
+    /// The number of its event among all.
+    pub(crate) order: u64,
     /// The version of the type that it was checked against.
     pub(crate) checked_against: Option<NonZeroU32>,
     /// The version.
-    pub(crate) body: Body,
+    pub(crate) body: Packed,
     /// The time of its event.
     #[schemars(with = "String")]
     pub(crate) time: Timestamp,
+}
+
+/// A version of a type.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct TypeVersion {
+    /// The number of its event among all.
+    pub(crate) order: u64,
+    /// Its JSON Schema.
+    pub(crate) schema: Value,
 }
 
 impl Unit {
@@ -65,6 +79,6 @@ impl Units {
     pub(crate) fn newest(&self, kind: &Word) -> Option<(NonZeroU32, &Value)> {
         let versions = self.types.get(kind)?;
         let number = u32::try_from(versions.len()).ok().and_then(NonZeroU32::new)?;
-        Some((number, versions.last()?))
+        Some((number, &versions.last()?.schema))
     }
 }

@@ -32,15 +32,15 @@ pub const DEFAULT_FILE: &str = "/etc/cim/storage-manager.toml";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Who writes.
+    /// The writer.
     #[serde(default)]
     pub node: NodeConfig,
-    /// How to reach NATS.
+    /// The address of NATS and the login.
     pub nats: NatsConfig,
-    /// Which streams.
+    /// The streams.
     #[serde(default)]
     pub streams: StreamsConfig,
-    /// How the archive is laid out.
+    /// The layout of the archive.
     #[serde(default)]
     pub archive: ArchiveConfig,
     /// When a segment is made.
@@ -52,16 +52,16 @@ pub struct Config {
     /// When replaced segments are deleted.
     #[serde(default)]
     pub collect: CollectConfig,
-    /// How long what is archived is kept.
+    /// The time for which the archive is kept.
     #[serde(default)]
     pub retention: Vec<RetentionConfig>,
-    /// How often consumers are asked for what they know of single messages.
+    /// The pace at which consumers are asked for their state of single messages.
     #[serde(default)]
     pub consumers: ConsumersConfig,
     /// When what lies on the NAS is looked at.
     #[serde(default)]
     pub heal: HealConfig,
-    /// How much memory messages may take.
+    /// The memory that messages may take.
     #[serde(default)]
     pub memory: MemoryConfig,
     /// The NAS.

@@ -52,9 +52,9 @@ impl Serialize for Source {
 pub struct Behaviour {
     /// A stable name.
     pub name: &'static str,
-    /// What Wasabi does.
+    /// Wasabi's behaviour.
     pub value: &'static str,
-    /// What this server does about it.
+    /// This server's behaviour.
     pub here: &'static str,
     /// Where `value` comes from.
     pub source: Source,

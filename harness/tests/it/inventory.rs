@@ -175,10 +175,10 @@ fn hosts_are_listed_and_everything_is_shown() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named_with_the_way_out() {
-    let file = File::new("{\n  \"version\": 4,\n  \"name\": \"a\"\n}");
+    let file = File::new("{\n  \"version\": 99,\n  \"name\": \"a\"\n}");
     let error = file.bad(2, &["list"]);
     assert!(
-        error.contains("inventory `inventory.json`:2:14: inventory version `4` is unknown"),
+        error.contains("inventory `inventory.json`:2:15: inventory version `99` is unknown"),
         "{error}"
     );
     let error = file.bad(2, &["list", "--inventory", "other.json"]);

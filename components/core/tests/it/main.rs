@@ -6,6 +6,7 @@ mod circles;
 mod envelope;
 mod inventory;
 mod journal;
+mod language;
 mod names;
 mod schemas;
 mod subjects;

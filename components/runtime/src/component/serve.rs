@@ -51,6 +51,14 @@ pub enum Failure {
         /// The reason.
         why: String,
     },
+    /// A component's own, with an exit status of its own.
+    #[error("{said}")]
+    Own {
+        /// The exit status.
+        status: u8,
+        /// The line that says it.
+        said: String,
+    },
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -64,6 +72,7 @@ impl Failure {
             Self::Usage(_) | Self::Nats(NatsError::Config(_)) => 2,
             Self::Engine(EngineError::Unreadable(_)) => 4,
             Self::Nats(_) | Self::Log(_) | Self::Bucket { .. } | Self::Engine(_) => 3,
+            Self::Own { status, .. } => *status,
             Self::Other(_) => 1,
         }
     }

@@ -16,11 +16,20 @@ pub(super) const KEY: &str = "snapshot";
 /// Left free in a message for its headers.
 const HEADERS: usize = 4096;
 
-#[derive(Serialize, Deserialize)]
+/// A snapshot as it is read.
+#[derive(Deserialize)]
 #[serde(bound = "A: Aggregate")]
 struct Snapshot<A: Aggregate> {
     code: String,
     folded: Folded<A>,
+}
+
+/// A snapshot as it is written, without a copy of the state.
+#[derive(Serialize)]
+#[serde(bound = "A: Aggregate")]
+struct Written<'a, A: Aggregate> {
+    code: String,
+    folded: &'a Folded<A>,
 }
 
 /// Returns the digest of what a snapshot depends on: the program's version and every schema, the state's included.
@@ -56,7 +65,7 @@ pub(super) async fn save<A: Aggregate>(
     folded: &Folded<A>,
     max_payload: usize,
 ) -> Result<bool, String> {
-    let snapshot = Snapshot { code: code::<A>(), folded: folded.clone() };
+    let snapshot = Written { code: code::<A>(), folded };
     let text = serde_json::to_vec(&snapshot).expect("a state is JSON");
     if text.len() + HEADERS > max_payload {
         tracing::debug!("a snapshot of {} bytes fits into no message", text.len());

@@ -146,7 +146,8 @@ impl Found {
             }
             if *tier == Tier::Wasabi && !probe.checks {
                 notes.push(format!(
-                    "{tier} stores what was damaged on the way: `verify --from {tier}` finds it, nothing else does"
+                    "{tier} stores what was damaged on the way: `verify --from {}` finds it, nothing else does",
+                    tier.id()
                 ));
             }
             if let Some(key) = &probe.left {
@@ -179,7 +180,7 @@ mod tests {
         let wasabi = Probe { missing: vec!["s3:PutObject"], ..good() };
         let tiers = vec![tried(Tier::Nas, nas), tried(Tier::Wasabi, wasabi)];
         let found = Found { nats, tiers };
-        insta::assert_snapshot!(found.fit().unwrap_err(), @"rights are missing: allow the NATS user to publish `$JS.API.STREAM.NAMES`, `$JS.API.STREAM.LIST`, `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.CONSUMER.LIST.*`, `$JS.API.CONSUMER.CREATE.*`, `$JS.API.CONSUMER.INFO.*.*`, `$JS.API.CONSUMER.MSG.NEXT.*.*`, `$JS.API.CONSUMER.DELETE.*.*` and subscribe to `_INBOX.>`; allow the key for nas `s3:ListBucket` on `arn:aws:s3:::archive`, `s3:GetObject` on `arn:aws:s3:::archive/*`; allow the key for wasabi `s3:PutObject` on `arn:aws:s3:::archive/*`");
+        insta::assert_snapshot!(found.fit().unwrap_err(), @"rights are missing: allow the NATS user to publish `$JS.API.STREAM.NAMES`, `$JS.API.STREAM.LIST`, `$JS.API.STREAM.INFO.*`, `$JS.API.STREAM.MSG.GET.*`, `$JS.API.CONSUMER.LIST.*`, `$JS.API.CONSUMER.CREATE.*`, `$JS.API.CONSUMER.INFO.*.*`, `$JS.API.CONSUMER.MSG.NEXT.*.*`, `$JS.API.CONSUMER.DELETE.*.*` and subscribe to `_INBOX.>`; allow the key for NAS `s3:ListBucket` on `arn:aws:s3:::archive`, `s3:GetObject` on `arn:aws:s3:::archive/*`; allow the key for Wasabi `s3:PutObject` on `arn:aws:s3:::archive/*`");
         insta::assert_snapshot!(found.notes().join("\n"), @"
         for streams with retention `interest` allow the NATS user to publish `$JS.API.CONSUMER.DURABLE.CREATE.*.cim-tier-archive`, `$JS.ACK.*.cim-tier-archive.>`, `$JS.ACK.*.*.*.cim-tier-archive.>`
         for what consumers have pending or given up allow the NATS user to publish `$JS.API.STREAM.SNAPSHOT.*`
@@ -206,10 +207,10 @@ mod tests {
         assert_eq!(wasabi.fit(), Ok(()));
         let notes = [alone.notes(), wasabi.notes()].concat();
         insta::assert_snapshot!(notes.join("\n"), @"
-        nas does not honour `If-None-Match`: a second writer would do harm
-        wasabi does not honour `If-None-Match`
-        wasabi stores what was damaged on the way: `verify --from wasabi` finds it, nothing else does
-        the key for wasabi may not delete: what is replaced there stays, and so does object `v1/probe/wasabi`, which is used again at the next start
+        NAS does not honour `If-None-Match`: a second writer would do harm
+        Wasabi does not honour `If-None-Match`
+        Wasabi stores what was damaged on the way: `verify --from wasabi` finds it, nothing else does
+        the key for Wasabi may not delete: what is replaced there stays, and so does object `v1/probe/wasabi`, which is used again at the next start
         ");
     }
 }

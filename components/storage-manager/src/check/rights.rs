@@ -10,7 +10,7 @@ use super::inbox::instead;
 use crate::config::{Config, StreamMatcher};
 use crate::wire::{self, WireError};
 
-/// What a right is wanted for.
+/// The purpose of a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Nothing is archived without it.
@@ -43,7 +43,7 @@ impl fmt::Display for Need {
 /// Something that a user may be allowed to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Right {
-    /// What it is for.
+    /// Its purpose.
     pub need: Need,
     verb: Verb,
     /// The subject to allow, as a server's configuration has it.
@@ -51,7 +51,7 @@ pub struct Right {
     /// One that it matches, for a try.
     tried: String,
     of_a_stream: bool,
-    /// What would do as well, in words.
+    /// An alternative, in words.
     instead: Option<String>,
 }
 
@@ -243,7 +243,7 @@ mod tests {
         wanted.next().is_none()
     }
 
-    /// What is asked for here is what the modules let the storage manager do.
+    /// The rights asked for here are those that the modules give the storage manager.
     #[test]
     fn what_is_rendered_has_all_rights() {
         let root =

@@ -20,12 +20,12 @@ use crate::check::is_same_bucket;
 use crate::check::{Found, Tried};
 use crate::config::Config;
 use crate::copy::{Copied, Damaged, Progress, copy, work};
-use crate::s3::Store;
+use crate::s3::{Store, Tier};
 
-/// What was copied, or would be.
+/// The objects that were copied, or would be.
 #[derive(Debug, Serialize)]
 struct Report {
-    tier: String,
+    tier: Tier,
     from: String,
     to: String,
     dry_run: bool,
@@ -58,7 +58,7 @@ pub(super) async fn run(config: &Config, args: CopyArgs) -> Result<(), Failure> 
         return Err(no_archive(config, args.from).await);
     }
     let mut report = Report {
-        tier: args.from.to_string(),
+        tier: args.from,
         from: from.bucket().into(),
         to: to.bucket().into(),
         dry_run: args.dry_run,

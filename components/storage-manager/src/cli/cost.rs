@@ -28,14 +28,14 @@ struct Costs {
 
 #[derive(Debug, Serialize)]
 struct OnTier {
-    tier: String,
+    tier: Tier,
     streams: Vec<OfStream>,
     /// All that lies in the bucket of the archive, and how many objects that is.
     bytes: u64,
     objects: usize,
     /// Of these bytes those that are no stream's messages: what was replaced and is not deleted yet, checkpoints, footers.
     other: u64,
-    /// What is paid for: no less than the service bills at least.
+    /// The bytes that are paid for: no less than the service bills at least.
     billed: u64,
     /// The price, and what a month comes to, where the configuration has one.
     price_per_tb_month: Option<f64>,
@@ -87,7 +87,7 @@ async fn on_tier(config: &Config, tier: Tier, settings: &S3Config) -> Result<OnT
     let whole = month(bytes);
     let share = |its: u64| whole.map(|whole| whole * to_f64(its) / to_f64(bytes.max(1)));
     Ok(OnTier {
-        tier: tier.to_string(),
+        tier,
         streams: sizes
             .into_iter()
             .map(|(stream, bytes)| OfStream { stream, bytes, month: share(bytes) })
@@ -128,7 +128,7 @@ fn print(costs: &Costs) -> Result<(), Failure> {
     for tier in &costs.tiers {
         for OfStream { stream, bytes, month } in &tier.streams {
             let (stream, size) = (stream.to_string(), table::size(*bytes));
-            shown.add_row([stream, tier.tier.clone(), size, money(*month)]);
+            shown.add_row([stream, tier.tier.to_string(), size, money(*month)]);
         }
     }
     show(shown)?;

@@ -4,7 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Layout;
 
-/// What tiering has open, whatever it tiers: twice what was seen.
+/// The file descriptors that tiering needs at least: twice what was seen.
 const TIERING: u64 = 64;
 /// So many streams need no word about it.
 const MANY: u64 = 5000;

@@ -21,7 +21,7 @@ use crate::s3::Tier;
 /// Runs of sequences that a table shows.
 const SHOWN: usize = 4;
 
-/// What was erased, or would be.
+/// The messages that were erased, or would be.
 #[derive(Debug, Serialize)]
 struct Report {
     stream: String,
@@ -166,7 +166,7 @@ impl Report {
         let mut shown = table::table(&headers);
         for tier in &self.tiers {
             shown.add_row([
-                tier.tier.clone(),
+                tier.tier.to_string(),
                 tier.messages.to_string(),
                 tier.rewritten.to_string(),
                 tier.deleted.to_string(),

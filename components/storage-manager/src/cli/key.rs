@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::crypt::{self, Key};
 use crate::s3::{ErrorKind, Tier};
 
-/// What is shown of a key: nothing that is secret.
+/// The parts of a key that are shown: nothing that is secret.
 #[derive(Debug, Serialize)]
 struct Shown {
     key: String,
@@ -67,7 +67,8 @@ async fn of(config: &Config, object: &str, from: Tier) -> Result<(), Failure> {
     let bytes = match store.get(object).await {
         Err(error) if error.kind == ErrorKind::NotFound => {
             return Err(Failure::usage(format!(
-                "{from} has no object `{object}`: `cim-storage-manager streams --files --from {from}` lists those with messages"
+                "{from} has no object `{object}`: `cim-storage-manager streams --files --from {}` lists those with messages",
+                from.id()
             )));
         }
         got => got?,

@@ -18,8 +18,8 @@ pub(super) async fn no_archive(config: &Config, tier: Tier) -> Failure {
     let has = match on(config, other).await {
         Ok(None) => String::new(),
         Ok(Some(0)) => format!("; {other} holds none either"),
-        Ok(Some(1)) => format!("; {other} has 1 stream: `--from {other}`"),
-        Ok(Some(streams)) => format!("; {other} has {streams} streams: `--from {other}`"),
+        Ok(Some(1)) => format!("; {other} has 1 stream: `--from {}`", other.id()),
+        Ok(Some(streams)) => format!("; {other} has {streams} streams: `--from {}`", other.id()),
         Err(failure) => format!("; {other} cannot be read: {}", failure.message()),
     };
     Failure::empty(format!("{tier} holds no archive in bucket `{bucket}`{has}"))
@@ -30,11 +30,13 @@ pub(super) async fn unknown_stream(config: &Config, stream: &StreamName, tier: T
     let other = tier.other();
     match streams_on(config, other).await {
         Ok(Some(there)) if there.contains(stream) => Failure::empty(format!(
-            "{tier} has no archive of stream `{stream}`; {other} has: `--from {other}`"
+            "{tier} has no archive of stream `{stream}`; {other} has: `--from {}`",
+            other.id()
         )),
         // What is to be typed is told where the other one is away, too.
         Ok(_) | Err(_) => Failure::usage(format!(
-            "{tier} has no archive of stream `{stream}`: `cim-storage-manager streams --from {tier}` lists what it has"
+            "{tier} has no archive of stream `{stream}`: `cim-storage-manager streams --from {}` lists what it has",
+            tier.id()
         )),
     }
 }

@@ -187,7 +187,7 @@ async fn open(source: &Source, args: &RestoreArgs) -> Result<Archive, Failure> {
         Failure::damaged(format!(
             "{}; restore it with `--from {}`, or what was archived before that with `--before-damage`",
             failure.message(),
-            args.from.other()
+            args.from.other().id()
         ))
     })
 }

@@ -17,7 +17,7 @@ use crate::config::retention;
 use crate::journal::expire::{Bounds, Copied, Live, copied_to, decide, taken};
 use crate::s3::Tier;
 
-/// What rules would take out of each tier now.
+/// The messages that rules would take out of each tier now.
 #[derive(Debug, Serialize)]
 struct Preview {
     tiers: Vec<OnTier>,
@@ -25,7 +25,7 @@ struct Preview {
 
 #[derive(Debug, Serialize)]
 struct OnTier {
-    tier: String,
+    tier: Tier,
     streams: Vec<Leaving>,
     messages: u64,
     /// Bytes that the objects of these messages take on the tier, about.
@@ -133,7 +133,7 @@ fn preview(
         Tier::Wasabi => config.collect.tertiary_age.max(config.collect.grace),
     };
     OnTier {
-        tier: tier.to_string(),
+        tier,
         messages: streams.iter().flat_map(|s| &s.expired).map(|run| run.messages).sum(),
         size: streams.iter().map(|leaving| leaving.size).sum(),
         objects: stays.values().filter(|stays| !**stays).count(),
@@ -161,7 +161,7 @@ fn print(preview: &Preview) -> Result<(), Failure> {
             for run in &stream.expired {
                 shown.add_row([
                     stream.stream.to_string(),
-                    tier.tier.clone(),
+                    tier.tier.to_string(),
                     run.timeline.to_string(),
                     run.first_seq.to_string(),
                     run.last_seq.to_string(),
@@ -176,7 +176,7 @@ fn print(preview: &Preview) -> Result<(), Failure> {
     for tier in &preview.tiers {
         for stream in tier.streams.iter().filter(|stream| stream.waiting > 0) {
             note(format_args!(
-                "{}: {} more messages are old enough and stay on {} until wasabi has them",
+                "{}: {} more messages are old enough and stay on {} until Wasabi has them",
                 stream.stream, stream.waiting, tier.tier
             ));
         }

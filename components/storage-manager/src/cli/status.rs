@@ -33,7 +33,7 @@ struct Status {
     streams: Vec<StreamStatus>,
     /// Streams of the server that the configuration leaves out.
     left_out: Vec<String>,
-    /// What the storage manager that runs cannot read on the NAS, nor heal.
+    /// The objects on the NAS that the running storage manager can neither read nor heal.
     damage: Vec<String>,
 }
 

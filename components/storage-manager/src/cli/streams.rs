@@ -16,10 +16,11 @@ use crate::archive::Archive;
 use crate::config::Config;
 use crate::journal::expire::in_words;
 use crate::restore::{Options, plan};
+use crate::s3::Tier;
 
 #[derive(Debug, Serialize)]
 struct Held {
-    from: String,
+    from: Tier,
     streams: Vec<HeldStream>,
 }
 
@@ -36,7 +37,7 @@ struct HeldStream {
     /// Messages of the newest timeline that were erased for good.
     erased: u64,
     timelines: Vec<HeldTimeline>,
-    /// What has left the archive by rule.
+    /// Messages that have left the archive by rule.
     expired: Vec<Expired>,
     /// Since when JetStream does not have it, where that is known.
     absent_since: Option<Timestamp>,
@@ -126,7 +127,7 @@ pub(super) async fn run(config: &Config, args: StreamsArgs) -> Result<(), Failur
             stream,
         });
     }
-    let held = Held { from: args.from.to_string(), streams };
+    let held = Held { from: args.from, streams };
     if args.show.json {
         show_json(&held)?;
     } else {

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::s3::{Store, Tier};
 use crate::tier;
 
-/// How long NATS may take to come up.
+/// The time that NATS may take to come up.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(config: Config, args: TierArgs) -> Result<(), Failure> {

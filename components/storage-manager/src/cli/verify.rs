@@ -29,7 +29,7 @@ use crate::s3::{Store, Tier};
 
 #[derive(Debug, Serialize)]
 struct Report {
-    from: String,
+    from: Tier,
     streams: Vec<Verified>,
     journals: Vec<Audited>,
 }
@@ -44,12 +44,12 @@ struct Verified {
     /// Fewer messages than the stream had; no damage yet.
     #[serde(rename = "lacking")]
     missing_messages: u64,
-    /// What was erased for good.
+    /// Messages that were erased for good.
     erased: Vec<Erased>,
     /// Messages that have left by rule: nothing is wrong with that.
     expired: u64,
     problems: Vec<String>,
-    /// What there is no key of: whether it is damaged is not known.
+    /// Objects whose key is missing: whether they are damaged is not known.
     locked: Vec<String>,
     /// The timelines that a restore of the newest one is made of, each with the sequences that count.
     #[serde(skip)]
@@ -102,7 +102,7 @@ async fn with_keys(config: &Config, args: VerifyArgs) -> Result<(), Failure> {
         streams = args.streams;
     }
     streams.sort();
-    let mut report = Report { from: args.from.to_string(), streams: Vec::new(), journals };
+    let mut report = Report { from: args.from, streams: Vec::new(), journals };
     let mut journaled = Vec::new();
     for stream in streams {
         let index = report.streams.len();

@@ -25,7 +25,7 @@ pub struct ArchiveConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncryptionConfig {
-    /// Which tiers get what is encrypted.
+    /// Tiers whose objects are encrypted.
     #[serde(default)]
     pub tiers: Tiers,
     /// The key that writes, and reads.
@@ -35,14 +35,14 @@ pub struct EncryptionConfig {
     pub more_key_files: Vec<PathBuf>,
 }
 
-/// Which tiers get what is encrypted.
+/// Tiers whose objects are encrypted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tiers {
     /// Both.
     #[default]
     Both,
-    /// What leaves the house.
+    /// The tier that leaves the house.
     Wasabi,
     /// None any more.
     None,

@@ -9,13 +9,13 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectLock {
-    /// Who may lift it.
+    /// The mode: who may lift the lock.
     pub mode: LockMode,
     /// For how long an object is locked, from when it is written.
     pub days: NonZeroU16,
 }
 
-/// Who may lift a lock.
+/// The mode of a lock: who may lift it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockMode {

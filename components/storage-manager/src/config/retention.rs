@@ -28,9 +28,9 @@ pub struct RetentionConfig {
     pub max_msgs: Option<NonZeroU64>,
     /// So many bytes of the newest messages stay.
     pub max_bytes: Option<Size>,
-    /// What JetStream has not had for so long goes, all of it.
+    /// The time after which a stream that JetStream does not have leaves the archive, all of it.
     pub dropped: Option<Age>,
-    /// What only a timeline has that was left so long ago goes.
+    /// The time after which the messages that only a left timeline has leave the archive.
     pub left_timelines: Option<Age>,
 }
 
@@ -38,7 +38,7 @@ pub struct RetentionConfig {
 #[derive(Debug, Clone)]
 pub struct Age {
     text: String,
-    /// How long it is.
+    /// The length.
     pub time: Duration,
 }
 

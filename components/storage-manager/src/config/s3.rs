@@ -36,14 +36,14 @@ pub struct S3Config {
     /// Limit of one request.
     #[serde(deserialize_with = "duration::above_zero", default = "default_timeout")]
     pub timeout: Duration,
-    /// What the service takes for a TB (10^12 bytes) and month, in whatever currency; there is no price that is true for
+    /// The price of a TB (10^12 bytes) a month, in any currency; there is no price that is true for
     /// ever.
     #[serde(default, deserialize_with = "price")]
     pub price_per_tb_month: Option<f64>,
-    /// What it bills at least.
+    /// The amount that it bills at least.
     #[serde(default)]
     pub billed_at_least: Option<Size>,
-    /// What is written is locked for a while: nothing deletes or overwrites it.
+    /// The lock of each object that is written: nothing deletes or overwrites it for a while.
     pub object_lock: Option<ObjectLock>,
     /// Use the service although it ignores `If-None-Match`; then no second writer may run.
     #[serde(default)]

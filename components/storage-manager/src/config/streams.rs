@@ -22,7 +22,7 @@ impl Default for StreamsConfig {
     }
 }
 
-/// Which stream names the globs match.
+/// The streams whose names the globs match.
 #[derive(Debug, Clone)]
 pub struct StreamMatcher {
     include: GlobSet,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeConfig {
-    /// Who writes, for people who read the manifest.
+    /// The writer, for people who read the manifest.
     #[serde(deserialize_with = "node_name")]
     pub name: String,
 }
@@ -61,7 +61,7 @@ impl Default for SealConfig {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectConfig {
-    /// How long a replaced segment stays, for restores that are reading it.
+    /// The time that a replaced segment stays, for restores that are reading it.
     #[serde(with = "duration")]
     pub grace: Duration,
     /// Least age at which an object at Wasabi is deleted: it is paid for so long anyway.
@@ -120,7 +120,7 @@ impl Default for MemoryConfig {
     }
 }
 
-/// What the longest name of a host may be on Linux, and more than a DNS label.
+/// The longest name of a host on Linux, and more than a DNS label.
 const NODE_NAME: usize = 64;
 
 /// Reads a node's name, which stands in every entry, for ever.

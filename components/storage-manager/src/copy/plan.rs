@@ -17,10 +17,10 @@ pub struct Work {
     pub size: u64,
 }
 
-/// What a pass does.
+/// The work of a pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pass {
-    /// What to copy, one step after the other: messages, entries, and what entries begin with.
+    /// The objects to copy, one step after the other: messages, entries, and what entries begin with.
     pub steps: [Vec<Work>; 3],
     /// Objects that are in both.
     pub there: u64,
@@ -55,7 +55,7 @@ pub enum Clash {
     Foreign(String),
 }
 
-/// What entries are numbered in: the prefix of a journal's, or of a chain's.
+/// The prefix that entries are numbered in: a journal's, or a chain's.
 type Log = String;
 
 /// Returns the log that an object belongs to, and its number in it, if it is an entry.

@@ -22,7 +22,7 @@ const FEW: u64 = 200;
 /// Tries of a put that fails in a way that may pass.
 const TRIES: u32 = 6;
 
-/// How far it is. Bytes and objects of the pass that is under way.
+/// The progress: bytes and objects of the pass that is under way.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// The pass, from 1 on.
@@ -33,7 +33,7 @@ pub struct Progress {
     pub done: AtomicU64,
 }
 
-/// What was done.
+/// The work that was done.
 #[derive(Debug, Default)]
 pub struct Copied {
     /// Objects that were copied, and their bytes.
@@ -57,7 +57,7 @@ pub struct Copied {
 pub struct Damaged {
     /// Its key.
     pub key: String,
-    /// What is wrong, in words.
+    /// The fault, in words.
     pub what: String,
 }
 
@@ -181,7 +181,7 @@ fn absent_is_none(found: Result<Bytes, S3Error>) -> Result<Option<Bytes>, S3Erro
     }
 }
 
-/// What became of an object.
+/// The outcome of an object.
 enum One {
     Copied {
         bytes: u64,

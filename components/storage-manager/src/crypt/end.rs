@@ -1,11 +1,11 @@
 //! The end of an encrypted Parquet file: in the clear what it takes to open it, then its footer.
 
-/// What an encrypted file begins and ends with.
+/// The beginning and the end of an encrypted file.
 const MAGIC: &[u8] = b"PARE";
-/// How deep structures are nested.
+/// The deepest nesting of structures.
 const DEPTH: usize = 4;
 
-/// What the last bytes of an object are.
+/// The meaning of an object's last bytes.
 pub(super) enum End<'a> {
     /// No end of an encrypted file.
     Clear,
@@ -13,7 +13,7 @@ pub(super) enum End<'a> {
     More(u64),
     /// The end of one.
     Encrypted {
-        /// What authenticates each module, before the module's own.
+        /// The text that authenticates each module, before the module's own.
         file: Vec<u8>,
         /// With which key it opens.
         label: &'a [u8],

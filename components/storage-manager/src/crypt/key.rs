@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::aead::{self, KEY};
 
-/// What a wrapped key is bound to, before the name of the key.
+/// The text that a wrapped key is bound to, before the name of the key.
 const WRAPPED: &[u8] = b"cim archive key ";
 
 /// The name of a key, which follows from it: 12 digits, and 4 that tell whether those are right.
@@ -108,7 +108,7 @@ pub enum KeyError {
     Content {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
 }

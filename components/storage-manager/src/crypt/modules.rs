@@ -26,7 +26,7 @@ const LENGTH: usize = 4;
 /// An offset of 0 means that there is none.
 const BEFORE: &[u8] = b"PAR1";
 
-/// What opens the modules of one file.
+/// The key of the modules of one file.
 pub(crate) struct FileKey {
     key: LessSafeKey,
     file: Vec<u8>,

@@ -9,9 +9,9 @@ use super::keyring::{installed, open_label};
 use super::label::{Label, Locked};
 use crate::s3::Tier;
 
-/// What a sealed object begins with.
+/// The beginning of a sealed object.
 const BEGIN: &[u8] = b"{\"sealed\":";
-/// What the text is bound to.
+/// The text that it is bound to.
 const ABOUT: &[u8] = b"cim archive object";
 
 /// The line.

@@ -104,7 +104,7 @@ pub struct Request<'a> {
 #[derive(Debug, Serialize)]
 pub struct Tiers {
     /// `nas` or `wasabi`.
-    pub tier: String,
+    pub tier: Tier,
     /// The messages.
     pub messages: u64,
     /// Their sequences, by timeline.
@@ -232,7 +232,7 @@ impl Eraser {
         let scanned = scan(store, state, &self.wanted, &self.seen).await?;
         let work = plan(state, stream, &scanned.found);
         let report = Tiers {
-            tier: tier.to_string(),
+            tier,
             messages: scanned.found.messages(),
             timelines: timelines(&scanned.found),
             rewritten: work.objects(),
@@ -337,7 +337,7 @@ impl Eraser {
             id: id.to_owned(),
             stream: self.wanted.stream.clone(),
             journal: self.journal.clone(),
-            tier: tier.to_string(),
+            tier: tier.id().to_owned(),
             at: clock::now(),
             by: self.by.to_string(),
             reason: request.reason.clone(),

@@ -9,7 +9,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::Place;
 
-/// What a file or directory may have; the umask takes from it.
+/// The rights of a file or directory; the umask takes from them.
 const ALL: (u32, u32) = (0o666, 0o777);
 
 /// A file.

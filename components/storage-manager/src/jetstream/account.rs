@@ -21,7 +21,7 @@ pub struct Account {
     api: Api,
 }
 
-/// What an account uses of what it may use.
+/// The use of an account and its limits.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Usage {
@@ -35,11 +35,11 @@ pub struct Usage {
     pub reserved_memory: u64,
     /// The same on disk.
     pub reserved_storage: u64,
-    /// What it may use.
+    /// Its limits.
     pub limits: Limits,
 }
 
-/// What an account may use; what is not above zero sets no limit.
+/// The limits of an account; a number that is not above zero sets none.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Limits {

@@ -20,14 +20,14 @@ use super::types::{
 };
 use super::{Consumers, ReadConsumer, StoredMessage, StreamInfo, StreamPage};
 
-/// How often a consumer is drawn until it is on the right server: with one of three that is right,
+/// The number of tries until a consumer is on the right server: with one of three that is right,
 /// less than one time in a thousand it is not.
 const PLACEMENT_ATTEMPTS: usize = 18;
 
-/// How long an answer to a question is waited for before it is asked a second time, with the
+/// The wait for an answer to a question before it is asked a second time, with the
 /// connection's own limit. One that was on its way when a server ended is never answered.
 pub(super) const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an answer is waited for in the end. The client's own limit begins when it has taken a request, which
+/// The wait for an answer in the end. The client's own limit begins when it has taken a request, which
 /// it does not while NATS is away and many others stand in front of it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,7 +40,7 @@ pub enum ApiError {
     /// The server refused.
     #[error("JetStream refused `{subject}`: {description} ({err_code})")]
     Refused {
-        /// What was asked.
+        /// The request.
         subject: String,
         /// HTTP-like code.
         code: u64,
@@ -52,15 +52,15 @@ pub enum ApiError {
     /// No answer.
     #[error("JetStream did not answer `{subject}`: is JetStream on, and may this user ask?")]
     NoResponse {
-        /// What was asked.
+        /// The request.
         subject: String,
-        /// How.
+        /// The cause.
         source: async_nats::RequestError,
     },
     /// An answer that makes no sense.
     #[error("JetStream answered `{subject}` with what this version cannot read: {what}")]
     Unreadable {
-        /// What was asked.
+        /// The request.
         subject: String,
         /// Why.
         what: String,
@@ -247,7 +247,7 @@ impl JetStream {
         Self::read::<InfoResponse>("STREAM.INFO", answer).map(StreamInfo::from)
     }
 
-    /// How many streams a page has.
+    /// The number of streams on a page.
     pub const PAGE: usize = 256;
 
     /// Fetches a page of all streams, each as [`JetStream::stream_info`] shows it.

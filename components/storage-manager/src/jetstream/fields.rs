@@ -96,7 +96,7 @@ pub const OF_SOURCE: Fields = Fields(&[
     ((2, 14, 0), &["consumer"]),
 ]);
 
-/// What servers say of themselves in the metadata.
+/// Metadata in which servers speak of themselves.
 const OF_SERVER: &str = "_nats.";
 
 impl Fields {

@@ -23,15 +23,15 @@ pub struct StreamInfo {
     pub state: StreamState,
     /// When the last message came that it gave a sequence to, though that may be gone.
     pub last_time: Option<Timestamp>,
-    /// How many sequences between first and last are gone.
+    /// The number of sequences between first and last that are gone.
     pub num_deleted: u64,
-    /// Which; only where they were asked for.
+    /// These sequences; only where they were asked for.
     pub deleted: SeqRanges,
-    /// What the server says that it lost when it started, if it noticed.
+    /// The messages that the server says it lost when it started, if it noticed.
     pub damage: Option<LostStreamData>,
-    /// How many consumers it has, of whatever kind.
+    /// The number of its consumers, of any kind.
     pub consumers: u64,
-    /// Who has it.
+    /// The servers that have it.
     pub servers: ClusterInfo,
     /// True if that is a cluster.
     pub clustered: bool,
@@ -54,7 +54,7 @@ pub struct StreamPage {
 /// The servers of a cluster that have a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterInfo {
-    /// Who leads it, and since when where the server says so: what it says of the stream is what this
+    /// The leader, and since when it leads where the server says so: what it says of the stream is what this
     /// one has on its disk.
     pub leader: Option<Leader>,
     /// The others that have all of it, by name.
@@ -70,7 +70,7 @@ pub struct Leader {
     pub since: Option<String>,
 }
 
-/// What a server lost of a stream because its files were damaged.
+/// The messages of a stream that a server lost because its files were damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostStreamData {
     /// These sequences; `None` where it does not know which.
@@ -352,7 +352,7 @@ pub(super) struct PositionResponse {
     pub(super) stream_seq: u64,
 }
 
-/// How long a consumer may be without a client that is made by a client library for itself: five minutes are the most
+/// The longest that a consumer may be without a client if a client library makes it for itself: five minutes are the most
 /// that they give one. A storage manager's own has less.
 const BY_LIBRARY: u64 = 5 * 60 * 1_000_000_000;
 

@@ -98,7 +98,7 @@ mod tests {
     }
 
     proptest! {
-        /// What has grown counts only while a commit waits whose share it is.
+        /// Growth counts only while a commit waits whose share it is.
         #[test]
         fn the_earliest_is_due_and_bytes_add_up(
             all in prop::collection::vec((0u64..100, 0usize..100, any::<bool>()), 0..20),

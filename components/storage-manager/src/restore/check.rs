@@ -24,18 +24,18 @@ use crate::jetstream::JetStream;
 /// Questions that are asked at once.
 const AT_ONCE: usize = 16;
 
-/// What is known of a stream before it is restored.
+/// The facts about a stream before it is restored.
 #[derive(Debug)]
 pub enum Found {
     /// Nothing known stands against it.
     Free,
     /// It is there already, just as it would be restored; in words.
     There(String),
-    /// What stands against it.
+    /// The obstacles.
     Hindered(RestoreError),
 }
 
-/// What is looked for besides.
+/// The further checks.
 #[derive(Debug, Clone, Copy)]
 pub struct Looks {
     /// Streams that an earlier run has restored: they are no hindrance.

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::varint::uvarint;
 use crate::jetstream::JetStream;
 
-/// How long a cluster may take to hand out the consumers of a restored stream, and how often it is asked.
+/// The time that a cluster may take to hand out the consumers of a restored stream, and the pause between questions.
 const IN_PLACE: Duration = Duration::from_secs(30);
 const ASKED_EVERY: Duration = Duration::from_millis(100);
 

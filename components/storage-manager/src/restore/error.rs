@@ -20,7 +20,7 @@ pub enum SendError {
     NoResponse {
         /// The stream.
         stream: String,
-        /// How long was waited.
+        /// The time that was waited.
         after: Duration,
     },
     /// Nothing could be sent.
@@ -57,13 +57,13 @@ pub enum RestoreError {
     Exists {
         /// The stream.
         stream: String,
-        /// What differs from the archive, as the end of a sentence.
+        /// The difference from the archive, as the end of a sentence.
         how: String,
     },
     /// The stream is there already, and nothing was ever in it.
     #[error("stream `{0}` exists on the server, and never had a message")]
     Empty(String),
-    /// What the archive says of the stream cannot be read.
+    /// The archive's record of the stream cannot be read.
     #[error(transparent)]
     Archive(ArchiveError),
     /// There is no key of an object.
@@ -76,7 +76,7 @@ pub enum RestoreError {
         tier: Tier,
         /// The object.
         key: String,
-        /// Which key it takes.
+        /// The key that it takes.
         locked: Box<Locked>,
     },
     /// A segment is not where the manifest says.
@@ -164,9 +164,9 @@ pub enum RestoreError {
         seq: u64,
         /// Its bytes.
         bytes: u64,
-        /// What limits it.
+        /// The limit's name.
         limit: &'static str,
-        /// How many bytes it may have.
+        /// The bytes that it may have.
         most: u64,
     },
     /// The account has no room.
@@ -176,7 +176,7 @@ pub enum RestoreError {
         stream: String,
         /// The limit of the account.
         limit: &'static str,
-        /// What it needs, and what there is.
+        /// The need, and the supply.
         what: String,
     },
     /// The server has another stream than was sent.
@@ -184,7 +184,7 @@ pub enum RestoreError {
     Differs {
         /// The stream.
         stream: String,
-        /// What differs.
+        /// The difference.
         what: String,
     },
     /// Interrupted.

@@ -32,16 +32,16 @@ pub struct Fences {
     pub asked: Option<u64>,
     /// The time before a loss of which nothing may have reached the tier.
     pub window: Duration,
-    /// Who follows which streams.
+    /// The followers, and the streams that they follow.
     pub followers: Followers,
 }
 
-/// Who may have seen more of streams than comes back.
+/// The followers that may have seen more of streams than comes back.
 #[derive(Debug, Default)]
 pub struct Followers {
     /// By stream, the streams that mirror it or take from it.
     streams: BTreeMap<String, BTreeSet<String>>,
-    /// What says that other servers have a way to all streams.
+    /// The sign that other servers have a way to all streams.
     elsewhere: Option<String>,
 }
 

@@ -13,7 +13,7 @@ use super::source::{Content, Source};
 use crate::archive::Archive;
 use crate::s3::{ErrorKind, S3Error, Tier};
 
-/// What comes next.
+/// The next item.
 pub(super) enum Next {
     /// A segment.
     Segment(Box<Fetched>),

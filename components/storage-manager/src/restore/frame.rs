@@ -10,7 +10,7 @@ pub(super) const CHUNK: usize = 128 << 10;
 /// Bytes of one chunk at least, whatever a server says that it takes.
 const LEAST_CHUNK: usize = 256;
 
-/// What may stand between any two chunks and means nothing: a frame of padding (framing_format.txt, 4.5).
+/// A frame that may stand between any two chunks and means nothing: padding (framing_format.txt, 4.5).
 pub(super) const PADDING: Bytes = Bytes::from_static(b"\xfe\x00\x00\x00");
 
 /// Kind, length and checksum in front of a frame's data.

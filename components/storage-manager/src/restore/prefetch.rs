@@ -5,7 +5,7 @@ const BYTES: u64 = 32 << 20;
 /// The same where that is two files: one is fetched while another is sent, large ones too. As a rule the
 /// largest have 32 MiB and a little.
 const BYTES_OF_TWO: u64 = 2 * (36 << 20);
-/// What a file counts as at least: one of a hundred bytes takes more than those, and so does its request.
+/// The least that a file counts as: one of a hundred bytes takes more than those, and so does its request.
 const LEAST: u64 = 16 << 10;
 
 /// Requests that are under way at once. With 100 ms to an answer that makes 640 files a second.

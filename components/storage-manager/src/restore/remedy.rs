@@ -18,13 +18,13 @@ mod code {
     pub(super) const NO_PEERS: u64 = 10_005;
     /// Subjects that another stream has.
     pub(super) const OVERLAP: u64 = 10_065;
-    /// What was wrong with a snapshot.
+    /// The fault of a snapshot.
     pub(super) const SNAPSHOT: u64 = 10_062;
     /// A stream that exists, as two answers say it.
     pub(super) const EXISTS: [u64; 2] = [10_058, 10_130];
 }
 
-/// What the command that restores a stream is made of.
+/// The parts of the command that restores a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryCommand {
     /// The tier that was read.
@@ -58,7 +58,7 @@ impl RestoreError {
             Self::S3(error) if error.kind.is_damage() => damaged(stream, target, retry, None),
             Self::Archive(_) if self.is_of_one_stream() => match retry.other {
                 Some(other) => {
-                    format!("`cim-storage-manager restore {stream} --from {other}`")
+                    format!("`cim-storage-manager restore {stream} --from {}`", other.id())
                 }
                 None => "put the object back from a copy and restore again".into(),
             },
@@ -114,7 +114,7 @@ fn damaged(
     first_seq: Option<u64>,
 ) -> String {
     if let Some(other) = retry.other {
-        return format!("`cim-storage-manager restore {stream} --from {other}`");
+        return format!("`cim-storage-manager restore {stream} --from {}`", other.id());
     }
     match first_seq {
         Some(first) if first > 1 => {

@@ -35,7 +35,7 @@ impl Tail {
     }
 }
 
-/// What was taken away.
+/// The messages that were taken away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RolledUp {
     /// Everything before this sequence.

@@ -20,7 +20,7 @@ use crate::segment::Message;
 
 /// Bytes of a block before the next one begins: the server's own size for limits streams.
 const BLOCK: usize = 8 << 20;
-/// What a compressed block begins with (`filestore.go`, `CompressionInfo`): that it is one, and that it is S2, which reads
+/// The beginning of a compressed block (`filestore.go`, `CompressionInfo`): that it is one, and that it is S2, which reads
 /// Snappy's frames; the bytes of the block come next, then its frames, and its last checksum as it is.
 const COMPRESSED: &[u8] = b"cmp\x01";
 const CHECKSUM: usize = 8;

@@ -18,10 +18,10 @@ use super::{S3Error, Tier};
 use crate::authorities;
 use crate::config::S3Config;
 
-/// How long what was read counts.
+/// The time for which a file that was read counts.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What requests are made with.
+/// The access that requests are made with.
 #[derive(Debug)]
 pub(super) struct Way {
     /// Signs.
@@ -43,13 +43,13 @@ struct Now {
     way: Arc<Way>,
     files: Files,
     looked: Instant,
-    /// What is wrong with the files, as the log has it.
+    /// The fault of the files, as the log has it.
     wrong: Option<String>,
     /// The service refuses the key, and the log has it.
     refused: bool,
 }
 
-/// What the files hold.
+/// The content of the files.
 #[derive(Clone, PartialEq, Eq)]
 struct Files {
     key: String,

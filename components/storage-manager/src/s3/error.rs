@@ -12,19 +12,19 @@ use crate::crypt::Locked;
 #[derive(Debug, thiserror::Error)]
 #[error("{tier}: {operation} `{key}`{} failed: {kind}", self.in_bucket())]
 pub struct S3Error {
-    /// Which service.
+    /// The service.
     pub tier: Tier,
-    /// Which bucket of it.
+    /// Its bucket.
     pub bucket: Box<BucketName>,
     /// `get`, `put`, `list`, `delete`.
     pub operation: &'static str,
     /// The key or prefix.
     pub key: String,
-    /// What happened.
+    /// The error.
     pub kind: ErrorKind,
 }
 
-/// What happened.
+/// The kind of error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ErrorKind {
     /// No such object.
@@ -53,7 +53,7 @@ pub enum ErrorKind {
     Locked(Box<Locked>),
 }
 
-/// What services say of a key, or of a token, that they do not take.
+/// The codes by which services refuse a key, or a token.
 const KEY: [&str; 8] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -160,7 +160,7 @@ impl ErrorKind {
             (404, "NoSuchKey") => Self::NotFound,
             // With 400, 401, 403 or 404.
             (_, code) if KEY.contains(&code) => Self::Denied(shown),
-            // Somebody in between may answer that, and an object that is taken for gone is one that is lost.
+            // A proxy in between may answer that, and an object that is taken for gone is one that is lost.
             (404, _) => Self::Unexpected(format!(
                 "{shown} without S3's `NoSuchKey`: check `endpoint` and what stands before the service"
             )),

@@ -10,16 +10,16 @@ use futures_util::future::join_all;
 
 use super::{ErrorKind, PutOutcome, S3Error, Store};
 
-/// What a service was found to do, and a key to be allowed.
+/// The behaviour of a service, and the rights of a key, as they were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// What the key may not do and must be allowed, as policies name it.
+    /// The rights that the key lacks and needs, as policies name them.
     pub missing: Vec<&'static str>,
     /// Of those who write a key with `If-None-Match: *`, all at once, one alone is told that it did.
     pub conditional_writes: bool,
     /// An object is refused that is not what its checksum says.
     pub checks: bool,
-    /// What was written is listed, all of it, and in the order of the keys' bytes.
+    /// All that was written is listed, in the order of the keys' bytes.
     pub lists: bool,
     /// The bucket locks what is written, where that is asked for.
     pub locks: bool,
@@ -27,11 +27,11 @@ pub struct Probe {
     pub left: Option<String>,
 }
 
-/// How many write one key at once. Of a service that looks first and writes then, every second such race has several
+/// The number of writers of one key at once. Of a service that looks first and writes then, every second such race has several
 /// winners, so one race says little and several do.
 const WRITERS: usize = 16;
 
-/// How long something is asked again.
+/// The time for which a question is asked again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const LIST: &str = "s3:ListBucket";
@@ -50,7 +50,7 @@ pub async fn probe(store: &Store, races: usize) -> Result<Probe, S3Error> {
     // First, for who writes may be given a bucket that was mistyped; who lists is told.
     let prefix = key(&id).to_string();
     missing.is(LIST, patiently(|| store.list(&prefix, false)).await)?;
-    let tier = store.tier().to_string();
+    let tier = store.tier().id().to_owned();
     let of_tier = key(&tier).to_string();
     let may_delete = allowed(patiently(|| store.delete(&of_tier)).await)?.is_ok();
     let (id, races) = if may_delete { (id, races) } else { (tier, 1) };
@@ -113,7 +113,7 @@ async fn try_out(
 
 /// Finds out whether the bucket locks objects, where that is asked for.
 async fn locks(store: &Store, missing: &mut Missing) -> Result<bool, S3Error> {
-    let key = key(&format!("{}-lock", store.tier()));
+    let key = key(&format!("{}-lock", store.tier().id()));
     let ask = || async { store.put_locked(&key, BODY).await.unwrap_or(Ok(())) };
     let asked = patiently(ask).await;
     match missing.is(LOCK, asked) {
@@ -139,7 +139,7 @@ fn key(id: &str) -> ArchiveKey {
     ArchiveKey::Probe { id: id.into() }
 }
 
-/// What many were told who wrote one key at once.
+/// The answers to many writers of one key at once.
 struct Race {
     /// They did.
     winners: usize,
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(left(&store).await, [""; 0], "though it did not come to its end");
     }
 
-    /// What is found out is what the service does, whatever happens to some of its answers.
+    /// The probe finds what the service does, whatever happens to some of its answers.
     #[tokio::test(flavor = "multi_thread")]
     async fn answers_that_are_lost_say_nothing_of_a_service() {
         let dir = tempfile::tempdir().unwrap();

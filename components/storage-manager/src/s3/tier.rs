@@ -2,17 +2,37 @@
 
 use std::fmt;
 
-/// Which tier a bucket is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum, serde::Deserialize)]
+/// The tier that a bucket is.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    clap::ValueEnum,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// The secondary tier.
+    #[default]
     Nas,
     /// The tertiary tier.
     Wasabi,
 }
 
 impl Tier {
+    /// Returns its name in commands, JSON and keys of objects.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Nas => "nas",
+            Self::Wasabi => "wasabi",
+        }
+    }
+
     /// Returns the other one.
     #[must_use]
     pub fn other(self) -> Self {
@@ -23,11 +43,12 @@ impl Tier {
     }
 }
 
+/// Displayed for people.
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Nas => "nas",
-            Self::Wasabi => "wasabi",
+            Self::Nas => "NAS",
+            Self::Wasabi => "Wasabi",
         })
     }
 }

@@ -11,9 +11,9 @@ pub enum SegmentError {
     Damaged {
         /// Its key.
         key: String,
-        /// What the manifest says.
+        /// The manifest's value.
         stated: Sha256,
-        /// What its bytes give.
+        /// The value of its bytes.
         actual: Sha256,
     },
     /// The right bytes, but not a segment that this version reads.
@@ -29,7 +29,7 @@ pub enum SegmentError {
     Contradiction {
         /// Its key.
         key: String,
-        /// What differs.
+        /// The difference.
         what: String,
     },
 }

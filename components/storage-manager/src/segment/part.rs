@@ -30,7 +30,7 @@ use crate::crypt::{FileKey, metadata};
 #[derive(Debug)]
 pub struct Footer {
     metadata: ParquetMetaData,
-    /// What opens its row groups, where it is encrypted.
+    /// The key of its row groups, where it is encrypted.
     key: Option<FileKey>,
 }
 

@@ -34,7 +34,7 @@ pub(super) fn properties(level: i32, encryption: Encryption) -> Arc<WriterProper
     Arc::new(common(level, encryption).build())
 }
 
-/// How a file is encrypted, if it is.
+/// The encryption of a file, if there is one.
 pub(super) type Encryption = Option<Arc<FileEncryptionProperties>>;
 
 /// Returns the properties of objects that several streams share.

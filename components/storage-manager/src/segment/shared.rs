@@ -27,7 +27,7 @@ use crate::s3::Tier;
 /// Column positions.
 pub(super) const STREAM: usize = 0;
 pub(super) const TIMELINE: usize = 1;
-/// How many columns stand before those of a segment.
+/// The number of columns before those of a segment.
 pub(super) const BEFORE: usize = 2;
 
 /// Bytes of messages from which on the next stream's rows begin a row group.

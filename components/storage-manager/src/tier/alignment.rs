@@ -65,10 +65,15 @@ impl Alignment {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use cim_core::archive::Sha256;
+    use cim_core::archive::journal::{Change, Expired};
+    use cim_core::archive::key::JournalOf;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::journal::testing::{apply, begin, empty, record, stream};
 
     fn last(seq: u64) -> LastMessage {
         LastMessage { seq, time: jiff::Timestamp::UNIX_EPOCH, sha256: Sha256::of(b"") }
@@ -78,6 +83,54 @@ mod tests {
     fn a_stream_that_shares_nothing_was_recreated() {
         let recreated = Alignment::Forks { parent: None, last: None, reason: "recreated" };
         assert_eq!(Alignment::of_shared(3, []), recreated);
+    }
+
+    /// The first ten messages left the archive by rule; of the next ten it has all.
+    fn let_go() -> ArchiveState {
+        let mut journal = empty(JournalOf::Secondary);
+        let add = |first| record(None, first, first + 9, 10, 10);
+        for change in [
+            Change { begin: Some(begin()), ..Change::default() },
+            Change { add: vec![add(1), add(11)], ..Change::default() },
+        ] {
+            apply(&mut journal, BTreeMap::from([(stream(0), change)]));
+        }
+        let mut state = journal.streams.remove(&stream(0)).unwrap();
+        state.segments.remove(&(1, 1));
+        state.retention.expired.push(Expired {
+            timeline: 1,
+            first_seq: 1,
+            last_seq: 10,
+            messages: 10,
+            bytes: 10,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            rule: "max_age = \"1s\"".into(),
+        });
+        state
+    }
+
+    #[test]
+    fn a_live_stream_with_what_had_left_the_archive_begins_anew() {
+        let live =
+            |first_seq, messages| StreamState { first_seq, messages, ..StreamState::default() };
+        let state = let_go();
+        let goes_on = |live| Alignment::Continues.unless_more_is_live(&state, &live);
+        assert_eq!(goes_on(live(11, 10)), Alignment::Continues);
+        assert_eq!(goes_on(live(1, 0)), Alignment::Continues, "an empty one has nothing more");
+        for first_seq in [1, 10] {
+            let anew = Alignment::Forks {
+                parent: None,
+                last: None,
+                reason: "has what had left the archive by rule",
+            };
+            assert_eq!(goes_on(live(first_seq, 10)), anew, "from {first_seq} on");
+        }
+        // A fork behind what left keeps its parent; so does one from nothing.
+        let parent = |last_seq| Some(ParentTimeline { timeline: 1, last_seq });
+        let fork = |parent| Alignment::Forks { parent, last: None, reason: "restored" };
+        assert_eq!(fork(parent(15)).unless_more_is_live(&state, &live(11, 5)), fork(parent(15)));
+        assert_ne!(fork(parent(15)).unless_more_is_live(&state, &live(6, 5)), fork(parent(15)));
+        assert_eq!(fork(None).unless_more_is_live(&state, &live(1, 5)), fork(None));
     }
 
     proptest! {

@@ -26,7 +26,7 @@ pub enum WireError {
     Io {
         /// The server.
         address: String,
-        /// How.
+        /// The cause.
         source: std::io::Error,
     },
     /// The server does not speak NATS.
@@ -98,7 +98,7 @@ struct Connect {
     sig: Option<String>,
 }
 
-/// How long a server may take to answer a login.
+/// The time that a server may take to answer a login.
 const LOGIN: Duration = Duration::from_secs(5);
 const READ: usize = 1 << 18;
 
@@ -270,7 +270,7 @@ impl Connection {
     }
 }
 
-/// What a server says on a logged-in connection.
+/// A server's operations on a logged-in connection.
 pub(super) struct Incoming {
     socket: ReadHalf<Box<dyn Socket>>,
     address: String,

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Connection, Incoming, WireError, is_denial, refused};
 use super::parse::{Op, parse};
 
-/// How long a server may say nothing before it is asked whether it is there, and then until it is
+/// The silence after which a server is asked whether it is there, and then until it is
 /// taken for gone.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -44,7 +44,7 @@ type Letter = Result<Mail, String>;
 
 struct Mailbox {
     letters: UnboundedSender<Letter>,
-    /// What the server names when it refuses something to this reader.
+    /// The subject that the server names when it refuses something to this reader.
     inbox: String,
     asks: String,
 }

@@ -16,9 +16,9 @@ use crate::segment::Message;
 
 /// The status of a request that no server takes.
 const NO_RESPONDERS: &str = "503";
-/// How long a server may take to say anything of a request.
+/// The time that a server may take to answer a request at all.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often, and with what pauses, a new consumer is looked for until it is known everywhere.
+/// The tries and pauses until a new consumer is known everywhere.
 const PROBES: u32 = 8;
 const PAUSES: Backoff =
     Backoff { first: Duration::from_millis(100), most: Duration::from_millis(3200) };
@@ -36,26 +36,26 @@ pub struct Puller {
     last_seq: u64,
     /// True if messages may come again.
     repeats: bool,
-    /// What acknowledgements begin with.
+    /// The beginning of every acknowledgement.
     acks: String,
 }
 
-/// What to ask for.
+/// The number of messages to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PullRequest {
     /// Up to so many messages.
     pub messages: u64,
     /// Of together up to so many bytes.
     pub bytes: Option<usize>,
-    /// How long the server may wait for them.
+    /// The time that the server may wait for them.
     pub expires: Duration,
-    /// How often the server is to say that it has not forgotten.
+    /// The pace of the server's heartbeats.
     pub heartbeat: Option<Duration>,
     /// True if it is to end when there are no more, instead of waiting for some.
     pub at_once: bool,
 }
 
-/// What a letter brought.
+/// The content of a letter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PollOutcome {
     /// Messages handed over.

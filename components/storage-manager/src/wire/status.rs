@@ -22,7 +22,7 @@ pub enum EndReason {
 pub struct RequestEnd {
     /// Why.
     pub why: EndReason,
-    /// How long it was the first of those that were open.
+    /// The time for which it was the first of those that were open.
     pub lasted: Duration,
 }
 

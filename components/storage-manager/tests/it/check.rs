@@ -48,7 +48,7 @@ async fn all_that_is_missing_on_both_sides_is_one_line() {
             (
                 3,
                 "error: rights are missing: allow the NATS user to publish `$JS.API.STREAM.LIST`, \
-                 `$JS.API.STREAM.MSG.GET.*`; allow the key for nas `s3:PutObject` on \
+                 `$JS.API.STREAM.MSG.GET.*`; allow the key for NAS `s3:PutObject` on \
                  `arn:aws:s3:::archive/*`"
             )
         );

@@ -116,7 +116,7 @@ async fn half_a_copy_is_no_archive_and_the_next_run_goes_on_with_it() {
     archived.new_nas.set_faults(vec![full]).unwrap();
     let (status, error) = archived.old().error(&["copy", "--to", &to(&archived.new)]);
     assert_eq!(status, 4, "{error}");
-    assert!(error.starts_with("error: the new bucket cannot be used: nas: put `v2/"), "{error}");
+    assert!(error.starts_with("error: the new bucket cannot be used: NAS: put `v2/"), "{error}");
     archived.new_nas.set_faults(Vec::new()).unwrap();
     // It is not taken for a shorter archive.
     let (status, error) = archived.new.error(&["restore", "--all"]);

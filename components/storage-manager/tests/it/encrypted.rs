@@ -269,7 +269,7 @@ async fn an_archive_moves_without_its_keys() {
     for (name, has) in [("none", String::new()), ("new", encryption("both", Some(&new), &[]))] {
         let nas = fake_s3(lab.dir(), name).await;
         let copied = lab.manager_with(name, |settings| {
-            settings.nas = nas.s3_url();
+            (settings.nas, settings.bucket) = (nas.s3_url(), "archive".into());
             settings.archive.clone_from(&rotated);
         });
         let report = lab.with(&has).json(&["copy", "--to", copied.config().to_str().unwrap()]);
@@ -283,7 +283,9 @@ async fn an_archive_moves_without_its_keys() {
     bytes[40] ^= 1;
     bucket.put_object(&segments[0], &bytes).await.unwrap();
     let nas = fake_s3(lab.dir(), "damaged").await;
-    let to = lab.manager_with("damaged", |settings| settings.nas = nas.s3_url());
+    let to = lab.manager_with("damaged", |settings| {
+        (settings.nas, settings.bucket) = (nas.s3_url(), "archive".into());
+    });
     let (status, error) = lab.with("").error(&["copy", "--to", to.config().to_str().unwrap()]);
     assert_eq!(status, 5, "{error}");
     assert!(error.contains("1 object of what was to be copied is damaged"), "{error}");

@@ -56,7 +56,7 @@ async fn a_stream_that_contradicts_itself_stops_no_other() {
             let output = lab.manager.run(&["status", "--json"]);
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(5), "{said}");
-            assert!(said.contains("stream `A` cannot be compared with what nas has"), "{said}");
+            assert!(said.contains("stream `A` cannot be compared with what NAS has"), "{said}");
             let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
             let of_b = &shown["streams"][1]["nas"];
             if of_b["seq"] == 5 * round { Ok(()) } else { Err(of_b.to_string()) }

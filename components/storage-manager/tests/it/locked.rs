@@ -110,7 +110,7 @@ async fn a_restore_of_all_brings_back_what_there_is_a_key_of_and_names_the_rest(
         for stream in &streams[..3] {
             let (why, out) = (stream["why"].as_str().unwrap(), stream["way_out"].as_str().unwrap());
             assert!(why.contains(&format!("is encrypted with key `{id}`")), "{why}");
-            assert!(why.starts_with("nas: `v"), "{why}");
+            assert!(why.starts_with("NAS: `v"), "{why}");
             assert!(out.contains("`archive.encryption.more_key_files`"), "{out}");
             assert!(stream["messages"].is_null(), "{stream}");
         }
@@ -195,7 +195,7 @@ async fn tiering_goes_on_without_a_key_and_leaves_alone_what_it_would_take() {
         assert!(locked.iter().all(|what| what.as_str().unwrap().contains(&id)), "{report}");
     }
     let (_, error) = manager.error(&["verify"]);
-    assert!(error.contains("3 of 4 streams on nas") && error.contains("--without-keys"), "{error}");
+    assert!(error.contains("3 of 4 streams on NAS") && error.contains("--without-keys"), "{error}");
     assert_eq!(
         manager.run(&["status", "--check", "--max-lag-wasabi", "1h"]).status.code(),
         Some(0)

@@ -22,7 +22,7 @@ async fn it_is_said_plainly_and_one_object_is_left_however_often_it_starts() {
         let times = usize::try_from(start).unwrap();
         wait_until("it says so", async || {
             let log = daemon.log();
-            let said = log.matches("the key for wasabi may not delete").count();
+            let said = log.matches("the key for Wasabi may not delete").count();
             if said == times { Ok(()) } else { Err(log) }
         })
         .await;

@@ -19,7 +19,7 @@ async fn an_empty_bucket_is_no_success() {
     for asked in ASKED {
         let (status, error) = lab.manager.error(asked);
         assert_eq!(status, 7, "{asked:?}: {error}");
-        let says = "error: nas holds no archive in bucket `archive`; wasabi holds none either";
+        let says = "error: NAS holds no archive in bucket `archive`; Wasabi holds none either";
         assert_eq!(error, says, "{asked:?}");
     }
     let daemon = lab.manager.tier().await;
@@ -34,19 +34,19 @@ async fn an_empty_bucket_is_no_success() {
     for asked in ASKED {
         let (status, error) = replaced.error(asked);
         assert_eq!(status, 7, "{asked:?}: {error}");
-        assert!(error.ends_with("; wasabi has 2 streams: `--from wasabi`"), "{asked:?}: {error}");
+        assert!(error.ends_with("; Wasabi has 2 streams: `--from wasabi`"), "{asked:?}: {error}");
     }
     for asked in [&["restore", "S"][..], &["query", "S"]] {
         let (status, error) = replaced.error(asked);
-        let says = "error: nas has no archive of stream `S`; wasabi has: `--from wasabi`";
+        let says = "error: NAS has no archive of stream `S`; Wasabi has: `--from wasabi`";
         assert_eq!((status, error.as_str()), (7, says), "{asked:?}");
     }
     let alone = lab.manager_with("alone", |settings| {
         (settings.nas, settings.wasabi) = (empty.s3_url(), None);
     });
     let (status, error) = alone.error(&["streams"]);
-    assert_eq!((status, error.as_str()), (7, "error: nas holds no archive in bucket `archive`"));
+    assert_eq!((status, error.as_str()), (7, "error: NAS holds no archive in bucket `archive`"));
     let (status, error) = lab.manager.error(&["verify", "S", "NOPE"]);
     assert_eq!(status, 2, "{error}");
-    assert!(error.contains("nas has no archive of stream `NOPE`"), "{error}");
+    assert!(error.contains("NAS has no archive of stream `NOPE`"), "{error}");
 }

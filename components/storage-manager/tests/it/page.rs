@@ -60,7 +60,7 @@ async fn a_page_is_not_an_answer_of_the_nas() {
         let looked = [
             "cannot verify that the archive is still there",
             "bucket was lost",
-            "trying again: nas: get",
+            "trying again: NAS: get",
         ];
         let looked = looked.iter().any(|text| log.contains(text));
         if looked { Ok(()) } else { Err(log) }

@@ -110,10 +110,10 @@ async fn a_key_and_a_password_are_read_again() {
     // The service first: that is refused, and is not the end.
     guarded.change_nas("third").await;
     guarded.lab.nats.publish("S", 10).await;
-    daemon.says("nas: the service refuses the key of `").await;
+    daemon.says("NAS: the service refuses the key of `").await;
     guarded.write_key("third");
     comes(&guarded, 40).await;
-    let log = daemon.says("nas: the service takes the key of `").await;
+    let log = daemon.says("NAS: the service takes the key of `").await;
     assert_eq!(log.matches("refuses the key").count(), 1, "{log}");
 
     guarded.change_nats("second");
@@ -168,7 +168,7 @@ async fn where_copies_are_handed_out_a_start_is_enough() {
     // Both refuse what the copies have, and there is something to flush.
     guarded.change_nas("second").await;
     guarded.lab.nats.publish("S", 10).await;
-    daemon.says("nas: the service refuses the key of `").await;
+    daemon.says("NAS: the service refuses the key of `").await;
     guarded.change_nats("second");
     let since = Instant::now();
     let watch = Duration::from_secs(1);

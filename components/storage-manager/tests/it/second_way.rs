@@ -95,7 +95,7 @@ async fn to_what_the_newest_checkpoint_says() {
         assert!(said.contains("journal `main`: ") && said.contains("can be read nevertheless"));
         let table = String::from_utf8(output.stdout).unwrap();
         let harmed = table.contains(&format!(": segment `{key}` is missing"));
-        let streams = "streams on nas are damaged: where the host lives the storage manager heals them (docs/recovery.md#an-object-on-the-nas-is-damaged), else restore them from another tier; journal `main`";
+        let streams = "streams on NAS are damaged: where the host lives the storage manager heals them (docs/recovery.md#an-object-on-the-nas-is-damaged), else restore them from another tier; journal `main`";
         assert_eq!(said.contains(streams), harmed, "{said}{table}");
         lab.put(key, &whole).await;
     }

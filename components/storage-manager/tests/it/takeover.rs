@@ -29,7 +29,7 @@ async fn a_manager_of_chains_ends_when_a_journal_takes_over() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(
-        error.contains("error: nas: journal `main` holds stream `S`")
+        error.contains("error: NAS: journal `main` holds stream `S`")
             && error.contains("`layout = \"journal\"`"),
         "{error}"
     );

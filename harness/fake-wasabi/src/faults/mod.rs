@@ -116,13 +116,13 @@ pub struct Rule {
     /// Strikes the n-th matching request and every n-th after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<u64>,
-    /// How many matching requests to let pass first.
+    /// The number of matching requests to let pass first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<u64>,
-    /// How many strikes until the rule is spent.
+    /// The number of injected faults until the rule is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// How long the rule is in force after it was set, in seconds.
+    /// The time for which the rule is in force after it was set, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<f64>,
     /// `delay`: how long a request is held. `timeout`: how long until the connection is cut, 60

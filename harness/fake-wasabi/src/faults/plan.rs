@@ -31,12 +31,12 @@ struct ActiveRule {
 /// The fate of one request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct InjectedFault {
-    /// How long to hold the request before anything else.
+    /// The time to hold the request before anything else.
     pub(crate) delay: Duration,
-    /// Whether a delay rule struck, even with no time.
+    /// True if a delay rule matched, even with no time.
     pub(crate) delayed: bool,
     pub(crate) fault: Option<Fault>,
-    /// How long a `timeout` holds the connection.
+    /// The time for which a `timeout` holds the connection.
     pub(crate) hold: Duration,
     pub(crate) after_bytes: Option<u64>,
     pub(crate) retry_after_seconds: Option<u64>,

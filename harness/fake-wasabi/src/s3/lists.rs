@@ -252,7 +252,7 @@ pub(super) struct Room {
     left: usize,
     /// The last row: its key or common prefix, and its version or upload.
     last: Option<(String, Option<String>)>,
-    /// Whether a row did not fit.
+    /// True if a row did not fit.
     more: bool,
 }
 

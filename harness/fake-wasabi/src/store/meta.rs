@@ -14,7 +14,7 @@ use super::algorithm::Algorithm;
 /// The version id of an object that was written while versioning was off or suspended.
 pub(crate) const NULL_VERSION: &str = "null";
 
-/// Whether a bucket keeps the versions of its objects.
+/// The versioning of a bucket's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Versioning {
@@ -50,7 +50,7 @@ pub(crate) struct DefaultRetention {
     pub(crate) period: Period,
 }
 
-/// How long a default retention lasts; a year is 365 days.
+/// The length of a default retention; a year is 365 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Period {

@@ -59,7 +59,7 @@ impl Condition {
 /// The outcome of a delete.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Deleted {
-    /// Whether a delete marker was made, or a named delete marker was removed.
+    /// True if a delete marker was made, or a named delete marker was removed.
     pub(crate) delete_marker: bool,
     /// The version that was made or removed, in a bucket that has versions.
     pub(crate) version_id: Option<String>,

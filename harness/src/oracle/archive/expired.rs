@@ -7,7 +7,7 @@ use cim_core::archive::journal::Expired;
 
 use super::{Archived, up_to_forks};
 
-/// What has left, as a journal says it.
+/// The messages that have left, as a journal says it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Left {
     /// Messages, by timeline.
@@ -19,7 +19,7 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// What a checkpoint restates.
+    /// The part that a checkpoint restates.
     pub(super) fn restated(expired: &[Expired], absent_since: Option<jiff::Timestamp>) -> Self {
         let mut left = Self { absent_since, ..Self::default() };
         for run in expired {
@@ -45,7 +45,7 @@ impl Left {
 }
 
 impl Archived {
-    /// What has left of the current timeline by rule: only what the stream begins behind can have.
+    /// The messages of the current timeline that have left by rule: only what the stream begins behind can have.
     pub fn expired(&self) -> impl Iterator<Item = u64> {
         let (first_seq, expired) = (self.first_seq, up_to_forks(&self.left.runs, &self.lineage()));
         expired

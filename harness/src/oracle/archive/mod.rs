@@ -74,7 +74,7 @@ pub struct Archived {
     pub deletes_known: Option<DeletesKnown>,
     /// The consumers' states of single messages, if its journal records them.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
-    /// What has left by rule, where its journal says so.
+    /// The messages that have left by rule, where its journal says so.
     left: Left,
 }
 

@@ -4,7 +4,7 @@ mod nats;
 mod program;
 
 pub(crate) use nats::{Nats, wait_until};
-pub(crate) use program::{Program, mortal, points, report};
+pub(crate) use program::{Program, mortal, peak, points, report, run};
 
 use async_nats::HeaderMap;
 use cim_core::envelope::EventId;

@@ -152,3 +152,21 @@ pub(crate) fn points(program: &Path) -> Vec<String> {
     let hooks: Value = serde_json::from_slice(&output.stdout).unwrap();
     serde_json::from_value(hooks["fail_points"].clone()).unwrap()
 }
+
+/// Runs a command to its end; its stdout, and the most memory that it had, in KiB.
+pub(crate) async fn peak(nats: &Nats, arguments: &[&str]) -> (String, u64) {
+    let mut command = of(Path::new(PROGRAM), nats);
+    let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let size = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
+        most = most.max(size.unwrap_or(0));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    (out, most)
+}

@@ -16,6 +16,7 @@ use crate::cli::args::RestoreArgs;
 use crate::cli::exit::Failure;
 use crate::cli::{show, show_json, table};
 use crate::restore::{Done, Plan, RestoreError, RetryCommand};
+use crate::s3::Tier;
 
 /// Every stream that was asked for.
 #[derive(Debug, Serialize)]
@@ -31,7 +32,7 @@ struct Restored {
     stream: StreamName,
     #[serde(rename = "restored_as")]
     target: StreamName,
-    from: String,
+    from: Tier,
     outcome: Outcome,
     /// Why it was not restored.
     why: Option<String>,
@@ -92,7 +93,7 @@ impl Report {
         let unknown = |stream: &StreamName| Restored {
             stream: stream.clone(),
             target: args.rename.clone().unwrap_or_else(|| stream.clone()),
-            from: args.from.to_string(),
+            from: args.from,
             outcome: Outcome::Interrupted,
             why: None,
             remedy: None,
@@ -318,7 +319,7 @@ mod tests {
             let restored = Restored {
                 stream: "S".parse().unwrap(),
                 target: target.parse().unwrap(),
-                from: String::new(),
+                from: Tier::Nas,
                 outcome: Outcome::Restored,
                 why: None,
                 remedy: None,

@@ -109,9 +109,9 @@ mod tests {
     fn one_line_says_how_far_all_are() {
         let all = [stream("A", 0.0, Some(130.0)), stream("B", 0.34, Some(0.0))];
         let said = check(&all, LIMITS).unwrap();
-        assert_eq!(said, "2 streams archived, at most 0.3 s on nas, 2 min on wasabi behind");
+        assert_eq!(said, "2 streams archived, at most 0.3 s on NAS, 2 min on Wasabi behind");
         let alone = check(&[stream("A", 29.9, None)], LIMITS).unwrap();
-        assert_eq!(alone, "1 stream archived, at most 29.9 s on nas behind");
+        assert_eq!(alone, "1 stream archived, at most 29.9 s on NAS behind");
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
         let said = check(&all, LIMITS).unwrap_err();
         assert_eq!(
             said,
-            "3 of 4 streams behind: `C` 25.0 h on nas (refused), `B` 10 min on wasabi, `A` 31.0 s on nas; the limit is 30.0 s on nas, 10 min on wasabi"
+            "3 of 4 streams behind: `C` 25.0 h on NAS (refused), `B` 10 min on Wasabi, `A` 31.0 s on NAS; the limit is 30.0 s on NAS, 10 min on Wasabi"
         );
         all.extend([stream("E", 40.0, None), stream("F", 40.0, None)]);
         assert!(check(&all, LIMITS).unwrap_err().contains("5 of 6 streams behind: `C`"));

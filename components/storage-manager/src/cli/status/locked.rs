@@ -13,7 +13,7 @@ const AT_ONCE: usize = 64;
 /// Streams that a line names.
 const NAMED: usize = 8;
 
-/// What there is no key of, of one key.
+/// The objects of one key that is missing.
 struct Found<'a> {
     /// The first object.
     first: S3Error,

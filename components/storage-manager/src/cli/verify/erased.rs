@@ -25,6 +25,11 @@ impl Display for Erased {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tier, messages, at, by, reason, signed_by, .. } = self;
         let at = at.strftime("%F %T UTC");
+        let tier = match tier.as_str() {
+            "nas" => "NAS",
+            "wasabi" => "Wasabi",
+            other => other,
+        };
         write!(
             f,
             "{messages} messages were erased from {tier} at {at} by `{by}`, signed by `{signed_by}`: {reason}"

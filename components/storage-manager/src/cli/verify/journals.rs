@@ -10,13 +10,13 @@ use crate::journal::journal_of;
 use crate::journal::{self, Audit, OpenError, Problem};
 use crate::s3::Store;
 
-/// What is wrong with a journal whose streams can be read.
+/// The faults of a journal whose streams can be read.
 #[derive(Debug, Serialize)]
 pub(super) struct Audited {
     pub(super) journal: JournalName,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
-    /// What there is no key of.
+    /// The objects whose key is missing.
     pub(super) locked: Vec<String>,
     /// A checkpoint that is to be deleted.
     #[serde(skip)]

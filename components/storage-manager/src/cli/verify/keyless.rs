@@ -23,10 +23,10 @@ use crate::s3::{ErrorKind, Listed, S3Error, Store, Tier};
 /// Objects read at once.
 const AT_ONCE: usize = 2;
 
-/// What was found.
+/// The faults that were found.
 #[derive(Debug, Default, Serialize)]
 struct Report {
-    from: String,
+    from: Tier,
     /// Objects that are what was written: their name, their own line or the next entry says so.
     intact: usize,
     /// Objects that can be read without a key, and are whole.
@@ -34,20 +34,20 @@ struct Report {
     /// Entries that are there, and no other object says what they were.
     unproven: Vec<String>,
     problems: Vec<String>,
-    /// What was not looked at.
+    /// The parts that were not checked.
     not_checked: Vec<&'static str>,
 }
 
-/// What was not looked at, whatever was found.
+/// The parts that are never checked without keys.
 const NOT_CHECKED: [&str; 3] = [
     "what is in encrypted objects: messages, counts, and what entries decide",
     "whether all objects are there that encrypted entries and checkpoints name",
     "whether the journal goes further than its last entry here",
 ];
 
-/// What an object is, as far as that can be told.
+/// The state of an object, as far as that can be told.
 enum Found {
-    /// What was written.
+    /// The bytes that were written.
     Intact,
     /// Whole, and in the clear.
     Clear,
@@ -84,11 +84,8 @@ async fn check(store: &Arc<Store>) -> Result<Report, S3Error> {
     for prefix in ["v1/", "v2/"] {
         listed.extend(store.list(prefix, false).await?);
     }
-    let mut report = Report {
-        from: store.tier().to_string(),
-        not_checked: NOT_CHECKED.into(),
-        ..Report::default()
-    };
+    let mut report =
+        Report { from: store.tier(), not_checked: NOT_CHECKED.into(), ..Report::default() };
     let mut journals: BTreeMap<_, Journal> = BTreeMap::new();
     let looks = listed.into_iter().map(|Listed { key, .. }| look(store, key));
     let mut looks = stream::iter(looks).buffered(AT_ONCE);
@@ -180,7 +177,7 @@ fn judge(key: &str, parsed: ArchiveKey, object: &Bytes) -> Found {
     }
 }
 
-/// What is there of a journal.
+/// The objects of a journal.
 #[derive(Default)]
 struct Journal {
     entries: BTreeMap<u64, Object>,

@@ -21,7 +21,7 @@ pub(super) struct Of {
     pub(super) segment: Segment,
 }
 
-/// What is wrong with a segment.
+/// The fault of a segment.
 pub(super) struct Problem {
     pub(super) timeline: u32,
     pub(super) first_seq: u64,

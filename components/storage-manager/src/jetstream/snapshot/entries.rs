@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 pub(super) const MAGIC: &[u8] = b"NATSARC1";
 
-/// What each consumer knows.
+/// The state of each consumer.
 pub(super) type Known = BTreeMap<ConsumerName, Deliveries>;
 
 /// Why that cannot be said.

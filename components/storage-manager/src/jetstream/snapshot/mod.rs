@@ -26,7 +26,7 @@ const CHUNK: u64 = 128 << 10;
 const SENT: u64 = 12 * CHUNK;
 /// Most bytes that they may unpack to.
 const UNPACKED: usize = 16 << 20;
-/// How long the next chunk is waited for.
+/// The longest wait for the next chunk.
 const NEXT: Duration = Duration::from_secs(2);
 
 /// Why what consumers know cannot be had.

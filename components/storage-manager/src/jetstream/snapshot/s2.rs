@@ -1,6 +1,6 @@
 //! S2, what a server's snapshots are packed with, unpacked as it comes.
 //!
-//! SnappyFrameWriter are those of Snappy (google/snappy framing_format.txt); blocks are Snappy's too, with repeats
+//! Frames are those of Snappy (google/snappy framing_format.txt); blocks are Snappy's too, with repeats
 //! (klauspost/compress s2, "Format extensions"): a copy of one byte's offset that is 0 goes on with the offset before it.
 
 /// Most bytes that a frame may unpack to.
@@ -11,7 +11,7 @@ const HEAD: usize = 4;
 /// Bytes of a frame's checksum.
 const SUM: usize = 4;
 
-/// What was unpacked so far.
+/// The bytes that were unpacked so far.
 #[derive(Debug, Default)]
 pub(super) struct Unpacked {
     /// The part of the next frame that was read.
@@ -19,7 +19,7 @@ pub(super) struct Unpacked {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What is no S2, or was damaged.
+/// An input that is no S2, or was damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what was sent is no S2")]
 pub(super) struct NotS2;
@@ -201,7 +201,9 @@ mod tests {
             if let Some(at) = packed.len().checked_sub(1).filter(|at| *at > 20) {
                 let mut damaged = packed;
                 damaged[at] ^= 1;
-                prop_assert_eq!(Unpacked::default().push(&damaged), Err(NotS2));
+                // A copy from another place may be of the same bytes.
+                let mut found = Unpacked::default();
+                prop_assert!(found.push(&damaged).is_err() || found.bytes == text.as_bytes());
             }
         }
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use cim_core::archive::journal::{Absent, Change};
+use cim_core::archive::ArchiveState;
+use cim_core::archive::journal::{Absent, Change, JournalState};
 use cim_core::names::StreamName;
 use cim_runtime::error::chain;
+use jiff::Timestamp;
 
 use crate::clock;
 use crate::config::retention;
@@ -26,23 +28,12 @@ pub(super) async fn news(context: &Context, journal: &Journal) -> Vec<(StreamNam
             return Vec::new();
         }
     };
-    if names.is_empty() {
-        return Vec::new();
-    }
-    let now = clock::now();
-    let mut news = Vec::new();
-    journal.with(|state| {
-        for (stream, archive) in &state.streams {
-            let since = match archive.retention.absent_since {
-                None if !names.contains(stream.as_str()) => Some(now),
-                Some(_) if names.contains(stream.as_str()) => None,
-                _ => continue,
-            };
-            let absent = Some(Absent { since });
-            let change = Change { absent, ..Change::default() };
-            news.push((stream.clone(), Commit { change, ..Commit::default() }));
-        }
-    });
+    let turns = journal.with(|state| turns(state, &names, clock::now()));
+    let commit = |(stream, absent)| {
+        let change = Change { absent: Some(absent), ..Change::default() };
+        (stream, Commit { change, ..Commit::default() })
+    };
+    let news: Vec<(StreamName, Commit)> = turns.into_iter().map(commit).collect();
     for (stream, commit) in &news {
         let rules = [Tier::Nas, Tier::Wasabi].map(|tier| retention::of(tables, tier, stream));
         let gone = commit.change.absent.as_ref().is_some_and(|absent| absent.since.is_some());
@@ -55,4 +46,68 @@ pub(super) async fn news(context: &Context, journal: &Journal) -> Vec<(StreamNam
         }
     }
     news
+}
+
+/// Returns the streams that are gone since the last look, and those that are back. `names` are JetStream's; where it has
+/// none at all it may have lost its disk, and no stream counts as gone.
+fn turns(
+    state: &JournalState,
+    names: &BTreeSet<String>,
+    now: Timestamp,
+) -> Vec<(StreamName, Absent)> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let turn = |(stream, archive): (&StreamName, &ArchiveState)| {
+        let since = match archive.retention.absent_since {
+            None if !names.contains(stream.as_str()) => Some(now),
+            Some(_) if names.contains(stream.as_str()) => None,
+            _ => return None,
+        };
+        Some((stream.clone(), Absent { since }))
+    };
+    state.streams.iter().filter_map(turn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cim_core::archive::key::JournalOf;
+
+    use super::*;
+    use crate::journal::testing::{apply, begin, empty, stream};
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn journal() -> JournalState {
+        let mut state = empty(JournalOf::Secondary);
+        let begun = |index| (stream(index), Change { begin: Some(begin()), ..Change::default() });
+        apply(&mut state, (0..2).map(begun).collect());
+        state
+    }
+
+    fn names(indices: &[usize]) -> BTreeSet<String> {
+        indices.iter().map(|index| stream(*index).to_string()).collect()
+    }
+
+    #[test]
+    fn a_stream_that_is_missing_beside_another_is_gone() {
+        let gone = turns(&journal(), &names(&[1]), NOW);
+        assert_eq!(gone, [(stream(0), Absent { since: Some(NOW) })]);
+        assert_eq!(turns(&journal(), &names(&[0, 1]), NOW), []);
+    }
+
+    #[test]
+    fn a_server_without_streams_has_dropped_none() {
+        assert_eq!(turns(&journal(), &names(&[]), NOW), []);
+    }
+
+    #[test]
+    fn one_that_is_back_is_no_longer_gone() {
+        let mut state = journal();
+        let absent = Some(Absent { since: Some(NOW) });
+        let change = Change { absent, ..Change::default() };
+        apply(&mut state, [(stream(0), change)].into_iter().collect());
+        assert_eq!(turns(&state, &names(&[1]), NOW), []);
+        assert_eq!(turns(&state, &names(&[0, 1]), NOW), [(stream(0), Absent { since: None })]);
+    }
 }

@@ -82,8 +82,10 @@ pub fn merged<'a>(nas: &'a ArchiveState, segment: &Segment) -> Option<Vec<&'a Se
     let behind = nas.segments.range((timeline, first_seq)..=(timeline, last_seq));
     let found = before.filter(|(_, before)| before.last_seq >= first_seq).into_iter().chain(behind);
     let found: Vec<&Segment> = found.map(|(_, segment)| segment).collect();
+    let mut let_go = nas.retention.expired.iter().filter(|run| run.timeline == timeline);
     let all = found.first().is_some_and(|first| first.first_seq <= segment.first_seq)
-        && found.last().is_some_and(|last| last.last_seq >= segment.last_seq);
+        && found.last().is_some_and(|last| last.last_seq >= segment.last_seq)
+        && !let_go.any(|run| run.first_seq <= last_seq && run.last_seq >= first_seq);
     (all && found.iter().all(|segment| segment.part.is_none())).then_some(found)
 }
 

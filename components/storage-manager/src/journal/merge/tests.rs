@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cim_core::archive::journal::{Change, JournalState, Replacement};
+use cim_core::archive::journal::{Change, Expired, JournalState, Replacement};
 use cim_core::archive::key::JournalOf;
 use cim_core::archive::{ArchiveKey, Sha256};
 use cim_core::names::StreamName;
@@ -165,6 +165,33 @@ fn a_quiet_stream_among_busy_ones_is_in_few_objects() {
     assert!(quiet.segments.len() < 40, "{} segments", quiet.segments.len());
     let busy = &model.state.streams[&stream(0)];
     assert!(busy.segments.len() < 200, "{} segments", busy.segments.len());
+}
+
+/// Wasabi's segment has the messages of four of the NAS's. Whichever of these the NAS has let go, nothing is merged.
+#[test]
+fn what_the_nas_has_let_go_is_not_merged_at_wasabi() {
+    let mut model = Model::new();
+    (0..4).for_each(|_| model.add(&[(0, 10, SEAL)]));
+    let mut whole = model.state.streams[&stream(0)].clone();
+    assert_eq!(whole.segments.len(), 4);
+    whole.segments.values_mut().for_each(|segment| segment.part = None);
+    let mut there = whole.segments.values().next().unwrap().clone();
+    (there.first_seq, there.last_seq, there.messages) = (1, 40, 40);
+    assert_eq!(plan::merged(&whole, &there).map(|found| found.len()), Some(4));
+    for gone in whole.segments.values() {
+        let mut nas = whole.clone();
+        nas.segments.remove(&(1, gone.first_seq));
+        nas.retention.expired.push(Expired {
+            timeline: 1,
+            first_seq: gone.first_seq,
+            last_seq: gone.last_seq,
+            messages: gone.messages,
+            bytes: gone.bytes,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            rule: "max_age = \"1s\"".into(),
+        });
+        assert_eq!(plan::merged(&nas, &there), None, "without {} on", gone.first_seq);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::restore::source::Source;
 use crate::restore::write::is_included;
 use crate::segment::SegmentError;
 
-/// What limits messages, and the bytes that they may have.
+/// The limits of messages, and the bytes that these may have.
 type Limit = (&'static str, u64);
 
 /// Returns what limits the messages of a stream.

@@ -12,7 +12,7 @@ use crate::restore::plan::Plan;
 const RECORD: u64 = 34;
 const ENTRY: u64 = 16;
 
-/// What is left, less what the streams take that are to be restored.
+/// The room that is left, less what the streams take that are to be restored.
 pub(super) struct Room<'a> {
     account: Option<&'a Account>,
     /// Used meanwhile, by who shares it.

@@ -18,7 +18,7 @@ const COMPRESSION: Version = (2, 10, 0);
 /// The first version that was seen to know what is sent again of a restored stream in memory.
 const DUPLICATES: Version = (2, 15, 3);
 
-/// What was asked of a server.
+/// The questions to a server.
 pub(super) struct Server {
     pub(super) streams: AllStreams,
     /// `None` where this user may not ask.

@@ -11,7 +11,7 @@ const PRIORITIZED: Version = (2, 12, 0);
 
 /// A setting that a server does not know.
 pub(super) struct Unknown {
-    /// Which, in words.
+    /// The settings, in words.
     pub(super) what: String,
     /// The first version that does.
     pub(super) since: (u64, u64),

@@ -24,7 +24,7 @@ use super::frame::CHUNK;
 use super::partial_batch::PartialBatch;
 use super::rolled_up::{RolledUp, Tail};
 
-/// What the user asked for.
+/// The user's request.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Another name for the restored stream.
@@ -85,7 +85,7 @@ pub enum PlanError {
 pub struct Plan {
     /// The archived stream.
     pub stream: StreamName,
-    /// What it is called on the server.
+    /// Its name on the server.
     pub target: StreamName,
     /// Its configuration.
     pub config: Value,
@@ -101,9 +101,9 @@ pub struct Plan {
     pub last_seq: u64,
     /// The last sequence that the stream is known to have given out.
     pub given_out: u64,
-    /// Who follows it by its name, in words.
+    /// The followers that name it, in words.
     pub followers: Vec<String>,
-    /// What it is not to give out again.
+    /// The sequences that it is not to give out again.
     pub fence: Option<Fence>,
     /// The time of the last message that it has given out, though that may be gone.
     pub last_time: i64,
@@ -112,7 +112,7 @@ pub struct Plan {
     pub last: Option<LastMessage>,
     /// Its counts as the server gave them last, where all of it is restored.
     pub counts: Option<StreamState>,
-    /// What has left the archive by rule of what would come back otherwise.
+    /// The messages that would come back otherwise and have left the archive by rule.
     pub expired: Vec<Expired>,
     /// Where its messages are: the segment, and the first and last sequence that count.
     pub pieces: Vec<Piece>,
@@ -120,11 +120,11 @@ pub struct Plan {
     pub removed: SeqRanges,
     /// The end of it that may say of more.
     pub tail: Option<Tail>,
-    /// What that says; known when it was read.
+    /// Its content; known when it was read.
     pub rolled_up: RolledUp,
     /// The batch that it would end in; known when that was read.
     pub partial_batch: Option<PartialBatch>,
-    /// What takes reading was read.
+    /// The parts that take reading were read.
     pub resolved: bool,
     /// Up to where deletes were known when it was archived last, and when that was.
     pub deletes_known: Option<DeletesKnown>,
@@ -140,15 +140,15 @@ pub struct Plan {
     pub subject: Option<SubjectFilter>,
     /// Its consumers.
     pub consumers: Vec<ConsumerRecord>,
-    /// What they know of single messages, as far as that is archived.
+    /// Their state of single messages, as far as that is archived.
     pub deliveries: BTreeMap<ConsumerName, Deliveries>,
-    /// How many messages between its first and its last were erased for good, and why, each run once.
+    /// The number of messages between its first and its last that were erased for good, and why, each run once.
     pub erased: Vec<(u64, String)>,
-    /// What the stream had and does not get back, in words.
+    /// The parts of the stream that do not come back, in words.
     pub left_out: Vec<String>,
     /// Make the whole snapshot in memory before the server hears of it.
     pub staged: bool,
-    /// What the server takes.
+    /// The form that the server takes.
     pub capabilities: Capabilities,
 }
 
@@ -157,11 +157,11 @@ pub struct Plan {
 pub struct Fence {
     /// The last of them.
     pub last_seq: u64,
-    /// Who may have seen some of them, in words; none where the user asked for it.
+    /// The followers that may have seen some of them, in words; none where the user asked for it.
     pub followers: Vec<String>,
 }
 
-/// What a server takes of a snapshot.
+/// The form of a snapshot that a server takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// Bytes of a chunk.

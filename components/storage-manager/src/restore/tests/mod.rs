@@ -26,7 +26,7 @@ type Row = (u64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 /// the stream's sequence, its own and the time; how often what was delivered again.
 type Place = (String, [u64; 2], [u64; 2], Vec<(u64, u64, i64)>, Vec<(u64, u64)>);
 
-/// What a parser found.
+/// The findings of a parser.
 #[derive(Debug)]
 struct Found {
     rows: Vec<Row>,
@@ -34,7 +34,7 @@ struct Found {
     consumers: Vec<Place>,
 }
 
-/// What is to be written.
+/// The input of a writer.
 #[derive(Debug, Clone)]
 struct Drawn {
     rows: Vec<Row>,
@@ -45,7 +45,7 @@ struct Drawn {
     compressed: bool,
     /// Delivered, acknowledged, pending.
     consumers: Vec<([u64; 2], [u64; 2], u64)>,
-    /// What the first one knows of single messages: delivered and acknowledged, and behind that what is pending, and
+    /// The first consumer's state of single messages: delivered and acknowledged, and behind that what is pending, and
     /// how often what was delivered again.
     known: Option<Known>,
 }

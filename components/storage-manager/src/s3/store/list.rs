@@ -10,7 +10,7 @@ use crate::s3::access::Way;
 use crate::s3::error::{ErrorKind, S3Error};
 use crate::s3::page;
 
-/// What a listing found.
+/// The result of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The key, or the common prefix.

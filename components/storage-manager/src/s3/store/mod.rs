@@ -42,7 +42,7 @@ pub struct Store {
     answered: AtomicBool,
 }
 
-/// How often a patient store asks a service that has answered before: one that throttles, or drops a
+/// The tries of a patient store at a service that has answered before: one that throttles, or drops a
 /// connection. With the waits in between that is about half a minute.
 const RETRY_BUDGET: u32 = 12;
 /// The same for one that has never answered: it may be away for good, and an operator waits.
@@ -52,7 +52,7 @@ const FIRST_RETRY_BUDGET: u32 = 3;
 /// services let pass; short enough to be of no use to who finds the URL in a log.
 const URL_LIFETIME_SECONDS: u32 = 1800;
 
-/// How often a file is looked at whose key is refused, and how many looks there are from one try to the next.
+/// The looks at a file whose key is refused, and their number from one try to the next.
 const LOOK: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 8;
 

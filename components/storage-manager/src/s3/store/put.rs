@@ -16,7 +16,7 @@ use crate::s3::access::Way;
 use crate::s3::error::{ErrorKind, S3Error};
 use crate::s3::page;
 
-/// How a put-if-absent ended.
+/// The outcome of a put-if-absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutOutcome {
     /// The object is ours.
@@ -25,7 +25,7 @@ pub enum PutOutcome {
     AlreadyExists,
 }
 
-/// What goes with an object that is written.
+/// The headers of an object that is written.
 #[derive(Clone, Copy)]
 struct Sent {
     checksum: u32,

@@ -25,7 +25,7 @@ pub(super) struct Numbers {
     pub(super) s3_requests: u64,
     /// Sequences behind the last one that are not given out, for they may have been before.
     pub(super) fence: u64,
-    /// Who may have seen some of them.
+    /// The followers that may have seen some of them.
     pub(super) fence_for: Vec<String>,
     /// Sequences behind those that the stream has given out since, and messages that it has let go of.
     pub(super) added: u64,
@@ -33,7 +33,7 @@ pub(super) struct Numbers {
     /// The batch that it would have ended in, and that is left out.
     #[serde(rename = "half_batch")]
     pub(super) partial_batch: Option<LeftOutBatch>,
-    /// What has left the archive by rule of what would have come back.
+    /// The messages that would have come back and have left the archive by rule.
     pub(super) expired: Vec<Expired>,
     /// Up to where deletes were known when something of the stream was archived last; `null` where that is not known.
     pub(super) deletes_known: Option<DeletesKnown>,
@@ -41,9 +41,9 @@ pub(super) struct Numbers {
     pub(super) archived_at: Timestamp,
     /// Messages between the first and the last one that were erased for good, and why.
     pub(super) erased: Vec<ErasedHere>,
-    /// What the archived stream had and this one has not.
+    /// The parts of the archived stream that this one lacks.
     pub(super) left_out: Vec<String>,
-    /// What the snapshot of a stream in memory does not carry.
+    /// The parts of a stream in memory that its snapshot does not carry.
     #[serde(rename = "not_kept")]
     pub(super) unsupported_in_memory: Vec<String>,
     #[serde(skip)]
