@@ -21,6 +21,7 @@ pub mod report;
 mod rundir;
 mod runner;
 pub mod scenario;
+mod schema;
 mod selftest;
 mod soak;
 mod substrate;

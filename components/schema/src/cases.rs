@@ -438,7 +438,12 @@ impl<'a> Case<'a> {
             return values.is_empty();
         }
         let crossed = |least, most| self.most(most).is_some_and(|most| self.least(least) > most);
+        // Multiples of an integer are integers.
+        let whole = |by| number::integer(by).is_some();
         match self.kind {
+            Kind::Fraction if self.said("multipleOf").filter_map(Value::as_number).any(whole) => {
+                true
+            }
             Kind::Integer | Kind::Fraction => {
                 let (Some((low, open)), Some((high, closed))) = self.bounds() else { return false };
                 let order = compare(low, high);

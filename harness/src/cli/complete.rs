@@ -4,6 +4,7 @@ use clap_complete::env::Shells;
 use clap_complete::{CompletionCandidate, Shell};
 
 use crate::scenario;
+use crate::schema::Catalogue;
 
 const PROGRAM: &str = "cim-harness";
 
@@ -15,6 +16,12 @@ pub(super) fn script(shell: Shell) -> String {
     let written = asks.write_registration("COMPLETE", PROGRAM, PROGRAM, PROGRAM, &mut script);
     written.expect("memory takes it");
     String::from_utf8_lossy(&script).trim().to_owned()
+}
+
+/// Returns the schemas of the default directory.
+pub(super) fn schemas() -> Vec<CompletionCandidate> {
+    let names = Catalogue::load(None).map(|catalogue| catalogue.schemas.into_keys());
+    names.into_iter().flatten().map(CompletionCandidate::new).collect()
 }
 
 /// Returns the scenarios of the default directory, with their titles.

@@ -5,6 +5,7 @@ mod filter;
 mod lab;
 mod report;
 mod scenario;
+mod schema;
 mod soak;
 
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ enum Command {
     Bench(crate::bench::Args),
     /// Speaks for the driver of `scenario --substrate driver`: takes requests, and answers them.
     Driver(driver::Args),
+    /// Shows schemas, judges their changes, and holds events against them.
+    Schema(schema::Args),
     /// Checks the inventory, changes it, and compares it with the answers on NATS.
     Inventory(crate::inventory::Args),
     /// Prints a script that completes this command in a shell.
@@ -97,6 +100,7 @@ pub fn main(commit: Option<&str>) -> ExitCode {
             runtime().and_then(|runtime| runtime.block_on(crate::bench::run(&args)))
         }
         Command::Driver(args) => driver::run(args),
+        Command::Schema(args) => schema::main(&args),
         Command::Scenario(args) => scenario::main(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Report(args) => report::main(&args),

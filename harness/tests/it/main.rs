@@ -12,4 +12,5 @@ mod lab;
 mod many;
 mod sabotage;
 mod scenarios;
+mod schema;
 mod selftest;

@@ -1,6 +1,7 @@
-//! docs/scenarios.md, docs/json.md, fixtures/schemas/scenario.json and a table of docs/architecture.md match the code.
+//! docs/scenarios.md, docs/events.md, docs/json.md, fixtures/schemas/scenario.json and a table of docs/architecture.md
+//! match the code.
 //!
-//! `CIM_UPDATE_FIXTURES=1` writes the first two.
+//! `CIM_UPDATE_FIXTURES=1` writes the first two and the schema.
 
 mod json;
 mod render;
@@ -120,4 +121,15 @@ fn what_the_harness_refuses_an_editor_marks_too() {
         let parsed: Result<Scenario, _> = scenario::parse(Path::new("bad.toml"), &bad);
         assert!(parsed.is_err(), "the harness takes `{to}`");
     }
+}
+
+#[test]
+fn the_catalogue_of_events_is_what_the_schemas_say() {
+    let command = std::process::Command::new(env!("CARGO_BIN_EXE_cim-harness"))
+        .args(["schema", "docs"])
+        .current_dir(project(""))
+        .output()
+        .unwrap();
+    assert!(command.status.success(), "{command:?}");
+    is_or_becomes("docs/events.md", &String::from_utf8(command.stdout).unwrap());
 }

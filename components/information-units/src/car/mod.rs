@@ -1,4 +1,4 @@
-//! CAR files, version 1 (https://ipld.io/specs/transport/car/carv1/): a unit and all that belongs to it, for IPFS's tools.
+//! CAR files, version 1 (<https://ipld.io/specs/transport/car/carv1/>): a unit and all that belongs to it, for IPFS's tools.
 //!
 //! The root is a manifest in DAG-CBOR. From it lead links to the records of all versions, and to each content as a file
 //! of UnixFS, so that `ipfs dag get` and `ipfs cat` read them. Every block is checked against its id when it is read.

@@ -1,4 +1,4 @@
-//! Files of UnixFS (https://specs.ipfs.tech/unixfs/): trees of DAG-PB nodes over raw chunks.
+//! Files of UnixFS (<https://specs.ipfs.tech/unixfs/>): trees of DAG-PB nodes over raw chunks.
 
 use cid::Cid;
 

@@ -3,3 +3,4 @@
 mod committed;
 mod draw;
 mod held;
+mod table;
