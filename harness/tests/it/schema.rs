@@ -35,11 +35,11 @@ fn they_are_listed_and_shown_by_name_and_version() {
     let shown = schema(&["show", "inventory@3"]);
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert!(shown["properties"]["tiers"].is_object(), "{shown}");
-    let wrong = schema(&["show", "inventry"]);
+    let wrong = schema(&["show", "inventory2"]);
     assert_eq!(wrong.status.code(), Some(2));
     let said = stderr(&wrong);
     assert!(
-        said.contains("error: schema `inventry` is unknown: did you mean `inventory`?"),
+        said.contains("error: schema `inventory2` is unknown: did you mean `inventory`?"),
         "{said}"
     );
 }
