@@ -28,11 +28,11 @@ pub struct StreamInfo {
     /// These sequences; only where they were asked for.
     pub deleted: SeqRanges,
     /// The messages that the server says it lost when it started, if it noticed.
-    pub damage: Option<LostStreamData>,
+    pub lost: Option<LostStreamData>,
     /// The number of its consumers, of any kind.
     pub consumers: u64,
     /// The servers that have it.
-    pub servers: ClusterInfo,
+    pub cluster: ClusterInfo,
     /// True if that is a cluster.
     pub clustered: bool,
     /// The name of who serves it; `None` where its answer has none that outlives a server's process.
@@ -226,10 +226,10 @@ impl From<InfoResponse> for StreamInfo {
             last_time: state.last_ts,
             num_deleted: state.num_deleted,
             deleted: ranges(deleted),
-            damage: state.lost.map(LostStreamData::from),
+            lost: state.lost.map(LostStreamData::from),
             consumers: state.consumer_count,
             clustered: !cluster.name.is_empty(),
-            servers: cluster.into(),
+            cluster: cluster.into(),
             server,
             state: StreamState {
                 first_seq: state.first_seq,

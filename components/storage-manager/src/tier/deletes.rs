@@ -48,7 +48,7 @@ pub async fn find(
         return Ok(Some(jetstream.stream_info(stream.as_str(), true).await?));
     }
     let (first, last) = (info.state.first_seq, info.state.last_seq);
-    let reader = match info.servers.leader.as_ref().filter(|_| clustered) {
+    let reader = match info.cluster.leader.as_ref().filter(|_| clustered) {
         None => Some(jetstream.create_reader(stream.as_str(), first, true).await?),
         Some(leader) => {
             let leader = [leader.name.clone()];

@@ -149,7 +149,7 @@ pub(super) async fn has_another(
 ) -> Result<bool, SessionError> {
     let gone = SeqRanges::from_iter([range]);
     let found =
-        replica_check::held_by_replicas(context, stream, &live.servers.current, &gone).await?;
+        replica_check::held_by_replicas(context, stream, &live.cluster.current, &gone).await?;
     Ok(found.is_some_and(|found| !found.is_empty()))
 }
 

@@ -76,9 +76,9 @@ impl ReadGaps {
         if listed {
             info = self.context.jetstream.stream_info(self.stream.as_str(), true).await?;
         }
-        if let (Some(server), Some(leader)) = (&self.server, &info.servers.leader)
+        if let (Some(server), Some(leader)) = (&self.server, &info.cluster.leader)
             && leader.name == *server
-            && !info.servers.current.is_empty()
+            && !info.cluster.current.is_empty()
         {
             let why = format!("`{server}` leads it now: its gaps want a second witness");
             return Err(WireError::Restart { stream: self.stream.to_string(), why }.into());

@@ -132,7 +132,7 @@ impl Surveyor {
         let (looked, at) = (Instant::now(), clock::now());
         let listed = self.context.overview.latest(stream).map(|(look, _)| look.info);
         let mut info = jetstream.stream_info(stream, false).await?;
-        let mut led_anew = doubtful(&info) && self.led_by != info.servers.leader;
+        let mut led_anew = doubtful(&info) && self.led_by != info.cluster.leader;
         // It takes long where much was deleted, so it is looked for only when that is more than before.
         let more = self.seen_deleted != Some(deleted(&info)) && self.may_look(&info);
         let ask = (led_anew || more) && info.num_deleted > 0;
@@ -144,7 +144,7 @@ impl Surveyor {
                 None => return Ok(None),
             }
             self.look_again = Instant::now() + deletes::pause(began.elapsed());
-            led_anew = doubtful(&info) && self.led_by != info.servers.leader;
+            led_anew = doubtful(&info) && self.led_by != info.cluster.leader;
         }
         if ask || info.num_deleted == 0 {
             self.seen_deleted = Some(deleted(&info));
@@ -161,14 +161,14 @@ impl Surveyor {
                 last: info.state.first_seq.saturating_sub(1),
             });
             let gone = gone.difference(&known.away);
-            let servers = &info.servers.current;
+            let servers = &info.cluster.current;
             match replica_check::held_by_replicas(&self.context, &self.stream, servers, &gone)
                 .await?
             {
                 Some(found) => elsewhere = found,
                 None => return Ok(None),
             }
-            self.led_by.clone_from(&info.servers.leader);
+            self.led_by.clone_from(&info.cluster.leader);
         }
         let found = match info.consumers {
             0 => Consumers::default(),
@@ -201,7 +201,7 @@ impl Surveyor {
             deliveries,
             deleted: ask.then_some(sabotage!(deleted, info.deleted)),
             deletes_known,
-            damage: info.damage,
+            damage: info.lost,
             replicated,
             led_anew,
             elsewhere,

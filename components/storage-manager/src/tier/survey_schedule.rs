@@ -37,7 +37,7 @@ impl Last {
             || info.state != now.state
             || info.num_deleted != now.num_deleted
             || info.consumers != now.consumers
-            || info.servers.leader != now.servers.leader
+            || info.cluster.leader != now.cluster.leader
     }
 
     /// Returns after how long its consumers are looked at again, in an account with so many streams.

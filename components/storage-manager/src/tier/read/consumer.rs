@@ -69,7 +69,7 @@ pub(super) async fn run(
 pub(super) async fn open(task: &Task) -> Result<ReadConsumer, ApiError> {
     let (jetstream, stream) = (&task.context.jetstream, task.stream.as_str());
     if task.replicated {
-        let others = jetstream.stream_info(stream, false).await?.servers.current;
+        let others = jetstream.stream_info(stream, false).await?.cluster.current;
         let made = jetstream.create_reader_on(&others, stream, task.start_seq, false);
         if let Some(made) = made.await? {
             return Ok(made);
