@@ -72,31 +72,15 @@ impl Metrics {
             "Appends that another writer was ahead of",
             metrics.conflicts.clone(),
         );
-        registry.register(
-            "position",
-            "Sequence of the last event in the state",
-            metrics.position.clone(),
-        );
-        registry.register(
-            "lag",
-            "Events in the log that are not in the state yet",
-            metrics.lag.clone(),
-        );
-        registry.register(
-            "views_position",
-            "Sequence up to which views are written",
-            metrics.views.clone(),
-        );
-        registry.register(
-            "unknown_events",
-            "Events of an unknown type or version",
-            metrics.unknown.clone(),
-        );
-        registry.register(
-            "snapshot_position",
-            "Sequence of the last snapshot",
-            metrics.snapshot.clone(),
-        );
+        for (name, help, gauge) in [
+            ("position", "Sequence of the last event in the state", &metrics.position),
+            ("lag", "Events in the log that are not in the state yet", &metrics.lag),
+            ("views_position", "Sequence up to which views are written", &metrics.views),
+            ("unknown_events", "Events of an unknown type or version", &metrics.unknown),
+            ("snapshot_position", "Sequence of the last snapshot", &metrics.snapshot),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
         Self { registry, ..metrics }
     }
 
