@@ -1,5 +1,8 @@
 //! The component registry: which components run, what each can do, and which need which.
 //!
+//! Owns which components run, and what follows from that. Does not own the log, requests,
+//! snapshots and metrics, which are the runtime's.
+//!
 //! Its state is a fold over its own events (see `cim_runtime::component`); its rules are in `decide`, its views, the
 //! graph of components, in `graph`.
 

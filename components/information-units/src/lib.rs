@@ -1,5 +1,8 @@
 //! Information units: immutable content by content id, with metadata, chains of versions, typed links and types.
 //!
+//! Owns the meaning of content: its metadata, versions, links, types and queries. Does not own the log and its requests,
+//! which are the runtime's, and the keeping of messages.
+//!
 //! The state is a fold over the component's own events (see `cim_runtime::component`); its rules are in `decide`. Content
 //! is no part of it: it lies in an object store, by its content id.
 

@@ -1,5 +1,8 @@
 //! An S3 server that behaves like Wasabi and fails on request. For tests only.
 //!
+//! Owns S3's protocol, the store on disk, and faults on request. Does not own what a tier holds,
+//! and who asks: any S3 client may.
+//!
 //! It speaks the real protocol (Signature Version 4, multipart, versions, object lock) over a
 //! directory and accounts as Wasabi bills. See [`Rule`] for the fault plan and [`behaviour`] for the
 //! facts known about Wasabi and the assumptions.

@@ -1,4 +1,7 @@
 //! Scenarios of one's own: writes a file to begin with, and checks files.
+//!
+//! Owns the text of a new scenario, and the listing of a file's problems. Does not own the checks
+//! themselves (`scenario`).
 
 mod check;
 mod new;

@@ -1,5 +1,8 @@
 //! Benchmarks: every figure a ratio, measured in one run against a peer on the same data.
 //!
+//! Owns the measurements, their peers and bars. Does not own scenarios and verdicts: a benchmark
+//! proves no data.
+//!
 //! Machines differ and are noisy; a peer's figure from the same machine in the same minute varies
 //! with them. Where rounds are repeated, ours and the peer's take turns and medians are compared.
 

@@ -1,4 +1,7 @@
 //! The command line.
+//!
+//! Owns flags, help, completion, and which status a result has. Does not own all work: each
+//! command calls the part that does it.
 
 mod complete;
 mod filter;

@@ -1,4 +1,8 @@
 //! The engine: performs a scenario's steps and lets the oracle judge the results.
+//!
+//! Owns the run of one scenario: its steps in order, its clock, the report's findings. Does not
+//! own the lab's machines (`substrate`), the events (`workload`), and any verdict on data
+//! (`oracle`).
 
 mod run;
 

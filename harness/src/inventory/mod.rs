@@ -1,6 +1,9 @@
 //! `cim-harness inventory`: the file that describes an installation, and the check of the servers
 //! against it.
 //!
+//! Owns edits of the file, and the comparison with a server. Does not own the format and its
+//! rules (`cim_core::inventory`), and the machines made of it (nixos/).
+//!
 //! Invariants: a command changes only the named part of the file, and keeps its order and spaces;
 //! the file is replaced as a whole; a change that `check` would refuse is not written. Servers are
 //! only queried, except by `apply`, and `apply` deletes nothing.

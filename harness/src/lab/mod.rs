@@ -1,5 +1,8 @@
 //! The parts of a lab on this machine: processes, links, S3 services, NATS servers.
 //!
+//! Owns single programs on this machine, and the wires between them. Does not own scenarios, runs
+//! and reports: nothing here knows them.
+//!
 //! Everything here can be used without a scenario; benchmarks do.
 
 pub mod admin;

@@ -1,5 +1,8 @@
 //! The oracle: it decides whether a scenario has passed, and trusts no other program.
 //!
+//! Owns the comparison of ledger, streams and tiers, with readers of its own. Does not own when
+//! it is asked (`engine`), and the numbers' bounds (`scenario`).
+//!
 //! It compares three independent sources: the ledger (published and acked events), the streams
 //! (read over the wire with its own code) and the tiers (read from S3 with its own code). It never
 //! asks the storage manager about itself.

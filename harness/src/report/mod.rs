@@ -1,4 +1,7 @@
 //! The report of a run: JSON, and the tables made from it.
+//!
+//! Owns the stored form of a finished run, and its tables, pages and comparisons. Does not own
+//! what is in it: `engine` and `oracle` fill it.
 
 pub(crate) mod find;
 mod html;

@@ -1,5 +1,8 @@
 //! Scenarios: files that describe a lab, the events in it, and the required result.
 //!
+//! Owns the format, its checks, and where files are looked for. Does not own the doing of a step
+//! (`engine`), and what a substrate can do (`substrate`).
+//!
 //! The types here are the format, and their doc comments its reference: docs/scenarios.md and
 //! fixtures/schemas/scenario.json are generated from them (`tests/reference`). Unknown keys are
 //! refused everywhere: a misspelt expectation would otherwise never be checked.

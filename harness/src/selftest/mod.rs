@@ -1,5 +1,8 @@
 //! The proof that the tests can fail: the storage manager is built with sabotages, and the oracle
 //! must find each of them as the right defect; and it must find nothing in runs without one.
+//!
+//! Owns the list of mutations, the cases that must find them, and the verdict on the tests. Does
+//! not own the mutations' code, which is the storage manager's, in a test build.
 
 mod cases;
 mod print;

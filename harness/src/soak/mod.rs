@@ -1,5 +1,8 @@
 //! Unattended runs: scenario after scenario, seed after seed, until the time is over.
 //!
+//! Owns the order of runs, the journal of their ends, and the summary. Does not own a run itself
+//! (`runner`, `engine`).
+//!
 //! - Scenarios come in rounds: each once, in an order that the soak's seed draws, then all of them
 //!   again. The same seed gives the same scenarios and seeds in the same order.
 //! - Every run that ends adds a line to `soak.ndjson` and syncs it, so the findings so far survive

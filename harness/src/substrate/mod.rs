@@ -1,5 +1,8 @@
 //! The substrates of a lab: processes of this machine, containers, or machines that an outside
 //! driver owns.
+//!
+//! Owns the machines of a run: their start, links, disks and end, on each kind of material. Does
+//! not own what runs on them (`lab`), and when they break (`engine`).
 
 pub(crate) mod container;
 pub(crate) mod driver;

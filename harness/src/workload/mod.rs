@@ -1,4 +1,7 @@
 //! Loads: publishers, deletes and consumers against the current host.
+//!
+//! Owns publishers and consumers, and the record of what they did in the ledger. Does not own the
+//! streams' configuration, and any judgement of what arrived (`oracle`).
 
 mod consume;
 mod delete;

@@ -40,3 +40,44 @@ fn texts_name_the_thing() {
     }
     assert!(vague.is_empty(), "{}", vague.join("\n"));
 }
+
+/// Folders whose modules are parts of their own: the head of each names what the part owns and what it does not.
+#[test]
+fn every_part_says_what_it_owns() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let harness = [
+        "authoring",
+        "bench",
+        "cli",
+        "engine",
+        "inventory",
+        "lab",
+        "oracle",
+        "report",
+        "scenario",
+        "selftest",
+        "soak",
+        "substrate",
+        "workload",
+        "schema",
+    ];
+    let mut heads: Vec<_> =
+        harness.iter().map(|part| format!("harness/src/{part}/mod.rs")).collect();
+    for crate_ in ["component-registry", "information-units", "pipeline-engine", "runtime"] {
+        heads.push(format!("components/{crate_}/src/lib.rs"));
+    }
+    for part in ["tier", "journal", "chain", "restore", "segment", "s3"] {
+        heads.push(format!("components/storage-manager/src/{part}/mod.rs"));
+    }
+    heads.extend(["lib.rs", "store/mod.rs"].map(|file| format!("harness/fake-wasabi/src/{file}")));
+    let silent: Vec<_> = heads
+        .into_iter()
+        .filter(|path| {
+            let text = fs::read_to_string(root.join(path)).unwrap();
+            let head = text.lines().map_while(|line| line.strip_prefix("//!"));
+            let head = head.collect::<Vec<_>>().concat().to_lowercase();
+            !(head.contains("owns ") && head.contains("does not own"))
+        })
+        .collect();
+    assert!(silent.is_empty(), "{silent:?}");
+}

@@ -1,5 +1,8 @@
 //! The store: buckets, versions and multipart uploads over a directory.
 //!
+//! Owns files and their index, and what a crash leaves of them. Does not own the protocol (`s3`),
+//! access and faults.
+//!
 //! Invariants:
 //! - A file's rename is the commit. Every version in the index was renamed before; a renamed version
 //!   is in the index before the call returns, even if syncing the directory failed.
