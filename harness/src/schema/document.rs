@@ -1,58 +1,86 @@
-//! The event catalogue: each schema of today in Markdown, by component.
-
-use std::fmt::Write as _;
+//! The catalogue of documents: each schema of today with its keys, by name.
 
 use serde_json::Value;
 
 use super::Catalogue;
 use super::validate::event_of;
 
-/// Returns docs/events.md.
-pub(crate) fn markdown(catalogue: &Catalogue) -> String {
-    let mut text = String::from(
-        "# Events, requests and stored documents\n\nMade by `cim-harness schema docs` from fixtures/schemas; a test holds it to that. `cim-harness schema show NAME@VERSION` prints a schema, `cim-harness schema validate FILE.ndjson` holds events against theirs.\n",
-    );
-    for (name, versions) in &catalogue.schemas {
-        let Some((version, schema)) = versions.last_key_value() else { continue };
-        let _ = write!(text, "\n## {name}\n");
-        let older = versions.len() - 1;
-        let beside = match older {
-            0 => String::new(),
-            1 => ", one older version is read".into(),
-            _ => format!(", {older} older versions are read"),
-        };
-        let of = event_of(name).map(|(component, _)| format!(" of the component `{component}`"));
-        let _ = write!(text, "Version {version}{}{beside}.", of.unwrap_or_default());
-        if let Some(description) = schema["description"].as_str() {
-            let _ = write!(text, " {}", one_line(description));
-        }
-        text.push('\n');
-        fields(&mut text, schema);
-    }
-    text
+/// A schema as a reader of the catalogue sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The schema's name.
+    pub(crate) name: String,
+    /// The newest version.
+    pub(crate) version: u32,
+    /// The number of older versions.
+    pub(crate) older: usize,
+    /// The component whose schema it is, by its token.
+    pub(crate) component: Option<String>,
+    /// Its meaning, on one line.
+    pub(crate) description: String,
+    /// The keys of the document; empty if it is no object.
+    pub(crate) fields: Vec<Field>,
 }
 
-/// Writes a table of an object's keys.
-fn fields(text: &mut String, schema: &Value) {
-    let Some(properties) = schema["properties"].as_object() else { return };
-    if properties.is_empty() {
-        return;
+/// A key of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// The key.
+    pub(crate) key: String,
+    /// Its type, in a few words.
+    pub(crate) kind: String,
+    /// True if a document must have it.
+    pub(crate) required: bool,
+    /// Its meaning, on one line.
+    pub(crate) meaning: String,
+}
+
+/// Returns the newest version of each schema.
+pub(crate) fn entries(catalogue: &Catalogue) -> Vec<Entry> {
+    let entry = |(name, versions): (&String, &std::collections::BTreeMap<u32, Value>)| {
+        let (version, schema) = versions.last_key_value()?;
+        Some(Entry {
+            name: name.clone(),
+            version: *version,
+            older: versions.len() - 1,
+            component: event_of(name).map(|(component, _)| component.to_string()),
+            description: one_line(schema["description"].as_str().unwrap_or_default()),
+            fields: fields(schema),
+        })
+    };
+    catalogue.schemas.iter().filter_map(entry).collect()
+}
+
+impl Entry {
+    /// Returns the version and the component in words.
+    pub(super) fn place(&self) -> String {
+        let older = match self.older {
+            0 => String::new(),
+            1 => ", one older version is read".into(),
+            older => format!(", {older} older versions are read"),
+        };
+        let of = self.component.as_ref().map(|component| format!(" of the component {component}"));
+        format!("Version {}{}{older}.", self.version, of.unwrap_or_default())
     }
+}
+
+/// Returns the keys of an object.
+fn fields(schema: &Value) -> Vec<Field> {
     let required: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    text.push_str("\n| key | type | meaning |\n|---|---|---|\n");
-    for (key, of) in properties {
-        let needed = if required.contains(&key.as_str()) { "" } else { ", optional" };
-        let meaning = one_line(of["description"].as_str().unwrap_or("–"));
-        let _ = writeln!(text, "| `{key}` | {}{needed} | {meaning} |", kind(of));
-    }
+    let field = |(key, of): (&String, &Value)| Field {
+        key: key.clone(),
+        kind: kind(of),
+        required: required.contains(&key.as_str()),
+        meaning: one_line(of["description"].as_str().unwrap_or("–")),
+    };
+    schema["properties"].as_object().into_iter().flatten().map(field).collect()
 }
 
 /// Returns a type in a few words.
 fn kind(of: &Value) -> String {
     if let Some(reference) = of["$ref"].as_str() {
-        let name = reference.rsplit('/').next().unwrap_or(reference);
-        return format!("`{name}`");
+        return reference.rsplit('/').next().unwrap_or(reference).to_owned();
     }
     match &of["type"] {
         Value::String(name) if name == "array" && !of["items"].is_null() => {
@@ -70,7 +98,6 @@ fn kind(of: &Value) -> String {
     }
 }
 
-/// Returns a text without line ends and bars, which would end a cell.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

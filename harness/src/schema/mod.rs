@@ -6,10 +6,13 @@
 
 mod catalogue; // files, names and versions
 mod check; // the last release against today
-mod document; // the event catalogue, in Markdown
+mod document; // the catalogue of documents, as data
+mod html; // the catalogue as a page
+mod markdown; // the catalogue as docs/events.md
 mod validate; // lines of NDJSON against their schemas
 
 pub(crate) use catalogue::{Catalogue, Name};
 pub(crate) use check::check;
-pub(crate) use document::markdown;
+pub(crate) use html::page;
+pub(crate) use markdown::markdown;
 pub(crate) use validate::{Line, Validated, validate};

@@ -60,7 +60,11 @@ enum Command {
     /// needs a new version.
     Check,
     /// Prints the catalogue of events, requests and stored documents as Markdown.
-    Docs,
+    Docs {
+        /// Write it as one HTML page to this file instead.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Holds each line of a file, an event in its envelope, against the schemas of its type and version.
     Validate {
         /// The file, NDJSON; `-` reads stdin.
@@ -74,7 +78,7 @@ pub(super) fn main(args: &Args) -> Result<ExitCode> {
     match &args.command {
         Command::List => show::list(&catalogue, args.json),
         Command::Show { name } => show::schema(&catalogue, name),
-        Command::Docs => Ok(show::docs(&catalogue, args.json)),
+        Command::Docs { html } => show::docs(&catalogue, html.as_deref(), args.json),
         Command::Diff { old, new } => verdicts::diff(&catalogue, old, new.as_ref(), args.json),
         Command::Check => verdicts::check(&catalogue, args.json),
         Command::Validate { file } => verdicts::validate(&catalogue, file, args.json),

@@ -1,13 +1,14 @@
 //! `schema list`, `schema show` and `schema docs`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::error::Result;
+use crate::error::{Result, write_file};
 use crate::output::print;
 use crate::report::table;
-use crate::schema::{Catalogue, Name, markdown};
+use crate::schema::{Catalogue, Name, markdown, page};
 
 /// Prints a row a schema.
 pub(super) fn list(catalogue: &Catalogue, json: bool) -> Result<ExitCode> {
@@ -45,10 +46,14 @@ pub(super) fn schema(catalogue: &Catalogue, name: &Name) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the catalogue.
-pub(super) fn docs(catalogue: &Catalogue, json: bool) -> ExitCode {
+/// Prints the catalogue, or writes it as a page.
+pub(super) fn docs(catalogue: &Catalogue, html: Option<&Path>, json: bool) -> Result<ExitCode> {
+    if let Some(path) = html {
+        write_file(path, page(catalogue))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let text = markdown(catalogue);
     let text = text.trim_end();
     print(&if json { json!({ "markdown": text }).to_string() } else { text.to_owned() });
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
