@@ -72,18 +72,23 @@ impl Catalogue {
         Ok(Self { dir, schemas })
     }
 
-    /// Returns the newest release and its schemas; `None` before the first one.
+    /// Returns the newest release, and of each schema that was ever released what the last release that has it says;
+    /// `None` before the first one.
     pub(crate) fn last_release(&self) -> Result<Option<(Version, Self)>> {
         let released = self.dir.join(RELEASED);
         if !released.is_dir() {
             return Ok(None);
         }
-        let versions =
-            names(&released)?.into_iter().filter_map(|name| name.parse::<Version>().ok());
-        let Some(newest) = versions.max() else { return Ok(None) };
-        let dir = released.join(newest.to_string());
-        let schemas = read(&dir)?;
-        Ok(Some((newest, Self { dir, schemas })))
+        let versions = names(&released)?.into_iter().filter_map(|name| name.parse().ok());
+        let mut versions: Vec<Version> = versions.collect();
+        versions.sort();
+        let mut schemas: BTreeMap<String, BTreeMap<u32, Value>> = BTreeMap::new();
+        for version in &versions {
+            for (name, of_release) in read(&released.join(version.to_string()))? {
+                schemas.entry(name).or_default().extend(of_release);
+            }
+        }
+        Ok(versions.pop().map(|newest| (newest, Self { dir: released, schemas })))
     }
 
     /// Returns a schema and its version.
@@ -177,11 +182,19 @@ mod tests {
     }
 
     #[test]
-    fn the_last_release_is_by_number_not_by_name() {
-        let files = ["a/v1.json", "released/0.9.0/a/v1.json", "released/0.10.0/a/v1.json"];
-        let (_dir, catalogue) = written(&files.map(|file| (file, "true")));
-        let (version, _) = catalogue.unwrap().last_release().unwrap().unwrap();
+    fn the_last_release_is_by_number_and_what_an_earlier_one_had_counts_still() {
+        let (_dir, catalogue) = written(&[
+            ("a/v1.json", "true"),
+            ("released/0.9.0/a/v1.json", "1"),
+            ("released/0.9.0/b/v1.json", "2"),
+            ("released/0.10.0/a/v1.json", "3"),
+        ]);
+        let (version, released) = catalogue.unwrap().last_release().unwrap().unwrap();
         assert_eq!(version, Version::new(0, 10, 0));
+        assert_eq!(
+            (&released.schemas["a"][&1], &released.schemas["b"][&1]),
+            (&3.into(), &2.into())
+        );
         let (_dir, catalogue) = written(&[("a/v1.json", "true")]);
         assert!(catalogue.unwrap().last_release().unwrap().is_none());
     }

@@ -83,6 +83,29 @@ mod tests {
         assert!(refused.is_empty(), "they need a new version: {refused:#?}");
     }
 
+    /// A release is what was given away: its files are never changed. A new release adds a line.
+    #[test]
+    fn releases_are_as_they_were_given_away() {
+        use sha2::{Digest as _, Sha256};
+
+        let dir = Catalogue::load(None).unwrap().last_release().unwrap().unwrap().1.dir;
+        let list = |dir: &std::path::Path| {
+            let mut paths: Vec<_> =
+                std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+            paths.sort();
+            paths
+        };
+        let digests = list(&dir).into_iter().map(|release| {
+            let mut hash = Sha256::new();
+            for file in list(&release).iter().flat_map(|schema| list(schema)) {
+                hash.update(file.strip_prefix(&release).unwrap().to_str().unwrap());
+                hash.update(std::fs::read(&file).unwrap());
+            }
+            format!("{} {}", release.file_name().unwrap().display(), hex::encode(hash.finalize()))
+        });
+        insta::assert_snapshot!(digests.collect::<Vec<_>>().join("\n"), @"0.1.0 e81b4e64984d1464d6e077a7a4e0dc5dd2ff02cadecab1237509f85d10b0b207");
+    }
+
     #[test]
     fn only_what_keeps_every_old_document_valid_may_change_in_its_place() {
         let old = json!({ "type": "object", "required": ["a"], "properties": { "a": { "type": "integer" } } });

@@ -48,9 +48,14 @@ fn every_verdict_is_the_one_of_the_table() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Rows of which no document is drawn that shows the no: it would need a longer text, or another key.
+const UNPROVEN: [&str; 2] =
+    ["a pattern with a length becomes a pattern alone", "names of keys get a pattern"];
+
 /// A document of one schema that the other refuses shows that a no is true; there is none where the verdict is yes.
 #[test]
 fn a_validator_agrees_with_every_verdict() {
+    let mut unproven = Vec::new();
     for Row { name, old, new, class, .. } in rows() {
         for (from, to, kept) in
             [(&old, &new, class.is_backward()), (&new, &old, class.is_forward())]
@@ -65,10 +70,17 @@ fn a_validator_agrees_with_every_verdict() {
             let drawn = (0..8).flat_map(|seed| {
                 documents(from, to, seed).chain(documents(to, from, seed)).collect::<Vec<_>>()
             });
-            let lost = drawn.into_iter().find(|one| of.is_valid(one) && !by.is_valid(one));
+            let drawn: Vec<_> = drawn.filter(|one| of.is_valid(one)).collect();
+            let lost = drawn.iter().find(|one| !by.is_valid(one));
+            // Of `false` there is no document.
+            assert!(!drawn.is_empty() || *from == Value::Bool(false), "{name}: nothing was drawn");
             assert!(lost.is_none() || !kept, "{name}: {lost:?}");
+            if lost.is_none() && !kept {
+                unproven.push(name.clone());
+            }
         }
     }
+    assert_eq!(unproven, UNPROVEN, "no drawn document shows why these are refused");
 }
 
 /// The page has the rows of which good guesses are wrong, in the words of the table.
