@@ -47,7 +47,7 @@ pub(super) fn check<'a>(
             // Another tier had them, and this one never will.
             continue;
         }
-        held(state, run)?;
+        held(state, timeline, &old)?;
         let messages = old.iter().fold(0u64, |sum, s| sum.saturating_add(s.messages));
         if messages != run.messages {
             return Err(format!("it lets {} messages go, and {messages} are there", run.messages));
@@ -57,23 +57,27 @@ pub(super) fn check<'a>(
     Ok(taken)
 }
 
-/// Refuses to let go of what the live stream had when it was last seen, unless that is not there any more.
-fn held(state: &ArchiveState, run: &Expired) -> Result<(), String> {
+/// Refuses to let go of segments that the live stream had when it was last seen, unless that is not there any more.
+fn held(state: &ArchiveState, timeline: u32, segments: &[&Segment]) -> Result<(), String> {
     if state.retention.absent_since.is_some() {
         return Ok(());
     }
-    let (timeline, first_seq) = (state.timeline(), state.current().state.first_seq);
-    let lineage = state.lineage(timeline);
-    let Some((_, until)) = lineage.iter().find(|(number, _)| *number == run.timeline) else {
+    let first_seq = state.current().state.first_seq;
+    let lineage = state.lineage(state.timeline());
+    let Some((_, until)) = lineage.iter().find(|(number, _)| *number == timeline) else {
         return Ok(());
     };
-    if run.first_seq <= *until && run.last_seq.min(*until) >= first_seq {
-        return Err(format!(
+    // One by one: between two of them the timelines may have parted.
+    let is_held = |segment: &&&Segment| {
+        segment.first_seq <= *until && segment.last_seq.min(*until) >= first_seq
+    };
+    match segments.iter().find(is_held) {
+        Some(segment) => Err(format!(
             "it lets sequence {} go, and the live stream begins at {first_seq}",
-            run.last_seq
-        ));
+            segment.last_seq
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Takes note of what has left, behind what had before: runs that follow one another by one rule are one.
