@@ -3,9 +3,9 @@
 //! `CIM_SABOTAGE=drop-event` arms one; when it has acted the log says `sabotage/drop-event: …`, so that
 //! a mutation that never took place is not taken for one that went unnoticed.
 
-use std::sync::Arc;
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -182,17 +182,28 @@ pub fn counts_as_uploaded(context: &Arc<Context>, key: &ArchiveKey, file: &Bytes
     true
 }
 
+/// Keys of writes whose answer was lost: the object may be there.
+static UNANSWERED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// Mutates the answer to a write.
 pub fn answer(honest: Result<PutOutcome, S3Error>) -> Result<PutOutcome, S3Error> {
     if let Err(error) = &honest
-        // Where only the answer was lost, nothing would be wrong.
-        && !error.to_string().contains("before message completed")
+        // Where only an answer was lost, this one's or an earlier one's, nothing would be wrong.
+        && !may_be_there(error)
         && Sabotage::SwallowS3Error.acts()
     {
         Sabotage::SwallowS3Error.say(&error.to_string());
         return Ok(PutOutcome::Created);
     }
     honest
+}
+
+fn may_be_there(error: &S3Error) -> bool {
+    let mut unanswered = UNANSWERED.lock().unwrap_or_else(PoisonError::into_inner);
+    if error.to_string().contains("before message completed") {
+        unanswered.insert(error.key.clone());
+    }
+    unanswered.contains(&error.key)
 }
 
 /// Mutates the sequences that are gone from a live stream: leaves out the first one each time.
